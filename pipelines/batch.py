@@ -1,0 +1,69 @@
+"""Cuts a chunk's prompts into batches of one route, sized by lane time; common prefixes stay together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from pipelines.types import Item
+
+MIN_ROWS, MAX_ROWS, MAX_BYTES = 16, 256, 1 << 20
+LANE_TIME_S = 15.0
+PREFILL_WEIGHT = 0.1
+"""Cost of a prefill token in decode tokens (SCHEDULING.md: alpha is typically 0.05-0.25); measured later."""
+DEFAULT_OUTPUT_TOKENS = 200
+SERIAL_TOKENS_PER_S = 30.0
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """A prompt that has to be answered, with what packing needs to know."""
+
+    item: Item
+    route: str
+    prefix: bytes
+    output_tokens: int
+
+
+def output_estimate(max_tokens: int, labels: tuple[str, ...] | None) -> int:
+    """Output tokens to expect before anything was measured."""
+    guess = max((len(label) for label in labels), default=4) // 3 + 2 if labels else DEFAULT_OUTPUT_TOKENS
+    return min(guess, max_tokens) if max_tokens else guess
+
+
+def work(input_tokens: int, output_tokens: int) -> float:
+    """Local work of one prompt in decode-token equivalents."""
+    return PREFILL_WEIGHT * input_tokens + output_tokens
+
+
+def rows_per_batch(rows_per_s: float) -> int:
+    """Batch size for a lane that answers `rows_per_s`; the smallest size while that is unknown."""
+    return max(MIN_ROWS, min(MAX_ROWS, round(rows_per_s * LANE_TIME_S / 4)))
+
+
+def pack(asked: Iterable[Asked], rows_per_s: dict[str, float]) -> list[list[Asked]]:
+    """Batches of one route each, at most `rows_per_batch` prompts or MAX_BYTES; deterministic.
+
+    `rows_per_s` gives the measured rate of each route's first lane.
+    """
+    by_route: dict[str, list[Asked]] = {}
+    for one in asked:
+        by_route.setdefault(one.route, []).append(one)
+    batches: list[list[Asked]] = []
+    for route in sorted(by_route):
+        ordered = sorted(by_route[route], key=lambda one: (one.prefix, one.item.row))
+        batches.extend(_cut(ordered, rows_per_batch(rows_per_s.get(route, 0.0))))
+    return batches
+
+
+def _cut(ordered: Sequence[Asked], limit: int) -> list[list[Asked]]:
+    batches: list[list[Asked]] = []
+    size = 0
+    for one in ordered:
+        length = len(one.item.body)
+        if not batches or len(batches[-1]) >= limit or size + length > MAX_BYTES:
+            batches.append([])
+            size = 0
+        batches[-1].append(one)
+        size += length
+    return batches

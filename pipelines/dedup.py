@@ -1,0 +1,145 @@
+"""When one answer may serve two prompts: the keys that are equal for harmless variants, and the proof by difference.
+
+Pure values; the vectors and the index that propose candidates are in worker/index.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import msgspec
+
+from pipelines.explain import harmless, unexplained
+from pipelines.guards import objection
+from pipelines.instruction import CLOSED, OPEN, STRICT, infer_task
+from pipelines.reading import layout, loose
+
+__all__ = ["CLOSED", "OPEN", "STRICT", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
+           "decide_said", "infer_task", "proof", "read", "said", "stored"]  # fmt: skip
+
+
+class Candidate(msgspec.Struct, frozen=True, gc=False):
+    """A prompt as the duplicate stage sees it; prompts of different family are never compared."""
+
+    row: int
+    key: bytes  # 16: exact key of the canonical request
+    family: bytes  # 8: everything but the user's text
+    text: str
+    fields: tuple[str, ...] | None = None  # the template's variable fields, when known
+    task: str = ""  # closed | open | strict | "": infer
+
+
+class Link(msgspec.Struct, frozen=True, gc=False):
+    """A prompt that another prompt's answer serves."""
+
+    row: int
+    leader_row: int
+    leader_run: str | None  # None: this run
+    kind: str  # exact | canonical | edit | semantic
+    similarity: float
+    guard: str  # which rule proved it
+
+
+class Veto(msgspec.Struct, frozen=True, gc=False):
+    """A near miss: proposed by the index, refused by a guard."""
+
+    row: int
+    leader_row: int
+    leader_run: str | None
+    cosine: float
+    guard: str
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """What the proof by difference says, and why."""
+
+    accept: bool
+    reason: str
+
+
+class Said(msgspec.Struct, frozen=True, gc=False):
+    """What a prompt says, as the guards compare it."""
+
+    text: str
+    fields: tuple[str, ...] | None
+    rest: str  # the text without its known fields
+
+
+_KNOWN_FIELDS = "\x00"
+
+
+def said(row: Candidate) -> Said:
+    """A candidate's text, with its fields cut out when they are known and stand in it in order."""
+    if row.fields is None:
+        return Said(row.text, None, "")
+    at, rest = 0, []
+    for field in row.fields:
+        start = row.text.find(field, at)
+        if start < 0:
+            return Said(row.text, None, "")
+        rest.append(row.text[at:start])
+        at = start + len(field)
+    return Said(row.text, row.fields, "\x00".join([*rest, row.text[at:]]))
+
+
+def stored(row: Candidate) -> str:
+    """What must be kept of a representative so that `read` gives back what it says."""
+    found = said(row)
+    if found.fields is None:
+        return row.text.replace(_KNOWN_FIELDS, "\ufffd")
+    return _KNOWN_FIELDS + msgspec.json.encode([found.rest, *found.fields]).decode()
+
+
+def read(text: str) -> Said:
+    """The opposite of `stored`."""
+    if text[:1] != _KNOWN_FIELDS:
+        return Said(text, None, "")
+    rest, *fields = msgspec.json.decode(text[1:], type=list[str])
+    pieces = rest.split("\x00")
+    whole = "".join(piece + field for piece, field in zip(pieces, [*fields, ""], strict=True))
+    return Said(whole, tuple(fields), rest)
+
+
+def canonical_key(family: bytes, text: str, task: str) -> bytes:
+    """Equal for texts that differ in nothing that this kind of task could notice; 16 bytes."""
+    form = layout(text)
+    if task != STRICT:
+        form = "\x1f".join(loose(form))
+    return blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16, key=family, person=task.encode()).digest()
+
+
+def decide(a: Sequence[str], b: Sequence[str], task: str, cosine: float) -> Verdict:
+    """Whether the answer to `a` may serve `b`, field by field: every difference must be explained as harmless."""
+    if len(a) != len(b):
+        return Verdict(False, "template")
+    reasons = set()
+    for x, y in zip(a, b, strict=True):
+        if x == y:
+            continue
+        reason = harmless(x, y, task)
+        if reason is None:
+            return Verdict(False, objection(*unexplained(x, y, task)) or "unexplained")
+        reasons.add(reason)
+    return Verdict(True, "+".join(sorted(reasons)) or "equal")
+
+
+def decide_said(leader: Said, row: Said, task: str, cosine: float) -> Verdict:
+    """`decide` on the known fields when both sides have them, else on the whole texts."""
+    a, b = _compared(leader, row)
+    return decide(a, b, task, cosine)
+
+
+def proof(leader: Said, row: Said, task: str) -> str | None:
+    """Only the reason for a reuse; says nothing about refusals, and so costs little."""
+    a, b = _compared(leader, row)
+    if len(a) != len(b):
+        return None
+    reasons = [harmless(x, y, task) for x, y in zip(a, b, strict=True) if x != y]
+    return None if None in reasons else "+".join(sorted({reason for reason in reasons if reason})) or "equal"
+
+
+def _compared(leader: Said, row: Said) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if leader.fields is None or row.fields is None:
+        return (leader.text,), (row.text,)
+    return (leader.fields, row.fields) if leader.rest == row.rest else ((), ("",))

@@ -1,0 +1,122 @@
+"""The Arrow schema of every Parquet file that Spillway writes; CONTRACT.md §4 fixes the first two."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+MONEY = pa.decimal128(38, 12)
+TIME = pa.timestamp("us", tz="UTC")
+VERSION = {b"spillway.schema": b"1"}
+
+RESULTS = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("row", pa.int64()),
+        ("custom_id", pa.string()),
+        ("client", pa.string()),
+        ("status", pa.string()),
+        ("output", pa.string()),
+        ("parsed", pa.string()),
+        ("finish_reason", pa.string()),
+        ("route", pa.string()),
+        ("lane", pa.string()),
+        ("target", pa.string()),
+        ("provider", pa.string()),
+        ("model", pa.string()),
+        ("duplicate_of", pa.int64()),
+        ("duplicate_run", pa.string()),
+        ("similarity", pa.float32()),
+        ("quality", pa.float32()),
+        ("input_tokens", pa.int64()),
+        ("cached_input_tokens", pa.int64()),
+        ("cache_write_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("reasoning_tokens", pa.int64()),
+        ("cost_usd", MONEY),
+        ("avoided_usd", MONEY),
+        ("attempts", pa.int32()),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+        ("http_status", pa.int32()),
+        ("response", pa.string()),
+        ("tags", pa.string()),
+        ("started_at", TIME),
+        ("finished_at", TIME),
+    ],
+    metadata=VERSION,
+)
+
+COSTS = pa.schema(
+    [
+        ("call_id", pa.string()),
+        ("purpose", pa.string()),
+        ("run_id", pa.string()),
+        ("row", pa.int64()),
+        ("custom_id", pa.string()),
+        ("client", pa.string()),
+        ("attempt", pa.int32()),
+        ("lane", pa.string()),
+        ("target", pa.string()),
+        ("provider", pa.string()),
+        ("model", pa.string()),
+        ("route", pa.string()),
+        ("outcome", pa.string()),
+        ("http_status", pa.int32()),
+        ("error_code", pa.string()),
+        ("input_tokens", pa.int64()),
+        ("cached_input_tokens", pa.int64()),
+        ("cache_write_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("reasoning_tokens", pa.int64()),
+        ("price_id", pa.string()),
+        ("price_as_of", pa.date32()),
+        ("cost_usd", MONEY),
+        ("cost_basis", pa.string()),
+        ("avoided_usd", MONEY),
+        ("avoided_cause", pa.string()),
+        ("started_at", TIME),
+        ("finished_at", TIME),
+    ],
+    metadata=VERSION,
+)
+
+PART = pa.schema(
+    [
+        ("generation", pa.int32()),
+        *[
+            RESULTS.field(name)
+            for name in (
+                "row status output parsed finish_reason route lane target provider model quality input_tokens "
+                "cached_input_tokens cache_write_tokens output_tokens reasoning_tokens cost_usd avoided_usd attempts "
+                "error_code error_message http_status response started_at finished_at"
+            ).split()
+        ],
+        ("worth_usd", MONEY),  # the answer's price in the cloud: what each duplicate of it avoids
+    ],
+    metadata=VERSION,
+)
+"""A settled part: what a call made of a row; identity, links and tags come from the chunk parts."""
+
+CHUNK = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("custom_id", pa.string()),
+        ("tags", pa.string()),
+        ("route", pa.string()),
+        ("kind", pa.string()),  # asked | link | invalid
+        ("key", pa.binary(16)),
+        ("canonical", pa.binary(16)),
+        ("family", pa.binary(8)),
+        ("vector", pa.binary()),
+        ("text", pa.string()),
+        ("leader_row", pa.int64()),
+        ("leader_run", pa.string()),
+        ("link_kind", pa.string()),  # exact | canonical | edit | semantic
+        ("similarity", pa.float32()),
+        ("guard", pa.string()),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+    ],
+    metadata=VERSION,
+)
+"""What prepare decided about each row of a chunk; written before the chunk is committed."""

@@ -1,0 +1,202 @@
+"""Turns journals into the rows of results and ledger; values in, Arrow tables out.
+
+A call that was sent and never heard of again is `lost`, at its upper bound. Nothing here decides what to call next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from pipelines import schemas
+from pipelines.types import BatchHead, Called, Done, Entry, Intent, Late, Usage
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the ledger says about a target: lane, provider (its kind) and configured model."""
+
+    lane: str
+    provider: str
+    model: str
+
+
+class Journal(msgspec.Struct, frozen=True):
+    """One batch and everything that happened to it."""
+
+    head: BatchHead
+    client: str
+    entries: tuple[Entry, ...]
+    ids: Mapping[int, str | None] = {}
+
+
+class State(msgspec.Struct):
+    """A journal, folded: what is known of each call and each row."""
+
+    intents: dict[str, Intent]
+    called: dict[str, Called]
+    late: set[str]
+    done: dict[int, Done]
+
+    def attempts(self, row: int) -> int:
+        return sum(1 for intent in self.intents.values() if intent.row == row)
+
+    def lost(self) -> list[Intent]:
+        return [intent for call, intent in self.intents.items() if call not in self.called]
+
+
+def fold(entries: Iterable[Entry]) -> State:
+    """Reads a journal; saying a thing twice changes nothing, the first outcome of a call or row stands."""
+    state = State({}, {}, set(), {})
+    for entry in entries:
+        if isinstance(entry, Intent):
+            state.intents.setdefault(entry.call, entry)
+        elif isinstance(entry, Called):
+            state.called.setdefault(entry.call, entry)
+        elif isinstance(entry, Late):
+            if entry.called.call not in state.called:
+                state.called[entry.called.call] = entry.called
+                state.late.add(entry.called.call)
+        else:
+            state.done.setdefault(entry.row, entry)
+    return state
+
+
+def money(pusd: Sequence[int]) -> pa.Array:
+    """Integers of pico-dollars as decimal128(38, 12) dollars: the same 128 bits, without a detour by Decimal."""
+    low = np.array(pusd, dtype=np.int64)
+    wide = np.empty((len(low), 2), dtype=np.int64)
+    wide[:, 0] = low
+    wide[:, 1] = low >> 63
+    return pa.Array.from_buffers(schemas.MONEY, len(low), [None, pa.py_buffer(wide.tobytes())])
+
+
+def lost_call(intent: Intent) -> Called:
+    """The ledger's view of a call of which nothing more was heard."""
+    return Called(
+        call=intent.call,
+        outcome="lost",
+        http_status=None,
+        error_code="lost",
+        usage=Usage(),
+        cost_pusd=intent.bound_pusd,
+        cost_basis="upper_bound",
+        model=None,
+        price_id="",
+        price_as_of="",
+        avoided_pusd=0,
+        avoided_cause=None,
+        finished_us=intent.started_us,
+    )
+
+
+def tables(journals: Sequence[Journal], targets: Mapping[str, Facts]) -> tuple[pa.Table, pa.Table]:
+    """The part (sorted by row) and the ledger rows of some settled batches."""
+    part: dict[str, list[Any]] = {name: [] for name in schemas.PART.names}
+    costs: dict[str, list[Any]] = {name: [] for name in schemas.COSTS.names}
+    for journal in journals:
+        state = fold(journal.entries)
+        _add_costs(costs, journal, state, targets)
+        _add_results(part, journal, state, targets)
+    return _table(part, schemas.PART).sort_by("row"), _table(costs, schemas.COSTS)
+
+
+def _table(columns: dict[str, list[Any]], schema: pa.Schema) -> pa.Table:
+    arrays = [
+        money(columns[field.name]) if field.type == schemas.MONEY else pa.array(columns[field.name], field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _facts(targets: Mapping[str, Facts], name: str) -> Facts:
+    return targets.get(name) or Facts("cloud", "unknown", "")
+
+
+def _add_costs(
+    costs: dict[str, list[Any]], journal: Journal, state: State, targets: Mapping[str, Facts]
+) -> None:
+    head = journal.head
+    for call, intent in state.intents.items():
+        called = state.called.get(call) or lost_call(intent)
+        facts, usage = _facts(targets, intent.target), called.usage
+        values = (
+            call,
+            "late" if call in state.late else "answer",
+            head.run,
+            intent.row,
+            journal.ids.get(intent.row),
+            journal.client,
+            intent.attempt,
+            facts.lane,
+            intent.target,
+            facts.provider,
+            called.model or facts.model,
+            head.route,
+            called.outcome,
+            called.http_status,
+            called.error_code,
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.cache_write_tokens,
+            usage.output_tokens,
+            usage.reasoning_tokens,
+            called.price_id,
+            date.fromisoformat(called.price_as_of) if called.price_as_of else None,
+            called.cost_pusd,
+            called.cost_basis,
+            called.avoided_pusd,
+            called.avoided_cause,
+            intent.started_us,
+            called.finished_us,
+        )
+        for column, value in zip(costs.values(), values, strict=True):
+            column.append(value)
+
+
+def _add_results(part: dict[str, list[Any]], journal: Journal, state: State, targets: Mapping[str, Facts]) -> None:
+    spent: dict[int, int] = {}
+    for call, intent in state.intents.items():
+        if call not in state.late:
+            cost = state.called[call].cost_pusd if call in state.called else intent.bound_pusd
+            spent[intent.row] = spent.get(intent.row, 0) + cost
+    for row, done in state.done.items():
+        intent_of = state.intents.get(done.call) if done.call else None
+        called = state.called.get(done.call) if done.call else None
+        facts = _facts(targets, intent_of.target) if intent_of else None
+        usage = called.usage if called else None
+        values = (
+            journal.head.generation,
+            row,
+            done.status,
+            done.output,
+            done.parsed,
+            done.finish_reason,
+            journal.head.route,
+            facts.lane if facts else None,
+            intent_of.target if intent_of else None,
+            facts.provider if facts else None,
+            (called.model or facts.model) if called and facts else None,
+            done.quality,
+            usage.input_tokens if usage else None,
+            usage.cached_input_tokens if usage else None,
+            usage.cache_write_tokens if usage else None,
+            usage.output_tokens if usage else None,
+            usage.reasoning_tokens if usage else None,
+            spent.get(row, 0),
+            called.avoided_pusd if called and done.status == "ok" else 0,
+            done.attempts,
+            done.error_code,
+            done.error_message,
+            done.http_status,
+            done.response.decode("utf-8", "replace") if done.response is not None else None,
+            done.started_us,
+            done.finished_us,
+            called.avoided_pusd + called.cost_pusd if called and done.status == "ok" else 0,
+        )
+        for column, value in zip(part.values(), values, strict=True):
+            column.append(value)

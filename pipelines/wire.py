@@ -1,0 +1,147 @@
+"""Every Redis key, queue and job name, and the bytes <-> values of what lies under them.
+
+`producer` and `worker` meet here and nowhere else. JSON and MessagePack only, never pickle.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import zstandard
+
+from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Late, Options, Source
+
+PAYLOAD_MAX_BYTES = 64 << 20
+"""A batch or journal element that unpacks to more is refused: a hostile value must not fill memory."""
+
+RUN_OPEN = ("validating", "in_progress", "finalizing", "cancelling")
+RUN_ENDED = ("completed", "failed", "expired", "cancelled")
+
+_encode_msgpack = msgspec.msgpack.Encoder().encode
+_items = msgspec.msgpack.Decoder(list[Item])
+_head = msgspec.msgpack.Decoder(BatchHead)
+_entries = msgspec.msgpack.Decoder(list[Intent | Called | Done | Late])
+_sources = msgspec.json.Decoder(tuple[Source, ...])
+_options = msgspec.json.Decoder(Options)
+
+
+class Keys:
+    """Names under one prefix; a simulation has its own and so never meets real state."""
+
+    def __init__(self, prefix: str = "spillway") -> None:
+        self.prefix = prefix
+        self.open_runs = f"{prefix}:runs:open"  # set
+        self.all_runs = f"{prefix}:runs:all"  # zset id -> created ms
+        self.fingerprints = f"{prefix}:fingerprints"  # hash fingerprint -> run id
+        self.rung = f"{prefix}:rung"  # zset batch id -> ms it was rung
+        self.wake = f"{prefix}:wake"  # list: the scheduler's bell
+        self.workers = f"{prefix}:workers"  # hash worker id -> identity
+        self.local_queue = f"{prefix}:local"
+        self.cloud_queue = f"{prefix}:cloud"
+        self.targets = f"{prefix}:targets"  # hash target -> health
+        self.lanes = f"{prefix}:lanes"  # hash target -> figures for the display
+        self.poison = f"{prefix}:poison"  # hash batch id -> reason
+
+    def run(self, run_id: str) -> str:
+        return f"{self.prefix}:run:{run_id}"
+
+    def waiting(self, run_id: str) -> str:
+        """zset batch id -> cloud dollars saved per local second (head = highest)."""
+        return f"{self.prefix}:waiting:{run_id}"
+
+    def drained(self, run_id: str) -> str:
+        """list of batches whose prompts all ended, waiting to be settled."""
+        return f"{self.prefix}:drained:{run_id}"
+
+    def parts(self, run_id: str) -> str:
+        """hash part id -> batch ids: written before the part, so that a crash repeats the same grouping."""
+        return f"{self.prefix}:parts:{run_id}"
+
+    def batch(self, batch_id: str) -> str:
+        return f"{self.prefix}:batch:{batch_id}"
+
+    def journal(self, batch_id: str) -> str:
+        return f"{self.prefix}:journal:{batch_id}"
+
+    def worker(self, worker_id: str) -> str:
+        """heartbeat: lives as long as its worker does."""
+        return f"{self.prefix}:worker:{worker_id}"
+
+    def lease(self, name: str) -> str:
+        return f"{self.prefix}:lease:{name}"
+
+    def slots(self, target: str) -> str:
+        return f"{self.prefix}:slots:{target}"
+
+    def rate(self, target: str) -> str:
+        return f"{self.prefix}:rate:{target}"
+
+    def stats(self, target: str) -> str:
+        """hash worker id -> counters of that target, for rates and the display."""
+        return f"{self.prefix}:stats:{target}"
+
+    def budget(self, scope: str) -> str:
+        return f"{self.prefix}:budget:{scope}"
+
+    def job(self, batch_id: str, epoch: int) -> str:
+        """ARQ's names ignore its queue, so the prefix is part of the id."""
+        return f"{self.prefix}:{batch_id}:{epoch}"
+
+
+def batch_id(run_id: str, generation: int, first_row: int, index: int) -> str:
+    """Deterministic, so that a chunk prepared twice names the same batches."""
+    return f"{run_id}.{generation}.{first_row}.{index}"
+
+
+def call_id(batch: str, epoch: int, number: int) -> str:
+    return f"{batch}:{epoch}:{number}"
+
+
+def pack_items(items: list[Item]) -> bytes:
+    return zstandard.ZstdCompressor(level=1).compress(_encode_msgpack(items))
+
+
+def unpack_items(data: bytes) -> list[Item]:
+    return _items.decode(zstandard.ZstdDecompressor().decompress(data, max_output_size=PAYLOAD_MAX_BYTES))
+
+
+def pack_head(head: BatchHead) -> bytes:
+    return _encode_msgpack(head)
+
+
+def unpack_head(data: bytes) -> BatchHead:
+    return _head.decode(data)
+
+
+def pack_entries(entries: list[Entry]) -> bytes:
+    return _encode_msgpack(entries)
+
+
+def unpack_entries(data: bytes) -> list[Entry]:
+    return _entries.decode(data)
+
+
+def pack_sources(sources: tuple[Source, ...]) -> bytes:
+    return msgspec.json.encode(sources)
+
+
+def unpack_sources(data: bytes) -> tuple[Source, ...]:
+    return _sources.decode(data)
+
+
+def pack_options(options: Options) -> bytes:
+    return msgspec.json.encode(options)
+
+
+def unpack_options(data: bytes) -> Options:
+    return _options.decode(data)
+
+
+def dump(value: Any) -> bytes:
+    """Small JSON values (cursors, records, ARQ jobs)."""
+    return msgspec.json.encode(value)
+
+
+def load(data: bytes | str) -> Any:
+    return msgspec.json.decode(data)

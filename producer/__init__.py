@@ -1,0 +1,1 @@
+"""INTAKE: files, HTTP submissions and schedules become runs in Redis; nothing is answered here."""

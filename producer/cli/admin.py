@@ -1,0 +1,185 @@
+"""`spillway worker`, `plan`, `targets` and `budget`: thin doors to the drain and to the limits in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.errors import SpillwayError, UsageError
+from producer.cli import say, session
+from producer.cli.options import Common, Intake, Output, nusd, taking
+from producer.cli.run import order, until_interrupted
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+
+_NANO = Decimal(10) ** -9
+UNLIMITED = "unlimited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker(Common):
+    """Which part of the work this process takes."""
+
+    roles: Annotated[
+        str | None, typer.Option(metavar="A,B", help="prepare, schedule, local, cloud, settle [default: all]")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets(Output):
+    """All targets, or a real call to one."""
+
+    action: Annotated[str | None, typer.Argument(metavar="[check NAME]", help="`check` makes one real call.")] = None
+    name: Annotated[str | None, typer.Argument(metavar="", hidden=True)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetBudget(Common):
+    """A scope and its new limit."""
+
+    scope: Annotated[
+        str, typer.Argument(metavar="SCOPE", help="day:2026-03-01, month:2026-03, client:NAME:day:…, run:RUN")
+    ]
+    usd: Annotated[str, typer.Argument(metavar="USD", help="The new limit, or `unlimited`.")]
+
+
+@taking(Worker)
+def worker(ask: Worker) -> int:
+    """Drains until stopped; SIGTERM finishes calls in flight and hands the rest back."""
+    from worker.main import log_to_stderr, run
+    from worker.tasks import ROLES
+
+    settings = session.with_targets(session.settings_of(ask), ask)
+    roles = tuple(part.strip() for part in (ask.roles or ",".join(ROLES)).split(",") if part.strip())
+    if wrong := [role for role in roles if role not in ROLES]:
+        raise UsageError(f"--roles: {wrong[0][:40]!r} is not one of {', '.join(ROLES)}")
+    log_to_stderr()
+    if settings.spillway.redis_url != session.EMBEDDED:
+        run(settings, settings.spillway.redis_url, roles)
+        return 0
+    if ask.roles:
+        raise UsageError("--roles splits the work of one Redis between hosts; set redis_url (--redis) first")
+    until_interrupted(_private(settings))
+    return 0
+
+
+async def _private(settings: Settings) -> int:
+    """A private Redis with workers, until stopped."""
+    async with session.draining(settings) as now:
+        say.note(f"working for {Path(settings.spillway.data).resolve()}; Ctrl-C stops")
+        while now.engine is None or (broken := now.engine.failed()) is None:  # noqa: ASYNC110 - a process, no event
+            await asyncio.sleep(1.0)
+        raise SpillwayError(broken)
+
+
+@taking(Intake)
+def plan(ask: Intake) -> int:
+    """Dry run: rows, duplicates, routes, tokens, cost and time per lane; calls nobody."""
+    return until_interrupted(_plan(ask))
+
+
+async def _plan(ask: Intake) -> int:
+    from producer.cli import rehearse
+    from worker.dryrun import plan_run
+
+    if ask.simulate is not None:
+        async with rehearse.scenario(ask) as settings:
+            return _print(await _planned(plan_run, ask, settings), ask.json)
+    return _print(await _planned(plan_run, ask, session.with_targets(session.settings_of(ask), ask)), ask.json)
+
+
+async def _planned(plan_run: Any, ask: Intake, settings: Settings) -> list[dict[str, Any]]:
+    wanted = order(ask, settings)
+    said = plan_run(settings, client=wanted.client, sources=wanted.sources, options=wanted.options)
+    return list(await said if asyncio.iscoroutine(said) else said)
+
+
+@taking(Targets)
+def targets(ask: Targets) -> int:
+    """Every target: lane, kind, health, model, parallelism, context, price. `check NAME` makes one real call."""
+    return asyncio.run(_targets(ask))
+
+
+async def _targets(ask: Targets) -> int:
+    from worker.health import check, survey
+
+    settings = session.with_targets(session.settings_of(ask), ask)
+    if ask.action is None:
+        return _print(await survey(settings), ask.json)
+    if ask.action != "check" or ask.name is None:
+        raise UsageError("write `spillway targets`, or `spillway targets check NAME`")
+    if ask.name not in settings.targets:
+        raise UsageError(f"no target {ask.name[:64]!r}; there are {', '.join(settings.targets)}")
+    return _print([await check(settings, ask.name)], ask.json)
+
+
+def _print(rows: list[dict[str, Any]], as_json: bool) -> int:
+    if as_json:
+        say.as_json(rows)
+    elif rows:
+        say.table(rows, list(dict.fromkeys(name for row in rows for name in row)))
+    return 0
+
+
+@taking(Output)
+def budget_show(ask: Output) -> int:
+    """Every scope: limit, spent, reserved for calls in flight, and what is left."""
+    return asyncio.run(_budget_show(ask))
+
+
+async def _budget_show(ask: Output) -> int:
+    async with session.looking(session.settings_of(ask)) as found:
+        now = session.shared_redis(found, "budget show")
+        prefix = now.keys.budget("")
+        names = sorted([name async for name in now.redis.scan_iter(match=f"{_literal(prefix)}*", count=500)])
+        rows = [_scope(name.removeprefix(prefix), await now.redis.hgetall(name)) for name in names]  # type: ignore[misc]
+    if not rows and not ask.json:
+        say.note("no scope has been used yet; limits come from [budget] in spillway.toml")
+    return _print(rows, ask.json)
+
+
+def _scope(name: str, fields: dict[str, str]) -> dict[str, Any]:
+    spent, reserved = (int(fields.get(field) or 0) * _NANO for field in ("spent", "reserved"))
+    limit = fields.get("limit", "0")
+    amount = None if limit == UNLIMITED else int(limit) * _NANO
+    return {
+        "scope": name,
+        "limit_usd": amount,
+        "spent_usd": spent,
+        "reserved_usd": reserved,
+        "left_usd": None if amount is None else max(Decimal(0), amount - spent - reserved),
+    }
+
+
+@taking(SetBudget)
+def budget_set(ask: SetBudget) -> int:
+    """Gives a scope a new limit, at once and while workers run; spillway.toml gives the limit of the next day."""
+    return asyncio.run(_budget_set(ask))
+
+
+async def _budget_set(ask: SetBudget) -> int:
+    kind = ask.scope.partition(":")[0]
+    if kind not in ("day", "month", "client", "run") or ":" not in ask.scope:
+        raise UsageError(f"no scope {ask.scope[:64]!r}; `spillway budget show` names them, such as day:2026-03-01")
+    limit = UNLIMITED if ask.usd == UNLIMITED else str(nusd(ask.usd, "the limit"))
+    async with session.looking(session.settings_of(ask)) as found:
+        now = session.shared_redis(found, "budget set")
+        await now.redis.hset(now.keys.budget(ask.scope), "limit", limit)  # type: ignore[misc]
+        if kind == "run":
+            await now.redis.hset(
+                now.keys.run(ask.scope.partition(":")[2]), "budget_nusd", "" if limit == UNLIMITED else limit
+            )  # type: ignore[misc]
+        await now.redis.lpush(now.keys.wake, "x")  # type: ignore[misc]
+        await now.redis.ltrim(now.keys.wake, 0, 15)  # type: ignore[misc]
+    print(f"{ask.scope}: {ask.usd}")
+    return 0
+
+
+def _literal(text: str) -> str:
+    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in text)

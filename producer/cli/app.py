@@ -1,0 +1,37 @@
+"""The list of commands. Each lives in the file of its group; heavy libraries are imported when a command runs."""
+
+from __future__ import annotations
+
+import typer
+
+from producer.cli import admin, doctor, rehearse, report, results, run, runs
+
+app = typer.Typer(
+    name="spillway",
+    help="Answers piles of prompts for the least money: local GPU first, surplus to the cloud, nothing paid twice.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+budget = typer.Typer(help="Show and set spending limits.", no_args_is_help=True, rich_markup_mode=None)
+
+app.command("run")(run.run)
+app.command("submit")(run.submit)
+app.command("worker")(admin.worker)
+app.command("status")(runs.status)
+app.command("cancel")(runs.cancel)
+app.command("retry")(runs.retry)
+app.command("results")(results.results)
+app.command("report")(report.report)
+app.command("plan")(admin.plan)
+app.command("targets")(admin.targets)
+app.command("simulate")(rehearse.simulate)
+app.command("doctor")(doctor.doctor)
+app.add_typer(budget, name="budget")
+budget.command("show")(admin.budget_show)
+budget.command("set")(admin.budget_set)
+
+
+@app.callback()
+def _program() -> None:
+    """Answers piles of prompts for the least money: local GPU first, surplus to the cloud, nothing paid twice."""

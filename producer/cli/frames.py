@@ -1,0 +1,97 @@
+"""Finds the Parquet files under a data root and opens them lazily; what is in them is for reports and checks to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from pipelines import paths
+from pipelines.errors import StoreError
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+
+def results_files(root: str, run_id: str | None = None) -> list[str]:
+    return _files(root, f"results/run={run_id or '*'}/results.parquet")
+
+
+def costs_files(root: str, run_id: str | None = None) -> list[str]:
+    """All ledger files, or those of one run (their names begin with it)."""
+    return _files(root, f"costs/day=*/{run_id}.*.parquet" if run_id else "costs/day=*/*.parquet")
+
+
+def scan(root: str, run_id: str | None = None) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Results and ledger of every run, or of one; empty frames where there are no files."""
+    from pipelines import schemas
+
+    return _lazy(results_files(root, run_id), schemas.RESULTS), _lazy(costs_files(root, run_id), schemas.COSTS)
+
+
+def with_links(results: pl.LazyFrame, root: str, run_id: str | None = None) -> pl.LazyFrame:
+    """Results with the duplicate stage's `link_kind`, for runs whose chunk parts are still there."""
+    import polars as pl
+
+    found = []
+    for file in results_files(root, run_id):
+        run = PurePosixPath(file).parent.name.removeprefix("run=")
+        chunks = _files(root, f"{paths.chunks_dir(run)}/*.parquet")
+        if chunks:
+            kinds = _scan(chunks).select("row", "link_kind").filter(pl.col("link_kind").is_not_null())
+            found.append(kinds.with_columns(pl.lit(run).alias("run_id")).unique(["run_id", "row"], keep="any"))
+    return results.join(pl.concat(found), on=["run_id", "row"], how="left") if found else results
+
+
+def chunk_rows(root: str, run_id: str) -> int | None:
+    """How many rows of the source a run's chunk parts cover; None when they are gone."""
+    import polars as pl
+
+    chunks = _files(root, f"{paths.chunks_dir(run_id)}/*.parquet")
+    if not chunks:
+        return None
+    with reading(f"run {run_id}"):
+        return int(_scan(chunks).select(pl.col("row").max()).collect().item() or 0) + 1
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """A file that is damaged or gone becomes one line."""
+    from polars.exceptions import PolarsError
+
+    try:
+        yield
+    except (PolarsError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise StoreError(f"cannot read the files of {what}: {reason}; `spillway doctor` checks them") from None
+
+
+def _lazy(files: list[str], schema: pa.Schema) -> pl.LazyFrame:
+    import polars as pl
+
+    if files:
+        return _scan(files)
+    empty = pl.from_arrow(schema.empty_table())
+    assert isinstance(empty, pl.DataFrame)
+    return empty.lazy()
+
+
+def _scan(files: list[str]) -> pl.LazyFrame:
+    import polars as pl
+
+    return pl.scan_parquet(files, hive_partitioning=False, glob=False)
+
+
+def _files(root: str, pattern: str) -> list[str]:
+    if "://" not in root:
+        return sorted(str(path) for path in Path(root).resolve().glob(pattern))
+    from pyarrow import fs
+
+    scheme = root.partition("://")[0]
+    store, where = fs.FileSystem.from_uri(root)
+    first = pattern.split("*")[0].rpartition("/")[0]
+    found = store.get_file_info(fs.FileSelector(f"{where}/{first}", recursive=True, allow_not_found=True))
+    names = (info.path for info in found if info.type == fs.FileType.File)
+    return sorted(f"{scheme}://{name}" for name in names if PurePosixPath(name).match(pattern))

@@ -1,0 +1,166 @@
+"""What a run came to: its figures from the files (unfinished: from Redis), the exit code, the copies for --out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pipelines import paths
+from pipelines.errors import StoreError
+from producer.cli import frames, say
+from producer.records import Records, unwritable
+from producer.runs import RunView
+
+STATUSES = ("ok", "duplicate", "invalid", "failed", "refused")
+OK, FAILED, INCOMPLETE, INTERNAL = 0, 3, 4, 1
+_PICO = Decimal(10) ** -12
+
+
+def exit_code(figures: Mapping[str, Any]) -> int:
+    """CONTRACT §2: 1, 4, 3, 0, the first that applies."""
+    if figures["status"] == "failed":
+        return INTERNAL
+    if figures["unanswered"]:
+        return INCOMPLETE
+    return FAILED if figures["failed"] or figures["invalid"] or figures["refused"] else OK
+
+
+def of_ended(records: Records, run_id: str, status: str, seconds: float) -> dict[str, Any]:
+    """The contract's object for a run whose files are complete: counted from the files themselves."""
+    import polars as pl
+
+    results, costs = frames.scan(records.root, run_id)
+    with frames.reading(f"run {run_id}"):
+        counts = dict(results.group_by("status").len().collect().iter_rows())
+        sums = results.select(pl.col("cost_usd").sum(), pl.col("avoided_usd").sum()).collect().row(0)
+        lanes = dict(costs.group_by("lane").len().collect().iter_rows())
+    rows, known = sum(counts.values()), {status: counts.get(status, 0) for status in STATUSES}
+    local = lanes.get("local", 0)
+    return {
+        "run_id": run_id,
+        "status": status,
+        "rows": rows,
+        **known,
+        "unanswered": rows - sum(known.values()),
+        "cost_usd": sums[0] or Decimal(0),
+        "avoided_usd": sums[1] or Decimal(0),
+        "calls": sum(lanes.values()),
+        "local_calls": local,
+        "cloud_calls": sum(lanes.values()) - local,
+        "seconds": round(seconds, 3),
+        "results": records.path(paths.results(run_id)),
+        "costs": records.path("costs"),
+    }
+
+
+def of_unfinished(view: RunView, seconds: float) -> dict[str, Any]:
+    """The same object for a run that goes on later: live counters, no files yet."""
+    return {
+        "run_id": view.run_id,
+        "status": view.status,
+        "rows": view.total,
+        **{status: getattr(view, status) for status in STATUSES},
+        "unanswered": max(0, view.total - view.done),
+        "cost_usd": view.cost_pusd * _PICO,
+        "avoided_usd": view.avoided_pusd * _PICO,
+        "calls": view.calls,
+        "local_calls": view.local_calls,
+        "cloud_calls": view.cloud_calls,
+        "seconds": round(seconds, 3),
+        "results": None,
+        "costs": None,
+    }
+
+
+def prepare_out(out: Path | None) -> None:
+    """Makes sure, before anything is paid, that the copies can be written."""
+    if out is None:
+        return
+    probe = out / ".spillway-probe"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise unwritable(f"--out {out}", error) from None
+
+
+def copy_out(records: Records, figures: dict[str, Any], out: Path) -> dict[str, Any]:
+    """results.parquet, costs.parquet and summary.json in `out`; returns the figures with the paths of the copies."""
+    run_id = figures["run_id"]
+    try:
+        _whole(out / "results.parquet", lambda to: _copy(records.path(paths.results(run_id)), to))
+        _whole(out / "costs.parquet", lambda to: _merge(frames.costs_files(records.root, run_id), to))
+        figures = {**figures, "results": str(out / "results.parquet"), "costs": str(out / "costs.parquet")}
+        _whole(out / "summary.json", lambda to: to.write_text(say.to_json(figures) + "\n", encoding="utf-8"))
+    except OSError as error:
+        raise unwritable(f"--out {out}", error) from None
+    return figures
+
+
+def _whole(target: Path, write: Any) -> None:
+    """A file that appears complete or not at all."""
+    staging = target.with_name(f".{target.name}.tmp")
+    try:
+        write(staging)
+        staging.replace(target)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def _copy(source: str, target: Path) -> None:
+    if "://" not in source:
+        if not Path(source).exists():
+            raise StoreError(f"{source} is gone; `--fresh` runs the source again")
+        shutil.copyfile(source, target)
+        return
+    from pyarrow import fs
+
+    store, where = fs.FileSystem.from_uri(source)
+    with store.open_input_stream(where) as stream, target.open("wb") as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+
+
+def _merge(files: list[str], target: Path) -> None:
+    """The run's ledger parts as one file, part by part: memory does not grow with the run."""
+    import pyarrow.parquet as pq
+    from pyarrow import fs
+
+    from pipelines import schemas
+
+    with pq.ParquetWriter(target, schemas.COSTS, compression="zstd") as writer:
+        for file in files:
+            store, where = fs.FileSystem.from_uri(file) if "://" in file else (fs.LocalFileSystem(), file)
+            writer.write_table(pq.read_table(where, filesystem=store, partitioning=None).cast(schemas.COSTS))
+
+
+# -- for people ------------------------------------------------------------------------------------------------------
+
+
+def describe(records: Records, figures: Mapping[str, Any]) -> None:
+    """The end of a run in a few lines and the savings report."""
+    from pipelines import reports
+    from pipelines.reports.shared.format import dollars, duration
+
+    answered = figures["ok"] + figures["duplicate"]
+    rest = ", ".join(
+        f"{figures[name]:,} {name}" for name in ("invalid", "failed", "refused", "unanswered") if figures[name]
+    )
+    print(
+        f"\nrun {figures['run_id']} {figures['status']} in {duration(figures['seconds'])}: "
+        f"{answered:,} of {figures['rows']:,} rows answered ({figures['duplicate']:,} by duplicates)"
+        + (f", {rest}" if rest else "")
+    )
+    print(
+        f"{figures['calls']:,} calls, {figures['local_calls']:,} local and {figures['cloud_calls']:,} in the cloud; "
+        f"spent {dollars(figures['cost_usd'])}, avoided {dollars(figures['avoided_usd'])}"
+    )
+    if figures["results"] is None:
+        return
+    with frames.reading("the savings report"):
+        savings = reports.load("savings").build(*frames.scan(records.root, figures["run_id"]), []).collect()
+    say.table(savings.rows(named=True), savings.columns)
+    print(f"results  {figures['results']}\ncosts    {figures['costs']}")

@@ -1,0 +1,110 @@
+"""`spillway simulate`, and what `--simulate` brings: stand-in servers, and settings of their own that touch nothing real."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.errors import ConfigError, SpillwayError
+from producer.cli import DEMO, say, session
+from producer.cli.options import Common
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+
+PREFIX = "spillway-sim"
+START_S = 30.0
+STOP_S = 5.0
+
+
+def simulate(
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Scenario [default: the demo]")] = None,
+    ready_file: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> int:
+    """Runs stand-in upstream servers for rehearsals and tests, with their own bill, until stopped."""
+    from worker.simulator import main
+
+    main(config, ready_file=ready_file)
+    return 0
+
+
+@asynccontextmanager
+async def scenario(ask: Common) -> AsyncIterator[Settings]:
+    """Starts the scenario's servers in a process of their own and yields settings that lead to them alone."""
+    from pipelines.settings import parse_settings
+    from worker.simulator import scenario_settings
+
+    named = getattr(ask, "simulate", DEMO)
+    real = session.settings_of(ask).spillway
+    root = f"{real.data.rstrip('/')}/simulate"
+    config, path = _config(named)
+    folder = Path(root if "://" not in root else "data/simulate")
+    async with _servers(path, folder) as urls:
+        for name, url in urls.items():
+            say.note(f"stand-in server {name} at {url}")
+        own = {"data": root, "redis_url": real.redis_url, "prefix": PREFIX, "keep_response": real.keep_response}
+        yield parse_settings({**scenario_settings(config, urls), "spillway": own})
+
+
+def _config(named: str) -> tuple[dict[str, Any], Path | None]:
+    """The scenario as values, and its file if it has one."""
+    import tomllib
+
+    from worker.simulator import DEMO as BUILT_IN
+
+    if named == DEMO and not Path(named).exists():
+        return BUILT_IN, None
+    path = Path(named)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), path
+    except OSError as error:
+        raise ConfigError(f"--simulate={path}: cannot be read ({error.strerror}); name an existing file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--simulate={path}: not valid TOML: {error}; mend the file") from None
+
+
+@asynccontextmanager
+async def _servers(path: Path | None, folder: Path) -> AsyncIterator[dict[str, str]]:
+    """The simulator as a child process; yields the base URL of each server."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ready = folder / f"servers-{time.monotonic_ns()}.json"
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from producer.cli import main; sys.exit(main(sys.argv[1:]))",
+        "simulate",
+    ]
+    command += ["--ready-file", str(ready), *(["--config", str(path)] if path else [])]
+    with (folder / "simulator.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield await _ready(process, ready, folder)
+    finally:
+        ready.unlink(missing_ok=True)
+        process.terminate()
+        try:
+            await asyncio.to_thread(process.wait, STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def _ready(process: subprocess.Popen[bytes], ready: Path, folder: Path) -> dict[str, str]:
+    until_s = time.monotonic() + START_S
+    while not ready.exists() or not ready.read_bytes().strip():
+        if process.poll() is not None or time.monotonic() > until_s:
+            lines = (folder / "simulator.log").read_text(errors="replace").strip().split("\n")
+            raise SpillwayError(f"the stand-in servers did not start: {lines[-1] or 'no reason given'}")
+        await asyncio.sleep(0.02)
+    told = json.loads(ready.read_bytes())
+    return dict(told.get("servers", told))

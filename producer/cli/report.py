@@ -1,0 +1,159 @@
+"""`spillway report`: a report by name, narrowed, grouped and written as a table, HTML or data. The figures are pipelines/reports'."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.errors import UsageError
+from producer.cli import frames, say, session
+from producer.cli.options import Common, taking
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FORMATS = ("table", "parquet", "csv", "json", "html")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Common):
+    """Which report, of what, in which form."""
+
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which report; --list names them.")] = None
+    list_: Annotated[bool, typer.Option("--list", help="Name every report.")] = False
+    since: Annotated[str | None, typer.Option(metavar="WHEN", help="2026-03-01, 2026-03-01T08:00, or 24h ago")] = None
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="Up to but without this time.")] = None
+    client: Annotated[str | None, typer.Option(metavar="NAME")] = None
+    run: Annotated[str | None, typer.Option(metavar="RUN")] = None
+    by: Annotated[list[str] | None, typer.Option(metavar="A,B", help="What to group by; again or with commas.")] = None
+    format: Annotated[str, typer.Option(metavar="FORMAT", help=", ".join(FORMATS))] = "table"
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="File to write [default: standard output]")] = None
+
+
+@taking(Report)
+def report(ask: Report) -> int:
+    """Shows what was spent, saved and done, from the Parquet files alone."""
+    from pipelines import reports
+
+    if ask.list_ or ask.name is None:
+        for name in reports.names():
+            print(f"{name:10} {reports.help_of(name)}")
+        return 0
+    if ask.format not in FORMATS:
+        raise UsageError(f"--format {ask.format!r} is not one of {', '.join(FORMATS)}")
+    asked = [part.strip() for text in ask.by or [] for part in text.split(",") if part.strip()]
+    by = reports.grouping(ask.name, asked)
+    with frames.reading(f"report {ask.name}"):
+        frame = _build(ask, ask.name, by)
+    _write(ask, ask.name, frame)
+    return 0
+
+
+def _build(ask: Report, name: str, by: list[str]) -> pl.DataFrame:
+    from pipelines import paths, reports
+    from pipelines.reports.shared.frames import narrow
+
+    if ask.run is not None and not paths.is_run_id(ask.run):
+        raise UsageError(f"--run {ask.run[:64]!r} is not a run id; `spillway status` lists the runs")
+    now = datetime.now(UTC)
+    since, until = _when(ask.since, "--since", now), _when(ask.until, "--until", now)
+    root = session.settings_of(ask).spillway.data
+    results, costs = frames.scan(root, ask.run)
+    if reports.wants_links(name):
+        results = frames.with_links(results, root, ask.run)
+    results, costs = narrow(results, costs, since=since, until=until, client=ask.client, run=ask.run)
+    return reports.load(name).build(results, costs, by).collect()
+
+
+def _when(text: str | None, option: str, now: datetime) -> datetime | None:
+    """A date or time (UTC unless it says otherwise), or how long ago."""
+    from pipelines.sections import duration_s
+
+    if text is None:
+        return None
+    try:
+        return now - timedelta(seconds=duration_s(text))
+    except ValueError:
+        pass
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} {text[:40]!r} is no time; write 2026-03-01, 2026-03-01T08:00 or 24h") from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _write(ask: Report, name: str, frame: pl.DataFrame) -> None:
+    if ask.format == "table" and ask.out is None:
+        _print(name, frame)
+        return
+    data = _bytes(ask.format, name, frame)
+    if ask.out is not None:
+        from producer.records import unwritable
+
+        try:
+            ask.out.parent.mkdir(parents=True, exist_ok=True)
+            ask.out.write_bytes(data)
+        except OSError as error:
+            raise unwritable(f"--out {ask.out}", error) from None
+    elif ask.format == "parquet" and sys.stdout.isatty():
+        raise UsageError("Parquet is not for a terminal; give --out PATH")
+    else:
+        sys.stdout.buffer.write(data)
+
+
+def _print(name: str, frame: pl.DataFrame) -> None:
+    from pipelines import reports
+
+    rows = frame.rows(named=True)
+    if not rows:
+        say.note("nothing to report: no rows and no calls match")
+        return
+    say.table(rows, frame.columns, reports.totals(name, rows))
+
+
+def _bytes(form: str, name: str, frame: pl.DataFrame) -> bytes:
+    if form == "parquet":
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer, compression="zstd")
+        return buffer.getvalue()
+    rows: Sequence[dict[str, Any]] = frame.rows(named=True)
+    if form == "csv":
+        return _csv(rows, frame.columns).encode()
+    if form == "json":
+        return (say.to_json(rows) + "\n").encode()
+    if form == "html":
+        return _html(name, rows, frame.columns).encode()
+    from contextlib import redirect_stdout
+
+    text = io.StringIO()
+    with redirect_stdout(text):
+        _print(name, frame)
+    return text.getvalue().encode()
+
+
+def _csv(rows: Sequence[dict[str, Any]], columns: list[str]) -> str:
+    import csv
+
+    from producer.cli.results import csv_cell
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([csv_cell(value) for value in row.values()] for row in rows)
+    return text.getvalue()
+
+
+def _html(name: str, rows: Sequence[dict[str, Any]], columns: list[str]) -> str:
+    from pipelines import reports
+    from pipelines.reports.shared.html import page
+
+    return page(
+        f"Spillway: {name}", reports.help_of(name), rows, columns, reports.totals(name, rows), reports.bars(name, rows)
+    )

@@ -1,0 +1,215 @@
+"""`spillway status`, `cancel` and `retry`: runs that are registered already."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines import wire
+from pipelines.errors import UsageError
+from producer.cli import outcome, say, session
+from producer.cli.options import OfRun, Output, taking
+from producer.cli.run import follow, until_interrupted
+
+if TYPE_CHECKING:
+    from producer.records import Records
+    from producer.runs import LaneView, RunView
+
+WATCH_S = 1.0
+_PICO = Decimal(10) ** -12
+_COLUMNS = (
+    "run", "status", "client", "done", "rows", "duplicate", "failed", "local", "cloud", "cost_usd", "avoided_usd", "since",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status(Output):
+    """`status` of one run or of all."""
+
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Run id; all runs without it.")] = None
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until the run has ended.")] = False
+
+
+@taking(Status)
+def status(ask: Status) -> int:
+    """Shows runs: how far, on which lane, at what cost."""
+    return until_interrupted(_status(ask))
+
+
+@taking(OfRun)
+def cancel(ask: OfRun) -> int:
+    """Stops a run: calls in flight end, what was answered is kept. The same `run` command resumes it."""
+    return until_interrupted(_cancel(ask))
+
+
+@taking(OfRun)
+def retry(ask: OfRun) -> int:
+    """Asks the failed rows of an ended run again."""
+    return until_interrupted(_retry(ask))
+
+
+async def _status(ask: Status) -> int:
+    from producer import runs
+
+    settings = session.settings_of(ask)
+    records = _records(settings.spillway.data)
+    async with session.looking(settings) as found:
+        if ask.watch and found is not None and ask.run:
+            followed = await follow(ask.run, found, quiet=False)
+            _show([followed.view], [], ask.json, one=True)
+            return 0
+        while True:
+            lanes = await runs.lanes(found.redis, found.keys) if found else []
+            views = await _views(found, records, ask.run)
+            _show(views, lanes, ask.json, one=ask.run is not None)
+            if not ask.watch or found is None or all(view.ended for view in views):
+                return 0
+            await asyncio.sleep(WATCH_S)
+
+
+async def _views(found: session.Session | None, records: Records, run_id: str | None) -> list[RunView]:
+    """What Redis knows, and what only the records know, newest first."""
+    from producer import runs
+
+    if run_id is not None:
+        return [await _view(found, records, run_id)]
+    live = await runs.list_runs(found.redis, found.keys) if found else []
+    known = {view.run_id for view in live}
+    rest = (records.read(name) for name in records.ids()[:50] if name not in known)
+    return sorted(
+        [*live, *(runs.of_record(record) for record in rest if record)], key=lambda view: view.run_id, reverse=True
+    )
+
+
+async def _view(found: session.Session | None, records: Records, run_id: str) -> RunView:
+    from producer import runs
+
+    record = records.read(run_id)
+    if found is not None:
+        try:
+            return await runs.get(found.redis, found.keys, run_id)
+        except UsageError:
+            if record is None:
+                raise
+    if record is None:
+        raise UsageError(f"no run {run_id[:64]!r} under {records.root}; `spillway status` lists the runs")
+    return runs.of_record(record)
+
+
+def _show(views: Sequence[RunView], lanes: Iterable[LaneView], as_json: bool, *, one: bool) -> None:
+    if as_json:
+        said = [_figures(view) for view in views]
+        say.as_json(said[0] if one else said)
+        return
+    if not views:
+        say.note("no runs yet; `spillway run SOURCE` starts one")
+        return
+    say.table([_row(view) for view in views], _COLUMNS)
+    for view in views:
+        if view.blocked or view.error:
+            print(f"{view.run_id}: {view.error or f'waiting: {view.blocked}'}")
+    shown = [
+        {"target": lane.name, "lane": lane.lane, "state": "up" if lane.up else f"down: {lane.reason}",
+         "in_flight": f"{lane.in_flight}/{lane.slots}", "rows_per_s": lane.rows_per_s}
+        for lane in lanes
+    ]  # fmt: skip
+    if shown and any(not view.ended for view in views):
+        say.table(shown, list(shown[0]))
+
+
+def _figures(view: RunView) -> dict[str, Any]:
+    began = view.started_ms or view.created_ms
+    seconds = (view.finished_ms - began) / 1000 if view.finished_ms else 0.0
+    said = {**outcome.of_unfinished(view, seconds), **(view.summary or {})}
+    return {
+        **{name: said[name] for name in outcome.of_unfinished(view, seconds)},
+        "client": view.client,
+        "created_at": _time(view.created_ms),
+        "deadline_at": _time(view.deadline_ms),
+        "finished_at": _time(view.finished_ms),
+        "blocked": view.blocked,
+        "error": view.error,
+    }
+
+
+def _row(view: RunView) -> dict[str, Any]:
+    return {
+        "run": view.run_id,
+        "status": view.status,
+        "client": view.client,
+        "done": (view.summary or {}).get("rows", view.done) if view.ended else view.done,
+        "rows": view.total,
+        "duplicate": view.duplicate,
+        "failed": view.failed + view.refused + view.invalid,
+        "local": view.rows_local,
+        "cloud": view.rows_cloud,
+        "cost_usd": view.cost_pusd * _PICO,
+        "avoided_usd": view.avoided_pusd * _PICO,
+        "since": datetime.fromtimestamp(view.created_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+def _time(ms: int | None) -> str | None:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat() if ms else None
+
+
+async def _cancel(ask: OfRun) -> int:
+    from producer import intake
+
+    settings = session.settings_of(ask)
+    async with session.looking(settings) as found:
+        if found is not None:
+            return _cancelled(await intake.cancel(found.redis, found.keys, ask.run), ask.json)
+    view = await _view(None, _records(settings.spillway.data), ask.run)
+    if view.ended:
+        return _cancelled(view, ask.json)
+    async with session.draining(session.with_targets(settings, ask)) as now:  # somebody has to close the run's books
+        await intake.cancel(now.redis, now.keys, ask.run)
+        followed = await follow(ask.run, now, quiet=True)
+    return _cancelled(followed.view, ask.json)
+
+
+def _cancelled(view: RunView, as_json: bool) -> int:
+    if as_json:
+        say.as_json(_figures(view))
+    else:
+        print(f"run {view.run_id} is {view.status}")
+    return 0
+
+
+async def _retry(ask: OfRun) -> int:
+    """With a Redis that lives the workers there go on; on one machine this command drains what it asks again."""
+    from producer import intake
+    from producer.queue import now_ms
+
+    settings = session.settings_of(ask)
+    records = _records(settings.spillway.data)
+    async with session.looking(settings) as found:
+        if found is not None:
+            view = await intake.retry(found.redis, found.keys, records, ask.run, await now_ms(found.redis))
+            return _cancelled(view, ask.json)
+    await _view(None, records, ask.run)
+    async with session.draining(session.with_targets(settings, ask)) as now:
+        await intake.retry(now.redis, now.keys, records, ask.run, await now_ms(now.redis))
+        view = (await follow(ask.run, now, quiet=False)).view
+    if view.status not in wire.RUN_ENDED:
+        say.note(f"run {view.run_id} waits: {view.blocked}")
+        return outcome.INCOMPLETE
+    figures = outcome.of_ended(records, view.run_id, view.status, 0.0)
+    if ask.json:
+        say.as_json(figures)
+    else:
+        outcome.describe(records, figures)
+    return outcome.exit_code(figures)
+
+
+def _records(root: str) -> Records:
+    from producer.records import Records
+
+    return Records(root)

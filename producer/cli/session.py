@@ -1,0 +1,107 @@
+"""What a command works with: settings, the records of its data root, and Redis, its own or somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipelines import wire
+from pipelines.errors import ConfigError, QueueError
+from producer.cli.options import Common
+from producer.cli.say import note
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+    from producer.queue import Redis
+    from worker.embedded import Embedded
+
+EMBEDDED = "embedded"
+
+
+class Session(NamedTuple):
+    """An open Redis with its names; `engine` is there when this command may have started workers."""
+
+    redis: Redis
+    keys: wire.Keys
+    engine: Embedded | None = None
+
+
+def settings_of(ask: Common, **more: Any) -> Settings:
+    """spillway.toml, environment and the command's own options, the later ones first."""
+    from pipelines.settings import load_settings
+
+    given = {"data": ask.data, "redis_url": ask.redis, **more.pop("spillway", {})}
+    overrides = {"spillway": {name: value for name, value in given.items() if value is not None}, **more}
+    return load_settings(ask.config, overrides)
+
+
+def with_targets(settings: Settings, ask: Common) -> Settings:
+    """Settings that name at least one target: as configured, else what this machine offers; says what it found."""
+    if settings.targets:
+        return settings
+    from worker.health import find_local
+
+    found = find_local()
+    if not found.get("targets"):
+        raise ConfigError(
+            "no targets: none in spillway.toml, no LM Studio, Ollama, vLLM or llama.cpp on localhost, and no provider "
+            "key in the environment; add [targets.NAME] to spillway.toml, or rehearse with --simulate"
+        )
+    note(f"no targets configured; found {', '.join(found['targets'])}")
+    return settings_of(ask, **found)
+
+
+@asynccontextmanager
+async def draining(settings: Settings) -> AsyncIterator[Session]:
+    """Redis with workers: those that are alive there, else some of this machine until the block ends."""
+    from producer.queue import connected
+    from worker.embedded import Embedded
+
+    url = settings.spillway.redis_url
+    async with Embedded(settings, redis_url=url) as engine:
+        if url != EMBEDDED and engine.workers:
+            note("no worker is alive at this Redis: started workers on this machine until the run ends")
+        async with connected(engine.redis_url) as redis:
+            yield Session(redis, wire.Keys(settings.spillway.prefix), engine)
+
+
+@asynccontextmanager
+async def looking(settings: Settings) -> AsyncIterator[Session | None]:
+    """Redis without workers; None when it is this machine's private one and does not run now."""
+    from producer.queue import connected
+
+    url = private_url(settings) if settings.spillway.redis_url == EMBEDDED else settings.spillway.redis_url
+    if url is None:
+        yield None
+        return
+    async with connected(url) as redis:
+        yield Session(redis, wire.Keys(settings.spillway.prefix))
+
+
+def private_url(settings: Settings) -> str | None:
+    """The address of this data root's private Redis, if somebody has it running."""
+    import socket
+
+    from pipelines.paths import redis_dir
+    from worker.embedded import socket_path
+
+    path = socket_path(Path(settings.spillway.data).resolve() / redis_dir())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            probe.connect(path)
+    except OSError:
+        return None
+    return f"unix://{path}"
+
+
+def shared_redis(session: Session | None, what: str) -> Session:
+    """The session, or QueueError for commands that need a Redis which outlives them."""
+    if session is None:
+        raise QueueError(
+            f"{what} needs a Redis that is running: start `spillway worker` here first, or set redis_url (--redis); "
+            "`spillway run` does everything in one command"
+        )
+    return session

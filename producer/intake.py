@@ -1,0 +1,261 @@
+"""Registers a run in Redis and rings the bell, cancels it, retries it. It reads no prompt and asks nobody."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from pipelines import identity, wire
+from pipelines.errors import SourceError, UsageError
+from pipelines.types import Options, Source
+from producer.queue import Redis
+from producer.records import Records
+from producer.runs import RunView, fields_of, get
+from producer.sources import changed
+
+RESUMED = ["expired", "cancelled"]
+"""What a resumed run asks again; its failed rows are `retry`'s matter."""
+
+# KEYS: 1 fingerprints  2 run  3 open runs  4 all runs  5 wake
+# ARGV: 1 fingerprint ('' leave)  2 run id under it as seen ('' none)  3 run's status and cancel as seen ('' new run)
+#       4 run id  5 created_ms, then field value ...
+# Returns 1, or 0 when somebody else was faster: look again.
+_PUT = """
+if ARGV[1] ~= '' and (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
+if ARGV[3] ~= '' then
+  local seen = redis.call('HMGET', KEYS[2], 'status', 'cancel')
+  if (seen[1] or '') .. '|' .. (seen[2] or '') ~= ARGV[3] then return 0 end
+end
+redis.call('HSET', KEYS[2], unpack(ARGV, 6))
+if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[4]) end
+redis.call('SADD', KEYS[3], ARGV[4])
+redis.call('ZADD', KEYS[4], 'NX', ARGV[5], ARGV[4])
+redis.call('LPUSH', KEYS[5], 'x')
+redis.call('LTRIM', KEYS[5], 0, 15)
+return 1
+"""
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """What became of a command: `new`, `resumed`, `finished` (nothing to do), `ending` (ask again later).
+
+    `unfinished` names an earlier run of the same command that `fresh` left behind.
+    """
+
+    run_id: str
+    state: str
+    unfinished: str | None = None
+
+
+def fingerprint(client: str, sources: tuple[Source, ...], options: Options) -> str:
+    """A run's identity: deadline and budget are left out, for they may change on resume."""
+    same = msgspec.structs.replace(options, deadline_s=None, budget_nusd=None)
+    return identity.fingerprint(client, tuple(source.url for source in sources), msgspec.to_builtins(same))
+
+
+def new_run_id(now_ms: int) -> str:
+    return f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+async def register(
+    redis: Redis,
+    keys: wire.Keys,
+    records: Records,
+    *,
+    client: str,
+    sources: tuple[Source, ...],
+    options: Options,
+    now_ms: int,
+    fresh: bool = False,
+    estimate: tuple[int, int] = (0, 0),
+) -> Registered:
+    """Starts, resumes or recognises the run of this command; safe to repeat. `estimate` is (rows, bytes).
+
+    Raises SourceError when an unfinished run's source is not what it was.
+    """
+    print_ = fingerprint(client, sources, options)
+    while True:
+        seen = await redis.hget(keys.fingerprints, print_)
+        run = await fields_of(redis, keys, seen) if seen else {}
+        if run and seen and not fresh and (now := _decide(seen, run, sources)) != "new":
+            if now != "resumed" or await _resume(redis, keys, records, seen, run, options, now_ms):
+                return Registered(seen, now)
+            continue
+        if not run and not fresh and (lost := _finished(records, print_, sources, await _known(redis, keys))):
+            return Registered(lost, "finished")
+        run_id = new_run_id(now_ms)
+        fields = _new_fields(client, sources, options, print_, now_ms, estimate)
+        records.write(run_id, _record(run_id, client, sources, options, print_, now_ms))
+        if await _put(redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or ""):
+            open_ = bool(run) and run.get("status") not in ("completed", "failed")
+            return Registered(run_id, "new", seen if open_ else None)
+        records.delete(run_id)
+
+
+def _decide(run_id: str, run: Mapping[str, str], sources: tuple[Source, ...]) -> str:
+    """new | resumed | finished | ending, for a command whose run is already known."""
+    status = run.get("status", "")
+    differs = _difference(wire.unpack_sources(run["sources"].encode()), sources)
+    if status == "completed":
+        return "new" if differs else "finished"
+    if status == "failed":
+        return "new" if differs else "resumed"
+    if differs:
+        remedy = "put it back to resume, or start anew with --fresh"
+        raise SourceError(f"{differs} since run {run_id} began, which is not finished; {remedy}")
+    return "ending" if status in wire.RUN_OPEN and run.get("cancel") else "resumed"
+
+
+def _difference(old: tuple[Source, ...], now: tuple[Source, ...]) -> str | None:
+    for before, after in zip(old, now, strict=True):  # the fingerprint says that they are the same files
+        if said := changed(before, after):
+            return f"{after.url} changed ({said})"
+    return None
+
+
+async def _known(redis: Redis, keys: wire.Keys) -> list[str]:
+    return list(await redis.zrange(keys.all_runs, 0, -1))
+
+
+def finished_on_disk(records: Records, client: str, sources: tuple[Source, ...], options: Options) -> str | None:
+    """The finished run of this command, by the records alone; None when there is none or Redis must be asked."""
+    return _finished(records, fingerprint(client, sources, options), sources, ())
+
+
+def _finished(records: Records, print_: str, sources: tuple[Source, ...], known: Iterable[str]) -> str | None:
+    record = records.with_fingerprint(print_, known)
+    if record is None or record.get("status") != "completed":
+        return None
+    old = wire.unpack_sources(wire.dump(record.get("sources", [])))
+    return str(record["run_id"]) if _difference(old, sources) is None else None
+
+
+async def _resume(
+    redis: Redis, keys: wire.Keys, records: Records, run_id: str, run: Mapping[str, str], options: Options, now_ms: int
+) -> bool:
+    """Brings the run back on this command's terms; one that had ended asks its unanswered rows again."""
+    fields = _terms(options, now_ms)
+    if run["status"] in wire.RUN_ENDED:
+        records.reopen(run_id)
+    if run["status"] in ("expired", "cancelled"):
+        fields |= _again(run, RESUMED)
+    elif run["status"] == "failed":
+        fields |= {"status": "in_progress", "error": "", "summary": "", "finished_ms": "", "cancel": ""}
+    return await _put(redis, keys, run_id, now_ms, fields, was=_was(run))
+
+
+def _again(run: Mapping[str, str], statuses: list[str]) -> dict[str, str | bytes | int]:
+    """An ended run that asks its rows of these statuses again: a new generation, from the first chunk on."""
+    cursor = wire.load(run["cursor"]) if run.get("cursor") else None
+    if isinstance(cursor, dict):
+        cursor.pop("redo", None)
+    return {
+        "status": "in_progress",
+        "redo": wire.dump(statuses),
+        "generation": int(run.get("generation") or 0) + 1,
+        "prepared": "0",
+        "cursor": wire.dump(cursor) if cursor else "",
+        "cancel": "",
+        "summary": "",
+        "finished_ms": "",
+        "error": "",
+        **dict.fromkeys(statuses, "0"),
+    }
+
+
+def _terms(options: Options, now_ms: int) -> dict[str, str | bytes | int]:
+    """What a resumed run takes from the new command; its deadline starts again."""
+    deadline_s = options.deadline_s
+    return {
+        "options": wire.pack_options(options),
+        "deadline_s": "" if deadline_s is None else str(deadline_s),
+        "deadline_ms": "" if deadline_s is None else now_ms + round(deadline_s * 1000),
+        "budget_nusd": "" if options.budget_nusd is None else options.budget_nusd,
+        "started_ms": now_ms,
+        "blocked": "",
+    }
+
+
+def _new_fields(
+    client: str, sources: tuple[Source, ...], options: Options, print_: str, now_ms: int, estimate: tuple[int, int]
+) -> dict[str, str | bytes | int]:
+    return {
+        "status": "in_progress",
+        "client": client,
+        "created_ms": now_ms,
+        "sources": wire.pack_sources(sources),
+        "fingerprint": print_,
+        "rows_estimate": estimate[0],
+        "bytes_estimate": estimate[1],
+        **dict.fromkeys(("cursor", "cancel", "redo", "error", "summary", "finished_ms"), ""),
+        **dict.fromkeys(("prepared", "rows", "asked", "duplicate", "invalid", "open", "generation"), "0"),
+        **_terms(options, now_ms),
+    }
+
+
+def _record(
+    run_id: str, client: str, sources: tuple[Source, ...], options: Options, print_: str, now_ms: int
+) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "client": client,
+        "fingerprint": print_,
+        "created_ms": now_ms,
+        "finished_ms": None,
+        "status": "in_progress",
+        "options": msgspec.to_builtins(options),
+        "sources": msgspec.to_builtins(sources),
+    }
+
+
+async def _put(
+    redis: Redis,
+    keys: wire.Keys,
+    run_id: str,
+    created_ms: int,
+    fields: Mapping[str, str | bytes | int],
+    *,
+    fingerprint: str = "",
+    seen: str = "",
+    was: str = "",
+) -> bool:
+    """One atomic step: compare what was seen, then run, sets and bell together."""
+    names = [keys.fingerprints, keys.run(run_id), keys.open_runs, keys.all_runs, keys.wake]
+    flat = [part for pair in fields.items() for part in pair]
+    done = await redis.eval(_PUT, len(names), *names, fingerprint, seen, was, run_id, created_ms, *flat)  # type: ignore[misc]
+    return bool(done)
+
+
+def _was(run: Mapping[str, str]) -> str:
+    return f"{run.get('status', '')}|{run.get('cancel', '')}"
+
+
+async def cancel(redis: Redis, keys: wire.Keys, run_id: str) -> RunView:
+    """Asks the workers to end a run; a run that has ended stays as it is, twice is once."""
+    while True:
+        fields = await fields_of(redis, keys, run_id)
+        now = await get(redis, keys, run_id)
+        if now.ended or fields.get("cancel"):
+            return now
+        wanted = {"cancel": "1", "status": "cancelling"}
+        if await _put(redis, keys, run_id, now.created_ms, wanted, was=_was(fields)):
+            return await get(redis, keys, run_id)
+
+
+async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, now_ms: int) -> RunView:
+    """Asks an ended run's failed rows again; its deadline starts again. UsageError when there is nothing to retry."""
+    while True:
+        now = await get(redis, keys, run_id)
+        fields = await fields_of(redis, keys, run_id)
+        if not now.ended:
+            raise UsageError(f"run {run_id} is {now.status}: retry it when it has ended")
+        if (now.summary or {}).get("failed", now.failed) == 0:
+            raise UsageError(f"run {run_id} has no failed rows to retry")
+        records.reopen(run_id)
+        terms = _terms(wire.unpack_options(fields["options"].encode()), now_ms)
+        if await _put(redis, keys, run_id, now_ms, {**terms, **_again(fields, ["failed"])}, was=_was(fields)):
+            return await get(redis, keys, run_id)

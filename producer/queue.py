@@ -1,0 +1,64 @@
+"""The producer's connection to Redis: opened, checked, closed; trouble becomes one line. Nothing is enqueued here."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis, from_url
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from pipelines.errors import QueueError
+
+__all__ = ["Redis", "connected", "now_ms", "without_password"]
+
+PATIENCE = 6
+"""Tries within one command: a restart of Redis is survived, a wrong address is told within seconds."""
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Redis]:
+    """A client that answers text; QueueError when Redis cannot be reached, is lost for long, or refuses."""
+    try:
+        redis: Redis = from_url(
+            url,
+            decode_responses=True,
+            retry=Retry(ExponentialBackoff(cap=1, base=0.05), PATIENCE),
+            retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError],
+            socket_connect_timeout=5,
+            health_check_interval=30,
+        )
+    except ValueError as error:
+        raise QueueError(
+            f"redis_url {without_password(url)} is not an address: {error}; see docs/configuration.md"
+        ) from None
+    try:
+        await redis.ping()
+        yield redis
+    except AuthenticationError as error:
+        raise QueueError(
+            f"Redis at {without_password(url)} refuses: {error}; check the password in redis_url"
+        ) from None
+    except (RedisConnectionError, RedisTimeoutError, ssl.SSLError, ConnectionError) as error:
+        what = f"cannot reach Redis at {without_password(url)}: {error}"
+        raise QueueError(f"{what}; start it, or mend redis_url (--redis)") from None
+    except RedisError as error:
+        raise QueueError(f"Redis at {without_password(url)} refuses: {error}") from None
+    finally:
+        await redis.aclose()
+
+
+async def now_ms(redis: Redis) -> int:
+    """Redis' clock: the only one that hosts share."""
+    seconds, micros = await redis.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+def without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.split('://')[0]}://…@{tail}" if at else url

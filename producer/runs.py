@@ -1,0 +1,176 @@
+"""Runs as Redis has them: one, all, or one again and again until it ends. Nothing is changed here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import msgspec
+
+from pipelines import paths, wire
+from pipelines.errors import UsageError
+from pipelines.types import Source
+from producer.queue import Redis
+
+FOLLOW_S = 0.5
+
+
+class RunView(msgspec.Struct, frozen=True):
+    """A run as Redis has it; counters are live and become exact in `summary` when it has ended."""
+
+    run_id: str
+    status: str
+    client: str = "default"
+    created_ms: int = 0
+    started_ms: int = 0
+    finished_ms: int | None = None
+    deadline_ms: int | None = None
+    rows_estimate: int = 0
+    prepared: bool = False
+    rows: int = 0
+    asked: int = 0
+    duplicate: int = 0
+    invalid: int = 0
+    ok: int = 0
+    failed: int = 0
+    refused: int = 0
+    open: int = 0
+    rows_local: int = 0
+    rows_cloud: int = 0
+    calls: int = 0
+    local_calls: int = 0
+    cloud_calls: int = 0
+    cost_pusd: int = 0
+    avoided_pusd: int = 0
+    budget_nusd: int | None = None
+    blocked: str = ""
+    error: str = ""
+    cancel: str = ""
+    sources: tuple[Source, ...] = ()
+    summary: dict[str, Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in wire.RUN_ENDED
+
+    @property
+    def done(self) -> int:
+        """Rows whose fate is known."""
+        return self.ok + self.duplicate + self.invalid + self.failed + self.refused
+
+    @property
+    def total(self) -> int:
+        """Rows of the source: counted once it is read, estimated before."""
+        return self.rows if self.prepared else max(self.rows, self.rows_estimate)
+
+
+async def get(redis: Redis, keys: wire.Keys, run_id: str) -> RunView:
+    """A run as it is now; UsageError when there is none of that id."""
+    fields = await fields_of(redis, keys, run_id)
+    if not fields:
+        raise UsageError(f"no run {run_id[:64]!r} here; `spillway status` lists the runs")
+    return view(run_id, fields)
+
+
+async def list_runs(redis: Redis, keys: wire.Keys, limit: int = 50) -> list[RunView]:
+    """The newest runs first."""
+    ids = await redis.zrevrange(keys.all_runs, 0, limit - 1)
+    pipe = redis.pipeline(transaction=False)
+    for run_id in ids:
+        pipe.hgetall(keys.run(run_id))
+    return [view(run_id, fields) for run_id, fields in zip(ids, await pipe.execute(), strict=True) if fields]
+
+
+async def follow(redis: Redis, keys: wire.Keys, run_id: str, every_s: float = FOLLOW_S) -> AsyncIterator[RunView]:
+    """The run, again and again, until it has ended; the last view is the end."""
+    while True:
+        now = await get(redis, keys, run_id)
+        yield now
+        if now.ended:
+            return
+        await asyncio.sleep(every_s)
+
+
+async def fields_of(redis: Redis, keys: wire.Keys, run_id: str) -> dict[str, str]:
+    """The hash of a run; empty when there is none."""
+    if not paths.is_run_id(run_id):
+        return {}
+    found: dict[str, str] = await redis.hgetall(keys.run(run_id))  # type: ignore[misc]
+    return found
+
+
+def view(run_id: str, fields: Mapping[str, str]) -> RunView:
+    """Redis' texts as values; what is missing is nought."""
+    given: dict[str, Any] = {"run_id": run_id, "status": fields.get("status", "in_progress")}
+    for field in msgspec.structs.fields(RunView)[2:]:
+        text = fields.get(field.name, "")
+        if text == "":
+            continue
+        if field.name == "prepared":
+            given[field.name] = text == "1"
+        elif field.name == "sources":
+            given[field.name] = wire.unpack_sources(text.encode())
+        elif field.name == "summary":
+            given[field.name] = wire.load(text)
+        elif field.type is str:
+            given[field.name] = text
+        else:
+            given[field.name] = int(float(text))
+    return RunView(**given)
+
+
+class LaneView(msgspec.Struct, frozen=True):
+    """A target as the scheduler and the workers see it now."""
+
+    name: str
+    lane: str = ""
+    up: bool = True
+    reason: str = ""
+    slots: int = 0
+    in_flight: int = 0
+    rows_per_s: float = 0.0
+
+
+async def lanes(redis: Redis, keys: wire.Keys) -> list[LaneView]:
+    """Every target that the scheduler knows, local ones first; `in_flight` is summed over the living workers."""
+    pipe = redis.pipeline(transaction=False)
+    pipe.hgetall(keys.lanes)
+    pipe.hkeys(keys.workers)
+    figures, owners = await pipe.execute()
+    beats = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
+    flying: dict[str, int] = {}
+    for beat in (wire.load(raw) for raw in beats if raw):
+        for name, stats in beat.get("targets", {}).items():
+            flying[name] = flying.get(name, 0) + int(stats.get("in_flight", 0))
+    found = [_lane(name, wire.load(raw), flying.get(name, 0)) for name, raw in figures.items()]
+    return sorted(found, key=lambda lane: (lane.lane != "local", lane.name))
+
+
+async def workers(redis: Redis, keys: wire.Keys) -> int:
+    """How many workers are alive."""
+    owners = await redis.hkeys(keys.workers)  # type: ignore[misc]
+    return int(await redis.exists(*[keys.worker(owner) for owner in owners])) if owners else 0
+
+
+def _lane(name: str, figures: Mapping[str, Any], in_flight: int) -> LaneView:
+    known = {field: figures[field] for field in ("lane", "up", "reason", "slots", "rows_per_s") if field in figures}
+    return LaneView(name, in_flight=in_flight, **known)
+
+
+def of_record(record: Mapping[str, Any]) -> RunView:
+    """A run of which only its record is left: ended, or waiting for its Redis to run again."""
+    summary = record.get("summary")
+    counts = (
+        {name: summary[name] for name in ("rows", "ok", "duplicate", "invalid", "failed", "refused")} if summary else {}
+    )
+    return RunView(
+        run_id=record["run_id"],
+        status=record.get("status") or "in_progress",
+        client=record.get("client") or "default",
+        created_ms=record.get("created_ms") or 0,
+        finished_ms=record.get("finished_ms"),
+        prepared=bool(summary),
+        summary=summary,
+        **counts,
+    )

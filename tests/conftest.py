@@ -1,0 +1,21 @@
+"""What every test shares: a clean environment and the versions in the header."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+
+import pytest
+
+
+def pytest_report_header() -> str:
+    names = ("arq", "redis", "polars", "pyarrow", "faiss-cpu", "sentence-transformers", "pyreqwest")
+    return "spillway with " + ", ".join(f"{name} {version(name)}" for name in names)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, setting or proxy of the machine reaches a test."""
+    for name in list(os.environ):
+        if name.startswith("SPILLWAY_") or name.endswith(("_API_KEY", "_PROXY", "_proxy")) or name == "HF_TOKEN":
+            monkeypatch.delenv(name)

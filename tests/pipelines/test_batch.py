@@ -1,0 +1,42 @@
+"""Batches: one route, bounded rows and bytes, prefixes together, nothing lost."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.batch import MAX_BYTES, MAX_ROWS, MIN_ROWS, Asked, output_estimate, pack, rows_per_batch
+from pipelines.types import Item
+
+
+def asked(row: int, route: str = "small", prefix: bytes = b"", size: int = 10) -> Asked:
+    return Asked(Item(row, b"x" * size, 5, 0), route, prefix, 20)
+
+
+def test_routes_do_not_mix_and_prefixes_stay_together() -> None:
+    rows = [asked(i, "a" if i % 2 else "b", b"p1" if i % 3 else b"p0") for i in range(200)]
+    batches = pack(rows, {})
+    assert all(len({one.route for one in batch}) == 1 for batch in batches)
+    order = [one.prefix for batch in batches for one in batch if one.route == "a"]
+    assert order == sorted(order)
+
+
+def test_size_follows_the_lane() -> None:
+    assert rows_per_batch(0.0) == MIN_ROWS
+    assert rows_per_batch(1e6) == MAX_ROWS
+    assert MIN_ROWS < rows_per_batch(10.0) < MAX_ROWS
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, MAX_BYTES)), max_size=60), st.floats(0, 1e4))
+def test_every_prompt_is_in_one_batch_within_bounds(rows: list[tuple[str, int]], rate: float) -> None:
+    batches = pack([asked(i, r, b"", size) for i, (r, size) in enumerate(rows)], {"a": rate})
+    assert sorted(one.item.row for batch in batches for one in batch) == list(range(len(rows)))
+    for batch in batches:
+        assert len(batch) <= MAX_ROWS
+        assert len(batch) == 1 or sum(len(one.item.body) for one in batch) <= MAX_BYTES
+
+
+def test_output_estimates() -> None:
+    assert output_estimate(0, None) == 200
+    assert output_estimate(50, None) == 50
+    assert output_estimate(0, ("positive", "negative")) < 10

@@ -1,0 +1,142 @@
+"""plan() as a table of snapshots -> moves, and its properties over generated snapshots."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.plan import BatchView, Ring, RunView, Snapshot, TargetView, plan, stock
+
+GPU = TargetView("gpu", "local", True, slots=4, rate=100.0, rows_per_s=2.0, latency_s=1.0)
+MINI = TargetView("mini", "cloud", True, slots=8, rate=0.0, rows_per_s=0.0, latency_s=0.5)
+NOW = 1_000_000
+
+
+def batches(count: int, rows: int = 8, work: float = 100.0, route: str = "small", lanes: str = "any") -> tuple[BatchView, ...]:
+    return tuple(BatchView(f"b{i}", route, rows, work, lanes) for i in range(count))
+
+
+def run(waiting: tuple[BatchView, ...], *, deadline_s: float | None = None, **more: object) -> RunView:
+    deadline = None if deadline_s is None else NOW + int(deadline_s * 1000)
+    return msgspec.structs.replace(RunView("r", "c", 0, deadline, waiting), **more)
+
+
+def snapshot(*runs: RunView, gpu: TargetView | None = GPU, mini: TargetView | None = MINI, **more: object) -> Snapshot:
+    targets = {t.name: t for t in (gpu, mini) if t is not None}
+    routes = {"small": ("gpu", "mini"), "cloudy": ("mini",), "homely": ("gpu",)}
+    return msgspec.structs.replace(Snapshot(NOW, targets, routes, runs), **more)
+
+
+def moved(moves: list[Ring]) -> list[tuple[str, str]]:
+    return [(move.batch, move.lane) for move in moves]
+
+
+DOWN = msgspec.structs.replace(GPU, up=False)
+FULL = msgspec.structs.replace(GPU, rung_rows=100)
+
+
+@pytest.mark.parametrize(
+    ("name", "given_", "expected"),
+    [
+        ("nothing waits", snapshot(run(())), []),
+        ("no deadline: all local, from the head, up to the stock", snapshot(run(batches(3))), [("b0", "local")]),
+        ("no deadline, local full: nothing spills", snapshot(run(batches(3)), gpu=FULL), []),
+        ("local down: the tail goes to the cloud", snapshot(run(batches(2)), gpu=DOWN), [("b1", "cloud"), ("b0", "cloud")]),
+        ("no local target: cloud", snapshot(run(batches(1, route="cloudy"))), [("b0", "cloud")]),
+        ("no cloud target and local down: wait", snapshot(run(batches(1, route="homely")), gpu=DOWN), []),
+        ("local gave up: cloud at once", snapshot(run(batches(1, lanes="cloud")), gpu=FULL), [("b0", "cloud")]),
+        ("cloud gave up: only local", snapshot(run(batches(1, lanes="local")), gpu=DOWN), []),
+        ("may not buy: no cloud move", snapshot(run(batches(2), may_buy=False), gpu=DOWN), []),
+        ("may not buy: local goes on", snapshot(run(batches(1), may_buy=False)), [("b0", "local")]),
+        ("enough time: nothing spills", snapshot(run(batches(3), deadline_s=60), gpu=FULL), []),
+        (
+            "short of time: just the shortage leaves, from the tail",
+            # 300 tokens of work, 100 per second, (2.5 - 1) s usable: one and a half batches short
+            snapshot(run(batches(3), deadline_s=2.5), gpu=FULL),
+            [("b2", "cloud"), ("b1", "cloud")],
+        ),
+        ("short, but not yet the last responsible moment", snapshot(run(batches(30, work=1000), deadline_s=200), gpu=FULL), []),
+    ],
+)
+def test_table(name: str, given_: Snapshot, expected: list[tuple[str, str]]) -> None:
+    assert moved(plan(given_)) == expected, name
+
+
+def test_cloud_is_filled_no_further_than_its_stock() -> None:
+    moves = plan(snapshot(run(batches(50, rows=8)), gpu=DOWN))
+    assert 0 < sum(8 for _ in moves) < stock(MINI) + 8
+
+
+def test_the_first_target_that_is_up_is_used() -> None:
+    routes = {"small": ("gpu", "gpu2", "mini")}
+    gpu2 = msgspec.structs.replace(GPU, name="gpu2")
+    given_ = Snapshot(NOW, {"gpu": DOWN, "gpu2": gpu2, "mini": MINI}, routes, (run(batches(1)),))
+    assert [(m.lane, m.target) for m in plan(given_)] == [("local", "gpu2")]
+
+
+def test_clients_share_by_work_served_per_weight() -> None:
+    a = msgspec.structs.replace(run(batches(4, rows=1)), id="ra", client="a")
+    b = RunView("rb", "b", 1, None, tuple(BatchView(f"x{i}", "small", 1, 100.0) for i in range(4)))
+    gpu = msgspec.structs.replace(GPU, slots=2, rows_per_s=0.0)
+    moves = plan(snapshot(a, b, gpu=gpu, served={"a": 150.0}))
+    assert [m.run for m in moves] == ["rb", "rb", "ra", "rb"]
+    heavy = plan(snapshot(a, b, gpu=gpu, weights={"a": 3.0}))
+    assert [m.run for m in heavy].count("ra") == 3
+
+
+def test_inside_a_client_the_earliest_deadline_goes_first() -> None:
+    late = msgspec.structs.replace(run(batches(1)), id="late")
+    soon = RunView("soon", "c", 5, NOW + 3_600_000, (BatchView("s0", "small", 8, 100.0),))
+    assert [m.run for m in plan(snapshot(late, soon))] == ["soon"]
+
+
+_batch = st.builds(
+    BatchView,
+    id=st.uuids().map(str),
+    route=st.sampled_from(["small", "cloudy", "homely", "unknown"]),
+    rows=st.integers(1, 256),
+    work=st.floats(1, 10_000),
+    lanes=st.sampled_from(["any", "cloud", "local"]),
+)
+_run = st.builds(
+    RunView,
+    id=st.uuids().map(str),
+    client=st.sampled_from(["a", "b"]),
+    created_ms=st.integers(0, 10),
+    deadline_ms=st.none() | st.integers(NOW - 1000, NOW + 100_000),
+    waiting=st.lists(_batch, max_size=12).map(tuple),
+    ahead=st.floats(0, 10_000),
+    may_buy=st.booleans(),
+)
+_gpu = st.builds(
+    TargetView, st.just("gpu"), st.just("local"), st.booleans(), st.integers(1, 64), st.integers(0, 200),
+    st.floats(0, 1000), st.floats(0, 100), st.floats(0.01, 10),
+)  # fmt: skip
+
+
+@given(st.lists(_run, max_size=5), _gpu)
+def test_moves_are_lawful(runs: list[RunView], gpu: TargetView) -> None:
+    given_ = snapshot(*runs, gpu=gpu)
+    moves = plan(given_)
+    known = {batch.id: (batch, r) for r in runs for batch in r.waiting}
+    assert len({move.batch for move in moves}) == len(moves), "a batch moved twice"
+    for move in moves:
+        batch, owner = known[move.batch]
+        target = given_.targets[move.target]
+        assert target.up and target.lane == move.lane and move.target in given_.routes[batch.route]
+        assert batch.lanes in ("any", move.lane)
+        assert move.lane == "local" or owner.may_buy
+    assert plan(given_) == moves, "the same snapshot must give the same moves"
+
+
+@given(st.lists(_run, max_size=5), _gpu)
+def test_local_is_never_idle_while_work_for_it_waits(runs: list[RunView], gpu: TargetView) -> None:
+    given_ = snapshot(*runs, gpu=gpu)
+    moves = plan(given_)
+    local = sum(b.rows for r in runs for b in r.waiting for m in moves if m.batch == b.id and m.lane == "local")
+    moved_ids = {move.batch for move in moves}
+    left = [b for r in runs for b in r.waiting if b.id not in moved_ids and b.lanes != "cloud" and b.route in ("small", "homely")]
+    if gpu.up and left:
+        assert gpu.rung_rows + local >= stock(gpu)

@@ -1,0 +1,61 @@
+"""Small results and ledger frames for the tests of reports and invariants: each row gives only what matters."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from pipelines import schemas
+
+RUN = "20260301-080000-abc123"
+T0 = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def result(row: int, **values: Any) -> dict[str, Any]:
+    defaults = {
+        "run_id": RUN, "row": row, "client": "default", "status": "ok", "route": "small", "lane": "local",
+        "target": "gpu",
+        "cost_usd": Decimal(0), "avoided_usd": Decimal(0), "attempts": 1, "tags": "{}", "started_at": at(0),
+        "finished_at": at(1),
+    }  # fmt: skip
+    return {**defaults, **values}
+
+
+def duplicate(row: int, of: int | None, **values: Any) -> dict[str, Any]:
+    return result(
+        row, **{"status": "duplicate", "duplicate_of": of, "attempts": 0, "lane": None, "target": None, **values}
+    )
+
+
+def call(number: int, row: int | None, **values: Any) -> dict[str, Any]:
+    defaults = {
+        "call_id": f"b:1:{number}", "purpose": "answer", "run_id": RUN, "row": row, "client": "default", "attempt": 1,
+        "lane": "local", "target": "gpu", "provider": "lmstudio", "model": "qwen", "route": "small", "outcome": "ok",
+        "input_tokens": 100, "cached_input_tokens": 0, "cache_write_tokens": 0, "output_tokens": 10,
+        "reasoning_tokens": 0, "price_id": "p", "price_as_of": date(2026, 1, 1), "cost_usd": Decimal(0),
+        "cost_basis": "billed", "avoided_usd": Decimal(0), "started_at": at(0), "finished_at": at(1),
+    }  # fmt: skip
+    return {**defaults, **values}
+
+
+def results_frame(rows: list[dict[str, Any]]) -> pl.LazyFrame:
+    return _frame(rows, schemas.RESULTS)
+
+
+def costs_frame(rows: list[dict[str, Any]]) -> pl.LazyFrame:
+    return _frame(rows, schemas.COSTS)
+
+
+def _frame(rows: list[dict[str, Any]], schema: pa.Schema) -> pl.LazyFrame:
+    columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
+    frame = pl.from_arrow(pa.Table.from_arrays(columns, schema=schema))
+    assert isinstance(frame, pl.DataFrame)
+    return frame.lazy()

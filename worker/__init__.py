@@ -1,0 +1,1 @@
+"""DRAIN: runs in Redis become answers in Parquet."""

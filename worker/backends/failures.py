@@ -1,0 +1,198 @@
+"""Sorts every answer that is not an answer into the outcome classes; knows codes and texts of all providers.
+
+Codes and types decide. Texts decide only for overflows of the context window, which many servers report in no other
+way. What a provider's own file must know beyond this (Gemini's quotas) stays there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pipelines.types import Failure
+from worker.backends.http import Response
+from worker.backends.waits import retry_after_s
+
+FUNDS = frozenset(
+    {"insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded", "billing_not_active"}
+    | {"project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached"}
+    | {"enforced_spend_limit_reached", "contract_spend_limit_reached", "organization_on_hold", "billing_error"}
+    | {"payment_required", "openrouter_credits", "openrouter_key_limit"}
+)
+CONTEXT = frozenset(
+    {"context_length_exceeded", "exceed_context_size_error", "token_limit_exceeded", "max_tokens_exceeded"}
+)
+FILTERED = frozenset({"content_filter", "content_policy_violation", "refusal", "responsibleaipolicyviolation"})
+OVERLOAD = frozenset({"server_is_overloaded", "overloaded_error", "provider_overloaded", "engine_overloaded"})
+RATE = frozenset({"rate_limit_exceeded", "rate_limit_error", "ramp_limit_exceeded", "slow_down"})
+
+BUSY = frozenset({408, 409, 425, 503, 521, 522, 523, 529})
+"""Nothing was generated: try again later, at no cost."""
+NEVER = frozenset({501, 505})
+
+_OVERFLOWS = tuple(
+    re.compile(text, re.IGNORECASE)
+    for text in (
+        r"maximum context length (?:is|of) (?P<limit>\d+)",
+        r"maximum (?:model|sequence|input) length (?:is |of )?(?P<limit>\d+)",
+        r"current length is \d+ while limit is (?P<limit>\d+)",
+        r"context length of only (?P<limit>\d+)",
+        r"tokens? > (?P<limit>\d+) maximum",
+        r"maximum number of tokens allowed \((?P<limit>\d+)\)",
+        r"max_model_len\D{0,20}(?P<limit>\d+)",
+        r"(?:exceeds?|larger than|longer than|greater than) the (?:model's |maximum |available )*"
+        r"context (?:length|size|window|limit)(?:\D{0,12}(?P<limit>\d+))?",
+        r"prompt is too long",
+        r"(?:exceed\w*|over) (?:the )?(?:model'?s? )?(?:maximum )?context (?:length|size|window|limit)",
+    )
+)
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What an error body says."""
+
+    message: str
+    names: tuple[str, ...]  # codes and types, lower case, the most specific first
+    error: Mapping[str, Any]
+    status: int | None = None  # a status inside the body
+
+
+def one_line(text: str, most: int = 500) -> str:
+    """A server's words, fit for a message."""
+    words = " ".join(text.split())
+    return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
+def _texts(*values: Any) -> tuple[str, ...]:
+    return tuple(value.lower() for value in values if type(value) is str and value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if type(value) is dict else {}
+
+
+def decode(body: bytes) -> Any:
+    """JSON as servers write it: NaN and broken UTF-8 are suffered. None for anything else."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        pass
+    import json
+
+    try:
+        return json.loads(body.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def told(data: Any) -> Told | None:
+    """The error in a decoded body, in any of the shapes seen; None when there is none."""
+    if type(data) is list and data:
+        data = data[0]  # Gemini's OpenAI-compatible address wraps its errors in a list
+    if type(data) is not dict:
+        return None
+    error = data.get("error")
+    if type(error) is str:
+        return Told(error, _texts(data.get("code"), data.get("type")), data)
+    if type(error) is dict:
+        return _told(error)
+    if data.get("object") == "error" or data.get("type") == "error":
+        return _told(data)
+    words = data.get("detail") or data.get("message") or data.get("errors") or data.get("msg")
+    if words and "choices" not in data:
+        return Told(words if type(words) is str else str(words), _texts(data.get("code"), data.get("type")), data)
+    return None
+
+
+def _told(error: Mapping[str, Any]) -> Told:
+    metadata, details, code = _mapping(error.get("metadata")), _mapping(error.get("details")), error.get("code")
+    names = _texts(
+        details.get("error_code"), metadata.get("error_type"), error.get("error_type"), metadata.get("limit_source"),
+        code, error.get("status"), _mapping(error.get("innererror")).get("code"), error.get("type"),
+    )  # fmt: skip
+    if type(code) is str and code.isdigit() and len(code) == 3:
+        code = int(code)
+    status = code if type(code) is int and 400 <= code < 600 else None
+    message = error.get("message")
+    return Told(message if type(message) is str else "", names, error, status)
+
+
+def overflow(message: str, error: Mapping[str, Any]) -> tuple[bool, int | None]:
+    """Whether a text says that the prompt does not fit, and the window when it says so."""
+    limit = error.get("n_ctx")
+    if type(limit) is int and limit > 0:
+        return True, limit
+    for pattern in _OVERFLOWS:
+        if found := pattern.search(message):
+            digits = found.groupdict().get("limit")
+            return True, int(digits[:12]) if digits else None
+    return False, None
+
+
+def failure(response: Response, error: Told | None, *, forbidden: str = "auth") -> Failure:
+    """The failure behind a response; `forbidden` is what a bare 403 means at this provider."""
+    status = response.status if response.status >= 300 else (error.status if error and error.status else 500)
+    names = error.names if error else ()
+    message = error.message if error and error.message else _shown(response)
+    code = next(iter(names), "") or f"http_{status}"
+    if error is None and status < 400:
+        return Failure("invalid", "redirect", _redirected(response), response.status)
+    kind = _kind(status, frozenset(names), response, forbidden)
+    window = None
+    overflows = (400 <= status < 500 and status not in (401, 402, 429)) or status == 500
+    if kind == "context" or (overflows and kind in ("invalid", "transient", "auth")):
+        found, window = overflow(message, error.error if error else {})
+        kind = "context" if found else kind
+    kind = _told_to_retry(kind, status, response.headers.get("x-should-retry"))
+    wait_s = retry_after_s(response.headers) if kind in ("rate", "overload", "transient") else None
+    return Failure(kind, code, f"HTTP {response.status}: {one_line(message)}", response.status, wait_s, window)
+
+
+def _kind(status: int, names: frozenset[str], response: Response, forbidden: str) -> str:
+    for kind, known in (("funds", FUNDS), ("context", CONTEXT), ("filter", FILTERED), ("overload", OVERLOAD)):
+        if names & known:
+            return kind
+    if status == 402:
+        return "rate" if "retry-after" in response.headers else "funds"
+    if status == 429 or names & RATE:
+        return "rate"
+    if status in (401, 407):
+        return "auth"
+    if status == 403:
+        return forbidden
+    if status in BUSY:
+        return "overload"
+    return "transient" if status >= 500 and status not in NEVER else "invalid"
+
+
+def _told_to_retry(kind: str, status: int, word: str | None) -> str:
+    """x-should-retry, where obeying it does not change what may have been paid."""
+    if word == "true" and kind == "invalid" and status < 500:
+        return "overload"
+    if word == "false" and kind == "overload":
+        return "invalid"
+    return kind
+
+
+def _redirected(response: Response) -> str:
+    where = one_line(str(response.headers.get("location", "elsewhere")), 200)
+    return f"HTTP {response.status}: redirects to {where}; set base_url to the address that answers"
+
+
+def _shown(response: Response) -> str:
+    text = response.body[:300].decode(errors="replace").strip()
+    if not text:
+        return "an empty answer"
+    kind = str(response.headers.get("content-type", "")).partition(";")[0].strip()
+    return f"{kind or 'no content type'} instead of JSON: {text}" if decode(response.body) is None else text
+
+
+def not_json(response: Response) -> Failure:
+    """A 200 that is not JSON. A page is a wrong address, so nobody generated anything; a torn answer may be paid."""
+    page = "html" in str(response.headers.get("content-type", "")) or response.body.lstrip()[:1] == b"<"
+    advice = "; is base_url right?" if page else ""
+    message = f"HTTP {response.status}: {one_line(_shown(response), 200)}{advice}"
+    return Failure("invalid" if page else "unknown", "not_json", message, response.status)

@@ -1,0 +1,181 @@
+"""A worker's heartbeat: that it is alive, what it holds, how its lanes do; and the orders it reads in return."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+import msgspec
+
+from worker import budget
+from worker.context import Context, boot_id
+from worker.drain import Drain
+from worker.queue import RedisError
+
+log = logging.getLogger("spillway.beat")
+
+BEAT_S = 0.4
+ALIVE_MS = 15_000
+
+
+class TargetStats(msgspec.Struct):
+    """One lane of one worker; `done` and `work` only grow."""
+
+    in_flight: int = 0
+    pending: int = 0
+    granted: int = 0
+    done: int = 0
+    work: float = 0.0
+    latency_s: float = 0.0
+
+
+class Beat(msgspec.Struct):
+    """What a worker says of itself; its key lives ALIVE_MS."""
+
+    roles: tuple[str, ...] = ()
+    batches: dict[str, int] = {}
+    targets: dict[str, TargetStats] = {}
+
+
+class Identity(msgspec.Struct):
+    """Which process a worker is, so that a dead one is known on its own machine without waiting."""
+
+    boot: str
+    pid: int
+    started: str
+
+
+def identity() -> Identity:
+    return Identity(boot_id(), os.getpid(), _start_of(os.getpid()) or "")
+
+
+def _start_of(pid: int) -> str | None:
+    """When a process started, in clock ticks since boot; None when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            stat = file.read()
+    except OSError:
+        return None
+    after_name = stat.rpartition(")")[2].split()
+    return None if after_name[0] in ("Z", "X") else after_name[19]
+
+
+def is_dead_here(who: Identity) -> bool:
+    """True only when it certainly ran on this machine, since this boot, and is no more."""
+    return who.boot == boot_id() and bool(who.started) and _start_of(who.pid) != who.started
+
+
+async def bury(context: Context) -> None:
+    """Ends the leases and heartbeats of workers known dead on this machine: nobody waits for them."""
+    redis, keys = context.redis, context.keys
+    for owner, raw in (await redis.hgetall(keys.workers)).items():
+        if not is_dead_here(msgspec.json.decode(raw, type=Identity)):
+            continue
+        name = owner.decode()
+        log.info("worker %s is dead; taking over its work", name)
+        for lease in ("schedule", "prepare", "settle"):
+            await context.scripts.unlease(keys=[keys.lease(lease)], args=[name])
+        pipe = redis.pipeline(transaction=False)
+        for target in context.settings.targets:
+            pipe.hdel(keys.slots(target), name)
+        pipe.delete(keys.worker(name))
+        pipe.hdel(keys.workers, name)
+        await pipe.execute()
+
+
+class Heart:
+    """Beats for one worker process."""
+
+    def __init__(self, context: Context, drain: Drain | None, roles: tuple[str, ...]) -> None:
+        self._context, self._drain, self._roles = context, drain, roles
+        self._budget_day = ""
+
+    async def register(self) -> None:
+        raw = msgspec.json.encode(identity())
+        await self._context.redis.hset(self._context.keys.workers, self._context.owner, raw)
+        await self.beat()
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            try:
+                await self.beat()
+            except (RedisError, OSError) as error:
+                log.warning("heartbeat: %s", error)
+
+    async def leave(self) -> None:
+        context = self._context
+        await context.redis.hdel(context.keys.workers, context.owner)
+        await context.redis.delete(context.keys.worker(context.owner))
+
+    async def beat(self) -> None:
+        """One pipeline out and back: alive, counters, then orders: epochs, cancels, targets."""
+        context, keys = self._context, self._context.keys
+        running = list(self._drain.running.values()) if self._drain else []
+        pipe = context.redis.pipeline(transaction=False)
+        pipe.set(keys.worker(context.owner), msgspec.json.encode(self._said()), px=ALIVE_MS)
+        pipe.hgetall(keys.targets)
+        self._counters(pipe)
+        at = len(pipe.command_stack)
+        for batch in running:
+            pipe.hget(keys.batch(batch.id), "epoch")
+        runs = sorted({batch.head.run for batch in running})
+        for run_id in runs:
+            pipe.hget(keys.run(run_id), "cancel")
+        replies = await pipe.execute()
+        self._targets(replies[1])
+        cancelled = {run for run, flag in zip(runs, replies[at + len(running) :], strict=True) if flag}
+        for batch, epoch in zip(running, replies[at : at + len(running)], strict=True):
+            if epoch != str(batch.epoch).encode():
+                batch.fenced.set()
+            if (batch.fenced.is_set() or batch.head.run in cancelled) and self._drain is not None:
+                self._drain.stop_batch(batch)
+        await context.targets.publish(context.redis, context.keys)
+        await self._budgets()
+
+    def _said(self) -> Beat:
+        if self._drain is None:
+            return Beat(self._roles)
+        lanes = self._drain.lanes
+        return Beat(
+            self._roles,
+            {batch.id: batch.open for batch in self._drain.running.values()},
+            {
+                name: TargetStats(
+                    lane.in_use, lane.pending, lane.slots.granted, lane.done, lane.work_done, lane.latency_s
+                )
+                for name, lane in lanes.items()
+            },
+        )
+
+    def _counters(self, pipe: Any) -> None:
+        for run in self._context.runs():
+            counts, run.counts = run.counts, type(run.counts)()
+            for name, delta in counts.items():
+                pipe.hincrby(self._context.keys.run(run.id), name, delta)
+            if run.refused_nusd:
+                pipe.hset(self._context.keys.run(run.id), "refused_nusd", run.refused_nusd)
+                run.refused_nusd = 0
+
+    def _targets(self, raw: dict[bytes, bytes]) -> None:
+        """Learns what others know of the targets; queued prompts leave one that went down."""
+        self._context.targets.learn(raw)
+        if self._drain is None:
+            return
+        for name, lane in self._drain.lanes.items():
+            lane.cap = self._context.targets.cap(name)
+            was, lane.up = lane.up, self._context.targets.is_up(name)
+            if was and not lane.up:
+                self._drain.reroute(name)
+
+    async def _budgets(self) -> None:
+        """A new day has new scopes; they must exist before the first call of the day."""
+        context = self._context
+        day = context.clock.date(context.settings.spillway.timezone)
+        if day != self._budget_day:
+            self._budget_day = day
+            await context.clock.set(context.redis)
+            for run in context.runs():
+                await budget.ensure(context.redis, context.keys, run.wanted_scopes(context.clock))

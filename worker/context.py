@@ -1,0 +1,109 @@
+"""What every part of a worker process shares: settings, Redis, names, runs and targets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pipelines import wire
+from pipelines.quality import compile_schema
+from pipelines.settings import Settings
+from pipelines.types import Called, Options
+from worker import budget
+from worker.clock import Clock
+from worker.queue import Redis, Scripts
+from worker.store import Store
+from worker.targets import Targets
+
+log = logging.getLogger("spillway.worker")
+
+
+class RunContext:
+    """A run as a worker needs it while its batches are here."""
+
+    def __init__(self, run_id: str, fields: dict[str, str], settings: Settings) -> None:
+        self.id = run_id
+        self.client = fields.get("client", "default")
+        self.options: Options = wire.unpack_options(fields.get("options", "{}").encode())
+        self.labels = self.options.labels
+        self.schema: dict[str, Any] | None = json.loads(self.options.schema) if self.options.schema else None
+        self.validator = compile_schema(self.options.schema) if self.options.schema else None
+        self.checked = self.labels is not None or self.validator is not None
+        self.keep_response = self.options.keep_response and settings.spillway.keep_response
+        self.limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
+        self.stopped = fields.get("cancel", "") not in ("", "0")
+        self.counts: Counter[str] = Counter()
+        self.refused_nusd = 0
+        self._settings = settings
+        self._scopes: tuple[str, tuple[str, ...]] = ("", ())
+        self._keys = wire.Keys(settings.spillway.prefix)
+
+    def wanted_scopes(self, clock: Clock) -> dict[str, int | None]:
+        day = clock.date(self._settings.spillway.timezone)
+        return budget.scopes(self._settings, self.client, self.id, self.limit_nusd, day)
+
+    def scopes(self, clock: Clock) -> tuple[str, ...]:
+        """Redis keys of every budget that a paid call of this run must fit into now."""
+        day = clock.date(self._settings.spillway.timezone)
+        if self._scopes[0] != day:
+            self._scopes = (day, tuple(self._keys.budget(name) for name in self.wanted_scopes(clock)))
+        return self._scopes[1]
+
+    def count(self, **deltas: int) -> None:
+        """Live counters for the display; exact figures come from Parquet at the end."""
+        self.counts.update(deltas)
+
+    def count_call(self, lane: str, called: Called) -> None:
+        self.counts["calls"] += 1
+        self.counts[f"{lane}_calls"] += 1
+        self.counts["cost_pusd"] += called.cost_pusd
+        self.counts["avoided_pusd"] += called.avoided_pusd
+
+    def count_done(self, lane: str, status: str) -> None:
+        self.counts[status] += 1
+        self.counts[f"rows_{lane}"] += 1
+
+
+class Context:
+    """One per worker process."""
+
+    def __init__(self, settings: Settings, redis: Redis, redis_url: str) -> None:
+        self.settings, self.redis, self.redis_url = settings, redis, redis_url
+        self.keys = wire.Keys(settings.spillway.prefix)
+        self.scripts = Scripts(redis)
+        self.store = Store(settings.spillway.data)
+        self.clock = Clock()
+        self.targets = Targets(settings, self.clock)
+        self.owner = f"{socket.gethostname()}-{uuid4().hex[:10]}"
+        self.background: set[asyncio.Task[Any]] = set()
+        self._runs: dict[str, RunContext] = {}
+
+    # -- runs --------------------------------------------------------------------------------------------------
+
+    async def run(self, run_id: str) -> RunContext:
+        found = self._runs.get(run_id)
+        if found is None:
+            raw = await self.redis.hgetall(self.keys.run(run_id))
+            fields = {name.decode(): value.decode() for name, value in raw.items()}
+            found = RunContext(run_id, fields, self.settings)
+            await budget.ensure(self.redis, self.keys, found.wanted_scopes(self.clock))
+            self._runs[run_id] = found
+        return found
+
+    def runs(self) -> list[RunContext]:
+        return list(self._runs.values())
+
+    def forget_run(self, run_id: str) -> None:
+        self._runs.pop(run_id, None)
+
+
+def boot_id() -> str:
+    """Names this boot of this machine: a process id means something only within it."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else socket.gethostname()

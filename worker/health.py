@@ -1,0 +1,185 @@
+"""Finds servers, says what they are and whether they can work; asks only, and decides nothing about batches.
+
+What each kind of server can tell is known in its own file in `backends/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pipelines.sections import BASE_URLS, KEY_VARIABLES, LOCAL_KINDS, Target
+from pipelines.settings import Settings, load_settings
+from pipelines.types import Completion, Failure
+from worker.backends import load, looks
+from worker.backends.failures import decode
+from worker.backends.http import Hot, Response, Web
+
+PROBE_S = 2.0
+CALL_S = 60.0
+CLOUD_MODELS = {
+    "openai": "gpt-4o-mini",
+    "anthropic": "claude-haiku-4-5",
+    "gemini": "gemini-2.5-flash-lite",
+    "openrouter": "openai/gpt-4o-mini",
+    "cerebras": "gpt-oss-120b",
+}
+"""What is asked of a provider of which only the key is known: cheap, and of a known price."""
+HELLO = b'{"messages":[{"role":"user","content":"Count from one to ten in words."}],"max_tokens":48,"temperature":0}'
+
+
+class TargetStatus(msgspec.Struct, frozen=True):
+    """A target as one look found it. `reason` is empty when there is nothing to say."""
+
+    name: str
+    lane: str
+    kind: str
+    up: bool
+    reason: str
+    loaded_model: str | None
+    models: tuple[str, ...]
+    parallel: int | None
+    context_tokens: int | None
+    latency_ms: int
+    checked_ms: int
+
+
+async def identify(base_url: str, api_key: str | None = None) -> str:
+    """The kind of server behind an address, `openai` when nothing tells; "" when nobody answers."""
+    host = urlsplit(base_url).hostname
+    for kind, address in BASE_URLS.items():
+        if kind not in LOCAL_KINDS and urlsplit(address).hostname == host:
+            return kind
+    root = looks.root_of(base_url)
+    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    async with Web(PROBE_S) as web:
+        answers = await asyncio.gather(*(web.get(root + path, headers) for _, path, _ in _SIGNS))
+    if all(isinstance(answer, Failure) for answer in answers):
+        return ""
+    for (kind, _, tells), answer in zip(_SIGNS, answers, strict=True):
+        if isinstance(answer, Response) and answer.status == 200 and tells(answer.body):
+            return kind
+    return "openai"
+
+
+def _holds(name: str) -> Callable[[bytes], bool]:
+    """Whether a JSON object has a name at its top, or in the rows of its first list."""
+
+    def tells(body: bytes) -> bool:
+        data = decode(body)
+        if type(data) is not dict or "error" in data:
+            return False
+        rows = [row for value in data.values() if type(value) is list for row in value if type(row) is dict]
+        return name in data or any(name in row for row in rows)
+
+    return tells
+
+
+_SIGNS = (
+    ("lmstudio", "/api/v1/models", _holds("loaded_instances")),
+    ("lmstudio", "/api/v0/models", _holds("state")),
+    ("ollama", "/api/ps", _holds("models")),
+    ("llamacpp", "/props", _holds("total_slots")),
+    ("vllm", "/metrics", lambda body: b"vllm:" in body),
+)
+
+
+async def inspect(name: str, target: Target) -> TargetStatus:
+    """One look at a target; never raises for what it finds, and takes a few seconds at most."""
+    look: looks.Look = getattr(import_module(f"worker.backends.{target.kind}"), "look", looks.models)
+    began = time.monotonic()
+    async with Web(min(PROBE_S, target.connect_timeout_s) if target.lane == "local" else 10.0) as web:
+        seen = await look(web, target)
+    return TargetStatus(
+        name, target.lane, target.kind, seen.up, seen.reason, seen.loaded_model, seen.models, seen.parallel,
+        seen.context_tokens or target.context_tokens, round((time.monotonic() - began) * 1000),
+        time.time_ns() // 1_000_000,
+    )  # fmt: skip
+
+
+async def survey(settings: Settings) -> list[dict[str, Any]]:
+    """Every target of the configuration, looked at together: one plain record each, in the order written."""
+    found = await asyncio.gather(*(inspect(name, target) for name, target in settings.targets.items()))
+    return [_record(settings.targets[each.name], each) for each in found]
+
+
+def _record(target: Target, status: TargetStatus) -> dict[str, Any]:
+    said: dict[str, Any] = msgspec.to_builtins(status)
+    said["models"] = list(status.models[:20])
+    limits = {"rpm": target.rpm, "tpm": target.tpm, "max_concurrency": target.max_concurrency}
+    return {**said, "model": target.model, "base_url": target.base_url, **limits}
+
+
+async def check(settings: Settings, name: str) -> dict[str, Any]:
+    """A look and one real call of a few tokens (at a paid target it costs what it costs, and no ledger sees it)."""
+    target = settings.targets[name]
+    record = _record(target, await inspect(name, target))
+    request = load(target.kind).request(target, HELLO)
+    if isinstance(request, Failure):
+        return {**record, "ok": False, "error": request.message}
+    url, headers, body = request
+    hot, began = Hot(1), time.monotonic()
+    try:
+        response = await hot.post(
+            url, headers, body, min(target.timeout_s, CALL_S), connect_timeout_s=target.connect_timeout_s
+        )
+    finally:
+        await hot.close()
+    seconds = time.monotonic() - began
+    outcome = response if isinstance(response, Failure) else load(target.kind).parse(target, response)
+    return {**record, **_called(outcome, seconds)}
+
+
+def _called(outcome: Completion | Failure, seconds: float) -> dict[str, Any]:
+    call = {"call_s": round(seconds, 3)}
+    if isinstance(outcome, Failure):
+        return {**call, "ok": False, "error": outcome.message}
+    tokens = outcome.usage.output_tokens
+    rate = round(tokens / seconds, 1) if tokens and seconds else None
+    return {
+        **call, "ok": True, "error": "", "answer": outcome.text[:200], "served_model": outcome.model,
+        "input_tokens": outcome.usage.input_tokens, "output_tokens": tokens, "tokens_per_s": rate,
+    }  # fmt: skip
+
+
+def find_local() -> dict[str, Any]:
+    """Settings for a machine without a configuration: `{"targets": …, "routes": …}` of the servers that run on their
+    usual ports here and of the providers whose key is in the environment; empty when there is neither.
+
+    May be called with or without a running loop.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        targets = {**thread.submit(asyncio.run, _local_targets()).result(), **_cloud_targets()}
+    return {"targets": targets, "routes": {"default": {"targets": list(targets)}}} if targets else {}
+
+
+async def _local_targets(addresses: Mapping[str, str] = BASE_URLS) -> dict[str, dict[str, Any]]:
+    kinds = [kind for kind in addresses if kind in LOCAL_KINDS]
+    found = await asyncio.gather(*(_local_target(kind, addresses[kind]) for kind in kinds))
+    return {kind: fragment for kind, fragment in zip(kinds, found, strict=True) if fragment}
+
+
+async def _local_target(usual: str, base_url: str) -> dict[str, Any] | None:
+    """A port is only a hint: what answers there may be another kind of server, or no model server at all."""
+    kind = await identify(base_url)
+    if not kind:
+        return None
+    status = await inspect(kind, Target(kind=kind, lane="local", model="?", base_url=base_url))  # type: ignore[arg-type]
+    model = status.loaded_model or next((name for name in status.models if "embed" not in name.lower()), None)
+    return {"kind": kind, "lane": "local", "base_url": base_url, "model": model} if model else None
+
+
+def _cloud_targets() -> dict[str, dict[str, Any]]:
+    """Only settings read the environment: a target whose key they find is one that works."""
+    wanted = {kind: {"kind": kind, "model": model} for kind, model in CLOUD_MODELS.items() if kind in KEY_VARIABLES}
+    settings = load_settings(Path(os.devnull), {"targets": wanted})
+    return {kind: fragment for kind, fragment in wanted.items() if settings.targets[kind].key}

@@ -1,0 +1,142 @@
+"""What happened to each prompt, appended to Redis in groups: one round trip carries every batch's news.
+
+A call's intent is acknowledged before the call is sent; an outcome needs no waiting. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from itertools import count
+from typing import Protocol
+
+from pipelines import wire
+from pipelines.money import pusd_to_nusd_ceil
+from pipelines.types import Called, Entry, Intent, Late
+from worker.queue import NoScriptError, Redis, RedisError, Scripts
+
+log = logging.getLogger("spillway.journal")
+
+MAX_INTENTS_PER_FLUSH = 512
+
+
+class Holding(Protocol):
+    """What the journal must know of a batch that runs here."""
+
+    id: str
+    epoch: int
+    fenced: asyncio.Event
+
+
+class _Pending:
+    """News of one batch and one set of budget scopes, not yet in Redis."""
+
+    __slots__ = ("entries", "holding", "intents", "number", "settled_nusd", "spent_nusd")
+
+    def __init__(self, holding: Holding) -> None:
+        self.holding = holding
+        self.entries: list[Entry] = []
+        self.intents: list[tuple[int, bytes, asyncio.Future[bool]]] = []
+        self.settled_nusd = 0
+        self.spent_nusd = 0
+        self.number = ""
+
+
+class Journal:
+    """Group commit for all batches of this process."""
+
+    def __init__(self, redis: Redis, keys: wire.Keys, scripts: Scripts, owner: str) -> None:
+        self._redis, self._keys, self._scripts, self._owner = redis, keys, scripts, owner
+        self._pending: dict[tuple[str, tuple[str, ...]], _Pending] = {}
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._numbers = count()
+        self.round_trips = 0
+
+    def append(
+        self, holding: Holding, scopes: tuple[str, ...], entries: Sequence[Entry], reserved_pusd: int, spent_pusd: int
+    ) -> None:
+        """Notes outcomes; `reserved_pusd` was taken with the intent and is now settled as `spent_pusd`."""
+        pending = self._of(holding, scopes)
+        pending.entries.extend(entries)
+        if scopes:
+            pending.settled_nusd += pusd_to_nusd_ceil(reserved_pusd)
+            pending.spent_nusd += pusd_to_nusd_ceil(spent_pusd)
+
+    async def intent(self, holding: Holding, scopes: tuple[str, ...], intent: Intent) -> bool:
+        """True once the intent is in Redis and its worst case reserved; False: a budget refused, or we are fenced."""
+        pending = self._of(holding, scopes)
+        admitted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        amount = pusd_to_nusd_ceil(intent.bound_pusd) if scopes else 0
+        pending.intents.append((amount, wire.pack_entries([intent]), admitted))
+        return await admitted
+
+    async def drained(self) -> None:
+        """Returns when all that was noted so far is in Redis."""
+        while self._pending or not self._idle.is_set():
+            await self._idle.wait()
+            await asyncio.sleep(0)
+
+    def _of(self, holding: Holding, scopes: tuple[str, ...]) -> _Pending:
+        name = (holding.id, scopes)
+        pending = self._pending.get(name)
+        if pending is None:
+            pending = self._pending[name] = _Pending(holding)
+            self._idle.clear()
+            self._news.set()
+        return pending
+
+    async def run(self) -> None:
+        """Flushes as long as there is news; what arrives during a round trip goes with the next."""
+        while True:
+            await self._news.wait()
+            await asyncio.sleep(0)
+            self._news.clear()
+            pending, self._pending = self._pending, {}
+            if pending:
+                await self._flush(pending)
+            if not self._pending:
+                self._idle.set()
+
+    async def _flush(self, groups: dict[tuple[str, tuple[str, ...]], _Pending]) -> None:
+        for group in groups.values():
+            group.number = f"{self._owner}-{next(self._numbers)}"
+        while True:
+            try:
+                replies = await self._send(groups)
+                break
+            except NoScriptError:
+                await self._scripts.load()
+            except (RedisError, OSError) as error:
+                log.warning("journal: %s; trying again, no call is sent meanwhile", error)
+                await asyncio.sleep(0.5)
+        for key, reply in zip(groups, replies, strict=True):
+            await self._acknowledge(groups[key], reply)
+
+    async def _send(self, groups: dict[tuple[str, tuple[str, ...]], _Pending]) -> list[list[int]]:
+        pipe = self._redis.pipeline(transaction=False)
+        for (batch_id, scopes), group in groups.items():
+            keys = [self._keys.batch(batch_id), self._keys.journal(batch_id), *scopes]
+            entries = wire.pack_entries(group.entries) if group.entries else b""
+            epoch = str(group.holding.epoch)
+            args: list[object] = [epoch, entries, group.settled_nusd, group.spent_nusd, group.number]
+            for amount, entry, _ in group.intents:
+                args += (amount, entry)
+            self._scripts.queue(pipe, "append", keys, args)
+        self.round_trips += 1
+        replies: list[list[int]] = await pipe.execute()
+        return replies
+
+    async def _acknowledge(self, group: _Pending, reply: list[int]) -> None:
+        fenced = reply[0] < 0
+        if fenced:
+            group.holding.fenced.set()
+            late: list[Entry] = [Late(entry) for entry in group.entries if isinstance(entry, Called)]
+            if late:
+                keys = [self._keys.batch(group.holding.id), self._keys.journal(group.holding.id)]
+                await self._scripts.late(keys=keys, args=[wire.pack_entries(late)])
+        for index, (_, _, admitted) in enumerate(group.intents):
+            if not admitted.done():
+                admitted.set_result(not fenced and index < reply[1])

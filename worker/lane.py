@@ -1,0 +1,146 @@
+"""One target inside this process: its queue of prompts, its leased slots, its rates, its health; calls are made here.
+
+A prompt holds a slot only while its call is in flight. What a finished call means for the prompt is drain.py's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from worker.queue import RedisError
+from worker.rates import Rates
+from worker.slots import Slots
+
+if TYPE_CHECKING:
+    from worker.drain import Prompt
+
+log = logging.getLogger("spillway.lane")
+
+BLOCK = 64
+"""Calls for which rates are asked at once."""
+
+
+class Lane:
+    """Runs `call(prompt)` for queued prompts, never more at once than the slots granted to this process."""
+
+    def __init__(
+        self, name: str, cap: int, slots: Slots, rates: Rates, call: Callable[[Prompt], Awaitable[None]]
+    ) -> None:
+        self.name, self.cap, self.slots, self.rates = name, cap, slots, rates
+        self._call = call
+        self.ready: deque[Prompt] = deque()
+        self.in_use = 0
+        self.done = 0
+        self.work_done = 0.0
+        self.latency_s = 0.0
+        self.up = True
+        self._running: set[asyncio.Task[None]] = set()
+        self._allowance = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def pending(self) -> int:
+        return len(self.ready)
+
+    def submit(self, prompt: Prompt) -> None:
+        self.ready.append(prompt)
+        self._pump()
+
+    def withdraw(self, of: Callable[[Prompt], bool]) -> list[Prompt]:
+        """Takes back queued prompts that were not sent yet."""
+        taken = [prompt for prompt in self.ready if of(prompt)]
+        if taken:
+            self.ready = deque(prompt for prompt in self.ready if not of(prompt))
+        return taken
+
+    def finished(self, work: float, seconds: float) -> None:
+        """Counts an answer, for rates and the display."""
+        self.done += 1
+        self.work_done += work
+        self.latency_s = seconds if self.latency_s == 0 else 0.95 * self.latency_s + 0.05 * seconds
+
+    def _pump(self) -> None:
+        """Starts slot loops while there is work, a free slot and leave to call."""
+        if self.rates.limited and self._allowance == 0 and self.ready:
+            self._changed.set()
+        while self.ready and self.in_use < self.slots.granted and (not self.rates.limited or self._allowance > 0):
+            self.in_use += 1
+            task = asyncio.get_running_loop().create_task(self._slot(self._next()))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        if self.ready and self.in_use >= self.slots.granted and self.slots.granted < self.cap:
+            self._changed.set()
+
+    def _next(self) -> Prompt:
+        self._allowance -= 1
+        return self.ready.popleft()
+
+    async def _slot(self, prompt: Prompt | None) -> None:
+        """One slot: call after call until there is nothing to do or the slot was taken away."""
+        try:
+            while prompt is not None:
+                try:
+                    await self._call(prompt)
+                except Exception:
+                    log.exception("%s: a call failed in our own code", self.name)
+                    prompt.give_up("internal", "internal error; see the worker's log")
+                more = self.ready and self.in_use <= self.slots.granted
+                prompt = self._next() if more and (not self.rates.limited or self._allowance > 0) else None
+        finally:
+            self.in_use -= 1
+            self._pump()
+
+    async def run(self) -> None:
+        """Keeps the slots leased and the rate allowance filled."""
+        await asyncio.gather(self._keep_slots(), self._keep_allowance())
+
+    async def _keep_slots(self) -> None:
+        loop = asyncio.get_running_loop()
+        due, asked = 0.0, -1
+        while True:
+            want = min(self.cap, self.in_use + len(self.ready))
+            try:
+                if loop.time() >= due or (want > self.slots.granted and want != asked):
+                    await self.slots.renew(want, self.in_use, self.cap)
+                    asked, due = want, loop.time() + (1.0 if want else 3.0)
+                    self._pump()
+            except (RedisError, OSError) as error:
+                log.warning("%s: slots: %s", self.name, error)
+                await asyncio.sleep(0.5)
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), 0.25)
+            except TimeoutError:
+                continue
+            await asyncio.sleep(0.002)
+
+    def limit(self) -> None:
+        """The server said 429: from now on calls need leave, also where the configuration names no limit."""
+        self.rates.limited = True
+        self._allowance = 0
+
+    async def _keep_allowance(self) -> None:
+        while True:
+            wait_s = 0.05
+            if self.rates.limited and self._allowance <= 0 and self.ready:
+                tokens = [prompt.tokens_to_charge for prompt in list(self.ready)[:BLOCK]]
+                try:
+                    admitted, wait_s = await self.rates.admit(tokens)
+                except (RedisError, OSError) as error:
+                    log.warning("%s: rates: %s", self.name, error)
+                    admitted, wait_s = 0, 0.5
+                if admitted < 0 and self.ready:
+                    self.ready.popleft().give_up("rate_impossible", f"needs more tokens than {self.name}'s tpm admits")
+                self._allowance = max(0, admitted)
+                self._pump()
+                wait_s = min(max(wait_s, 0.002), 2.0)
+            await asyncio.sleep(wait_s)
+
+    async def idle(self) -> None:
+        """Returns when no call is in flight."""
+        while self._running:
+            await asyncio.wait(set(self._running))

@@ -1,0 +1,110 @@
+"""What calls cost and avoid: prices of targets, the worst case before a call, the charge after it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import msgspec
+
+from pipelines.money import Price, Unknown, cost_pusd, price_of, worst_case_pusd
+from pipelines.settings import Settings
+from pipelines.types import Completion, Failure, Usage
+from worker.targets import Targets
+
+REFRESH_S = 60.0
+"""Some prices change with the date or the hour."""
+UNPAID = frozenset({"invalid", "context", "auth", "funds", "rate", "overload"})
+
+
+class Charge(msgspec.Struct, frozen=True, gc=False):
+    """The money side of one call."""
+
+    outcome: str
+    http_status: int | None
+    error_code: str | None
+    usage: Usage
+    cost_pusd: int
+    cost_basis: str
+    model: str | None
+    price_id: str
+    price_as_of: str
+    avoided_pusd: int = 0
+    avoided_cause: str | None = None
+
+
+class Ledger:
+    """Prices for one process; a target without a price is closed, never free."""
+
+    def __init__(self, settings: Settings, targets: Targets) -> None:
+        self._settings, self._targets = settings, targets
+        self._prices: dict[str, Price] = {}
+        self._as_of = 0.0
+        self._refresh()
+
+    def _refresh(self) -> None:
+        now = time.time()
+        if self._prices and now - self._as_of < REFRESH_S:
+            return
+        self._as_of = now
+        for name, target in self._settings.targets.items():
+            price = price_of(target, self._settings.prices, datetime.fromtimestamp(now, UTC), name=name)
+            if isinstance(price, Unknown):
+                self._targets.close(name, price.message)
+            else:
+                self._prices[name] = price
+
+    def price(self, name: str) -> Price | None:
+        self._refresh()
+        return self._prices.get(name)
+
+    def bound_pusd(self, name: str, input_tokens: int, max_tokens: int) -> int:
+        """The most that a call can cost; what is reserved before it is sent."""
+        price = self.price(name)
+        if price is None:
+            return 0
+        most = max_tokens or self._settings.targets[name].max_output_tokens
+        return worst_case_pusd(price, input_tokens, most)
+
+    def cloud_estimate_pusd(self, route: str, input_tokens: int, output_tokens: int) -> int:
+        """Expected price at the route's cheapest cloud target; 0 when it has none."""
+        usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+        return self._cheapest_cloud(route, usage) or 0
+
+    def estimate_pusd(self, route: str, lane: str, input_tokens: int, output_tokens: int) -> int:
+        """Expected price at the first target of a route's lane."""
+        names = self._targets.route_targets(route, lane)
+        price = self.price(names[0]) if names else None
+        return cost_pusd(price, Usage(input_tokens=input_tokens, output_tokens=output_tokens)) if price else 0
+
+    def _cheapest_cloud(self, route: str, usage: Usage) -> int | None:
+        prices = [self.price(name) for name in self._targets.route_targets(route, "cloud")]
+        return min((cost_pusd(price, usage) for price in prices if price is not None), default=None)
+
+    def charge(self, name: str, outcome: Completion | Failure, busy_s: float, bound_pusd: int, route: str) -> Charge:
+        """What a call's outcome means in money. Nothing heard after sending: lost, at its upper bound."""
+        price = self.price(name)
+        price_id, as_of = (price.price_id, price.as_of.isoformat()) if price else ("", "")
+        if isinstance(outcome, Failure):
+            heard = outcome.kind in UNPAID or outcome.kind == "connect" or outcome.kind == "transient"
+            maybe_paid = not heard or (outcome.http_status is not None and 200 <= outcome.http_status < 300)
+            kind = "lost" if maybe_paid else "rejected" if outcome.kind in UNPAID else "error"
+            cost, basis = (bound_pusd, "upper_bound") if maybe_paid else (0, "billed")
+            return Charge(kind, outcome.http_status, outcome.code, Usage(), cost, basis, None, price_id, as_of)
+        if outcome.cost_reported_pusd is not None:
+            cost, basis = outcome.cost_reported_pusd, "reported"
+        else:
+            cost = cost_pusd(price, outcome.usage, busy_us=int(busy_s * 1e6)) if price else 0
+            basis = price.basis if price else "billed"
+        avoided = self._avoided(name, route, outcome.usage, cost)
+        return Charge(
+            "ok", 200, None, outcome.usage, cost, basis, outcome.model, price_id, as_of, avoided,
+            "local" if avoided else None,
+        )  # fmt: skip
+
+    def _avoided(self, name: str, route: str, usage: Usage, cost: int) -> int:
+        """What the cheapest cloud target of the route would have taken for the same tokens, less what this call cost."""
+        if self._settings.targets[name].lane != "local":
+            return 0
+        cloud = self._cheapest_cloud(route, usage)
+        return max(0, cloud - cost) if cloud is not None else 0

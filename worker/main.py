@@ -1,0 +1,59 @@
+"""The composition root: settings -> Redis, context, loops and ARQ listeners of one worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from pipelines.settings import Settings
+from worker.context import Context
+from worker.queue import connect
+from worker.tasks import ROLES, Process
+
+log = logging.getLogger("spillway.worker")
+
+
+async def serve(
+    settings: Settings, redis_url: str, roles: tuple[str, ...] = ROLES, *, parent: int | None = None
+) -> None:
+    """Drains until SIGTERM or SIGINT; with `parent`, also until that process is gone."""
+    redis = await connect(redis_url)
+    process = Process(Context(settings, redis, redis_url), roles)
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    await process.start()
+    log.info("worker %s is up: %s", process.context.owner, ", ".join(roles))
+    watcher = asyncio.create_task(_orphaned(parent, asked)) if parent else None
+    await asked.wait()
+    log.info("stopping: calls in flight end, the rest is handed back")
+    await process.stop()
+    if watcher:
+        watcher.cancel()
+    await redis.aclose()
+
+
+async def _orphaned(parent: int, asked: asyncio.Event) -> None:
+    while os.getppid() == parent:
+        await asyncio.sleep(0.5)
+    asked.set()
+
+
+def run(settings: Settings, redis_url: str, roles: tuple[str, ...] = ROLES, *, parent: int | None = None) -> None:
+    """`serve` on the fastest event loop there is."""
+    try:
+        import uvloop
+
+        uvloop.run(serve(settings, redis_url, roles, parent=parent))
+    except ImportError:
+        asyncio.run(serve(settings, redis_url, roles, parent=parent))
+
+
+def log_to_stderr(level: str = "INFO") -> None:
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("arq", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,185 @@
+"""Reads the next chunk of a run's source, finds duplicates, assigns routes, cuts batches, commits exactly once.
+
+Read top to bottom: `Preparer.step` picks a run, `_chunk` is the way of a chunk, sift.py the way of its rows.
+The chunk part is written before the commit, and the commit compares the cursor: a worker that slept commits nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from pipelines import paths, schemas, wire
+from pipelines.errors import SourceError
+from worker.context import Context
+from worker.encode import Encoder
+from worker.ledger import Ledger
+from worker.redo import Redo
+from worker.sift import Asker, Chunk, Indexes, Sifter
+from worker.source import Cursor, Reader
+from worker.template import compile_template
+
+log = logging.getLogger("spillway.prepare")
+
+FIRST_ROWS, CHUNK_ROWS, CHUNK_BYTES = 256, 4096, 8 << 20
+HIGH_WATER_ROWS, HIGH_WATER_BYTES = 24_576, 48 << 20
+LOW_WATER_ROWS = 2_048
+"""Prepared ahead while no rate is known, so that batches get their size from the lanes' real speed."""
+AHEAD_S = 20.0
+
+
+class Progress(msgspec.Struct):
+    """What this process holds of a run it prepares; thrown away whenever a commit is lost."""
+
+    asker: Asker
+    reader: Reader
+    indexes: Indexes
+    redo: Redo | None = None
+
+
+class Preparer:
+    """Prepares every open run of this Redis; one at a time holds the lease."""
+
+    def __init__(self, context: Context, ledger: Ledger, encoder: Encoder) -> None:
+        self.context = context
+        self._sifter = Sifter(context.settings, ledger, encoder, context.targets.window)
+        self._progress: dict[str, Progress] = {}
+
+    async def step(self) -> None:
+        """One chunk of the run that needs it most, or a short rest."""
+        for run_id in await self._unprepared():
+            try:
+                if await self._chunk(run_id):
+                    return
+            except SourceError as error:
+                await self._fail(run_id, error)
+        await asyncio.sleep(0.1)
+
+    async def _fail(self, run_id: str, error: SourceError) -> None:
+        """A source that cannot be read on ends the run: what was answered is kept, the rest is not guessed."""
+        log.error("run %s: %s", run_id, error)
+        self._progress.pop(run_id, None)
+        ended = {"cancel": "failed", "status": "finalizing", "prepared": "1", "error": str(error)}
+        await self.context.redis.hset(self.context.keys.run(run_id), mapping=ended)
+
+    async def _unprepared(self) -> list[str]:
+        """Open runs with source left, below the high-water mark; fewest waiting rows first."""
+        redis, keys = self.context.redis, self.context.keys
+        ids = sorted(run.decode() for run in await redis.smembers(keys.open_runs))
+        pipe = redis.pipeline(transaction=False)
+        for run_id in ids:
+            pipe.hmget(keys.run(run_id), "prepared", "held_rows", "held_bytes", "blocked", "cancel")
+        open_runs: list[tuple[int, str]] = []
+        held_rows = held_bytes = 0
+        for run_id, (prepared, rows, size, blocked, cancel) in zip(ids, await pipe.execute(), strict=True):
+            if not blocked:
+                held_rows, held_bytes = held_rows + int(rows or 0), held_bytes + int(size or 0)
+            if prepared != b"1":
+                open_runs.append((0 if cancel else int(rows or 0), run_id))
+        most = await self._ahead_rows()
+        full = held_rows >= most or held_bytes >= HIGH_WATER_BYTES
+        fair = most // max(1, len(open_runs))
+        return [run_id for rows, run_id in sorted(open_runs) if not full or rows < min(fair, FIRST_ROWS)]
+
+    async def _ahead_rows(self) -> int:
+        """The high-water mark: some seconds of what the lanes really answer; also learns each route's rate."""
+        raw = await self.context.redis.hgetall(self.context.keys.lanes)
+        rows = {name.decode(): float(wire.load(figures).get("rows_per_s") or 0) for name, figures in raw.items()}
+        for name, found in self.context.settings.routes.items():
+            lane = [rows.get(target, 0.0) for target in found.targets]
+            self._sifter.rates[name] = next((rate for rate in lane if rate), 0.0)
+        return min(HIGH_WATER_ROWS, max(LOW_WATER_ROWS, round(sum(rows.values()) * AHEAD_S)))
+
+    # -- a chunk ---------------------------------------------------------------------------------------------------
+
+    async def _chunk(self, run_id: str) -> bool:
+        """Prepares and commits one chunk; False when there was nothing to do or somebody else did it."""
+        context, keys = self.context, self.context.keys
+        raw, generation, cancel, redo = await context.redis.hmget(
+            keys.run(run_id), "cursor", "generation", "cancel", "redo"
+        )
+        if raw is None:
+            return False
+        progress = self._progress.get(run_id) or await self._open(run_id)
+        if redo:
+            return await self._redo_chunk(progress, raw, int(generation or 0), wire.load(redo))
+        cursor = wire.load(raw) if raw else None
+        at = Cursor(**cursor) if cursor else Cursor(0, 0, 0)
+        size = FIRST_ROWS if at.row == 0 else LOW_WATER_ROWS if at.row < LOW_WATER_ROWS else CHUNK_ROWS
+        rows, after = await asyncio.to_thread(progress.reader.read, at, size, CHUNK_BYTES)
+        ask = cancel in (None, b"", b"0")
+        chunk = await asyncio.to_thread(
+            self._sifter.sift, progress.asker, progress.indexes, rows, int(generation or 0), ask=ask
+        )
+        if rows:
+            name = paths.chunk(run_id, 0, at.row)
+            await asyncio.to_thread(self._write, name, chunk, at)
+        following = after or Cursor(at.source, at.offset, at.row + len(rows))
+        committed = await self._commit(run_id, raw, msgspec.to_builtins(following), after is None, chunk)
+        if not committed:
+            self._progress.pop(run_id, None)
+            return False
+        progress.indexes.learn(chunk)
+        if after is None:
+            self._progress.pop(run_id, None)
+        return True
+
+    async def _open(self, run_id: str) -> Progress:
+        """Starts or resumes a run here: its reader, and its indexes from the committed chunk parts."""
+        run = await self.context.run(run_id)
+        sources = wire.unpack_sources(await self.context.redis.hget(self.context.keys.run(run_id), "sources"))
+        template = compile_template(run.options.template) if run.options.template else None
+        asker = Asker(run_id, run.client, run.options)
+        progress = Progress(asker, Reader(sources, template), self._sifter.indexes(asker))
+        cursor = await self.context.redis.hget(self.context.keys.run(run_id), "cursor")
+        if cursor:
+            await asyncio.to_thread(self._restore, progress, Cursor(**wire.load(cursor)).row)
+        self._progress[run_id] = progress
+        return progress
+
+    def _restore(self, progress: Progress, rows: int) -> None:
+        """Indexes are caches of the committed chunk parts: those below the cursor's row."""
+        store = self.context.store
+        for name in store.names(paths.chunks_dir(progress.asker.id)):
+            if int(name.rsplit("-", 1)[1].removesuffix(".parquet")) >= rows:
+                continue
+            progress.indexes.restore(store.read_table(name))
+
+    def _write(self, name: str, chunk: Chunk, at: Cursor) -> None:
+        arrays = [pa.array(chunk.columns[field.name], field.type) for field in schemas.CHUNK]
+        table = pa.Table.from_arrays(arrays, schema=schemas.CHUNK)
+        header = {**schemas.VERSION, b"spillway.cursor": wire.dump(msgspec.to_builtins(at))}
+        self.context.store.write_table(name, table.replace_schema_metadata(header))
+
+    async def _commit(self, run_id: str, before: bytes, after: Any, last: bool, chunk: Chunk) -> bool:
+        keys = self.context.keys
+        counters = [part for item in sorted(chunk.counts.items()) for part in item]
+        names = [keys.run(run_id), keys.waiting(run_id), keys.wake]
+        args: list[Any] = [before, wire.dump(after), int(last), len(counters) // 2, *counters]
+        for head, payload in chunk.batches:
+            names.append(keys.batch(head.id))
+            args += [head.id, head.cloud_pusd / max(head.work, 1e-9), wire.pack_head(head), payload]
+        return bool(await self.context.scripts.commit_chunk(keys=names, args=args))
+
+    # -- asking again ----------------------------------------------------------------------------------------------
+
+    async def _redo_chunk(self, progress: Progress, raw: bytes, generation: int, statuses: list[str]) -> bool:
+        """One chunk of a retry or resume: rows that ended in one of `statuses` are asked again."""
+        if progress.redo is None or progress.redo.generation != generation:
+            progress.redo = await asyncio.to_thread(Redo, self.context.store, progress.asker.id, generation, statuses)
+        state = wire.load(raw)
+        position = int(state.get("redo", 0)) if isinstance(state, dict) else 0
+        rows, routes, last = await asyncio.to_thread(progress.redo.read, progress.reader, position)
+        chunk = Chunk({}, [], Counter())
+        asked = await asyncio.to_thread(self._sifter.ask_again, progress.asker, rows, routes)
+        self._sifter.cut(progress.asker, asked, generation, position, chunk)
+        after = {**state, "redo": position + 1}
+        committed = await self._commit(progress.asker.id, raw, after, last, chunk)
+        if not committed or last:
+            self._progress.pop(progress.asker.id, None)
+        return committed

@@ -1,0 +1,324 @@
+"""Every tick: take a snapshot, ask plan() for moves, apply them; heal what ARQ or a dead worker forgot; end runs.
+
+Only the holder of the scheduler lease runs this. Policy is pipelines/plan.py's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from typing import Any
+
+import msgspec
+from arq.connections import ArqRedis
+
+from pipelines import plan, wire
+from pipelines.types import BatchHead
+from worker import budget, leased
+from worker.beat import Beat
+from worker.context import Context, RunContext
+
+log = logging.getLogger("spillway.schedule")
+
+TICK_S = 0.25
+RECONCILE_S = 2.0
+UNCLAIMED_MS = 10_000
+RATE_WINDOW_S = 8.0
+DOWN_GRACE_MS = 30_000
+FLAP_GRACE_MS = 2_000
+
+
+class Seen(msgspec.Struct):
+    """What the scheduler remembers of a batch: its head never changes."""
+
+    head: BatchHead
+    lanes: str = "any"
+
+
+class Scheduler:
+    """Snapshots and moves."""
+
+    def __init__(self, context: Context, bells: ArqRedis) -> None:
+        self.context, self._bells = context, bells
+        self._heads: dict[str, Seen] = {}
+        self._was_rung: set[str] = set()
+        self._targets: dict[str, str] = {}
+        self._history: dict[str, deque[tuple[float, float, float]]] = {}
+        self._served: dict[str, float] = {}
+        self._stuck_since: dict[str, int] = {}
+        self._next_reconcile = 0.0
+        self.row_rates: dict[str, float] = {}
+
+    async def step(self) -> None:
+        """Waits for the bell (or a tick), then does one round."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await self.context.redis.blpop([self.context.keys.wake], timeout=TICK_S)
+            await self.context.redis.delete(self.context.keys.wake)
+        context = self.context
+        ids = sorted(run.decode() for run in await context.redis.smembers(context.keys.open_runs))
+        beats = await self._beats()
+        if asyncio.get_running_loop().time() >= self._next_reconcile:
+            self._next_reconcile = asyncio.get_running_loop().time() + RECONCILE_S
+            await self._reconcile(beats)
+        if not ids:
+            return
+        rung = await self._rung(beats)
+        runs = await self._runs(ids, rung)
+        views = [run for run, _ in runs]
+        snapshot = self._snapshot(views, rung, beats)
+        moves = plan.plan(snapshot)
+        await self._apply(moves, {run.id: run for run in views})
+        await self._say(runs, snapshot, moves, rung)
+
+    # -- what is -----------------------------------------------------------------------------------------------
+
+    async def _beats(self) -> dict[str, Beat]:
+        """Workers that are alive, by id."""
+        redis, keys = self.context.redis, self.context.keys
+        owners = [owner.decode() for owner in await redis.hkeys(keys.workers)]
+        raw = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
+        return {owner: msgspec.json.decode(value, type=Beat) for owner, value in zip(owners, raw, strict=True) if value}
+
+    async def _rung(self, beats: dict[str, Beat]) -> dict[str, tuple[BatchHead, str, int]]:
+        """Batches on their lanes: head, target, and rows not answered yet as far as workers said."""
+        redis, keys = self.context.redis, self.context.keys
+        ids = [batch.decode() for batch in await redis.zrange(keys.rung, 0, -1)]
+        await self._learn(ids)
+        self._was_rung.update(ids)
+        left = {batch: rows for beat in beats.values() for batch, rows in beat.batches.items()}
+        new = [batch for batch in ids if batch not in self._targets]
+        pipe = redis.pipeline(transaction=False)
+        for batch in new:
+            pipe.hget(keys.batch(batch), "target")
+        told = dict(zip(new, await pipe.execute() if new else [], strict=True))
+        self._targets = {b: self._targets.get(b) or (told[b] or b"").decode() for b in ids}
+        return {
+            batch: (self._heads[batch].head, target, left.get(batch, self._heads[batch].head.rows))
+            for batch, target in self._targets.items()
+            if batch in self._heads
+        }
+
+    async def _learn(self, ids: list[str]) -> None:
+        """Reads the heads of batches not seen before."""
+        new = [batch for batch in ids if batch not in self._heads]
+        if not new:
+            return
+        pipe = self.context.redis.pipeline(transaction=False)
+        for batch in new:
+            pipe.hmget(self.context.keys.batch(batch), "head", "lanes")
+        for batch, (head, lanes) in zip(new, await pipe.execute(), strict=True):
+            if head is not None:
+                self._heads[batch] = Seen(wire.unpack_head(head), lanes.decode())
+
+    async def _runs(
+        self, ids: list[str], rung: dict[str, tuple[BatchHead, str, int]]
+    ) -> list[tuple[plan.RunView, dict[str, str]]]:
+        redis, keys = self.context.redis, self.context.keys
+        pipe = redis.pipeline(transaction=False)
+        for run_id in ids:
+            pipe.hgetall(keys.run(run_id))
+            pipe.zrevrange(keys.waiting(run_id), 0, -1)
+        replies = await pipe.execute()
+        found = []
+        for run_id, raw, waiting in zip(ids, replies[::2], replies[1::2], strict=True):
+            fields = {name.decode(): value.decode() for name, value in raw.items()}
+            if fields.get("status") not in wire.RUN_OPEN:
+                continue
+            batches = [batch.decode() for batch in waiting]
+            for batch in self._was_rung.intersection(batches):  # came back: its lanes may have changed
+                self._heads.pop(batch, None)
+                self._was_rung.discard(batch)
+            await self._learn(batches)
+            found.append((await self._view(run_id, fields, batches, rung), fields))
+        return found
+
+    async def _view(
+        self, run_id: str, fields: dict[str, str], waiting: list[str], rung: dict[str, tuple[BatchHead, str, int]]
+    ) -> plan.RunView:
+        run = await self.context.run(run_id)
+        run.limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
+        deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
+        await self._end_if_due(run, fields, deadline)
+        ahead = sum(left / max(1, head.rows) * head.work for head, _, left in rung.values() if head.run == run_id)
+        asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
+        unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
+        if asked and unprepared and waiting:
+            each = sum(self._heads[b].head.work for b in waiting) / max(
+                1, sum(self._heads[b].head.rows for b in waiting)
+            )
+            ahead += unprepared * asked / max(1, rows) * each
+        return plan.RunView(
+            run_id, run.client, int(fields.get("created_ms") or 0), deadline,
+            () if run.stopped else tuple(self._batch_view(batch) for batch in waiting if batch in self._heads),
+            ahead, await self._may_buy(run, fields),
+        )  # fmt: skip
+
+    def _batch_view(self, batch: str) -> plan.BatchView:
+        seen = self._heads[batch]
+        return plan.BatchView(batch, seen.head.route, seen.head.rows, seen.head.work, seen.lanes)
+
+    async def _may_buy(self, run: RunContext, fields: dict[str, str]) -> bool:
+        """Whether a call like the one that was refused would fit into every budget by now."""
+        refused = int(fields.get("refused_nusd") or 0)
+        if not refused:
+            return True
+        names = list(run.wanted_scopes(self.context.clock))
+        left = await budget.room_nusd(self.context.redis, self.context.keys, names)
+        return all(room is None or room >= refused for room in left.values())
+
+    def _snapshot(
+        self, runs: list[plan.RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
+    ) -> plan.Snapshot:
+        settings = self.context.settings
+        on_target: dict[str, int] = {}
+        for _, target, left in rung.values():
+            on_target[target] = on_target.get(target, 0) + left
+        targets = {}
+        for name, target in settings.targets.items():
+            rate, rows, latency = self._rate(name, beats)
+            self.row_rates[name] = rows
+            targets[name] = plan.TargetView(
+                name, target.lane, self.context.targets.is_up(name), self.context.targets.cap(name), on_target.get(name, 0), rate, rows,
+                latency or 1.0,
+            )  # fmt: skip
+        weights = {name: client.weight for name, client in settings.clients.items()}
+        routes = {name: route.targets for name, route in settings.routes.items()}
+        return plan.Snapshot(self.context.clock.now_ms(), targets, routes, tuple(runs), weights, self._fair(runs))
+
+    def _rate(self, name: str, beats: dict[str, Beat]) -> tuple[float, float, float]:
+        """Work and rows per second of a target over the last seconds, and its latency."""
+        now = asyncio.get_running_loop().time()
+        stats = [beat.targets[name] for beat in beats.values() if name in beat.targets]
+        history = self._history.setdefault(name, deque())
+        point = (now, float(sum(s.done for s in stats)), sum(s.work for s in stats))
+        if history and (point[1] < history[-1][1] or not any(s.in_flight for s in stats)):
+            history.clear()  # a worker left, or the lane was idle: start measuring anew
+        history.append(point)
+        while len(history) > 2 and history[1][0] < now - RATE_WINDOW_S:
+            history.popleft()
+        span = history[-1][0] - history[0][0]
+        latencies = [s.latency_s for s in stats if s.latency_s]
+        latency = sum(latencies) / len(latencies) if latencies else 0.0
+        if span < 1.0:
+            return 0.0, 0.0, latency
+        return (history[-1][2] - history[0][2]) / span, (history[-1][1] - history[0][1]) / span, latency
+
+    def _fair(self, runs: list[plan.RunView]) -> dict[str, float]:
+        """Work served per client; one that comes back starts level with the others (no banking)."""
+        active = {run.client for run in runs if run.waiting}
+        floor = min((self._served[client] for client in active if client in self._served), default=0.0)
+        for client in active:
+            self._served[client] = max(self._served.get(client, floor), floor)
+        self._served = {client: served for client, served in self._served.items() if client in active}
+        return self._served
+
+    # -- moves -------------------------------------------------------------------------------------------------
+
+    async def _apply(self, moves: list[plan.Ring], runs: dict[str, plan.RunView]) -> None:
+        keys, pipe = self.context.keys, self.context.redis.pipeline(transaction=False)
+        for move in moves:
+            names = [keys.batch(move.batch), keys.waiting(move.run), keys.rung]
+            self.context.scripts.queue(pipe, "ring", names, [move.batch, move.lane, move.target])
+        epochs = await pipe.execute() if moves else []
+        for move, epoch in zip(moves, epochs, strict=True):
+            if int(epoch):
+                client = runs[move.run].client
+                self._served[client] = self._served.get(client, 0.0) + self._heads[move.batch].head.work
+                self._targets[move.batch] = move.target
+                await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))
+
+    async def _end_if_due(self, run: RunContext, fields: dict[str, str], deadline: int | None) -> None:
+        """Deadline and cancel close the run: waiting batches go to settle as they are."""
+        keys, redis = self.context.keys, self.context.redis
+        if deadline is not None and self.context.clock.now_ms() > deadline and not fields.get("cancel"):
+            await redis.hset(keys.run(run.id), mapping={"cancel": "expired", "status": "finalizing"})
+            fields["cancel"] = "expired"
+        run.stopped = fields.get("cancel", "") not in ("", "0")
+        if run.stopped:
+            names = [keys.waiting(run.id), keys.drained(run.id)]
+            await self.context.scripts.close(keys=names, args=[keys.batch("")])
+
+    # -- healing -----------------------------------------------------------------------------------------------
+
+    async def _reconcile(self, beats: dict[str, Beat]) -> None:
+        """Batches of dead workers, and batches that nobody was told about, go back to waiting."""
+        redis, keys = self.context.redis, self.context.keys
+        rung = await redis.zrange(keys.rung, 0, -1, withscores=True)
+        pipe = redis.pipeline(transaction=False)
+        for batch, _ in rung:
+            pipe.hmget(keys.batch(batch.decode()), "epoch", "holder", "lanes", "head")
+        replies = await pipe.execute() if rung else []
+        now = self.context.clock.now_ms()
+        for (batch, since), (epoch, holder, lanes, head) in zip(rung, replies, strict=True):
+            if epoch is None:
+                await redis.zrem(keys.rung, batch)
+                continue
+            dead = bool(holder) and holder.decode() not in beats
+            forgotten = not holder and now - since > UNCLAIMED_MS
+            if dead or forgotten:
+                log.info(
+                    "batch %s: %s; back to waiting", batch.decode(), "its worker is gone" if dead else "never taken"
+                )
+                seen = wire.unpack_head(head)
+                score = seen.cloud_pusd / max(seen.work, 1e-9)
+                run = seen.run
+                await self.context.scripts.release(
+                    keys=[keys.batch(batch.decode()), keys.waiting(run), keys.rung, keys.drained(run), keys.wake],
+                    args=[epoch, batch.decode(), "waiting", lanes, score, ""],
+                )
+                if self.context.settings.targets:
+                    await redis.zrem(keys.local_queue, keys.job(batch.decode(), int(epoch)))
+                    await redis.zrem(keys.cloud_queue, keys.job(batch.decode(), int(epoch)))
+        gone = [owner.decode() for owner in await redis.hkeys(keys.workers) if owner.decode() not in beats]
+        if gone:
+            await redis.hdel(keys.workers, *gone)
+
+    # -- what people see ---------------------------------------------------------------------------------------
+
+    async def _say(
+        self,
+        runs: list[tuple[plan.RunView, dict[str, str]]],
+        snapshot: plan.Snapshot,
+        moves: list[plan.Ring],
+        rung: dict[str, tuple[BatchHead, str, int]],
+    ) -> None:
+        """Publishes why a run does not move, and each lane's figures."""
+        redis, keys = self.context.redis, self.context.keys
+        moving = {move.run for move in moves} | {head.run for head, _, _ in rung.values()}
+        pipe = redis.pipeline(transaction=False)
+        for view, fields in runs:
+            reason = "" if view.id in moving or not view.waiting else self._why(view, snapshot)
+            if reason != fields.get("blocked", ""):
+                pipe.hset(keys.run(view.id), "blocked", reason)
+        for name, target in snapshot.targets.items():
+            state = self.context.targets.states.get(name, {})
+            figures = {
+                "lane": target.lane, "up": target.up, "reason": state.get("reason", ""), "slots": target.slots,
+                "rung_rows": target.rung_rows, "rows_per_s": round(target.rows_per_s, 2), "latency_s": target.latency_s,
+            }  # fmt: skip
+            pipe.hset(keys.lanes, name, wire.dump(figures))
+        pipe.expire(keys.lanes, 86_400)
+        await pipe.execute()
+        known = {batch for view, _ in runs for batch in (b.id for b in view.waiting)} | rung.keys()
+        self._heads = {batch: seen for batch, seen in self._heads.items() if batch in known}
+        self._was_rung &= rung.keys()
+
+    def _why(self, view: plan.RunView, snapshot: plan.Snapshot) -> str:
+        """The reason, once it has held longer than a passing trouble would."""
+        now = snapshot.now_ms
+        since = self._stuck_since.setdefault(view.id, now)
+        if not view.may_buy:
+            return "budget: the next call does not fit; raise it (`spillway budget set`) or wait until it turns"
+        names = {name for batch in view.waiting for name in snapshot.routes.get(batch.route, ())}
+        down = {
+            name: self.context.targets.states.get(name, {}) for name in sorted(names) if not snapshot.targets[name].up
+        }
+        if not down:
+            self._stuck_since.pop(view.id, None)
+            return ""
+        closed = all(state.get("closed") for state in down.values())
+        if now - since < (FLAP_GRACE_MS if closed else DOWN_GRACE_MS):
+            return ""
+        return "no target is up: " + "; ".join(f"{name}: {state.get('reason', 'down')}" for name, state in down.items())

@@ -1,0 +1,44 @@
+-- Appends to a batch's journal under its epoch; reserves and settles money in every scope in the same step.
+-- KEYS: 1 batch  2 journal  3.. budget scopes (hash: limit, spent, reserved; nano-dollars)
+-- ARGV: 1 epoch  2 entries ('' none)  3 reserved before, now settled  4 actually spent  5 number of this flush,
+--       then per intent: amount entry
+-- Returns {-1} when fenced, else {1, intents admitted, scope that refused or 0}; the same number again answers the same.
+local b = redis.call('HMGET', KEYS[1], 'epoch', 'flush')
+if b[1] ~= ARGV[1] then return {-1, 0, 0} end
+if b[2] then
+  local last, was_admitted, was_tight = string.match(b[2], '(%S+) (%d+) (%d+)')
+  if last == ARGV[5] then return {1, tonumber(was_admitted), tonumber(was_tight)} end
+end
+local settled, spent = tonumber(ARGV[3]), tonumber(ARGV[4])
+local wants = #ARGV > 5
+local room, tight = nil, 0
+if wants then
+  for i = 3, #KEYS do
+    local s = redis.call('HMGET', KEYS[i], 'limit', 'spent', 'reserved')
+    local left = 0  -- a scope that nobody set admits nothing
+    if s[1] == 'unlimited' then left = nil
+    elseif s[1] then left = tonumber(s[1]) - tonumber(s[2] or 0) - spent - tonumber(s[3] or 0) + settled end
+    if left and (room == nil or left < room) then room, tight = left, i - 2 end
+  end
+end
+local out, total, admitted = {}, 0, 0
+if ARGV[2] ~= '' then out[1] = ARGV[2] end
+for a = 6, #ARGV, 2 do
+  local amount = tonumber(ARGV[a])
+  if room and total + amount > room then break end
+  total = total + amount
+  admitted = admitted + 1
+  out[#out + 1] = ARGV[a + 1]
+end
+local moved = string.format('%.0f', total - settled)
+for i = 3, #KEYS do
+  if total ~= settled then
+    redis.call('HINCRBY', KEYS[i], 'reserved', moved)
+    redis.call('HINCRBY', KEYS[1], 'o:' .. KEYS[i], moved)
+  end
+  if spent > 0 then redis.call('HINCRBY', KEYS[i], 'spent', ARGV[4]) end
+end
+if #out > 0 then redis.call('RPUSH', KEYS[2], unpack(out)) end
+if (#ARGV - 5) / 2 == admitted then tight = 0 end
+redis.call('HSET', KEYS[1], 'flush', ARGV[5] .. ' ' .. admitted .. ' ' .. tight)
+return {1, admitted, tight}

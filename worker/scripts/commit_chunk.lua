@@ -1,0 +1,16 @@
+-- Commits a prepared chunk exactly once: the cursor is compared, then batches, counters and cursor move together.
+-- KEYS: 1 run  2 waiting  3 wake  4.. batch hashes
+-- ARGV: 1 cursor expected  2 cursor new  3 prepared 0|1  4 n counters, then name value ..., then per batch: id score head payload
+if redis.call('HGET', KEYS[1], 'cursor') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'cursor', ARGV[2], 'prepared', ARGV[3])
+local n = tonumber(ARGV[4])
+local at = 5
+for _ = 1, n do redis.call('HINCRBY', KEYS[1], ARGV[at], ARGV[at + 1]); at = at + 2 end
+for i = 4, #KEYS do
+  redis.call('HSET', KEYS[i], 'state', 'waiting', 'epoch', '0', 'lanes', 'any', 'tries', '0', 'head', ARGV[at + 2], 'payload', ARGV[at + 3])
+  redis.call('ZADD', KEYS[2], ARGV[at + 1], ARGV[at])
+  at = at + 4
+end
+redis.call('LPUSH', KEYS[3], 'x')
+redis.call('LTRIM', KEYS[3], 0, 15)
+return 1

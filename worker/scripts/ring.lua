@@ -1,0 +1,9 @@
+-- Takes a waiting batch for a lane; the epoch fences whoever held it before.
+-- KEYS: 1 batch  2 waiting  3 rung | ARGV: 1 id  2 lane  3 target
+-- Returns the new epoch, or 0 when the batch is not waiting.
+if redis.call('ZREM', KEYS[2], ARGV[1]) == 0 then return 0 end
+local t = redis.call('TIME')
+local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+redis.call('HSET', KEYS[1], 'state', 'rung', 'lane', ARGV[2], 'target', ARGV[3], 'holder', '')
+redis.call('ZADD', KEYS[3], t[1] * 1000 + math.floor(t[2] / 1000), ARGV[1])
+return epoch

@@ -1,0 +1,21 @@
+-- The part exists: forget its batches. Repeating it changes nothing.
+-- KEYS: 1 run  2 parts  3 wake | ARGV: 1 part id  2 batch key prefix  3 journal key prefix  4 rows
+local raw = redis.call('HGET', KEYS[2], ARGV[1])
+if not raw then return 0 end
+local ids = cjson.decode(raw)
+for _, id in ipairs(ids) do
+  local all = redis.call('HGETALL', ARGV[2] .. id)
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 2) == 'o:' and tonumber(all[i + 1]) ~= 0 then
+      redis.call('HINCRBY', string.sub(all[i], 3), 'reserved', '-' .. all[i + 1])
+      redis.call('HINCRBY', string.sub(all[i], 3), 'spent', all[i + 1])
+    end
+  end
+  redis.call('DEL', ARGV[2] .. id, ARGV[3] .. id)
+end
+redis.call('HDEL', KEYS[2], ARGV[1])
+redis.call('HINCRBY', KEYS[1], 'open', -#ids)
+redis.call('HINCRBY', KEYS[1], 'settled', ARGV[4])
+redis.call('LPUSH', KEYS[3], 'x')
+redis.call('LTRIM', KEYS[3], 0, 15)
+return #ids

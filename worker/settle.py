@@ -1,0 +1,203 @@
+"""Closes finished batches, several at a time: journals become result and cost parts; a run's end becomes its files.
+
+What a part holds is recorded in Redis before it is written, so a crash repeats the same part and never another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import paths, wire
+from pipelines.money import pusd_to_usd_str
+from pipelines.settle import Facts, Journal, State, fold, tables
+from pipelines.types import Done, Entry
+from worker.compact import compact, ledger_totals
+from worker.context import Context, RunContext
+
+log = logging.getLogger("spillway.settle")
+
+PART_BATCHES = 64
+PART_ROWS = 4096
+PART_AGE_S = 3.0
+PART_AGE_MOST_S = 60.0
+REST_S = 0.15
+
+ENDING = {"1": "cancelled", "cancelled": "cancelled", "expired": "expired", "failed": "failed"}
+
+
+class Settler:
+    """Settles every open run of this Redis; one at a time holds the lease."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._first_seen: dict[str, float] = {}
+        self._parts_written: dict[str, int] = defaultdict(int)
+        self._facts = {
+            name: Facts(target.lane, target.provider or target.kind, target.model)
+            for name, target in context.settings.targets.items()
+        }
+
+    async def step(self) -> None:
+        """One look at every open run."""
+        redis, keys = self.context.redis, self.context.keys
+        ids = sorted(run.decode() for run in await redis.smembers(keys.open_runs))
+        pipe = redis.pipeline(transaction=False)
+        for run_id in ids:
+            pipe.hmget(keys.run(run_id), "prepared", "open", "cancel", "status")
+            pipe.llen(keys.drained(run_id))
+            pipe.hkeys(keys.parts(run_id))
+        replies = await pipe.execute() if ids else []
+        busy = False
+        for run_id, at in zip(ids, range(0, len(replies), 3), strict=True):
+            (prepared, open_, cancel, status), drained, parts = replies[at : at + 3]
+            if status is None or status.decode() not in wire.RUN_OPEN:
+                await redis.srem(keys.open_runs, run_id)
+                continue
+            for part in parts:
+                await self._write_part(run_id, part.decode())
+                busy = True
+            ending = ENDING.get((cancel or b"").decode(), "")
+            last = prepared == b"1" and int(open_ or 0) == drained
+            if drained and self._is_due(run_id, drained, last or bool(ending)):
+                await self._begin(run_id)
+                busy = True
+            elif prepared == b"1" and not int(open_ or 0) and not drained and not parts:
+                await self._finish(run_id, ending)
+        if not busy:
+            await asyncio.sleep(REST_S)
+
+    def _is_due(self, run_id: str, drained: int, last: bool) -> bool:
+        """Large parts, or old ones; the longer a run has been going, the longer small parts wait."""
+        now = asyncio.get_running_loop().time()
+        since = self._first_seen.setdefault(run_id, now)
+        age_s = min(PART_AGE_S + self._parts_written[run_id] / 10, PART_AGE_MOST_S)
+        if last or drained >= PART_BATCHES or drained * 64 >= PART_ROWS or now - since >= age_s:
+            self._first_seen.pop(run_id, None)
+            return True
+        return False
+
+    # -- a part ------------------------------------------------------------------------------------------------
+
+    async def _begin(self, run_id: str) -> None:
+        """Names the part, then writes it."""
+        keys = self.context.keys
+        number = await self.context.redis.hincrby(keys.run(run_id), "parts", 1)
+        part = f"{number:08d}"
+        count = await self.context.scripts.settle_begin(
+            keys=[keys.drained(run_id), keys.parts(run_id)], args=[part, PART_BATCHES]
+        )
+        if count:
+            await self._write_part(run_id, part)
+
+    async def _write_part(self, run_id: str, part: str) -> None:
+        """Writes what the record names; writing it again is harmless."""
+        keys, redis = self.context.keys, self.context.redis
+        record = await redis.hget(keys.parts(run_id), part)
+        if record is None:
+            return
+        run = await self.context.run(run_id)
+        cancel = await redis.hget(keys.run(run_id), "cancel")
+        batches = wire.load(record)
+        pipe = redis.pipeline(transaction=False)
+        for batch in batches:
+            pipe.hmget(keys.batch(batch), "head", "payload", "poison")
+            pipe.lrange(keys.journal(batch), 0, -1)
+        replies = await pipe.execute()
+        ending = ENDING.get((cancel or b"").decode(), "")
+        rows, size = await asyncio.to_thread(self._write, run, part, replies, ending)
+        await self.context.scripts.settle_done(
+            keys=[keys.run(run_id), keys.parts(run_id), keys.wake],
+            args=[part, keys.batch(""), keys.journal(""), rows],
+        )
+        await redis.hincrby(keys.run(run_id), "held_rows", -rows)
+        await redis.hincrby(keys.run(run_id), "held_bytes", -size)
+        self._parts_written[run_id] += 1
+
+    def _write(self, run: RunContext, part: str, replies: list[Any], ending: str) -> tuple[int, int]:
+        """Result and cost parts of some batches; returns rows and payload bytes. Runs in a thread."""
+        journals, rows, size = [], 0, 0
+        for (head, payload, poison), blobs in zip(replies[::2], replies[1::2], strict=True):
+            if head is None:
+                continue
+            batch = wire.unpack_head(head)
+            entries: list[Entry] = [entry for blob in blobs for entry in wire.unpack_entries(blob)]
+            state = fold(entries)
+            items = wire.unpack_items(payload)
+            reason = poison.decode() if poison else ""
+            entries += [_unanswered(item.row, state, ending, reason) for item in items if item.row not in state.done]
+            journals.append(Journal(batch, run.client, tuple(entries), {item.row: item.custom_id for item in items}))
+            rows, size = rows + batch.rows, size + len(payload)
+        results, costs = tables(journals, self._facts)
+        self.context.store.write_table(paths.part(run.id, part), results)
+        for day, table in _by_day(costs):
+            self.context.store.write_table(paths.costs_part(day, run.id, part), table)
+        return rows, size
+
+    # -- a run's end -------------------------------------------------------------------------------------------
+
+    async def _finish(self, run_id: str, ending: str) -> None:
+        """Parts become results.parquet in input order; the run ends."""
+        keys, redis = self.context.keys, self.context.redis
+        run = await self.context.run(run_id)
+        await redis.hset(keys.run(run_id), "status", "finalizing")
+        totals = await asyncio.to_thread(self._compact, run_id, run.client, ending)
+        raw = await redis.hgetall(keys.run(run_id))
+        fields = {name.decode(): value.decode() for name, value in raw.items()}
+        status = ending or "completed"
+        now = self.context.clock.now_ms()
+        summary = {
+            "run_id": run_id, "status": status, "client": run.client, **totals,
+            "seconds": round((now - int(fields.get("started_ms") or fields.get("created_ms") or now)) / 1000, 3),
+            "results": self.context.store.path(paths.results(run_id)),
+        }  # fmt: skip
+        await asyncio.to_thread(self._record, run_id, fields, summary, status, now)
+        pipe = redis.pipeline(transaction=True)
+        ended = {"status": status, "summary": wire.dump(summary), "finished_ms": now, "redo": "", "blocked": ""}
+        pipe.hset(keys.run(run_id), mapping=ended)
+        pipe.srem(keys.open_runs, run_id)
+        pipe.delete(keys.waiting(run_id), keys.drained(run_id), keys.parts(run_id))
+        pipe.expire(keys.budget(f"run:{run_id}"), 86_400)
+        await pipe.execute()
+        self.context.forget_run(run_id)
+        log.info("run %s %s: %s", run_id, status, totals)
+
+    def _compact(self, run_id: str, client: str, ending: str) -> dict[str, Any]:
+        totals = compact(self.context.store, run_id, client, ending)
+        calls = ledger_totals(self.context.store, run_id)
+        return {**totals, **calls, "cost_usd": pusd_to_usd_str(calls["cost_pusd"]),
+                "avoided_usd": pusd_to_usd_str(totals["avoided_pusd"])}  # fmt: skip
+
+    def _record(self, run_id: str, fields: dict[str, str], summary: dict[str, Any], status: str, now_ms: int) -> None:
+        """runs/<id>.json: what outlives Redis."""
+        record = {
+            "run_id": run_id, "client": fields.get("client"), "fingerprint": fields.get("fingerprint"),
+            "created_ms": int(fields.get("created_ms") or 0), "finished_ms": now_ms, "status": status,
+            "options": wire.load(fields.get("options") or "{}"), "sources": wire.load(fields.get("sources") or "[]"),
+            "generation": int(fields.get("generation") or 0), "summary": summary,
+        }  # fmt: skip
+        self.context.store.write_bytes(paths.run_record(run_id), wire.dump(record))
+
+
+def _unanswered(row: int, state: State, ending: str, poison: str) -> Done:
+    """The end of a prompt that nobody will ask any more."""
+    attempts = state.attempts(row)
+    status, code, message = ("failed", "poison", poison) if poison else (ending or "cancelled", None, None)
+    started = min((i.started_us for i in state.intents.values() if i.row == row), default=0)
+    return Done(row, status, None, attempts, None, None, None, None, code, message, None, None, started, started)
+
+
+def _by_day(costs: pa.Table) -> list[tuple[str, pa.Table]]:
+    """Ledger rows by the UTC date on which their call started."""
+    if costs.num_rows == 0:
+        return []
+    days = pc.cast(costs["started_at"], pa.date32())
+    return [
+        (day.isoformat(), costs.filter(pc.equal(days, pa.scalar(day, pa.date32()))))
+        for day in sorted(set(days.to_pylist()))
+    ]

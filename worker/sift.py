@@ -1,0 +1,240 @@
+"""Sorts a chunk's rows into asked, linked and invalid, and cuts the asked ones into batches; shared by prepare and plan.
+
+It reads nothing and commits nothing: rows in, one Chunk out, and what the indexes would learn beside it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from pipelines import identity, route, schemas, wire
+from pipelines.batch import Asked, output_estimate, pack, work
+from pipelines.dedup import Candidate, Link
+from pipelines.settings import Settings
+from pipelines.shard import user_text
+from pipelines.tokens import count_chats, encoding_for
+from pipelines.types import BadRow, BatchHead, Item, Options, Row
+from worker.encode import Encoder
+from worker.index import DuplicateIndex, Screened
+from worker.ledger import Ledger
+
+PREFIX_CHARS = 256
+NO_FAMILY = bytes(8)
+
+
+class Chunk(msgspec.Struct):
+    """A chunk, sorted out: its part's columns, its batches, and what the indexes learn when it is committed."""
+
+    columns: dict[str, list[Any]]
+    batches: list[tuple[BatchHead, bytes]]
+    counts: Counter[str]
+    screened: Screened | None = None
+    screened_ids: Screened | None = None
+
+
+class Indexes(msgspec.Struct):
+    """What a run remembers of its earlier rows: questions and ids; caches of the committed chunk parts."""
+
+    questions: DuplicateIndex | None
+    ids: DuplicateIndex
+    salts: dict[tuple[str, str | None], bytes] = {}
+
+    def learn(self, chunk: Chunk) -> None:
+        """The chunk was committed."""
+        if self.questions is not None and chunk.screened is not None:
+            self.questions.commit(chunk.screened)
+        if chunk.screened_ids is not None:
+            self.ids.commit(chunk.screened_ids)
+
+    def restore(self, table: pa.Table) -> None:
+        """Learns a committed chunk part again."""
+        if self.questions is not None:
+            self.questions.restore(table, None)
+        ids = [text for text in table["custom_id"].to_pylist() if text is not None]
+        self.ids.commit(self.ids.screen([id_candidate(row, text) for row, text in enumerate(ids)]))
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Whose rows these are: the run's id, client and options."""
+
+    id: str
+    client: str
+    options: Options
+
+
+class Sifter:
+    """Rows to chunks under one configuration."""
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, encoder: Encoder, window: Callable[[str], int | None]
+    ) -> None:
+        self._settings, self._ledger, self._encoder, self._window = settings, ledger, encoder, window
+        self._table = route.table(settings)
+        self._encoding = encoding_for(next((t.model for t in settings.targets.values()), ""))
+        self.rates: dict[str, float] = {}
+        """Rows per second of each route's lane, for the size of batches; 0 while unknown."""
+
+    def indexes(self, asker: Asker) -> Indexes:
+        """Empty indexes, as strict as the strictest route of the run needs them."""
+        modes = {self._dedupe(asker, name) for name in self._settings.routes}
+        mode = "semantic" if "semantic" in modes else "exact" if "exact" in modes else "off"
+        questions = DuplicateIndex(mode, self._encoder if mode == "semantic" else None) if mode != "off" else None
+        return Indexes(questions, DuplicateIndex("exact", None))
+
+    def _dedupe(self, asker: Asker, route_name: str) -> str:
+        return asker.options.dedupe or self._settings.routes[route_name].dedupe
+
+    def sift(self, asker: Asker, indexes: Indexes, rows: list[Row | BadRow], generation: int, *, ask: bool) -> Chunk:
+        """Every row becomes asked, a link or invalid. Runs in a thread."""
+        chunk = Chunk({name: [None] * len(rows) for name in schemas.CHUNK.names}, [], Counter(rows=len(rows)))
+        valid = self._valid(indexes, rows, chunk)
+        tokens = count_chats([row.body for _, row in valid], self._encoding)
+        routed: list[tuple[int, Row, str, int]] = []
+        for (at, row), count in zip(valid, tokens, strict=True):
+            chosen = self._assign(asker, row, count)
+            if isinstance(chosen, str):
+                problem = self._too_long(chosen, row, count)
+                if problem is None:
+                    routed.append((at, row, chosen, count))
+                    continue
+            else:
+                problem = (chosen.code, chosen.message)
+            _invalid(chunk, at, *problem)
+        links = self._links(asker, indexes, routed, chunk)
+        asked = []
+        for (at, row, name, count), link in zip(routed, links, strict=True):
+            chunk.columns["route"][at] = name
+            if link is None:
+                chunk.columns["kind"][at] = "asked"
+                asked.append(self._asked(asker, row, name, count))
+            else:
+                _link(chunk, at, link)
+        chunk.counts["asked"] = len(asked)
+        if ask:
+            self.cut(asker, asked, generation, rows[0].row if rows else 0, chunk)
+        return chunk
+
+    def _valid(self, indexes: Indexes, rows: list[Row | BadRow], chunk: Chunk) -> list[tuple[int, Row]]:
+        """Fills identity and tags of every row; bad rows and repeated ids are done here."""
+        columns = chunk.columns
+        named = [id_candidate(row.row, row.custom_id) for row in rows if row.custom_id is not None]
+        screened = indexes.ids.screen(named)
+        chunk.screened_ids = screened
+        repeated = {link.row: link.leader_row for link in screened.links if link is not None}
+        valid: list[tuple[int, Row]] = []
+        for at, row in enumerate(rows):
+            columns["row"][at], columns["custom_id"][at] = row.row, row.custom_id
+            columns["tags"][at] = msgspec.json.encode(row.tags).decode() if row.tags else "{}"
+            if isinstance(row, BadRow):
+                _invalid(chunk, at, row.code, row.message)
+            elif row.row in repeated:
+                message = f"custom_id {row.custom_id!r} was already used by an earlier row; ids must be unique"
+                _invalid(chunk, at, "duplicate_custom_id", message)
+            else:
+                valid.append((at, row))
+        return valid
+
+    def _assign(self, asker: Asker, row: Row, tokens: int) -> str | route.Unroutable:
+        found = route.assign(
+            self._table, row.body, row.tags, model=row.model, input_tokens=tokens, client=asker.client,
+            labels=asker.options.labels, has_schema=asker.options.schema is not None, route=asker.options.route,
+        )  # fmt: skip
+        return found.route if isinstance(found, route.Assignment) else found
+
+    def _too_long(self, name: str, row: Row, tokens: int) -> tuple[str, str] | None:
+        """Whether the prompt fits no target of its route."""
+        windows = [self._window(target) for target in self._settings.routes[name].targets]
+        if any(window is None or tokens <= window for window in windows):
+            return None
+        largest = max(window for window in windows if window is not None)
+        message = f"about {tokens} tokens, but the largest context of route {name!r} is {largest}; shorten the prompt"
+        return "context_overflow", message
+
+    def _links(
+        self, asker: Asker, indexes: Indexes, routed: list[tuple[int, Row, str, int]], chunk: Chunk
+    ) -> list[Link | None]:
+        """Which prompts another prompt's answer serves; fills the columns that the index is rebuilt from."""
+        index = indexes.questions
+        links: list[Link | None] = [None] * len(routed)
+        if index is None or not routed:
+            return links
+        places: list[int] = []
+        candidates: list[Candidate] = []
+        for place, (_, row, name, _) in enumerate(routed):
+            mode = self._dedupe(asker, name)
+            if mode == "off" or identity.separate_samples(row.body):
+                continue
+            candidates.append(self._candidate(asker, indexes, row, name, mode))
+            places.append(place)
+        if not candidates:
+            return links
+        chunk.screened = index.screen(candidates)
+        columns = index.to_columns(chunk.screened)
+        for place, link in zip(places, chunk.screened.links, strict=True):
+            links[place] = link
+        for name, array in columns.items():
+            values = array.to_pylist() if isinstance(array, pa.Array | pa.ChunkedArray) else list(array)
+            for place, value in zip(places, values, strict=True):
+                chunk.columns[name][routed[place][0]] = value
+        return links
+
+    def _candidate(self, asker: Asker, indexes: Indexes, row: Row, name: str, mode: str) -> Candidate:
+        options = asker.options
+        salted = indexes.salts.get((name, row.model))
+        if salted is None:
+            check = wire.dump([options.labels, options.schema, options.template])
+            salted = indexes.salts[name, row.model] = identity.salt(asker.client, name, row.model, check)
+        key = identity.key(salted, row.body)
+        if mode == "exact":
+            return Candidate(row.row, key, NO_FAMILY, "")
+        inferred = "closed" if options.labels else "strict" if options.schema else ""
+        task = self._settings.routes[name].task or inferred
+        return Candidate(row.row, key, identity.family(salted, row.body), user_text(row.body), None, task)
+
+    def _asked(self, asker: Asker, row: Row, name: str, tokens: int) -> Asked:
+        max_tokens = row.body.get("max_completion_tokens") or row.body.get("max_tokens") or 0
+        item = Item(row.row, msgspec.json.encode(row.body), tokens, int(max_tokens), row.custom_id)
+        prefix = item.body[:PREFIX_CHARS]
+        return Asked(item, name, prefix, output_estimate(item.max_tokens, asker.options.labels))
+
+    def cut(self, asker: Asker, asked: list[Asked], generation: int, first_row: int, chunk: Chunk) -> None:
+        """Batches with their heads; adds their counters."""
+        for number, batch in enumerate(pack(asked, self.rates)):
+            payload = wire.pack_items([one.item for one in batch])
+            tokens_in = sum(one.item.input_tokens for one in batch)
+            tokens_out = sum(one.output_tokens for one in batch)
+            head = BatchHead(
+                wire.batch_id(asker.id, generation, first_row, number), asker.id, batch[0].route, generation, len(batch),
+                tokens_in, tokens_out, sum(work(o.item.input_tokens, o.output_tokens) for o in batch),
+                self._ledger.cloud_estimate_pusd(batch[0].route, tokens_in, tokens_out), len(payload),
+            )  # fmt: skip
+            chunk.batches.append((head, payload))
+            chunk.counts.update(open=1, held_rows=len(batch), held_bytes=len(payload))
+
+    def ask_again(self, asker: Asker, rows: list[Row], routes: list[str]) -> list[Asked]:
+        """Rows of a retry or resume, on the routes that they had."""
+        tokens = count_chats([row.body for row in rows], self._encoding)
+        return [self._asked(asker, row, name, count) for row, name, count in zip(rows, routes, tokens, strict=True)]
+
+
+def id_candidate(row: int, custom_id: str) -> Candidate:
+    return Candidate(row, blake2b(custom_id.encode("utf-8", "surrogatepass"), digest_size=16).digest(), NO_FAMILY, "")
+
+
+def _invalid(chunk: Chunk, at: int, code: str, message: str) -> None:
+    columns = chunk.columns
+    columns["kind"][at], columns["error_code"][at], columns["error_message"][at] = "invalid", code, message
+    chunk.counts["invalid"] += 1
+
+
+def _link(chunk: Chunk, at: int, link: Link) -> None:
+    columns = chunk.columns
+    columns["kind"][at], columns["leader_row"][at], columns["leader_run"][at] = "link", link.leader_row, link.leader_run
+    columns["link_kind"][at], columns["similarity"][at], columns["guard"][at] = link.kind, link.similarity, link.guard
+    chunk.counts["duplicate"] += 1

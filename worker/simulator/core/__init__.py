@@ -1,0 +1,1 @@
+"""The machinery that every personality stands on: HTTP, service time, faults, answers and the bill."""

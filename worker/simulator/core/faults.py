@@ -1,0 +1,128 @@
+"""What can go wrong with a request, by name, and which request it happens to: by script, or by rate and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+import msgspec
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An error answer before it has a vendor's shape; `name` is the meaning, the same for every vendor."""
+
+    name: str
+    status: int
+    message: str
+    retry_after_s: float | None = None
+    detail: Mapping[str, int | str] = {}
+
+
+# Refused before anything is generated: nothing is billed.
+PROBLEMS: dict[str, Problem] = {
+    "400": Problem("invalid", 400, "The request is not valid."),
+    "401": Problem("auth", 401, "Incorrect API key provided."),
+    "402": Problem("funds", 402, "Insufficient credits."),
+    "403": Problem("permission", 403, "You are not allowed to use this model."),
+    "404": Problem("not_found", 404, "The model does not exist or you do not have access to it."),
+    "408": Problem("timeout", 408, "The request timed out."),
+    "409": Problem("conflict", 409, "The resource is in use."),
+    "413": Problem("too_large", 413, "The request is too large."),
+    "422": Problem("invalid", 422, "The request cannot be processed."),
+    "429": Problem("rate", 429, "Rate limit reached for requests.", 1.0),
+    "429_bare": Problem("rate", 429, "Rate limit reached for requests."),
+    "429_ms": Problem("rate_ms", 429, "Rate limit reached for requests.", 0.5),
+    "429_day": Problem("rate_day", 429, "Daily limit reached.", 22.0),
+    "insufficient_quota": Problem("quota", 429, "You exceeded your current quota, check your plan and billing details."),
+    "slow_down": Problem("slow_down", 429, "Slow down: traffic grew too fast.", 5.0),
+    "500": Problem("server_error", 500, "The server had an error while processing your request."),
+    "502": Problem("bad_gateway", 502, "Bad gateway."),
+    "503": Problem("overloaded", 503, "The server is overloaded.", 1.0),
+    "503_loading": Problem("loading", 503, "Loading model."),
+    "504": Problem("timeout", 504, "The upstream timed out."),
+    "524": Problem("timeout", 524, "A timeout occurred."),
+    "529": Problem("overloaded", 529, "Overloaded.", 1.0),
+    "context_overflow": Problem("context", 400, "The prompt is longer than the context window."),
+    "moderation": Problem("moderation", 403, "The input was flagged."),
+}
+
+# Something else than an answer, and nothing is billed.
+UNBILLED = {
+    "reset": "the connection is reset as soon as the request has been read",
+    "close": "the connection is closed as soon as the request has been read",
+    "hang": "no byte ever comes",
+    "html": "200 with an HTML page",
+    "error_in_200": "200 whose body is an error",
+}
+
+# An answer is generated and billed; what arrives is wrong. True: the client has read its usage.
+BILLED = {
+    "lost": False,  # closed before a byte of the answer
+    "lost_reset": False,  # the same, by a reset
+    "cut": False,  # closed in the middle of the body
+    "truncated": False,  # a complete HTTP answer whose JSON ends early
+    "paid_502": False,  # an edge server loses the answer
+    "late": True,  # late_ms later than it should
+    "drip": True,  # spread over drip_ms
+    "huge": True,  # padded to huge_bytes
+    "empty": True,  # no text and no output tokens
+    "length": True,  # cut short, finish reason `length`
+    "content_filter": True,
+    "refusal": True,
+    "unknown_finish": True,
+    "wrong_model": True,
+    "no_usage": True,
+    "odd_usage": True,  # counters as texts, null and negative
+    "no_choices": True,
+}
+
+KINDS = frozenset(PROBLEMS) | frozenset(UNBILLED) | frozenset(BILLED)
+
+
+class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of the script. `at` is a request's number from 1, or [first, last]; `match` a text in the prompt."""
+
+    kind: str
+    at: int | tuple[int, ...] | None = None
+    match: str | None = None
+    times: int | None = None
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        return () if self.at is None else (self.at,) if isinstance(self.at, int) else self.at
+
+    def holds(self, number: int, prompt: str) -> bool:
+        places = self.places
+        if places and not (places[0] <= number <= places[-1]):
+            return False
+        return self.match is None or self.match in prompt
+
+
+class Faults:
+    """Picks the fault of each request of one server; the same seed and order give the same faults."""
+
+    def __init__(self, seed: str, rules: Sequence[FaultRule], rates: Mapping[str, float], *, by_prompt: bool) -> None:
+        self._seed, self._rules, self._by_prompt = seed.encode(), tuple(rules), by_prompt
+        self._rates = [(kind, rate) for kind, rate in rates.items() if rate > 0]
+        self._used = [0] * len(self._rules)
+        self._suffered: dict[str, int] = {}
+
+    def pick(self, number: int, prompt: str, prompt_hash: str) -> str | None:
+        """The kind of fault of request `number`, or None. Scripted faults come before rates."""
+        for index, rule in enumerate(self._rules):
+            if (rule.times is None or self._used[index] < rule.times) and rule.holds(number, prompt):
+                self._used[index] += 1
+                return rule.kind
+        return self._by_rate(number, prompt_hash) if self._rates else None
+
+    def _by_rate(self, number: int, prompt_hash: str) -> str | None:
+        earlier = self._suffered.get(prompt_hash, 0)
+        name = f"{prompt_hash}:{earlier}" if self._by_prompt else str(number)
+        point = int.from_bytes(blake2b(name.encode(), digest_size=7, key=self._seed).digest()) / 2**56
+        for kind, rate in self._rates:
+            if point < rate:
+                if self._by_prompt:
+                    self._suffered[prompt_hash] = earlier + 1
+                return kind
+            point -= rate
+        return None

@@ -1,0 +1,145 @@
+"""The data root, a local folder or an object-store URL: whole files in, whole files out, atomically."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from pipelines.errors import StoreError
+
+ROW_GROUP_ROWS = 8192
+
+
+class Store:
+    """Files by their names from pipelines.paths."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        if "://" in url:
+            self.fs, self.root = pafs.FileSystem.from_uri(url)
+        else:
+            self.fs, self.root = pafs.LocalFileSystem(), str(Path(url).resolve())
+        self.local = isinstance(self.fs, pafs.LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        return bool(self.fs.get_file_info(self.path(name)).type == pafs.FileType.File)
+
+    def names(self, folder: str) -> list[str]:
+        """Files in a folder, sorted; none when the folder is missing."""
+        found = self.fs.get_file_info(pafs.FileSelector(self.path(folder), allow_not_found=True))
+        return sorted(f"{folder}/{info.base_name}" for info in found if info.type == pafs.FileType.File)
+
+    def folders(self, folder: str) -> list[str]:
+        """Folders in a folder, sorted."""
+        found = self.fs.get_file_info(pafs.FileSelector(self.path(folder), allow_not_found=True))
+        return sorted(f"{folder}/{info.base_name}" for info in found if info.type == pafs.FileType.Directory)
+
+    def delete(self, name: str) -> None:
+        if self.exists(name):
+            self.fs.delete_file(self.path(name))
+
+    def delete_folder(self, folder: str) -> None:
+        if self.fs.get_file_info(self.path(folder)).type == pafs.FileType.Directory:
+            self.fs.delete_dir(self.path(folder))
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """zstd Parquet, there whole or not at all."""
+
+        def body(target: str) -> None:
+            pq.write_table(
+                table,
+                target,
+                filesystem=self.fs,
+                compression="zstd",
+                compression_level=1,
+                row_group_size=ROW_GROUP_ROWS,
+            )
+
+        self._replace(name, body)
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        def body(target: str) -> None:
+            with self.fs.open_output_stream(target) as out:
+                out.write(data)
+
+        self._replace(name, body)
+
+    def read_bytes(self, name: str) -> bytes:
+        with self.fs.open_input_stream(self.path(name)) as stream:
+            return bytes(stream.read())
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        return pq.read_table(self.path(name), columns=columns, filesystem=self.fs, partitioning=None)
+
+    def open_parquet(self, name: str) -> pq.ParquetFile:
+        return pq.ParquetFile(self.path(name), filesystem=self.fs)
+
+    @contextmanager
+    def parquet_writer(self, name: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+        """A file written piece by piece; it appears under its name only when all of it is there."""
+        target = self._staging(name)
+        with _said(self.path(name)):
+            try:
+                with pq.ParquetWriter(
+                    target, schema, filesystem=self.fs, compression="zstd", compression_level=1
+                ) as out:
+                    yield out
+                self._publish(target, name)
+            except BaseException:
+                if self.local:
+                    Path(target).unlink(missing_ok=True)
+                raise
+
+    def _replace(self, name: str, body: Callable[[str], None]) -> None:
+        target = self._staging(name)
+        with _said(self.path(name)):
+            try:
+                body(target)
+                self._publish(target, name)
+            except BaseException:
+                if self.local:
+                    Path(target).unlink(missing_ok=True)
+                raise
+
+    def _staging(self, name: str) -> str:
+        if not self.local:
+            return self.path(name)  # an object appears when its upload is complete
+        final = Path(self.path(name))
+        with _said(str(final.parent)):
+            final.parent.mkdir(parents=True, exist_ok=True)
+        return f"{final}.{os.getpid()}.tmp"
+
+    def _publish(self, target: str, name: str) -> None:
+        if self.local:
+            fd = os.open(target, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            Path(target).replace(self.path(name))
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    """Turns an operating system's refusal into one line with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedy = {
+            errno.ENOSPC: "the disk is full: free space and run the same command again",
+            errno.EACCES: "no permission: check the owner of the data root",
+            errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another --data",
+            errno.EEXIST: "a file stands where a folder is needed: move it away, or choose another --data",
+            errno.EROFS: "the file system is read-only: choose another --data",
+        }.get(error.errno or 0, "check the data root (--data)")
+        raise StoreError(f"cannot write {what}: {error.strerror or error}; {remedy}") from None

@@ -1,0 +1,74 @@
+"""What a process knows of its targets: configured facts, and the state that health and calls report."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from pipelines import wire
+from pipelines.settings import Settings
+from worker.clock import Clock
+from worker.queue import Redis
+
+log = logging.getLogger("spillway.targets")
+
+DEFAULT_LOCAL_SLOTS = 8
+BREAKER_MS = 5_000
+CLOSED_MS = 24 * 3_600_000
+
+
+class Targets:
+    """States by name; what this process learns is published to the others with its next heartbeat."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings, self._clock = settings, clock
+        self.states: dict[str, dict[str, Any]] = {}
+        self._reports: dict[str, dict[str, Any]] = {}
+
+    def cap(self, name: str) -> int:
+        """Slots of a target over all workers: configured, else what the server says, else a careful default."""
+        target = self._settings.targets[name]
+        if isinstance(target.max_concurrency, int):
+            return target.max_concurrency
+        said = self.states.get(name, {}).get("parallel")
+        return int(said) if said else DEFAULT_LOCAL_SLOTS
+
+    def window(self, name: str) -> int | None:
+        """Context of a target in tokens: what the server says, else as configured; None: unknown."""
+        said = self.states.get(name, {}).get("context_tokens")
+        return int(said) if said else self._settings.targets[name].context_tokens
+
+    def route_targets(self, route: str, lane: str) -> list[str]:
+        """Names of a route's targets on a lane, in order of preference."""
+        found = self._settings.routes.get(route)
+        return [name for name in found.targets if self._settings.targets[name].lane == lane] if found else []
+
+    def is_up(self, name: str) -> bool:
+        return bool(self.states.get(name, {}).get("up", True))
+
+    def close(self, name: str, reason: str) -> None:
+        """Keys, funds or a missing price: nothing helps but a person."""
+        if not self.states.get(name, {}).get("closed"):
+            log.error("target %s is closed: %s", name, reason)
+        until_ms = self._clock.now_ms() + CLOSED_MS
+        self.say(name, {"up": False, "closed": True, "reason": reason, "until_ms": until_ms})
+
+    def open_breaker(self, name: str, reason: str) -> None:
+        """Too many failures in a row: nobody calls until a probe succeeds."""
+        log.warning("target %s is down: %s", name, reason)
+        self.say(name, {"up": False, "reason": reason, "until_ms": self._clock.now_ms() + BREAKER_MS})
+
+    def say(self, name: str, state: dict[str, Any]) -> None:
+        self.states[name] = self._reports[name] = {**self.states.get(name, {}), **state}
+
+    async def publish(self, redis: Redis, keys: wire.Keys) -> None:
+        """Tells the other workers what this one learned."""
+        reports, self._reports = self._reports, {}
+        for name, state in reports.items():
+            await redis.hset(keys.targets, name, wire.dump(state).decode())
+
+    def learn(self, raw: dict[bytes, bytes]) -> None:
+        """What the others said, unless this process knows better by now."""
+        for name, state in raw.items():
+            if name.decode() not in self._reports:
+                self.states[name.decode()] = wire.load(state)

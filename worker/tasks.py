@@ -1,0 +1,117 @@
+"""Names the parts of one worker process and the loops beside its ARQ listeners; main.py starts and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from worker import leased
+from worker.backends.http import Hot
+from worker.beat import Heart, bury
+from worker.context import Context
+from worker.drain import Drain
+from worker.encode import Encoder
+from worker.lease import Lease, hold
+from worker.ledger import Ledger
+from worker.prepare import Preparer
+from worker.queue import RedisError
+from worker.scheduler import Scheduler
+from worker.settle import Settler
+from worker.watch import Watch
+
+log = logging.getLogger("spillway.worker")
+
+ROLES = ("prepare", "schedule", "local", "cloud", "settle")
+MAX_JOBS = 32
+STOP_S = 25.0
+
+
+class Process:
+    """Everything that runs in one worker process."""
+
+    def __init__(self, context: Context, roles: tuple[str, ...]) -> None:
+        self.context, self.roles = context, roles
+        self.ledger = Ledger(context.settings, context.targets)
+        self.lanes = tuple(role for role in roles if role in ("local", "cloud"))
+        self.drain = Drain(context, self.ledger, Hot(), context.clock) if self.lanes else None
+        self.heart = Heart(context, self.drain, roles)
+        self.stopping = asyncio.Event()
+        self._listeners: list[leased.LeasedWorker] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def start(self) -> None:
+        """Registers, buries the dead of this machine, starts the loops of the roles."""
+        await self.context.clock.set(self.context.redis)
+        await self.context.scripts.load()
+        await bury(self.context)
+        await self.heart.register()
+        self._start(self.heart.run())
+        bells = await leased.pool(self.context.redis_url)
+        if self.drain is not None:
+            self._start(self.drain.journal.run())
+            for lane in self.drain.lanes.values():
+                self._start(lane.run())
+            for role in self.lanes:
+                self._listen(await leased.pool(self.context.redis_url), role)
+        if "schedule" in self.roles:
+            scheduler = Scheduler(self.context, bells)
+            self._leased("schedule", scheduler.step)
+            self._start(Watch(self.context).run())
+        if "prepare" in self.roles:
+            preparer = Preparer(self.context, self.ledger, Encoder())
+            self._leased("prepare", preparer.step)
+        if "settle" in self.roles:
+            self._leased("settle", Settler(self.context).step)
+
+    def _listen(self, pool: Any, role: str) -> None:
+        assert self.drain is not None
+        queue = self.context.keys.local_queue if role == "local" else self.context.keys.cloud_queue
+        listener = leased.listen(pool, queue, self.drain.run_batch, MAX_JOBS)
+        self._listeners.append(listener)
+        self._start(self._serve(listener))
+        self._start(listener.keep_leases())
+
+    async def _serve(self, listener: leased.LeasedWorker) -> None:
+        """ARQ's loop ends when Redis hiccups; ours does not."""
+        while not self.stopping.is_set():
+            try:
+                await listener.async_run()
+            except (RedisError, OSError) as error:
+                log.warning("queue: %s; listening again", error)
+                await asyncio.sleep(1.0)
+
+    def _leased(self, name: str, step: Any) -> None:
+        lease = Lease(self.context.scripts, self.context.keys, name, self.context.owner)
+        self._start(hold(lease, step, self.stopping))
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def stop(self) -> None:
+        """No new call; calls in flight end (at most STOP_S), batches go back, leases are given up."""
+        self.stopping.set()
+        for listener in self._listeners:
+            listener.allow_pick_jobs = False
+        if self.drain is not None:
+            self.drain.stopping = True
+            for running in list(self.drain.running.values()):
+                self.drain.stop_batch(running)
+            waits = [asyncio.create_task(self._batches_gone())]
+            await asyncio.wait(waits, timeout=STOP_S)
+        await asyncio.sleep(0)
+        held = [task for task in self._tasks if not task.done()]
+        await asyncio.wait(held, timeout=0.5)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self.heart.leave()
+        except (RedisError, OSError):
+            log.info("Redis is gone already")
+
+    async def _batches_gone(self) -> None:
+        assert self.drain is not None
+        while self.drain.running:
+            await asyncio.sleep(0.02)
