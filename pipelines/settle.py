@@ -5,7 +5,7 @@ A call that was sent and never heard of again is `lost`, at its upper bound. Not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import schemas
-from pipelines.types import BatchHead, Called, Done, Entry, Intent, Late, Usage
+from pipelines.journal import State, fold, lost_call
+from pipelines.types import BatchHead, Entry
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -34,38 +35,6 @@ class Journal(msgspec.Struct, frozen=True):
     ids: Mapping[int, str | None] = {}
 
 
-class State(msgspec.Struct):
-    """A journal, folded: what is known of each call and each row."""
-
-    intents: dict[str, Intent]
-    called: dict[str, Called]
-    late: set[str]
-    done: dict[int, Done]
-
-    def attempts(self, row: int) -> int:
-        return sum(1 for intent in self.intents.values() if intent.row == row)
-
-    def lost(self) -> list[Intent]:
-        return [intent for call, intent in self.intents.items() if call not in self.called]
-
-
-def fold(entries: Iterable[Entry]) -> State:
-    """Reads a journal; saying a thing twice changes nothing, the first outcome of a call or row stands."""
-    state = State({}, {}, set(), {})
-    for entry in entries:
-        if isinstance(entry, Intent):
-            state.intents.setdefault(entry.call, entry)
-        elif isinstance(entry, Called):
-            state.called.setdefault(entry.call, entry)
-        elif isinstance(entry, Late):
-            if entry.called.call not in state.called:
-                state.called[entry.called.call] = entry.called
-                state.late.add(entry.called.call)
-        else:
-            state.done.setdefault(entry.row, entry)
-    return state
-
-
 def money(pusd: Sequence[int]) -> pa.Array:
     """Integers of pico-dollars as decimal128(38, 12) dollars: the same 128 bits, without a detour by Decimal."""
     low = np.array(pusd, dtype=np.int64)
@@ -73,25 +42,6 @@ def money(pusd: Sequence[int]) -> pa.Array:
     wide[:, 0] = low
     wide[:, 1] = low >> 63
     return pa.Array.from_buffers(schemas.MONEY, len(low), [None, pa.py_buffer(wide.tobytes())])
-
-
-def lost_call(intent: Intent) -> Called:
-    """The ledger's view of a call of which nothing more was heard."""
-    return Called(
-        call=intent.call,
-        outcome="lost",
-        http_status=None,
-        error_code="lost",
-        usage=Usage(),
-        cost_pusd=intent.bound_pusd,
-        cost_basis="upper_bound",
-        model=None,
-        price_id="",
-        price_as_of="",
-        avoided_pusd=0,
-        avoided_cause=None,
-        finished_us=intent.started_us,
-    )
 
 
 def tables(journals: Sequence[Journal], targets: Mapping[str, Facts]) -> tuple[pa.Table, pa.Table]:

@@ -131,7 +131,10 @@ def _vocabulary(name: Encoding) -> tiktoken.Encoding:
 
     published: FunctionType = getattr(importlib.import_module("tiktoken_ext.openai_public"), name)
     local = FunctionType(published.__code__, {**published.__globals__, "load_tiktoken_bpe": ranks})
-    return tiktoken.Encoding(**local())
+    encoding = tiktoken.Encoding(**local())
+    # The Rust side has its own copy; the dictionary would be another 25 MB for as long as the process lives.
+    encoding._mergeable_ranks = {}
+    return encoding
 
 
 def _read(name: str) -> bytes:

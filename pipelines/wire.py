@@ -81,6 +81,10 @@ class Keys:
         """hash worker id -> counters of that target, for rates and the display."""
         return f"{self.prefix}:stats:{target}"
 
+    def rules(self, day: str) -> str:
+        """hash index of a rule -> prompts that it routed that day."""
+        return f"{self.prefix}:rules:{day}"
+
     def budget(self, scope: str) -> str:
         return f"{self.prefix}:budget:{scope}"
 

@@ -79,7 +79,7 @@ async def register(
     """
     print_ = fingerprint(client, sources, options)
     while True:
-        seen = await redis.hget(keys.fingerprints, print_)
+        seen: str | None = await redis.hget(keys.fingerprints, print_)  # type: ignore[misc]
         run = await fields_of(redis, keys, seen) if seen else {}
         if run and seen and not fresh and (now := _decide(seen, run, sources)) != "new":
             if now != "resumed" or await _resume(redis, keys, records, seen, run, options, now_ms):
@@ -144,7 +144,14 @@ async def _resume(
     if run["status"] in ("expired", "cancelled"):
         fields |= _again(run, RESUMED)
     elif run["status"] == "failed":
-        fields |= {"status": "in_progress", "error": "", "summary": "", "finished_ms": "", "cancel": ""}
+        fields |= {
+            "status": "in_progress",
+            "prepared": "0",
+            "error": "",
+            "summary": "",
+            "finished_ms": "",
+            "cancel": "",
+        }
     return await _put(redis, keys, run_id, now_ms, fields, was=_was(run))
 
 
@@ -226,8 +233,8 @@ async def _put(
     """One atomic step: compare what was seen, then run, sets and bell together."""
     names = [keys.fingerprints, keys.run(run_id), keys.open_runs, keys.all_runs, keys.wake]
     flat = [part for pair in fields.items() for part in pair]
-    done = await redis.eval(_PUT, len(names), *names, fingerprint, seen, was, run_id, created_ms, *flat)  # type: ignore[misc]
-    return bool(done)
+    arguments: list[Any] = [*names, fingerprint, seen, was, run_id, created_ms, *flat]
+    return bool(await redis.eval(_PUT, len(names), *arguments))  # type: ignore[misc]
 
 
 def _was(run: Mapping[str, str]) -> str:

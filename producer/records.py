@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,21 @@ def unwritable(target: str, error: OSError) -> StoreError:
     """One line for what the operating system refused."""
     remedy = _REMEDIES.get(error.errno or 0, "check the data root (--data)")
     return StoreError(f"cannot write {target}: {error.strerror or error}; {remedy}")
+
+
+@contextmanager
+def whole_file(target: Path, name: str) -> Iterator[Path]:
+    """A path to write to; its file appears as `target` complete or not at all. `name` is what an error calls it."""
+    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield staging
+        staging.replace(target)
+    except OSError as error:
+        raise unwritable(name, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            staging.unlink()
 
 
 def _write_local(target: Path, data: bytes) -> None:

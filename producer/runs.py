@@ -16,6 +16,13 @@ from producer.queue import Redis
 FOLLOW_S = 0.5
 
 
+COUNTED = (
+    "rows", "ok", "duplicate", "invalid", "failed", "refused", "calls", "local_calls", "cloud_calls", "cost_pusd",
+    "avoided_pusd",
+)  # fmt: skip
+"""What a worker's summary says exactly and the live counters say nearly."""
+
+
 class RunView(msgspec.Struct, frozen=True):
     """A run as Redis has it; counters are live and become exact in `summary` when it has ended."""
 
@@ -117,7 +124,8 @@ def view(run_id: str, fields: Mapping[str, str]) -> RunView:
             given[field.name] = text
         else:
             given[field.name] = int(float(text))
-    return RunView(**given)
+    exact = given.get("summary") or {}
+    return RunView(**{**given, **{name: int(exact[name]) for name in COUNTED if name in exact}})
 
 
 class LaneView(msgspec.Struct, frozen=True):
@@ -161,9 +169,7 @@ def _lane(name: str, figures: Mapping[str, Any], in_flight: int) -> LaneView:
 def of_record(record: Mapping[str, Any]) -> RunView:
     """A run of which only its record is left: ended, or waiting for its Redis to run again."""
     summary = record.get("summary")
-    counts = (
-        {name: summary[name] for name in ("rows", "ok", "duplicate", "invalid", "failed", "refused")} if summary else {}
-    )
+    counts: dict[str, Any] = {name: int(summary[name]) for name in COUNTED if name in summary} if summary else {}
     return RunView(
         run_id=record["run_id"],
         status=record.get("status") or "in_progress",

@@ -21,13 +21,14 @@ ALIVE_MS = 15_000
 
 
 class TargetStats(msgspec.Struct):
-    """One lane of one worker; `done` and `work` only grow."""
+    """One lane of one worker; `done`, `work` and `busy_s` only grow."""
 
     in_flight: int = 0
     pending: int = 0
     granted: int = 0
     done: int = 0
     work: float = 0.0
+    busy_s: float = 0.0
     latency_s: float = 0.0
 
 
@@ -144,7 +145,7 @@ class Heart:
             {batch.id: batch.open for batch in self._drain.running.values()},
             {
                 name: TargetStats(
-                    lane.in_use, lane.pending, lane.slots.granted, lane.done, lane.work_done, lane.latency_s
+                    lane.in_use, lane.pending, lane.slots.granted, lane.done, lane.work_done, lane.busy_s, lane.latency_s
                 )
                 for name, lane in lanes.items()
             },

@@ -19,9 +19,11 @@ from pipelines import paths, schemas
 from pipelines.settle import money
 from worker.store import Store
 
-RANGE_ROWS = 32_768
-RANGE_BYTES = 24 << 20
-BLOCK_ROWS = 8_192
+RANGE_ROWS = 8_192
+RANGE_BYTES = 8 << 20
+MOST_RANGES = 256
+"""One scratch file each is open at once."""
+BLOCK_ROWS = 4_096
 LEADS = pa.field("leads", pa.int64())
 """In a scratch row: the row that it answers as a leader's copy; null for the row's own answer."""
 SCRATCH = pa.schema([LEADS, *schemas.PART])
@@ -61,7 +63,7 @@ def _range_rows(store: Store, parts: list[str], rows: int) -> int:
         meta = store.open_parquet(name).metadata
         size += sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
     each = max(1, size // max(1, rows))
-    return max(512, min(RANGE_ROWS, RANGE_BYTES // each))
+    return max(512, min(RANGE_ROWS, RANGE_BYTES // each), -(-rows // MOST_RANGES))
 
 
 def _links(store: Store, chunks: list[tuple[int, str, int]]) -> tuple[np.ndarray, np.ndarray]:

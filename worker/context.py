@@ -7,8 +7,9 @@ import json
 import logging
 import socket
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from pipelines import wire
@@ -18,8 +19,10 @@ from pipelines.types import Called, Options
 from worker import budget
 from worker.clock import Clock
 from worker.queue import Redis, Scripts
-from worker.store import Store
 from worker.targets import Targets
+
+if TYPE_CHECKING:
+    from worker.store import Store
 
 log = logging.getLogger("spillway.worker")
 
@@ -77,12 +80,17 @@ class Context:
         self.settings, self.redis, self.redis_url = settings, redis, redis_url
         self.keys = wire.Keys(settings.spillway.prefix)
         self.scripts = Scripts(redis)
-        self.store = Store(settings.spillway.data)
         self.clock = Clock()
         self.targets = Targets(settings, self.clock)
         self.owner = f"{socket.gethostname()}-{uuid4().hex[:10]}"
         self.background: set[asyncio.Task[Any]] = set()
         self._runs: dict[str, RunContext] = {}
+
+    @cached_property
+    def store(self) -> Store:
+        from worker.store import Store
+
+        return Store(self.settings.spillway.data)
 
     # -- runs --------------------------------------------------------------------------------------------------
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from pipelines import wire
 from pipelines.batch import output_estimate, work
+from pipelines.journal import State, fold
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.quality import check
-from pipelines.settle import State, fold
 from pipelines.types import BatchHead, Called, Completion, Done, Failure, Intent, Item
 from worker.backends import load
 from worker.backends.http import Hot

@@ -32,6 +32,8 @@ START_S = 20.0
 STOP_S = 30.0
 CONTROL_ROLES = ("prepare", "schedule", "settle")
 DRAIN_ROLES = ("local", "cloud")
+LEAN = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": str(os.cpu_count() or 2)}
+"""Memory that threads free goes back to the system, instead of into one reserve per thread."""
 
 
 def redis_binary() -> str:
@@ -155,6 +157,7 @@ class Embedded:
         command = [sys.executable, "-m", "worker", "--redis", self.redis_url, "--roles", ",".join(roles)]
         process = subprocess.Popen(
             [*command, "--parent", str(os.getpid())],
+            env={**os.environ, **LEAN},
             stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, start_new_session=True,
             cwd=Path(__file__).resolve().parent.parent,
         )  # fmt: skip

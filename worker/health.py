@@ -21,8 +21,8 @@ from pipelines.sections import BASE_URLS, KEY_VARIABLES, LOCAL_KINDS, Target
 from pipelines.settings import Settings, load_settings
 from pipelines.types import Completion, Failure
 from worker.backends import load, looks
-from worker.backends.failures import decode
 from worker.backends.http import Hot, Response, Web
+from worker.backends.lenient import decode
 
 PROBE_S = 2.0
 CALL_S = 60.0
@@ -84,7 +84,7 @@ def _holds(name: str) -> Callable[[bytes], bool]:
     return tells
 
 
-_SIGNS = (
+_SIGNS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("lmstudio", "/api/v1/models", _holds("loaded_instances")),
     ("lmstudio", "/api/v0/models", _holds("state")),
     ("ollama", "/api/ps", _holds("models")),

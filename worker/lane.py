@@ -37,6 +37,8 @@ class Lane:
         self.done = 0
         self.work_done = 0.0
         self.latency_s = 0.0
+        self._busy_s = 0.0
+        self._busy_since: float | None = None
         self.up = True
         self._running: set[asyncio.Task[None]] = set()
         self._allowance = 0
@@ -45,6 +47,12 @@ class Lane:
     @property
     def pending(self) -> int:
         return len(self.ready)
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds with at least one call in flight; only grows."""
+        now = asyncio.get_running_loop().time()
+        return self._busy_s + (now - self._busy_since if self._busy_since is not None else 0.0)
 
     def submit(self, prompt: Prompt) -> None:
         self.ready.append(prompt)
@@ -69,6 +77,8 @@ class Lane:
             self._changed.set()
         while self.ready and self.in_use < self.slots.granted and (not self.rates.limited or self._allowance > 0):
             self.in_use += 1
+            if self._busy_since is None:
+                self._busy_since = asyncio.get_running_loop().time()
             task = asyncio.get_running_loop().create_task(self._slot(self._next()))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -93,6 +103,8 @@ class Lane:
         finally:
             self.in_use -= 1
             self._pump()
+            if self.in_use == 0 and self._busy_since is not None:
+                self._busy_s, self._busy_since = self.busy_s, None
 
     async def run(self) -> None:
         """Keeps the slots leased and the rate allowance filled."""

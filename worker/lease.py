@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from pipelines import wire
-from worker.queue import Redis, RedisError, Scripts
+from worker.queue import RedisError, Scripts
 
 log = logging.getLogger("spillway.lease")
 

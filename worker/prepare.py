@@ -108,6 +108,7 @@ class Preparer:
         progress = self._progress.get(run_id) or await self._open(run_id)
         if redo:
             return await self._redo_chunk(progress, raw, int(generation or 0), wire.load(redo))
+        await self._count_rules()
         cursor = wire.load(raw) if raw else None
         at = Cursor(**cursor) if cursor else Cursor(0, 0, 0)
         size = FIRST_ROWS if at.row == 0 else LOW_WATER_ROWS if at.row < LOW_WATER_ROWS else CHUNK_ROWS
@@ -129,12 +130,23 @@ class Preparer:
             self._progress.pop(run_id, None)
         return True
 
+    def _today(self) -> str:
+        return self.context.clock.date(self.context.settings.spillway.timezone)
+
+    async def _count_rules(self) -> None:
+        """How often each limited rule may still be used today."""
+        limits = {i: r.daily_limit for i, r in enumerate(self.context.settings.rules) if r.daily_limit is not None}
+        if not limits:
+            return
+        used = await self.context.redis.hgetall(self.context.keys.rules(self._today()))
+        self._sifter.rules_left = {i: limit - int(used.get(str(i).encode(), 0)) for i, limit in limits.items()}
+
     async def _open(self, run_id: str) -> Progress:
         """Starts or resumes a run here: its reader, and its indexes from the committed chunk parts."""
         run = await self.context.run(run_id)
         sources = wire.unpack_sources(await self.context.redis.hget(self.context.keys.run(run_id), "sources"))
         template = compile_template(run.options.template) if run.options.template else None
-        asker = Asker(run_id, run.client, run.options)
+        asker = Asker(run_id, run.client, run.options, template)
         progress = Progress(asker, Reader(sources, template), self._sifter.indexes(asker))
         cursor = await self.context.redis.hget(self.context.keys.run(run_id), "cursor")
         if cursor:
@@ -159,8 +171,9 @@ class Preparer:
     async def _commit(self, run_id: str, before: bytes, after: Any, last: bool, chunk: Chunk) -> bool:
         keys = self.context.keys
         counters = [part for item in sorted(chunk.counts.items()) for part in item]
-        names = [keys.run(run_id), keys.waiting(run_id), keys.wake]
-        args: list[Any] = [before, wire.dump(after), int(last), len(counters) // 2, *counters]
+        uses = [part for item in sorted(chunk.rules.items()) for part in item]
+        names = [keys.run(run_id), keys.waiting(run_id), keys.wake, keys.rules(self._today())]
+        args: list[Any] = [before, wire.dump(after), int(last), len(counters) // 2, *counters, len(uses) // 2, *uses]
         for head, payload in chunk.batches:
             names.append(keys.batch(head.id))
             args += [head.id, head.cloud_pusd / max(head.work, 1e-9), wire.pack_head(head), payload]
@@ -175,7 +188,7 @@ class Preparer:
         state = wire.load(raw)
         position = int(state.get("redo", 0)) if isinstance(state, dict) else 0
         rows, routes, last = await asyncio.to_thread(progress.redo.read, progress.reader, position)
-        chunk = Chunk({}, [], Counter())
+        chunk = Chunk({}, [], Counter(), Counter())
         asked = await asyncio.to_thread(self._sifter.ask_again, progress.asker, rows, routes)
         self._sifter.cut(progress.asker, asked, generation, position, chunk)
         after = {**state, "redo": position + 1}

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from typing import Any
 
 import msgspec
 from arq.connections import ArqRedis
@@ -17,7 +16,7 @@ from arq.connections import ArqRedis
 from pipelines import plan, wire
 from pipelines.types import BatchHead
 from worker import budget, leased
-from worker.beat import Beat
+from worker.beat import Beat, TargetStats
 from worker.context import Context, RunContext
 
 log = logging.getLogger("spillway.schedule")
@@ -26,6 +25,7 @@ TICK_S = 0.25
 RECONCILE_S = 2.0
 UNCLAIMED_MS = 10_000
 RATE_WINDOW_S = 8.0
+RATE_LEAST_S = 0.3
 DOWN_GRACE_MS = 30_000
 FLAP_GRACE_MS = 2_000
 
@@ -45,7 +45,8 @@ class Scheduler:
         self._heads: dict[str, Seen] = {}
         self._was_rung: set[str] = set()
         self._targets: dict[str, str] = {}
-        self._history: dict[str, deque[tuple[float, float, float]]] = {}
+        self._history: dict[tuple[str, str], deque[tuple[float, TargetStats]]] = {}
+        self._last_rate: dict[str, tuple[float, float]] = {}
         self._served: dict[str, float] = {}
         self._stuck_since: dict[str, int] = {}
         self._next_reconcile = 0.0
@@ -176,11 +177,11 @@ class Scheduler:
         for _, target, left in rung.values():
             on_target[target] = on_target.get(target, 0) + left
         targets = {}
-        for name, target in settings.targets.items():
+        for name, configured in settings.targets.items():
             rate, rows, latency = self._rate(name, beats)
             self.row_rates[name] = rows
             targets[name] = plan.TargetView(
-                name, target.lane, self.context.targets.is_up(name), self.context.targets.cap(name), on_target.get(name, 0), rate, rows,
+                name, configured.lane, self.context.targets.is_up(name), self.context.targets.cap(name), on_target.get(name, 0), rate, rows,
                 latency or 1.0,
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
@@ -188,22 +189,27 @@ class Scheduler:
         return plan.Snapshot(self.context.clock.now_ms(), targets, routes, tuple(runs), weights, self._fair(runs))
 
     def _rate(self, name: str, beats: dict[str, Beat]) -> tuple[float, float, float]:
-        """Work and rows per second of a target over the last seconds, and its latency."""
+        """Work and rows per busy second of a target over the last seconds, all workers together, and its latency."""
         now = asyncio.get_running_loop().time()
-        stats = [beat.targets[name] for beat in beats.values() if name in beat.targets]
-        history = self._history.setdefault(name, deque())
-        point = (now, float(sum(s.done for s in stats)), sum(s.work for s in stats))
-        if history and (point[1] < history[-1][1] or not any(s.in_flight for s in stats)):
-            history.clear()  # a worker left, or the lane was idle: start measuring anew
-        history.append(point)
-        while len(history) > 2 and history[1][0] < now - RATE_WINDOW_S:
-            history.popleft()
-        span = history[-1][0] - history[0][0]
-        latencies = [s.latency_s for s in stats if s.latency_s]
-        latency = sum(latencies) / len(latencies) if latencies else 0.0
-        if span < 1.0:
-            return 0.0, 0.0, latency
-        return (history[-1][2] - history[0][2]) / span, (history[-1][1] - history[0][1]) / span, latency
+        work = rows = 0.0
+        latencies = []
+        for owner, beat in beats.items():
+            stats = beat.targets.get(name)
+            if stats is None:
+                continue
+            history = self._history.setdefault((name, owner), deque())
+            history.append((now, stats))
+            while len(history) > 2 and history[1][0] < now - RATE_WINDOW_S:
+                history.popleft()
+            first = history[0][1]
+            busy_s = stats.busy_s - first.busy_s
+            if busy_s > RATE_LEAST_S:
+                work, rows = work + (stats.work - first.work) / busy_s, rows + (stats.done - first.done) / busy_s
+            if stats.latency_s:
+                latencies.append(stats.latency_s)
+        if rows:
+            self._last_rate[name] = (work, rows)
+        return (*self._last_rate.get(name, (0.0, 0.0)), sum(latencies) / len(latencies) if latencies else 0.0)
 
     def _fair(self, runs: list[plan.RunView]) -> dict[str, float]:
         """Work served per client; one that comes back starts level with the others (no banking)."""

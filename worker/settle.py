@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import paths, wire
+from pipelines.journal import State, fold
 from pipelines.money import pusd_to_usd_str
-from pipelines.settle import Facts, Journal, State, fold, tables
+from pipelines.settle import Facts, Journal, tables
 from pipelines.types import Done, Entry
 from worker.compact import compact, ledger_totals
 from worker.context import Context, RunContext
@@ -87,10 +89,17 @@ class Settler:
     async def _begin(self, run_id: str) -> None:
         """Names the part, then writes it."""
         keys = self.context.keys
-        number = await self.context.redis.hincrby(keys.run(run_id), "parts", 1)
+        redis = self.context.redis
+        ids = await redis.lrange(keys.drained(run_id), 0, PART_BATCHES - 1)
+        pipe = redis.pipeline(transaction=False)
+        for batch in ids:
+            pipe.hget(keys.batch(batch.decode()), "head")
+        rows = accumulate(wire.unpack_head(head).rows for head in await pipe.execute() if head)
+        most = max(1, sum(1 for total in rows if total <= PART_ROWS))
+        number = await redis.hincrby(keys.run(run_id), "parts", 1)
         part = f"{number:08d}"
         count = await self.context.scripts.settle_begin(
-            keys=[keys.drained(run_id), keys.parts(run_id)], args=[part, PART_BATCHES]
+            keys=[keys.drained(run_id), keys.parts(run_id)], args=[part, most]
         )
         if count:
             await self._write_part(run_id, part)

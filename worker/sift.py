@@ -23,6 +23,7 @@ from pipelines.types import BadRow, BatchHead, Item, Options, Row
 from worker.encode import Encoder
 from worker.index import DuplicateIndex, Screened
 from worker.ledger import Ledger
+from worker.template import Template
 
 PREFIX_CHARS = 256
 NO_FAMILY = bytes(8)
@@ -34,6 +35,7 @@ class Chunk(msgspec.Struct):
     columns: dict[str, list[Any]]
     batches: list[tuple[BatchHead, bytes]]
     counts: Counter[str]
+    rules: Counter[int]
     screened: Screened | None = None
     screened_ids: Screened | None = None
 
@@ -61,11 +63,12 @@ class Indexes(msgspec.Struct):
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """Whose rows these are: the run's id, client and options."""
+    """Whose rows these are: the run's id, client and options, and its template if it has one."""
 
     id: str
     client: str
     options: Options
+    template: Template | None = None
 
 
 class Sifter:
@@ -79,6 +82,10 @@ class Sifter:
         self._encoding = encoding_for(next((t.model for t in settings.targets.values()), ""))
         self.rates: dict[str, float] = {}
         """Rows per second of each route's lane, for the size of batches; 0 while unknown."""
+        self.rules_left: dict[int, int] = {
+            index: rule.daily_limit for index, rule in enumerate(settings.rules) if rule.daily_limit is not None
+        }
+        """Prompts that each limited rule may still route today."""
 
     def indexes(self, asker: Asker) -> Indexes:
         """Empty indexes, as strict as the strictest route of the run needs them."""
@@ -92,12 +99,12 @@ class Sifter:
 
     def sift(self, asker: Asker, indexes: Indexes, rows: list[Row | BadRow], generation: int, *, ask: bool) -> Chunk:
         """Every row becomes asked, a link or invalid. Runs in a thread."""
-        chunk = Chunk({name: [None] * len(rows) for name in schemas.CHUNK.names}, [], Counter(rows=len(rows)))
+        chunk = Chunk({name: [None] * len(rows) for name in schemas.CHUNK.names}, [], Counter(rows=len(rows)), Counter())
         valid = self._valid(indexes, rows, chunk)
         tokens = count_chats([row.body for _, row in valid], self._encoding)
         routed: list[tuple[int, Row, str, int]] = []
         for (at, row), count in zip(valid, tokens, strict=True):
-            chosen = self._assign(asker, row, count)
+            chosen = self._assign(asker, row, count, chunk)
             if isinstance(chosen, str):
                 problem = self._too_long(chosen, row, count)
                 if problem is None:
@@ -140,12 +147,19 @@ class Sifter:
                 valid.append((at, row))
         return valid
 
-    def _assign(self, asker: Asker, row: Row, tokens: int) -> str | route.Unroutable:
+    def _assign(self, asker: Asker, row: Row, tokens: int, chunk: Chunk) -> str | route.Unroutable:
+        """The row's route; a rule that has spent its daily limit is passed over."""
+        spent = {index for index, left in self.rules_left.items() if chunk.rules[index] >= left}
         found = route.assign(
             self._table, row.body, row.tags, model=row.model, input_tokens=tokens, client=asker.client,
             labels=asker.options.labels, has_schema=asker.options.schema is not None, route=asker.options.route,
+            limited=spent,
         )  # fmt: skip
-        return found.route if isinstance(found, route.Assignment) else found
+        if isinstance(found, route.Unroutable):
+            return found
+        if found.rule in self.rules_left:
+            chunk.rules[found.rule] += 1
+        return found.route
 
     def _too_long(self, name: str, row: Row, tokens: int) -> tuple[str, str] | None:
         """Whether the prompt fits no target of its route."""
@@ -195,7 +209,8 @@ class Sifter:
             return Candidate(row.row, key, NO_FAMILY, "")
         inferred = "closed" if options.labels else "strict" if options.schema else ""
         task = self._settings.routes[name].task or inferred
-        return Candidate(row.row, key, identity.family(salted, row.body), user_text(row.body), None, task)
+        fields = asker.template.fields(row.tags) if asker.template else None
+        return Candidate(row.row, key, identity.family(salted, row.body), user_text(row.body), fields, task)
 
     def _asked(self, asker: Asker, row: Row, name: str, tokens: int) -> Asked:
         max_tokens = row.body.get("max_completion_tokens") or row.body.get("max_tokens") or 0

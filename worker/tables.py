@@ -24,7 +24,7 @@ from pipelines.types import Source
 from worker.lines import Entry, open_raw, too_large
 
 BATCH_ROWS = 2048
-BATCH_BYTES = 1 << 20
+BATCH_BYTES = 2 << 20
 PAGE_BUFFER_BYTES = 64 << 10
 
 _ASKED = frozenset({"prompt", "system", "messages", "body", "model", "custom_id", "id"})

@@ -12,14 +12,9 @@ from worker.backends.http import Hot
 from worker.beat import Heart, bury
 from worker.context import Context
 from worker.drain import Drain
-from worker.encode import Encoder
 from worker.lease import Lease, hold
 from worker.ledger import Ledger
-from worker.prepare import Preparer
 from worker.queue import RedisError
-from worker.scheduler import Scheduler
-from worker.settle import Settler
-from worker.watch import Watch
 
 log = logging.getLogger("spillway.worker")
 
@@ -55,14 +50,26 @@ class Process:
                 self._start(lane.run())
             for role in self.lanes:
                 self._listen(await leased.pool(self.context.redis_url), role)
+        await self._start_control(bells)
+
+    async def _start_control(self, bells: Any) -> None:
+        """The roles that need Arrow and the encoder; imported here, so that a process of lanes alone stays small."""
         if "schedule" in self.roles:
+            from worker.scheduler import Scheduler
+            from worker.watch import Watch
+
             scheduler = Scheduler(self.context, bells)
             self._leased("schedule", scheduler.step)
             self._start(Watch(self.context).run())
         if "prepare" in self.roles:
+            from worker.encode import Encoder
+            from worker.prepare import Preparer
+
             preparer = Preparer(self.context, self.ledger, Encoder())
             self._leased("prepare", preparer.step)
         if "settle" in self.roles:
+            from worker.settle import Settler
+
             self._leased("settle", Settler(self.context).step)
 
     def _listen(self, pool: Any, role: str) -> None:

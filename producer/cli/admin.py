@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,18 +87,39 @@ def plan(ask: Intake) -> int:
 
 async def _plan(ask: Intake) -> int:
     from producer.cli import rehearse
-    from worker.dryrun import plan_run
 
     if ask.simulate is not None:
         async with rehearse.scenario(ask) as settings:
-            return _print(await _planned(plan_run, ask, settings), ask.json)
-    return _print(await _planned(plan_run, ask, session.with_targets(session.settings_of(ask), ask)), ask.json)
+            return await _planned(ask, settings)
+    return await _planned(ask, session.with_targets(session.settings_of(ask), ask))
 
 
-async def _planned(plan_run: Any, ask: Intake, settings: Settings) -> list[dict[str, Any]]:
+async def _planned(ask: Intake, settings: Settings) -> int:
+    from worker.dryrun import plan_run
+
     wanted = order(ask, settings)
-    said = plan_run(settings, client=wanted.client, sources=wanted.sources, options=wanted.options)
-    return list(await said if asyncio.iscoroutine(said) else said)
+    deadline_s = wanted.options.deadline_s
+    said = await asyncio.to_thread(plan_run, settings, wanted.sources, wanted.options, wanted.client, deadline_s)
+    if ask.json:
+        say.as_json(said)
+        return 0
+    plain = {name: value for name, value in said.items() if not isinstance(value, list) and name != "assumption"}
+    say.upright(_readable(plain), list(_readable(plain)))
+    for name in ("lanes", "routes"):
+        _print([_readable(row) for row in said.get(name, [])], as_json=False)
+    if said.get("assumption"):
+        say.note(said["assumption"])
+    return 0
+
+
+def _readable(row: dict[str, Any]) -> dict[str, Any]:
+    """`cost_usd_p50` -> `p50_cost_usd`, `seconds_p50` -> `p50_s`: the unit where the table looks for it."""
+    named: dict[str, Any] = {}
+    for name, value in row.items():
+        head, _, quantile = name.rpartition("_")
+        new = {"cost_usd": f"{quantile}_cost_usd", "seconds": f"{quantile}_s"}.get(head, name)
+        named[new] = Decimal(value) if new.endswith("_usd") and value is not None else value
+    return named
 
 
 @taking(Targets)
@@ -111,12 +133,42 @@ async def _targets(ask: Targets) -> int:
 
     settings = session.with_targets(session.settings_of(ask), ask)
     if ask.action is None:
-        return _print(await survey(settings), ask.json)
+        rows = [{**row, "price": _price(settings, row["name"])} for row in await survey(settings)]
+        return _print(rows, True) if ask.json else _print([_shown(row) for row in rows], False)
     if ask.action != "check" or ask.name is None:
         raise UsageError("write `spillway targets`, or `spillway targets check NAME`")
     if ask.name not in settings.targets:
         raise UsageError(f"no target {ask.name[:64]!r}; there are {', '.join(settings.targets)}")
     return _print([await check(settings, ask.name)], ask.json)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """What fits on a screen of a target's record."""
+    return {
+        "target": row["name"],
+        "lane": row["lane"],
+        "kind": row["kind"],
+        "health": "up" if row["up"] else f"down: {row['reason']}",
+        "model": row["loaded_model"] or row["model"],
+        "parallel": row["parallel"] or row["max_concurrency"],
+        "context": row["context_tokens"],
+        "rpm": row["rpm"],
+        "tpm": row["tpm"],
+        "price": row["price"],
+    }
+
+
+def _price(settings: Settings, name: str) -> str:
+    """Dollars per million tokens in and out, or what is missing."""
+    from pipelines.money import Unknown, cost_pusd, price_of
+    from pipelines.types import Usage
+
+    price = price_of(settings.targets[name], settings.prices, datetime.now(UTC), name=name)
+    if isinstance(price, Unknown):
+        return "unknown: refused"
+    rates = (cost_pusd(price, Usage(**{field: 1_000_000})) for field in ("input_tokens", "output_tokens"))
+    shown = "/".join(f"{Decimal(rate) / 10**12:f}".rstrip("0").rstrip(".") or "0" for rate in rates)
+    return f"${shown} per Mtok ({price.price_id})"
 
 
 def _print(rows: list[dict[str, Any]], as_json: bool) -> int:

@@ -97,11 +97,11 @@ def taking(kind: type[Ask]) -> Callable[[Callable[[Ask], int]], Callable[..., in
                 annotation=hints[field.name],
                 default=inspect.Parameter.empty if field.default is MISSING else field.default,
             )
-            for field in fields(kind)
+            for field in fields(kind)  # type: ignore[arg-type]
         ]
         parsed.__signature__ = inspect.Signature(named, return_annotation=int)  # type: ignore[attr-defined]
         parsed.__annotations__ = {**{one.name: one.annotation for one in named}, "return": int}
-        del parsed.__wrapped__  # type: ignore[attr-defined]
+        del parsed.__wrapped__
         return parsed
 
     return wrap

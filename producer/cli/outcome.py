@@ -6,23 +6,25 @@ import shutil
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines import paths
 from pipelines.errors import StoreError
 from producer.cli import frames, say
-from producer.records import Records, unwritable
-from producer.runs import RunView
+from producer.records import Records, unwritable, whole_file
+
+if TYPE_CHECKING:
+    from producer.runs import RunView
 
 STATUSES = ("ok", "duplicate", "invalid", "failed", "refused")
-OK, FAILED, INCOMPLETE, INTERNAL = 0, 3, 4, 1
+OK, UNREADABLE, FAILED, INCOMPLETE = 0, 2, 3, 4
 _PICO = Decimal(10) ** -12
 
 
 def exit_code(figures: Mapping[str, Any]) -> int:
-    """CONTRACT §2: 1, 4, 3, 0, the first that applies."""
+    """CONTRACT §2: of 2, 4, 3, 0 the first that applies; a run as a whole fails only on its source."""
     if figures["status"] == "failed":
-        return INTERNAL
+        return UNREADABLE
     if figures["unanswered"]:
         return INCOMPLETE
     return FAILED if figures["failed"] or figures["invalid"] or figures["refused"] else OK
@@ -45,8 +47,8 @@ def of_ended(records: Records, run_id: str, status: str, seconds: float) -> dict
         "rows": rows,
         **known,
         "unanswered": rows - sum(known.values()),
-        "cost_usd": sums[0] or Decimal(0),
-        "avoided_usd": sums[1] or Decimal(0),
+        "cost_usd": sums[0],
+        "avoided_usd": sums[1],
         "calls": sum(lanes.values()),
         "local_calls": local,
         "cloud_calls": sum(lanes.values()) - local,
@@ -90,25 +92,15 @@ def prepare_out(out: Path | None) -> None:
 
 def copy_out(records: Records, figures: dict[str, Any], out: Path) -> dict[str, Any]:
     """results.parquet, costs.parquet and summary.json in `out`; returns the figures with the paths of the copies."""
-    run_id = figures["run_id"]
-    try:
-        _whole(out / "results.parquet", lambda to: _copy(records.path(paths.results(run_id)), to))
-        _whole(out / "costs.parquet", lambda to: _merge(frames.costs_files(records.root, run_id), to))
-        figures = {**figures, "results": str(out / "results.parquet"), "costs": str(out / "costs.parquet")}
-        _whole(out / "summary.json", lambda to: to.write_text(say.to_json(figures) + "\n", encoding="utf-8"))
-    except OSError as error:
-        raise unwritable(f"--out {out}", error) from None
+    run_id, name = figures["run_id"], f"--out {out}"
+    with whole_file(out / "results.parquet", name) as staging:
+        _copy(records.path(paths.results(run_id)), staging)
+    with whole_file(out / "costs.parquet", name) as staging:
+        _merge(frames.costs_files(records.root, run_id), staging)
+    figures = {**figures, "results": str(out / "results.parquet"), "costs": str(out / "costs.parquet")}
+    with whole_file(out / "summary.json", name) as staging:
+        staging.write_text(say.to_json(figures) + "\n", encoding="utf-8")
     return figures
-
-
-def _whole(target: Path, write: Any) -> None:
-    """A file that appears complete or not at all."""
-    staging = target.with_name(f".{target.name}.tmp")
-    try:
-        write(staging)
-        staging.replace(target)
-    finally:
-        staging.unlink(missing_ok=True)
 
 
 def _copy(source: str, target: Path) -> None:

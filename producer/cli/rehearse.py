@@ -1,4 +1,4 @@
-"""`spillway simulate`, and what `--simulate` brings: stand-in servers, and settings of their own that touch nothing real."""
+"""`spillway simulate`, and what `--simulate` brings: stand-in servers and settings that touch nothing real."""
 
 from __future__ import annotations
 
@@ -78,15 +78,7 @@ async def _servers(path: Path | None, folder: Path) -> AsyncIterator[dict[str, s
     """The simulator as a child process; yields the base URL of each server."""
     folder.mkdir(parents=True, exist_ok=True)
     ready = folder / f"servers-{time.monotonic_ns()}.json"
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from producer.cli import main; sys.exit(main(sys.argv[1:]))",
-        "simulate",
-    ]
-    command += ["--ready-file", str(ready), *(["--config", str(path)] if path else [])]
-    with (folder / "simulator.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    process = await asyncio.to_thread(_start, path, ready, folder / "simulator.log")
     try:
         yield await _ready(process, ready, folder)
     finally:
@@ -97,6 +89,15 @@ async def _servers(path: Path | None, folder: Path) -> AsyncIterator[dict[str, s
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _start(config: Path | None, ready: Path, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "producer.cli", "simulate", "--ready-file", str(ready.resolve())]
+    command += ["--config", str(config.resolve())] if config else []
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            command, stdout=out, stderr=out, start_new_session=True, cwd=Path(__file__).resolve().parents[2]
+        )
 
 
 async def _ready(process: subprocess.Popen[bytes], ready: Path, folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`spillway report`: a report by name, narrowed, grouped and written as a table, HTML or data. The figures are pipelines/reports'."""
+"""`spillway report`: one report, narrowed, grouped and written in some form. The figures are pipelines/reports'."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FORMATS = ("table", "parquet", "csv", "json", "html")
 class Report(Common):
     """Which report, of what, in which form."""
 
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which report; --list names them.")] = None
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which report; --list names them.")] = None
     list_: Annotated[bool, typer.Option("--list", help="Name every report.")] = False
     since: Annotated[str | None, typer.Option(metavar="WHEN", help="2026-03-01, 2026-03-01T08:00, or 24h ago")] = None
     until: Annotated[str | None, typer.Option(metavar="WHEN", help="Up to but without this time.")] = None
-    client: Annotated[str | None, typer.Option(metavar="NAME")] = None
-    run: Annotated[str | None, typer.Option(metavar="RUN")] = None
+    client: Annotated[str | None, typer.Option(metavar="NAME", help="Of this client only.")] = None
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Of this run only.")] = None
     by: Annotated[list[str] | None, typer.Option(metavar="A,B", help="What to group by; again or with commas.")] = None
     format: Annotated[str, typer.Option(metavar="FORMAT", help=", ".join(FORMATS))] = "table"
     out: Annotated[Path | None, typer.Option(metavar="PATH", help="File to write [default: standard output]")] = None
@@ -95,13 +95,10 @@ def _write(ask: Report, name: str, frame: pl.DataFrame) -> None:
         return
     data = _bytes(ask.format, name, frame)
     if ask.out is not None:
-        from producer.records import unwritable
+        from producer.records import whole_file
 
-        try:
-            ask.out.parent.mkdir(parents=True, exist_ok=True)
-            ask.out.write_bytes(data)
-        except OSError as error:
-            raise unwritable(f"--out {ask.out}", error) from None
+        with whole_file(ask.out, f"--out {ask.out}") as staging:
+            staging.write_bytes(data)
     elif ask.format == "parquet" and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal; give --out PATH")
     else:

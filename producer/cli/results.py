@@ -1,4 +1,4 @@
-"""`spillway results`: a run's rows as Parquet, JSON lines, CSV or OpenAI batch output; written row by row, whole or not at all."""
+"""`spillway results`: a run's rows as Parquet, JSON lines, CSV or OpenAI batch output, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ BLOCK_ROWS = 4096
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would run or swallow at the beginning of a cell."""
 _JSON_COLUMNS = ("parsed", "tags", "response")
+_MONEY_COLUMNS = ("cost_usd", "avoided_usd")
 _NOT_RUN = {
     "expired": ("batch_expired", "This request was not executed before the deadline."),
     "cancelled": ("batch_cancelled", "This request was not executed because the run was cancelled."),
@@ -72,22 +73,14 @@ def _results_file(root: str, run_id: str) -> str:
 @contextmanager
 def _target(out: Path | None) -> Iterator[BinaryIO]:
     """Standard output, or a file that appears only when all of it is written."""
-    from producer.records import unwritable
+    from producer.records import whole_file
 
     if out is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    staging = out.with_name(f".{out.name}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with staging.open("wb") as file:
-            yield file
-        staging.replace(out)
-    except OSError as error:
-        raise unwritable(f"--out {out}", error) from None
-    finally:
-        staging.unlink(missing_ok=True)
+    with whole_file(out, f"--out {out}") as staging, staging.open("wb") as file:
+        yield file
 
 
 def _parquet(source: str, target: BinaryIO) -> None:
@@ -96,11 +89,13 @@ def _parquet(source: str, target: BinaryIO) -> None:
 
 
 def _jsonl(source: str, target: BinaryIO) -> None:
-    encode = msgspec.json.Encoder(decimal_format="string").encode
+    encode = msgspec.json.Encoder().encode
     for row in _rows(source):
-        target.write(
-            encode({name: _embedded(value) if name in _JSON_COLUMNS else value for name, value in row.items()})
-        )
+        for name in _JSON_COLUMNS:
+            row[name] = _embedded(row[name])
+        for name in _MONEY_COLUMNS:
+            row[name] = f"{row[name]:f}"
+        target.write(encode(row))
         target.write(b"\n")
 
 
@@ -115,7 +110,7 @@ def _csv(source: str, target: BinaryIO) -> None:
 
 
 def _openai(source: str, target: BinaryIO) -> None:
-    encode = msgspec.json.Encoder(decimal_format="string").encode
+    encode = msgspec.json.Encoder().encode
     for row in _rows(source):
         target.write(encode(openai_line(row)))
         target.write(b"\n")
@@ -127,7 +122,7 @@ WRITERS: Mapping[str, Callable[[str, BinaryIO], None]] = {
 
 
 def csv_cell(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula gets a leading apostrophe; money and times are written plainly."""
+    """Text that a spreadsheet would take for a formula gets a leading apostrophe; money and times stay plain."""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA) else value
     if value is None or isinstance(value, bool | int | float):

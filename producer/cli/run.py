@@ -189,9 +189,11 @@ async def follow(run_id: str, now: session.Session, *, quiet: bool, followed: li
 
 def _ended(wanted: Order, view: RunView, ask: Intake, seconds: float) -> int:
     """The figures of a run that this command has followed to its end."""
+    seconds = float((view.summary or {}).get("seconds") or seconds)
+    code = _deliver(wanted, outcome.of_ended(wanted.records, view.run_id, view.status, seconds), ask)
     if view.status == "failed":
-        raise SpillwayError(f"run {view.run_id} failed: {view.error or 'see the log of the worker'}")
-    return _deliver(wanted, outcome.of_ended(wanted.records, view.run_id, view.status, seconds), ask)
+        say.note(f"spillway: run {view.run_id} failed: {view.error or 'its source cannot be read on'}")
+    return code
 
 
 def _finished(wanted: Order, run_id: str, ask: Intake) -> int:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 WATCH_S = 1.0
 _PICO = Decimal(10) ** -12
 _COLUMNS = (
-    "run", "status", "client", "done", "rows", "duplicate", "failed", "local", "cloud", "cost_usd", "avoided_usd", "since",
+    "run", "status", "client", "done", "rows", "duplicate", "failed", "local_calls", "cloud_calls", "cost_usd", "avoided_usd",
+    "since",
 )  # fmt: skip
 
 
@@ -32,7 +33,7 @@ _COLUMNS = (
 class Status(Output):
     """`status` of one run or of all."""
 
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Run id; all runs without it.")] = None
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Run id; all runs without it.")] = None
     watch: Annotated[bool, typer.Option("--watch", help="Go on until the run has ended.")] = False
 
 
@@ -126,9 +127,8 @@ def _show(views: Sequence[RunView], lanes: Iterable[LaneView], as_json: bool, *,
 def _figures(view: RunView) -> dict[str, Any]:
     began = view.started_ms or view.created_ms
     seconds = (view.finished_ms - began) / 1000 if view.finished_ms else 0.0
-    said = {**outcome.of_unfinished(view, seconds), **(view.summary or {})}
     return {
-        **{name: said[name] for name in outcome.of_unfinished(view, seconds)},
+        **outcome.of_unfinished(view, seconds),
         "client": view.client,
         "created_at": _time(view.created_ms),
         "deadline_at": _time(view.deadline_ms),
@@ -143,12 +143,12 @@ def _row(view: RunView) -> dict[str, Any]:
         "run": view.run_id,
         "status": view.status,
         "client": view.client,
-        "done": (view.summary or {}).get("rows", view.done) if view.ended else view.done,
+        "done": view.done,
         "rows": view.total,
         "duplicate": view.duplicate,
         "failed": view.failed + view.refused + view.invalid,
-        "local": view.rows_local,
-        "cloud": view.rows_cloud,
+        "local_calls": view.local_calls,
+        "cloud_calls": view.cloud_calls,
         "cost_usd": view.cost_pusd * _PICO,
         "avoided_usd": view.avoided_pusd * _PICO,
         "since": datetime.fromtimestamp(view.created_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M"),

@@ -163,7 +163,7 @@ def measure(folder: Path, port: int, rows: int, dedupe: str, concurrency: int) -
     with redis_server(home) as url:
         redis = Redis(unix_socket_path=url.removeprefix("unix://"))
         command = [
-            sys.executable, "-c", "from producer.cli import main; main()", "run", str(source), "--config", str(config), "--data", str(home / "data"),
+            sys.executable, "-m", "producer.cli", "run", str(source), "--config", str(config), "--data", str(home / "data"),
             "--redis", url, "--dedupe", dedupe, "--json",
         ]  # fmt: skip
         started = time.monotonic()
@@ -184,7 +184,7 @@ def measure(folder: Path, port: int, rows: int, dedupe: str, concurrency: int) -
         "rows_per_s": round(rows / wall), "run_seconds": result["seconds"], "rows_per_s_in_run": round(rows / result["seconds"]),
         "cpu_ms_per_prompt": round(sum(sampler.cpu.values()) * 1000 / rows, 3),
         "redis_commands_per_prompt": round(info["total_commands_processed"] / rows, 2),
-        "redis_round_trips_per_prompt": round(info["total_reads_processed"] / rows, 3),
+        "redis_round_trips_per_prompt": round(info["total_writes_processed"] / rows, 3),
         "peak_mb": round(sampler.peak_mb), "peak_by_process": sampler.by_name,
         "first_answer_s": round(box.get("first_s", -1), 2), "answered": answered,
     }  # fmt: skip

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import schemas
-from pipelines.settle import Facts, Journal, fold, money, tables
+from pipelines.journal import fold
+from pipelines.settle import Facts, Journal, money, tables
 from pipelines.types import BatchHead, Called, Done, Entry, Intent, Late, Usage
 
 HEAD = BatchHead("r.0.0.0", "r", "small", 0, 2, 10, 10, 11.0, 0, 100)

@@ -13,7 +13,13 @@ from pipelines.errors import ConfigError
 from worker import encode
 from worker.encode import Encoder
 
-TEXTS = ["Where is my new card?", "where is my new bank card", "The recipe needs two eggs.", "", "long " * 2000]
+TEXTS = [
+    "Where is my new card?",
+    "where is my new bank card",
+    "The recipe needs two eggs.",
+    "half \ud83d",
+    "long " * 2000,
+]
 
 
 @pytest.fixture(scope="module")

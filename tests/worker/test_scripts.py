@@ -40,9 +40,9 @@ async def scripts(redis: Redis) -> Scripts:
 
 
 async def commit(scripts: Scripts, before: bytes, after: bytes, batch: str = HEAD.id) -> int:
-    keys = [KEYS.run("r"), KEYS.waiting("r"), KEYS.wake, KEYS.batch(batch)]
+    keys = [KEYS.run("r"), KEYS.waiting("r"), KEYS.wake, KEYS.rules("2026-01-01"), KEYS.batch(batch)]
     payload = wire.pack_items([Item(0, b"{}", 5, 0), Item(1, b"{}", 5, 0)])
-    args = [before, after, 0, 2, "rows", 2, "open", 1, batch, 200.0, wire.pack_head(HEAD), payload]
+    args = [before, after, 0, 2, "rows", 2, "open", 1, 1, 0, 7, batch, 200.0, wire.pack_head(HEAD), payload]
     return int(await scripts.commit_chunk(keys=keys, args=args))
 
 
@@ -66,6 +66,7 @@ async def test_a_chunk_is_committed_once(redis: Redis, scripts: Scripts) -> None
     assert await commit(scripts, b"", b"1") == 1
     assert await commit(scripts, b"", b"1") == 0, "a worker that slept commits nothing"
     assert await redis.hget(KEYS.run("r"), "rows") == b"2"
+    assert await redis.hgetall(KEYS.rules("2026-01-01")) == {b"0": b"7"}
     assert await redis.zscore(KEYS.waiting("r"), HEAD.id) == 200.0
 
 

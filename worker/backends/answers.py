@@ -1,4 +1,4 @@
-"""Reads a chat completion of OpenAI's shape: fast when it is as documented, tolerant when it is not, raising never."""
+"""A chat completion of OpenAI's shape as values, and its usage in our counting; knows nothing of errors."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 import msgspec
 
 from pipelines.types import Usage
-from worker.backends import failures
-
-MOST_TOKENS = 1_000_000_000
-"""A count beyond this is not a count."""
+from worker.backends import lenient
+from worker.backends.lenient import count
 
 FINISH = {
     "stop": "stop", "eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop",
@@ -45,7 +43,7 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True):
-    content: str | None = None
+    content: str | list[Any] | None = None
     refusal: str | None = None
     tool_calls: list[Any] | None = None
     function_call: dict[str, Any] | None = None
@@ -62,7 +60,6 @@ class Answer(msgspec.Struct, frozen=True):
     model: str | None = None
     usage: Counts | None = None
     error: Any = None
-    odd: bool = False  # read by the tolerant way
 
 
 _DECODER = msgspec.json.Decoder(Answer)
@@ -70,79 +67,12 @@ _DECODER = msgspec.json.Decoder(Answer)
 
 def read(body: bytes) -> Answer | None:
     """None when the body is no JSON object."""
-    try:
-        return _DECODER.decode(body)
-    except (msgspec.MsgspecError, RecursionError, ValueError):
-        data = failures.decode(body)
-        return _tolerant(data) if type(data) is dict else None
+    return lenient.read(body, _DECODER)
 
 
-def _tolerant(data: dict[str, Any]) -> Answer:
-    choices = data.get("choices")
-    read_choices = [_choice(each) for each in choices if type(each) is dict] if type(choices) is list else None
-    usage = data.get("usage")
-    counts = _counts(usage) if type(usage) is dict else None
-    return Answer(read_choices, _text(data.get("model")), counts, data.get("error"), odd=True)
-
-
-def _choice(data: dict[str, Any]) -> Choice:
-    message = data.get("message")
-    read_message = None
-    if type(message) is dict:
-        calls, call = message.get("tool_calls"), message.get("function_call")
-        read_message = Message(
-            joined(message.get("content")),
-            _text(message.get("refusal")),
-            calls if type(calls) is list else None,
-            call if type(call) is dict else None,
-        )
-    elif type(data.get("text")) is str:
-        read_message = Message(data["text"])
-    return Choice(read_message, _text(data.get("finish_reason")), data.get("error"))
-
-
-def joined(content: Any) -> str | None:
-    """Text, or the text parts of a list; thinking and the like are left out."""
-    if type(content) is list:
-        parts = [part.get("text") for part in content if type(part) is dict and part.get("type", "text") == "text"]
-        return "".join(part for part in parts if type(part) is str)
-    return _text(content)
-
-
-def _counts(data: dict[str, Any]) -> Counts:
-    cost, details = data.get("cost"), data.get("cost_details")
-    upstream = details.get("upstream_inference_cost") if type(details) is dict else None
-    return Counts(
-        _int(data.get("prompt_tokens")),
-        _int(data.get("completion_tokens")),
-        _int(data.get("total_tokens")),
-        _details(data.get("prompt_tokens_details")),
-        _details(data.get("completion_tokens_details")),
-        cost if type(cost) in (int, float) else None,
-        data.get("is_byok") is True,
-        CostDetails(upstream) if type(upstream) in (int, float) else None,
-    )
-
-
-def _details(data: Any) -> Details | None:
-    if type(data) is not dict:
-        return None
-    return Details(*(_int(data.get(name)) for name in Details.__struct_fields__))
-
-
-def _text(value: Any) -> str | None:
-    return value if type(value) is str else None
-
-
-def _int(value: Any) -> int | None:
-    if type(value) is float and value.is_integer() and abs(value) < MOST_TOKENS:
-        return int(value)
-    return value if type(value) is int else None
-
-
-def count(value: int | None) -> int:
-    """A token count that can be trusted with money: 0 when absent, negative or absurd."""
-    return value if value is not None and 0 < value <= MOST_TOKENS else 0
+def finish_of(raw: str | None, known: dict[str, str] = FINISH) -> str:
+    """Our word for a finish reason; an unknown one is kept as `error:<reason>`."""
+    return "stop" if raw is None else known.get(raw.lower()) or f"error:{raw[:40]}"
 
 
 def usage_of(counts: Counts | None) -> Usage:

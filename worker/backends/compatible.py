@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from pipelines.sections import Target
-from pipelines.types import Completion, Failure, Usage
+from pipelines.types import Completion, Failure
 from worker.backends import Sendable, answers, failures
 from worker.backends.http import Response
+from worker.backends.lenient import decode, joined
 
 CAPS = ("max_tokens", "max_completion_tokens")
 """Two names for the same limit; each server is told in the one that it knows."""
@@ -72,8 +73,8 @@ class Compatible:
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
         if response.status != 200:
-            error = failures.told(failures.decode(response.body))
-            return self._failed(target, failures.failure(response, error, forbidden=self.forbidden))
+            error = failures.told(decode(response.body))
+            return failures.outcome(target, response, error, forbidden=self.forbidden)
         answer = answers.read(response.body)
         if answer is None:
             return failures.not_json(response)
@@ -135,10 +136,10 @@ class Compatible:
     def _completion(self, answer: answers.Answer, choice: answers.Choice, response: Response) -> Completion | Failure:
         message = choice.message or answers.Message()
         usage = answers.usage_of(answer.usage)
-        text = message.content or ""
+        text = message.content if type(message.content) is str else joined(message.content)
         calls = bool(message.tool_calls or message.function_call)
         raw = choice.finish_reason
-        finish = "stop" if raw is None else answers.FINISH.get(raw.lower()) or f"error:{raw[:40]}"
+        finish = answers.finish_of(raw)
         if message.refusal:
             text, finish = text or message.refusal, "refusal"
         if not text and not calls and usage.output_tokens == 0 and finish not in ("filter", "refusal"):
@@ -154,20 +155,15 @@ class Compatible:
     ) -> Completion | Failure:
         """A 200 that holds an error, or nothing. What had begun to answer may be paid."""
         inner = choice.error if choice is not None and choice.error else answer.error
-        data = {"error": inner} if inner else failures.decode(response.body)
+        data = {"error": inner} if inner else decode(response.body)
         error = failures.told(data)
         if error is None:
             return Failure("unknown", "empty_answer", "HTTP 200: an answer without choices", response.status)
-        failed = self._failed(target, failures.failure(response, error, forbidden=self.forbidden))
+        failed = failures.outcome(target, response, error, forbidden=self.forbidden)
         begun = answers.usage_of(answer.usage).output_tokens or (choice and choice.message and choice.message.content)
         if isinstance(failed, Failure) and begun and failed.kind in ("rate", "overload", "transient"):
             return msgspec.structs.replace(failed, kind="unknown")
         return failed
-
-    def _failed(self, target: Target, failure: Failure) -> Completion | Failure:
-        if failure.kind == "filter":
-            return Completion("", "refusal" if failure.code == "refusal" else "filter", Usage(), None)
-        return hide_key(target, failure)
 
 
 class _Caps(msgspec.Struct):
@@ -193,13 +189,6 @@ def refused(target: Target, name: str) -> Failure:
     """A parameter that this kind of server cannot honour."""
     message = f"{target.kind} cannot do `{name}`; remove it, or route such rows to another target"
     return Failure("invalid", "unsupported_parameter", message)
-
-
-def hide_key(target: Target, failure: Failure) -> Failure:
-    """Servers quote keys in their messages; ours never leaves the process."""
-    if target.key and target.key in failure.message:
-        return msgspec.structs.replace(failure, message=failure.message.replace(target.key, "[key]"))
-    return failure
 
 
 def strict(schema: Any) -> bool:

@@ -12,8 +12,10 @@ from typing import Any
 
 import msgspec
 
-from pipelines.types import Failure
+from pipelines.sections import Target
+from pipelines.types import Completion, Failure, Usage
 from worker.backends.http import Response
+from worker.backends.lenient import decode
 from worker.backends.waits import retry_after_s
 
 FUNDS = frozenset(
@@ -74,20 +76,6 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if type(value) is dict else {}
 
 
-def decode(body: bytes) -> Any:
-    """JSON as servers write it: NaN and broken UTF-8 are suffered. None for anything else."""
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError, ValueError):
-        pass
-    import json
-
-    try:
-        return json.loads(body.decode(errors="replace"))
-    except (ValueError, RecursionError):
-        return None
-
-
 def told(data: Any) -> Told | None:
     """The error in a decoded body, in any of the shapes seen; None when there is none."""
     if type(data) is list and data:
@@ -130,6 +118,21 @@ def overflow(message: str, error: Mapping[str, Any]) -> tuple[bool, int | None]:
             digits = found.groupdict().get("limit")
             return True, int(digits[:12]) if digits else None
     return False, None
+
+
+def outcome(target: Target, response: Response, error: Told | None, *, forbidden: str = "auth") -> Completion | Failure:
+    """As `failure`, but what a filter stopped is an answer of its own kind, and our key stays out of messages."""
+    failed = failure(response, error, forbidden=forbidden)
+    if failed.kind == "filter":
+        return Completion("", "refusal" if failed.code == "refusal" else "filter", Usage(), None)
+    return hide_key(target, failed)
+
+
+def hide_key(target: Target, failed: Failure) -> Failure:
+    """Servers quote keys in their messages; ours never leaves the process."""
+    if target.key and target.key in failed.message:
+        return msgspec.structs.replace(failed, message=failed.message.replace(target.key, "[key]"))
+    return failed
 
 
 def failure(response: Response, error: Told | None, *, forbidden: str = "auth") -> Failure:

@@ -14,6 +14,7 @@ from pipelines.sections import Target
 from pipelines.types import Failure
 from worker.backends import failures
 from worker.backends.http import Response, Web, origin
+from worker.backends.lenient import decode
 
 MOST_MODELS = 500
 
@@ -63,7 +64,7 @@ async def ask(web: Web, url: str, headers: Mapping[str, str] | None = None) -> t
     response = await web.get(url, headers)
     if isinstance(response, Failure):
         return None, Seen(False, f"{response.message}; is the server running?"), 0
-    data = failures.decode(response.body)
+    data = decode(response.body)
     if response.status == 200 and data is not None:
         return data, None, 200
     return None, Seen(False, _wrong(url, response, data)), response.status
@@ -87,7 +88,7 @@ async def models(web: Web, target: Target) -> Seen:
     """The list of models, which every OpenAI-compatible server should have; one without it is believed to be up."""
     data, trouble, status = await ask(web, f"{target.base_url}/models", bearer(target))
     if trouble is not None:
-        return Seen(True) if status in (404, 405, 501) and "<" not in trouble.reason else _keyed(target, trouble)
+        return Seen(True) if status in (404, 405, 501) and "<" not in trouble.reason else keyed(target, trouble)
     rows = table(data, "data")
     listed = names(rows, "id")
     mine = next((row for row in rows if row.get("id") == target.model), {})
@@ -96,7 +97,7 @@ async def models(web: Web, target: Target) -> Seen:
     return Seen(True, reason, target.model if mine else None, listed, None, context)
 
 
-def _keyed(target: Target, trouble: Seen) -> Seen:
+def keyed(target: Target, trouble: Seen) -> Seen:
     missing = target.key_variable
     if missing and "refuses the key" in trouble.reason:
         return Seen(False, f"the environment variable {missing} is not set; set it, or api_key")

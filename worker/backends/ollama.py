@@ -1,7 +1,190 @@
-"""Ollama through its OpenAI-compatible address."""
+"""Ollama in its own shape: there alone a call can say how large a window it needs and that nothing may be cut away.
+
+Through its OpenAI-compatible address it would drop the oldest turns of a long prompt without a word.
+"""
 
 from __future__ import annotations
 
-from worker.backends.compatible import Compatible
+from collections.abc import Mapping
+from typing import Any
 
-ADAPTER = Compatible("ollama", refuses={"n": (1, None), "logit_bias": ({}, None), "tool_choice": ("auto", None)})
+import msgspec
+
+from pipelines.sections import Target
+from pipelines.types import Completion, Failure, Usage
+from worker.backends import Sendable, answers, failures, lenient, looks, rows
+from worker.backends.http import Response, Web
+from worker.backends.lenient import count
+from worker.backends.looks import Seen
+from worker.backends.rows import Cannot, Out
+
+FINISH = {"stop": "stop", "length": "length"}
+EFFORTS: Mapping[str, bool | str] = {"none": False, "low": "low", "medium": "medium", "high": "high"}
+
+
+class Message(msgspec.Struct, frozen=True):
+    content: str | None = None
+    tool_calls: list[Any] | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    message: Message | None = None
+    done_reason: str | None = None
+    model: str | None = None
+    prompt_eval_count: int | None = None
+    eval_count: int | None = None
+    error: Any = None
+
+
+_DECODER = msgspec.json.Decoder(Answer)
+
+
+class Ollama:
+    """See `Adapter`."""
+
+    def request(self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None) -> Sendable | Failure:
+        body = rows.read(item_body)
+        if isinstance(body, Failure):
+            return body
+        options: Out = {}
+        out: Out = {"model": target.model, "stream": False, "truncate": False, "shift": False, "options": options}
+        # One window per target: a call with another one makes the server load the model again.
+        if target.context_tokens:
+            options["num_ctx"] = target.context_tokens
+        if target.lane == "cloud":
+            options["num_predict"] = target.max_output_tokens
+        try:
+            out["messages"] = _messages(body["messages"])
+            rows.translate(body, PARAMETERS, out)
+        except Cannot as error:
+            return rows.cannot(target, error)
+        if out.pop("tool_choice", None) == "none":
+            out.pop("tools", None)
+        if schema is not None and target.structured_output and "response_format" not in body:
+            out["format"] = schema
+        headers = {"content-type": "application/json", **looks.bearer(target)}
+        return f"{looks.root_of(target.base_url or '')}/api/chat", headers, rows.as_json(out)
+
+    def parse(self, target: Target, response: Response) -> Completion | Failure:
+        if response.status != 200:
+            return failures.outcome(target, response, failures.told(lenient.decode(response.body)))
+        answer = lenient.read(response.body, _DECODER)
+        if answer is None:
+            return failures.not_json(response)
+        if answer.error:
+            return failures.outcome(target, response, failures.told(lenient.decode(response.body)))
+        message = answer.message or Message()
+        usage = Usage(count(answer.prompt_eval_count), 0, 0, count(answer.eval_count), 0)
+        text, calls = message.content or "", bool(message.tool_calls)
+        if not text and not calls and not usage.output_tokens:
+            reason = f" (done_reason {answer.done_reason})" if answer.done_reason else ""
+            return Failure("unknown", "empty_answer", f"HTTP 200: an answer without text or tokens{reason}", 200)
+        finish = "tool" if calls else answers.finish_of(answer.done_reason, FINISH)
+        return Completion(text, finish, usage, answer.model, calls)
+
+
+ADAPTER = Ollama()
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def _messages(messages: list[Any]) -> list[dict[str, Any]]:
+    names = rows.called_names(messages)
+    return [_message(message, names) for message in messages]
+
+
+def _message(message: Any, names: Mapping[str, str]) -> dict[str, Any]:
+    role = message.get("role") if type(message) is dict else None
+    if role not in ("system", "developer", "user", "assistant", "tool"):
+        raise Cannot(f"a message of role `{role}`")
+    texts: list[str] = []
+    images: list[str] = []
+    for part in rows.parts(message.get("content")):
+        if part.get("type") == "image_url":
+            inline = rows.data_url(rows.image_url(part))
+            if inline is None:
+                raise Cannot("an image by URL (it takes base64 only)")
+            images.append(inline[1])
+        else:
+            texts.append(rows.text_of([part], role))
+    said: dict[str, Any] = {"role": "system" if role == "developer" else role, "content": "\n".join(texts)}
+    if images:
+        said["images"] = images
+    if role == "assistant" and (message.get("tool_calls") or message.get("function_call")):
+        calls = rows.calls_of(message)
+        said["tool_calls"] = [{"function": {"name": name, "arguments": arguments}} for _, name, arguments in calls]
+    if role == "tool":
+        said["tool_name"] = names.get(str(message.get("tool_call_id")), str(message.get("name") or "tool"))
+    return said
+
+
+# -- parameters --------------------------------------------------------------------------------------------------------
+
+
+def _option(name: str) -> rows.Setter:
+    def setter(value: Any, out: Out) -> None:
+        out["options"][name] = value
+
+    return setter
+
+
+def _stop(value: Any, out: Out) -> None:
+    out["options"]["stop"] = rows.stops(value)
+
+
+def _tools(value: Any, out: Out) -> None:
+    rows.functions(value)
+    out["tools"] = value
+
+
+def _tool_choice(value: Any, out: Out) -> None:
+    if value != "none":
+        raise Cannot("`tool_choice`")
+    out["tool_choice"] = "none"
+
+
+def _response_format(value: Any, out: Out) -> None:
+    if value["type"] not in ("json_schema", "json_object"):
+        raise Cannot(f"`response_format` {value['type']}")
+    out["format"] = rows.wanted_schema(value) if value["type"] == "json_schema" else "json"
+
+
+def _effort(value: Any, out: Out) -> None:
+    if value not in EFFORTS:
+        raise Cannot(f"`reasoning_effort` {value}")
+    out["think"] = EFFORTS[value]
+
+
+PARAMETERS: Mapping[str, rows.Setter] = {
+    "max_tokens": _option("num_predict"), "max_completion_tokens": _option("num_predict"),
+    "temperature": _option("temperature"), "top_p": _option("top_p"), "top_k": _option("top_k"),
+    "min_p": _option("min_p"), "seed": _option("seed"), "presence_penalty": _option("presence_penalty"),
+    "frequency_penalty": _option("frequency_penalty"), "stop": _stop, "tools": _tools, "tool_choice": _tool_choice,
+    "response_format": _response_format, "reasoning_effort": _effort, "keep_alive": rows.put("keep_alive"),
+}  # fmt: skip
+
+
+async def look(web: Web, target: Target) -> Seen:
+    """What is installed, and what is loaded with which window. How many calls it takes at once, it tells nobody."""
+    root, headers = looks.root_of(target.base_url or ""), looks.bearer(target)
+    data, trouble, _ = await looks.ask(web, f"{root}/api/tags", headers)
+    if trouble is not None:
+        return looks.keyed(target, trouble)
+    listed = looks.names(looks.table(data, "models"), "name", "model")
+    running, _, _ = await looks.ask(web, f"{root}/api/ps", headers)
+    loaded = looks.table(running, "models")
+    mine = next((row for row in loaded if _same(row.get("name") or row.get("model"), target.model)), None)
+    if mine is None:
+        other = next(iter(looks.names(loaded, "name", "model")), None)
+        if not any(_same(name, target.model) for name in listed):
+            return Seen(False, f"{looks.lacking(target, listed)}; run: ollama pull {target.model}", other, listed)
+        return Seen(True, f"{target.model} is not loaded; the first call loads it", other, listed)
+    size, on_gpu = looks.whole(mine.get("size")), mine.get("size_vram")
+    slow = size is not None and type(on_gpu) is int and on_gpu < size
+    reason = f"{target.model} is partly on the CPU, so it is slow" if slow else ""
+    return Seen(True, reason, target.model, listed, None, looks.whole(mine.get("context_length")))
+
+
+def _same(name: Any, wanted: str) -> bool:
+    return type(name) is str and (name == wanted or name == f"{wanted}:latest")

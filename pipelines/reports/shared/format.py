@@ -47,9 +47,11 @@ def cell(column: str, value: Any) -> str:
 
 
 def heading(column: str) -> str:
-    """`avoided_local_usd` -> `avoided local`."""
-    words = column.removesuffix("_usd").removesuffix("_share" if column != "row_share" else "")
-    return words.removesuffix("_s").replace("_", " ") if not words.endswith("_per_s") else words.replace("_per_s", "/s")
+    """`avoided_local_usd` -> `avoided local`, `busy_s` -> `busy time`, `tokens_per_s` -> `tokens/s`."""
+    if column.endswith("_per_s"):
+        return f"{column.removesuffix('_per_s').replace('_', ' ')}/s"
+    words = f"{column.removesuffix('_s')} time" if column.endswith("_s") else column.removesuffix("_usd")
+    return words.replace("_", " ")
 
 
 def is_number(value: Any) -> bool:

@@ -105,7 +105,7 @@ def test_cells_follow_the_columns_unit(column: str, value: object, text: str) ->
     ("column", "text"),
     [
         ("avoided_local_usd", "avoided local"),
-        ("busy_s", "busy"),
+        ("busy_s", "busy time"),
         ("tokens_per_s", "tokens/s"),
         ("row_share", "row share"),
     ],

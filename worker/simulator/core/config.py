@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -142,9 +143,11 @@ def change(name: str, server: ServerConfig, changes: Mapping[str, Any]) -> Serve
     return changed
 
 
-def pusd_per_token(usd_per_mtok: float) -> Fraction:
+@lru_cache
+def pusd_per_token(usd_per_mtok: float) -> int | Fraction:
     """Pico-dollars per token of a price in dollars per million tokens, exactly as it was written."""
-    return Fraction(repr(usd_per_mtok)) * 1_000_000
+    price = Fraction(repr(usd_per_mtok)) * 1_000_000
+    return price.numerator if price.denominator == 1 else price
 
 
 def check(name: str, server: ServerConfig) -> None:
@@ -160,18 +163,33 @@ def check(name: str, server: ServerConfig) -> None:
 def _rules(server: ServerConfig) -> list[tuple[bool, str]]:
     rates = server.fault_rates.values()
     answer, _, fixed = server.answer.partition(":")
-    positive = ("slots", "effective_slots", "rpm", "tpm", "max_parallel", "context_tokens", "tokens_per_s", "tokens_per_s_cap")
+    positive = (
+        "slots",
+        "effective_slots",
+        "rpm",
+        "tpm",
+        "max_parallel",
+        "context_tokens",
+        "tokens_per_s",
+        "tokens_per_s_cap",
+    )
     small = [key for key in positive if (value := getattr(server, key)) is not None and value <= 0]
     numbers = [key for key in server.__struct_fields__ if isinstance(value := getattr(server, key), float) and
                (value < 0 or not math.isfinite(value))]  # fmt: skip
     return [
         (any(rate < 0 for rate in rates) or sum(rates) > 1, "fault_rates must be 0 or more and add up to 1 at most"),
-        (not (server.answer in ANSWERS or (answer == "text" and fixed)), f"answer is one of {', '.join(ANSWERS)}, text:…"),
+        (
+            not (server.answer in ANSWERS or (answer == "text" and fixed)),
+            f"answer is one of {', '.join(ANSWERS)}, text:…",
+        ),
         (bool(small), f"{small[0] if small else ''} must be more than 0; leave it out for no limit"),
         (bool(numbers), f"{numbers[0] if numbers else ''} must be a number of 0 or more"),
         (server.bytes_per_token < 1, "bytes_per_token must be 1 or more"),
         (server.prefix_block_tokens < 1, "prefix_block_tokens must be 1 or more"),
-        (any(at < 1 for rule in server.faults for at in rule.places), "faults count requests from 1: at = 1 is the first"),
+        (
+            any(at < 1 for rule in server.faults for at in rule.places),
+            "faults count requests from 1: at = 1 is the first",
+        ),
         (any(not (rule.at or rule.match) for rule in server.faults), "a fault needs at = … or match = …"),
         (any(start >= end for start, end in server.down), "down needs [start_s, end_s] with start before end"),
     ]
@@ -180,7 +198,7 @@ def _rules(server: ServerConfig) -> list[tuple[bool, str]]:
 def _filled(name: object, given: object, defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise ConfigError(f"servers.{name} must be a table of keys")
-    personality = given.get("personality")
+    personality = str(given.get("personality"))
     if personality not in defaults:
         known = ", ".join(sorted(defaults))
         raise ConfigError(f"servers.{name}.personality is {personality!r}; known personalities: {known}")
@@ -193,4 +211,6 @@ def _convert(data: Mapping[str, Any], kind: type[T], at: str) -> T:
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$")
         where = "".join((at, "." if at and path.strip("`").startswith(".") else "", path.strip("`")))
-        raise ConfigError(f"scenario{': ' + where.strip('.') if where.strip('.') else ''}: {what}; mend this key") from None
+        raise ConfigError(
+            f"scenario{': ' + where.strip('.') if where.strip('.') else ''}: {what}; mend this key"
+        ) from None

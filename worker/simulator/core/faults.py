@@ -33,7 +33,9 @@ PROBLEMS: dict[str, Problem] = {
     "429_bare": Problem("rate", 429, "Rate limit reached for requests."),
     "429_ms": Problem("rate_ms", 429, "Rate limit reached for requests.", 0.5),
     "429_day": Problem("rate_day", 429, "Daily limit reached.", 22.0),
-    "insufficient_quota": Problem("quota", 429, "You exceeded your current quota, check your plan and billing details."),
+    "insufficient_quota": Problem(
+        "quota", 429, "You exceeded your current quota, check your plan and billing details."
+    ),
     "slow_down": Problem("slow_down", 429, "Slow down: traffic grew too fast.", 5.0),
     "500": Problem("server_error", 500, "The server had an error while processing your request."),
     "502": Problem("bad_gateway", 502, "Bad gateway."),
@@ -80,7 +82,8 @@ KINDS = frozenset(PROBLEMS) | frozenset(UNBILLED) | frozenset(BILLED)
 
 
 class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of the script. `at` is a request's number from 1, or [first, last]; `match` a text in the prompt."""
+    """One line of the script. `at` is a request's number from 1, [first, last], or three and more of them; `match` is a
+    text in the prompt; `times` ends the rule."""
 
     kind: str
     at: int | tuple[int, ...] | None = None
@@ -93,7 +96,7 @@ class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def holds(self, number: int, prompt: str) -> bool:
         places = self.places
-        if places and not (places[0] <= number <= places[-1]):
+        if places and not (places[0] <= number <= places[-1] if len(places) == 2 else number in places):
             return False
         return self.match is None or self.match in prompt
 
@@ -102,7 +105,7 @@ class Faults:
     """Picks the fault of each request of one server; the same seed and order give the same faults."""
 
     def __init__(self, seed: str, rules: Sequence[FaultRule], rates: Mapping[str, float], *, by_prompt: bool) -> None:
-        self._seed, self._rules, self._by_prompt = seed.encode(), tuple(rules), by_prompt
+        self._seed, self._rules, self._by_prompt = seed.encode()[:64], tuple(rules), by_prompt
         self._rates = [(kind, rate) for kind, rate in rates.items() if rate > 0]
         self._used = [0] * len(self._rules)
         self._suffered: dict[str, int] = {}

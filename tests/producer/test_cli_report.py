@@ -1,0 +1,192 @@
+"""`spillway report` and `doctor` over real Parquet files, without Redis."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipelines import paths, schemas
+from producer.cli import main
+from producer.cli.doctor import doctor  # noqa: F401 - importing it must not need Redis
+from tests.support_frames import RUN, at, call, duplicate, result
+from tests.support_worker import write
+
+OTHER = "20260302-080000-def456"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root with two finished runs."""
+    monkeypatch.chdir(tmp_path)
+    for run, client, day in ((RUN, "default", 0), (OTHER, "acme", 86_400)):
+        price, saved = Decimal("0.001"), Decimal("0.002")
+        own = {"run_id": run, "client": client, "started_at": at(day), "finished_at": at(day + 1)}
+        rows = [
+            result(0, **own, avoided_usd=saved),
+            result(1, **own, lane="cloud", target="mini", cost_usd=price),
+            duplicate(2, 0, **own, avoided_usd=saved, similarity=0.97),
+        ]
+        calls = [
+            call(0, 0, **own, avoided_usd=saved, avoided_cause="local"),
+            call(1, 1, **own, lane="cloud", target="mini", cost_usd=price),
+        ]
+        calls = [{**one, "call_id": f"{run}:{one['call_id']}"} for one in calls]
+        write(tmp_path / "data" / paths.results(run), rows, schemas.RESULTS)
+        write(tmp_path / "data" / paths.costs_part("2026-03-01", run, "00000001"), calls, schemas.COSTS)
+        chunk: list[dict[str, Any]] = [{"row": n, "tags": "{}"} for n in range(3)]
+        chunk[2]["link_kind"] = "semantic"
+        write(tmp_path / "data" / paths.chunk(run, 0, 0), chunk, schemas.CHUNK)
+    return tmp_path
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main([*arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_the_list_names_every_report(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = ran(capsys, "report", "--list")
+    assert code == 0
+    assert {line.split()[0] for line in out.splitlines()} >= {"cost", "savings", "lanes", "dedupe"}
+
+
+def test_json_keeps_money_exact_and_filters_apply(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def spent(*options: str) -> str:
+        code, out, err = ran(capsys, "report", "savings", "--format", "json", *options)
+        assert code == 0, err
+        (row,) = json.loads(out)
+        return str(row["spent_usd"])
+
+    assert spent() == "0.002000000000"
+    assert spent("--client", "acme") == "0.001000000000"
+    assert spent("--run", RUN) == "0.001000000000"
+    assert spent("--since", "2026-03-02") == "0.001000000000"
+    assert spent("--until", "2026-03-01T08:00:01+00:00") == "0.001000000000"
+    assert spent("--since", "1h", "--client", "acme") == "0.000000000000"
+
+
+def test_by_takes_commas_and_repeats(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = ran(capsys, "report", "cost", "--by", "client,lane", "--by", "day", "--format", "csv")
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert list(rows[0])[:3] == ["client", "lane", "day"]
+    assert len(rows) == 4
+    assert sum(Decimal(row["cost_usd"]) for row in rows) == Decimal("0.002")
+
+
+def test_a_table_has_totals(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = ran(capsys, "report", "cost")
+    assert code == 0
+    assert "2026-03-02" in out
+    assert "$0.00200" in out.splitlines()[-1] or "$0.00200" in out.splitlines()[-2]
+
+
+@pytest.mark.parametrize("name", ["cost", "savings", "lanes", "dedupe"])
+def test_every_report_in_every_form(root: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    for form in ("table", "parquet", "csv", "json", "html"):
+        code, _, err = ran(capsys, "report", name, "--format", form, "--out", f"out/{name}.{form}")
+        assert code == 0, err
+        assert (root / f"out/{name}.{form}").stat().st_size > 20
+    assert pl.read_parquet(root / f"out/{name}.parquet").height >= 1
+    page = (root / f"out/{name}.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert ("<svg" in page) == (name in ("savings", "lanes"))
+
+
+def test_dedupe_knows_the_kinds_of_the_chunk_parts(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = ran(capsys, "report", "dedupe", "--by", "kind", "--format", "json")
+    assert [(row["kind"], row["links"]) for row in json.loads(out)] == [("semantic", 2)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["costs"], "did you mean cost"),
+        (["cost", "--by", "colour"], "cannot go by 'colour'"),
+        (["cost", "--since", "yesterday"], "is no time"),
+        (["cost", "--format", "xml"], "table, parquet, csv, json, html"),
+        (["cost", "--run", "../.."], "not a run id"),
+    ],
+)
+def test_nonsense_is_2(root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], what: str) -> None:
+    code, _, err = ran(capsys, "report", *arguments)
+    assert code == 2
+    assert what in err
+
+
+def test_an_empty_data_root_is_no_error(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = ran(capsys, "report", "cost", "--data", "nothing")
+    assert code == 0
+    assert "nothing to report" in err
+
+
+def test_a_damaged_file_is_one_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "data" / paths.results(RUN)).write_bytes(b"PAR1 but not really PAR1")
+    code, _, err = ran(capsys, "report", "savings")
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1
+    assert "cannot read" in err
+
+
+# -- doctor ----------------------------------------------------------------------------------------------------------
+
+
+def test_doctor_finds_nothing_in_a_good_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = ran(capsys, "doctor", "--run", RUN)
+    assert code == 0, out
+    assert "3 rows, every invariant holds" in out
+    assert json.loads(ran(capsys, "doctor", "--run", RUN, "--json")[1])["violations"] == []
+
+
+def test_doctor_names_what_is_wrong(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(root / "data" / paths.results(RUN), [result(0), result(2, cost_usd=Decimal(1))], schemas.RESULTS)
+    code, out, _ = ran(capsys, "doctor", "--run", RUN)
+    assert code == 3
+    assert "3 rows in, 2 rows out" in out
+    assert "row 2 costs 1.000000000000 by the results, 0.000000000000 by the ledger" in out
+    assert "row 1 call" in out
+
+
+@pytest.mark.parametrize("run", ["20260101-000000-aaaaaa", "../.."])
+def test_doctor_of_an_unknown_run_is_2(root: Path, capsys: pytest.CaptureFixture[str], run: str) -> None:
+    assert ran(capsys, "doctor", "--run", run)[0] == 2
+
+
+def test_doctor_looks_at_the_installation(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "spillway.toml").write_text(
+        '[targets.gpu]\nkind = "vllm"\nmodel = "q"\n[targets.odd]\nkind = "openai"\nmodel = "no-such-model"\n'
+    )
+    code, out, _ = ran(capsys, "doctor", "--json")
+    found = {one["what"]: one for one in json.loads(out)}
+    assert code == 3
+    assert found["data root"]["state"] == "ok"
+    assert found["target gpu"]["state"] == "ok"
+    assert found["target odd"]["state"] == "problem"
+    assert "[prices]" in found["target odd"]["detail"]
+    assert found["redis"]["state"] == "ok"
+    assert list((root / "data").glob("runs/*")) == []
+
+
+def test_doctor_says_when_the_data_root_is_a_file(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "file").write_text("")
+    code, out, _ = ran(capsys, "doctor", "--data", "file")
+    assert code == 3
+    assert "choose another --data" in out
+
+
+def test_doctor_warns_of_a_redis_that_forgets(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.support_redis import redis_server
+
+    with redis_server("--maxmemory-policy", "allkeys-lru") as url:
+        code, out, _ = ran(capsys, "doctor", "--redis", url, "--json")
+    found = {one["what"]: one["state"] for one in json.loads(out)}
+    assert code == 3
+    assert (found["redis"], found["redis persistence"], found["redis eviction"]) == ("ok", "warning", "problem")

@@ -1,0 +1,276 @@
+"""Anthropic's Messages API. System messages, wherever they stand, become the one system prompt that it has.
+
+Speaks version 2023-06-01, the last one with sampling parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pipelines.sections import Target
+from pipelines.types import Completion, Failure, Usage
+from worker.backends import Sendable, answers, failures, lenient, looks, rows
+from worker.backends.http import Response, Web
+from worker.backends.lenient import count
+from worker.backends.looks import Seen
+from worker.backends.rows import Cannot, Out
+
+VERSION = "2023-06-01"
+FINISH = {
+    "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",
+    "tool_use": "tool", "refusal": "refusal",
+}  # fmt: skip
+EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
+
+
+class Block(msgspec.Struct, frozen=True):
+    type: str | None = None
+    text: str | None = None
+
+
+class OutputDetails(msgspec.Struct, frozen=True, gc=False):
+    thinking_tokens: int | None = None
+
+
+class Counts(msgspec.Struct, frozen=True, gc=False):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens_details: OutputDetails | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    content: list[Block] | None = None
+    stop_reason: str | None = None
+    model: str | None = None
+    usage: Counts | None = None
+    error: Any = None
+
+
+_DECODER = msgspec.json.Decoder(Answer)
+
+
+class Anthropic:
+    """See `Adapter`."""
+
+    def request(self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None) -> Sendable | Failure:
+        body = rows.read(item_body)
+        if isinstance(body, Failure):
+            return body
+        out: Out = {"model": target.model, "max_tokens": target.max_output_tokens}
+        try:
+            _messages(body["messages"], out)
+            rows.translate(body, PARAMETERS, out)
+        except Cannot as error:
+            return rows.cannot(target, error)
+        if schema is not None and target.structured_output and "response_format" not in body:
+            out.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": closed(schema)}
+        return f"{_root(target)}/messages", _headers(target), rows.as_json(out)
+
+    def parse(self, target: Target, response: Response) -> Completion | Failure:
+        if response.status != 200:
+            return failures.outcome(target, response, failures.told(lenient.decode(response.body)))
+        answer = lenient.read(response.body, _DECODER)
+        if answer is None:
+            return failures.not_json(response)
+        if answer.error or answer.content is None:
+            error = failures.told(lenient.decode(response.body))
+            if error is None:
+                return Failure("unknown", "empty_answer", "HTTP 200: an answer without content", 200)
+            return failures.outcome(target, response, error)
+        usage, finish = _usage(answer.usage), answers.finish_of(answer.stop_reason, FINISH)
+        text = "".join(block.text or "" for block in answer.content if block.type == "text")
+        calls = any(block.type == "tool_use" for block in answer.content)
+        if not text and not calls and not usage.output_tokens and finish != "refusal":
+            return Failure("unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200)
+        return Completion(text, finish, usage, answer.model, calls)
+
+
+ADAPTER = Anthropic()
+
+
+def _root(target: Target) -> str:
+    return f"{(target.base_url or '').removesuffix('/v1')}/v1"
+
+
+def _headers(target: Target) -> Mapping[str, str]:
+    return {"content-type": "application/json", "anthropic-version": VERSION, "x-api-key": target.key or ""}
+
+
+def _usage(counts: Counts | None) -> Usage:
+    """Its `input_tokens` leaves cached tokens out; ours counts them in."""
+    if counts is None:
+        return Usage()
+    read, written = count(counts.cache_read_input_tokens), count(counts.cache_creation_input_tokens)
+    out, details = count(counts.output_tokens), counts.output_tokens_details
+    thinking = count(details.thinking_tokens) if details else 0
+    return Usage(count(counts.input_tokens) + read + written, read, written, out, min(thinking, out))
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def _messages(messages: list[Any], out: Out) -> None:
+    system: list[dict[str, Any]] = []
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        role = message.get("role") if type(message) is dict else None
+        if role in ("system", "developer"):
+            system += [_marked(part, {"type": "text", "text": rows.text_of([part], role)}) for part in _filled(message)]
+            continue
+        if role not in _BLOCKS:
+            raise Cannot(f"a message of role `{role}`")
+        speaker = "assistant" if role == "assistant" else "user"
+        blocks = _BLOCKS[role](message)
+        # The results of several tool calls must come in one turn, ahead of what the user says to them.
+        if turns and turns[-1]["role"] == speaker:
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": speaker, "content": blocks})
+    if system:
+        out["system"] = system
+    out["messages"] = turns
+
+
+def _filled(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Its parts without empty texts, which the API refuses."""
+    return [part for part in rows.parts(message.get("content")) if part.get("type") != "text" or part.get("text")]
+
+
+def _marked(part: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
+    mark = part.get("cache_control")
+    return {**block, "cache_control": mark} if mark else block
+
+
+def _user(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return [_marked(part, _block(part)) for part in _filled(message)]
+
+
+def _block(part: dict[str, Any]) -> dict[str, Any]:
+    match part.get("type"):
+        case "text":
+            return {"type": "text", "text": part["text"]}
+        case "image_url":
+            url = rows.image_url(part)
+            inline = rows.data_url(url)
+            source = (
+                {"type": "base64", "media_type": inline[0], "data": inline[1]}
+                if inline
+                else {"type": "url", "url": url}
+            )
+            return {"type": "image", "source": source}
+        case "file":
+            media, data = rows.file_data(part)
+            return {"type": "document", "source": {"type": "base64", "media_type": media, "data": data}}
+    raise Cannot(f"`{part.get('type')}` content")
+
+
+def _assistant(message: dict[str, Any]) -> list[dict[str, Any]]:
+    text = rows.text_of(message.get("content"), "assistant") or str(message.get("refusal") or "")
+    said = [{"type": "text", "text": text}] if text else []
+    calls = rows.calls_of(message)
+    return [*said, *({"type": "tool_use", "id": id_, "name": name, "input": input_} for id_, name, input_ in calls)]
+
+
+def _tool(message: dict[str, Any]) -> list[dict[str, Any]]:
+    result = {"type": "tool_result", "tool_use_id": str(message.get("tool_call_id") or "")}
+    return [{**result, "content": rows.text_of(message.get("content"), "tool")}]
+
+
+_BLOCKS = {"user": _user, "assistant": _assistant, "tool": _tool}
+
+
+# -- parameters --------------------------------------------------------------------------------------------------------
+
+
+def _temperature(value: Any, out: Out) -> None:
+    if value > 1:
+        raise Cannot("a `temperature` above 1")
+    out["temperature"] = value
+
+
+def _tools(value: Any, out: Out) -> None:
+    out["tools"] = [
+        {
+            "name": function["name"],
+            "input_schema": function.get("parameters") or {"type": "object", "properties": {}},
+            **({"description": function["description"]} if function.get("description") else {}),
+            **({"strict": True} if function.get("strict") else {}),
+        }
+        for function in rows.functions(value)
+    ]
+
+
+def _tool_choice(value: Any, out: Out) -> None:
+    words = {"auto": "auto", "none": "none", "required": "any"}
+    choice = {"type": words[value]} if type(value) is str else {"type": "tool", "name": value["function"]["name"]}
+    out["tool_choice"] = {**out.get("tool_choice", {}), **choice}
+
+
+def _parallel(value: Any, out: Out) -> None:
+    out["tool_choice"] = {"type": "auto", **out.get("tool_choice", {}), "disable_parallel_tool_use": not value}
+
+
+def _response_format(value: Any, out: Out) -> None:
+    if value["type"] != "json_schema":
+        raise Cannot(f"`response_format` {value['type']}")
+    out.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": rows.wanted_schema(value)}
+
+
+def _effort(value: Any, out: Out) -> None:
+    if value == "none":
+        out["thinking"] = {"type": "disabled"}
+    elif value in EFFORTS:
+        out.setdefault("output_config", {})["effort"] = value
+    else:
+        raise Cannot(f"`reasoning_effort` {value}")
+
+
+def _stop(value: Any, out: Out) -> None:
+    out["stop_sequences"] = rows.stops(value)
+
+
+PARAMETERS: Mapping[str, rows.Setter] = {
+    "max_tokens": rows.put("max_tokens"), "max_completion_tokens": rows.put("max_tokens"), "temperature": _temperature,
+    "top_p": rows.put("top_p"), "top_k": rows.put("top_k"), "stop": _stop, "tools": _tools,
+    "tool_choice": _tool_choice, "parallel_tool_calls": _parallel, "response_format": _response_format,
+    "reasoning_effort": _effort,
+}  # fmt: skip
+
+_UNKNOWN_TO_IT = frozenset(
+    {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems"}
+    | {"maxItems", "uniqueItems", "minProperties", "maxProperties", "$schema"}
+)
+
+
+def closed(schema: Any) -> Any:
+    """A run's schema within what it can enforce; what is left out is checked on the answer all the same."""
+    if type(schema) is list:
+        return [closed(each) for each in schema]
+    if type(schema) is not dict:
+        return schema
+    kept = {name: value for name, value in schema.items() if name not in _UNKNOWN_TO_IT}
+    for name in ("properties", "$defs", "definitions"):
+        if type(kept.get(name)) is dict:
+            kept[name] = {key: closed(value) for key, value in kept[name].items()}
+    for name in ("items", "anyOf", "allOf", "oneOf"):
+        if name in kept:
+            kept[name] = closed(kept[name])
+    return {**kept, "additionalProperties": False} if type(kept.get("properties")) is dict else kept
+
+
+async def look(web: Web, target: Target) -> Seen:
+    """Its list of models needs the key, so it tells about both."""
+    data, trouble, _ = await looks.ask(web, f"{_root(target)}/models?limit=100", _headers(target))
+    if trouble is not None:
+        return looks.keyed(target, trouble)
+    listed = looks.names(looks.table(data, "data"), "id")
+    # A name without its date is an alias that the list leaves out.
+    known = any(name == target.model or name.startswith(f"{target.model}-") for name in listed)
+    return Seen(
+        True, "" if known or not listed else looks.lacking(target, listed), target.model if known else None, listed
+    )
