@@ -10,13 +10,13 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipelines.explain import harmless, unexplained
+from pipelines.explain import harmless, shared_words, skeleton, unexplained
 from pipelines.guards import objection
-from pipelines.instruction import CLOSED, OPEN, STRICT, infer_task
+from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, infer_task, stricter
 from pipelines.reading import layout, loose
 
-__all__ = ["CLOSED", "OPEN", "STRICT", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
-           "decide_said", "infer_task", "proof", "read", "said", "stored"]  # fmt: skip
+__all__ = ["CLOSED", "EXTRACT", "OPEN", "STRICT", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
+           "decide_said", "infer_task", "likeness", "proof", "read", "said", "skeleton_key", "stored", "stricter"]  # fmt: skip
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -27,7 +27,9 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     family: bytes  # 8: everything but the user's text
     text: str
     fields: tuple[str, ...] | None = None  # the template's variable fields, when known
-    task: str = ""  # closed | open | strict | "": infer
+    task: str = ""  # closed | open | extract | strict | "": infer
+    paraphrase: bool = False  # the route allows other words for the same question
+    system: str = ""  # the system prompt, which may say what the task is; it is part of the family
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
@@ -87,8 +89,13 @@ def stored(row: Candidate) -> str:
     """What must be kept of a representative so that `read` gives back what it says."""
     found = said(row)
     if found.fields is None:
-        return row.text.replace(_KNOWN_FIELDS, "\ufffd")
-    return _KNOWN_FIELDS + msgspec.json.encode([found.rest, *found.fields]).decode()
+        return _unicode(row.text.replace(_KNOWN_FIELDS, "\ufffd"))
+    return _KNOWN_FIELDS + msgspec.json.encode([_unicode(part) for part in (found.rest, *found.fields)]).decode()
+
+
+def _unicode(text: str) -> str:
+    """Half a surrogate pair cannot be written; in its place stands a mark that equals nothing."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def read(text: str) -> Said:
@@ -104,9 +111,20 @@ def read(text: str) -> Said:
 def canonical_key(family: bytes, text: str, task: str) -> bytes:
     """Equal for texts that differ in nothing that this kind of task could notice; 16 bytes."""
     form = layout(text)
-    if task != STRICT:
+    if task not in LITERAL:
         form = "\x1f".join(loose(form))
     return blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16, key=family, person=task.encode()).digest()
+
+
+def skeleton_key(family: bytes, text: str) -> bytes:
+    """Often equal for texts that differ by slips and polite words: it proposes, and proves nothing; 16 bytes."""
+    form = "\x1f".join(skeleton(text))
+    return blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16, key=family, person=b"skeleton").digest()
+
+
+def likeness(leader: Said, row: Said) -> float:
+    """Share of equal words, for links that no vector measured."""
+    return shared_words(leader.text, row.text)
 
 
 def decide(a: Sequence[str], b: Sequence[str], task: str, cosine: float) -> Verdict:
@@ -119,7 +137,9 @@ def decide(a: Sequence[str], b: Sequence[str], task: str, cosine: float) -> Verd
             continue
         reason = harmless(x, y, task)
         if reason is None:
-            return Verdict(False, objection(*unexplained(x, y, task)) or "unexplained")
+            return Verdict(
+                False, objection(*unexplained(x, y, task)) or ("strict task" if task in LITERAL else "unexplained")
+            )
         reasons.add(reason)
     return Verdict(True, "+".join(sorted(reasons)) or "equal")
 

@@ -6,22 +6,27 @@ The kind of task decides what may be ignored; guards.py names what forbids.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from pipelines import lexicon
 from pipelines.guards import Side, sides
-from pipelines.instruction import STRICT
+from pipelines.instruction import EXTRACT, LITERAL, OPEN
 from pipelines.reading import Span, Token, differences, layout, tokens
-from pipelines.words import ARTICLES, POLITE
+from pipelines.wording import same_question, swapped_pair
+from pipelines.words import ARTICLES, POLITE, QUANTIFIERS
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
 _MIN_SENTENCE_WORDS = 3
-_CONTENT_WORDS = 4
+_LONG_ENOUGH = 6
+_LONG_WORD = 4
+_SKIPPED = POLITE | ARTICLES | {"-"}
 _CACHED_TEXTS = 16_384
-_FULL_STOP = re.compile(r"(?<=\w) ?\.[ \t\r]*$", re.MULTILINE)
+_FULL_STOP = re.compile(r"(?<=[\w)\]\"'%]) ?\.[ \t\r]*$", re.MULTILINE)
+_CLOSING_MARKS = re.compile(r"(?<=[\w)\]\"'%]) ?[.!]+[ \t\r]*$", re.MULTILINE)
 _MARKED_KINDS = frozenset({"code", "id", "link", "number"})
 
 
@@ -48,8 +53,8 @@ def harmless(a: str, b: str, task: str) -> str | None:
     left, right = read(a), read(b)
     if left.form == right.form:
         return "layout"
-    if task == STRICT:
-        return "full stop" if _same_but_full_stops(a, b, left) else None
+    if task in LITERAL:
+        return "closing mark" if _same_but_closing_marks(a, b, left, task) else None
     if left.norms == right.norms:
         return "case or punctuation"
     if abs(len(left.norms) - len(right.norms)) > MAX_CHANGED or len(left.bag ^ right.bag) > 2 * MAX_CHANGED:
@@ -57,55 +62,104 @@ def harmless(a: str, b: str, task: str) -> str | None:
     spans = differences(left.norms, right.norms)
     if max(sum(s.a1 - s.a0 for s in spans), sum(s.b1 - s.b0 for s in spans)) > MAX_CHANGED:
         return None
-    reasons = [_explain(left.tokens, right.tokens, span) for span in spans]
-    found = {reason for reason in reasons if reason is not None}
-    return None if None in reasons else "+".join(sorted(found))
+    reasons = {_explain(left.tokens, right.tokens, span) for span in spans}
+    if None not in reasons:
+        return "+".join(sorted(reason for reason in reasons if reason))
+    if swapped_pair(left.norms, right.norms):
+        return "swapped pair"
+    return "wording" if task == OPEN and same_question(left.tokens, right.tokens) else None
+
+
+def skeleton(text: str) -> list[str]:
+    """First and last letter of every longer word; what may be added or left out is left out."""
+    return [_bones(token) for token in read(text).tokens if token.norm not in _SKIPPED]
+
+
+def _bones(token: Token) -> str:
+    norm = token.norm
+    return norm[0] + norm[-1] if token.kind == "word" and len(norm) >= _LONG_WORD else norm
+
+
+def shared_words(a: str, b: str) -> float:
+    """Twice the words in common, divided by all words."""
+    left, right = Counter(read(a).norms), Counter(read(b).norms)
+    return 2 * (left & right).total() / max(1, left.total() + right.total())
 
 
 def unexplained(a: str, b: str, task: str) -> tuple[Side, Side]:
     """What is left of the difference, for the guards to name."""
     left, right = read(a), read(b)
     spans = differences(left.norms, right.norms)
-    if task != STRICT:
+    if task not in LITERAL:
         spans = [span for span in spans if _explain(left.tokens, right.tokens, span) is None]
     return sides(left.tokens, right.tokens, spans)
 
 
-def _same_but_full_stops(a: str, b: str, left: Read) -> bool:
-    """The full stop that closes a line is layout: no answer hangs on it. A bare word with one may be an abbreviation."""
+def _same_but_closing_marks(a: str, b: str, left: Read, task: str) -> bool:
+    """The full stop that closes a line is layout; what is extracted does not hang on an exclamation mark either.
+
+    A bare word with a full stop may be an abbreviation, so there must be a sentence.
+    """
     words = sum(token.kind == "word" for token in left.tokens)
     if words < _MIN_SENTENCE_WORDS or abs(len(a) - len(b)) > len(a) // 2:
         return False
-    return layout(_FULL_STOP.sub("", a)) == layout(_FULL_STOP.sub("", b))
+    marks = _CLOSING_MARKS if task == EXTRACT else _FULL_STOP
+    return layout(marks.sub("", a)) == layout(marks.sub("", b))
 
 
 def _explain(left: Sequence[Token], right: Sequence[Token], span: Span) -> str | None:
     """Why one difference is harmless, or None when nothing says that it is."""
     gone, come = left[span.a0 : span.a1], right[span.b0 : span.b1]
-    if any(token.kind in _MARKED_KINDS for token in (*gone, *come)):
+    changed = (*gone, *come)
+    if any(token.kind in _MARKED_KINDS for token in changed):
         return None
+    if all(token.norm in POLITE for token in changed):
+        return "politeness"
     if len(gone) == len(come):
         reasons = {_same_word(x, y) for x, y in zip(gone, come, strict=True)}
         return None if None in reasons else "+".join(sorted(reason for reason in reasons if reason))
     if gone and come:
         return None
-    return _superfluous(gone or come, left if gone else right)
+    return _superfluous(left if gone else right, span.a0 if gone else span.b0, changed)
+
+
+def _superfluous(whole: Sequence[Token], at: int, extra: Sequence[Token]) -> str | None:
+    """Words that may be left out where they stand."""
+    reasons = {_dispensable(whole, at + n) for n in range(len(extra))}
+    return None if None in reasons else "+".join(sorted(reason for reason in reasons if reason))
+
+
+def _dispensable(whole: Sequence[Token], at: int) -> str | None:
+    norm = whole[at].norm
+    if norm in POLITE:
+        return "politeness"
+    before, after = whole[at - 1] if at else None, whole[at + 1] if at + 1 < len(whole) else None
+    if norm == "-" and before is not None and after is not None and before.kind == after.kind == "word":
+        return "hyphen"
+    if norm in "()" and all(near is None or near.kind == "word" for near in (before, after)):
+        return "parenthesis"
+    plain = after is not None and after.kind == "word" and lexicon.ordinary(after.norm) and after.raw.islower()
+    if (
+        norm in ARTICLES
+        and plain
+        and after is not None
+        and after.norm not in QUANTIFIERS
+        and len(whole) >= _LONG_ENOUGH
+    ):
+        return "article"
+    return None
 
 
 def _same_word(x: Token, y: Token) -> str | None:
+    if {x.norm, y.norm} == {"&", "and"}:
+        return "spelling"
     if x.kind != "word" or y.kind != "word":
         return None
     if spelling(x.norm) == spelling(y.norm):
         return "spelling"
-    if x.norm in ARTICLES and y.norm in ARTICLES and "the" not in (x.norm, y.norm):
+    if {x.norm, y.norm} == {"a", "an"}:
         return "article"
     return "typo" if lexicon.typo(x.norm, y.norm) else None
-
-
-def _superfluous(extra: Sequence[Token], whole: Sequence[Token]) -> str | None:
-    if all(token.norm in POLITE for token in extra):
-        return "politeness"
-    return None
 
 
 _SPELLINGS = (

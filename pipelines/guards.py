@@ -169,13 +169,9 @@ def _after_number(a: Side, b: Side) -> bool:
 
 
 def _turned(word: str, other: str) -> bool:
-    for prefix in NEGATIVE_PREFIXES:
-        if word == prefix + other:
-            return True
-    for suffix in NEGATIVE_SUFFIXES:
-        if word.endswith(suffix) and other.startswith(word[: -len(suffix)]):
-            return True
-    return False
+    if any(word == prefix + other for prefix in NEGATIVE_PREFIXES):
+        return True
+    return any(word.endswith(suffix) and other.startswith(word[: -len(suffix)]) for suffix in NEGATIVE_SUFFIXES)
 
 
 def _is_name(token: Token) -> bool:

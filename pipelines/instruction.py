@@ -1,37 +1,59 @@
 """What kind of task an instruction sets: closed labels, an open answer, or work on the very letters of the text.
 
-It reads words only, and errs on the strict side; the route or the options of a run know better.
+It reads English words only, and errs on the strict side; the route or the options of a run know better.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from pipelines.reading import is_code
 
-CLOSED, OPEN, STRICT = "closed", "open", "strict"
+CLOSED, OPEN, EXTRACT, STRICT = "closed", "open", "extract", "strict"
+LITERAL = frozenset({EXTRACT, STRICT})
+"""Tasks whose answer repeats letters of the text: only what is beyond dispute may differ."""
 
-_STRICT_WORK = re.compile(
-    r"\b(?:translat\w+|extract\w*|transcri\w+|transliterat\w+|proofread\w*|rewrit\w+|rephras\w+|paraphras\w+"
+_LETTERS = re.compile(
+    r"\b(?:translat\w+|transcri\w+|transliterat\w+|proofread\w*|rewrit\w+|rephras\w+|paraphras\w+|reword\w*"
     r"|correct (?:the|this|any|all|my|every)|correct\w* grammar|grammar\w*|spell\w*|tokeni[sz]e\w*|redact\w*"
-    r"|anonymi[sz]\w+|verbatim|convert\w*|normali[sz]\w+|parse|format (?:the|this)|reformat\w*|punctuat\w+|copy-?edit\w*"
-    r"|count (?:the|how)|named entit\w+|entities|list (?:all|every|the|each)|find (?:all|every)"
+    r"|anonymi[sz]\w+|verbatim|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|punctuat\w+|copy-?edit\w*"
+    r"|count (?:the|how)|capitali[sz]\w+|repeat (?:the|this|after)|quote (?:the|all|every)|compare\w*"
     r"|code|sql|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program)\b",
     re.IGNORECASE,
 )
-_CLOSED_WORK = re.compile(
-    r"\b(?:classif\w+|categori[sz]\w+|labels?|labell?ing|sentiment|assign|which of|(?:exactly )?one of|either|yes or no"
-    r"|true or false|positive or negative|choose|select|pick|rate|rating|score|intents?|category|categories|topics?"
-    r"|one word|multiple choice|decide whether|determine whether|is (?:it|this|the))\b",
+_PARTS = re.compile(
+    r"\b(?:extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)|find (?:all|every)|pull out)\b",
     re.IGNORECASE,
 )
-_SHAPED_WORK = re.compile(r"\b(?:json|xml|yaml|csv|markdown|table|fields?|schema|keys?)\b", re.IGNORECASE)
+_LABELS = re.compile(
+    r"\b(?:classif\w+|categori[sz]\w+|labels?|labell?ing|sentiment|assign|which of|(?:exactly )?one of|either|yes or no"
+    r"|true or false|positive or negative|choose|select|pick|rate|rating|score|intents?|category|categories|topics?"
+    r"|one word|multiple choice|decide whether|determine whether)\b",
+    re.IGNORECASE,
+)
+_SHAPES = re.compile(r"\b(?:json|xml|yaml|csv|markdown|table|fields?|schema|keys?)\b", re.IGNORECASE)
+_ENGLISH = re.compile(
+    r"\b(?:the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it)\b",
+    re.IGNORECASE,
+)
+_CACHED = 4096
 
 
+@lru_cache(maxsize=_CACHED)
 def infer_task(instruction: str) -> str:
-    """The kind of a task from the words of its instruction; in doubt the stricter one."""
-    if _STRICT_WORK.search(instruction) is not None or is_code(instruction):
+    """The kind of a task from the words of its instruction; in doubt, and in other languages, the strictest one."""
+    if _LETTERS.search(instruction) is not None or is_code(instruction):
         return STRICT
-    if _CLOSED_WORK.search(instruction) is not None:
+    if _PARTS.search(instruction) is not None:
+        return EXTRACT
+    if _LABELS.search(instruction) is not None:
         return CLOSED
-    return STRICT if _SHAPED_WORK.search(instruction) is not None else OPEN
+    if _SHAPES.search(instruction) is not None:
+        return EXTRACT
+    return OPEN if _ENGLISH.search(instruction) is not None else STRICT
+
+
+def stricter(a: str, b: str) -> str:
+    """The one of two kinds that allows less."""
+    return max(a, b, key=(OPEN, CLOSED, EXTRACT, STRICT).index)

@@ -166,7 +166,7 @@ def _word_form(word: str) -> bool:
         if word.endswith(end):
             stem = word[: -len(end)]
             vowel = end[0] in "ei" and _common(stem + "e")
-            if _common(stem) and not _wants_doubling(stem, end) or vowel:
+            if (_common(stem) and not _wants_doubling(stem, end)) or vowel:
                 return True
     return any(word.startswith(start) and _common(word[len(start) :]) for start in _STARTS)
 

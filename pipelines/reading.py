@@ -169,7 +169,7 @@ def _is_soft(mark: str, text: str, at: int) -> bool:
         return not (before.isalnum() and after.isalnum()) and not after.isdigit() and not before.isdigit()
     if mark in "\"'`":
         return not (before.isdigit() or after.isdigit() or before in "=,(" or after in "=,)")
-    return not after.isalnum() or before == " " and after == " "
+    return not after.isalnum() or (before == " " and after == " ")
 
 
 def loose(text: str) -> list[str]:

@@ -90,9 +90,9 @@ class Templates:
         if not lines:
             return -1
         first, last = lines[0], lines[-1]
-        ends = (self._by_start.get(first), self._by_start.get(_first_word(first)))
-        ends += (self._by_end.get(last), self._by_end.get(_last_word(last)))
-        numbers = [number for found in ends if found for number in found if _fits(lines, self._known[number])]
+        starts, ends = self._by_start, self._by_end
+        near = [starts.get(first), starts.get(_first_word(first)), ends.get(last), ends.get(_last_word(last))]
+        numbers = [number for found in near if found for number in found if _fits(lines, self._known[number])]
         return max(numbers, key=lambda number: self._known[number].size(), default=-1)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from pipelines import lexicon
 from pipelines.reading import Token
-from pipelines.words import ARTICLES, DIRECTIONS, POLITE
+from pipelines.words import ARTICLES, DATES, DIRECTIONS, POLITE
 
 _WHO = r"(?:i|we|you|one|someone|somebody|anyone|a person|people)"
 _FRAMES = (
@@ -28,8 +29,13 @@ _FRAMES = (
 )
 """How a question may open; the replacement is what is compared."""
 
-_PATTERNS = tuple((re.compile(rf"(?<=\n){pattern}"), form) for pattern, form in _FRAMES)
-_DROPPED = ARTICLES | POLITE
+_START = "\N{INFORMATION SEPARATOR TWO}"
+_QUESTION_WORDS = frozenset({"how", "what", "where", "when", "why", "who"})
+_PATTERNS = tuple((re.compile(rf"(?<={_START}){pattern}"), form) for pattern, form in _FRAMES)
+_DROPPED = ARTICLES | POLITE | {"some", "there", "do", "does", "is", "are", "be", "am"}
+_LOOSE_PLACES = frozenset({"of", "in", "for", "on", "at", "about"})
+_ALIKE = dict.fromkeys(("i", "we", "you", "one"), "one") | dict.fromkeys(("my", "our", "your", "one's"), "one's")
+_MIN_PLURAL = 4
 _JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
 _MAX_JOINED = 3
 _OPEN_BEFORE = DIRECTIONS | {
@@ -50,15 +56,40 @@ _OPEN_BEFORE = DIRECTIONS | {
 
 
 def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
-    """Both ask the same once frames and articles are put aside."""
-    return _framed(a) == _framed(b)
+    """Both ask the same once frames, articles, number of nouns and words without content are put aside.
+
+    Only for questions that open with a question word: of a yes-or-no question every small word counts.
+    """
+    mine, other = _framed(a), _framed(b)
+    return mine == other and any(word[0] == _START and word[1:] in _QUESTION_WORDS for word in mine)
 
 
 def _framed(tokens: Sequence[Token]) -> list[str]:
-    text = " ".join(("\n" if token.first else "") + token.norm for token in tokens if token.norm != "?")
+    text = " ".join((_START if token.first else "") + token.norm for token in tokens if token.norm != "?")
     for pattern, form in _PATTERNS:
         text = pattern.sub(form, text)
-    return [word for word in text.split() if word not in _DROPPED]
+    words = text.split(" ")
+    if _START + "how to" in text:
+        words = [_ALIKE.get(word, word) for word in words]
+    return [_singular(word) for at, word in enumerate(words) if word and not _empty(words, at)]
+
+
+def _empty(words: Sequence[str], at: int) -> bool:
+    """Says nothing of its own here; a place word beside a number, a name or the end may."""
+    word = words[at].lstrip(_START)
+    if word in _DROPPED:
+        return True
+    after = words[at + 1] if at + 1 < len(words) else "0"
+    return word in _LOOSE_PLACES and after.isalpha() and not lexicon.is_name(after) and after not in DATES
+
+
+def _singular(word: str) -> str:
+    """`careers` and `career` alike; wrong for some words, but alike on both sides."""
+    if len(word) < _MIN_PLURAL or not word.endswith("s") or word.endswith(("ss", "us", "is", "'s")):
+        return word
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-2] if word.endswith(("ches", "shes", "sses", "xes", "zes")) else word[:-1]
 
 
 def swapped_pair(a: Sequence[str], b: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ def _set(text: str) -> frozenset[str]:
 
 
 ARTICLES = _set("a an the")
-POLITE = _set("please kindly hi hello hey thanks thank dear plz pls")
+POLITE = _set("please kindly hi hello hey thanks thank plz pls")
 ASKING = _set(
     "how what when where which who whom whose why is are am was were do does did can could will would shall should may "
     "might has have had isn't aren't don't doesn't didn't can't couldn't won't wouldn't"

@@ -168,6 +168,7 @@ class Heart:
         for name, lane in self._drain.lanes.items():
             lane.cap = self._context.targets.cap(name)
             was, lane.up = lane.up, self._context.targets.is_up(name)
+            lane.trial = lane.trial or (lane.up and not was)
             if was and not lane.up:
                 self._drain.reroute(name)
 

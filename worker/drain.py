@@ -34,7 +34,7 @@ CHECK_TRIES = 2
 MAX_WAITS = 12
 """Overloads and refused connections a prompt sits out at one target before it goes on."""
 DOWN_AFTER = 5
-"""Failures in a row after which a target counts as down (health.py looks when it is back)."""
+"""Failures in a row, and as many as calls are in flight, after which a target counts as down (watch.py looks on)."""
 MAX_PAUSE_S = 300.0
 
 
@@ -229,7 +229,9 @@ class Drain:
             return
         prompt.attempts += 1
         url, headers, body = request
-        response = await self._hot.post(url, headers, body, target.timeout_s)
+        response = await self._hot.post(
+            url, headers, body, target.timeout_s, connect_timeout_s=target.connect_timeout_s
+        )
         outcome = response if isinstance(response, Failure) else adapter.parse(target, response)
         seconds = (self.clock.now_us() - started_us) / 1e6
         called = self._called(intent, name, outcome, seconds, batch)
@@ -309,7 +311,7 @@ class Drain:
 
     def _after_failure(self, prompt: Prompt, name: str, failure: Failure) -> None:
         prompt.last = failure
-        match failure.kind:
+        match "transient" if failure.code == "not_json" else failure.kind:
             case "invalid" | "context":
                 self._healthy(name)
                 prompt.given_up.add(name)
@@ -349,10 +351,11 @@ class Drain:
 
     def _healthy(self, name: str) -> None:
         self._failures[name] = 0
+        self.lanes[name].trusted()
 
     def _unhealthy(self, name: str, failure: Failure) -> None:
         self._failures[name] = self._failures.get(name, 0) + 1
-        if self._failures[name] >= DOWN_AFTER and self.lanes[name].up:
+        if self._failures[name] >= max(DOWN_AFTER, self.lanes[name].in_use) and self.lanes[name].up:
             self._failures[name] = 0
             self.context.targets.open_breaker(name, f"{failure.code}: {failure.message}")
             self._target_down(name)

@@ -62,11 +62,16 @@ def _encode(model: SentenceTransformer, texts: Sequence[str]) -> Vectors:
     order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
     with torch.inference_mode():
         for batch in _batches(texts, order):
-            features = model.preprocess([texts[at] for at in batch])
+            features = model.preprocess([_readable(texts[at]) for at in batch])
             moved = {k: v.to(model.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
             vectors = model(moved)["sentence_embedding"].float()
             out[batch] = torch.nn.functional.normalize(vectors, dim=1).cpu().numpy()
     return out
+
+
+def _readable(text: str) -> str:
+    """The tokenizer stops at half a surrogate pair."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _batches(texts: Sequence[str], order: list[int]) -> list[list[int]]:
@@ -93,7 +98,7 @@ def _load(allow_download: bool, precision: str, threads: int | None) -> Sentence
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
     if threads is not None:
         torch.set_num_threads(threads)

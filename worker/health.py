@@ -25,6 +25,8 @@ from worker.backends.http import Hot, Response, Web
 from worker.backends.lenient import decode
 
 PROBE_S = 2.0
+LOOK_S = 5.0
+"""Longer than a probe: a server that is busy with our own calls may be slow to say so."""
 CALL_S = 60.0
 CLOUD_MODELS = {
     "openai": "gpt-4o-mini",
@@ -97,7 +99,7 @@ async def inspect(name: str, target: Target) -> TargetStatus:
     """One look at a target; never raises for what it finds, and takes a few seconds at most."""
     look: looks.Look = getattr(import_module(f"worker.backends.{target.kind}"), "look", looks.models)
     began = time.monotonic()
-    async with Web(min(PROBE_S, target.connect_timeout_s) if target.lane == "local" else 10.0) as web:
+    async with Web(LOOK_S) as web:
         seen = await look(web, target)
     return TargetStatus(
         name, target.lane, target.kind, seen.up, seen.reason, seen.loaded_model, seen.models, seen.parallel,

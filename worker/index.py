@@ -1,11 +1,13 @@
-"""A client's duplicate index: exact keys, canonical keys, then FAISS proposes and the difference decides.
+"""A client's duplicate index: exact keys, canonical keys, then neighbours are proposed and the difference decides.
 
-`screen` only reads; `commit` takes what a screened chunk staged. Everything is rebuilt from committed chunk parts by `restore`.
+`screen` only reads; `commit` takes what a screened chunk staged. Everything is rebuilt from committed chunk parts by
+`restore`. One writer at a time; of what it learns about templates no decision depends, so a dropped chunk leaves no trace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any, Protocol
 
 import msgspec
@@ -14,15 +16,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines import dedup, lexicon
-from pipelines.dedup import Candidate, Link, Veto
+from pipelines.dedup import Candidate, Link, Said, Veto
 from pipelines.templates import Templates
-from worker.keytable import ABSENT, KeyTable, firsts, words
-from worker.screening import PROPOSED_COSINE, Chunk, Leader, Proposal, follow_canonical, follow_exact, settle, windows
-from worker.vectors import DIMENSIONS, Scratch, Vectors, nearest_earlier
+from worker.keytable import ABSENT, firsts, words
+from worker.screening import Chunk, by_canonical, by_skeleton, by_vector, unchain, windows
+from worker.shelf import Batch, Place, Shelf
+from worker.vectors import DIMENSIONS
 
-_NEIGHBOURS = 8
-_ROW_BITS = 44
-ENCODER_HEADER = b"spillway.encoder"
+_SLACK = 1.1
+_MARK_BYTES = 4
+_BLOB = np.dtype([("encoder", f"V{_MARK_BYTES}"), ("vector", np.float16, DIMENSIONS), ("skeleton", "<u8", 2)])
+"""A stored vector: which encoder made it, its half floats, and the skeleton key of the same text."""
 
 
 class Encodes(Protocol):
@@ -34,11 +38,14 @@ class Encodes(Protocol):
 
 
 class Staged(msgspec.Struct, gc=False):
-    """The representatives that a chunk would add."""
+    """The representatives that a chunk would add: `plain` ones have only an exact key."""
 
+    plain: list[Candidate]
     rows: list[Candidate]
-    canonical: list[bytes]  # empty in exact mode
+    canonical: list[bytes]
+    skeletons: list[bytes]
     vectors: NDArray[np.float16]
+    touched: list[int]  # entries that were of use
 
 
 class Screened(msgspec.Struct, gc=False):
@@ -50,155 +57,100 @@ class Screened(msgspec.Struct, gc=False):
     rows: Sequence[Candidate]
 
 
-class _Growing:
-    """A numpy column that grows by doubling."""
-
-    def __init__(self, dtype: Any) -> None:
-        self._data = np.zeros(1024, dtype=dtype)
-        self.size = 0
-
-    def extend(self, values: NDArray[Any]) -> None:
-        while self.size + len(values) > len(self._data):
-            self._data = np.concatenate([self._data, np.zeros_like(self._data)])
-        self._data[self.size : self.size + len(values)] = values
-        self.size += len(values)
-
-    def __getitem__(self, at: int) -> int:
-        return int(self._data[at])
-
-
 class DuplicateIndex:
-    """Held by the one writer of a client's index; not safe for two threads at once."""
+    """Held by the one writer of a client's index; `limit` bounds its entries, the least recently useful leave first."""
 
-    def __init__(self, mode: str, encoder: Encodes | None = None) -> None:
+    def __init__(self, mode: str, encoder: Encodes | None = None, limit: int = 0) -> None:
         if mode == "semantic" and encoder is None:
             raise ValueError("a semantic index needs an encoder")
         self._encoder = encoder if mode == "semantic" else None
+        self._limit = limit
+        self._mark = blake2b(self._encoder.name.encode(), digest_size=_MARK_BYTES).digest() if self._encoder else b""
+        self._shelf = Shelf()
+        self._templates = Templates()
         if self._encoder is not None:
             lexicon.load()
-        self._runs: list[str | None] = [None]
-        self._exact = KeyTable()
-        self._canonical = KeyTable()
-        self._templates = Templates()
-        self._vectors = Vectors()
-        self._texts = Scratch()
-        self._where, self._family = _Growing(np.int64), _Growing(np.uint64)
-        self._start, self._size = _Growing(np.int64), _Growing(np.int32)
 
     def __len__(self) -> int:
-        return len(self._exact)
-
-    @property
-    def header(self) -> dict[bytes, bytes]:
-        """To be kept in the metadata of every part that holds vectors."""
-        return {ENCODER_HEADER: self._encoder.name.encode()} if self._encoder is not None else {}
+        return len(self._shelf)
 
     def screen(self, rows: Sequence[Candidate]) -> Screened:
         """Links for the duplicates of committed prompts and of earlier rows of this chunk; changes nothing."""
         links: list[Link | None] = [None] * len(rows)
-        empty = Staged([], [], np.zeros((0, DIMENSIONS), np.float16))
+        staged = Staged([], [], [], [], np.zeros((0, DIMENSIONS), np.float16), [])
         if not rows:
-            return Screened(links, [], empty, rows)
+            return Screened(links, [], staged, rows)
         keys = words([row.key for row in rows])
-        found, first = self._exact.find(keys), firsts(keys)
+        found, first = self._shelf.exact.find(keys), firsts(keys)
         for at in np.flatnonzero(found != ABSENT).tolist():
-            links[at] = self._link(rows[at], int(found[at]), "exact", 1.0, "exact key")
+            links[at] = _link(rows[at], self._shelf.place(int(found[at])), "exact", "exact key")
         fresh = np.flatnonzero((found == ABSENT) & (first == np.arange(len(rows)))).tolist()
         vetoes: list[Veto] = []
-        staged = Staged([rows[at] for at in fresh], [], empty.vectors)
-        if self._encoder is not None:
-            staged, vetoes = self._screen_semantic(rows, links, fresh)
+        readable = [at for at in fresh if rows[at].text] if self._encoder is not None else []
+        if readable:
+            staged, vetoes = self._screen_semantic(rows, links, readable)
+        staged.plain = [rows[at] for at in fresh if not rows[at].text or self._encoder is None]
+        staged.touched += found[found != ABSENT].tolist()
         for at in np.flatnonzero((found == ABSENT) & (first != np.arange(len(rows)))).tolist():
-            links[at] = follow_exact(rows[at], rows[int(first[at])], links[int(first[at])])
+            links[at] = _copy(rows[at], rows[int(first[at])], links[int(first[at])])
         return Screened(links, vetoes, staged, rows)
 
     def _screen_semantic(
         self, rows: Sequence[Candidate], links: list[Link | None], fresh: list[int]
     ) -> tuple[Staged, list[Veto]]:
-        """Canonical keys, then neighbours; fills in links and returns what represents itself."""
-        said = {at: dedup.said(rows[at]) for at in fresh}
-        self._templates.learn(said[at].text for at in fresh)
-        tasks = {at: rows[at].task or dedup.infer_task(self._instruction(said[at])) for at in fresh}
-        canonical = [dedup.canonical_key(rows[at].family, said[at].text, tasks[at]) for at in fresh]
-        keys = words(canonical)
-        found, first = self._canonical.find(keys), firsts(keys)
-        novel: list[int] = []
-        for i, at in enumerate(fresh):
-            if found[i] != ABSENT:
-                links[at] = self._link(rows[at], int(found[i]), "canonical", 1.0, "canonical form")
-            elif first[i] == i:
-                novel.append(i)
-        chunk = Chunk(
-            [rows[fresh[i]] for i in novel],
-            [said[fresh[i]] for i in novel],
-            [tasks[fresh[i]] for i in novel],
-            self.embed([self.varying(said[fresh[i]]) for i in novel]),
+        """Canonical keys, skeletons, vectors; fills in the links and returns what represents itself."""
+        said = [dedup.said(rows[at]) for at in fresh]
+        self._templates.learn(one.text for one in said)
+        tasks = [rows[at].task or self._infer(rows[at], one) for at, one in zip(fresh, said, strict=True)]
+        chunk = Chunk([rows[at] for at in fresh], said, tasks, self._infer, self._split)
+        canonical = chunk.canonical_keys()
+
+        def embed(at: Sequence[int]) -> NDArray[np.float32]:
+            return self._embed([said[n] for n in at])
+
+        by_canonical(chunk, self._shelf, words(canonical))
+        skeletons = by_skeleton(chunk, self._shelf)
+        by_vector(chunk, self._shelf, embed)
+        unchain(chunk, embed)
+        for at, link in zip(fresh, chunk.links, strict=True):
+            links[at] = link
+        kept = [n for n, link in enumerate(chunk.links) if link is None]
+        staged = Staged(
+            plain=[],
+            rows=[chunk.rows[n] for n in kept],
+            canonical=[canonical[n] for n in kept],
+            skeletons=[skeletons[n] or chunk.skeleton(n) for n in kept],
+            vectors=np.array([chunk.vectors[n] for n in kept], np.float16).reshape(-1, DIMENSIONS),
+            touched=[leader.entry for leader in chunk.leaders if leader.entry is not None],
         )
-        proposals = self._propose(chunk)
-        decided, vetoes = settle(chunk, proposals)
-        for i, link in zip(novel, decided, strict=True):
-            links[fresh[i]] = link
-        place = {i: n for n, i in enumerate(novel)}
-        for i, at in enumerate(fresh):
-            if found[i] == ABSENT and first[i] != i:
-                leader = int(first[i])
-                links[at] = follow_canonical(rows[at], rows[fresh[leader]], links[fresh[leader]])
-        kept = [i for i in novel if links[fresh[i]] is None]
-        vectors = chunk.vectors[[place[i] for i in kept]].astype(np.float16)
-        return Staged([rows[fresh[i]] for i in kept], [canonical[i] for i in kept], vectors), vetoes
-
-    def _instruction(self, said: dedup.Said) -> str:
-        """The words that name the task: the template's when it is known, else the whole prompt's."""
-        if said.fields is not None:
-            return said.rest
-        return self._templates.split(said.text).constant or said.text
-
-    def _propose(self, chunk: Chunk) -> list[list[Proposal]]:
-        """For every row its nearest committed representatives of the same family and the nearest earlier rows."""
-        families = np.frombuffer(b"".join(row.family for row in chunk.rows), "<u8")
-        ids, scores = self._vectors.propose(chunk.vectors, families, _NEIGHBOURS)
-        earlier = nearest_earlier(chunk.vectors, families, _NEIGHBOURS, PROPOSED_COSINE)
-        out: list[list[Proposal]] = []
-        for at, near in enumerate(earlier):
-            proposals = [Proposal(score, peer, None) for peer, score in near]
-            for entry, score in zip(ids[at].tolist(), scores[at].tolist(), strict=True):
-                if entry >= 0 and score >= PROPOSED_COSINE and self._family[entry] == families[at]:
-                    leader_row, run = self._address(self._where[entry])
-                    proposals.append(Proposal(score, -1, Leader(leader_row, run, self._text_of(entry))))
-            out.append(sorted(proposals, key=lambda proposal: -proposal.cosine))
-        return out
+        return staged, chunk.vetoes()
 
     def commit(self, screened: Screened) -> None:
         """Take the representatives of a chunk whose commit won."""
         staged = screened.staged
-        if not staged.rows:
-            return
-        where = np.fromiter((row.row for row in staged.rows), np.int64, len(staged.rows))
-        self._exact.add(words([row.key for row in staged.rows]), where)
-        if staged.canonical:
-            self._take(
-                where,
-                staged.canonical,
-                [row.family for row in staged.rows],
-                staged.vectors,
-                map(dedup.stored, staged.rows),
-            )
+        self._shelf.touch(staged.touched)
+        if staged.plain:
+            self._shelf.take(Batch(_rows(staged.plain), words([row.key for row in staged.plain])))
+        if staged.rows:
+            self._shelf.take(_batch(staged))
+        if self._limit and len(self._shelf) > _SLACK * self._limit:
+            self._shelf.drop(keep=self._limit)
 
     def to_columns(self, screened: Screened) -> dict[str, pa.Array]:
         """What `restore` needs, aligned with the chunk's rows; null where a row represents nothing."""
         staged = screened.staged
-        place = {id(row): at for at, row in enumerate(staged.rows)}
+        place = {id(row): at for at, row in enumerate([*staged.rows, *staged.plain])}
         at = [place.get(id(row)) for row in screened.rows]
-        semantic = bool(staged.canonical)
-        blobs = [vector.tobytes() for vector in staged.vectors] if semantic else []
-        texts = [dedup.stored(row) for row in staged.rows] if semantic else []
+        stored = zip(staged.vectors, staged.skeletons, strict=True)
+        blobs = [self._mark + vector.tobytes() + skeleton for vector, skeleton in stored]
+        texts = [dedup.stored(row) for row in staged.rows]
 
         def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-            return pa.array([values[i] if i is not None and values else None for i in at], kind)
+            return pa.array([values[n] if n is not None and n < len(values) else None for n in at], kind)
 
         return {
             "row": pa.array([row.row for row in screened.rows], pa.int64()),
-            "key": column([row.key for row in staged.rows], pa.binary(16)),
+            "key": column([row.key for row in [*staged.rows, *staged.plain]], pa.binary(16)),
             "canonical": column(staged.canonical, pa.binary(16)),
             "family": column([row.family for row in staged.rows], pa.binary(8)),
             "vector": column(blobs, pa.binary()),
@@ -208,75 +160,91 @@ class DuplicateIndex:
     def restore(self, table: pa.Table, run_id: str | None = None) -> None:
         """Take the representatives of one committed part, of this run (None) or of an earlier one."""
         table = table.filter(table["key"].is_valid())
+        keys = words(table["key"].to_pylist())
+        new = (self._shelf.exact.find(keys) == ABSENT) & (firsts(keys) == np.arange(len(keys)))
+        semantic = np.asarray(table["text"].is_valid()) & np.asarray(table["canonical"].is_valid())
+        if self._encoder is None:
+            semantic[:] = False
+        self._take_table(table.filter(pa.array(new & ~semantic)), run_id, False)
+        self._take_table(table.filter(pa.array(new & semantic)), run_id, True)
+
+    def _take_table(self, table: pa.Table, run_id: str | None, semantic: bool) -> None:
         if not table.num_rows:
             return
-        if run_id not in self._runs:
-            self._runs.append(run_id)
-        where = table["row"].to_numpy().astype(np.int64) | (self._runs.index(run_id) << _ROW_BITS)
+        rows = table["row"].to_numpy().astype(np.int64)
         keys = words(table["key"].to_pylist())
-        new = (self._exact.find(keys) == ABSENT) & (firsts(keys) == np.arange(len(keys)))
-        self._exact.add(keys[new], where[new])
-        if self._encoder is None:
+        if not semantic or self._encoder is None:
+            self._shelf.take(Batch(rows, keys), run_id)
             return
-        usable = new & np.asarray(table["text"].is_valid()) & np.asarray(table["canonical"].is_valid())
-        self._restore_semantic(table.filter(pa.array(usable)), where[usable])
-
-    def _restore_semantic(self, table: pa.Table, where: NDArray[np.int64]) -> None:
         texts: list[str] = table["text"].to_pylist()
-        if not texts or self._encoder is None:
-            return
-        self._templates.learn(dedup.read(text).text for text in texts)
-        same_encoder = (table.schema.metadata or {}).get(ENCODER_HEADER) == self._encoder.name.encode()
-        if same_encoder and table["vector"].null_count == 0:
-            vectors = np.frombuffer(b"".join(table["vector"].to_pylist()), np.float16).reshape(-1, DIMENSIONS)
-        else:
-            vectors = self.embed([self.varying(dedup.read(text)) for text in texts]).astype(np.float16)
-        self._take(where, table["canonical"].to_pylist(), table["family"].to_pylist(), vectors, iter(texts))
+        said = [dedup.read(text) for text in texts]
+        self._templates.learn(one.text for one in said)
+        vectors, skeletons = self._vectors_of(table, said)
+        families = np.frombuffer(b"".join(table["family"].to_pylist()), "<u8")
+        canonical = words(table["canonical"].to_pylist())
+        self._shelf.take(Batch(rows, keys, canonical, skeletons, families, texts, vectors), run_id)
 
-    def _take(
-        self,
-        where: NDArray[np.int64],
-        canonical: list[bytes],
-        family: list[bytes],
-        vectors: NDArray[np.float16],
-        texts: Iterator[str],
-    ) -> None:
-        keys = words(canonical)
-        new = (self._canonical.find(keys) == ABSENT) & (firsts(keys) == np.arange(len(keys)))
-        self._canonical.add(keys[new], where[new])
-        families = np.frombuffer(b"".join(family), "<u8")
-        blobs = [text.encode("utf-8", "surrogatepass") for text in texts]
-        sizes = np.fromiter((len(blob) for blob in blobs), np.int32, len(blobs))
-        begin = self._texts.append(b"".join(blobs))
-        self._start.extend(begin + np.cumsum(sizes, dtype=np.int64) - sizes)
-        self._size.extend(sizes)
-        self._where.extend(where)
-        self._family.extend(families)
-        self._vectors.add(vectors, families)
-
-    def embed(self, fields: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors; a field beyond the model's window is the mean of windows spread over it."""
+    def _vectors_of(self, table: pa.Table, said: Sequence[Said]) -> tuple[NDArray[np.float16], NDArray[np.uint64]]:
+        """Vectors and skeletons as stored, or made again when another encoder made them."""
         assert self._encoder is not None
-        views, owner = [], []
-        for at, field in enumerate(fields):
-            for view in windows(field):
-                views.append(view)
-                owner.append(at)
-        sums = np.zeros((len(fields), DIMENSIONS), np.float32)
-        np.add.at(sums, owner, self._encoder.encode(views))
+        blobs: list[bytes | None] = table["vector"].to_pylist()
+        if all(blob is not None and len(blob) == _BLOB.itemsize and blob[:_MARK_BYTES] == self._mark for blob in blobs):
+            stored = np.frombuffer(b"".join(blob for blob in blobs if blob), _BLOB)
+            return stored["vector"], stored["skeleton"]
+        families: list[bytes] = table["family"].to_pylist()
+        skeletons = [dedup.skeleton_key(family, one.text) for family, one in zip(families, said, strict=True)]
+        return self._embed(said).astype(np.float16), words(skeletons)
+
+    def forget(self, runs: frozenset[str]) -> None:
+        """Earlier runs whose answers may no longer be reused."""
+        self._shelf.drop(runs=runs)
+
+    def _embed(self, said: Sequence[Said]) -> NDArray[np.float32]:
+        """Unit vectors of what varies; a field beyond the model's window is the mean of windows spread over it."""
+        assert self._encoder is not None
+        views: list[str] = []
+        owner: list[int] = []
+        for at, one in enumerate(said):
+            cut = windows(self._split(one)[1])
+            views += cut
+            owner += [at] * len(cut)
+        sums = np.zeros((len(said), DIMENSIONS), np.float32)
+        if views:
+            np.add.at(sums, owner, self._encoder.encode(views))
         unit: NDArray[np.float32] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
         return unit
 
-    def varying(self, said: dedup.Said) -> str:
-        """The part of a prompt that is worth embedding."""
-        return "\n".join(said.fields) if said.fields is not None else self._templates.split(said.text).field
+    def _split(self, said: Said) -> tuple[str, str]:
+        """What is constant in a prompt, and what varies."""
+        if said.fields is not None:
+            return said.rest, "\n".join(said.fields)
+        parts = self._templates.split(said.text)
+        return parts.constant, parts.field
 
-    def _text_of(self, entry: int) -> dedup.Said:
-        return dedup.read(self._texts.read(self._start[entry], self._size[entry]).decode("utf-8", "surrogatepass"))
+    def _infer(self, row: Candidate, said: Said) -> str:
+        """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
+        task = dedup.infer_task(self._split(said)[0] or said.text)
+        return dedup.stricter(task, dedup.infer_task(row.system)) if row.system else task
 
-    def _link(self, row: Candidate, where: int, kind: str, similarity: float, guard: str) -> Link:
-        leader_row, run = self._address(where)
-        return Link(row.row, leader_row, run, kind, similarity, guard)
 
-    def _address(self, where: int) -> tuple[int, str | None]:
-        return where & ((1 << _ROW_BITS) - 1), self._runs[where >> _ROW_BITS]
+def _rows(candidates: Sequence[Candidate]) -> NDArray[np.int64]:
+    return np.fromiter((row.row for row in candidates), np.int64, len(candidates))
+
+
+def _batch(staged: Staged) -> Batch:
+    keys = words([row.key for row in staged.rows])
+    families = np.frombuffer(b"".join(row.family for row in staged.rows), "<u8")
+    texts = [dedup.stored(row) for row in staged.rows]
+    canonical, skeletons = words(staged.canonical), words(staged.skeletons)
+    return Batch(_rows(staged.rows), keys, canonical, skeletons, families, texts, staged.vectors)
+
+
+def _link(row: Candidate, place: Place, kind: str, reason: str) -> Link:
+    return Link(row.row, place.row, place.run, kind, 1.0, reason)
+
+
+def _copy(row: Candidate, first: Candidate, link: Link | None) -> Link:
+    """The link of a row whose exact copy stands earlier in its chunk."""
+    if link is None:
+        return _link(row, Place(first.row, None), "exact", "exact key")
+    return msgspec.structs.replace(link, row=row.row)

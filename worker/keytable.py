@@ -48,14 +48,15 @@ class KeyTable:
             newer, older = self._tiers.pop(), self._tiers.pop()
             self._tiers.append(_merge(older, newer))
 
-    def keep(self, wanted: NDArray[np.bool_], values: Values) -> None:
-        """Forget every entry whose value is not wanted; `values` says what each flag belongs to, sorted."""
+    def renumber(self, number: Values) -> None:
+        """Give every value its new number; those whose new number is -1 are forgotten."""
         kept = []
         for tier in self._tiers:
-            at = np.minimum(np.searchsorted(values, tier.values), len(values) - 1) if len(values) else None
-            stay = np.zeros(len(tier.high), bool) if at is None else wanted[at] & (values[at] == tier.values)
-            kept.append(_Tier(tier.high[stay], tier.low[stay], tier.values[stay]))
-        self._tiers = [tier for tier in kept if len(tier.high)]
+            values = number[tier.values]
+            stay = values != ABSENT
+            if stay.any():
+                kept.append(_Tier(tier.high[stay], tier.low[stay], values[stay]))
+        self._tiers = kept
 
 
 def _merge(older: _Tier, newer: _Tier) -> _Tier:

@@ -40,6 +40,8 @@ class Lane:
         self._busy_s = 0.0
         self._busy_since: float | None = None
         self.up = True
+        self.trial = False
+        """Just back from being down: one call at a time until one succeeds."""
         self._running: set[asyncio.Task[None]] = set()
         self._allowance = 0
         self._changed = asyncio.Event()
@@ -75,7 +77,7 @@ class Lane:
         """Starts slot loops while there is work, a free slot and leave to call."""
         if self.rates.limited and self._allowance == 0 and self.ready:
             self._changed.set()
-        while self.ready and self.in_use < self.slots.granted and (not self.rates.limited or self._allowance > 0):
+        while self.ready and self.in_use < self._most and (not self.rates.limited or self._allowance > 0):
             self.in_use += 1
             if self._busy_since is None:
                 self._busy_since = asyncio.get_running_loop().time()
@@ -84,6 +86,16 @@ class Lane:
             task.add_done_callback(self._running.discard)
         if self.ready and self.in_use >= self.slots.granted and self.slots.granted < self.cap:
             self._changed.set()
+
+    @property
+    def _most(self) -> int:
+        return min(1, self.slots.granted) if self.trial else self.slots.granted
+
+    def trusted(self) -> None:
+        """A call succeeded."""
+        if self.trial:
+            self.trial = False
+            self._pump()
 
     def _next(self) -> Prompt:
         self._allowance -= 1
@@ -98,7 +110,7 @@ class Lane:
                 except Exception:
                     log.exception("%s: a call failed in our own code", self.name)
                     prompt.give_up("internal", "internal error; see the worker's log")
-                more = self.ready and self.in_use <= self.slots.granted
+                more = self.ready and self.in_use <= self._most
                 prompt = self._next() if more and (not self.rates.limited or self._allowance > 0) else None
         finally:
             self.in_use -= 1

@@ -86,10 +86,9 @@ class Ledger:
         price = self.price(name)
         price_id, as_of = (price.price_id, price.as_of.isoformat()) if price else ("", "")
         if isinstance(outcome, Failure):
-            heard = outcome.kind in UNPAID or outcome.kind == "connect" or outcome.kind == "transient"
-            maybe_paid = not heard or (outcome.http_status is not None and 200 <= outcome.http_status < 300)
-            kind = "lost" if maybe_paid else "rejected" if outcome.kind in UNPAID else "error"
-            cost, basis = (bound_pusd, "upper_bound") if maybe_paid else (0, "billed")
+            lost = outcome.kind == "unknown"
+            kind = "lost" if lost else "rejected" if outcome.kind in UNPAID else "error"
+            cost, basis = (bound_pusd, "upper_bound") if lost else (0, "billed")
             return Charge(kind, outcome.http_status, outcome.code, Usage(), cost, basis, None, price_id, as_of)
         if outcome.cost_reported_pusd is not None:
             cost, basis = outcome.cost_reported_pusd, "reported"

@@ -233,6 +233,7 @@ class Scheduler:
                 client = runs[move.run].client
                 self._served[client] = self._served.get(client, 0.0) + self._heads[move.batch].head.work
                 self._targets[move.batch] = move.target
+                self._was_rung.add(move.batch)
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))
 
     async def _end_if_due(self, run: RunContext, fields: dict[str, str], deadline: int | None) -> None:
@@ -309,7 +310,7 @@ class Scheduler:
         await pipe.execute()
         known = {batch for view, _ in runs for batch in (b.id for b in view.waiting)} | rung.keys()
         self._heads = {batch: seen for batch, seen in self._heads.items() if batch in known}
-        self._was_rung &= rung.keys()
+        self._was_rung &= known | {move.batch for move in moves}
 
     def _why(self, view: plan.RunView, snapshot: plan.Snapshot) -> str:
         """The reason, once it has held longer than a passing trouble would."""

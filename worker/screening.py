@@ -1,45 +1,48 @@
-"""How the rows of one chunk find their leaders among proposals; first come first served, representatives only, no chains."""
+"""How the rows of a chunk that no key decides find their leaders: first come first served, representatives only, no chains."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup import Candidate, Link, Said, Veto, decide_said, proof
+from pipelines.dedup import (
+    Candidate,
+    Link,
+    Said,
+    Veto,
+    canonical_key,
+    decide_said,
+    likeness,
+    proof,
+    skeleton_key,
+    stricter,
+)
+from pipelines.paraphrase import same_meaning
+from worker.keytable import ABSENT, firsts, words
+from worker.shelf import Place, Shelf
+from worker.vectors import nearest_earlier
 
 PROPOSED_COSINE = 0.60
 NEAR_MISS_COSINE = 0.90
 MAX_VETOES = 100
-_MAX_TRIES = 8
+_NEIGHBOURS = 8
 _WINDOW_LETTERS, _MAX_WINDOWS = 900, 4
 
-
-class Chunk(NamedTuple):
-    """The rows that no key has decided, with what they say, their task and their vector."""
-
-    rows: list[Candidate]
-    said: list[Said]
-    tasks: list[str]
-    vectors: NDArray[np.float32]
+Embed = Callable[[Sequence[int]], NDArray[np.float32]]
 
 
 class Leader(NamedTuple):
-    """A representative: where it is and what it says."""
+    """A representative: committed (an entry of the shelf) or an earlier row of the chunk."""
 
-    row: int
-    run: str | None
+    place: Place
     said: Said
-
-
-class Proposal(NamedTuple):
-    """A neighbour: an earlier row of the chunk (`peer`), or a committed representative."""
-
-    cosine: float
-    peer: int
-    leader: Leader | None
+    entry: int | None
+    at: int
 
 
 class NearMiss(NamedTuple):
@@ -50,70 +53,167 @@ class NearMiss(NamedTuple):
     cosine: float
 
 
-def settle(chunk: Chunk, proposals: Sequence[Sequence[Proposal]]) -> tuple[list[Link | None], list[Veto]]:
-    """A link for every row that some representative proves to be a duplicate of, in row order, and the near misses."""
-    links: list[Link | None] = []
-    leaders: list[Leader] = []
-    misses: list[NearMiss] = []
-    for at, row in enumerate(chunk.rows):
-        own = Leader(row.row, None, chunk.said[at])
-        link, miss = _first_proven(chunk, at, proposals[at], leaders)
-        links.append(link[0] if link else None)
-        leaders.append(link[1] if link else own)
-        if link is None and miss is not None:
-            misses.append(miss)
-    misses.sort(key=lambda miss: -miss.cosine)
-    return links, [_veto(chunk, miss) for miss in misses[:MAX_VETOES]]
+@dataclass(slots=True)
+class Chunk:
+    """The novel rows of a chunk, and what becomes of them."""
+
+    rows: list[Candidate]
+    said: list[Said]
+    tasks: list[str]
+    infer: Callable[[Candidate, Said], str]
+    split: Callable[[Said], tuple[str, str]]  # what is constant, what varies
+    links: list[Link | None] = field(default_factory=list)
+    leaders: list[Leader] = field(default_factory=list)
+    vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    misses: list[NearMiss] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.links = [None] * len(self.rows)
+        self.leaders = [
+            Leader(Place(row.row, None), said, None, at)
+            for at, (row, said) in enumerate(zip(self.rows, self.said, strict=True))
+        ]
+
+    def canonical_keys(self) -> list[bytes]:
+        """One per row; equal means equal for this kind of task."""
+        read = zip(self.rows, self.said, self.tasks, strict=True)
+        return [canonical_key(row.family, said.text, task) for row, said, task in read]
+
+    def skeleton(self, at: int) -> bytes:
+        """The skeleton key of one row."""
+        return skeleton_key(self.rows[at].family, self.said[at].text)
+
+    def follow(self, at: int, leader: Leader, kind: str, similarity: float, reason: str) -> None:
+        """Row `at` is a duplicate of this leader."""
+        place = leader.place
+        self.links[at] = Link(self.rows[at].row, place.row, place.run, kind, min(1.0, similarity), reason)
+        self.leaders[at] = leader
+
+    def prove(self, at: int, leaders: Iterable[Leader]) -> tuple[Leader, str] | None:
+        """The first of these leaders whose answer serves the row, and why."""
+        for leader in leaders:
+            reason = proof(leader.said, self.said[at], self._task(at, leader))
+            if reason is not None:
+                return leader, reason
+        return None
+
+    def means_the_same(self, at: int, leader: Leader, cosine: float) -> bool:
+        """Where the route allows it: the same template, and other words for the same thing in what varies."""
+        if not self.rows[at].paraphrase:
+            return False
+        mine, other = self.split(self.said[at]), self.split(leader.said)
+        return mine[0] == other[0] and same_meaning(mine[1], other[1], self._task(at, leader), cosine)
+
+    def _task(self, at: int, leader: Leader) -> str:
+        """An inferred task is as strict as the stricter reading of the two prompts."""
+        row, task = self.rows[at], self.tasks[at]
+        return task if row.task else stricter(task, self.infer(row, leader.said))
+
+    def vetoes(self) -> list[Veto]:
+        """The nearest misses; only these are worth naming."""
+        self.misses.sort(key=lambda miss: -miss.cosine)
+        out = []
+        for at, leader, cosine in self.misses[:MAX_VETOES]:
+            verdict = decide_said(leader.said, self.said[at], self._task(at, leader), cosine)
+            out.append(Veto(self.rows[at].row, leader.place.row, leader.place.run, cosine, verdict.reason))
+        return out
 
 
-def _veto(chunk: Chunk, miss: NearMiss) -> Veto:
-    """Only the misses that are kept are worth naming."""
-    at, leader, cosine = miss
-    verdict = decide_said(leader.said, chunk.said[at], chunk.tasks[at], cosine)
-    return Veto(chunk.rows[at].row, leader.row, leader.run, cosine, verdict.reason)
-
-
-def _first_proven(
-    chunk: Chunk, at: int, proposals: Sequence[Proposal], leaders: Sequence[Leader]
-) -> tuple[tuple[Link, Leader] | None, NearMiss | None]:
-    row, miss = chunk.rows[at], None
-    tried: set[tuple[str | None, int]] = set()
-    for proposal in proposals:
-        leader = proposal.leader or leaders[proposal.peer]
-        if (leader.run, leader.row) in tried:
+def by_canonical(chunk: Chunk, shelf: Shelf, keys: NDArray[np.uint64]) -> None:
+    """Rows whose canonical key is committed, or stands earlier in the chunk."""
+    found, first = shelf.canonical.find(keys), firsts(keys)
+    for at, entry in enumerate(found.tolist()):
+        if entry != ABSENT:
+            leader = Leader(shelf.place(entry), chunk.said[at], entry, -1)
+        elif first[at] != at:
+            leader = chunk.leaders[int(first[at])]
+        else:
             continue
-        if len(tried) == _MAX_TRIES:
+        chunk.follow(at, leader, "canonical", 1.0, "canonical form")
+
+
+def by_skeleton(chunk: Chunk, shelf: Shelf) -> list[bytes]:
+    """Slips of the fingers and polite words leave a text's skeleton alone: no vector is needed to propose these."""
+    keys = [b"" if link else chunk.skeleton(at) for at, link in enumerate(chunk.links)]
+    open_ = [at for at, key in enumerate(keys) if key]
+    committed = shelf.with_skeleton(words([keys[at] for at in open_])).tolist()
+    seen: dict[bytes, list[int]] = defaultdict(list)
+    for at, entries in zip(open_, committed, strict=True):
+        earlier = seen[keys[at]]
+        known = [leader for entry in entries if entry >= 0 and (leader := _committed(shelf, entry))]
+        found = chunk.prove(at, [*known, *(chunk.leaders[peer] for peer in earlier)])
+        if found is None:
+            earlier.append(at)
+        else:
+            chunk.follow(at, found[0], "edit", likeness(found[0].said, chunk.said[at]), found[1])
+    return keys
+
+
+def by_vector(chunk: Chunk, shelf: Shelf, embed: Embed) -> None:
+    """What is left is embedded; FAISS and the chunk itself propose neighbours, the difference decides."""
+    left = [at for at, link in enumerate(chunk.links) if link is None]
+    vectors = embed(left)
+    chunk.vectors = dict(zip(left, vectors, strict=True))
+    families = np.frombuffer(b"".join(chunk.rows[at].family for at in left), "<u8")
+    committed = shelf.near(vectors, families, _NEIGHBOURS)
+    earlier = nearest_earlier(vectors, families, _NEIGHBOURS, PROPOSED_COSINE)
+    for n, at in enumerate(left):
+        near = [(cosine, chunk.leaders[left[peer]]) for peer, cosine in earlier[n]]
+        for entry, cosine in committed[n]:
+            if cosine >= PROPOSED_COSINE and (leader := _committed(shelf, entry)):
+                near.append((cosine, leader))
+        near.sort(key=lambda pair: -pair[0])
+        _settle(chunk, at, near)
+
+
+def _settle(chunk: Chunk, at: int, near: Sequence[tuple[float, Leader]]) -> None:
+    tried: set[Place] = set()
+    for cosine, leader in near:
+        if leader.place in tried:
+            continue
+        tried.add(leader.place)
+        found = chunk.prove(at, [leader])
+        if found is not None:
+            chunk.follow(at, leader, "edit", cosine, found[1])
+            return
+        if chunk.means_the_same(at, leader, cosine):
+            chunk.follow(at, leader, "semantic", cosine, "paraphrase")
+            return
+        if len(tried) == _NEIGHBOURS:
             break
-        tried.add((leader.run, leader.row))
-        reason = proof(leader.said, chunk.said[at], chunk.tasks[at])
-        if reason is not None:
-            return (
-                Link(row.row, leader.row, leader.run, "edit", min(1.0, proposal.cosine), reason),
-                leader,
-            ), None
-        if miss is None and proposal.cosine >= NEAR_MISS_COSINE:
-            miss = NearMiss(at, leader, proposal.cosine)
-    return None, miss
+    if near and near[0][0] >= NEAR_MISS_COSINE:
+        chunk.misses.append(NearMiss(at, near[0][1], near[0][0]))
 
 
-def follow_exact(row: Candidate, first: Candidate, link: Link | None) -> Link:
-    """The link of a row whose exact copy stands earlier in its chunk."""
-    if link is None:
-        return Link(row.row, first.row, None, "exact", 1.0, "exact key")
-    return Link(row.row, link.leader_row, link.leader_run, link.kind, link.similarity, link.guard)
+def unchain(chunk: Chunk, embed: Embed) -> None:
+    """A row whose leader found a leader of its own must be a duplicate of that one too, or stand for itself."""
+    for at, link in enumerate(chunk.links):
+        leader = chunk.leaders[at]
+        if link is None or leader.entry is not None or leader.at == at:
+            continue
+        last = chunk.leaders[leader.at]
+        if last is leader:
+            continue
+        found = chunk.prove(at, [last])
+        if found is None and chunk.means_the_same(at, last, link.similarity):
+            found = last, "paraphrase"
+        if found is not None:
+            chunk.follow(at, last, "edit", likeness(last.said, chunk.said[at]), found[1])
+        else:
+            chunk.links[at] = None
+            chunk.vectors[at] = embed([at])[0]
+            chunk.leaders[at] = Leader(Place(chunk.rows[at].row, None), chunk.said[at], None, at)
 
 
-def follow_canonical(row: Candidate, first: Candidate, link: Link | None) -> Link:
-    """The link of a row whose canonical twin stands earlier in its chunk: the same leader, for the same reason."""
-    if link is None:
-        return Link(row.row, first.row, None, "canonical", 1.0, "canonical form")
-    return Link(row.row, link.leader_row, link.leader_run, link.kind, link.similarity, link.guard)
+def _committed(shelf: Shelf, entry: int) -> Leader | None:
+    said = shelf.said(entry)
+    return None if said is None else Leader(shelf.place(entry), said, entry, -1)
 
 
-def windows(field: str) -> list[str]:
+def windows(text: str) -> list[str]:
     """A text cut into what the encoder can read; a very long one is sampled evenly, its end included."""
-    if len(field) <= _WINDOW_LETTERS:
-        return [field]
-    count = min(_MAX_WINDOWS, -(-len(field) // _WINDOW_LETTERS))
-    step = (len(field) - _WINDOW_LETTERS) / (count - 1)
-    return [field[int(step * at) : int(step * at) + _WINDOW_LETTERS] for at in range(count)]
+    if len(text) <= _WINDOW_LETTERS:
+        return [text]
+    count = min(_MAX_WINDOWS, -(-len(text) // _WINDOW_LETTERS))
+    step = (len(text) - _WINDOW_LETTERS) / (count - 1)
+    return [text[int(step * at) : int(step * at) + _WINDOW_LETTERS] for at in range(count)]

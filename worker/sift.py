@@ -27,6 +27,8 @@ from worker.template import Template
 
 PREFIX_CHARS = 256
 NO_FAMILY = bytes(8)
+MANY_TOKENS = 4096
+"""Output assumed for each of several samples when the row gives no limit."""
 
 
 class Chunk(msgspec.Struct):
@@ -213,7 +215,9 @@ class Sifter:
         return Candidate(row.row, key, identity.family(salted, row.body), user_text(row.body), fields, task)
 
     def _asked(self, asker: Asker, row: Row, name: str, tokens: int) -> Asked:
+        samples = row.body.get("n") or 1
         max_tokens = row.body.get("max_completion_tokens") or row.body.get("max_tokens") or 0
+        max_tokens = (max_tokens or MANY_TOKENS) * samples if samples > 1 else max_tokens
         item = Item(row.row, msgspec.json.encode(row.body), tokens, int(max_tokens), row.custom_id)
         prefix = item.body[:PREFIX_CHARS]
         return Asked(item, name, prefix, output_estimate(item.max_tokens, asker.options.labels))

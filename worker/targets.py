@@ -13,7 +13,7 @@ from worker.queue import Redis
 log = logging.getLogger("spillway.targets")
 
 DEFAULT_LOCAL_SLOTS = 8
-BREAKER_MS = 5_000
+BREAKER_MS = 2_000
 CLOSED_MS = 24 * 3_600_000
 
 

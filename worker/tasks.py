@@ -30,7 +30,8 @@ class Process:
         self.context, self.roles = context, roles
         self.ledger = Ledger(context.settings, context.targets)
         self.lanes = tuple(role for role in roles if role in ("local", "cloud"))
-        self.drain = Drain(context, self.ledger, Hot(), context.clock) if self.lanes else None
+        self.hot = Hot()
+        self.drain = Drain(context, self.ledger, self.hot, context.clock) if self.lanes else None
         self.heart = Heart(context, self.drain, roles)
         self.stopping = asyncio.Event()
         self._listeners: list[leased.LeasedWorker] = []
@@ -113,6 +114,7 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.hot.close()
         try:
             await self.heart.leave()
         except (RedisError, OSError):

@@ -1,18 +1,17 @@
-"""Vectors and texts of representatives: FAISS proposes neighbours, exact scores and texts come from a scratch file.
+"""Vectors of representatives: FAISS proposes neighbours, exact scores come from the vectors on scratch disk.
 
 The only file that imports FAISS, on first use. All of it is a cache of the chunk parts and may be thrown away.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from worker.columns import Growing, Scratch
 
 DIMENSIONS = 384
 _SALT = 32
@@ -20,35 +19,11 @@ _FLAT_MAX = 20_000
 _GROWTH = 6
 _TRAIN_PER_LIST = 40
 _PROBES = 16
+_COPY = 16_384
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
 Ids = NDArray[np.int64]
-
-
-class Scratch:
-    """Append-only bytes in an unlinked temporary file: costs disk and page cache, not memory."""
-
-    def __init__(self) -> None:
-        self._file = -1
-        self._end = 0
-
-    def append(self, data: bytes) -> int:
-        """Where the bytes begin."""
-        if self._file < 0:
-            self._file, name = tempfile.mkstemp(prefix="spillway-index-")
-            os.unlink(name)
-            weakref.finalize(self, os.close, self._file)
-        start, view = self._end, memoryview(data)
-        while view:
-            written = os.pwrite(self._file, view, self._end)
-            self._end += written
-            view = view[written:]
-        return start
-
-    def read(self, start: int, size: int) -> bytes:
-        """What was appended there."""
-        return os.pread(self._file, size, start)
 
 
 class Vectors:
@@ -59,7 +34,7 @@ class Vectors:
         self._count = 0
         self._index: Any = None
         self._planned = 0
-        self._families: list[NDArray[np.uint64]] = []
+        self._families = Growing(np.uint64)
 
     def __len__(self) -> int:
         return self._count
@@ -69,25 +44,28 @@ class Vectors:
         if not len(vectors):
             return
         self._exact.append(np.ascontiguousarray(vectors, dtype=np.float16).tobytes())
-        self._families.append(families.copy())
+        self._families.extend(families)
         self._count += len(vectors)
         if self._index is None or self._count > self._planned:
             self._rebuild()
         else:
             self._index.add(_salted(vectors.astype(np.float32), families))
 
-    def propose(self, vectors: Floats, families: NDArray[np.uint64], count: int) -> tuple[Ids, Floats]:
-        """For every vector the ids of its nearest, best first by exact score, and their cosines; -1 where there is none."""
-        ids = np.full((len(vectors), count), -1, dtype=np.int64)
-        scores = np.full((len(vectors), count), -1.0, dtype=np.float32)
+    def propose(self, vectors: Floats, families: NDArray[np.uint64], count: int) -> list[list[tuple[int, float]]]:
+        """For every vector its nearest of the same family as (id, exact cosine), best first."""
         if self._index is None or not len(vectors):
-            return ids, scores
+            return [[] for _ in range(len(vectors))]
         _, ids = self._index.search(_salted(vectors, families), count)
-        for row, found in enumerate(ids):
-            near = found[found >= 0]
-            scores[row, : len(near)] = self.exact(near) @ vectors[row]
-        best = np.argsort(-scores, axis=1, kind="stable")
-        return np.take_along_axis(ids, best, 1), np.take_along_axis(scores, best, 1)
+        same = (ids >= 0) & (self._families.array[ids] == families[:, None])
+        flat = self.exact(ids[same])
+        rows = np.nonzero(same)[0]
+        cosines = np.einsum("ij,ij->i", flat, vectors[rows])
+        out: list[list[tuple[int, float]]] = [[] for _ in range(len(vectors))]
+        for row, at, cosine in zip(rows.tolist(), ids[same].tolist(), cosines.tolist(), strict=True):
+            out[row].append((at, cosine))
+        for found in out:
+            found.sort(key=lambda pair: -pair[1])
+        return out
 
     def exact(self, ids: Ids) -> Floats:
         """The stored vectors themselves."""
@@ -95,11 +73,20 @@ class Vectors:
         data = b"".join(self._exact.read(int(at) * size, size) for at in ids)
         return np.frombuffer(data, dtype=np.float16).reshape(-1, DIMENSIONS).astype(np.float32)
 
+    def only(self, stay: NDArray[np.bool_]) -> tuple[Vectors, Ids]:
+        """A copy that holds some of the vectors, renumbered, and the old ids of these."""
+        kept = np.flatnonzero(stay)
+        copy = Vectors()
+        families = self._families.array
+        for start in range(0, len(kept), _COPY):
+            ids = kept[start : start + _COPY]
+            copy.add(self.exact(ids).astype(np.float16), families[ids])
+        return copy, kept
+
     def _rebuild(self) -> None:
         import faiss
 
-        families = np.concatenate(self._families)
-        self._families = [families]
+        families = self._families.array
         if self._count <= _FLAT_MAX:
             self._index = faiss.IndexFlatIP(DIMENSIONS + _SALT)
             self._planned = _FLAT_MAX
@@ -111,8 +98,8 @@ class Vectors:
             chosen = np.arange(0, self._count, step, dtype=np.int64)
             self._index.train(_salted(self.exact(chosen), families[chosen]))
             self._index.nprobe = _PROBES
-        for start in range(0, self._count, 16_384):
-            ids = np.arange(start, min(start + 16_384, self._count), dtype=np.int64)
+        for start in range(0, self._count, _COPY):
+            ids = np.arange(start, min(start + _COPY, self._count), dtype=np.int64)
             self._index.add(_salted(self.exact(ids), families[ids]))
 
 

@@ -11,7 +11,7 @@ from worker.queue import RedisError
 
 log = logging.getLogger("spillway.watch")
 
-LOCAL_EVERY_S, CLOUD_EVERY_S, DOWN_EVERY_S = 5.0, 60.0, 1.0
+LOOK_EVERY_S, DOWN_EVERY_S = 5.0, 1.0
 FAILS_TO_DOWN = 2
 
 
@@ -26,21 +26,21 @@ class Watch:
         await asyncio.gather(*(self._one(name) for name in self._context.settings.targets))
 
     async def _one(self, name: str) -> None:
-        target = self._context.settings.targets[name]
+        due = 0.0
         while True:
+            now = asyncio.get_running_loop().time()
             try:
-                await self._probe(name)
+                if now >= due or not self._context.targets.is_up(name):
+                    due = now + LOOK_EVERY_S
+                    await self._probe(name)
             except (RedisError, OSError) as error:
                 log.warning("watch %s: %s", name, error)
-            up = self._context.targets.is_up(name)
-            await asyncio.sleep(DOWN_EVERY_S if not up else LOCAL_EVERY_S if target.lane == "local" else CLOUD_EVERY_S)
+            await asyncio.sleep(DOWN_EVERY_S)
 
     async def _probe(self, name: str) -> None:
         """One look. A cloud target is believed until its calls fail; a local one is down after two silent looks."""
         context, target = self._context, self._context.settings.targets[name]
         state = context.targets.states.get(name, {})
-        if state.get("closed") and context.clock.now_ms() < state.get("until_ms", 0):
-            return
         if target.lane == "cloud" and state.get("up", True):
             return
         if context.clock.now_ms() < state.get("until_ms", 0):
@@ -50,7 +50,7 @@ class Watch:
         if status.up:
             context.targets.say(name, {
                 "up": True, "reason": "", "parallel": status.parallel, "context_tokens": status.context_tokens,
-                "model": status.loaded_model, "until_ms": 0,
+                "model": status.loaded_model, "until_ms": 0, "closed": False,
             })  # fmt: skip
         elif self._fails[name] >= FAILS_TO_DOWN or not state:
             context.targets.say(name, {"up": False, "reason": status.reason, "until_ms": 0})

@@ -25,6 +25,9 @@ _DATE_STYLES = {
 _MONEY_STYLES = {"en": ("${}.{:02}", "£{}.{:02}", "€{}.{:02}"), "de": ("{},{:02} €", "{},{:02} Euro")}
 _ORDER_STYLES = ("{}", "#{}", "HP-{}", "HP{}", "no. {}")
 _FLEETING = frozenset({"few", "digit", "percent", "minutes", "hours", "hour", "mm"})  # mere numbers: new each time
+_OF_AN_ISSUE = frozenset(
+    {"order", "order2", "amount", "amount2", "date", "date2", "soon", "tracking", "person", "email"}
+)
 _CENTS = (0, 50, 90, 95, 99, 49)
 
 
@@ -80,6 +83,11 @@ class Facts:
                 break
         return value
 
+    def next_issue(self) -> None:
+        """The same customer speaks of another matter: other orders, dates and sums."""
+        for name in sorted(_OF_AN_ISSUE & self.values.keys()):
+            self.values[f"{name} of issue {len(self.values)}"] = self.values.pop(name)
+
     def write(self, text: str) -> str:
         """The text with its choices made and its facts filled in; the first letter is a capital."""
         while (choice := _CHOICE.search(text)) is not None:
@@ -89,7 +97,7 @@ class Facts:
             said, opposite = self.dice.some(flip.groups(), 2)
             self.flips[said] = opposite
             text = text[: flip.start()] + said + text[flip.end() :]
-        text = re.sub(r"  +", " ", text).strip()
+        text = re.sub(r" +(?=[ .,])", "", text).strip()  # what an empty choice leaves behind
         return text[:1].upper() + text[1:]
 
 
@@ -142,7 +150,7 @@ _DRAWS: dict[str, Any] = {
     "product2": lambda facts: facts.dice.one(facts.world["families"][facts.family]),
     "thing": lambda facts: facts.family,
     "other": lambda facts: facts.dice.one([name for names in facts.world["families"].values() for name in names]),
-    "month": lambda facts: facts.dice.one(facts.world["months"][facts.lang]),
+    "month": lambda facts: facts.dice.one(facts.world["months"][facts.lang][3:]),
     "tracking": lambda facts: f"{facts.dice.one(('DP', 'NP', 'SV', 'RP'))}{facts.dice.between(10**9, 10**10 - 1)}",
     "firmware": lambda facts: f"{facts.dice.between(1, 4)}.{facts.dice.between(0, 9)}.{facts.dice.between(0, 19)}",
     "serial": _number(100_000, 999_999),

@@ -20,7 +20,7 @@ from tickets import ANSWER_TOKENS, Ticket, Writer
 from variants import Variant, near_miss, repeat
 
 SEED = 20260504
-EASY, ABROAD, HARD = 1_270, 150, 260
+EASY, ABROAD, HARD = 1_284, 150, 246
 REPEATED = {"identical": 60, "case": 22, "spaces": 32, "unicode": 26, "punctuation": 16, "typo": 14, "reworded": 30}
 NEARLY = {"order": 26, "product": 20, "amount": 20, "date": 18, "person": 14, "negation": 22}
 START = datetime(2026, 5, 4, 5, 58, tzinfo=UTC)
@@ -60,13 +60,19 @@ def make() -> tuple[str, str]:
     for kind, count in NEARLY.items():
         rows += _variants(f"near_{kind}", count, bases, rows, dice, lambda ticket, kind=kind: _near(kind, ticket))
     for kind, count in REPEATED.items():
-        rows += _variants(kind, count, bases, rows, dice, lambda ticket, kind=kind: repeat(kind, ticket.text, dice))
+        rows += _variants(kind, count, bases, rows, dice, lambda ticket, kind=kind: _again(kind, ticket, dice))
     rows.sort(key=lambda row: row.place)
     return _prompts(rows, dice), _truth(rows)
 
 
 def _near(kind: str, ticket: Ticket) -> Variant | None:
     return near_miss(kind, ticket.text, ticket.facts)
+
+
+def _again(kind: str, ticket: Ticket, dice: Dice) -> Variant | None:
+    if kind == "reworded" and ticket.facts.lang != "en":
+        return None
+    return repeat(kind, ticket.text, dice)
 
 
 def _variants(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ CLASSIFY = (
 ANSWER_TOKENS = 700
 CHANNELS = {"plain": "web", "email": "email", "form": "web", "chat": "chat", "terse": "app", "angry": "email"}
 STYLES = ("plain",) * 8 + ("email",) * 9 + ("form",) * 4 + ("chat",) * 4 + ("terse",) * 3 + ("angry",) * 2
+LABELS = ("technical",) * 5 + ("shipping",) * 4 + ("billing",) * 3 + ("refund",) * 3 + ("account",) * 3 + ("other",) * 2
 _FOLDER = Path(__file__).parent / "fragments"
 
 
@@ -69,6 +71,10 @@ def foreign_cases() -> list[Case]:
     ]
 
 
+def _tellable(case: Case) -> int:
+    return int(len(case.say) * 2 ** len(case.more))
+
+
 class Writer:
     """Draws tickets; no two of them tell the same sentences."""
 
@@ -79,7 +85,10 @@ class Writer:
         self.hard = load("hard")
         self.cases, self.foreign = cases(), foreign_cases()
         self.languages = load("languages")
+        products = (name for names in self.world["families"].values() for name in names)
+        self._names = {name.split()[0] for name in (*products, *self.world["lists"]["carrier"])}
         self._told: set[tuple[object, ...]] = set()
+        self._count: Counter[str] = Counter()
 
     def easy(self) -> Ticket:
         """A ticket that needs one label."""
@@ -108,11 +117,11 @@ class Writer:
     def escalated(self) -> Ticket:
         """A case of several problems that asks for an analysis."""
         dice, lines = self.dice, self.hard["text"]
-        facts = Facts(dice, self.world, "en")
-        told = dice.some([case for case in self.cases if case.family in (None, facts.family)], 3)
-        issues = [" ".join(self._told_once(case, facts, 3, least=2)) for case in told[: dice.between(2, 3)]]
+        facts = Facts(dice, self.world, "en", dice.one(lines["families"]))
+        fitting = [case for case in self.cases if case.family in (None, facts.family) and case.label != "other"]
+        issues = [self._issue(case, facts) for case in dice.some(fitting, dice.between(2, 3))]
         pools = dice.some(["tech", "money", "logistics", "contradiction", "tried"], dice.between(2, 3))
-        issues += [facts.write(dice.one(lines[pool])) for pool in pools]
+        issues += [self._hard_issue(lines[pool], facts) for pool in pools]
         parts = [facts.write(dice.one(lines["open"])), *self._in_order(issues)]
         if dice.chance(0.4):
             parts.append("From the log of the device:\n" + self._log(facts))
@@ -122,28 +131,41 @@ class Writer:
         turns: tuple[tuple[str, str], ...] = ()
         if dice.chance(0.12):
             turns = (("user", parts.pop(0)), ("assistant", facts.write(dice.one(self.frame["agent"]))))
-        return Ticket(
-            "\n\n".join(parts), dice.one(self.hard["system"])["text"], facts, "email", turns, as_messages=True, hard=True
-        )
+        system = dice.one(self.hard["system"])["text"]
+        return Ticket("\n\n".join(parts), system, facts, "email", turns, as_messages=True, hard=True)
 
     # -- what is told --------------------------------------------------------------------------------------------
 
     def _case(self, pool: list[Case]) -> Case:
-        """A label first, then a case of it: technical trouble has more cases, not more tickets."""
-        label = self.dice.one(sorted({case.label for case in pool}))
-        return self.dice.one([case for case in pool if case.label == label])
+        """A label first, as often as shops see it, then one of its cases that still has much untold."""
+        label = self.dice.one([label for label in LABELS if any(case.label == label for case in pool)])
+        room = [case for case in pool if case.label == label and self._count[case.say[0]] < _tellable(case) // 2]
+        case = self.dice.one(room)
+        self._count[case.say[0]] += 1
+        return case
 
-    def _told_once(self, case: Case, facts: Facts, most: int, least: int = 0) -> list[str]:
+    def _told_once(self, case: Case, facts: Facts, most: int) -> list[str]:
         """Sentences of the case, chosen as nobody else has told them."""
         while True:
-            say = self.dice.one(case.say)
-            more = self.dice.some(case.more, self.dice.between(least, most))
-            ask = self.dice.one(case.ask) if case.ask and self.dice.chance(0.6) else ""
+            say, more, ask = self._chosen(case, 0, most)
             key = (say, frozenset(more))  # what is asked for, or how politely, makes no other ticket
             if key not in self._told:
                 self._told.add(key)
                 return [facts.write(text) for text in (say, *more, ask) if text]
-            most += 1  # a case that is told out gets longer, not repeated
+            most += 1  # the short ways are told: tell more
+
+    def _chosen(self, case: Case, least: int, most: int) -> tuple[str, list[str], str]:
+        more = self.dice.some(case.more, self.dice.between(least, min(most, len(case.more))))
+        return self.dice.one(case.say), more, self.dice.one(case.ask) if case.ask and self.dice.chance(0.6) else ""
+
+    def _issue(self, case: Case, facts: Facts) -> str:
+        say, more, ask = self._chosen(case, 2, 4)
+        facts.next_issue()
+        return " ".join(facts.write(text) for text in (say, *more, ask) if text)
+
+    def _hard_issue(self, lines: list[str], facts: Facts) -> str:
+        facts.next_issue()
+        return facts.write(self.dice.one(lines))
 
     def _in_order(self, issues: list[str]) -> list[str]:
         way = self.dice.below(3)
@@ -155,11 +177,11 @@ class Writer:
         return issues
 
     def _log(self, facts: Facts) -> str:
-        dice, minute = self.dice, self.dice.between(0, 40)
+        dice, hour, minute = self.dice, self.dice.between(0, 22), self.dice.between(0, 30)
         lines = []
         for line in dice.some(self.hard["text"]["logline"], dice.between(4, 7)):
-            lines.append(f"{facts['hour']}:{minute:02}:{dice.between(0, 59):02} {facts.write(line).lower()}")
-            minute += dice.between(0, 3)
+            lines.append(f"{hour:02}:{minute:02}:{dice.between(0, 59):02} {facts.write(line).lower()}")
+            minute += dice.between(1, 3)
         return "\n".join(lines)
 
     # -- in which manner -----------------------------------------------------------------------------------------
@@ -206,14 +228,10 @@ class Writer:
 
     def _quoted(self, facts: Facts, text: str) -> str:
         answer = facts.write(self.dice.one(self.frame["agent"]))
-        day = facts["date"]
+        day = facts.another("date")
         return f"{text}\n\nOn {day} at {facts['hour']}:{facts['mm']}, Halden Support wrote:\n> {answer}"
 
     def _small(self, line: str) -> str:
         """As typed on a phone: no capital at the start unless it is a name, no full stop at the end."""
-        if not line.startswith(tuple(self.world["lists"]["carrier"])) and line[1:2].islower() and line.split()[0] not in self._names():
-            line = line[0].lower() + line[1:]
-        return line.removesuffix(".")
-
-    def _names(self) -> set[str]:
-        return {name.split()[0] for names in self.world["families"].values() for name in names}
+        small = line[1:2].islower() and line.split()[0] not in self._names
+        return (line[0].lower() + line[1:] if small else line).removesuffix(".")

@@ -169,7 +169,7 @@ NEAR_MISSES: Mapping[str, Callable[[Facts], tuple[str, str]]] = {
 
 def near_miss(kind: str, text: str, facts: Facts) -> Variant | None:
     """The ticket with one fact changed, everywhere it stands; None when the text does not hold that fact."""
-    if kind == "negation" and not facts.flips or kind != "negation" and kind not in facts.values:
+    if not (facts.flips if kind == "negation" else kind in facts.values):
         return None
     before, after = NEAR_MISSES[kind](facts)
     found = re.compile(rf"(?<!\w){re.escape(before)}(?![\w-])")

@@ -223,10 +223,9 @@ async def _budget_set(ask: SetBudget) -> int:
     async with session.looking(session.settings_of(ask)) as found:
         now = session.shared_redis(found, "budget set")
         await now.redis.hset(now.keys.budget(ask.scope), "limit", limit)  # type: ignore[misc]
-        if kind == "run":
-            await now.redis.hset(
-                now.keys.run(ask.scope.partition(":")[2]), "budget_nusd", "" if limit == UNLIMITED else limit
-            )  # type: ignore[misc]
+        run = now.keys.run(ask.scope.partition(":")[2])
+        if kind == "run" and await now.redis.exists(run):
+            await now.redis.hset(run, "budget_nusd", "" if limit == UNLIMITED else limit)  # type: ignore[misc]
         await now.redis.lpush(now.keys.wake, "x")  # type: ignore[misc]
         await now.redis.ltrim(now.keys.wake, 0, 15)  # type: ignore[misc]
     print(f"{ask.scope}: {ask.usd}")

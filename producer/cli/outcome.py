@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 STATUSES = ("ok", "duplicate", "invalid", "failed", "refused")
 OK, UNREADABLE, FAILED, INCOMPLETE = 0, 2, 3, 4
+_COUNTED = {"rows", *STATUSES, "calls", "local_calls", "results_cost_pusd", "avoided_pusd"}
 _PICO = Decimal(10) ** -12
 
 
@@ -30,31 +31,46 @@ def exit_code(figures: Mapping[str, Any]) -> int:
     return FAILED if figures["failed"] or figures["invalid"] or figures["refused"] else OK
 
 
-def of_ended(records: Records, run_id: str, status: str, seconds: float) -> dict[str, Any]:
-    """The contract's object for a run whose files are complete: counted from the files themselves."""
+def of_ended(records: Records, run_id: str, status: str, summary: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The contract's object for a run whose files are complete: as its worker counted them, else counted again."""
+    if not frames.results_files(records.root, run_id):
+        raise StoreError(f"{records.path(paths.results(run_id))} is gone; --fresh runs the source again")
+    known = summary or {}
+    counted = known if known.keys() >= _COUNTED else _count(records, run_id)
+    calls = counted["calls"]
+    return {
+        "run_id": run_id,
+        "status": status,
+        "rows": counted["rows"],
+        **{name: counted[name] for name in STATUSES},
+        "unanswered": counted["rows"] - sum(counted[name] for name in STATUSES),
+        "cost_usd": counted["results_cost_pusd"] * _PICO,
+        "avoided_usd": counted["avoided_pusd"] * _PICO,
+        "calls": calls,
+        "local_calls": counted["local_calls"],
+        "cloud_calls": calls - counted["local_calls"],
+        "seconds": float(known.get("seconds") or 0),
+        "results": records.path(paths.results(run_id)),
+        "costs": records.path("costs"),
+    }
+
+
+def _count(records: Records, run_id: str) -> dict[str, int]:
+    """What a summary should say, from the files themselves."""
     import polars as pl
 
     results, costs = frames.scan(records.root, run_id)
     with frames.reading(f"run {run_id}"):
-        counts = dict(results.group_by("status").len().collect().iter_rows())
-        sums = results.select(pl.col("cost_usd").sum(), pl.col("avoided_usd").sum()).collect().row(0)
+        statuses = dict(results.group_by("status").len().collect().iter_rows())
+        cost, avoided = results.select(pl.col("cost_usd").sum(), pl.col("avoided_usd").sum()).collect().row(0)
         lanes = dict(costs.group_by("lane").len().collect().iter_rows())
-    rows, known = sum(counts.values()), {status: counts.get(status, 0) for status in STATUSES}
-    local = lanes.get("local", 0)
     return {
-        "run_id": run_id,
-        "status": status,
-        "rows": rows,
-        **known,
-        "unanswered": rows - sum(known.values()),
-        "cost_usd": sums[0],
-        "avoided_usd": sums[1],
+        "rows": sum(statuses.values()),
+        **{name: statuses.get(name, 0) for name in STATUSES},
         "calls": sum(lanes.values()),
-        "local_calls": local,
-        "cloud_calls": sum(lanes.values()) - local,
-        "seconds": round(seconds, 3),
-        "results": records.path(paths.results(run_id)),
-        "costs": records.path("costs"),
+        "local_calls": lanes.get("local", 0),
+        "results_cost_pusd": int(cost / _PICO),
+        "avoided_pusd": int(avoided / _PICO),
     }
 
 
@@ -105,8 +121,6 @@ def copy_out(records: Records, figures: dict[str, Any], out: Path) -> dict[str, 
 
 def _copy(source: str, target: Path) -> None:
     if "://" not in source:
-        if not Path(source).exists():
-            raise StoreError(f"{source} is gone; `--fresh` runs the source again")
         shutil.copyfile(source, target)
         return
     from pyarrow import fs

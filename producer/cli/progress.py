@@ -17,7 +17,7 @@ from producer.runs import LaneView, RunView
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-LINE_EVERY_S = 5.0
+LINE_EVERY_S, IDLE_EVERY_S = 5.0, 30.0
 WINDOW_S = 10.0
 _PICO = Decimal(10) ** -12
 
@@ -68,27 +68,31 @@ class _Silent:
 
 
 class _Lines:
-    """One line every LINE_EVERY_S, and one at the end."""
+    """A line every LINE_EVERY_S while the run moves, seldom while it does not, and one at the end."""
 
     def __init__(self) -> None:
         self._rate = Rate()
-        self._next_s = 0.0
+        self._said_s = float("-inf")
+        self._said = -1
 
     def show(self, run: RunView, lanes: Sequence[LaneView]) -> None:
         now_s = time.monotonic()
         rate = self._rate.add(run.done, now_s)
-        if now_s >= self._next_s or run.ended:
-            self._next_s = now_s + LINE_EVERY_S
+        moved = run.done + run.rows
+        every_s = LINE_EVERY_S if moved != self._said else IDLE_EVERY_S
+        if run.ended or now_s - self._said_s >= every_s:
+            self._said_s, self._said = now_s, moved
             note(line(run, rate))
 
 
 def line(run: RunView, rate: float) -> str:
     """The run in one line."""
     left = eta_s(run, rate)
-    parts = [
-        f"{run.status}: {run.done:,}/{_total(run)} rows",
-        f"local {run.rows_local:,}, cloud {run.rows_cloud:,}, duplicates {run.duplicate:,}",
-        *_trouble(run),
+    parts = [f"{run.status}: {run.done:,}/{_total(run)} rows"]
+    if not run.ended:  # afterwards the files know better than the live counters
+        lanes = f"local {run.rows_local:,}, cloud {run.rows_cloud:,}"
+        parts += [f"{lanes}, duplicates {run.duplicate:,}", *_reading(run), *_trouble(run)]
+    parts += [
         f"{dollars(run.cost_pusd * _PICO)} spent, {dollars(run.avoided_pusd * _PICO)} avoided",
         f"{rate:,.0f} rows/s",
     ]
@@ -135,7 +139,11 @@ def panel(run: RunView, lanes: Sequence[LaneView], rate: float, elapsed_s: float
     top.add_row(ProgressBar(total=max(1, run.total), completed=min(run.done, run.total)), done)
     facts = Table.grid(padding=(0, 3))
     facts.add_row(
-        f"local {run.rows_local:,}", f"cloud {run.rows_cloud:,}", f"duplicates {run.duplicate:,}", *_trouble(run)
+        f"local {run.rows_local:,}",
+        f"cloud {run.rows_cloud:,}",
+        f"duplicates {run.duplicate:,}",
+        *_reading(run),
+        *_trouble(run),
     )
     money = Table.grid(padding=(0, 3))
     money.add_row(
@@ -159,6 +167,11 @@ def panel(run: RunView, lanes: Sequence[LaneView], rate: float, elapsed_s: float
 
 def _total(run: RunView) -> str:
     return f"{run.total:,}" if run.prepared else f"~{run.total:,}"
+
+
+def _reading(run: RunView) -> list[str]:
+    """How much of the source is read, while that goes on."""
+    return [] if run.prepared else [f"{run.rows:,} read"]
 
 
 def _trouble(run: RunView) -> list[str]:

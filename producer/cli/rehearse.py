@@ -58,19 +58,17 @@ async def scenario(ask: Common) -> AsyncIterator[Settings]:
 
 def _config(named: str) -> tuple[dict[str, Any], Path | None]:
     """The scenario as values, and its file if it has one."""
-    import tomllib
-
     from worker.simulator import DEMO as BUILT_IN
+    from worker.simulator import parse_scenario, read_scenario
 
-    if named == DEMO and not Path(named).exists():
+    if named == DEMO:
         return BUILT_IN, None
-    path = Path(named)
+    config = read_scenario(Path(named))
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")), path
-    except OSError as error:
-        raise ConfigError(f"--simulate={path}: cannot be read ({error.strerror}); name an existing file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--simulate={path}: not valid TOML: {error}; mend the file") from None
+        parse_scenario(config)
+    except ConfigError as error:
+        raise ConfigError(f"{named}: {error}") from None
+    return config, Path(named)
 
 
 @asynccontextmanager
@@ -92,7 +90,7 @@ async def _servers(path: Path | None, folder: Path) -> AsyncIterator[dict[str, s
 
 
 def _start(config: Path | None, ready: Path, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "producer.cli", "simulate", "--ready-file", str(ready.resolve())]
+    command = [sys.executable, "-m", "worker.simulator", "--ready-file", str(ready.resolve())]
     command += ["--config", str(config.resolve())] if config else []
     with log.open("wb") as out:
         return subprocess.Popen(
@@ -102,10 +100,10 @@ def _start(config: Path | None, ready: Path, log: Path) -> subprocess.Popen[byte
 
 async def _ready(process: subprocess.Popen[bytes], ready: Path, folder: Path) -> dict[str, str]:
     until_s = time.monotonic() + START_S
-    while not ready.exists() or not ready.read_bytes().strip():
+    while not ready.exists():
         if process.poll() is not None or time.monotonic() > until_s:
             lines = (folder / "simulator.log").read_text(errors="replace").strip().split("\n")
             raise SpillwayError(f"the stand-in servers did not start: {lines[-1] or 'no reason given'}")
         await asyncio.sleep(0.02)
     told = json.loads(ready.read_bytes())
-    return dict(told.get("servers", told))
+    return dict(told["servers"])

@@ -81,8 +81,9 @@ def order(ask: Intake, settings: Settings) -> Order:
         known = ", ".join(sorted(settings.routes))
         raise UsageError(f"--route {ask.route[:80]!r} is not a route; spillway.toml has {known or 'none'}")
     options = run_options(ask, settings.spillway.keep_response)
+    sources = resolve(ask.sources)
     outcome.prepare_out(ask.out)
-    return Order(settings, Records(settings.spillway.data), client, resolve(ask.sources), options, ask.fresh)
+    return Order(settings, Records(settings.spillway.data), client, sources, options, ask.fresh)
 
 
 async def _run(ask: Intake) -> int:
@@ -108,7 +109,7 @@ async def _drain(wanted: Order, ask: Intake, began_s: float) -> int:
         if ended is not None and (ended.blocked or not ended.view.ended):
             return _stopped(ended, ask, began_s)
         if ended is not None:
-            return await asyncio.to_thread(_ended, wanted, ended.view, ask, time.monotonic() - began_s)
+            return await asyncio.to_thread(_ended, wanted, ended.view, ask)
     say.note(f"run {done} has finished already with this source; --fresh runs it again")
     return await asyncio.to_thread(_finished, wanted, done, ask)
 
@@ -187,10 +188,9 @@ async def follow(run_id: str, now: session.Session, *, quiet: bool, followed: li
     return Followed(view)
 
 
-def _ended(wanted: Order, view: RunView, ask: Intake, seconds: float) -> int:
+def _ended(wanted: Order, view: RunView, ask: Intake) -> int:
     """The figures of a run that this command has followed to its end."""
-    seconds = float((view.summary or {}).get("seconds") or seconds)
-    code = _deliver(wanted, outcome.of_ended(wanted.records, view.run_id, view.status, seconds), ask)
+    code = _deliver(wanted, outcome.of_ended(wanted.records, view.run_id, view.status, view.summary), ask)
     if view.status == "failed":
         say.note(f"spillway: run {view.run_id} failed: {view.error or 'its source cannot be read on'}")
     return code
@@ -199,8 +199,7 @@ def _ended(wanted: Order, view: RunView, ask: Intake, seconds: float) -> int:
 def _finished(wanted: Order, run_id: str, ask: Intake) -> int:
     """The same for a run that had finished before."""
     record = wanted.records.read(run_id) or {}
-    seconds = float((record.get("summary") or {}).get("seconds") or 0)
-    return _deliver(wanted, outcome.of_ended(wanted.records, run_id, "completed", seconds), ask)
+    return _deliver(wanted, outcome.of_ended(wanted.records, run_id, "completed", record.get("summary")), ask)
 
 
 def _deliver(wanted: Order, figures: dict[str, Any], ask: Intake) -> int:

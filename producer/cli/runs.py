@@ -201,7 +201,7 @@ async def _retry(ask: OfRun) -> int:
     if view.status not in wire.RUN_ENDED:
         say.note(f"run {view.run_id} waits: {view.blocked}")
         return outcome.INCOMPLETE
-    figures = outcome.of_ended(records, view.run_id, view.status, 0.0)
+    figures = outcome.of_ended(records, view.run_id, view.status, view.summary)
     if ask.json:
         say.as_json(figures)
     else:

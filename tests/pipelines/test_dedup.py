@@ -7,7 +7,19 @@ from collections.abc import Iterator
 import pytest
 
 from pipelines import lexicon
-from pipelines.dedup import CLOSED, OPEN, STRICT, Candidate, canonical_key, decide, infer_task, read, said, stored
+from pipelines.dedup import (
+    CLOSED,
+    EXTRACT,
+    OPEN,
+    STRICT,
+    Candidate,
+    canonical_key,
+    decide,
+    infer_task,
+    read,
+    said,
+    stored,
+)
 
 _WORDS = "account transfer delivery pending from form trail trial please estimated exchange where quite quiet casual"
 _NAMES = "Smith Johnson Paris Oslo"
@@ -73,7 +85,8 @@ ACCEPTED = [
     (OPEN, "Please reset my account", "Reset my account", "politeness"),
     (OPEN, "Which colour is the delivery", "Which color is the delivery", "spelling"),
     (CLOSED, "MY TRANSFER IS LATE", "my transfer is late", "case or punctuation"),
-    (STRICT, "the land had no lake", "the land had no lake.", "full stop"),
+    (STRICT, "the land had no lake", "the land had no lake.", "closing mark"),
+    (EXTRACT, "Ann met Bob in Rome", "Ann met Bob in Rome !", "closing mark"),
     (STRICT, "same  words", "same words", "layout"),
 ]
 REFUSED = [
@@ -83,6 +96,9 @@ REFUSED = [
     (OPEN, "Deliver to Oslo", "Deliver to Paris", "name"),
     (STRICT, "my estimated cost", "my estimaetd cost", "strict task"),
     (STRICT, "Save", "Save.", "strict task"),
+    (STRICT, "Ann met Bob in Rome", "Ann met Bob in Rome!", "strict task"),
+    (EXTRACT, "Ann met Bob in Rome", "ann met Bob in Rome", "strict task"),
+    (EXTRACT, "Ann met Bob in Rome", "Ann met Bob in Rome?", "symbol"),
     (CLOSED, "I was not paid", "I was paid", "negation"),
     (OPEN, "one two three four five six seven", "red green blue", "number"),
 ]
@@ -110,7 +126,10 @@ def test_every_field_must_agree() -> None:
 
 INSTRUCTIONS = [
     ("Translate the sentence into German.", STRICT),
-    ("Extract all fields as JSON.", STRICT),
+    ("Extract all fields as JSON.", EXTRACT),
+    ("Return the order as JSON with the keys id and date.", EXTRACT),
+    ("Übersetze den Satz ins Englische.", STRICT),
+    ("Summarise the report in three bullet points.", OPEN),
     ("Review this Python function.", STRICT),
     ("Classify the sentiment as positive or negative.", CLOSED),
     ("Which of these topics is it? Answer with one word only.", CLOSED),

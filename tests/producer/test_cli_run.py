@@ -136,6 +136,17 @@ def test_the_same_command_again_says_finished_and_fresh_runs_anew(
     assert fresh["run_id"] != first["run_id"]
 
 
+def test_a_finished_run_whose_files_are_gone_says_so(here: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("run", "in.jsonl", "--redis", url, "--json")
+    with working(url, here / "data", answer_all(4)):
+        said = json.loads(ran(capsys, *command)[1])
+    Path(said["results"]).unlink()
+    with working(url, here / "data"):
+        code, out, err = ran(capsys, *command)
+    assert (code, out) == (1, "")
+    assert "--fresh" in err
+
+
 @pytest.mark.parametrize(
     ("rows", "status", "code"),
     [

@@ -277,6 +277,8 @@ def test_budget_is_shown_and_set_while_workers_run(here: Path, url: str, capsys:
         assert redis.llen(keys.wake) == 1
         assert ran(capsys, "budget", "set", "day:2026-03-01", "unlimited", "--redis", url)[0] == 0
         assert redis.hget(keys.budget("day:2026-03-01"), "limit") == "unlimited"
+        assert ran(capsys, "budget", "set", "run:unknown", "1", "--redis", url)[0] == 0
+        assert redis.exists(keys.run("unknown")) == 0
     assert "day:2026-03-01" in ran(capsys, "budget", "show", "--redis", url)[1]
 
 

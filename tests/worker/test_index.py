@@ -27,7 +27,7 @@ class HashEncoder:
         out = np.zeros((len(texts), 384), np.float32)
         for at, text in enumerate(texts):
             for word in text.lower().split():
-                seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest(), "big")
+                seed = int.from_bytes(hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=4).digest(), "big")
                 out[at] += np.random.default_rng(seed).standard_normal(384)
         return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
 
@@ -35,7 +35,7 @@ class HashEncoder:
 def prompt(
     row: int, text: str, family: str = "family", fields: tuple[str, ...] | None = None, task: str = "open"
 ) -> Candidate:
-    key = hashlib.blake2b(f"{family}|{text}".encode(), digest_size=16).digest()
+    key = hashlib.blake2b(f"{family}|{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return Candidate(row, key, hashlib.blake2b(family.encode(), digest_size=8).digest(), text, fields, task)
 
 
@@ -125,7 +125,7 @@ def test_known_text_is_not_encoded() -> None:
 def test_restore_rebuilds_what_was_committed(mode: str) -> None:
     index = DuplicateIndex(mode, HashEncoder())
     screened = index.screen(chunk(REQUEST, "other words here", REQUEST))
-    table = pa.table(index.to_columns(screened)).replace_schema_metadata(index.header)
+    table = pa.table(index.to_columns(screened))
     again = DuplicateIndex(mode, HashEncoder())
     again.restore(table, "run-1")
     again.restore(table, "run-1")
@@ -139,14 +139,69 @@ def test_restore_rebuilds_what_was_committed(mode: str) -> None:
 
 def test_restore_encodes_again_when_the_encoder_changed() -> None:
     index = semantic()
-    table = pa.table(index.to_columns(index.screen(chunk(REQUEST)))).replace_schema_metadata(
-        {b"spillway.encoder": b"another/1"}
-    )
+    table = pa.table(index.to_columns(index.screen(chunk(REQUEST))))
     encoder = HashEncoder()
+    encoder.name = "hash/2"
     again = DuplicateIndex("semantic", encoder)
     again.restore(table)
     assert encoder.seen == [REQUEST]
     assert leaders(again.screen(chunk("please " + REQUEST, start=1))) == [(0, "edit")]
+
+
+def test_rows_without_text_have_only_their_exact_key() -> None:
+    """Routes with exact dedupe share an index with semantic ones."""
+    index = semantic()
+    bare = [Candidate(at, bytes([at % 3]) * 16, bytes(8), "") for at in range(4)]
+    screened = index.screen([*bare, *chunk(REQUEST, start=9)])
+    assert leaders(screened) == [None, None, None, (0, "exact"), None]
+    table = pa.table(index.to_columns(screened))
+    index.commit(screened)
+    again = semantic()
+    again.restore(table)
+    for other in (index, again):
+        assert leaders(other.screen([Candidate(20, bytes([2]) * 16, bytes(8), ""), *chunk(REQUEST, start=21)])) == [
+            (2, "exact"),
+            (9, "exact"),
+        ]
+
+
+def test_a_follower_whose_leader_found_a_leader_stands_on_its_own_proof() -> None:
+    """`b` follows `a` by its skeleton; when `a` turns out to be a duplicate, `b` must be one of the same prompt."""
+    index = semantic()
+    index.commit(index.screen(chunk("please " + REQUEST)))
+    screened = index.screen(chunk(REQUEST, "hello " + REQUEST, REQUEST + "!", start=4))
+    assert [link.leader_row for link in screened.links if link] == [0, 0, 0]
+
+
+def test_the_least_useful_leave_when_the_limit_is_reached() -> None:
+    index = DuplicateIndex("semantic", HashEncoder(), limit=20)
+    texts = [f"question about thing number {word} of many" for word in "abcdefghijklmnopqrstuvwxyz"]
+    index.commit(index.screen(chunk(*texts[:20])))
+    index.commit(index.screen(chunk(texts[0], start=30)))
+    index.commit(index.screen(chunk(*texts[20:], start=40)))
+    assert len(index) == 20
+    again = leaders(index.screen(chunk(texts[0], texts[1], texts[25], start=60)))
+    assert again == [(0, "exact"), None, (45, "exact")]
+
+
+def test_runs_whose_answers_are_too_old_are_forgotten() -> None:
+    index = semantic()
+    for run in ("old", "new"):
+        other = semantic()
+        index.restore(pa.table(other.to_columns(other.screen(chunk(REQUEST + run)))), run)
+    index.forget(frozenset({"old"}))
+    found = index.screen(chunk(REQUEST + "old", REQUEST + "new", "please " + REQUEST + "new", start=7))
+    assert [(link.leader_run, link.kind) if link else None for link in found.links] == [
+        None, ("new", "exact"), ("new", "edit"),
+    ]  # fmt: skip
+
+
+def test_text_that_is_not_unicode_can_be_kept() -> None:
+    index = semantic()
+    screened = index.screen(chunk("half a \ud83d pair", REQUEST))
+    again = semantic()
+    again.restore(pa.table(index.to_columns(screened)))
+    assert leaders(again.screen(chunk("half a \ud83d pair", start=3))) == [(0, "exact")]
 
 
 def test_many_representatives_are_still_found() -> None:

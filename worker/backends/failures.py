@@ -39,9 +39,9 @@ _OVERFLOWS = tuple(
     re.compile(text, re.IGNORECASE)
     for text in (
         r"maximum context length (?:is|of) (?P<limit>\d+)",
-        r"maximum (?:model|sequence|input) length (?:is |of )?(?P<limit>\d+)",
         r"current length is \d+ while limit is (?P<limit>\d+)",
-        r"context length of only (?P<limit>\d+)",
+        r"context length (?:of|is) only (?P<limit>\d+)",
+        r"maximum (?:model|sequence|input) length (?:is |of )?(?P<limit>\d+)",
         r"tokens? > (?P<limit>\d+) maximum",
         r"maximum number of tokens allowed \((?P<limit>\d+)\)",
         r"max_model_len\D{0,20}(?P<limit>\d+)",

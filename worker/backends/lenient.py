@@ -50,6 +50,8 @@ def _fit(value: Any, wanted: Any) -> Any:
         return msgspec.convert(value, wanted)
     except (msgspec.ValidationError, RecursionError):
         pass
+    if type(value) is float and value.is_integer() and abs(value) <= MOST_TOKENS:
+        return _fit(int(value), wanted)
     for each in get_args(wanted) if get_origin(wanted) is not list else (wanted,):
         if type(value) is dict and isinstance(each, type) and issubclass(each, msgspec.Struct):
             return _fill(value, each)

@@ -88,7 +88,7 @@ async def models(web: Web, target: Target) -> Seen:
     """The list of models, which every OpenAI-compatible server should have; one without it is believed to be up."""
     data, trouble, status = await ask(web, f"{target.base_url}/models", bearer(target))
     if trouble is not None:
-        return Seen(True) if status in (404, 405, 501) and "<" not in trouble.reason else keyed(target, trouble)
+        return Seen(True) if status in (404, 405, 501) else keyed(target, trouble)
     rows = table(data, "data")
     listed = names(rows, "id")
     mine = next((row for row in rows if row.get("id") == target.model), {})

@@ -8,9 +8,11 @@ redis.call('HINCRBY', KEYS[1], 'tries', 1)
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   if string.sub(all[i], 1, 2) == 'o:' then
-    local scope = string.sub(all[i], 3)
-    redis.call('HINCRBY', scope, 'reserved', '-' .. all[i + 1])
-    redis.call('HINCRBY', scope, 'spent', all[i + 1])
+    local scope, held = string.sub(all[i], 3), tonumber(all[i + 1])
+    if held ~= 0 then
+      redis.call('HINCRBY', scope, 'reserved', string.format('%.0f', -held))
+      redis.call('HINCRBY', scope, 'spent', string.format('%.0f', held))
+    end
     redis.call('HDEL', KEYS[1], all[i])
   end
 end

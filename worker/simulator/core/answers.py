@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,11 +18,13 @@ from worker.simulator.core.schema import example
 _NORMAL = NormalDist()
 _ITEM = r"[\"'`*]*[\w-]+(?: [\w-]+){0,2}?[\"'`*]*"
 _SEPARATOR = r"(?:\s*[,/|]\s*(?:or\s+|and\s+)?|\s+or\s+)"
-_NAMED = r"\b(?:one of|labels?|categor(?:y|ies)|class(?:es)?|options?|choose from)\b[^:(\n]{0,24}?[:(\s]\s*"
+_NAMED = r"\b(?:one of|labels?|categor(?:y|ies)|class(?:es)?|options?|choose from)\b[^:(\n]{0,24}?[:(]\s*|\bone of\s+"
 _TOLD = (
     r"\b(?:classif|categori[sz]|label|sort|assign|choose|pick|select)\w*\b[^\n]{0,160}?\b(?:as|into|from|between)\s+"
 )
-_LIST = re.compile(rf"(?:{_NAMED}|{_TOLD})({_ITEM}(?:{_SEPARATOR}{_ITEM})+)(?=\s*(?:[.;:)?!]|$)|\s)", re.IGNORECASE)
+_MORE = rf"({_ITEM}(?:{_SEPARATOR}{_ITEM})+)"
+_LISTS = [re.compile(rf"(?:{_NAMED}|{_TOLD}){_MORE}{end}", re.IGNORECASE) for end in (r"(?=\s*(?:[.;:)?!]|$))", "")]
+_MAX_LINES, _MAX_LINE_CHARS = 40, 400
 _SPLIT = re.compile(_SEPARATOR, re.IGNORECASE)
 _OPENINGS = ("The customer reports that", "In short,", "The main cause is that", "Two things stand out:", "Most likely")
 _SUBJECTS = (
@@ -65,6 +67,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[Mapping[str, Any], ...] = ()
     must_call: bool = False
     context_tokens: int | None = None
+    reserved_tokens: int | None = None  # output that a token limit is charged with; else max_tokens
+    cache: Literal["auto", "write", "off"] = "auto"
 
     @property
     def prompt(self) -> str:
@@ -115,8 +119,8 @@ def cut_to(config: ServerConfig, text: str, tokens: int) -> str:
 
 def find_labels(prompt: str) -> tuple[str, ...]:
     """The first list of labels that a prompt names: "one of: a, b or c", "as x, y or z", "labels: p | q"."""
-    for part in prompt.split("\n"):
-        labels = _labels_of(part)
+    for line in prompt.split("\n", _MAX_LINES)[:_MAX_LINES]:
+        labels = _labels_of(line[:_MAX_LINE_CHARS])
         if labels:
             return labels
     return ()
@@ -124,11 +128,15 @@ def find_labels(prompt: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _labels_of(line: str) -> tuple[str, ...]:
-    found = _LIST.search(line) if len(line) < 4_000 else None
+    found = next((found for each in _LISTS if (found := each.search(line))), None)
     if found is None:
         return ()
-    labels = [item.strip(" \t\"'`*.") for item in _SPLIT.split(found[1])]
-    return tuple(dict.fromkeys(label for label in labels if label))
+    labels = dict.fromkeys(item.strip(" \t\"'`*.") for item in _SPLIT.split(found[1]))
+    labels.pop("", None)
+    announced = found[0][: -len(found[1])].rstrip().endswith((":", "("))
+    # "one of them is lying, but ..." is prose: two items need a colon or an "or".
+    is_list = announced or len(labels) > 2 or " or " in found[1].lower()
+    return tuple(labels) if is_list else ()
 
 
 def _sentences(config: ServerConfig, ask: Ask, seed: bytes) -> str:

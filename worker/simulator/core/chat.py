@@ -57,8 +57,13 @@ _decoder = msgspec.json.Decoder(ChatBody)
 
 def read_chat(request: Request) -> Ask | Problem:
     """What a chat request asks for, or why it is not one."""
+    return read_chat_body(request.body, request.headers.get("x-spillway-labels", ""))
+
+
+def read_chat_body(data: bytes, labels: str = "") -> Ask | Problem:
+    """The same for a body that came inside a batch; `labels` are named outside of it, with commas."""
     try:
-        body = _decoder.decode(request.body)
+        body = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return _invalid(f"We could not parse the JSON body of your request: {error}.")
     if not body.messages:
@@ -77,7 +82,7 @@ def read_chat(request: Request) -> Ask | Problem:
         choices=body.n or 1,
         schema=_schema(body.response_format or {}) if kind == "json_schema" else None,
         wants_json=kind == "json_object",
-        labels=label_hint(request, body.metadata),
+        labels=label_hint(labels, body.metadata),
         tools=tuple(body.tools or ()),
         must_call=body.tool_choice == "required" or isinstance(body.tool_choice, dict),
     )
@@ -95,9 +100,9 @@ def message_text(message: Mapping[str, Any]) -> str:
     return "\n".join([*texts, *(_json(call) for call in message.get("tool_calls") or ())])
 
 
-def label_hint(request: Request, metadata: Mapping[str, Any] | None) -> tuple[str, ...]:
+def label_hint(named: str, metadata: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Labels that the client names outside the prompt: metadata.labels or the header x-spillway-labels."""
-    hint = (metadata or {}).get("labels") or request.headers.get("x-spillway-labels") or ""
+    hint = (metadata or {}).get("labels") or named
     return tuple(label.strip() for label in str(hint).split(",") if label.strip())
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from pipelines.errors import ConfigError
-from worker.simulator.core.faults import KINDS, FaultRule
+from worker.simulator.core.faults import BATCH_KINDS, KINDS, BatchRule, FaultRule
 
 T = TypeVar("T")
 
@@ -86,6 +86,20 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     down_mode: Literal["refuse", "503"] = "refuse"
     on_disconnect: Literal["auto", "bill", "cancel"] = "auto"
 
+    batch_latency_s: float = 3.0
+    batch_sigma: float = 0.0
+    batch_validate_s: float = 0.2
+    batch_cancel_s: float = 0.5
+    batch_window_s: float = 86_400.0
+    batch_error_rate: float = 0.0
+    batch_enqueued_tokens: int | None = None
+    batch_max_requests: int = 50_000
+    batch_faults: tuple[BatchRule, ...] = ()
+
+    usd_per_hour: float = 0.0
+    cold_start_ms: float = 0.0
+    idle_s: float = 5.0
+
     @property
     def is_local(self) -> bool:
         return self.lane == "local" or (not self.lane and self.personality in LOCAL)
@@ -126,11 +140,11 @@ def parse(data: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]] | N
     servers = data.get("servers")
     if not isinstance(servers, Mapping) or not servers:
         raise ConfigError("the scenario has no [servers.NAME]; add one with a personality and a model")
-    filled = {name: _filled(name, each, defaults or {}) for name, each in servers.items()}
-    scenario = _convert({**data, "servers": filled}, Scenario, "")
-    for name, server in scenario.servers.items():
-        check(name, server)
-    return scenario
+    filled = {}
+    for name, each in servers.items():
+        filled[name] = _convert(_filled(name, each, defaults or {}), ServerConfig, f"servers.{name}")
+        check(name, filled[name])
+    return msgspec.structs.replace(_convert({**data, "servers": {}}, Scenario, ""), servers=filled)
 
 
 def change(name: str, server: ServerConfig, changes: Mapping[str, Any]) -> ServerConfig:
@@ -155,6 +169,11 @@ def check(name: str, server: ServerConfig) -> None:
     for kind in [*server.fault_rates, *(rule.kind for rule in server.faults)]:
         if kind not in KINDS:
             raise ConfigError(f"servers.{name}: unknown fault {kind!r}; known: {', '.join(sorted(KINDS))}")
+    for each in server.batch_faults:
+        if each.kind not in BATCH_KINDS:
+            raise ConfigError(
+                f"servers.{name}: unknown batch fault {each.kind!r}; known: {', '.join(sorted(BATCH_KINDS))}"
+            )
     wrong = next((message for failed, message in _rules(server) if failed), None)
     if wrong:
         raise ConfigError(f"servers.{name}: {wrong}")
@@ -210,7 +229,5 @@ def _convert(data: Mapping[str, Any], kind: type[T], at: str) -> T:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$")
-        where = "".join((at, "." if at and path.strip("`").startswith(".") else "", path.strip("`")))
-        raise ConfigError(
-            f"scenario{': ' + where.strip('.') if where.strip('.') else ''}: {what}; mend this key"
-        ) from None
+        place = ".".join(part for part in (at, path.strip("`.")) if part) or "scenario"
+        raise ConfigError(f"{place}: {what}; mend this key") from None

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pipelines.errors import ConfigError
+from worker.simulator.core.batches import desk
 from worker.simulator.core.bill import Bill
 from worker.simulator.core.config import ServerConfig
 from worker.simulator.core.http import Reply, Request, json_reply
@@ -25,6 +26,9 @@ def controlling(servers: Mapping[str, Server], bill: Bill) -> Callable[[Request]
             return Reply(body=page(servers).encode(), content_type="text/html; charset=utf-8")
         if (method, path) == ("GET", "/status"):
             return json_reply({"servers": {name: server.figures() for name, server in servers.items()}})
+        if path.startswith("/bill"):
+            for server in servers.values():
+                desk(server).settle()
         if (method, path) == ("GET", "/bill"):
             return json_reply({"servers": {name: _account(server) for name, server in servers.items()}})
         if (method, path) == ("GET", "/bill/calls"):
@@ -45,6 +49,13 @@ def controlling(servers: Mapping[str, Server], bill: Bill) -> Callable[[Request]
 def _account(server: Server) -> dict[str, Any]:
     """One server's bill; the models and keys in it are strangers' texts and stay data."""
     account = dict(msgspec.to_builtins(server.account))
+    if server.config.usd_per_hour:
+        meter = server.meter
+        account |= {
+            "worker_s": round(meter.worker_s(), 3),
+            "worker_cost_pusd": meter.cost_pusd(),
+            "cold_starts": meter.cold_starts,
+        }
     return {**account, "unfinished": server.in_flight}
 
 

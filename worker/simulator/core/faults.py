@@ -78,6 +78,21 @@ BILLED = {
     "no_choices": True,
 }
 
+# What can happen to a provider batch. Any name of PROBLEMS also refuses its creation.
+BATCH_FAULTS = {
+    "fail": "fails at validation",
+    "token_limit": "fails at validation: too many tokens are enqueued",
+    "stuck": "makes no progress until its window ends",
+    "expire": "ends at its window with a share of its lines done",
+    "errors": "every line ends as an error",
+    "some_errors": "a share of the lines ends as errors",
+    "late_cancel": "a cancel is accepted, and the batch completes",
+    "lost_create": "it is made, and the answer that says so is lost",
+    "swapped_keys": "results carry the key of another line",
+    "bad_line": "one line of the results is no JSON",
+}
+BATCH_KINDS = frozenset(BATCH_FAULTS) | frozenset(PROBLEMS)
+
 KINDS = frozenset(PROBLEMS) | frozenset(UNBILLED) | frozenset(BILLED)
 
 
@@ -99,6 +114,14 @@ class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if places and not (places[0] <= number <= places[-1] if len(places) == 2 else number in places):
             return False
         return self.match is None or self.match in prompt
+
+
+class BatchRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens to the batch number `at` (from 1), or to all of them; `share` is a part of its lines."""
+
+    kind: str
+    at: int | None = None
+    share: float = 0.5
 
 
 class Faults:

@@ -61,15 +61,15 @@ async def generate(server: Server, request: Request, ask: Ask, voice: Voice) -> 
             return _refused(server, problem[0], voice.fail(server, problem[1]))
         if kind in UNBILLED:
             return _unbilled(server, kind, voice)
-        answer = compose(server, request, ask, number)
+        answer = compose(server, ask, str(number))
         await _serve(server, answer, late=kind == "late")
         return _billed(server, request, ask, answer, kind, voice, prompt_hash)
     finally:
         server.in_flight -= 1
 
 
-def compose(server: Server, request: Request, ask: Ask, number: int) -> Answer:
-    """The answer of a healthy server, with its usage."""
+def compose(server: Server, ask: Ask, number: str) -> Answer:
+    """The answer of a healthy server, with its usage; `number` makes its id."""
     config = server.config
     taken = input_tokens(config, ask)
     limit = ask.max_tokens if ask.max_tokens is not None else 1 << 30
@@ -83,7 +83,7 @@ def compose(server: Server, request: Request, ask: Ask, number: int) -> Answer:
             text, tokens, is_cut = cut_to(config, text, limit - reasoning), limit - reasoning, True
         texts.append("" if calls else text)
         written += tokens + reasoning
-    cached = server.prefixes.cached_tokens(config, ask.prompt, taken)
+    cached, known = server.prefixes.cached_tokens(config, ask.prompt, taken) if ask.cache != "off" else (0, 0)
     identity = blake2b(f"{server.seed}:{number}".encode(), digest_size=12).hexdigest()
     return Answer(
         id=identity,
@@ -91,34 +91,42 @@ def compose(server: Server, request: Request, ask: Ask, number: int) -> Answer:
         model=ask.model or config.model,
         texts=texts,
         finish="tool" if calls else "length" if is_cut else "stop",
-        usage=Usage(taken, written, cached_tokens=cached, reasoning_tokens=reasoning),
+        usage=Usage(
+            taken,
+            written,
+            cached_tokens=cached,
+            cache_write_tokens=known - cached if ask.cache == "write" else 0,
+            reasoning_tokens=reasoning,
+        ),
         calls=calls,
     )
 
 
 def charge(
-    server: Server, request: Request, answer: Answer, *, prompt_hash: str, outcome: str, delivered: bool
-) -> None:
-    """Books one answer at what it reports."""
+    server: Server, answer: Answer, *, key: str, call: str | None, prompt_hash: str, outcome: str, delivered: bool,
+    batch: str | None = None,
+) -> None:  # fmt: skip
+    """Books one answer at what it reports, at the batch price if it was part of one."""
     usage = answer.usage
-    call = BilledCall(
+    line = BilledCall(
         id=answer.id,
         time=unix_s(),
         server=server.name,
         model=answer.model,
         prompt_hash=prompt_hash,
-        key=shown_key(client_key(request)),
-        call=request.headers.get("x-spillway-call"),
+        key=shown_key(key),
+        call=call,
         input_tokens=usage.input_tokens,
         cached_tokens=usage.cached_tokens,
         cache_write_tokens=usage.cache_write_tokens,
         output_tokens=usage.output_tokens,
         reasoning_tokens=usage.reasoning_tokens,
-        cost_pusd=cost_pusd(server.config, usage),
+        cost_pusd=cost_pusd(server.config, usage, batch=batch is not None),
         delivered=delivered,
         outcome=outcome,
+        batch=batch,
     )
-    server.bill.charge(call)
+    server.bill.charge(line)
 
 
 def client_key(request: Request) -> str:
@@ -143,8 +151,9 @@ def _problem(server: Server, request: Request, ask: Ask, kind: str | None) -> tu
     if context is not None and taken > context:
         text = f"This model's maximum context length is {context} tokens. However, your messages resulted in {taken} tokens."
         return "context_overflow", Problem("context", 400, text, detail={"limit": context, "tokens": taken})
+    reserved = ask.max_tokens if ask.reserved_tokens is None else ask.reserved_tokens
     refused = server.limits.refuse(
-        config, taken + (ask.max_tokens or 0), server.in_flight, server.started_s + server.uptime_s
+        config, taken + (reserved or 0), server.in_flight, server.started_s + server.uptime_s
     )
     if refused is not None:
         return "429", refused
@@ -152,12 +161,16 @@ def _problem(server: Server, request: Request, ask: Ask, kind: str | None) -> tu
 
 
 async def _serve(server: Server, answer: Answer, *, late: bool) -> None:
-    usage = answer.usage
-    work = server.config.prefill_share * (usage.input_tokens - usage.cached_tokens) + usage.output_tokens
-    extra_s = server.config.late_ms / 1000 if late else 0.0
+    usage, config = answer.usage, server.config
+    work = config.prefill_share * (usage.input_tokens - usage.cached_tokens) + usage.output_tokens
+    model = answer.model if config.swap_ms else server.engine.loaded
+    extra_s = config.late_ms / 1000 if late else 0.0
     before_s = server.uptime_s
-    await server.engine.serve(answer.model if server.config.swap_ms else server.engine.loaded, work,
-                              server.latency_s(usage.output_tokens) + extra_s)  # fmt: skip
+    extra_s += server.meter.start()
+    try:
+        await server.engine.serve(model, work, server.latency_s(usage.output_tokens) + extra_s)
+    finally:
+        server.meter.end()
     answer.service_s = server.uptime_s - before_s
 
 
@@ -190,12 +203,15 @@ def _billed(
 
     def end(went_out: bool) -> None:
         delivered = went_out and readable
+        ended = outcome if delivered or kind else "lost"
+        call = request.headers.get("x-spillway-call")
         charge(
             server,
-            request,
             answer,
+            key=client_key(request),
+            call=call,
             prompt_hash=prompt_hash,
-            outcome=outcome if delivered or kind else "lost",
+            outcome=ended,
             delivered=delivered,
         )
 

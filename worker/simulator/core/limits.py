@@ -61,20 +61,21 @@ class PrefixCache:
     def __init__(self) -> None:
         self._blocks: OrderedDict[bytes, None] = OrderedDict()
 
-    def cached_tokens(self, config: ServerConfig, prompt: str, input_tokens: int) -> int:
-        """Tokens at the prompt's head that were seen before; remembers the whole prompt."""
-        if config.prefix_cache_tokens <= 0:
-            return 0
+    def cached_tokens(self, config: ServerConfig, prompt: str, input_tokens: int) -> tuple[int, int]:
+        """Tokens at the prompt's head that were seen before, and those that are known from now on."""
+        if config.prefix_cache_tokens <= 0 or input_tokens < config.prefix_min_tokens:
+            return 0, 0
         data = prompt.encode("utf-8", "surrogatepass")
         step = config.prefix_block_tokens * config.bytes_per_token
-        chain, known, is_known = b"", 0, True
+        chain, known, blocks, is_known = b"", 0, 0, True
         for start in range(0, len(data) - step + 1, step):
             chain = hashlib.blake2b(chain + data[start : start + step], digest_size=8).digest()
             is_known = is_known and chain in self._blocks
             known += is_known
+            blocks += 1
             self._blocks[chain] = None
             self._blocks.move_to_end(chain)
         while len(self._blocks) * config.prefix_block_tokens > config.prefix_cache_tokens:
             self._blocks.popitem(last=False)
-        tokens = min(known * config.prefix_block_tokens, input_tokens)
-        return tokens if input_tokens >= config.prefix_min_tokens else 0
+        size = config.prefix_block_tokens
+        return min(known * size, input_tokens), min(blocks * size, input_tokens)

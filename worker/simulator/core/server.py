@@ -18,6 +18,7 @@ from worker.simulator.core.engine import Engine
 from worker.simulator.core.faults import Faults
 from worker.simulator.core.http import Listener
 from worker.simulator.core.limits import Limits, PrefixCache
+from worker.simulator.core.meter import Meter
 
 HISTORY = 600
 
@@ -41,7 +42,6 @@ class Server:
         self.listener: Listener | None = None
         self.is_down = False
         self.down_mode = config.down_mode
-        self.notes: dict[str, Any] = {}
         self._build()
 
     def _now(self) -> float:
@@ -49,7 +49,9 @@ class Server:
 
     def _build(self) -> None:
         config = self.config
+        self.notes: dict[str, Any] = {}  # what personalities keep with a server: files, batches
         self.engine = Engine(config)
+        self.meter = Meter(config)
         self.limits = Limits(config, self._now())
         self.prefixes = PrefixCache()
         self.in_flight = 0
@@ -93,6 +95,7 @@ class Server:
         before = self.config
         self.config = change(self.name, before, changes)
         self.engine.configure(self.config)
+        self.meter.config = self.config
         if changes.keys() & {"rpm", "tpm", "burst_s"}:
             self.limits = Limits(self.config, self._now())
         if changes.keys() & {"faults", "fault_rates", "fault_by"}:

@@ -1,0 +1,177 @@
+"""The program itself: exit codes, one-line errors, cheap start, and the doors to the drain."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import ConfigError, StoreError
+from producer.cli import _with_optional_values, main
+
+COMMANDS = [
+    "run",
+    "submit",
+    "worker",
+    "status",
+    "cancel",
+    "retry",
+    "results",
+    "report",
+    "plan",
+    "targets",
+    "simulate",
+    "doctor",
+    "budget",
+]
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main([*arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = ran(capsys, "--help")
+    assert code == 0
+    assert all(f"\n  {command} " in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, out, _ = ran(capsys, command, "--help")
+    assert code == 0
+    assert "Usage: spillway" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["frobnicate"], "frobnicate"),
+        (["run"], "SOURCE"),
+        (["status", "--nonsense"], "--nonsense"),
+        (["report", "x"], "report"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(capsys: pytest.CaptureFixture[str], arguments: list[str], what: str) -> None:
+    code, out, err = ran(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert what in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "what"),
+    [
+        (ConfigError("spillway.toml:3: wrong"), 2, "spillway.toml:3: wrong"),
+        (StoreError("cannot write x:\n the disk is full"), 1, "cannot write x: the disk is full"),
+        (
+            ZeroDivisionError("division by zero"),
+            1,
+            "internal error: ZeroDivisionError: division by zero; run it again with --debug",
+        ),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_become_one_line_and_their_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, what: str
+) -> None:
+    def broken(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("producer.cli.session.settings_of", broken)
+    got, out, err = ran(capsys, "status")
+    assert (got, out) == (code, "")
+    assert what in err
+    assert "Traceback" not in err
+
+
+def test_simulate_takes_its_value_only_with_an_equals_sign() -> None:
+    assert _with_optional_values(["run", "--simulate", "a.jsonl"]) == ["run", "--simulate=demo", "a.jsonl"]
+    assert _with_optional_values(["run", "--simulate=x.toml"]) == ["run", "--simulate=x.toml"]
+    assert _with_optional_values(["run", "--", "--simulate"]) == ["run", "--", "--simulate"]
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    program = f"{sys.executable} -m producer.cli report --list | true"
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    assert "internal error" not in done.stderr
+
+
+def test_the_program_starts_without_heavy_libraries() -> None:
+    code = (
+        "import sys; from producer.cli import main; main(['--help']); "
+        "print(sorted(m for m in ('polars', 'pyarrow', 'redis', 'rich.live', 'torch', 'faiss', 'arq', 'httpx') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_targets_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("worker.health.find_local", dict)
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n')
+    code, _, err = ran(capsys, "run", "in.jsonl")
+    assert code == 2
+    assert "--simulate" in err
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_is_found_on_this_machine_is_used_and_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = {"targets": {"vllm": {"kind": "vllm", "model": "q", "base_url": "http://127.0.0.1:1/v1"}}}
+    monkeypatch.setattr("worker.health.find_local", lambda: found)
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n{"prompt": "x"}\n')
+    code, out, err = ran(capsys, "plan", "in.jsonl", "--dedupe", "exact", "--json")
+    assert code == 0, err
+    assert "found vllm" in err
+    assert (json.loads(out)["rows"], json.loads(out)["duplicate"]) == (2, 1)
+
+
+def test_plan_is_a_table_for_people(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n')
+    (tmp_path / "spillway.toml").write_text('[targets.gpu]\nkind = "vllm"\nmodel = "q"\n')
+    code, out, _ = ran(capsys, "plan", "in.jsonl", "--dedupe", "off")
+    assert code == 0
+    for part in ("p50 cost", "p90 time", "local", "route"):
+        assert part in out
+    assert not (tmp_path / "data").exists()
+
+
+def test_targets_are_listed_with_health_and_price(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spillway.toml").write_text(
+        '[targets.gpu]\nkind = "vllm"\nbase_url = "http://127.0.0.1:1/v1"\nmodel = "q"\n'
+        "input_usd_per_mtok = 0.15\noutput_usd_per_mtok = 0.60\n"
+    )
+    code, out, err = ran(capsys, "targets")
+    assert code == 0, err
+    assert "down" in out
+    assert "$0.15/0.6 per Mtok" in out
+    assert json.loads(ran(capsys, "targets", "--json")[1])[0]["up"] is False
+    assert ran(capsys, "targets", "check", "none")[0] == 2
+    assert ran(capsys, "targets", "chekc", "gpu")[0] == 2
+
+
+def test_roles_are_checked_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spillway.toml").write_text('[targets.gpu]\nkind = "vllm"\nmodel = "q"\n')
+    code, _, err = ran(capsys, "worker", "--roles", "dance")
+    assert code == 2
+    assert "prepare" in err

@@ -1,0 +1,118 @@
+"""The whole program with nothing faked: `--simulate` starts servers, Redis and workers, and touches nothing real."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from producer.cli import main
+
+SCENARIO = """
+[servers.gpu]
+personality = "lmstudio"
+model = "qwen"
+slots = 8
+latency_ms = {latency_ms}
+answer = "hash"
+[servers.cloud]
+personality = "openai"
+model = "gpt-4o-mini"
+usd_per_mtok_in = 0.15
+usd_per_mtok_out = 0.60
+answer = "hash"
+[routes.small]
+targets = ["gpu", "cloud"]
+[routes.large]
+targets = ["cloud"]
+min_complexity = 0.99
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "in.jsonl").open("w") as file:
+        for number in range(120):
+            row = {"prompt": f"Question {number % 100}", "id": f"q{number}", "model": "large" if number == 7 else None}
+            file.write(json.dumps(row) + "\n")
+        file.write("not json\n")
+    return tmp_path
+
+
+def scenario(folder: Path, latency_ms: int) -> str:
+    (folder / "scenario.toml").write_text(SCENARIO.format(latency_ms=latency_ms))
+    return f"--simulate={folder / 'scenario.toml'}"
+
+
+def started(here: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "producer.cli", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=here,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+
+
+def ran(here: Path, *arguments: str) -> tuple[int, str, str]:
+    process = started(here, *arguments)
+    out, err = process.communicate(timeout=110)
+    return process.returncode, out, err
+
+
+def test_a_rehearsal_end_to_end(here: Path) -> None:
+    command = ["run", "in.jsonl", scenario(here, 20), "--dedupe", "exact", "--out", "out", "--json"]
+    code, out, err = ran(here, *command)
+    assert code == 3, err  # one row is no JSON
+    said = json.loads(out)
+    assert (said["rows"], said["ok"], said["duplicate"], said["invalid"]) == (121, 101, 19, 1)
+    assert (said["local_calls"], said["cloud_calls"]) == (100, 1)
+    results = pl.read_parquet("out/results.parquet")
+    assert results["row"].to_list() == list(range(121))
+    assert set(results["client"]) == {"simulate"}
+    assert pl.read_parquet("out/costs.parquet")["cost_usd"].sum() == results["cost_usd"].sum() > 0
+    assert sorted(path.name for path in (here / "data").iterdir()) == ["simulate"]
+    assert ran(here, "doctor", "--data", "data/simulate", "--run", said["run_id"])[0] == 0
+    assert "avoided local" in ran(here, "report", "savings", "--data", "data/simulate")[1]
+    code, out, err = ran(here, *command)
+    assert code == 3
+    assert "has finished already" in err
+    assert json.loads(out) == said
+
+
+def test_an_interrupted_rehearsal_resumes_and_pays_nothing_twice(here: Path) -> None:
+    command = ["run", "in.jsonl", scenario(here, 300), "--dedupe", "exact", "--json"]
+    process = started(here, *command)
+    deadline = time.monotonic() + 60
+    while not list((here / "data/simulate").glob("results/*/chunks/*.parquet")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    first, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command resumes" in err
+    assert json.loads(first)["unanswered"] > 0
+    code, out, err = ran(here, *command)
+    assert code == 3, err
+    said = json.loads(out)
+    assert said["run_id"] == json.loads(first)["run_id"]
+    assert (said["ok"], said["calls"]) == (101, 101)
+    assert ran(here, "doctor", "--data", "data/simulate", "--run", said["run_id"])[0] == 0
+
+
+def test_a_broken_scenario_is_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text, what in (("[servers", "not valid toml"), ('[servers.x]\npersonality = "nobody"\n', "nobody")):
+        (here / "bad.toml").write_text(text)
+        assert main(["run", "in.jsonl", "--simulate=bad.toml"]) == 2
+        err = capsys.readouterr().err
+        assert what in err
+        assert len(err.strip().splitlines()) == 1
+    assert main(["run", "in.jsonl", "--simulate=none.toml"]) == 2
+    assert main(["submit", "in.jsonl", "--simulate"]) == 2

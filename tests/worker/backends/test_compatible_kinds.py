@@ -1,0 +1,235 @@
+"""Every other server of OpenAI's shape: the same contract, and what each does in its own way."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+
+from pipelines.types import Completion, Usage
+from tests.contracts.backend_contract import ROW, BackendContract
+from tests.worker.backends.test_openai import GOOD, error, with_message
+from worker.backends import load
+
+
+class Compatible(BackendContract):
+    """What they share."""
+
+    path = "/v1/chat/completions"
+    good = GOOD
+    usage = Usage(1119, 1024, 0, 110, 64)
+    plain_error: ClassVar = error(None)
+    empty: ClassVar = {
+        **with_message(content=""),
+        "usage": {"prompt_tokens": 9, "completion_tokens": 0, "total_tokens": 9},
+    }
+    finishes: ClassVar = {"stop": "stop", "length": "length", "tool_calls": "tool", "content_filter": "filter"}
+    overflow: ClassVar = (error("context_length_exceeded"), None)
+
+    def finished(self, reason: str) -> dict[str, Any]:
+        return {**GOOD, "choices": [{**GOOD["choices"][0], "finish_reason": reason}]}
+
+
+class TestLmstudio(Compatible):
+    kind = "lmstudio"
+    lane = "local"
+    plain_error: ClassVar = {"error": "Something is wrong."}
+    overflow: ClassVar = (
+        {"error": "Trying to keep the first 5003 tokens when context the overflows. However, the model is loaded with "
+                  "context length of only 4096 tokens, which is not enough."}, 4096,
+    )  # fmt: skip
+    cannot: ClassVar = {"`n`": {"n": 2}, "`logprobs`": {"logprobs": True}}
+
+    def test_harmless_forms_of_what_it_would_ignore_are_left_out(self) -> None:
+        assert not {"n", "logprobs"} & self.sent({**ROW, "n": 1, "logprobs": False}).keys()
+
+    def test_no_output_and_no_usage_at_all_is_no_answer_either(self) -> None:
+        body = {**with_message(content=None)}
+        del body["usage"]
+        assert self.failure(body).code == "empty_answer"
+
+
+class TestVllm(Compatible):
+    kind = "vllm"
+    lane = "local"
+    plain_error: ClassVar = {
+        "error": {"message": "Something is wrong.", "type": "BadRequestError", "param": None, "code": None}
+    }
+    overflow: ClassVar = (
+        {"object": "error", "message": "This model's maximum context length is 2048 tokens. However, you requested 3000 "
+         "tokens in the messages, Please reduce the length of the messages.", "type": "BadRequestError", "param": None,
+         "code": 400}, 2048,
+    )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("message", "window"),
+        [
+            ("The decoder prompt (length 5000) is longer than the maximum model length of 4096.", 4096),
+            ("'max_tokens' or 'max_completion_tokens' is too large: 9999. This model's maximum context length is 4096 "
+             "tokens and your request has 10 input tokens (9999 > 4096 - 10).", 4096),
+            ("You passed 5000 input tokens and requested 10 output tokens. However, the model's context length is only "
+             "4096 tokens, resulting in a maximum input length of 4086 tokens.", 4096),
+            ("max_model_len=4096 is less than the prompt", 4096),
+        ],
+    )  # fmt: skip
+    def test_its_texts_of_an_overflow(self, message: str, window: int) -> None:
+        failure = self.failure(
+            {"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}}, 400
+        )
+        assert (failure.kind, failure.context_tokens) == ("context", window)
+
+
+class TestLlamacpp(Compatible):
+    kind = "llamacpp"
+    lane = "local"
+    plain_error: ClassVar = {"error": {"code": None, "message": "Something is wrong.", "type": "invalid_request_error"}}
+    overflow: ClassVar = (
+        {"error": {"code": 400, "message": "the request exceeds the available context size, try increasing it",
+                   "type": "exceed_context_size_error", "n_prompt_tokens": 9000, "n_ctx": 8192}}, 8192,
+    )  # fmt: skip
+
+    def test_a_model_that_loads_is_an_overload(self) -> None:
+        loading = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
+        assert self.failure(loading, 503).kind == "overload"
+
+
+class TestOpenrouter(Compatible):
+    kind = "openrouter"
+    base_path = "/api/v1"
+    path = "/api/v1/chat/completions"
+    plain_error: ClassVar = {"error": {"code": None, "message": "Something is wrong."}}
+
+    def test_the_reported_cost_is_taken_to_the_pico_dollar(self) -> None:
+        for cost, pusd in ((0.00014, 140_000_000), (0, 0), (1e-12, 1), (0.95, 950_000_000_000)):
+            outcome = self.parse({**GOOD, "usage": {**GOOD["usage"], "cost": cost}})
+            assert isinstance(outcome, Completion)
+            assert outcome.cost_reported_pusd == pusd
+
+    @pytest.mark.parametrize("cost", [None, -1, "0.1", [], 1e12, True])
+    def test_a_cost_that_is_none_is_not_taken(self, cost: Any) -> None:
+        outcome = self.parse({**GOOD, "usage": {**GOOD["usage"], "cost": cost}})
+        assert isinstance(outcome, Completion)
+        assert outcome.cost_reported_pusd is None
+
+    def test_with_ones_own_key_upstream_that_bill_is_added(self) -> None:
+        usage = {**GOOD["usage"], "cost": 0.001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.02}}
+        outcome = self.parse({**GOOD, "usage": usage})
+        assert isinstance(outcome, Completion)
+        assert outcome.cost_reported_pusd == 21_000_000_000
+
+    def test_moderation_is_a_filter_and_no_broken_key(self) -> None:
+        body = {
+            "error": {"code": 403, "message": "flagged", "metadata": {"reasons": ["violence"], "flagged_input": "…"}}
+        }
+        outcome = self.parse(body, 403)
+        assert isinstance(outcome, Completion)
+        assert (outcome.finish, outcome.usage) == ("filter", Usage())
+
+    def test_402_is_the_end_of_funds_unless_it_passes(self) -> None:
+        body = {
+            "error": {
+                "code": 402,
+                "message": "Insufficient credits",
+                "metadata": {"limit_source": "openrouter_credits"},
+            }
+        }
+        assert self.failure(body, 402).kind == "funds"
+        assert self.failure({"error": {"code": 402, "message": "wait"}}, 402, retry_after="3").kind == "rate"
+
+    @pytest.mark.parametrize(
+        ("inner", "kind"),
+        [
+            ({"code": 429, "message": "slow"}, "rate"),
+            ({"code": 502, "message": "upstream"}, "transient"),
+            ({"code": 503, "message": "no provider"}, "overload"),
+            ({"code": 402, "message": "no credits"}, "funds"),
+            ({"code": 400, "message": "m", "metadata": {"error_type": "context_length_exceeded"}}, "context"),
+            ({"code": 502, "message": "m", "metadata": {"error_type": "provider_overloaded"}}, "overload"),
+            ("just words", "transient"),
+        ],
+    )
+    def test_errors_inside_a_200_are_found(self, inner: Any, kind: str) -> None:
+        for body in (
+            {"error": inner},
+            {**GOOD, "usage": None, "choices": [{"error": inner, "finish_reason": "error"}]},
+        ):
+            failure = self.failure(body)
+            assert (failure.kind, failure.http_status) == (kind, 200)
+
+    def test_an_error_after_the_answer_began_may_be_paid(self) -> None:
+        choice = {**GOOD["choices"][0], "finish_reason": "error", "error": {"code": 502, "message": "lost upstream"}}
+        assert self.failure({**GOOD, "choices": [choice]}).kind == "unknown"
+        assert self.failure({**GOOD, "choices": [{**choice, "error": None}]}).code == "finish_error"
+
+    def test_a_refusal_upstream_is_one(self) -> None:
+        outcome = self.parse({"error": {"code": 400, "message": "no", "metadata": {"error_type": "refusal"}}}, 400)
+        assert isinstance(outcome, Completion)
+        assert outcome.finish == "refusal"
+
+
+class TestCerebras(Compatible):
+    kind = "cerebras"
+    overflow: ClassVar = (
+        error(
+            None,
+            message="Please reduce the length of the messages or completion. Current length is 9000 while limit is 8192",
+        ),
+        8192,
+    )
+
+    def test_its_limiter_is_always_told_a_limit(self) -> None:
+        assert self.sent({"messages": ROW["messages"], "max_tokens": 9})["max_completion_tokens"] == 9
+
+    def test_its_reset_headers_are_read(self) -> None:
+        headers = {"x_ratelimit_remaining_tokens_minute": "0", "x_ratelimit_reset_tokens_minute": "11.4"}
+        assert self.failure(self.plain_error, 429, **headers).retry_after_s == 11.4
+
+
+class TestRunpod(Compatible):
+    kind = "runpod"
+    base_path = "/v2/abc/openai/v1"
+    path = "/v2/abc/openai/v1/chat/completions"
+
+    def test_a_workers_error_comes_as_success(self) -> None:
+        body = {"error": {"message": "CUDA out of memory", "type": "worker_error", "code": None}}
+        failure = self.failure(body)
+        assert (failure.kind, failure.code, failure.http_status) == ("transient", "worker_error", 200)
+        assert "CUDA" in failure.message
+
+
+class TestHuggingface(Compatible):
+    kind = "huggingface"
+    plain_error: ClassVar = {"error": "Something is wrong."}
+
+    def test_the_provider_stays_pinned_in_the_name(self) -> None:
+        assert self.sent(ROW, model="org/name:together")["model"] == "org/name:together"
+
+
+class TestSimulator(Compatible):
+    kind = "simulator"
+
+
+def test_every_kind_has_a_file() -> None:
+    from typing import get_args
+
+    from pipelines.sections import Kind
+
+    for kind in get_args(Kind):
+        adapter = load(kind)
+        assert callable(adapter.request)
+        assert callable(adapter.parse)
+        assert load(kind) is adapter
+
+
+def test_the_shared_samples_do_not_hide_a_difference() -> None:
+    """The same row goes out the same to servers that know the same words."""
+    bodies = {
+        kind: Compatible.sent(_of(kind), ROW) for kind in ("vllm", "llamacpp", "huggingface", "runpod", "openrouter")
+    }
+    assert len({str(body) for body in bodies.values()}) == 1
+
+
+def _of(kind: str) -> Compatible:
+    each = Compatible()
+    each.kind = kind  # type: ignore[misc]
+    return each

@@ -1,0 +1,71 @@
+"""Every way in which servers say when to come back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.backends.waits import retry_after_s, span_s
+
+NOON = "Sat, 21 Nov 2026 12:00:00 GMT"
+NOON_S = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "Sat, 21 Nov 2026 12:01:30 GMT", "date": NOON}, 90.0),
+        ({"retry-after": "Sat, 21 Nov 2026 11:00:00 GMT", "date": NOON}, 0.0),
+        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
+        ({"retry-after-ms": "x", "retry-after": "7"}, 7.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}, 360.0),
+        ({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "6m0s"}, None),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "120ms",
+          "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1s"}, 1.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s", "retry-after": "2"}, 2.0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOON_S * 1000) + 5000), "date": NOON}, 5.0),
+        ({"anthropic-ratelimit-tokens-remaining": "0", "date": NOON,
+          "anthropic-ratelimit-tokens-reset": "2026-11-21T12:00:08Z"}, 8.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "later"}, None),
+    ],
+)  # fmt: skip
+def test_headers(headers: dict[str, str], wait_s: float | None) -> None:
+    assert retry_after_s(headers) == wait_s
+
+
+def test_without_the_servers_date_our_own_clock_serves() -> None:
+    in_a_minute = format_datetime(datetime.fromtimestamp(datetime.now(UTC).timestamp() + 60, UTC), usegmt=True)
+    wait_s = retry_after_s({"retry-after": in_a_minute})
+    assert wait_s is not None
+    assert 55 < wait_s < 61
+
+
+@pytest.mark.parametrize(
+    ("text", "wait_s"),
+    [
+        ("1s", 1.0), ("6m0s", 360.0), ("1h30m", 5400.0), ("20ms", 0.02), ("1.5s", 1.5), ("22s", 22.0), ("9", 9.0),
+        (str(NOON_S + 4), 4.0), (str((NOON_S + 4) * 1000), 4.0), ("2026-11-21T12:00:04+00:00", 4.0),
+        ("2026-11-21T12:00:04", None), ("", None), ("s", None), ("-4", 0.0),
+    ],
+)  # fmt: skip
+def test_spans(text: str, wait_s: float | None) -> None:
+    found = span_s(text, NOON_S)
+    assert found == (pytest.approx(wait_s) if wait_s is not None else None)
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_no_header_raises(wait: str, date: str) -> None:
+    for name in ("retry-after", "retry-after-ms"):
+        found = retry_after_s({name: wait, "date": date, "x-ratelimit-remaining": "0", "x-ratelimit-reset": wait})
+        assert found is None or found >= 0
