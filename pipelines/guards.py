@@ -22,6 +22,7 @@ from pipelines.words import (
     OPPOSITES,
     PRONOUNS,
     QUANTIFIERS,
+    UNIT_WORDS,
     UNITS,
 )
 
@@ -73,12 +74,8 @@ def dates(a: Side, b: Side) -> str | None:
 
 
 def units(a: Side, b: Side) -> str | None:
-    """A unit after a number differs, or a unit's word."""
-    return (
-        "unit"
-        if _touches(a, b, UNITS - {"a", "m", "s", "c", "f", "k", "t", "l", "b", "v", "w", "h"}) or _after_number(a, b)
-        else None
-    )
+    """A unit's word differs, or whatever stands for a unit after a number."""
+    return "unit" if _touches(a, b, UNIT_WORDS) or _after_number(a, b) else None
 
 
 def negation(a: Side, b: Side) -> str | None:

@@ -1,15 +1,20 @@
-"""The opt-in verifier: may two texts in different words share an answer? For open and closed tasks only, and never proven.
+"""The opt-in verifier: may two texts in different words share an answer? A judgement, not a proof; literal tasks never ask.
 
-It asks for a near vector, for the same numbers, names and polarity, and for most content words in common.
+A near vector is needed, and the same polarity, kind of question, numbers and names. The smallest differences are the most
+suspect: where one word stands for another in otherwise equal texts, that word is the point.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from pipelines import lexicon
 from pipelines.explain import Read, read
-from pipelines.guards import code, links, negation, numbers, opposites, order, sides, symbols, units
+from pipelines.guards import code, links, negation, opposites, order, sides, symbols, units
 from pipelines.instruction import LITERAL
-from pipelines.reading import Token, differences
+from pipelines.reading import Span, Token, differences
 from pipelines.words import ARTICLES, ASKING, DIRECTIONS, NEGATION, NUMBER_WORDS, POLITE, PRONOUNS
 
 
@@ -17,38 +22,137 @@ def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_ALWAYS = (code, links, units, negation, opposites, symbols, order)
-_SHORT_COSINE = 0.87
-_LONG_COSINE = 0.85
+_ALWAYS = (code, links, units, negation, opposites, order)
+_SHORT_COSINE, _LONG_COSINE = 0.80, 0.80
+_SHORT_OVERLAP, _LONG_OVERLAP = 0.3, 0.5
 _LONG_WORDS = 7
-_SHORT_OVERLAP = 0.3
-_LONG_OVERLAP = 0.6
-_EMPTY = ARTICLES | POLITE | ASKING | DIRECTIONS | PRONOUNS | _set(
-    "and or as if so be been being there also then than just really actually very some any get got its s"
-)  # fmt: skip
+_MINIMAL_EDIT = 2
+_PACING = frozenset("()[]?-/&'\"")
+_EMPTY = (
+    ARTICLES
+    | POLITE
+    | ASKING
+    | DIRECTIONS
+    | PRONOUNS
+    | _set("and or as if so be been being there also then than just really actually very some any get got its s")
+)
+_WEAK = _set("best good great main major key most way ways thing things people person example examples") | _EMPTY
+"""May be added to a question without asking another one."""
+
 _ENDINGS = (("ies", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("es", ""), ("s", ""), ("ly", ""))
+_HOW_TO = re.compile(r"what (?:is|are) (?:the |some |a )?(?:of the )?(?:\w+ )?(?:ways?|tips|steps|methods?)\b")
+_OPINION = re.compile(
+    r"\b(?:sentiment|emotion\w*|polarity|tone|stance|opinion\w*|reviews?|rating|toxic\w*|sarcas\w+|iron\w+|feel\w*)\b",
+    re.IGNORECASE,
+)
+"""Labels that ride on single words of judgement, which a vector hardly sees."""
 
 
-def same_meaning(a: str, b: str, task: str, cosine: float) -> bool:
+class _Facts(NamedTuple):
+    content: frozenset[str]
+    numbers: list[str]
+    names: list[str]
+    denials: int
+    asks: str
+    signs: frozenset[str]
+
+
+def same_meaning(a: str, b: str, task: str, instruction: str, cosine: float) -> bool:
     """Whether the answer to one may serve the other, as far as words and a vector can tell."""
-    if task in LITERAL or cosine < _LONG_COSINE:
+    if task in LITERAL or cosine < _LONG_COSINE or _OPINION.search(instruction) is not None:
         return False
     left, right = read(a), read(b)
-    spans = differences(left.norms, right.norms)
-    mine, other = sides(left.tokens, right.tokens, spans)
-    if any(guard(mine, other) for guard in _ALWAYS) or _denials(left) % 2 != _denials(right) % 2:
+    mine, other = _facts(left), _facts(right)
+    if mine.denials % 2 != other.denials % 2 or mine.asks != other.asks or mine.signs != other.signs:
         return False
-    words = _content(left), _content(right)
-    overlap = len(words[0] & words[1]) / max(1, len(words[0] | words[1]))
-    told = (_numbers(left), _numbers(right)), (_names(left), _names(right))
-    if min(len(words[0]), len(words[1])) >= _LONG_WORDS and overlap >= _LONG_OVERLAP:
-        return all(x <= y or y <= x for x, y in told)
-    same = all(x == y for x, y in told) and numbers(mine, other) is None
-    return same and cosine >= _SHORT_COSINE and overlap >= _SHORT_OVERLAP
+    spans = differences(left.norms, right.norms)
+    if any(guard(*sides(left.tokens, right.tokens, spans)) for guard in _ALWAYS) or _minimal(left, right, spans):
+        return False
+    overlap = len(mine.content & other.content) / max(1, len(mine.content | other.content))
+    if min(len(mine.content), len(other.content)) >= _LONG_WORDS and overlap >= _LONG_OVERLAP:
+        return _tells_the_same(mine, other) and not any(_renames(left, right, span) for span in spans)
+    if cosine < _SHORT_COSINE or overlap < _SHORT_OVERLAP or len(mine.numbers) > 1:
+        return False
+    return mine.numbers == other.numbers and mine.names == other.names and not _only_adds(mine, other)
 
 
-def _content(text: Read) -> frozenset[str]:
-    return frozenset(_stem(token.norm) for token in text.tokens if token.kind == "word" and token.norm not in _EMPTY)
+def _facts(text: Read) -> _Facts:
+    words = [token for token in text.tokens if token.kind == "word"]
+    return _Facts(
+        frozenset(_stem(token.norm) for token in words if token.norm not in _EMPTY),
+        [token.norm for token in text.tokens if _is_number(token)],
+        [token.norm for token in words if _is_name(token)],
+        sum(token.norm in NEGATION for token in words),
+        _asks(text),
+        frozenset(token.norm for token in text.tokens if token.kind == "symbol" and token.norm not in _PACING),
+    )
+
+
+def _asks(text: Read) -> str:
+    """What kind of answer the first question wants: `how many`, `why`, yes or no; nothing for a statement."""
+    for at, token in enumerate(text.tokens):
+        if token.first and token.norm in ASKING:
+            rest = " ".join(text.norms[at : at + 8])
+            if _HOW_TO.match(rest) is not None:
+                return "how"
+            return _kind_of_question(token.norm, text.norms[at + 1] if at + 1 < len(text.norms) else "")
+    return ""
+
+
+def _kind_of_question(word: str, following: str) -> str:
+    if word == "how" and following in _set("many much long often old far big tall late soon fast well"):
+        return f"how {following}"
+    if word in ("what", "which"):
+        return "what"
+    return word if word in ("how", "when", "where", "who", "whom", "whose", "why") else "yes or no"
+
+
+def _minimal(left: Read, right: Read, spans: Sequence[Span]) -> bool:
+    """One or two words stand for one or two others, and nothing else of weight differs."""
+    changed = []
+    for span in spans:
+        gone = [n for n in left.norms[span.a0 : span.a1] if n not in _EMPTY]
+        come = [n for n in right.norms[span.b0 : span.b1] if n not in _EMPTY]
+        if gone or come:
+            changed.append(max(len(gone), len(come)))
+    return len(changed) == 1 and changed[0] <= _MINIMAL_EDIT
+
+
+def _renames(left: Read, right: Read, span: Span) -> bool:
+    """A name or number on one side stands where the other side has another one."""
+    gone, come = left.tokens[span.a0 : span.a1], right.tokens[span.b0 : span.b1]
+    return any(map(_marked, gone)) and any(map(_marked, come))
+
+
+def _marked(token: Token) -> bool:
+    return _is_number(token) or _is_name(token)
+
+
+def _tells_the_same(mine: _Facts, other: _Facts) -> bool:
+    """One side's numbers and names are those of the other, in order, perhaps with some left out."""
+    pairs = ((mine.numbers, other.numbers), (mine.names, other.names))
+    return all(_within(x, y) or _within(y, x) for x, y in pairs)
+
+
+def _within(some: Sequence[str], every: Sequence[str]) -> bool:
+    rest = iter(every)
+    return all(one in rest for one in some)
+
+
+def _only_adds(mine: _Facts, other: _Facts) -> bool:
+    """One side says all that the other says and something more: it asks for less, or for another thing."""
+    gone, come = mine.content - other.content - _WEAK, other.content - mine.content - _WEAK
+    return bool(gone) != bool(come)
+
+
+def _is_number(token: Token) -> bool:
+    return token.kind in ("number", "id") or token.norm in NUMBER_WORDS
+
+
+def _is_name(token: Token) -> bool:
+    if token.kind != "word" or token.norm in _EMPTY:
+        return False
+    return lexicon.is_name(token.norm) or (token.raw[:1].isupper() and not token.first)
 
 
 def _stem(word: str) -> str:
@@ -59,21 +163,3 @@ def _stem(word: str) -> str:
     if len(word) > 3 and word[-1] == word[-2]:
         word = word[:-1]
     return word[:-1] if word.endswith("e") and len(word) > 3 else word
-
-
-def _numbers(text: Read) -> frozenset[str]:
-    return frozenset(t.norm for t in text.tokens if t.kind in ("number", "id") or t.norm in NUMBER_WORDS)
-
-
-def _names(text: Read) -> frozenset[str]:
-    return frozenset(token.norm for token in text.tokens if _is_name(token))
-
-
-def _is_name(token: Token) -> bool:
-    if token.kind != "word":
-        return False
-    return lexicon.is_name(token.norm) or (token.raw[:1].isupper() and not token.first)
-
-
-def _denials(text: Read) -> int:
-    return sum(token.norm in NEGATION for token in text.tokens)

@@ -99,8 +99,8 @@ def _add_costs(
             date.fromisoformat(called.price_as_of) if called.price_as_of else None,
             called.cost_pusd,
             called.cost_basis,
-            called.avoided_pusd,
-            called.avoided_cause,
+            0 if call in state.late else called.avoided_pusd,
+            None if call in state.late else called.avoided_cause,
             intent.started_us,
             called.finished_us,
         )

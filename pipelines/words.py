@@ -64,6 +64,11 @@ UNITS = _set(
     "kilogram kilograms milligram milligrams meter meters metre metres kilometer kilometers kilometre kilometres mile "
     "miles inch inches foot feet yard yards liter liters litre litres gallon gallons cup cups spoon teaspoon tablespoon"
 )
+UNIT_WORDS = UNITS - _set(
+    "in a m s c f k t l b v w h g ft yd mi pt min bit bits bar foot feet yard yards cup cups spoon second seconds minute minutes"
+)
+"""Units that are units wherever they stand; the others only after a number."""
+
 CONTRACTIONS = {
     "can't": "can not",
     "cannot": "can not",

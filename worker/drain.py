@@ -10,6 +10,8 @@ import asyncio
 import logging
 from typing import Any
 
+import msgspec
+
 from pipelines import wire
 from pipelines.batch import output_estimate, work
 from pipelines.journal import State, fold
@@ -257,16 +259,19 @@ class Drain:
         """What an outcome means: done, once more here, on to the next target, or wait."""
         batch = prompt.batch
         entries: list[Any] = [called] if called else []
-        if called:
-            batch.run.count_call(batch.lane, called)
         if isinstance(outcome, Completion):
             self._healthy(name)
             done, problem = self._judge(prompt, outcome, called, response)
+            if called and (done is None or done.status != "ok"):  # no answer published: nothing was avoided by it
+                code = "check_failed" if done is None else called.error_code
+                called = msgspec.structs.replace(called, error_code=code, avoided_pusd=0, avoided_cause=None)
+                entries = [called]
             if done is not None:
                 entries.append(done)
                 self.lanes[name].finished(self._work(prompt), seconds)
                 batch.run.count_done(batch.lane, done.status)
             if called:
+                batch.run.count_call(batch.lane, called)
                 self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
             if done is not None:
                 batch.ended()
@@ -274,6 +279,7 @@ class Drain:
                 self._after_failed_check(prompt, name, problem)
             return
         if called:
+            batch.run.count_call(batch.lane, called)
             self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
         self._after_failure(prompt, name, outcome)
 

@@ -215,10 +215,12 @@ def _spawn_redis(folder: Path, socket: str) -> None:
     command = [
         redis_binary(), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", str(folder),
         "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction",
-        "--daemonize", "no", "--logfile", str(folder / "redis.log"), "--auto-aof-rewrite-min-size", "32mb",
+        "--daemonize", "yes", "--logfile", str(folder / "redis.log"), "--auto-aof-rewrite-min-size", "32mb",
     ]  # fmt: skip
-    with (folder / "redis.out").open("ab") as out:
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise QueueError(f"the embedded Redis did not start: {said[-1] if said else 'no reason given'}")
 
 
 async def _answers(url: str) -> bool:

@@ -102,7 +102,9 @@ class Chunk:
         if not self.rows[at].paraphrase:
             return False
         mine, other = self.split(self.said[at]), self.split(leader.said)
-        return mine[0] == other[0] and same_meaning(mine[1], other[1], self._task(at, leader), cosine)
+        return mine[0] == other[0] and same_meaning(
+            mine[1], other[1], self._task(at, leader), mine[0] + self.rows[at].system, cosine
+        )
 
     def _task(self, at: int, leader: Leader) -> str:
         """An inferred task is as strict as the stricter reading of the two prompts."""

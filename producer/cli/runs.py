@@ -61,7 +61,7 @@ async def _status(ask: Status) -> int:
     settings = session.settings_of(ask)
     records = _records(settings.spillway.data)
     async with session.looking(settings) as found:
-        if ask.watch and found is not None and ask.run:
+        if ask.watch and found is not None and ask.run and not (await _view(found, records, ask.run)).ended:
             followed = await follow(ask.run, found, quiet=False)
             _show([followed.view], [], ask.json, one=True)
             return 0

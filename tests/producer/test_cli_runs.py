@@ -122,6 +122,11 @@ def test_status_watch_ends_with_the_run(here: Path, url: str, capsys: pytest.Cap
         code, out, _ = ran(capsys, "status", run_id, "--watch", "--redis", url)
     assert code == 0
     assert "completed" in out
+    with Redis.from_url(url) as redis:
+        redis.flushdb()
+    code, out, _ = ran(capsys, "status", run_id, "--watch", "--redis", url)  # only its record is left
+    assert code == 0
+    assert "completed" in out
 
 
 @pytest.mark.parametrize("command", ["status", "cancel", "retry", "results"])

@@ -227,6 +227,7 @@ BILLED_WRONG = {
     "no_usage": lambda body: body["usage"] is None,
     "odd_usage": lambda body: isinstance(body["usage"]["prompt_tokens"], str),
     "no_choices": lambda body: body["choices"] == [],
+    "close_after": lambda body: body["choices"][0]["finish_reason"] == "stop" and "padding" not in body,
     "huge": lambda body: len(body["padding"]) == 300_000,
 }
 
@@ -239,7 +240,8 @@ async def test_wrong_answers_are_billed_and_arrive(kind: str) -> None:
         assert BILLED_WRONG[kind](response.json())
         account = await client.bill()
         assert (account["answered"], account["delivered"], account["outcomes"]) == (1, 1, {kind: 1})
-        assert BILLED_WRONG[kind]((await client.chat("Tell me more about it.")).json() | {"padding": ""}) is False
+        healthy = (await client.chat("Tell me more about it.")).json() | {"padding": ""}
+        assert BILLED_WRONG[kind](healthy) is False
 
 
 @pytest.mark.parametrize(
@@ -258,6 +260,17 @@ async def test_refusals_have_their_status_and_code_and_cost_nothing(kind: str, s
         assert (account["calls"], account["rejected"], account["answered"], account["cost_pusd"]) == (1, 1, 0, 0)
         assert account["outcomes"] == {kind: 1}
         assert (await client.chat("Hello.")).status_code == 200
+
+
+@pytest.mark.parametrize("code", ["credit_balance_exhausted", "project_spend_limit_exceeded"])
+async def test_a_script_may_word_an_error(code: str) -> None:
+    rule = {"at": 1, "kind": "insufficient_quota", "code": code, "message": "No money.", "retry_after_s": 7}
+    async with one(faults=[rule, {"at": 2, "kind": "500_no_retry"}]) as client:
+        response = await client.chat("Hello.")
+        error = response.json()["error"]
+        assert (error["code"], error["message"], error["type"]) == (code, "No money.", "insufficient_quota")
+        assert response.headers["retry-after"] == "7"
+        assert (await client.chat("Hello.")).headers["x-should-retry"] == "false"
 
 
 async def test_waits_are_told_in_headers() -> None:
@@ -434,6 +447,17 @@ async def test_a_client_that_leaves_frees_a_local_slot_but_is_billed_by_a_cloud(
         assert account["outcomes"] == {"lost": 1}
 
 
+async def test_a_stalled_answer_holds_its_slot_until_its_client_leaves() -> None:
+    async with one(**{**GPU, "slots": 1}, faults=[{"at": 1, "kind": "stall"}], timeout_s=0.3) as client:
+        stalled = asyncio.create_task(client.chat("Hello."))
+        await asyncio.sleep(0.1)
+        assert (await client.status())["busy_slots"] == 1
+        waiting = asyncio.create_task(client.chat("Hello."))
+        with pytest.raises(httpx.ReadTimeout):
+            await stalled
+        assert (await waiting).status_code == 200
+
+
 async def test_a_full_queue_refuses() -> None:
     async with one(personality="ollama", max_queue=2, latency_ms=100) as client:
         replies = [reply.status_code for reply in await asyncio.gather(*(client.chat(f"row {n}") for n in range(5)))]
@@ -533,6 +557,11 @@ async def test_discovery_tells_each_local_server_apart() -> None:
         assert (await client.get("/props", "llamacpp")).json()["total_slots"] == 2
         assert [slot["n_ctx"] for slot in (await client.get("/slots", "llamacpp")).json()] == [16_384, 16_384]
         assert "vllm:num_requests_running{" in (await client.get("/metrics", "vllm")).text
+        await client.control(server="vllm", metrics="colliding")
+        assert "vllm:num_requests_running_by_adapter" in (await client.get("/metrics", "vllm")).text
+        await client.control(server="*", metrics="absent")
+        assert (await client.get("/metrics", "vllm")).status_code == 404
+        assert (await client.get("/metrics", "llamacpp")).status_code == 501
         assert (await client.get("/v1/models", "vllm")).json()["data"][0]["max_model_len"] == 32_768
         for name in servers:
             assert (await client.chat("Hello.", name)).status_code == 200

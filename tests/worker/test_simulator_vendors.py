@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -238,8 +238,13 @@ async def test_anthropic_client_reads_messages_and_errors() -> None:
         "prefix_block_tokens": 16,
         "usd_per_mtok_cached": 0.015,
     }
-    async with one("anthropic", faults=faults, **cache, usd_per_mtok_cache_write=0.1875) as running:
-        client = anthropic.AsyncAnthropic(api_key=KEY, base_url=running.base_urls["s"], max_retries=0)
+    async with (
+        one("anthropic", faults=faults, **cache, usd_per_mtok_cache_write=0.1875) as running,
+        AsyncExitStack() as stack,
+    ):
+        client = await stack.enter_async_context(
+            anthropic.AsyncAnthropic(api_key=KEY, base_url=running.base_urls["s"], max_retries=0)
+        )
         system = [{"type": "text", "text": "A long instruction. " * 30, "cache_control": {"type": "ephemeral"}}]
         ask: Any = {
             "model": "m",
@@ -279,10 +284,11 @@ async def test_anthropic_refuses_sampling_parameters_in_its_new_version() -> Non
 
 async def test_anthropic_batches_show_nothing_until_they_have_ended() -> None:
     anthropic = pytest.importorskip("anthropic")
-    async with one(
-        "anthropic", batch_faults=[{"at": 2, "kind": "expire", "share": 0.5}], batch_window_s=0.8
-    ) as running:
-        client = anthropic.AsyncAnthropic(api_key=KEY, base_url=running.base_urls["s"], max_retries=0)
+    rules = [{"at": 2, "kind": "expire", "share": 0.5}]
+    async with one("anthropic", batch_faults=rules, batch_window_s=0.8) as running, AsyncExitStack() as stack:
+        client = await stack.enter_async_context(
+            anthropic.AsyncAnthropic(api_key=KEY, base_url=running.base_urls["s"], max_retries=0)
+        )
         rows: Any = [
             {
                 "custom_id": f"r{number}",

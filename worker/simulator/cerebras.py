@@ -26,14 +26,14 @@ def fail(_server: Server, problem: Problem) -> Reply:
     """Errors have no outer object."""
     kind, code, param = ERRORS.get(problem.name, ("server_error", None, None))
     message = problem.message
-    if problem.name == "context":
+    if problem.name == "context" and problem.detail:
         tokens, limit = problem.detail.get("tokens", 0), problem.detail.get("limit", 0)
         message = (
             f"Please reduce the length of the messages or completion. Current length is {tokens} while limit is {limit}"
         )
     if problem.name == "rate" and "tokens" in message:
         kind, code = "too_many_tokens_error", "token_quota_exceeded"
-    body = {"message": message, "type": kind, "param": param, "code": code}
+    body = {"message": message, "type": kind, "param": param, "code": problem.code or code}
     return json_reply(body, problem.status, retry_headers(problem))
 
 

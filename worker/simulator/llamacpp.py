@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from worker.simulator.core.answers import Ask
-from worker.simulator.core.chat import chat_body, chatting, fail_chat, models
+from worker.simulator.core.answers import Ask, input_tokens
+from worker.simulator.core.chat import chat_body, chatting, fail_chat, models, read_chat
 from worker.simulator.core.faults import Problem
 from worker.simulator.core.generate import Answer, Voice
 from worker.simulator.core.http import Reply, Request, json_reply
@@ -49,6 +49,16 @@ def fail(server: Server, problem: Problem) -> Reply:
     return json_reply({"error": error}, problem.status)
 
 
+async def count(server: Server, request: Request) -> Reply:
+    """POST /v1/chat/completions/input_tokens: counts without generating."""
+    ask = read_chat(request)
+    return (
+        fail(server, ask)
+        if isinstance(ask, Problem)
+        else json_reply({"input_tokens": input_tokens(server.config, ask)})
+    )
+
+
 async def health(_server: Server, _request: Request) -> Reply:
     """GET /health."""
     return json_reply({"status": "ok"})
@@ -76,7 +86,14 @@ def _slot(server: Server, number: int, busy: int) -> dict[str, Any]:
 
 
 async def metrics(server: Server, _request: Request) -> Reply:
-    """GET /metrics."""
+    """GET /metrics: off unless the server was started with it."""
+    if server.config.metrics == "absent":
+        error = {
+            "code": 501,
+            "message": "This server does not support metrics endpoint.",
+            "type": "not_supported_error",
+        }
+        return json_reply({"error": error}, 501)
     account = server.account
     values = {
         "requests_processing": server.engine.load.running,
@@ -96,6 +113,7 @@ def _window(server: Server) -> int:
 PERSONALITY = Personality(
     routes={
         ("POST", "/v1/chat/completions"): chatting(Voice(say, fail), window=_window),
+        ("POST", "/v1/chat/completions/input_tokens"): count,
         ("GET", "/v1/models"): models,
         ("GET", "/health"): health,
         ("GET", "/props"): props,

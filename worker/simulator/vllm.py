@@ -36,7 +36,10 @@ async def health(_server: Server, _request: Request) -> Reply:
 
 
 async def metrics(server: Server, _request: Request) -> Reply:
-    """GET /metrics."""
+    """GET /metrics, as plain as a scraper hopes, or as configured."""
+    kind = server.config.metrics
+    if kind == "absent":
+        return Reply(status=404)
     load, account = server.engine.load, server.account
     labels = f'model_name="{server.engine.loaded}",engine="0"'
     waiting = len(server.engine.queue)
@@ -54,6 +57,11 @@ async def metrics(server: Server, _request: Request) -> Reply:
         f'vllm:request_success_total{{{labels},finished_reason="stop"}}': account.answered,
         f'vllm:cache_config_info{{{labels},block_size="16",num_gpu_blocks="16384"}}': 1,
     }
+    if kind == "renamed":
+        values = {name.replace("kv_cache_usage_perc", "gpu_cache_usage_perc"): value for name, value in values.items()}
+    if kind == "colliding":
+        values[f"vllm:num_requests_running_by_adapter{{{labels}}}"] = 99
+        values[f"vllm:num_requests_waiting_total{{{labels}}}"] = 99
     text = "".join(f"{name} {float(value)}\n" for name, value in values.items())
     return Reply(body=text.encode(), content_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -132,8 +132,9 @@ def say(server: Server, ask: Ask, answer: Answer) -> bytes:
 def error_body(problem: Problem, number: str = "req_standin") -> dict[str, Any]:
     """An error as it stands in a body or in a line of batch results."""
     kind, code = ERRORS.get(problem.name, ("api_error", None))
+    code = problem.code or code
     message = problem.message
-    if problem.name == "context":
+    if problem.name == "context" and problem.detail:
         message = (
             f"prompt is too long: {problem.detail.get('tokens', 0)} tokens > {problem.detail.get('limit', 0)} maximum"
         )

@@ -160,18 +160,22 @@ def _choice(answer: Answer, index: int) -> dict[str, Any]:
 def fail_chat(server: Server, problem: Problem) -> Reply:
     """An error in OpenAI's shape."""
     kind, code, param = ERRORS.get(problem.name, ("server_error", None, None))
+    if problem.code:
+        kind, code = ("insufficient_quota" if problem.name == "quota" else kind), problem.code
     error = {"message": problem.message, "type": kind, "param": param, "code": code}
     return json_reply({"error": error}, problem.status, retry_headers(problem))
 
 
 def retry_headers(problem: Problem) -> tuple[tuple[str, str], ...]:
-    """Retry-After in whole seconds, and in milliseconds for the fault that has both."""
-    if problem.retry_after_s is None:
-        return ()
-    whole = ("retry-after", str(max(1, math.ceil(problem.retry_after_s))))
-    if problem.name != "rate_ms":
-        return (whole,)
-    return (whole, ("retry-after-ms", str(math.ceil(problem.retry_after_s * 1000))))
+    """Retry-After in whole seconds, in milliseconds too for the fault that has both, and x-should-retry."""
+    headers: list[tuple[str, str]] = []
+    if problem.should_retry is not None:
+        headers.append(("x-should-retry", str(problem.should_retry).lower()))
+    if problem.retry_after_s is not None:
+        headers.append(("retry-after", str(max(1, math.ceil(problem.retry_after_s)))))
+        if problem.name == "rate_ms":
+            headers.append(("retry-after-ms", str(math.ceil(problem.retry_after_s * 1000))))
+    return tuple(headers)
 
 
 def limit_headers(server: Server, answer: Answer) -> tuple[tuple[str, str], ...]:

@@ -86,6 +86,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     down_mode: Literal["refuse", "503"] = "refuse"
     on_disconnect: Literal["auto", "bill", "cancel"] = "auto"
 
+    metrics: Literal["plain", "absent", "renamed", "colliding"] = "plain"
+
     batch_latency_s: float = 3.0
     batch_sigma: float = 0.0
     batch_validate_s: float = 0.2

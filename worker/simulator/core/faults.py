@@ -16,6 +16,8 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
     retry_after_s: float | None = None
     detail: Mapping[str, int | str] = {}
+    code: str | None = None  # instead of the vendor's own for this name
+    should_retry: bool | None = None
 
 
 # Refused before anything is generated: nothing is billed.
@@ -38,6 +40,7 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "slow_down": Problem("slow_down", 429, "Slow down: traffic grew too fast.", 5.0),
     "500": Problem("server_error", 500, "The server had an error while processing your request."),
+    "500_no_retry": Problem("server_error", 500, "The server had an error.", should_retry=False),
     "502": Problem("bad_gateway", 502, "Bad gateway."),
     "503": Problem("overloaded", 503, "The server is overloaded.", 1.0),
     "503_loading": Problem("loading", 503, "Loading model."),
@@ -53,6 +56,7 @@ UNBILLED = {
     "reset": "the connection is reset as soon as the request has been read",
     "close": "the connection is closed as soon as the request has been read",
     "hang": "no byte ever comes",
+    "stall": "no byte ever comes, and a slot is held",
     "html": "200 with an HTML page",
     "error_in_200": "200 whose body is an error",
 }
@@ -67,6 +71,7 @@ BILLED = {
     "late": True,  # late_ms later than it should
     "drip": True,  # spread over drip_ms
     "huge": True,  # padded to huge_bytes
+    "close_after": True,  # complete, and the connection is closed without a word
     "empty": True,  # no text and no output tokens
     "length": True,  # cut short, finish reason `length`
     "content_filter": True,
@@ -98,12 +103,21 @@ KINDS = frozenset(PROBLEMS) | frozenset(UNBILLED) | frozenset(BILLED)
 
 class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line of the script. `at` is a request's number from 1, [first, last], or three and more of them; `match` is a
-    text in the prompt; `times` ends the rule."""
+    text in the prompt; `times` ends the rule. The last four change what an error says."""
 
     kind: str
     at: int | tuple[int, ...] | None = None
     match: str | None = None
     times: int | None = None
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    retry_after_s: float | None = None
+
+    def worded(self, problem: Problem) -> Problem:
+        """The problem as this rule wants it said."""
+        asked = {"status": self.status, "code": self.code, "message": self.message, "retry_after_s": self.retry_after_s}
+        return msgspec.structs.replace(problem, **{key: value for key, value in asked.items() if value is not None})
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -133,15 +147,15 @@ class Faults:
         self._used = [0] * len(self._rules)
         self._suffered: dict[str, int] = {}
 
-    def pick(self, number: int, prompt: str, prompt_hash: str) -> str | None:
-        """The kind of fault of request `number`, or None. Scripted faults come before rates."""
+    def pick(self, number: int, prompt: str, prompt_hash: str) -> FaultRule | None:
+        """The fault of request `number`, or None. Scripted faults come before rates."""
         for index, rule in enumerate(self._rules):
             if (rule.times is None or self._used[index] < rule.times) and rule.holds(number, prompt):
                 self._used[index] += 1
-                return rule.kind
+                return rule
         return self._by_rate(number, prompt_hash) if self._rates else None
 
-    def _by_rate(self, number: int, prompt_hash: str) -> str | None:
+    def _by_rate(self, number: int, prompt_hash: str) -> FaultRule | None:
         earlier = self._suffered.get(prompt_hash, 0)
         name = f"{prompt_hash}:{earlier}" if self._by_prompt else str(number)
         point = int.from_bytes(blake2b(name.encode(), digest_size=7, key=self._seed).digest()) / 2**56
@@ -149,6 +163,6 @@ class Faults:
             if point < rate:
                 if self._by_prompt:
                     self._suffered[prompt_hash] = earlier + 1
-                return kind
+                return FaultRule(kind=kind)
             point -= rate
         return None

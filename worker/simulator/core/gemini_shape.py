@@ -108,7 +108,7 @@ def say(server: Server, ask: Ask, answer: Answer) -> bytes:
 def error_body(problem: Problem) -> dict[str, Any]:
     """An error as it stands in a body or in a batch's result."""
     message = problem.message
-    if problem.name == "context":
+    if problem.name == "context" and problem.detail:
         limit, tokens = problem.detail.get("limit", 0), problem.detail.get("tokens", 0)
         message = f"The input token count ({tokens}) exceeds the maximum number of tokens allowed ({limit})."
     details: list[dict[str, Any]] = []
@@ -121,7 +121,9 @@ def error_body(problem: Problem) -> dict[str, Any]:
             )
     if problem.name == "quota":
         message = SPEND_CAP
-        details.append({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SPENDING_CAP_EXCEEDED"})
+        details.append(
+            {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": problem.code or "SPENDING_CAP_EXCEEDED"}
+        )
     status = STATUS.get(problem.status, "UNKNOWN")
     return {"error": {"code": problem.status, "message": message, "status": status, "details": details}}
 

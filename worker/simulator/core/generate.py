@@ -10,7 +10,7 @@ import msgspec
 
 from worker.simulator.core.answers import Ask, answer_text, count_tokens, cut_to, digest, input_tokens
 from worker.simulator.core.bill import BilledCall, Usage, cost_pusd, shown_key
-from worker.simulator.core.faults import BILLED, PROBLEMS, UNBILLED, Problem
+from worker.simulator.core.faults import BILLED, PROBLEMS, UNBILLED, FaultRule, Problem
 from worker.simulator.core.http import Reply, Request
 from worker.simulator.core.schema import example
 from worker.simulator.core.server import Server, unix_s
@@ -55,12 +55,13 @@ async def generate(server: Server, request: Request, ask: Ask, voice: Voice) -> 
     number = server.arrive()
     try:
         prompt_hash = digest(ask.prompt).hex()
-        kind = server.faults.pick(number, ask.prompt, prompt_hash)
-        problem = _problem(server, request, ask, kind)
+        fault = server.faults.pick(number, ask.prompt, prompt_hash)
+        kind = fault.kind if fault else None
+        problem = _problem(server, request, ask, fault)
         if problem is not None:
             return _refused(server, problem[0], voice.fail(server, problem[1]))
         if kind in UNBILLED:
-            return _unbilled(server, kind, voice)
+            return await _unbilled(server, kind, voice)
         answer = compose(server, ask, str(number))
         await _serve(server, answer, late=kind == "late")
         return _billed(server, request, ask, answer, kind, voice, prompt_hash)
@@ -136,15 +137,15 @@ def client_key(request: Request) -> str:
     return bearer or headers.get("x-api-key") or headers.get("x-goog-api-key") or ""
 
 
-def _problem(server: Server, request: Request, ask: Ask, kind: str | None) -> tuple[str, Problem] | None:
+def _problem(server: Server, request: Request, ask: Ask, fault: FaultRule | None) -> tuple[str, Problem] | None:
     """Why nothing is generated: the name for the account and what the client is told."""
     config = server.config
     if config.api_key is not None and client_key(request) != config.api_key:
         return "401", PROBLEMS["401"]
     if server.is_down:
         return "503", PROBLEMS["503"]
-    if kind in PROBLEMS:
-        return kind, PROBLEMS[kind]
+    if fault is not None and fault.kind in PROBLEMS:
+        return fault.kind, fault.worded(PROBLEMS[fault.kind])
     if not (config.any_model or ask.model in config.served):
         return "404", msgspec.structs.replace(PROBLEMS["404"], message=f"The model `{ask.model}` does not exist.")
     taken, context = input_tokens(config, ask), ask.context_tokens or config.context_tokens
@@ -179,13 +180,15 @@ def _refused(server: Server, outcome: str, reply: Reply) -> Reply:
     return reply
 
 
-def _unbilled(server: Server, kind: str, voice: Voice) -> Reply:
+async def _unbilled(server: Server, kind: str, voice: Voice) -> Reply:
     server.bill.refuse(server.name, kind)
     if kind == "html":
         return Reply(body=PAGE, content_type="text/html; charset=utf-8")
     if kind == "error_in_200":
         return msgspec.structs.replace(voice.fail(server, PROBLEMS["502"]), status=200)
-    ending = {"reset": "reset", "close": "close", "hang": "hang"}[kind]
+    if kind == "stall":
+        await server.engine.serve(server.engine.loaded, 0.0, server.config.hang_s)
+    ending = {"reset": "reset", "hang": "hang"}.get(kind, "close")
     return Reply(ending=ending, spread_s=server.config.hang_s)  # type: ignore[arg-type]
 
 
@@ -270,6 +273,7 @@ _ENDINGS: dict[str | None, Callable[[Server, Reply, Voice], None]] = {
     "lost_reset": _ends("reset"),
     "cut": _ends("cut"),
     "drip": _ends("drip"),
+    "close_after": _ends("shut"),
     "truncated": _truncate,
     "huge": _pad,
     "paid_502": _fail_at_edge,

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, unquote
 import httptools
 import msgspec
 
-Ending = Literal["whole", "close", "reset", "cut", "drip", "hang"]
+Ending = Literal["whole", "shut", "close", "reset", "cut", "drip", "hang"]
 
 MAX_BODY_BYTES = 512 * 1024 * 1024
 DRIP_PIECES = 20
@@ -226,7 +226,7 @@ def _head(reply: Reply, keeps: bool) -> bytes:
         f"content-length: {len(reply.body)}",
         *(f"{name}: {value}" for name, value in reply.headers),
     ]
-    if not keeps or reply.ending != "whole":
+    if not keeps or reply.ending not in ("whole", "shut"):
         lines.append("connection: close")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
