@@ -7,7 +7,6 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/.installed
 	$(BIN)/spillway run data/samples/support_tickets.jsonl --simulate --out data/demo
-	$(BIN)/spillway report savings --data data/simulate
 
 test: $(VENV)/.tested
 	$(BIN)/python -m pytest

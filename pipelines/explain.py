@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,15 +15,16 @@ from pipelines import lexicon
 from pipelines.guards import Side, sides
 from pipelines.instruction import EXTRACT, LITERAL, OPEN
 from pipelines.reading import Span, Token, differences, layout, tokens
-from pipelines.wording import same_question, swapped_pair
-from pipelines.words import ARTICLES, POLITE, QUANTIFIERS
+from pipelines.wording import same_but_instructions, same_question, swapped_pair
+from pipelines.words import ARTICLES, GREETINGS, POLITE, QUANTIFIERS
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
 _MIN_SENTENCE_WORDS = 3
 _LONG_ENOUGH = 6
 _LONG_WORD = 4
-_SKIPPED = POLITE | ARTICLES | {"-"}
+_MOST = 0.6
+_SKIPPED = POLITE | GREETINGS | ARTICLES | {"-"}
 _CACHED_TEXTS = 16_384
 _FULL_STOP = re.compile(r"(?<=[\w)\]\"'%]) ?\.[ \t\r]*$", re.MULTILINE)
 _CLOSING_MARKS = re.compile(r"(?<=[\w)\]\"'%]) ?[.!]+[ \t\r]*$", re.MULTILINE)
@@ -37,6 +38,7 @@ class Read(NamedTuple):
     tokens: tuple[Token, ...]
     norms: list[str]
     bag: frozenset[str]
+    titled: bool  # most words have a capital letter, which then says nothing
 
 
 @lru_cache(maxsize=_CACHED_TEXTS)
@@ -45,7 +47,9 @@ def read(text: str) -> Read:
     form = layout(text)
     kept = tuple(token for token in tokens(form) if token.kind != "soft")
     norms = [token.norm for token in kept]
-    return Read(form, kept, norms, frozenset(norms))
+    words = [token for token in kept if token.kind == "word" and len(token.raw) >= _LONG_WORD]
+    titled = sum(token.raw[0].isupper() for token in words) > _MOST * len(words)
+    return Read(form, kept, norms, frozenset(norms), titled)
 
 
 def harmless(a: str, b: str, task: str) -> str | None:
@@ -62,9 +66,11 @@ def harmless(a: str, b: str, task: str) -> str | None:
     spans = differences(left.norms, right.norms)
     if max(sum(s.a1 - s.a0 for s in spans), sum(s.b1 - s.b0 for s in spans)) > MAX_CHANGED:
         return None
-    reasons = {_explain(left.tokens, right.tokens, span) for span in spans}
+    reasons = {_explain(left, right, span) for span in spans}
     if None not in reasons:
-        return "+".join(sorted(reason for reason in reasons if reason))
+        return _joined(reasons)
+    if same_but_instructions(left.tokens, right.tokens):
+        return "sentence order"
     if swapped_pair(left.norms, right.norms):
         return "swapped pair"
     return "wording" if task == OPEN and same_question(left.tokens, right.tokens) else None
@@ -91,7 +97,7 @@ def unexplained(a: str, b: str, task: str) -> tuple[Side, Side]:
     left, right = read(a), read(b)
     spans = differences(left.norms, right.norms)
     if task not in LITERAL:
-        spans = [span for span in spans if _explain(left.tokens, right.tokens, span) is None]
+        spans = [span for span in spans if _explain(left, right, span) is None]
     return sides(left.tokens, right.tokens, spans)
 
 
@@ -107,50 +113,52 @@ def _same_but_closing_marks(a: str, b: str, left: Read, task: str) -> bool:
     return layout(marks.sub("", a)) == layout(marks.sub("", b))
 
 
-def _explain(left: Sequence[Token], right: Sequence[Token], span: Span) -> str | None:
+def _explain(left: Read, right: Read, span: Span) -> str | None:
     """Why one difference is harmless, or None when nothing says that it is."""
-    gone, come = left[span.a0 : span.a1], right[span.b0 : span.b1]
-    changed = (*gone, *come)
-    if any(token.kind in _MARKED_KINDS for token in changed):
+    gone, come = left.tokens[span.a0 : span.a1], right.tokens[span.b0 : span.b1]
+    if any(token.kind in _MARKED_KINDS for token in (*gone, *come)):
         return None
-    if all(token.norm in POLITE for token in changed):
-        return "politeness"
     if len(gone) == len(come):
-        reasons = {_same_word(x, y) for x, y in zip(gone, come, strict=True)}
-        return None if None in reasons else "+".join(sorted(reason for reason in reasons if reason))
-    if gone and come:
-        return None
-    return _superfluous(left if gone else right, span.a0 if gone else span.b0, changed)
+        cased = not (left.titled or right.titled)
+        reasons = {_same_word(x, y, cased) for x, y in zip(gone, come, strict=True)}
+        if None not in reasons:
+            return _joined(reasons)
+    spare = {_dispensable(left.tokens, at) for at in range(span.a0, span.a1)}
+    spare |= {_dispensable(right.tokens, at) for at in range(span.b0, span.b1)}
+    return None if None in spare or (gone and come and spare != {"politeness"}) else _joined(spare)
 
 
-def _superfluous(whole: Sequence[Token], at: int, extra: Sequence[Token]) -> str | None:
-    """Words that may be left out where they stand."""
-    reasons = {_dispensable(whole, at + n) for n in range(len(extra))}
-    return None if None in reasons else "+".join(sorted(reason for reason in reasons if reason))
+def _joined(reasons: Iterable[str | None]) -> str:
+    return "+".join(sorted({reason for reason in reasons if reason}))
 
 
 def _dispensable(whole: Sequence[Token], at: int) -> str | None:
-    norm = whole[at].norm
-    if norm in POLITE:
+    """Why a word may be left out where it stands."""
+    token = whole[at]
+    norm, before, after = token.norm, whole[at - 1] if at else None, whole[at + 1] if at + 1 < len(whole) else None
+    if norm in POLITE or (norm in GREETINGS and token.first):
         return "politeness"
-    before, after = whole[at - 1] if at else None, whole[at + 1] if at + 1 < len(whole) else None
-    if norm == "-" and before is not None and after is not None and before.kind == after.kind == "word":
+    if norm == "you" and before is not None and before.norm == "thank" and before.first:
+        return "politeness"
+    if norm == "-" and _long_word(before) and _long_word(after):
         return "hyphen"
-    if norm in "()" and all(near is None or near.kind == "word" for near in (before, after)):
+    if norm in "()" and all(near is None or _long_word(near) for near in (before, after)):
         return "parenthesis"
-    plain = after is not None and after.kind == "word" and lexicon.ordinary(after.norm) and after.raw.islower()
-    if (
-        norm in ARTICLES
-        and plain
-        and after is not None
-        and after.norm not in QUANTIFIERS
-        and len(whole) >= _LONG_ENOUGH
-    ):
-        return "article"
-    return None
+    return "article" if norm in ARTICLES and len(whole) >= _LONG_ENOUGH and _plain_noun(after) else None
 
 
-def _same_word(x: Token, y: Token) -> str | None:
+def _long_word(token: Token | None) -> bool:
+    return token is not None and token.kind == "word" and len(token.norm) > 1
+
+
+def _plain_noun(token: Token | None) -> bool:
+    """A common word that its article does not change, as it does `few` or a name."""
+    if token is None or token.kind != "word" or not token.raw.islower():
+        return False
+    return lexicon.ordinary(token.norm) and token.norm not in QUANTIFIERS
+
+
+def _same_word(x: Token, y: Token, cased: bool) -> str | None:
     if {x.norm, y.norm} == {"&", "and"}:
         return "spelling"
     if x.kind != "word" or y.kind != "word":
@@ -159,15 +167,20 @@ def _same_word(x: Token, y: Token) -> str | None:
         return "spelling"
     if {x.norm, y.norm} == {"a", "an"}:
         return "article"
-    return "typo" if lexicon.typo(x.norm, y.norm) else None
+    proper = [cased and not token.first and token.raw[:1].isupper() for token in (x, y)]
+    if proper[0] != proper[1]:
+        return None
+    slip = lexicon.typo_of_name if proper[0] else lexicon.typo
+    return "typo" if slip(x.norm, y.norm) else None
 
 
 _SPELLINGS = (
     (re.compile(r"(?<=[a-z]{3})is(e|ed|es|ing|ation|ations|er|ers)$"), r"iz\1"),
     (re.compile(r"(?<=[a-z]{2})our(s|ed|ing|ite|ites|able|ful|less)?$"), r"or\1"),
-    (re.compile(r"(?<=[a-z][ae])ll(ed|ing|er|ers)$"), r"l\1"),
-    (re.compile(r"(?<=[tlb])re(s?)$"), r"er\1"),
+    (re.compile(r"(?<=[a-z]{3}[ae])ll(ed|ing|er|ers)$"), r"l\1"),
+    (re.compile(r"(?<=[a-z]{2}[tlb])(?<!timb)re(s?)$"), r"er\1"),
     (re.compile(r"ogue(s?)$"), r"og\1"),
+    (re.compile(r"(?<=[dfp][er][ft])ence(s?)$"), r"ense\1"),
     (re.compile(r"^grey"), "gray"),
 )
 """British endings and their American forms, applied to both sides."""

@@ -99,6 +99,13 @@ def typo(a: str, b: str) -> bool:
     return _swapped(a, b) or (not known(right) and _doubled(a, b))
 
 
+def typo_of_name(a: str, b: str) -> bool:
+    """A slip in a word that may be a name: only what can hardly be another name, `Micheal` for `Michael` apart."""
+    if min(len(a), len(b)) < _MIN_RARE_LETTERS or not one_edit(a, b) or (known(a) and known(b)):
+        return False
+    return _tripled(a, b) or _tripled(b, a) or (_swapped(a, b) and (known(a) or known(b)))
+
+
 def _swapped(a: str, b: str) -> bool:
     """Two neighbouring letters changed places: no rare word or name becomes another one that way."""
     return len(a) == len(b) and sorted(a) == sorted(b)

@@ -18,6 +18,7 @@ from pipelines.sections import (
     Rule,
     Schedule,
     Section,
+    Smtp,
     Spillway,
     Target,
 )
@@ -135,6 +136,8 @@ def known_keys(parent: Key) -> list[str]:
         model = Rule
     elif parent[0] in NAMED_SECTIONS:
         model = Budget if parent[0] == "clients" and len(parent) > 2 else NAMED_SECTIONS[str(parent[0])]
+    if parent[-1] == "smtp":
+        model = Smtp
     return [field.alias or name for name, field in model.model_fields.items()] if model else []
 
 

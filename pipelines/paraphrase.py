@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from pipelines import lexicon
 from pipelines.explain import Read, read
-from pipelines.guards import code, links, negation, opposites, order, sides, symbols, units
-from pipelines.instruction import LITERAL
+from pipelines.guards import code, links, negation, opposites, order, sides, units
+from pipelines.instruction import CLOSED, LITERAL
 from pipelines.reading import Span, Token, differences
 from pipelines.words import ARTICLES, ASKING, DIRECTIONS, NEGATION, NUMBER_WORDS, POLITE, PRONOUNS
 
@@ -23,10 +23,11 @@ def _set(text: str) -> frozenset[str]:
 
 
 _ALWAYS = (code, links, units, negation, opposites, order)
-_SHORT_COSINE, _LONG_COSINE = 0.80, 0.80
-_SHORT_OVERLAP, _LONG_OVERLAP = 0.3, 0.5
+_COSINE, _LABEL_COSINE = 0.75, 0.92
+_SHORT_OVERLAP, _LONG_OVERLAP = 0.3, 0.35
 _LONG_WORDS = 7
 _MINIMAL_EDIT = 2
+_SHARED_NAMES = 0.75
 _PACING = frozenset("()[]?-/&'\"")
 _EMPTY = (
     ARTICLES
@@ -59,7 +60,7 @@ class _Facts(NamedTuple):
 
 def same_meaning(a: str, b: str, task: str, instruction: str, cosine: float) -> bool:
     """Whether the answer to one may serve the other, as far as words and a vector can tell."""
-    if task in LITERAL or cosine < _LONG_COSINE or _OPINION.search(instruction) is not None:
+    if task in LITERAL or cosine < _COSINE or _OPINION.search(instruction) is not None:
         return False
     left, right = read(a), read(b)
     mine, other = _facts(left), _facts(right)
@@ -68,12 +69,20 @@ def same_meaning(a: str, b: str, task: str, instruction: str, cosine: float) -> 
     spans = differences(left.norms, right.norms)
     if any(guard(*sides(left.tokens, right.tokens, spans)) for guard in _ALWAYS) or _minimal(left, right, spans):
         return False
+    if _counts(mine) or _counts(other):
+        return mine.numbers == other.numbers and mine.content == other.content
     overlap = len(mine.content & other.content) / max(1, len(mine.content | other.content))
-    if min(len(mine.content), len(other.content)) >= _LONG_WORDS and overlap >= _LONG_OVERLAP:
-        return _tells_the_same(mine, other) and not any(_renames(left, right, span) for span in spans)
-    if cosine < _SHORT_COSINE or overlap < _SHORT_OVERLAP or len(mine.numbers) > 1:
+    if min(len(mine.content), len(other.content)) >= _LONG_WORDS:
+        told = overlap >= _LONG_OVERLAP and _tells_the_same(mine, other)
+        return told and not any(_renames(left, right, span) for span in spans)
+    if overlap < _SHORT_OVERLAP or (task == CLOSED and cosine < _LABEL_COSINE):
         return False
     return mine.numbers == other.numbers and mine.names == other.names and not _only_adds(mine, other)
+
+
+def _counts(facts: _Facts) -> bool:
+    """A sum is asked for: then every word of the story may matter."""
+    return facts.asks in ("how many", "how much") and bool(facts.numbers)
 
 
 def _facts(text: Read) -> _Facts:
@@ -90,8 +99,9 @@ def _facts(text: Read) -> _Facts:
 
 def _asks(text: Read) -> str:
     """What kind of answer the first question wants: `how many`, `why`, yes or no; nothing for a statement."""
+    questions = "?" in text.form
     for at, token in enumerate(text.tokens):
-        if token.first and token.norm in ASKING:
+        if token.first and token.norm in ASKING and (questions or at == 0):
             rest = " ".join(text.norms[at : at + 8])
             if _HOW_TO.match(rest) is not None:
                 return "how"
@@ -129,9 +139,11 @@ def _marked(token: Token) -> bool:
 
 
 def _tells_the_same(mine: _Facts, other: _Facts) -> bool:
-    """One side's numbers and names are those of the other, in order, perhaps with some left out."""
-    pairs = ((mine.numbers, other.numbers), (mine.names, other.names))
-    return all(_within(x, y) or _within(y, x) for x, y in pairs)
+    """One side's numbers are those of the other, perhaps with some left out; and nearly so its names."""
+    if not (_within(mine.numbers, other.numbers) or _within(other.numbers, mine.numbers)):
+        return False
+    ours, theirs = set(mine.names), set(other.names)
+    return len(ours & theirs) >= _SHARED_NAMES * min(len(ours), len(theirs))
 
 
 def _within(some: Sequence[str], every: Sequence[str]) -> bool:
@@ -150,7 +162,7 @@ def _is_number(token: Token) -> bool:
 
 
 def _is_name(token: Token) -> bool:
-    if token.kind != "word" or token.norm in _EMPTY:
+    if token.kind != "word" or token.norm in _EMPTY or token.norm[0] == "'":
         return False
     return lexicon.is_name(token.norm) or (token.raw[:1].isupper() and not token.first)
 

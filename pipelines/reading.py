@@ -73,7 +73,7 @@ def layout(text: str) -> str:
             out.append(" ".join(prose))
             prose = []
         if line.strip():
-            out.append("\t" + line.rstrip())
+            out.append("\t" + (line.strip() if line.lstrip().startswith(_FENCE) else line.rstrip()))
     if prose:
         out.append(" ".join(prose))
     return "\n".join(out)
@@ -119,7 +119,7 @@ def _prose(text: str) -> list[Token]:
         if kind == "word":
             low = raw.lower()
             if first:
-                asking = low in ASKING
+                asking = low.partition("'")[0] in ASKING
             _put_word(out, raw, low, first)
             first = False
         elif kind == "symbol":
@@ -153,7 +153,7 @@ def _spelt_out(low: str) -> list[str]:
         return CONTRACTIONS[low].split()
     for tail, word in CONTRACTION_TAILS.items():
         if low.endswith(tail):
-            return [low[: -len(tail)], word]
+            return [low[: -len(tail)], word] if low != tail else [word]
     return [low[:-2], "'s"] if low.endswith("'s") else [low]
 
 

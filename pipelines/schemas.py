@@ -116,3 +116,22 @@ CHUNK = pa.schema(
     metadata=VERSION,
 )
 """What prepare decided about each row of a chunk; written before the chunk is committed."""
+
+EVENTS = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("at", TIME),
+        ("kind", pa.string()),  # budget_alert | emergency_cutoff | …
+        ("day", pa.date32()),
+        ("scope", pa.string()),
+        ("client", pa.string()),
+        ("run_id", pa.string()),
+        ("target", pa.string()),
+        ("limit_usd", MONEY),
+        ("spent_usd", MONEY),
+        ("reserved_usd", MONEY),
+        ("message", pa.string()),
+    ],
+    metadata=VERSION,
+)
+"""What happened beside the runs: alerts and cut-offs. One file per event, its name made from day, kind and scope."""

@@ -81,6 +81,13 @@ def _address(value: object) -> str:
     return text
 
 
+def _webhook(value: object) -> str:
+    text = str(value).strip()
+    if not re.fullmatch(r"https?://[^\s/?#]+\S*", text):
+        raise ValueError("should be an address such as https://example.org/hooks/spillway")
+    return text
+
+
 def _redis_url(value: object) -> str:
     text = str(value)
     if text != "embedded" and not text.startswith(("redis://", "rediss://", "unix://")):
@@ -132,12 +139,30 @@ class Spillway(Section):
     prefix: str = Field(default="spillway", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
 
 
+class Smtp(Section):
+    """How alerts are mailed."""
+
+    host: str = Field(min_length=1)
+    port: Annotated[int, Field(ge=1, le=65_535)] = 587
+    user: str | None = None
+    password: SecretStr | None = None
+    sender: str = Field(min_length=3, alias="from")
+    to: Names = Field(min_length=1)
+    starttls: bool = True
+
+    @property
+    def secret(self) -> str | None:
+        """The password itself; for the log-in and nothing else."""
+        return self.password.get_secret_value() if self.password else None
+
+
 class Budget(Section):
     daily_usd: Usd | None = None
     monthly_usd: Usd | None = None
     alert_at: Share = 0.8
     emergency_cutoff_usd: Usd | None = None
-    webhook: str | None = Field(default=None, repr=False)
+    webhook: Annotated[str, BeforeValidator(_webhook)] | None = Field(default=None, repr=False)
+    smtp: Smtp | None = None
 
 
 class Prices(Section):

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipelines.errors import ConfigError
@@ -118,7 +118,9 @@ def _build(layers: list[Layer], environment: Mapping[str, str]) -> Settings:
         raise ConfigError(_UNPRINTABLE.sub(" ", f"{place(key, layers)}: {message}{more}"))
     for name, target in settings.targets.items():
         settings.targets[name] = _with_key(target, environment)
-    return settings
+    for name, client in settings.clients.items():
+        settings.clients[name] = client.model_copy(update={"budget": _with_password(client.budget, environment)})
+    return settings.model_copy(update={"budget": _with_password(settings.budget, environment)})
 
 
 def _with_key(target: Target, environment: Mapping[str, str]) -> Target:
@@ -127,6 +129,16 @@ def _with_key(target: Target, environment: Mapping[str, str]) -> Target:
     variable = (target.key or "")[4:]
     value = environment.get(variable, "").strip()
     return target.with_key(value or None, missing=None if value else variable)
+
+
+def _with_password(budget: Budget, environment: Mapping[str, str]) -> Budget:
+    """The password of [budget.smtp], where it names an environment variable; without it mail goes out unsigned."""
+    secret = budget.smtp.secret if budget.smtp else None
+    if budget.smtp is None or secret is None or not secret.startswith("env:"):
+        return budget
+    value = environment.get(secret[4:], "").strip()
+    smtp = budget.smtp.model_copy(update={"password": SecretStr(value) if value else None})
+    return budget.model_copy(update={"smtp": smtp})
 
 
 def _read(path: Path | None) -> Layer:

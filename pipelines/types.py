@@ -163,3 +163,4 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     http_status: int | None = None
     retry_after_s: float | None = None
     context_tokens: int | None = None
+    usage: Usage | None = None  # an answer that is no use, but whose price the server told

@@ -88,6 +88,10 @@ class Keys:
     def budget(self, scope: str) -> str:
         return f"{self.prefix}:budget:{scope}"
 
+    def alerts(self, day: str) -> str:
+        """hash budget scope -> what was told about it that day; lives a few days."""
+        return f"{self.prefix}:alerts:{day}"
+
     def job(self, batch_id: str, epoch: int) -> str:
         """ARQ's names ignore its queue, so the prefix is part of the id."""
         return f"{self.prefix}:{batch_id}:{epoch}"
@@ -107,6 +111,8 @@ def pack_items(items: list[Item]) -> bytes:
 
 
 def unpack_items(data: bytes) -> list[Item]:
+    if zstandard.frame_content_size(data) > PAYLOAD_MAX_BYTES:  # the limit below does not hold for a frame that says it
+        raise ValueError(f"a payload of more than {PAYLOAD_MAX_BYTES} bytes")
     return _items.decode(zstandard.ZstdDecompressor().decompress(data, max_output_size=PAYLOAD_MAX_BYTES))
 
 

@@ -36,6 +36,7 @@ _DROPPED = ARTICLES | POLITE | {"some", "there", "do", "does", "is", "are", "be"
 _LOOSE_PLACES = frozenset({"of", "in", "for", "on", "at", "about"})
 _ALIKE = dict.fromkeys(("i", "we", "you", "one"), "one") | dict.fromkeys(("my", "our", "your", "one's"), "one's")
 _MIN_PLURAL = 4
+_INSTRUCTING = frozenset({"answer", "reply", "respond", "return", "output", "use", "keep", "write", "give", "please"})
 _JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
 _MAX_JOINED = 3
 _OPEN_BEFORE = DIRECTIONS | {
@@ -112,6 +113,24 @@ def swapped_pair(a: Sequence[str], b: Sequence[str]) -> bool:
         and all(part.isalpha() for part in (*mine[:at], *mine[at + 1 :]))
         for at, word in enumerate(mine)
     )
+
+
+def same_but_instructions(a: Sequence[Token], b: Sequence[Token]) -> bool:
+    """The same sentences, of which only those that say how to answer stand elsewhere."""
+    mine, other = _sentences(a), _sentences(b)
+    if len(mine) < 2 or sorted(mine) != sorted(other):
+        return False
+    return [s for s in mine if s[0] not in _INSTRUCTING] == [s for s in other if s[0] not in _INSTRUCTING]
+
+
+def _sentences(tokens: Sequence[Token]) -> list[tuple[str, ...]]:
+    out: list[list[str]] = []
+    for token in tokens:
+        if token.first or not out:
+            out.append([])
+        if token.norm != "?":
+            out[-1].append(token.norm)
+    return [tuple(sentence) for sentence in out if sentence]
 
 
 def _common(a: Sequence[str], b: Sequence[str]) -> int:

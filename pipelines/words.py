@@ -8,7 +8,8 @@ def _set(text: str) -> frozenset[str]:
 
 
 ARTICLES = _set("a an the")
-POLITE = _set("please kindly hi hello hey thanks thank plz pls")
+POLITE = _set("please kindly plz pls")
+GREETINGS = _set("hi hello hey thanks thank")
 ASKING = _set(
     "how what when where which who whom whose why is are am was were do does did can could will would shall should may "
     "might has have had isn't aren't don't doesn't didn't can't couldn't won't wouldn't"
@@ -64,8 +65,11 @@ UNITS = _set(
     "kilogram kilograms milligram milligrams meter meters metre metres kilometer kilometers kilometre kilometres mile "
     "miles inch inches foot feet yard yards liter liters litre litres gallon gallons cup cups spoon teaspoon tablespoon"
 )
-UNIT_WORDS = UNITS - _set(
-    "in a m s c f k t l b v w h g ft yd mi pt min bit bits bar foot feet yard yards cup cups spoon second seconds minute minutes"
+UNIT_WORDS = _set(
+    "mm cm km mg kg lb lbs oz ml gal qt ms ns hr hrs kb mb gb tb pb kib mib gib byte bytes hz khz mhz ghz kw mw kwh mv ma "
+    "kpa psi usd eur gbp jpy chf inr dollar dollars euro euros pound pounds yen rupee rupees celsius fahrenheit kelvin gram "
+    "grams kilogram kilograms milligram milligrams kilometer kilometers kilometre kilometres mile miles inch inches liter "
+    "liters litre litres gallon gallons teaspoon tablespoon"
 )
 """Units that are units wherever they stand; the others only after a number."""
 

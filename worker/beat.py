@@ -13,11 +13,11 @@ from worker import budget
 from worker.context import Context, boot_id
 from worker.drain import Drain
 from worker.queue import RedisError
+from worker.timing import ALIVE_MS
 
 log = logging.getLogger("spillway.beat")
 
 BEAT_S = 0.4
-ALIVE_MS = 15_000
 
 
 class TargetStats(msgspec.Struct):
@@ -76,7 +76,7 @@ async def bury(context: Context) -> None:
             continue
         name = owner.decode()
         log.info("worker %s is dead; taking over its work", name)
-        for lease in ("schedule", "prepare", "settle"):
+        for lease in ("schedule", "prepare", "settle", "money"):
             await context.scripts.unlease(keys=[keys.lease(lease)], args=[name])
         pipe = redis.pipeline(transaction=False)
         for target in context.settings.targets:
@@ -180,4 +180,5 @@ class Heart:
             self._budget_day = day
             await context.clock.set(context.redis)
             for run in context.runs():
-                await budget.ensure(context.redis, context.keys, run.wanted_scopes(context.clock))
+                shared = budget.shared(context.settings, run.client, day)  # the run's own limit may have changed
+                await budget.ensure(context.redis, context.keys, shared)

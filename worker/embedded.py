@@ -197,6 +197,11 @@ def portable(settings: Settings, root: Path) -> dict[str, Any]:
             data["targets"][name]["api_key"] = target.key
         else:
             data["targets"][name].pop("api_key", None)
+    for budget, plain in [(settings.budget, data.get("budget", {})), *(
+        (client.budget, data.get("clients", {}).get(name, {}).get("budget", {})) for name, client in settings.clients.items()
+    )]:  # fmt: skip
+        if budget.smtp is not None and budget.smtp.secret:
+            plain["smtp"]["password"] = budget.smtp.secret
     data["routes"] = {name: data["routes"][name] for name, route in settings.routes.items() if not route.implied}
     return data
 

@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable
 
 from pipelines import wire
 from worker.queue import RedisError, Scripts
+from worker.timing import LEASE_MS
 
 log = logging.getLogger("spillway.lease")
-
-LEASE_MS = 10_000
 
 
 class Lease:

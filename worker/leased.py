@@ -16,20 +16,20 @@ from arq.worker import Worker, func
 
 from pipelines import wire
 from worker.queue import RedisError, arq_settings
+from worker.timing import JOB_LEASE_S
 
 log = logging.getLogger("spillway.arq")
 
-LEASE_S = 30.0
 EXPIRES_MS = 30 * 86_400_000
 JOB = "run_batch"
 
 
 class LeasedWorker(Worker):
-    """Its claim on a job lapses after LEASE_S without renewal."""
+    """Its claim on a job lapses after JOB_LEASE_S without renewal."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.in_progress_timeout_s = LEASE_S
+        self.in_progress_timeout_s = JOB_LEASE_S
 
     async def renew(self) -> None:
         """Keeps the leases of all jobs that run here; one pipeline."""
@@ -37,12 +37,12 @@ class LeasedWorker(Worker):
             return
         pipe = self.pool.pipeline(transaction=False)
         for job_id in list(self.tasks):
-            pipe.pexpire(in_progress_key_prefix + job_id, int(LEASE_S * 1000))
+            pipe.pexpire(in_progress_key_prefix + job_id, int(JOB_LEASE_S * 1000))
         await pipe.execute()
 
     async def keep_leases(self) -> None:
         while True:
-            await asyncio.sleep(LEASE_S / 3)
+            await asyncio.sleep(JOB_LEASE_S / 3)
             try:
                 await self.renew()
             except (RedisError, OSError) as error:

@@ -85,6 +85,11 @@ class Ledger:
         """What a call's outcome means in money. Nothing heard after sending: lost, at its upper bound."""
         price = self.price(name)
         price_id, as_of = (price.price_id, price.as_of.isoformat()) if price else ("", "")
+        if isinstance(outcome, Failure) and outcome.usage is not None and price is not None:
+            cost = cost_pusd(price, outcome.usage, busy_us=int(busy_s * 1e6))
+            return Charge(
+                "ok", outcome.http_status, outcome.code, outcome.usage, cost, price.basis, None, price_id, as_of
+            )
         if isinstance(outcome, Failure):
             lost = outcome.kind == "unknown"
             kind = "lost" if lost else "rejected" if outcome.kind in UNPAID else "error"

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 
+from pipelines.printable import printable
 from pipelines.settings import Settings
 from worker.context import Context
 from worker.queue import connect
@@ -53,7 +54,16 @@ def run(settings: Settings, redis_url: str, roles: tuple[str, ...] = ROLES, *, p
         asyncio.run(serve(settings, redis_url, roles, parent=parent))
 
 
+class _Printable(logging.Formatter):
+    """What servers and Redis say may hold terminal escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def log_to_stderr(level: str = "INFO") -> None:
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     for noisy in ("arq", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

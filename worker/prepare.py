@@ -27,6 +27,8 @@ from worker.template import compile_template
 log = logging.getLogger("spillway.prepare")
 
 FIRST_ROWS, CHUNK_ROWS, CHUNK_BYTES = 256, 4096, 8 << 20
+EMBEDDED_ROWS = 512
+"""Embedding takes longest: smaller chunks keep the lanes fed meanwhile."""
 HIGH_WATER_ROWS, HIGH_WATER_BYTES = 24_576, 48 << 20
 LOW_WATER_ROWS = 2_048
 """Prepared ahead while no rate is known, so that batches get their size from the lanes' real speed."""
@@ -111,7 +113,7 @@ class Preparer:
         await self._count_rules()
         cursor = wire.load(raw) if raw else None
         at = Cursor(**cursor) if cursor else Cursor(0, 0, 0)
-        size = FIRST_ROWS if at.row == 0 else LOW_WATER_ROWS if at.row < LOW_WATER_ROWS else CHUNK_ROWS
+        size = FIRST_ROWS if at.row == 0 else EMBEDDED_ROWS if progress.indexes.embeds else CHUNK_ROWS
         rows, after = await asyncio.to_thread(progress.reader.read, at, size, CHUNK_BYTES)
         ask = cancel in (None, b"", b"0")
         chunk = await asyncio.to_thread(

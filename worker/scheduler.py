@@ -139,7 +139,10 @@ class Scheduler:
         self, run_id: str, fields: dict[str, str], waiting: list[str], rung: dict[str, tuple[BatchHead, str, int]]
     ) -> plan.RunView:
         run = await self.context.run(run_id)
-        run.limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
+        limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
+        if limit_nusd != run.limit_nusd:
+            run.limit_nusd = limit_nusd
+            await budget.ensure(self.context.redis, self.context.keys, {f"run:{run_id}": limit_nusd})
         deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         await self._end_if_due(run, fields, deadline)
         ahead = sum(left / max(1, head.rows) * head.work for head, _, left in rung.values() if head.run == run_id)

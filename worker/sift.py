@@ -48,6 +48,7 @@ class Indexes(msgspec.Struct):
     questions: DuplicateIndex | None
     ids: DuplicateIndex
     salts: dict[tuple[str, str | None], bytes] = {}
+    embeds: bool = False
 
     def learn(self, chunk: Chunk) -> None:
         """The chunk was committed."""
@@ -94,7 +95,7 @@ class Sifter:
         modes = {self._dedupe(asker, name) for name in self._settings.routes}
         mode = "semantic" if "semantic" in modes else "exact" if "exact" in modes else "off"
         questions = DuplicateIndex(mode, self._encoder if mode == "semantic" else None) if mode != "off" else None
-        return Indexes(questions, DuplicateIndex("exact", None))
+        return Indexes(questions, DuplicateIndex("exact", None), embeds=mode == "semantic")
 
     def _dedupe(self, asker: Asker, route_name: str) -> str:
         return asker.options.dedupe or self._settings.routes[route_name].dedupe

@@ -51,7 +51,22 @@ class Targets:
         if not self.states.get(name, {}).get("closed"):
             log.error("target %s is closed: %s", name, reason)
         until_ms = self._clock.now_ms() + CLOSED_MS
-        self.say(name, {"up": False, "closed": True, "reason": reason, "until_ms": until_ms})
+        self.say(name, {"up": False, "closed": True, "reason": reason, "until_ms": until_ms, "cutoff": ""})
+
+    def open(self, name: str) -> None:
+        """What had closed it is over; the next call says whether it works."""
+        self.say(name, {"up": True, "closed": False, "reason": "", "until_ms": 0, "cutoff": ""})
+
+    async def trust_again(self, redis: Redis, keys: wire.Keys) -> None:
+        """A worker that starts may have a mended key: what was closed for that is tried once more. Call it before the
+        first heartbeat; a price that is missing stays so, since this process has just said it."""
+        for raw, value in (await redis.hgetall(keys.targets)).items():
+            name = raw.decode(errors="replace")
+            state = _state(value)
+            if name in self._settings.targets and name not in self._reports and state.get("closed"):
+                self.states[name] = state
+                if not state.get("cutoff"):
+                    self.open(name)
 
     def open_breaker(self, name: str, reason: str) -> None:
         """Too many failures in a row: nobody calls until a probe succeeds."""
@@ -70,5 +85,14 @@ class Targets:
     def learn(self, raw: dict[bytes, bytes]) -> None:
         """What the others said, unless this process knows better by now."""
         for name, state in raw.items():
-            if name.decode() not in self._reports:
-                self.states[name.decode()] = wire.load(state)
+            if name.decode(errors="replace") not in self._reports:
+                self.states[name.decode(errors="replace")] = _state(state)
+
+
+def _state(raw: bytes) -> dict[str, Any]:
+    """What somebody wrote about a target; nothing when it cannot be read."""
+    try:
+        value = wire.load(raw)
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker import leased
 from worker.backends.http import Hot
@@ -15,6 +15,9 @@ from worker.drain import Drain
 from worker.lease import Lease, hold
 from worker.ledger import Ledger
 from worker.queue import RedisError
+
+if TYPE_CHECKING:
+    from worker.alerts import Alerts
 
 log = logging.getLogger("spillway.worker")
 
@@ -34,6 +37,7 @@ class Process:
         self.drain = Drain(context, self.ledger, self.hot, context.clock) if self.lanes else None
         self.heart = Heart(context, self.drain, roles)
         self.stopping = asyncio.Event()
+        self.alerts: Alerts | None = None
         self._listeners: list[leased.LeasedWorker] = []
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -42,6 +46,7 @@ class Process:
         await self.context.clock.set(self.context.redis)
         await self.context.scripts.load()
         await bury(self.context)
+        await self.context.targets.trust_again(self.context.redis, self.context.keys)
         await self.heart.register()
         self._start(self.heart.run())
         bells = await leased.pool(self.context.redis_url)
@@ -56,12 +61,15 @@ class Process:
     async def _start_control(self, bells: Any) -> None:
         """The roles that need Arrow and the encoder; imported here, so that a process of lanes alone stays small."""
         if "schedule" in self.roles:
+            from worker.alerts import Alerts
             from worker.scheduler import Scheduler
             from worker.watch import Watch
 
             scheduler = Scheduler(self.context, bells)
             self._leased("schedule", scheduler.step)
             self._start(Watch(self.context).run())
+            self.alerts = Alerts(self.context)
+            self._leased("money", self.alerts.step)
         if "prepare" in self.roles:
             from worker.encode import Encoder
             from worker.prepare import Preparer
@@ -111,6 +119,8 @@ class Process:
         await asyncio.sleep(0)
         held = [task for task in self._tasks if not task.done()]
         await asyncio.wait(held, timeout=0.5)
+        if self.alerts is not None:
+            await self.alerts.finish()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

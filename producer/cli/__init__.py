@@ -6,6 +6,7 @@ import os
 import sys
 
 from pipelines.errors import SpillwayError
+from pipelines.printable import one_line
 
 INTERRUPTED = 130
 DEMO = "demo"
@@ -51,7 +52,7 @@ def _fail(error: Exception) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    line = " ".join(f"spillway: {message}".split())
+    line = one_line(f"spillway: {message}")
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     print(f"\x1b[31m{line}\x1b[0m" if colour else line, file=sys.stderr)
     return code

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.budgets import CUTOFF, UNLIMITED
 from pipelines.errors import SpillwayError, UsageError
 from producer.cli import say, session
 from producer.cli.options import Common, Intake, Output, nusd, taking
 from producer.cli.run import order, until_interrupted
 
 if TYPE_CHECKING:
+    from pipelines.budgets import Scope
     from pipelines.settings import Settings
 
 _NANO = Decimal(10) ** -9
-UNLIMITED = "unlimited"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class SetBudget(Common):
     """A scope and its new limit."""
 
     scope: Annotated[
-        str, typer.Argument(metavar="SCOPE", help="day:2026-03-01, month:2026-03, client:NAME:day:…, run:RUN")
+        str, typer.Argument(metavar="SCOPE", help="day:2026-03-01, month:2026-03, client:NAME:day:…, run:RUN, cutoff:2026-03-01")
     ]
     usd: Annotated[str, typer.Argument(metavar="USD", help="The new limit, or `unlimited`.")]
 
@@ -186,26 +187,26 @@ def budget_show(ask: Output) -> int:
 
 
 async def _budget_show(ask: Output) -> int:
+    from producer import limits
+
     async with session.looking(session.settings_of(ask)) as found:
         now = session.shared_redis(found, "budget show")
-        prefix = now.keys.budget("")
-        names = sorted([name async for name in now.redis.scan_iter(match=f"{_literal(prefix)}*", count=500)])
-        rows = [_scope(name.removeprefix(prefix), await now.redis.hgetall(name)) for name in names]  # type: ignore[misc]
+        rows = [_scope(scope) for scope in await limits.scopes(now.redis, now.keys)]
     if not rows and not ask.json:
         say.note("no scope has been used yet; limits come from [budget] in spillway.toml")
     return _print(rows, ask.json)
 
 
-def _scope(name: str, fields: dict[str, str]) -> dict[str, Any]:
-    spent, reserved = (int(fields.get(field) or 0) * _NANO for field in ("spent", "reserved"))
-    limit = fields.get("limit", "0")
-    amount = None if limit == UNLIMITED else int(limit) * _NANO
+def _scope(scope: Scope) -> dict[str, Any]:
+    spent, reserved = scope.spent_nusd * _NANO, scope.reserved_nusd * _NANO
+    amount = None if scope.limit_nusd is None else scope.limit_nusd * _NANO
     return {
-        "scope": name,
+        "scope": scope.name,
         "limit_usd": amount,
         "spent_usd": spent,
         "reserved_usd": reserved,
         "left_usd": None if amount is None else max(Decimal(0), amount - spent - reserved),
+        "percent": None if scope.share is None else float(round(scope.share * 100, 1)),
     }
 
 
@@ -217,7 +218,7 @@ def budget_set(ask: SetBudget) -> int:
 
 async def _budget_set(ask: SetBudget) -> int:
     kind = ask.scope.partition(":")[0]
-    if kind not in ("day", "month", "client", "run") or ":" not in ask.scope:
+    if kind not in ("day", "month", "client", "run", CUTOFF) or ":" not in ask.scope:
         raise UsageError(f"no scope {ask.scope[:64]!r}; `spillway budget show` names them, such as day:2026-03-01")
     limit = UNLIMITED if ask.usd == UNLIMITED else str(nusd(ask.usd, "the limit"))
     async with session.looking(session.settings_of(ask)) as found:
@@ -230,7 +231,3 @@ async def _budget_set(ask: SetBudget) -> int:
         await now.redis.ltrim(now.keys.wake, 0, 15)  # type: ignore[misc]
     print(f"{ask.scope}: {ask.usd}")
     return 0
-
-
-def _literal(text: str) -> str:
-    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in text)

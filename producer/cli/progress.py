@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pipelines.printable import one_line
 from pipelines.reports.shared.format import dollars, duration
 from producer.cli.say import console, note
 from producer.runs import LaneView, RunView
@@ -155,11 +156,11 @@ def panel(run: RunView, lanes: Sequence[LaneView], rate: float, elapsed_s: float
     )
     targets = Table.grid(padding=(0, 3))
     for lane in lanes:
-        state = f"{lane.in_flight}/{lane.slots} in flight" if lane.up else f"[red]down[/red] {escape(lane.reason)}"
+        state = f"{lane.in_flight}/{lane.slots} in flight" if lane.up else f"[red]down[/red] {escape(one_line(lane.reason))}"
         targets.add_row(escape(lane.name), lane.lane, state, f"{lane.rows_per_s:,.1f} rows/s" if lane.up else "")
     parts: list[RenderableType] = [top, facts, money, targets]
     if run.blocked:
-        parts.append(Text(f"waiting: {run.blocked}", style="yellow"))
+        parts.append(Text(one_line(f"waiting: {run.blocked}"), style="yellow"))
     return Panel(
         Group(*parts), title=f"run {run.run_id}", subtitle=run.status, title_align="left", subtitle_align="left"
     )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from pipelines import wire
 from pipelines.errors import UsageError
+from pipelines.printable import one_line
 from producer.cli import outcome, say, session
 from producer.cli.options import OfRun, Output, taking
 from producer.cli.run import follow, until_interrupted
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from producer.runs import LaneView, RunView
 
 WATCH_S = 1.0
-_PICO = Decimal(10) ** -12
+_PICO, _NANO = Decimal(10) ** -12, Decimal(10) ** -9
 _COLUMNS = (
     "run", "status", "client", "done", "rows", "duplicate", "failed", "local_calls", "cloud_calls", "cost_usd", "avoided_usd",
     "since",
@@ -68,7 +69,8 @@ async def _status(ask: Status) -> int:
         while True:
             lanes = await runs.lanes(found.redis, found.keys) if found else []
             views = await _views(found, records, ask.run)
-            _show(views, lanes, ask.json, one=ask.run is not None)
+            money = await _money(found, settings.spillway.timezone, views)
+            _show(views, lanes, ask.json, one=ask.run is not None, money=money)
             if not ask.watch or found is None or all(view.ended for view in views):
                 return 0
             await asyncio.sleep(WATCH_S)
@@ -103,9 +105,32 @@ async def _view(found: session.Session | None, records: Records, run_id: str) ->
     return runs.of_record(record)
 
 
-def _show(views: Sequence[RunView], lanes: Iterable[LaneView], as_json: bool, *, one: bool) -> None:
+class Money(NamedTuple):
+    """What the budgets say beside the runs."""
+
+    exposures_nusd: Mapping[str, int] = {}
+    alerts: Sequence[Mapping[str, Any]] = ()
+
+
+async def _money(found: session.Session | None, timezone: str, views: Sequence[RunView]) -> Money:
+    if found is None:
+        return Money()
+    from producer import limits
+
+    open_ids = [view.run_id for view in views if not view.ended]
+    exposures = await limits.exposures_nusd(found.redis, found.keys, open_ids)
+    return Money(exposures, await limits.alerts(found.redis, found.keys, timezone))
+
+
+def _show(
+    views: Sequence[RunView], lanes: Iterable[LaneView], as_json: bool, *, one: bool, money: Money = Money()  # noqa: B008
+) -> None:
     if as_json:
-        said = [_figures(view) for view in views]
+        said = [
+            {**_figures(view), "unknown_exposure_usd": money.exposures_nusd.get(view.run_id, 0) * _NANO,
+             "alerts": [alert for alert in money.alerts if _concerns(alert, view)]}
+            for view in views
+        ]  # fmt: skip
         say.as_json(said[0] if one else said)
         return
     if not views:
@@ -114,7 +139,11 @@ def _show(views: Sequence[RunView], lanes: Iterable[LaneView], as_json: bool, *,
     say.table([_row(view) for view in views], _COLUMNS)
     for view in views:
         if view.blocked or view.error:
-            print(f"{view.run_id}: {view.error or f'waiting: {view.blocked}'}")
+            print(one_line(f"{view.run_id}: {view.error or f'waiting: {view.blocked}'}"))
+        if exposed := money.exposures_nusd.get(view.run_id):
+            print(f"{view.run_id}: calls under way may still cost up to ${exposed * _NANO:f}")
+    for alert in money.alerts:
+        print(one_line(f"alert: {alert.get('message')}"))
     shown = [
         {"target": lane.name, "lane": lane.lane, "state": "up" if lane.up else f"down: {lane.reason}",
          "in_flight": f"{lane.in_flight}/{lane.slots}", "rows_per_s": lane.rows_per_s}
@@ -122,6 +151,11 @@ def _show(views: Sequence[RunView], lanes: Iterable[LaneView], as_json: bool, *,
     ]  # fmt: skip
     if shown and any(not view.ended for view in views):
         say.table(shown, list(shown[0]))
+
+
+def _concerns(alert: Mapping[str, Any], view: RunView) -> bool:
+    """Everybody's alerts, the run's own and its client's."""
+    return alert.get("run_id") in (None, view.run_id) and alert.get("client") in (None, view.client)
 
 
 def _figures(view: RunView) -> dict[str, Any]:

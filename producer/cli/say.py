@@ -9,6 +9,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pipelines.printable import json_safe, printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -25,7 +27,7 @@ def console(stream: TextIO | None = None) -> Console:
 
 def note(text: str) -> None:
     """A line for people, beside the output."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def as_json(value: Any) -> None:
@@ -34,7 +36,7 @@ def as_json(value: Any) -> None:
 
 def to_json(value: Any) -> str:
     """Money and times as text: nothing is rounded on the way."""
-    return json.dumps(value, default=plain, ensure_ascii=False)
+    return json_safe(json.dumps(value, default=plain, ensure_ascii=False))
 
 
 def plain(value: Any) -> Any:
@@ -82,4 +84,4 @@ def upright(row: Mapping[str, Any], columns: Sequence[str]) -> None:
 def _escaped(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(printable(text))

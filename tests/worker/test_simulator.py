@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +20,8 @@ from tests.support_upstream import Upstream
 from worker.simulator import DEMO, Running, parse_scenario, scenario_settings, serve
 from worker.simulator.core.answers import find_labels
 from worker.simulator.core.bill import Usage, cost_pusd
+from worker.simulator.core.config import Scenario, ServerConfig
+from worker.simulator.core.faults import BATCH_KINDS, KINDS
 from worker.simulator.core.personality import personalities
 from worker.simulator.core.schema import example
 
@@ -593,8 +596,6 @@ async def test_llamacpp_names_its_window_per_slot() -> None:
 
 @pytest.mark.parametrize("name", sorted(personalities()))
 def test_every_personality_has_a_page_in_the_documentation(name: str) -> None:
-    from pathlib import Path
-
     assert f"`{name}`" in (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
 
 
@@ -665,3 +666,12 @@ def test_as_a_process_of_its_own() -> None:
         assert upstream.calls() == []
         process = upstream.process
     assert process is not None and process.returncode == 0
+
+
+def test_the_documentation_names_every_key_and_fault() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
+    keys = {*ServerConfig.__struct_fields__, *Scenario.__struct_fields__} - {"personality", "servers", "seed"}
+    missing = [
+        name for name in sorted({*keys, *KINDS, *BATCH_KINDS}) if f"`{name}`" not in text and f"`{name} = " not in text
+    ]
+    assert missing == []

@@ -86,7 +86,8 @@ class Anthropic:
         text = "".join(block.text or "" for block in answer.content if block.type == "text")
         calls = any(block.type == "tool_use" for block in answer.content)
         if not text and not calls and not usage.output_tokens and finish != "refusal":
-            return Failure("unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200)
+            told = usage if usage.input_tokens else None
+            return Failure("unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200, usage=told)
         return Completion(text, finish, usage, answer.model, calls)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.printable import printable
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends.http import Response
@@ -64,7 +65,7 @@ class Told(msgspec.Struct, frozen=True):
 
 def one_line(text: str, most: int = 500) -> str:
     """A server's words, fit for a message."""
-    words = " ".join(text.split())
+    words = printable(" ".join(text.split()))
     return words if len(words) <= most else f"{words[: most - 1]}…"
 
 

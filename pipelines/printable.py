@@ -1,0 +1,27 @@
+"""Makes text of strangers safe to show on a terminal or in a log: control characters become visible. It alters no data."""
+
+from __future__ import annotations
+
+import re
+
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Escapes (ANSI, C1) and direction overrides as `\\x1b` or `\\u202e`; newlines and tabs stay."""
+    return _UNSAFE.sub(_shown, text)
+
+
+def one_line(text: str) -> str:
+    """The same without line breaks."""
+    return printable(" ".join(text.split()))
+
+
+def _shown(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def json_safe(text: str) -> str:
+    """JSON text in which every such character is a JSON escape, so that the value is the same."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
