@@ -49,6 +49,7 @@ class Scheduler:
         self._last_rate: dict[str, tuple[float, float]] = {}
         self._served: dict[str, float] = {}
         self._stuck_since: dict[str, int] = {}
+        self._refused_by: dict[str, str] = {}
         self._next_reconcile = 0.0
         self.row_rates: dict[str, float] = {}
 
@@ -170,7 +171,9 @@ class Scheduler:
             return True
         names = list(run.wanted_scopes(self.context.clock))
         left = await budget.room_nusd(self.context.redis, self.context.keys, names)
-        return all(room is None or room >= refused for room in left.values())
+        tight = next((name for name, room in left.items() if room is not None and room < refused), "")
+        self._refused_by[run.id] = tight
+        return not tight
 
     def _snapshot(
         self, runs: list[plan.RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
@@ -320,7 +323,9 @@ class Scheduler:
         now = snapshot.now_ms
         since = self._stuck_since.setdefault(view.id, now)
         if not view.may_buy:
-            return "budget: the next call does not fit; raise it (`spillway budget set`) or wait until it turns"
+            scope = self._refused_by.get(view.id, "")
+            remedy = f"raise it (`spillway budget set {scope} USD`) or wait until it turns"
+            return f"budget {scope}: the next call does not fit; {remedy}"
         names = {name for batch in view.waiting for name in snapshot.routes.get(batch.route, ())}
         down = {
             name: self.context.targets.states.get(name, {}) for name in sorted(names) if not snapshot.targets[name].up

@@ -118,22 +118,20 @@ class Settler:
             pipe.hmget(keys.batch(batch), "head", "payload", "poison")
             pipe.lrange(keys.journal(batch), 0, -1)
         replies = await pipe.execute()
+        if any(head is None for head, _, _ in replies[::2]):
+            return  # batches go only when their part exists: somebody else was faster
         ending = ENDING.get((cancel or b"").decode(), "")
         rows, size = await asyncio.to_thread(self._write, run, part, replies, ending)
         await self.context.scripts.settle_done(
             keys=[keys.run(run_id), keys.parts(run_id), keys.wake],
-            args=[part, keys.batch(""), keys.journal(""), rows],
+            args=[part, keys.batch(""), keys.journal(""), rows, size],
         )
-        await redis.hincrby(keys.run(run_id), "held_rows", -rows)
-        await redis.hincrby(keys.run(run_id), "held_bytes", -size)
         self._parts_written[run_id] += 1
 
     def _write(self, run: RunContext, part: str, replies: list[Any], ending: str) -> tuple[int, int]:
         """Result and cost parts of some batches; returns rows and payload bytes. Runs in a thread."""
         journals, rows, size = [], 0, 0
         for (head, payload, poison), blobs in zip(replies[::2], replies[1::2], strict=True):
-            if head is None:
-                continue
             batch = wire.unpack_head(head)
             entries: list[Entry] = [entry for blob in blobs for entry in wire.unpack_entries(blob)]
             state = fold(entries)
@@ -166,13 +164,14 @@ class Settler:
             "results": self.context.store.path(paths.results(run_id)),
         }  # fmt: skip
         await asyncio.to_thread(self._record, run_id, fields, summary, status, now)
-        pipe = redis.pipeline(transaction=True)
         ended = {"status": status, "summary": wire.dump(summary), "finished_ms": now, "redo": "", "blocked": ""}
-        pipe.hset(keys.run(run_id), mapping=ended)
-        pipe.srem(keys.open_runs, run_id)
-        pipe.delete(keys.waiting(run_id), keys.drained(run_id), keys.parts(run_id))
-        pipe.expire(keys.budget(f"run:{run_id}"), 86_400)
-        await pipe.execute()
+        names = [keys.run(run_id), keys.open_runs, keys.waiting(run_id), keys.drained(run_id), keys.parts(run_id)]
+        told = [part for pair in ended.items() for part in pair]
+        args = [run_id, fields.get("generation") or "0", self.context.owner, *told]
+        if not await self.context.scripts.finish(keys=[*names, keys.lease("settle")], args=args):
+            log.warning("run %s: it went on while it was being closed", run_id)
+            return
+        await redis.expire(keys.budget(f"run:{run_id}"), 86_400)
         self.context.forget_run(run_id)
         log.info("run %s %s: %s", run_id, status, totals)
 

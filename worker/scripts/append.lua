@@ -3,7 +3,8 @@
 -- ARGV: 1 epoch  2 entries ('' none)  3 reserved before, now settled  4 actually spent  5 number of this flush,
 --       then per intent: amount entry
 -- Returns {-1} when fenced, else {1, intents admitted, scope that refused or 0}; the same number again answers the same.
-local b = redis.call('HMGET', KEYS[1], 'epoch', 'flush')
+local mark = 'flush:' .. (KEYS[3] or '')  -- a batch may have news of two days in one flush
+local b = redis.call('HMGET', KEYS[1], 'epoch', mark)
 if b[1] ~= ARGV[1] then return {-1, 0, 0} end
 if b[2] then
   local last, was_admitted, was_tight = string.match(b[2], '(%S+) (%d+) (%d+)')
@@ -40,5 +41,5 @@ for i = 3, #KEYS do
 end
 if #out > 0 then redis.call('RPUSH', KEYS[2], unpack(out)) end
 if (#ARGV - 5) / 2 == admitted then tight = 0 end
-redis.call('HSET', KEYS[1], 'flush', ARGV[5] .. ' ' .. admitted .. ' ' .. tight)
+redis.call('HSET', KEYS[1], mark, ARGV[5] .. ' ' .. admitted .. ' ' .. tight)
 return {1, admitted, tight}

@@ -1,6 +1,6 @@
 -- A worker takes a rung batch. What the last holder had reserved for calls in flight is presumed spent.
--- KEYS: 1 batch  2 journal | ARGV: 1 epoch  2 holder
--- Returns {head, payload, lanes, lane, target, journal} or {} when the batch is not ours to run.
+-- KEYS: 1 batch  2 journal  3 run | ARGV: 1 epoch  2 holder
+-- Returns {head, payload, lanes, lane, target, journal, started_ms, cancel} or {} when the batch is not ours to run.
 local b = redis.call('HMGET', KEYS[1], 'epoch', 'state', 'holder')
 if b[1] ~= ARGV[1] or b[2] ~= 'rung' or (b[3] ~= '' and b[3] ~= ARGV[2]) then return {} end
 redis.call('HSET', KEYS[1], 'holder', ARGV[2])
@@ -17,4 +17,5 @@ for i = 1, #all, 2 do
   end
 end
 local f = redis.call('HMGET', KEYS[1], 'head', 'payload', 'lanes', 'lane', 'target')
-return {f[1], f[2], f[3], f[4], f[5], redis.call('LRANGE', KEYS[2], 0, -1)}
+local r = KEYS[3] and redis.call('HMGET', KEYS[3], 'started_ms', 'cancel') or {}
+return {f[1], f[2], f[3], f[4], f[5], redis.call('LRANGE', KEYS[2], 0, -1), r[1] or '', r[2] or ''}

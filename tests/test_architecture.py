@@ -1,0 +1,86 @@
+"""The rooms stay apart: who may import whom, one owner per outward library, and how long a file may get."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(path for room in ("pipelines", "producer", "worker") for path in (ROOT / room).rglob("*.py"))
+
+COMPUTES = {"numpy", "polars", "pyarrow", "pydantic", "pydantic_core", "msgspec", "zstandard"}
+OWNERS = {
+    "redis": ("worker/queue.py", "producer/queue.py"),
+    "arq": ("worker/queue.py", "worker/leased.py", "worker/scheduler.py"),
+    "httpx": ("worker/backends/http.py",),
+    "pyreqwest": ("worker/backends/http.py",),
+    "faiss": ("worker/index.py", "worker/vectors.py"),
+    "torch": ("worker/encode.py",),
+    "sentence_transformers": ("worker/encode.py",),
+    "tiktoken": ("pipelines/tokens.py",),
+    "genai_prices": ("pipelines/money.py",),
+    "jsonschema_rs": ("pipelines/quality.py",),
+    "jinja2": ("worker/template.py", "pipelines/reports/shared/html.py"),
+    "pydantic_settings": ("pipelines/settings.py",),
+}
+NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
+BRIDGES = {"producer/cli/session.py", "producer/cli/rehearse.py", "producer/cli/doctor.py", "producer/cli/admin.py", "producer/cli/options.py"}
+"""The commands that may start worker code in their own process; nothing else of `producer` knows `worker`."""
+IMPURE = {"asyncio", "socket", "subprocess", "threading", "http", "requests", "redis", "arq", "httpx", "faiss", "torch"}
+LONG = {"worker/drain.py": 420, "worker/scheduler.py": 360}
+"""The two files where orchestration gathers; everything else keeps to 300 lines."""
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path, *, runtime: bool = True) -> set[str]:
+    """Modules that a file imports anywhere; with `runtime`, not those for type checkers alone."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(child)
+        for node in ast.walk(tree)
+        if runtime and isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_rooms(path: Path) -> None:
+    tops = {module.split(".")[0] for module in imports(path)}
+    file = name(path)
+    room = file.split("/")[0]
+    assert not tops & NEVER, "a writable Redis must not mean code execution"
+    if room == "pipelines":
+        assert not tops & ({"producer", "worker"} | IMPURE), "pipelines is pure"
+    if room == "worker":
+        assert "producer" not in tops
+    if room == "producer" and file not in BRIDGES:
+        assert "worker" not in tops
+    for library, owners in OWNERS.items():
+        assert library not in tops or file in owners, f"{library} belongs to {', '.join(owners)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_length(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= LONG.get(name(path), 300), "two concerns share a room?"
+
+
+def test_the_readme_names_what_exists() -> None:
+    tree = (ROOT / "README.md").read_text().split("## The tree")[1].split("```")[1]
+    for word in tree.split():
+        if word.endswith(".py"):
+            assert list(ROOT.glob(f"*/{word}")), f"README names {word}, which does not exist"

@@ -1,0 +1,135 @@
+"""Budgets on real processes: the wall, alerts, the emergency cut-off, and what `budget show|set` and `status` say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipelines import schemas
+from tests.support_program import CLOUD, GPU, Program, wait_until
+from tests.support_redis import redis_server
+from tests.support_team import team
+from tests.support_upstream import Upstream
+
+LONG = {**CLOUD, "output_tokens_median": 100_000, "output_tokens_sigma": 0.0, "latency_ms": 150}
+"""Every answer is as long as it may be."""
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
+
+
+def prompts(count: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"id": f"r{i}", "prompt": f"Tell the long story of object number {i}.", **more} for i in range(count)]
+
+
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def scope(program: Program, name: str) -> dict[str, Any]:
+    rows = json.loads(program.run("budget", "show", "--json").stdout)
+    return next(row for row in rows if row["scope"] == name)
+
+
+def configured(upstream: Upstream, redis_url: str, **budget: Any) -> dict[str, Any]:
+    config = upstream.settings()
+    for target in config["targets"].values():
+        target["max_concurrency"] = 192
+    return {**config, "spillway": {"redis_url": redis_url}, "budget": budget}
+
+
+def test_three_processes_with_64_calls_each_never_pass_the_limit(tmp_path: Path, redis_url: str) -> None:
+    limit = Decimal("0.05")
+    with Upstream({"servers": {"cloud": LONG}}) as upstream:
+        program = Program(tmp_path, None, **configured(upstream, redis_url, daily_usd=limit))
+        source = program.rows(prompts(1_500, max_tokens=100))
+        with team(program, redis_url, lanes=3):
+            out = program.json("run", str(source), "--dedupe", "off", code=4)
+            billed = Decimal(sum(call["cost_pusd"] for call in upstream.calls())) / 10**12
+            day = scope(program, f"day:{today()}")
+            status = program.json("status", out["run_id"])
+            assert upstream.status("cloud")["max_in_flight"] > 64, "several processes call at once"
+    assert limit * Decimal("0.95") < billed <= limit, "the wall stands, and what it allows can be spent"
+    assert Decimal(day["spent_usd"]) <= limit and Decimal(day["spent_usd"]) >= billed
+    assert Decimal(day["reserved_usd"]) == 0 and Decimal(status["unknown_exposure_usd"]) == 0
+    assert 0 < out["ok"] < 1_500 and out["unanswered"] == 1_500 - out["ok"]
+    assert f"day:{today()}" in status["blocked"], "the scope that refuses is named"
+
+
+def test_show_set_exposure_and_status_while_workers_run(tmp_path: Path, redis_url: str) -> None:
+    with Upstream({"servers": {"cloud": {**LONG, "latency_ms": 1500}}}) as upstream:
+        program = Program(tmp_path, None, **configured(upstream, redis_url, daily_usd="0.001", alert_at=0.5))
+        source = program.rows(prompts(60, max_tokens=100))
+        with team(program, redis_url, lanes=1):
+            following = program.start("run", str(source), "--dedupe", "off", "--json")
+            wait_until(lambda: upstream.status("cloud")["in_flight"] > 0)
+            run = json.loads(program.run("status", "--json").stdout)[0]
+            exposed = Decimal(run["unknown_exposure_usd"])
+            flying = scope(program, f"run:{run['run_id']}")
+            assert exposed == Decimal(flying["reserved_usd"]) > 0, "calls under way are seen"
+            assert flying["limit_usd"] is None and flying["percent"] is None
+            wait_until(lambda: f"day:{today()}" in json.loads(program.run("status", "--json").stdout)[0]["blocked"], 60)
+            before = upstream.bill("cloud")["calls"]
+            assert 0 < before < 60
+            told = program.run("status").stdout
+            assert f"alert: budget day:{today()}: $" in told and f"waiting: budget day:{today()}" in told
+            program.run("budget", "set", f"day:{today()}", "1.00")
+            out, _ = following.communicate(timeout=60)
+            if following.returncode == 4:  # it had waited long enough by then; the same command resumes
+                out = program.run("run", str(source), "--dedupe", "off", "--json").stdout
+            assert json.loads(out)["ok"] == 60
+            day = scope(program, f"day:{today()}")
+    assert (Decimal(day["limit_usd"]), day["percent"]) == (1, round(float(Decimal(day["spent_usd"]) * 100), 1))
+    assert upstream.process is None or upstream.process.returncode is not None
+
+
+def test_the_cutoff_closes_the_cloud_and_local_goes_on(tmp_path: Path) -> None:
+    servers = {"gpu": {**GPU, "answer": "text:red"}, "cloud": {**CLOUD, "answer": "text:red"}}
+    day = today()
+    with Upstream({"servers": servers}) as upstream:
+        config = upstream.settings()
+        config["routes"] = {"cheap": {"targets": ["gpu", "cloud"]}, "bought": {"targets": ["cloud"]}}
+        program = Program(tmp_path, None, **config, budget={"emergency_cutoff_usd": "0.0002"})
+        bought = program.rows(prompts(400, max_tokens=20), "bought.jsonl")
+        first = program.run("run", str(bought), "--route", "bought", "--dedupe", "off", "--json", code=4)
+        spent = json.loads(first.stdout)
+        assert Decimal(spent["cost_usd"]) >= Decimal("0.0002") and 0 < spent["ok"] < 400
+        assert "emergency_cutoff_usd" in first.stderr and f"budget set cutoff:{day}" in first.stderr
+        calls = upstream.bill("cloud")["calls"]
+        cheap = program.json("run", str(program.rows(prompts(20), "cheap.jsonl")), "--route", "cheap", "--dedupe", "off")
+        assert (cheap["ok"], cheap["local_calls"]) == (20, 20), "local goes on"
+        again = program.run("run", str(bought), "--route", "bought", "--dedupe", "off", code=4)
+        assert "emergency_cutoff_usd" in again.stderr and upstream.bill("cloud")["calls"] == calls, "closed after a restart"
+        program.config.write_text(program.config.read_text().replace("0.0002", "5"))
+        mended = program.json("run", str(bought), "--route", "bought", "--dedupe", "off")
+        assert (mended["ok"], mended["run_id"]) == (400, spent["run_id"])
+    events = pl.read_parquet(program.data / "events/**/*.parquet", hive_partitioning=False)
+    assert events.schema == pl.DataFrame(schemas.EVENTS.empty_table()).schema
+    assert events["kind"].to_list() == ["emergency_cutoff"], "once a day, over three processes"
+
+
+def test_an_unknown_price_refuses_the_target_with_the_line_to_add(tmp_path: Path) -> None:
+    with Upstream({"servers": {"cloud": {**CLOUD, "model": "nobody-knows-me"}}}) as upstream:
+        config = upstream.settings()
+        for name in ("input_usd_per_mtok", "output_usd_per_mtok"):
+            config["targets"]["cloud"].pop(name, None)
+        config.pop("prices", None)
+        program = Program(tmp_path, None, **config)
+        source = str(program.rows(prompts(3)))
+        refused = program.run("run", source, "--dedupe", "off", code=4)
+        assert upstream.bill("cloud")["calls"] == 0
+        line = '"nobody-knows-me" = { input_usd_per_mtok = …, output_usd_per_mtok = … }'
+        assert line in refused.stderr and "Traceback" not in refused.stderr
+        price = line.replace("…", "0.15", 1).replace("…", "0.6")
+        program.config.write_text(program.config.read_text() + f"\n[prices]\n{price}\n")
+        assert program.json("run", source, "--dedupe", "off")["ok"] == 3, "the line works as it is shown"
