@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench dedupe-eval clean
+.PHONY: demo test check crash bench dedupe-eval clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spillway run data/samples/support_tickets.jsonl --simulate --out data/demo
@@ -15,6 +15,9 @@ check: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+crash: $(VENV)/.tested
+	$(BIN)/python -m tests.crash.chaos --seeds 20
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m tests.benchmarks.end_to_end

@@ -13,7 +13,8 @@ import msgspec
 from pipelines.explain import harmless, shared_words, skeleton, unexplained
 from pipelines.guards import objection
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, infer_task, stricter
-from pipelines.reading import layout, loose
+from pipelines.layout import layout
+from pipelines.reading import loose
 
 __all__ = ["CLOSED", "EXTRACT", "OPEN", "STRICT", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
            "decide_said", "infer_task", "likeness", "proof", "read", "said", "skeleton_key", "stored", "stricter"]  # fmt: skip
@@ -112,7 +113,7 @@ def canonical_key(family: bytes, text: str, task: str) -> bytes:
     """Equal for texts that differ in nothing that this kind of task could notice; 16 bytes."""
     form = layout(text)
     if task not in LITERAL:
-        form = "\x1f".join(loose(form))
+        form = loose(form)
     return blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16, key=family, person=task.encode()).digest()
 
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from pipelines import lexicon
 from pipelines.guards import Side, sides
-from pipelines.instruction import EXTRACT, LITERAL, OPEN
-from pipelines.reading import Span, Token, differences, layout, tokens
+from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN
+from pipelines.layout import layout
+from pipelines.reading import Span, Token, differences, tokens
 from pipelines.wording import same_but_instructions, same_question, swapped_pair
 from pipelines.words import ARTICLES, GREETINGS, POLITE, QUANTIFIERS
 
@@ -66,7 +67,7 @@ def harmless(a: str, b: str, task: str) -> str | None:
     spans = differences(left.norms, right.norms)
     if max(sum(s.a1 - s.a0 for s in spans), sum(s.b1 - s.b0 for s in spans)) > MAX_CHANGED:
         return None
-    reasons = {_explain(left, right, span) for span in spans}
+    reasons = {_explain(left, right, span, task) for span in spans}
     if None not in reasons:
         return _joined(reasons)
     if same_but_instructions(left.tokens, right.tokens):
@@ -97,7 +98,7 @@ def unexplained(a: str, b: str, task: str) -> tuple[Side, Side]:
     left, right = read(a), read(b)
     spans = differences(left.norms, right.norms)
     if task not in LITERAL:
-        spans = [span for span in spans if _explain(left, right, span) is None]
+        spans = [span for span in spans if _explain(left, right, span, task) is None]
     return sides(left.tokens, right.tokens, spans)
 
 
@@ -109,18 +110,22 @@ def _same_but_closing_marks(a: str, b: str, left: Read, task: str) -> bool:
     words = sum(token.kind == "word" for token in left.tokens)
     if words < _MIN_SENTENCE_WORDS or abs(len(a) - len(b)) > len(a) // 2:
         return False
-    marks = _CLOSING_MARKS if task == EXTRACT else _FULL_STOP
-    return layout(marks.sub("", a)) == layout(marks.sub("", b))
+    return _without_marks(a, task == EXTRACT) == _without_marks(b, task == EXTRACT)
 
 
-def _explain(left: Read, right: Read, span: Span) -> str | None:
+@lru_cache(maxsize=_CACHED_TEXTS)
+def _without_marks(text: str, exclamations: bool) -> str:
+    return layout((_CLOSING_MARKS if exclamations else _FULL_STOP).sub("", text))
+
+
+def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
     """Why one difference is harmless, or None when nothing says that it is."""
     gone, come = left.tokens[span.a0 : span.a1], right.tokens[span.b0 : span.b1]
     if any(token.kind in _MARKED_KINDS for token in (*gone, *come)):
         return None
     if len(gone) == len(come):
         cased = not (left.titled or right.titled)
-        reasons = {_same_word(x, y, cased) for x, y in zip(gone, come, strict=True)}
+        reasons = {_same_word(x, y, cased, task) for x, y in zip(gone, come, strict=True)}
         if None not in reasons:
             return _joined(reasons)
     spare = {_dispensable(left.tokens, at) for at in range(span.a0, span.a1)}
@@ -158,7 +163,7 @@ def _plain_noun(token: Token | None) -> bool:
     return lexicon.ordinary(token.norm) and token.norm not in QUANTIFIERS
 
 
-def _same_word(x: Token, y: Token, cased: bool) -> str | None:
+def _same_word(x: Token, y: Token, cased: bool, task: str) -> str | None:
     if {x.norm, y.norm} == {"&", "and"}:
         return "spelling"
     if x.kind != "word" or y.kind != "word":
@@ -170,6 +175,8 @@ def _same_word(x: Token, y: Token, cased: bool) -> str | None:
     proper = [cased and not token.first and token.raw[:1].isupper() for token in (x, y)]
     if proper[0] != proper[1]:
         return None
+    if task == CLOSED and lexicon.typo_for_labels(x.norm, y.norm):
+        return "typo"
     slip = lexicon.typo_of_name if proper[0] else lexicon.typo
     return "typo" if slip(x.norm, y.norm) else None
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pipelines import lexicon
-from pipelines.reading import Span, Token, differences, layout, tokens
+from pipelines.layout import layout
+from pipelines.reading import Span, Token, differences, tokens
 from pipelines.words import (
     COMPARATIVES,
     DATES,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from pipelines.reading import is_code
+from pipelines.layout import is_code
 
 CLOSED, OPEN, EXTRACT, STRICT = "closed", "open", "extract", "strict"
 LITERAL = frozenset({EXTRACT, STRICT})

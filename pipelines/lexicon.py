@@ -83,7 +83,7 @@ def is_name(word: str) -> bool:
 
 def typo(a: str, b: str) -> bool:
     """One of two lower-case spellings is a slip of the other, an ordinary word; a pair of real words never is."""
-    if a == b or not (a.isalpha() and b.isalpha()) or abs(len(a) - len(b)) > 1:
+    if not installed() or a == b or not (a.isalpha() and b.isalpha()) or abs(len(a) - len(b)) > 1:
         return False
     if min(len(a), len(b)) < _MIN_TYPO_LETTERS or not one_edit(a, b):
         return False
@@ -101,9 +101,20 @@ def typo(a: str, b: str) -> bool:
 
 def typo_of_name(a: str, b: str) -> bool:
     """A slip in a word that may be a name: only what can hardly be another name, `Micheal` for `Michael` apart."""
-    if min(len(a), len(b)) < _MIN_RARE_LETTERS or not one_edit(a, b) or (known(a) and known(b)):
+    if not installed() or min(len(a), len(b)) < _MIN_RARE_LETTERS or not one_edit(a, b) or (known(a) and known(b)):
         return False
     return _tripled(a, b) or _tripled(b, a) or (_swapped(a, b) and (known(a) or known(b)))
+
+
+def typo_for_labels(a: str, b: str) -> bool:
+    """Where only a label is asked for, a slip in a name or in a rare word is as harmless as one in an ordinary word."""
+    if not installed() or min(len(a), len(b)) <= _MIN_TYPO_LETTERS or not one_edit(a, b) or a[0] != b[0]:
+        return False
+    if derived(a, b) or (known(a) and known(b)) or {a, b} & NUMBER_WORDS:
+        return False
+    if known(a) or known(b):
+        return not _word_form(b if known(a) else a)
+    return min(len(a), len(b)) >= _MIN_RARE_LETTERS and a[-1] == b[-1]
 
 
 def _swapped(a: str, b: str) -> bool:

@@ -41,6 +41,7 @@ _PRICE_KEYS = {
     "cache_write": "cache_write_mtok",
     "output": "output_mtok",
     "reasoning": "output_reasoning_mtok",
+    "long_cache_write": "cache_write_1h_mtok",
 }
 
 CostBasis = Literal["billed", "amortised"]
@@ -56,6 +57,7 @@ class Rates(msgspec.Struct, frozen=True, gc=False):
     output: int
     reasoning: int
     above_tokens: int = -1
+    long_cache_write: int = 0  # for an hour's cache; 0: as cache_write
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -98,11 +100,13 @@ def cost_pusd(price: Price, usage: Usage, *, batch: bool = False, busy_us: int =
     rates = _tier(price.batch_tiers if batch else price.tiers, usage.input_tokens)
     cached = min(usage.cached_input_tokens, usage.input_tokens)
     written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+    long = min(usage.long_cache_tokens, written)
     reasoned = min(usage.reasoning_tokens, usage.output_tokens)
     total = (
         (usage.input_tokens - cached - written) * rates.input
         + cached * rates.cached_input
-        + written * rates.cache_write
+        + (written - long) * rates.cache_write
+        + long * (rates.long_cache_write or rates.cache_write)
         + (usage.output_tokens - reasoned) * rates.output
         + reasoned * rates.reasoning
     )
@@ -110,12 +114,15 @@ def cost_pusd(price: Price, usage: Usage, *, batch: bool = False, busy_us: int =
     return _ceil(total, _TOKENS_PER_MTOK) + price.request_pusd + energy
 
 
-def worst_case_pusd(price: Price, input_tokens: int, max_output_tokens: int, *, batch: bool = False) -> int:
-    """What is reserved before a call: the input and a tenth more at its dearest rate, and the longest answer."""
+def worst_case_pusd(
+    price: Price, input_tokens: int, max_output_tokens: int, *, batch: bool = False, long_cache: bool = False
+) -> int:
+    """What is reserved before a call: the input and a tenth more at its dearest rate, and the longest answer. Only a
+    call that asks for it can write to an hour's cache (`long_cache`)."""
     tenths = input_tokens * _INPUT_MARGIN_TENTHS
     tiers = [each for each in (price.batch_tiers if batch else price.tiers) if each.above_tokens * 10 < tenths]
     dearest = [
-        tenths * max(each.input, each.cached_input, each.cache_write)
+        tenths * max(each.input, each.cached_input, each.cache_write, each.long_cache_write if long_cache else 0)
         + 10 * max_output_tokens * max(each.output, each.reasoning)
         for each in tiers or price.tiers[:1]
     ]
@@ -219,7 +226,7 @@ def _find(provider: str | None, kind: str, base_url: str, model: str) -> tuple[P
 def _list_tiers(price: ModelPrice) -> tuple[Rates, ...]:
     from genai_prices.types import TieredPrices
 
-    values: dict[str, Any] = {field: getattr(price, key) for field, key in _PRICE_KEYS.items()}
+    values: dict[str, Any] = {field: getattr(price, key, None) for field, key in _PRICE_KEYS.items()}
     starts = {tier.start for each in values.values() if isinstance(each, TieredPrices) for tier in each.tiers}
 
     def value_above(start: int, field: str) -> Decimal | None:
@@ -244,6 +251,7 @@ def _rates(value_of: Callable[[str], Decimal | None], above_tokens: int = -1) ->
         output=rate("output"),
         reasoning=rate("reasoning", "output"),
         above_tokens=above_tokens,
+        long_cache_write=rate("long_cache_write"),
     )
 
 

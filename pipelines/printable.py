@@ -6,6 +6,8 @@ import re
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
+_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
 
 def printable(text: str) -> str:
     """Escapes (ANSI, C1) and direction overrides as `\\x1b` or `\\u202e`; newlines and tabs stay."""
@@ -23,5 +25,6 @@ def _shown(found: re.Match[str]) -> str:
 
 
 def json_safe(text: str) -> str:
-    """JSON text in which every such character is a JSON escape, so that the value is the same."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """JSON text in which every such character is a JSON escape, so that the value is the same. JSON itself lets none
+    below a space stand inside a text."""
+    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,34 +1,18 @@
-"""How the duplicate stage reads a text: its layout form (white space, Unicode), its loose form (case, soft punctuation), its tokens.
+"""How the duplicate stage reads a text in layout form: its tokens, and its loose form without case and soft punctuation.
 
-Only forms and comparisons of forms live here; what a difference means is decided in guards.py and dedup.py.
+Only forms and comparisons of forms live here; what a difference means is decided in guards.py and explain.py.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from pipelines.words import ASKING, CONTRACTION_TAILS, CONTRACTIONS
 
-_SPACES = dict.fromkeys([0x00A0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " ")
-_NOTHING = dict.fromkeys([0x200B, 0x2060, 0xFEFF, 0x00AD], None)
-_MARKS = {0x2010: "-", 0x2011: "-", 0x2013: "-", 0x2026: "..."}
-_QUOTES = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0x2032: "'", 0x2033: '"', 0x201A: "'", 0x201E: '"'}
-_FULL_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-_LIGATURES = {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl"}
-_UNICODE = _SPACES | _NOTHING | _MARKS | _QUOTES | _FULL_WIDTH | _LIGATURES
-_LINES = {0x2028: "\n", 0x2029: "\n", 0x0085: "\n"}
-
-CODE_LINE = re.compile(
-    r"^\s*(?:def |class |import |from [\w.]+ import|return\b|elif |else:|try:|except\b.*:|for .*:\s*$|while .*:\s*$|if .*:\s*$"
-    r"|with .*:\s*$|function\b|const |let |var |public |private |static |#include|@\w+\s*$|package |func |fn |struct )"
-    r"|[{};]\s*$|^\s*[}\])]+[,;]?\s*$|[=!<>]=|[-=]>|:=|\+\+|&&|\|\||\w\(.*\)\s*$|^\s*[\w.\[\]]+\s*[-+*/]?=\s*\S"
-    r"|\b(?:SELECT\b.*\bFROM|INSERT INTO|UPDATE .*\bSET|DELETE FROM|CREATE TABLE)\b|</?\w+[^<>]*>"
-)
-_CODE_HINT = re.compile(r"[{};=<>`|\t]|\w\(|^\s{2,}|:\s*$|\b(?:return|import|def|class)\b", re.MULTILINE)
-_FENCE = "```"
+_CACHED_PIECES = 65_536
 
 
 class Token(NamedTuple):
@@ -51,52 +35,7 @@ _TOKEN = re.compile(
 _GROUPS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
 _SOFT = frozenset(".,;:!\"'`-()")
 _ENDS = frozenset(".!?:")
-
-
-def layout(text: str) -> str:
-    """The text without what only its layout says: Unicode form, line ends, white space; code keeps its indentation."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text.translate(_LINES).translate(_UNICODE))
-    if _CODE_HINT.search(text) is None:
-        return " ".join(text.split())
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    coded = code_lines(lines)
-    if True not in coded:
-        return " ".join(text.split())
-    out: list[str] = []
-    prose: list[str] = []
-    for line, is_code in zip(lines, coded, strict=True):
-        if not is_code:
-            prose += line.split()
-            continue
-        if prose:
-            out.append(" ".join(prose))
-            prose = []
-        if line.strip():
-            out.append("\t" + (line.strip() if line.lstrip().startswith(_FENCE) else line.rstrip()))
-    if prose:
-        out.append(" ".join(prose))
-    return "\n".join(out)
-
-
-def code_lines(lines: list[str]) -> list[bool]:
-    """Which lines are code: inside a fence, or looking like it, with the indented and blank lines between them."""
-    marks, fenced = [], False
-    for line in lines:
-        if line.lstrip().startswith(_FENCE):
-            marks.append(True)
-            fenced = not fenced
-        else:
-            marks.append(fenced or CODE_LINE.search(line) is not None)
-    for at in range(1, len(lines)):
-        if not marks[at] and marks[at - 1] and (lines[at][:2].isspace() or not lines[at].strip()):
-            marks[at] = True
-    return marks
-
-
-def is_code(text: str) -> bool:
-    """Any line of the text is code."""
-    return _CODE_HINT.search(text) is not None and True in code_lines(text.split("\n"))
+_PACES = frozenset(".,;:!")
 
 
 def tokens(text: str) -> list[Token]:
@@ -165,16 +104,72 @@ def _is_soft(mark: str, text: str, at: int) -> bool:
     after = text[at + 1] if at + 1 < len(text) else " "
     if mark in "()":
         return False
+    if before == after == " ":
+        return not _joins_numbers(mark, text[at - 2 : at - 1], text[at + 2 : at + 3])
     if mark == "-":
         return not (before.isalnum() and after.isalnum()) and not after.isdigit() and not before.isdigit()
     if mark in "\"'`":
         return not (before.isdigit() or after.isdigit() or before in "=,(" or after in "=,)")
-    return not after.isalnum() or (before == " " and after == " ")
+    return not after.isalnum()
 
 
-def loose(text: str) -> list[str]:
-    """What is left of a text in layout form when case, soft punctuation and contractions are ignored."""
-    return [token.norm for token in tokens(text) if token.kind != "soft"]
+def _joins_numbers(mark: str, before: str, after: str) -> bool:
+    """`5 - 3` is no `5 : 3`: a mark that stands alone between numbers may be an operator, and a dash before one a sign."""
+    return (after.isdigit() and (before.isdigit() or mark == "-")) or (mark == "-" and before.isdigit())
+
+
+def loose(text: str) -> str:
+    """What is left of a text in layout form when case, soft punctuation and contractions are ignored; for keys only."""
+    if text[:1] == "\t" or "\n" in text:
+        return "\n".join(line if line[:1] == "\t" else loose(line) for line in text.split("\n"))
+    pieces = text.split(" ")
+    forms = [_forms.get(piece) for piece in pieces]
+    if None in forms:
+        forms = [_piece(piece) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
+    if "?" in text:
+        _drop_needless_questions(pieces, forms)
+    if "" in forms:
+        _keep_marks_between_numbers(pieces, forms)
+    return " ".join(form for form in forms if form)
+
+
+_forms: dict[str, str] = {}
+
+
+def _piece(piece: str) -> str:
+    """The loose form of what stands between two blanks; a question mark stays for the sentence to decide."""
+    if len(_forms) > _CACHED_PIECES:
+        _forms.clear()
+    core = piece[:-1] if piece[-1:] in _PACES else piece
+    if core.isalpha():
+        low = core.lower()
+        form = CONTRACTIONS.get(low, low)
+    else:
+        form = " ".join(token.norm for token in _prose(piece) if token.kind != "soft")
+    _forms[piece] = form
+    return form
+
+
+def _drop_needless_questions(pieces: Sequence[str], forms: list[str | None]) -> None:
+    """A sentence that opens like a question is one, with or without its mark; many marks are one."""
+    for at, form in enumerate(forms):
+        if form is None or "?" not in form:
+            continue
+        start = at
+        while start and pieces[start - 1][-1:] not in _ENDS:
+            start -= 1
+        opening = next((form for form in forms[start : at + 1] if form), "").partition(" ")[0]
+        left = [part for part in form.split(" ") if part != "?"]
+        forms[at] = " ".join(left if opening in ASKING else [*left, "?"])
+
+
+def _keep_marks_between_numbers(pieces: Sequence[str], forms: list[str | None]) -> None:
+    for at, piece in enumerate(pieces):
+        if piece and not forms[at]:
+            before = pieces[at - 1][-1:] if at else ""
+            after = pieces[at + 1][:1] if at + 1 < len(pieces) else ""
+            if _joins_numbers(piece[-1], before, after):
+                forms[at] = piece
 
 
 class Span(NamedTuple):

@@ -84,6 +84,7 @@ class Usage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cache_write_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    long_cache_tokens: int = 0  # the part of what was written to the cache that stays for an hour
 
 
 class Intent(msgspec.Struct, frozen=True, array_like=True, tag="s", gc=False):

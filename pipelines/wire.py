@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import zstandard
 
+from pipelines.paths import is_run_id
 from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Late, Options, Source
 
 PAYLOAD_MAX_BYTES = 64 << 20
@@ -24,6 +27,10 @@ _head = msgspec.msgpack.Decoder(BatchHead)
 _entries = msgspec.msgpack.Decoder(list[Intent | Called | Done | Late])
 _sources = msgspec.json.Decoder(tuple[Source, ...])
 _options = msgspec.json.Decoder(Options)
+
+
+class Unreadable(ValueError):
+    """Bytes in Redis that are not what we wrote there."""
 
 
 class Keys:
@@ -111,9 +118,13 @@ def pack_items(items: list[Item]) -> bytes:
 
 
 def unpack_items(data: bytes) -> list[Item]:
-    if zstandard.frame_content_size(data) > PAYLOAD_MAX_BYTES:  # the limit below does not hold for a frame that says it
-        raise ValueError(f"a payload of more than {PAYLOAD_MAX_BYTES} bytes")
-    return _items.decode(zstandard.ZstdDecompressor().decompress(data, max_output_size=PAYLOAD_MAX_BYTES))
+    """Raises Unreadable."""
+    try:
+        if zstandard.frame_content_size(data) > PAYLOAD_MAX_BYTES:  # the limit below does not hold for a frame that says it
+            raise Unreadable(f"payload: more than {PAYLOAD_MAX_BYTES} bytes")
+        return _items.decode(zstandard.ZstdDecompressor().decompress(data, max_output_size=PAYLOAD_MAX_BYTES))
+    except (msgspec.MsgspecError, zstandard.ZstdError, RecursionError, TypeError) as error:
+        raise Unreadable(f"payload: {error}") from None
 
 
 def pack_head(head: BatchHead) -> bytes:
@@ -121,7 +132,14 @@ def pack_head(head: BatchHead) -> bytes:
 
 
 def unpack_head(data: bytes) -> BatchHead:
-    return _head.decode(data)
+    """Raises Unreadable; a head names a run that may stand in a path, and figures that can be reckoned with."""
+    try:
+        head = _head.decode(data)
+    except (msgspec.MsgspecError, RecursionError, TypeError) as error:
+        raise Unreadable(f"head: {error}") from None
+    if not is_run_id(head.run) or not head.id.startswith(f"{head.run}.") or head.rows < 0 or not 0 <= head.work < 1e18:
+        raise Unreadable("head: its names or figures are not ours")
+    return head
 
 
 def pack_entries(entries: list[Entry]) -> bytes:
@@ -129,7 +147,20 @@ def pack_entries(entries: list[Entry]) -> bytes:
 
 
 def unpack_entries(data: bytes) -> list[Entry]:
-    return _entries.decode(data)
+    """Raises Unreadable."""
+    try:
+        return _entries.decode(data)
+    except (msgspec.MsgspecError, RecursionError, TypeError) as error:
+        raise Unreadable(f"journal: {error}") from None
+
+
+def readable_entries(blobs: Iterable[bytes]) -> list[Entry]:
+    """A journal without what others wrote into it."""
+    found: list[Entry] = []
+    for blob in blobs:
+        with contextlib.suppress(Unreadable):
+            found.extend(unpack_entries(blob))
+    return found
 
 
 def pack_sources(sources: tuple[Source, ...]) -> bytes:

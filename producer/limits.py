@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from pipelines import budgets, wire
 from producer.queue import Redis, now_ms
 
@@ -25,7 +27,9 @@ async def scopes(redis: Redis, keys: wire.Keys) -> list[budgets.Scope]:
 def _with_the_days_spend(scope: budgets.Scope, found: dict[str, budgets.Scope]) -> budgets.Scope:
     kind, _, day = scope.name.partition(":")
     whole = found.get(f"day:{day}") if kind == budgets.CUTOFF else None
-    return scope if whole is None else budgets.Scope(scope.name, scope.limit_nusd, whole.spent_nusd, whole.reserved_nusd)
+    return (
+        scope if whole is None else budgets.Scope(scope.name, scope.limit_nusd, whole.spent_nusd, whole.reserved_nusd)
+    )
 
 
 async def alerts(redis: Redis, keys: wire.Keys, timezone: str) -> list[dict[str, Any]]:
@@ -43,14 +47,15 @@ async def exposures_nusd(redis: Redis, keys: wire.Keys, run_ids: Sequence[str]) 
         pipe.hget(keys.budget(f"run:{run_id}"), "reserved")
     replies = await pipe.execute() if run_ids else []
     return {
-        run_id: budgets.read(run_id, None, None, raw).reserved_nusd for run_id, raw in zip(run_ids, replies, strict=True)
+        run_id: budgets.read(run_id, None, None, raw).reserved_nusd
+        for run_id, raw in zip(run_ids, replies, strict=True)
     }
 
 
 def _object(raw: str) -> dict[str, Any]:
     try:
         value = wire.load(raw)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, msgspec.MsgspecError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -28,6 +28,7 @@ async def connected(url: str) -> AsyncIterator[Redis]:
         redis: Redis = from_url(
             url,
             decode_responses=True,
+            encoding_errors="replace",
             retry=Retry(ExponentialBackoff(cap=1, base=0.05), PATIENCE),
             retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError],
             socket_connect_timeout=5,

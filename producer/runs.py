@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -112,20 +113,22 @@ def view(run_id: str, fields: Mapping[str, str]) -> RunView:
     given: dict[str, Any] = {"run_id": run_id, "status": fields.get("status", "in_progress")}
     for field in msgspec.structs.fields(RunView)[2:]:
         text = fields.get(field.name, "")
-        if text == "":
-            continue
-        if field.name == "prepared":
-            given[field.name] = text == "1"
-        elif field.name == "sources":
-            given[field.name] = wire.unpack_sources(text.encode())
-        elif field.name == "summary":
-            given[field.name] = wire.load(text)
-        elif field.type is str:
-            given[field.name] = text
-        else:
-            given[field.name] = int(float(text))
+        with contextlib.suppress(ValueError, OverflowError, RecursionError, msgspec.MsgspecError):  # not what we wrote
+            if text != "":
+                given[field.name] = _value(field.name, field.type, text)
     exact = given.get("summary") or {}
-    return RunView(**{**given, **{name: int(exact[name]) for name in COUNTED if name in exact}})
+    return RunView(**{**given, **{name: int(exact[name]) for name in COUNTED if isinstance(exact.get(name), int)}})
+
+
+def _value(name: str, kind: Any, text: str) -> Any:
+    if name == "prepared":
+        return text == "1"
+    if name == "sources":
+        return wire.unpack_sources(text.encode())
+    if name == "summary":
+        summary = wire.load(text)
+        return summary if isinstance(summary, dict) else None
+    return text if kind is str else int(float(text))
 
 
 class LaneView(msgspec.Struct, frozen=True):
@@ -148,10 +151,11 @@ async def lanes(redis: Redis, keys: wire.Keys) -> list[LaneView]:
     figures, owners = await pipe.execute()
     beats = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
     flying: dict[str, int] = {}
-    for beat in (wire.load(raw) for raw in beats if raw):
-        for name, stats in beat.get("targets", {}).items():
-            flying[name] = flying.get(name, 0) + int(stats.get("in_flight", 0))
-    found = [_lane(name, wire.load(raw), flying.get(name, 0)) for name, raw in figures.items()]
+    for beat in (_object(raw) for raw in beats if raw):
+        for name, stats in _mapping(beat.get("targets")).items():
+            count = _mapping(stats).get("in_flight", 0)
+            flying[name] = flying.get(name, 0) + (count if isinstance(count, int) else 0)
+    found = [_lane(name, _object(raw), flying.get(name, 0)) for name, raw in figures.items()]
     return sorted(found, key=lambda lane: (lane.lane != "local", lane.name))
 
 
@@ -163,7 +167,22 @@ async def workers(redis: Redis, keys: wire.Keys) -> int:
 
 def _lane(name: str, figures: Mapping[str, Any], in_flight: int) -> LaneView:
     known = {field: figures[field] for field in ("lane", "up", "reason", "slots", "rows_per_s") if field in figures}
-    return LaneView(name, in_flight=in_flight, **known)
+    try:
+        return msgspec.convert({**known, "name": name, "in_flight": in_flight}, LaneView)
+    except msgspec.ValidationError:
+        return LaneView(name, in_flight=in_flight, up=False, reason="its figures cannot be read")
+
+
+def _object(raw: str) -> Mapping[str, Any]:
+    """A JSON object; an empty one for what no worker wrote."""
+    try:
+        return _mapping(wire.load(raw))
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return {}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def of_record(record: Mapping[str, Any]) -> RunView:

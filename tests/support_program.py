@@ -32,6 +32,7 @@ class Program:
     def __init__(self, folder: Path, upstream: Upstream | None = None, **config: Any) -> None:
         self.folder = folder
         self.data = folder / "data"
+        self.root = str(self.data)  # or an object store's URL
         self.config = folder / "spillway.toml"
         if upstream is not None:
             config = {**upstream.settings(), **config}
@@ -43,7 +44,7 @@ class Program:
         return path
 
     def command(self, *arguments: str) -> list[str]:
-        options = ["--config", str(self.config), "--data", str(self.data)]
+        options = ["--config", str(self.config), "--data", self.root]
         return [sys.executable, "-m", "producer.cli", arguments[0], *arguments[1:], *options]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

@@ -5,31 +5,40 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from redis import Redis
+from itertools import count
+from pathlib import Path
 
 from pipelines import wire
 from tests.support_program import Program, wait_until
+from tests.support_upstream import ROOT
 
 KEYS = wire.Keys()
+_numbers = count()
 
 
 @contextmanager
-def team(program: Program, redis_url: str, lanes: int = 2) -> Iterator[list[subprocess.Popen[str]]]:
-    """One process for the flow, `lanes` of them for the calls; ready when all are known in Redis."""
+def team(program: Program, redis_url: str, lanes: int = 2) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """One process for the flow, `lanes` of them for the calls; ready when all say so."""
+    logs = program.data / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
     roles = ["prepare,schedule,settle", *["local,cloud"] * lanes]
-    workers = [program.start("worker", "--redis", redis_url, "--roles", each) for each in roles]
-    redis: Redis = Redis.from_url(redis_url)
+    names = [logs / f"worker-{next(_numbers)}.log" for _ in roles]
+    workers = [_start(program, redis_url, role, name) for role, name in zip(roles, names, strict=True)]
     try:
-        wait_until(lambda: redis.hlen(KEYS.workers) >= len(workers), 60)
+        wait_until(lambda: all(" is up: " in name.read_text() for name in names), 60)
         yield workers
     finally:
-        redis.close()
         for worker in workers:
             worker.terminate()
         for worker in workers:
             try:
-                worker.communicate(timeout=40)
+                worker.wait(timeout=40)
             except subprocess.TimeoutExpired:
                 worker.kill()
-                worker.communicate()
+                worker.wait()
+
+
+def _start(program: Program, redis_url: str, roles: str, log: Path) -> subprocess.Popen[bytes]:
+    command = program.command("worker", "--redis", redis_url, "--roles", roles)
+    with log.open("ab") as out:
+        return subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.printable import one_line
 from worker import budget
 from worker.context import Context, boot_id
 from worker.drain import Drain
@@ -38,6 +39,14 @@ class Beat(msgspec.Struct):
     roles: tuple[str, ...] = ()
     batches: dict[str, int] = {}
     targets: dict[str, TargetStats] = {}
+
+
+def read_beat(raw: bytes) -> Beat | None:
+    """None for what no worker wrote."""
+    try:
+        return msgspec.json.decode(raw, type=Beat)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 class Identity(msgspec.Struct):
@@ -72,7 +81,12 @@ async def bury(context: Context) -> None:
     """Ends the leases and heartbeats of workers known dead on this machine: nobody waits for them."""
     redis, keys = context.redis, context.keys
     for owner, raw in (await redis.hgetall(keys.workers)).items():
-        if not is_dead_here(msgspec.json.decode(raw, type=Identity)):
+        try:
+            if not is_dead_here(msgspec.json.decode(raw, type=Identity)):
+                continue
+        except (msgspec.MsgspecError, UnicodeError):
+            log.error("workers: %s is no worker's name; forgotten", one_line(owner.decode(errors="replace"))[:100])
+            await redis.hdel(keys.workers, owner)
             continue
         name = owner.decode()
         log.info("worker %s is dead; taking over its work", name)
@@ -92,10 +106,9 @@ class Heart:
     def __init__(self, context: Context, drain: Drain | None, roles: tuple[str, ...]) -> None:
         self._context, self._drain, self._roles = context, drain, roles
         self._budget_day = ""
+        self._identity = msgspec.json.encode(identity())
 
     async def register(self) -> None:
-        raw = msgspec.json.encode(identity())
-        await self._context.redis.hset(self._context.keys.workers, self._context.owner, raw)
         await self.beat()
 
     async def run(self) -> None:
@@ -118,6 +131,7 @@ class Heart:
         pipe = context.redis.pipeline(transaction=False)
         pipe.set(keys.worker(context.owner), msgspec.json.encode(self._said()), px=ALIVE_MS)
         pipe.hgetall(keys.targets)
+        pipe.hset(keys.workers, context.owner, self._identity)  # again: others forget a worker that paused
         self._counters(pipe)
         at = len(pipe.command_stack)
         for batch in running:
@@ -125,12 +139,14 @@ class Heart:
         runs = sorted({batch.head.run for batch in running})
         for run_id in runs:
             pipe.hget(keys.run(run_id), "cancel")
-        replies = await pipe.execute()
-        self._targets(replies[1])
+        replies = await pipe.execute(raise_on_error=False)
+        self._targets(replies[1] if isinstance(replies[1], dict) else {})
         cancelled = {run for run, flag in zip(runs, replies[at + len(running) :], strict=True) if flag}
         for batch, epoch in zip(running, replies[at : at + len(running)], strict=True):
             if epoch != str(batch.epoch).encode():
                 batch.fenced.set()
+            if batch.head.run in cancelled:
+                batch.run.stopped = True
             if (batch.fenced.is_set() or batch.head.run in cancelled) and self._drain is not None:
                 self._drain.stop_batch(batch)
         await context.targets.publish(context.redis, context.keys)
@@ -167,6 +183,10 @@ class Heart:
             return
         for name, lane in self._drain.lanes.items():
             lane.cap = self._context.targets.cap(name)
+            paused_ms = int(self._context.targets.states.get(name, {}).get("paused_ms") or 0)
+            if paused_ms > lane.paused_ms:
+                lane.paused_ms = paused_ms
+                lane.limit()
             was, lane.up = lane.up, self._context.targets.is_up(name)
             lane.trial = lane.trial or (lane.up and not was)
             if was and not lane.up:

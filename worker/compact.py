@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import paths, schemas
+from pipelines.errors import LeaseLost
 from pipelines.settle import money
 from worker.store import Store
 
@@ -29,8 +31,13 @@ LEADS = pa.field("leads", pa.int64())
 SCRATCH = pa.schema([LEADS, *schemas.PART])
 
 
-def compact(store: Store, run_id: str, client: str, ending: str) -> dict[str, Any]:
-    """Writes results.parquet and returns the run's totals. Safe to repeat."""
+def compact(
+    store: Store, run_id: str, client: str, ending: str, still_ours: Callable[[], bool] = lambda: True
+) -> dict[str, Any]:
+    """Writes results.parquet and returns the run's totals. Safe to repeat.
+
+    Raises LeaseLost, and publishes nothing, when this process slept so long that the run went on without it.
+    """
     chunks = _chunks(store, run_id)
     parts = store.names(paths.parts_dir(run_id))
     total_rows = sum(rows for _, _, rows in chunks)
@@ -44,6 +51,8 @@ def compact(store: Store, run_id: str, client: str, ending: str) -> dict[str, An
                 table = _gather(store, run_id, client, ending, chunk_group, Path(scratch), width)
                 totals.add(table)
                 out.write_table(table, row_group_size=BLOCK_ROWS)
+            if not still_ours():
+                raise LeaseLost(f"run {run_id} is closed by another worker")
     return totals.as_dict()
 
 
@@ -94,12 +103,8 @@ def _scatter(
                 own = pa.Table.from_batches([block]).cast(schemas.PART)
                 copies = _copies(own, leaders, followers)
                 nobody = pa.nulls(own.num_rows, pa.int64())
-                both = (
-                    pa.concat_tables([own.add_column(0, LEADS, nobody), copies])
-                    if copies
-                    else own.add_column(0, LEADS, nobody)
-                )
-                _spread(both, files, scratch, width)
+                mine = own.add_column(0, LEADS, nobody)
+                _spread(pa.concat_tables([mine, copies]) if copies else mine, files, scratch, width)
     finally:
         for writer in files.values():
             writer.close()
@@ -176,6 +181,7 @@ def _join(run_id: str, client: str, ending: str, who: pa.Table, answers: pa.Tabl
     copied = np.asarray(pc.is_valid(answer["leads"]).to_numpy(zero_copy_only=False), bool)
     status = _statuses(who, answer, copied, ending)
     cost, attempts = _own_costs(answers, rows)
+    lost = _unread(status, found)
     out: dict[str, pa.Array] = {
         "run_id": pa.array([run_id] * count),
         "row": who["row"].combine_chunks(),
@@ -187,8 +193,8 @@ def _join(run_id: str, client: str, ending: str, who: pa.Table, answers: pa.Tabl
         "similarity": who["similarity"],
         "cost_usd": money(cost),
         "attempts": pa.array(attempts, pa.int32()),
-        "error_code": pc.coalesce(who["error_code"], answer["error_code"]),
-        "error_message": pc.coalesce(who["error_message"], answer["error_message"]),
+        "error_code": pc.coalesce(who["error_code"], answer["error_code"], lost[0]),
+        "error_message": pc.coalesce(who["error_message"], answer["error_message"], lost[1]),
     }
     duplicate = pa.array([each == "duplicate" for each in status])
     out["duplicate_of"] = pc.if_else(duplicate, who["leader_row"], None)
@@ -210,6 +216,13 @@ def _statuses(who: pa.Table, answer: pa.Table, copied: np.ndarray, ending: str) 
         else:
             final.append("duplicate" if copy and status == "ok" else status)
     return final
+
+
+def _unread(status: list[str], found: np.ndarray) -> tuple[pa.Array, pa.Array]:
+    """Why a row has no answer of its own although its run completed: its batch could not be read."""
+    gone = [each == "failed" and not known for each, known in zip(status, found.tolist(), strict=True)]
+    reasons = ("set_aside", "its batch could not be read in Redis; `spillway retry` asks again")
+    return tuple(pa.array([text if lost else None for lost in gone], pa.string()) for text in reasons)
 
 
 def _own_costs(answers: pa.Table, rows: np.ndarray) -> tuple[list[int], list[int]]:

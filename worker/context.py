@@ -40,6 +40,7 @@ class RunContext:
         self.checked = self.labels is not None or self.validator is not None
         self.keep_response = self.options.keep_response and settings.spillway.keep_response
         self.limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
+        self.started_ms = fields.get("started_ms", "")
         self.stopped = fields.get("cancel", "") not in ("", "0")
         self.counts: Counter[str] = Counter()
         self.refused_nusd = 0
@@ -94,11 +95,12 @@ class Context:
 
     # -- runs --------------------------------------------------------------------------------------------------
 
-    async def run(self, run_id: str) -> RunContext:
+    async def run(self, run_id: str, started_ms: str | None = None) -> RunContext:
+        """What is known of a run; `started_ms` as just read tells whether it was resumed on other terms meanwhile."""
         found = self._runs.get(run_id)
-        if found is None:
+        if found is None or (started_ms is not None and found.started_ms != started_ms):
             raw = await self.redis.hgetall(self.keys.run(run_id))
-            fields = {name.decode(): value.decode() for name, value in raw.items()}
+            fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
             found = RunContext(run_id, fields, self.settings)
             await budget.ensure(self.redis, self.keys, found.wanted_scopes(self.clock))
             self._runs[run_id] = found
@@ -112,6 +114,6 @@ class Context:
 
 
 def boot_id() -> str:
-    """Names this boot of this machine: a process id means something only within it."""
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else socket.gethostname()
+    """Names this boot of this machine and this container: a process id means something only within them."""
+    boot, ids = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    return f"{boot.read_text().strip()} {ids.readlink()}" if boot.exists() and ids.exists() else socket.gethostname()

@@ -18,6 +18,7 @@ from pipelines.journal import State, fold
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.quality import check
 from pipelines.types import BatchHead, Called, Completion, Done, Failure, Intent, Item
+from worker import aside
 from worker.backends import load
 from worker.backends.http import Hot
 from worker.backends.http import Response as HttpResponse
@@ -126,6 +127,8 @@ class Drain:
 
     async def run_batch(self, batch_id: str, epoch: int) -> None:
         """The ARQ job: everything that can be done for this batch on its lane, once."""
+        if batch_id in self.running:
+            return  # ARQ rang again after a pause of ours; its calls are still here
         running = await self._claim(batch_id, epoch)
         if running is None:
             return
@@ -140,15 +143,20 @@ class Drain:
     async def _claim(self, batch_id: str, epoch: int) -> Running | None:
         keys = self.context.keys
         reply = await self.context.scripts.claim(
-            keys=[keys.batch(batch_id), keys.journal(batch_id)], args=[epoch, self.context.owner]
+            keys=[keys.batch(batch_id), keys.journal(batch_id), keys.run(batch_id.partition(".")[0])],
+            args=[epoch, self.context.owner],
         )
         if not reply:
             return None
-        head, payload, lanes, lane, _, journal = reply
-        batch = wire.unpack_head(head)
-        items = wire.unpack_items(payload)
-        state = fold(entry for blob in journal for entry in wire.unpack_entries(blob))
-        run = await self.context.run(batch.run)
+        head, payload, lanes, lane, _, journal, started_ms, cancel = reply
+        try:
+            batch, items = wire.unpack_head(head), wire.unpack_items(payload)
+        except wire.Unreadable as error:
+            await aside.batch(self.context, batch_id, error)
+            return None
+        state = fold(wire.readable_entries(journal))
+        run = await self.context.run(batch.run, started_ms.decode())
+        run.stopped = cancel not in (b"", b"0")
         running = Running(batch, epoch, lane.decode(), lanes.decode(), run, self.journal)
         left = [item for item in items if item.row not in state.done]
         running.open = len(left)
@@ -221,7 +229,7 @@ class Drain:
             return
         started_us = self.clock.now_us()
         prompt.first_us = prompt.first_us or started_us
-        bound = self.ledger.bound_pusd(name, item.input_tokens, item.max_tokens)
+        bound = self.ledger.bound_pusd(name, item.input_tokens, item.max_tokens, long_cache=b'"1h"' in item.body)
         intent = Intent(batch.next_call(), item.row, prompt.attempts + 1, name, started_us, bound)
         scopes = batch.run.scopes(self.clock) if bound else ()
         if not await self.journal.intent(batch, scopes, intent):
@@ -329,8 +337,7 @@ class Drain:
             case "rate":
                 pause_s = min(failure.retry_after_s or 1.0, MAX_PAUSE_S)
                 self._later(prompt, pause_s)
-                self.lanes[name].limit()
-                self._spawn(self.lanes[name].rates.pause(pause_s))
+                self._pause(name, pause_s)
             case "overload" | "connect":
                 self._unhealthy(name, failure)
                 prompt.waits += 1
@@ -354,6 +361,16 @@ class Drain:
         task.add_done_callback(self.context.background.discard)
 
     # -- a target --------------------------------------------------------------------------------------------------
+
+    def _pause(self, name: str, seconds: float) -> None:
+        """Nobody calls the target for a while; other workers hear of it with the next heartbeat and ask for leave."""
+        lane = self.lanes[name]
+        lane.limit()
+        until_ms = self.clock.now_ms() + int(seconds * 1000)
+        if until_ms > lane.paused_ms:
+            lane.paused_ms = until_ms
+            self.context.targets.say(name, {"paused_ms": until_ms})
+            self._spawn(lane.rates.pause(seconds))
 
     def _healthy(self, name: str) -> None:
         self._failures[name] = 0

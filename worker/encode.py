@@ -103,7 +103,9 @@ def _load(allow_download: bool, precision: str, threads: int | None) -> Sentence
     if threads is not None:
         torch.set_num_threads(threads)
     options: dict[str, Any] = {"dtype": torch.bfloat16} if precision == "bf16" else {}
-    return SentenceTransformer(str(folder or MODEL), local_files_only=folder is not None, model_kwargs=options).eval()
+    return SentenceTransformer(
+        str(folder or MODEL), device="cpu", local_files_only=folder is not None, model_kwargs=options
+    ).eval()
 
 
 def find_weights() -> Path | None:

@@ -9,11 +9,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipelines import wire
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Called, Entry, Intent, Late
+from worker.aside import is_hostile
 from worker.queue import NoScriptError, Redis, RedisError, Scripts
 
 log = logging.getLogger("spillway.journal")
@@ -126,8 +127,25 @@ class Journal:
                 args += (amount, entry)
             self._scripts.queue(pipe, "append", keys, args)
         self.round_trips += 1
-        replies: list[list[int]] = await pipe.execute()
-        return replies
+        replies: list[Any] = await pipe.execute(raise_on_error=False)
+        return [self._refused(group, reply) for group, reply in zip(groups.values(), replies, strict=True)]
+
+    def _refused(self, group: _Pending, reply: Any) -> list[int]:
+        """A batch whose keys hold what is not ours is lost to us, as if it were fenced; the others go on."""
+        if not isinstance(reply, Exception):
+            answer: list[int] = reply
+            return answer
+        if isinstance(reply, NoScriptError) or not is_hostile(reply):
+            raise reply
+        log.error("journal: batch %s cannot be written: %s", group.holding.id, reply)
+        return [-1, 0, 0]
+
+    async def _tell_late(self, holding: Holding, late: list[Entry]) -> None:
+        keys = [self._keys.batch(holding.id), self._keys.journal(holding.id)]
+        try:
+            await self._scripts.late(keys=keys, args=[wire.pack_entries(late)])
+        except (RedisError, OSError) as error:
+            log.warning("journal: %d late outcomes of %s stay `lost`: %s", len(late), holding.id, error)
 
     async def _acknowledge(self, group: _Pending, reply: list[int]) -> None:
         fenced = reply[0] < 0
@@ -135,8 +153,7 @@ class Journal:
             group.holding.fenced.set()
             late: list[Entry] = [Late(entry) for entry in group.entries if isinstance(entry, Called)]
             if late:
-                keys = [self._keys.batch(group.holding.id), self._keys.journal(group.holding.id)]
-                await self._scripts.late(keys=keys, args=[wire.pack_entries(late)])
+                await self._tell_late(group.holding, late)
         for index, (_, _, admitted) in enumerate(group.intents):
             if not admitted.done():
                 admitted.set_result(not fenced and index < reply[1])

@@ -40,6 +40,7 @@ class Lane:
         self._busy_s = 0.0
         self._busy_since: float | None = None
         self.up = True
+        self.paused_ms = 0
         self.trial = False
         """Just back from being down: one call at a time until one succeeds."""
         self._running: set[asyncio.Task[None]] = set()

@@ -14,6 +14,7 @@ from worker.targets import Targets
 
 REFRESH_S = 60.0
 """Some prices change with the date or the hour."""
+GATEWAYS = frozenset({502, 504, 524})
 UNPAID = frozenset({"invalid", "context", "auth", "funds", "rate", "overload"})
 
 
@@ -58,13 +59,13 @@ class Ledger:
         self._refresh()
         return self._prices.get(name)
 
-    def bound_pusd(self, name: str, input_tokens: int, max_tokens: int) -> int:
+    def bound_pusd(self, name: str, input_tokens: int, max_tokens: int, *, long_cache: bool = False) -> int:
         """The most that a call can cost; what is reserved before it is sent."""
         price = self.price(name)
         if price is None:
             return 0
         most = max_tokens or self._settings.targets[name].max_output_tokens
-        return worst_case_pusd(price, input_tokens, most)
+        return worst_case_pusd(price, input_tokens, most, long_cache=long_cache)
 
     def cloud_estimate_pusd(self, route: str, input_tokens: int, output_tokens: int) -> int:
         """Expected price at the route's cheapest cloud target; 0 when it has none."""
@@ -91,7 +92,7 @@ class Ledger:
                 "ok", outcome.http_status, outcome.code, outcome.usage, cost, price.basis, None, price_id, as_of
             )
         if isinstance(outcome, Failure):
-            lost = outcome.kind == "unknown"
+            lost = outcome.kind == "unknown" or _is_behind_a_gateway(outcome)
             kind = "lost" if lost else "rejected" if outcome.kind in UNPAID else "error"
             cost, basis = (bound_pusd, "upper_bound") if lost else (0, "billed")
             return Charge(kind, outcome.http_status, outcome.code, Usage(), cost, basis, None, price_id, as_of)
@@ -100,6 +101,8 @@ class Ledger:
         else:
             cost = cost_pusd(price, outcome.usage, busy_us=int(busy_s * 1e6)) if price else 0
             basis = price.basis if price else "billed"
+            if price is not None and price.basis == "billed" and _is_unmetered(outcome):
+                cost, basis = max(cost, bound_pusd), "upper_bound"
         avoided = self._avoided(name, route, outcome.usage, cost)
         return Charge(
             "ok", 200, None, outcome.usage, cost, basis, outcome.model, price_id, as_of, avoided,
@@ -112,3 +115,14 @@ class Ledger:
             return 0
         cloud = self._cheapest_cloud(route, usage)
         return max(0, cloud - cost) if cloud is not None else 0
+
+
+def _is_behind_a_gateway(failure: Failure) -> bool:
+    """A server error that is not the vendor's own word: behind it an answer may have been made, and billed."""
+    return failure.kind == "transient" and (failure.http_status in GATEWAYS or failure.code.startswith("http_"))
+
+
+def _is_unmetered(answer: Completion) -> bool:
+    """An answer whose usage is missing or makes no sense: it was paid, and nobody says how much."""
+    usage = answer.usage
+    return bool(answer.text or answer.tool_calls) and not (usage.input_tokens and usage.output_tokens)

@@ -55,9 +55,11 @@ def run(settings: Settings, redis_url: str, roles: tuple[str, ...] = ROLES, *, p
 
 
 class _Printable(logging.Formatter):
-    """What servers and Redis say may hold terminal escapes."""
+    """What servers and Redis say may hold terminal escapes. A job that is none of ours is one line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info and record.exc_info[0] is not None and record.exc_info[0].__name__ == "DeserializationError":
+            record.exc_info = record.exc_text = None
         return printable(super().format(record))
 
 
@@ -67,3 +69,4 @@ def log_to_stderr(level: str = "INFO") -> None:
     logging.basicConfig(level=level, handlers=[handler])
     for noisy in ("arq", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("arq.jobs").setLevel(logging.ERROR)  # it warns of results, and we keep none

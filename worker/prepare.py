@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pipelines import paths, schemas, wire
 from pipelines.errors import SourceError
+from worker.aside import Strikes
 from worker.context import Context
 from worker.encode import Encoder
 from worker.ledger import Ledger
@@ -26,13 +27,14 @@ from worker.template import compile_template
 
 log = logging.getLogger("spillway.prepare")
 
-FIRST_ROWS, CHUNK_ROWS, CHUNK_BYTES = 256, 4096, 8 << 20
+FIRST_ROWS, CHUNK_ROWS, CHUNK_BYTES = 256, 2048, 8 << 20
 EMBEDDED_ROWS = 512
 """Embedding takes longest: smaller chunks keep the lanes fed meanwhile."""
 HIGH_WATER_ROWS, HIGH_WATER_BYTES = 24_576, 48 << 20
 LOW_WATER_ROWS = 2_048
 """Prepared ahead while no rate is known, so that batches get their size from the lanes' real speed."""
 AHEAD_S = 20.0
+MOST_ROWS_PER_S = 1e7
 
 
 class Progress(msgspec.Struct):
@@ -51,15 +53,21 @@ class Preparer:
         self.context = context
         self._sifter = Sifter(context.settings, ledger, encoder, context.targets.window)
         self._progress: dict[str, Progress] = {}
+        self._strikes = Strikes(context, "prepare")
 
     async def step(self) -> None:
         """One chunk of the run that needs it most, or a short rest."""
         for run_id in await self._unprepared():
             try:
-                if await self._chunk(run_id):
+                worked = await self._chunk(run_id)
+                self._strikes.fine(run_id)
+                if worked:
                     return
             except SourceError as error:
                 await self._fail(run_id, error)
+            except Exception as error:
+                self._progress.pop(run_id, None)
+                await self._strikes.strike(run_id, error)
         await asyncio.sleep(0.1)
 
     async def _fail(self, run_id: str, error: SourceError) -> None:
@@ -72,17 +80,25 @@ class Preparer:
     async def _unprepared(self) -> list[str]:
         """Open runs with source left, below the high-water mark; fewest waiting rows first."""
         redis, keys = self.context.redis, self.context.keys
-        ids = sorted(run.decode() for run in await redis.smembers(keys.open_runs))
+        ids = sorted(run.decode(errors="replace") for run in await redis.smembers(keys.open_runs))
         pipe = redis.pipeline(transaction=False)
         for run_id in ids:
             pipe.hmget(keys.run(run_id), "prepared", "held_rows", "held_bytes", "blocked", "cancel")
         open_runs: list[tuple[int, str]] = []
         held_rows = held_bytes = 0
-        for run_id, (prepared, rows, size, blocked, cancel) in zip(ids, await pipe.execute(), strict=True):
+        for run_id, reply in zip(ids, await pipe.execute(raise_on_error=False), strict=True):
+            try:
+                if isinstance(reply, Exception):
+                    raise reply
+                prepared, held, size, blocked, cancel = reply
+                rows, size_bytes = int(held or 0), int(size or 0)
+            except Exception as error:
+                await self._strikes.strike(run_id, error)
+                continue
             if not blocked:
-                held_rows, held_bytes = held_rows + int(rows or 0), held_bytes + int(size or 0)
-            if prepared != b"1":
-                open_runs.append((0 if cancel else int(rows or 0), run_id))
+                held_rows, held_bytes = held_rows + rows, held_bytes + size_bytes
+            if prepared != b"1" and paths.is_run_id(run_id):
+                open_runs.append((0 if cancel else rows, run_id))
         most = await self._ahead_rows()
         full = held_rows >= most or held_bytes >= HIGH_WATER_BYTES
         fair = most // max(1, len(open_runs))
@@ -91,7 +107,7 @@ class Preparer:
     async def _ahead_rows(self) -> int:
         """The high-water mark: some seconds of what the lanes really answer; also learns each route's rate."""
         raw = await self.context.redis.hgetall(self.context.keys.lanes)
-        rows = {name.decode(): float(wire.load(figures).get("rows_per_s") or 0) for name, figures in raw.items()}
+        rows = {name.decode(errors="replace"): _rate(figures) for name, figures in raw.items()}
         for name, found in self.context.settings.routes.items():
             lane = [rows.get(target, 0.0) for target in found.targets]
             self._sifter.rates[name] = next((rate for rate in lane if rate), 0.0)
@@ -119,6 +135,9 @@ class Preparer:
         chunk = await asyncio.to_thread(
             self._sifter.sift, progress.asker, progress.indexes, rows, int(generation or 0), ask=ask
         )
+        if await context.redis.hget(keys.run(run_id), "cursor") != raw:  # we slept: the chunk is somebody else's
+            self._progress.pop(run_id, None)
+            return False
         if rows:
             name = paths.chunk(run_id, 0, at.row)
             await asyncio.to_thread(self._write, name, chunk, at)
@@ -198,3 +217,12 @@ class Preparer:
         if not committed or last:
             self._progress.pop(progress.asker.id, None)
         return committed
+
+
+def _rate(figures: bytes) -> float:
+    """Rows per second in a lane's published figures; 0 for what no scheduler wrote."""
+    try:
+        rate = float(wire.load(figures)["rows_per_s"])
+    except (ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError):
+        return 0.0
+    return rate if 0 <= rate < MOST_ROWS_PER_S else 0.0

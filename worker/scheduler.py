@@ -9,21 +9,27 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 from arq.connections import ArqRedis
 
-from pipelines import plan, wire
+from pipelines import paths, plan, wire
 from pipelines.types import BatchHead
-from worker import budget, leased
-from worker.beat import Beat, TargetStats
+from worker import aside, budget, leased
+from worker.aside import Strikes
+from worker.beat import Beat, TargetStats, read_beat
 from worker.context import Context, RunContext
+from worker.heal import Healer
+from worker.queue import NoScriptError
 
 log = logging.getLogger("spillway.schedule")
 
 TICK_S = 0.25
 RECONCILE_S = 2.0
-UNCLAIMED_MS = 10_000
+SUSPECT_TRIES = 2
+"""A batch that so many workers died of without an answer runs alone, so that it takes no others with it."""
 RATE_WINDOW_S = 8.0
 RATE_LEAST_S = 0.3
 DOWN_GRACE_MS = 30_000
@@ -35,6 +41,7 @@ class Seen(msgspec.Struct):
 
     head: BatchHead
     lanes: str = "any"
+    tries: int = 0
 
 
 class Scheduler:
@@ -51,6 +58,8 @@ class Scheduler:
         self._stuck_since: dict[str, int] = {}
         self._refused_by: dict[str, str] = {}
         self._next_reconcile = 0.0
+        self._strikes = Strikes(context, "schedule")
+        self._healer = Healer(context)
         self.row_rates: dict[str, float] = {}
 
     async def step(self) -> None:
@@ -59,11 +68,11 @@ class Scheduler:
             await self.context.redis.blpop([self.context.keys.wake], timeout=TICK_S)
             await self.context.redis.delete(self.context.keys.wake)
         context = self.context
-        ids = sorted(run.decode() for run in await context.redis.smembers(context.keys.open_runs))
+        ids = sorted(run.decode(errors="replace") for run in await context.redis.smembers(context.keys.open_runs))
         beats = await self._beats()
         if asyncio.get_running_loop().time() >= self._next_reconcile:
             self._next_reconcile = asyncio.get_running_loop().time() + RECONCILE_S
-            await self._reconcile(beats)
+            await self._healer.look(beats)
         if not ids:
             return
         rung = await self._rung(beats)
@@ -79,14 +88,14 @@ class Scheduler:
     async def _beats(self) -> dict[str, Beat]:
         """Workers that are alive, by id."""
         redis, keys = self.context.redis, self.context.keys
-        owners = [owner.decode() for owner in await redis.hkeys(keys.workers)]
+        owners = [owner.decode(errors="replace") for owner in await redis.hkeys(keys.workers)]
         raw = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
-        return {owner: msgspec.json.decode(value, type=Beat) for owner, value in zip(owners, raw, strict=True) if value}
+        return {owner: beat for owner, value in zip(owners, raw, strict=True) if value and (beat := read_beat(value))}
 
     async def _rung(self, beats: dict[str, Beat]) -> dict[str, tuple[BatchHead, str, int]]:
         """Batches on their lanes: head, target, and rows not answered yet as far as workers said."""
         redis, keys = self.context.redis, self.context.keys
-        ids = [batch.decode() for batch in await redis.zrange(keys.rung, 0, -1)]
+        ids = [batch.decode(errors="replace") for batch in await redis.zrange(keys.rung, 0, -1)]
         await self._learn(ids)
         self._was_rung.update(ids)
         left = {batch: rows for beat in beats.values() for batch, rows in beat.batches.items()}
@@ -94,8 +103,9 @@ class Scheduler:
         pipe = redis.pipeline(transaction=False)
         for batch in new:
             pipe.hget(keys.batch(batch), "target")
-        told = dict(zip(new, await pipe.execute() if new else [], strict=True))
-        self._targets = {b: self._targets.get(b) or (told[b] or b"").decode() for b in ids}
+        replies = await pipe.execute(raise_on_error=False) if new else []
+        told = {batch: value for batch, value in zip(new, replies, strict=True) if isinstance(value, bytes)}
+        self._targets = {b: self._targets.get(b) or told.get(b, b"").decode(errors="replace") for b in ids}
         return {
             batch: (self._heads[batch].head, target, left.get(batch, self._heads[batch].head.rows))
             for batch, target in self._targets.items()
@@ -109,10 +119,16 @@ class Scheduler:
             return
         pipe = self.context.redis.pipeline(transaction=False)
         for batch in new:
-            pipe.hmget(self.context.keys.batch(batch), "head", "lanes")
-        for batch, (head, lanes) in zip(new, await pipe.execute(), strict=True):
-            if head is not None:
-                self._heads[batch] = Seen(wire.unpack_head(head), lanes.decode())
+            pipe.hmget(self.context.keys.batch(batch), "head", "lanes", "tries")
+        for batch, fields in zip(new, await pipe.execute(raise_on_error=False), strict=True):
+            try:
+                if isinstance(fields, Exception):
+                    raise wire.Unreadable(str(fields))
+                head, lanes, tries = fields
+                if head is not None:
+                    self._heads[batch] = Seen(wire.unpack_head(head), (lanes or b"any").decode(), int(tries or 0))
+            except ValueError as error:
+                await aside.batch(self.context, batch, error)
 
     async def _runs(
         self, ids: list[str], rung: dict[str, tuple[BatchHead, str, int]]
@@ -122,24 +138,37 @@ class Scheduler:
         for run_id in ids:
             pipe.hgetall(keys.run(run_id))
             pipe.zrevrange(keys.waiting(run_id), 0, -1)
-        replies = await pipe.execute()
+        replies = await pipe.execute(raise_on_error=False)
         found = []
         for run_id, raw, waiting in zip(ids, replies[::2], replies[1::2], strict=True):
-            fields = {name.decode(): value.decode() for name, value in raw.items()}
-            if fields.get("status") not in wire.RUN_OPEN:
-                continue
-            batches = [batch.decode() for batch in waiting]
-            for batch in self._was_rung.intersection(batches):  # came back: its lanes may have changed
-                self._heads.pop(batch, None)
-                self._was_rung.discard(batch)
-            await self._learn(batches)
-            found.append((await self._view(run_id, fields, batches, rung), fields))
+            try:
+                if seen := await self._run(run_id, raw, waiting, rung):
+                    found.append(seen)
+                self._strikes.fine(run_id)
+            except Exception as error:
+                await self._strikes.strike(run_id, error)
         return found
+
+    async def _run(
+        self, run_id: str, raw: Any, waiting: Any, rung: dict[str, tuple[BatchHead, str, int]]
+    ) -> tuple[plan.RunView, dict[str, str]] | None:
+        for reply in (raw, waiting):
+            if isinstance(reply, Exception):
+                raise reply
+        fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
+        if not paths.is_run_id(run_id) or fields.get("status") not in wire.RUN_OPEN:
+            return None
+        batches = [batch.decode(errors="replace") for batch in waiting]
+        for batch in self._was_rung.intersection(batches):  # came back: its lanes may have changed
+            self._heads.pop(batch, None)
+            self._was_rung.discard(batch)
+        await self._learn(batches)
+        return await self._view(run_id, fields, batches, rung), fields
 
     async def _view(
         self, run_id: str, fields: dict[str, str], waiting: list[str], rung: dict[str, tuple[BatchHead, str, int]]
     ) -> plan.RunView:
-        run = await self.context.run(run_id)
+        run = await self.context.run(run_id, fields.get("started_ms", ""))
         limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
         if limit_nusd != run.limit_nusd:
             run.limit_nusd = limit_nusd
@@ -156,9 +185,19 @@ class Scheduler:
             ahead += unprepared * asked / max(1, rows) * each
         return plan.RunView(
             run_id, run.client, int(fields.get("created_ms") or 0), deadline,
-            () if run.stopped else tuple(self._batch_view(batch) for batch in waiting if batch in self._heads),
+            () if run.stopped else tuple(self._batch_view(batch) for batch in self._may_run(waiting, rung)),
             ahead, await self._may_buy(run, fields),
         )  # fmt: skip
+
+    def _may_run(self, waiting: list[str], rung: Iterable[str]) -> Iterator[str]:
+        """All of them, but of the suspects only one at a time."""
+        alone = any(self._heads[batch].tries >= SUSPECT_TRIES for batch in rung if batch in self._heads)
+        for batch in waiting:
+            seen = self._heads.get(batch)
+            if seen is None or (seen.tries >= SUSPECT_TRIES and alone):
+                continue
+            alone = alone or seen.tries >= SUSPECT_TRIES
+            yield batch
 
     def _batch_view(self, batch: str) -> plan.BatchView:
         seen = self._heads[batch]
@@ -233,7 +272,11 @@ class Scheduler:
         for move in moves:
             names = [keys.batch(move.batch), keys.waiting(move.run), keys.rung]
             self.context.scripts.queue(pipe, "ring", names, [move.batch, move.lane, move.target])
-        epochs = await pipe.execute() if moves else []
+        try:
+            epochs = await pipe.execute() if moves else []
+        except NoScriptError:  # Redis was started again; none of the moves was made
+            await self.context.scripts.load()
+            return
         for move, epoch in zip(moves, epochs, strict=True):
             if int(epoch):
                 client = runs[move.run].client
@@ -250,43 +293,8 @@ class Scheduler:
             fields["cancel"] = "expired"
         run.stopped = fields.get("cancel", "") not in ("", "0")
         if run.stopped:
-            names = [keys.waiting(run.id), keys.drained(run.id)]
+            names = [keys.waiting(run.id), keys.drained(run.id), keys.run(run.id)]
             await self.context.scripts.close(keys=names, args=[keys.batch("")])
-
-    # -- healing -----------------------------------------------------------------------------------------------
-
-    async def _reconcile(self, beats: dict[str, Beat]) -> None:
-        """Batches of dead workers, and batches that nobody was told about, go back to waiting."""
-        redis, keys = self.context.redis, self.context.keys
-        rung = await redis.zrange(keys.rung, 0, -1, withscores=True)
-        pipe = redis.pipeline(transaction=False)
-        for batch, _ in rung:
-            pipe.hmget(keys.batch(batch.decode()), "epoch", "holder", "lanes", "head")
-        replies = await pipe.execute() if rung else []
-        now = self.context.clock.now_ms()
-        for (batch, since), (epoch, holder, lanes, head) in zip(rung, replies, strict=True):
-            if epoch is None:
-                await redis.zrem(keys.rung, batch)
-                continue
-            dead = bool(holder) and holder.decode() not in beats
-            forgotten = not holder and now - since > UNCLAIMED_MS
-            if dead or forgotten:
-                log.info(
-                    "batch %s: %s; back to waiting", batch.decode(), "its worker is gone" if dead else "never taken"
-                )
-                seen = wire.unpack_head(head)
-                score = seen.cloud_pusd / max(seen.work, 1e-9)
-                run = seen.run
-                await self.context.scripts.release(
-                    keys=[keys.batch(batch.decode()), keys.waiting(run), keys.rung, keys.drained(run), keys.wake],
-                    args=[epoch, batch.decode(), "waiting", lanes, score, ""],
-                )
-                if self.context.settings.targets:
-                    await redis.zrem(keys.local_queue, keys.job(batch.decode(), int(epoch)))
-                    await redis.zrem(keys.cloud_queue, keys.job(batch.decode(), int(epoch)))
-        gone = [owner.decode() for owner in await redis.hkeys(keys.workers) if owner.decode() not in beats]
-        if gone:
-            await redis.hdel(keys.workers, *gone)
 
     # -- what people see ---------------------------------------------------------------------------------------
 

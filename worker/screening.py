@@ -66,6 +66,7 @@ class Chunk:
     leaders: list[Leader] = field(default_factory=list)
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     misses: list[NearMiss] = field(default_factory=list)
+    kinds: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.links = [None] * len(self.rows)
@@ -109,7 +110,12 @@ class Chunk:
     def _task(self, at: int, leader: Leader) -> str:
         """An inferred task is as strict as the stricter reading of the two prompts."""
         row, task = self.rows[at], self.tasks[at]
-        return task if row.task else stricter(task, self.infer(row, leader.said))
+        if row.task:
+            return task
+        text = leader.said.text
+        if text not in self.kinds:
+            self.kinds[text] = self.infer(row, leader.said)
+        return stricter(task, self.kinds[text])
 
     def vetoes(self) -> list[Veto]:
         """The nearest misses; only these are worth naming."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
@@ -17,8 +18,10 @@ import pyarrow.compute as pc
 from pipelines import paths, wire
 from pipelines.journal import State, fold
 from pipelines.money import pusd_to_usd_str
+from pipelines.printable import one_line
 from pipelines.settle import Facts, Journal, tables
-from pipelines.types import Done, Entry
+from pipelines.types import Called, Done, Entry, Intent, Late
+from worker.aside import Strikes
 from worker.compact import compact, ledger_totals
 from worker.context import Context, RunContext
 
@@ -29,6 +32,8 @@ PART_ROWS = 4096
 PART_AGE_S = 3.0
 PART_AGE_MOST_S = 60.0
 REST_S = 0.15
+MOST_PUSD = 10**18
+"""A million dollars: no call costs that."""
 
 ENDING = {"1": "cancelled", "cancelled": "cancelled", "expired": "expired", "failed": "failed"}
 
@@ -39,6 +44,7 @@ class Settler:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._first_seen: dict[str, float] = {}
+        self._strikes = Strikes(context, "settle")
         self._parts_written: dict[str, int] = defaultdict(int)
         self._facts = {
             name: Facts(target.lane, target.provider or target.kind, target.model)
@@ -48,31 +54,42 @@ class Settler:
     async def step(self) -> None:
         """One look at every open run."""
         redis, keys = self.context.redis, self.context.keys
-        ids = sorted(run.decode() for run in await redis.smembers(keys.open_runs))
+        ids = sorted(run.decode(errors="replace") for run in await redis.smembers(keys.open_runs))
         pipe = redis.pipeline(transaction=False)
         for run_id in ids:
             pipe.hmget(keys.run(run_id), "prepared", "open", "cancel", "status")
             pipe.llen(keys.drained(run_id))
             pipe.hkeys(keys.parts(run_id))
-        replies = await pipe.execute() if ids else []
+        replies = await pipe.execute(raise_on_error=False) if ids else []
         busy = False
         for run_id, at in zip(ids, range(0, len(replies), 3), strict=True):
-            (prepared, open_, cancel, status), drained, parts = replies[at : at + 3]
-            if status is None or status.decode() not in wire.RUN_OPEN:
-                await redis.srem(keys.open_runs, run_id)
-                continue
-            for part in parts:
-                await self._write_part(run_id, part.decode())
-                busy = True
-            ending = ENDING.get((cancel or b"").decode(), "")
-            last = prepared == b"1" and int(open_ or 0) == drained
-            if drained and self._is_due(run_id, drained, last or bool(ending)):
-                await self._begin(run_id)
-                busy = True
-            elif prepared == b"1" and not int(open_ or 0) and not drained and not parts:
-                await self._finish(run_id, ending)
+            try:
+                busy = await self._run(run_id, replies[at : at + 3]) or busy
+                self._strikes.fine(run_id)
+            except Exception as error:
+                await self._strikes.strike(run_id, error)
         if not busy:
             await asyncio.sleep(REST_S)
+
+    async def _run(self, run_id: str, replies: list[Any]) -> bool:
+        """What is due for one run; False when nothing was."""
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        (prepared, open_, cancel, status), drained, parts = replies
+        if not paths.is_run_id(run_id) or (status or b"").decode() not in wire.RUN_OPEN:
+            await self.context.redis.srem(self.context.keys.open_runs, run_id)
+            return False
+        for part in parts:
+            await self._write_part(run_id, part.decode())
+        ending = ENDING.get((cancel or b"").decode(), "")
+        last = prepared == b"1" and int(open_ or 0) == drained
+        if drained and self._is_due(run_id, drained, last or bool(ending)):
+            await self._begin(run_id)
+            return True
+        if prepared == b"1" and not int(open_ or 0) and not drained and not parts:
+            await self._finish(run_id, ending)
+        return bool(parts)
 
     def _is_due(self, run_id: str, drained: int, last: bool) -> bool:
         """Large parts, or old ones; the longer a run has been going, the longer small parts wait."""
@@ -94,7 +111,8 @@ class Settler:
         pipe = redis.pipeline(transaction=False)
         for batch in ids:
             pipe.hget(keys.batch(batch.decode()), "head")
-        rows = accumulate(wire.unpack_head(head).rows for head in await pipe.execute() if head)
+        heads = await pipe.execute(raise_on_error=False)
+        rows = accumulate(_rows_of(head) for head in heads if head)
         most = max(1, sum(1 for total in rows if total <= PART_ROWS))
         number = await redis.hincrby(keys.run(run_id), "parts", 1)
         part = f"{number:08d}"
@@ -132,10 +150,13 @@ class Settler:
         """Result and cost parts of some batches; returns rows and payload bytes. Runs in a thread."""
         journals, rows, size = [], 0, 0
         for (head, payload, poison), blobs in zip(replies[::2], replies[1::2], strict=True):
-            batch = wire.unpack_head(head)
-            entries: list[Entry] = [entry for blob in blobs for entry in wire.unpack_entries(blob)]
+            try:
+                batch, items = wire.unpack_head(head), wire.unpack_items(payload or b"")
+            except wire.Unreadable as error:  # compact.py gives its rows their end
+                log.error("run %s: a batch is left out: %s", run.id, one_line(str(error)))
+                continue
+            entries: list[Entry] = _own(wire.readable_entries(blobs), {item.row for item in items})
             state = fold(entries)
-            items = wire.unpack_items(payload)
             reason = poison.decode() if poison else ""
             entries += [_unanswered(item.row, state, ending, reason) for item in items if item.row not in state.done]
             journals.append(Journal(batch, run.client, tuple(entries), {item.row: item.custom_id for item in items}))
@@ -152,8 +173,14 @@ class Settler:
         """Parts become results.parquet in input order; the run ends."""
         keys, redis = self.context.keys, self.context.redis
         run = await self.context.run(run_id)
+        generation = await redis.hget(keys.run(run_id), "generation")
         await redis.hset(keys.run(run_id), "status", "finalizing")
-        totals = await asyncio.to_thread(self._compact, run_id, run.client, ending)
+        loop = asyncio.get_running_loop()
+
+        def still_ours() -> bool:
+            return asyncio.run_coroutine_threadsafe(self._is_ours(run_id, generation), loop).result()
+
+        totals = await asyncio.to_thread(self._compact, run_id, run.client, ending, still_ours)
         raw = await redis.hgetall(keys.run(run_id))
         fields = {name.decode(): value.decode() for name, value in raw.items()}
         status = ending or "completed"
@@ -167,7 +194,7 @@ class Settler:
         ended = {"status": status, "summary": wire.dump(summary), "finished_ms": now, "redo": "", "blocked": ""}
         names = [keys.run(run_id), keys.open_runs, keys.waiting(run_id), keys.drained(run_id), keys.parts(run_id)]
         told = [part for pair in ended.items() for part in pair]
-        args = [run_id, fields.get("generation") or "0", self.context.owner, *told]
+        args = [run_id, generation or "0", self.context.owner, *told]
         if not await self.context.scripts.finish(keys=[*names, keys.lease("settle")], args=args):
             log.warning("run %s: it went on while it was being closed", run_id)
             return
@@ -175,8 +202,14 @@ class Settler:
         self.context.forget_run(run_id)
         log.info("run %s %s: %s", run_id, status, totals)
 
-    def _compact(self, run_id: str, client: str, ending: str) -> dict[str, Any]:
-        totals = compact(self.context.store, run_id, client, ending)
+    async def _is_ours(self, run_id: str, generation: bytes | None) -> bool:
+        redis, keys = self.context.redis, self.context.keys
+        owner = await redis.get(keys.lease("settle"))
+        now = await redis.hget(keys.run(run_id), "generation")
+        return bool(owner == self.context.owner.encode() and now == generation)
+
+    def _compact(self, run_id: str, client: str, ending: str, still_ours: Callable[[], bool]) -> dict[str, Any]:
+        totals = compact(self.context.store, run_id, client, ending, still_ours)
         calls = ledger_totals(self.context.store, run_id)
         return {**totals, **calls, "cost_usd": pusd_to_usd_str(calls["cost_pusd"]),
                 "avoided_usd": pusd_to_usd_str(totals["avoided_pusd"])}  # fmt: skip
@@ -190,6 +223,34 @@ class Settler:
             "generation": int(fields.get("generation") or 0), "summary": summary,
         }  # fmt: skip
         self.context.store.write_bytes(paths.run_record(run_id), wire.dump(record))
+
+
+def _rows_of(head: bytes | Exception) -> int:
+    try:
+        return wire.unpack_head(head).rows if isinstance(head, bytes) else 0
+    except wire.Unreadable:
+        return 0
+
+
+def _own(entries: list[Entry], rows: set[int]) -> list[Entry]:
+    """A journal without rows that are not its batch's, calls that nobody intended and money that is none."""
+    intended = {entry.call for entry in entries if isinstance(entry, Intent) and entry.row in rows and _is_money(entry.bound_pusd)}
+    kept: list[Entry] = []
+    for entry in entries:
+        called = entry.called if isinstance(entry, Late) else entry
+        if isinstance(called, Done):
+            good = called.row in rows and (called.call is None or called.call in intended)
+        elif isinstance(called, Called):
+            good = called.call in intended and _is_money(called.cost_pusd) and _is_money(called.avoided_pusd)
+        else:
+            good = called.call in intended
+        if good:
+            kept.append(entry)
+    return kept
+
+
+def _is_money(pusd: int) -> bool:
+    return 0 <= pusd < MOST_PUSD
 
 
 def _unanswered(row: int, state: State, ending: str, poison: str) -> Done:

@@ -11,7 +11,9 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipelines import identity, route, schemas, wire
 from pipelines.batch import Asked, output_estimate, pack, work
@@ -39,14 +41,41 @@ class Chunk(msgspec.Struct):
     counts: Counter[str]
     rules: Counter[int]
     screened: Screened | None = None
-    screened_ids: Screened | None = None
+    ids: NDArray[np.uint64] | None = None
+
+
+class Ids:
+    """The custom ids of a run, as sorted 64-bit hashes in tiers: 8 bytes a row (two ids of a million meet in one of 37
+    million runs). Reading changes nothing; `learn` is for committed chunks."""
+
+    def __init__(self) -> None:
+        self._tiers: list[NDArray[np.uint64]] = []
+
+    def repeated(self, ids: list[str]) -> tuple[list[bool], NDArray[np.uint64]]:
+        """For each id whether it was there before, in this list or an earlier one; and what `learn` takes."""
+        seen: set[int] = set()
+        hashes = np.fromiter((_id_hash(each) for each in ids), np.uint64, len(ids))
+        known = np.zeros(len(ids), bool)
+        for tier in self._tiers:
+            known |= tier[np.minimum(np.searchsorted(tier, hashes), len(tier) - 1)] == hashes
+        repeated = []
+        for number, was in zip(hashes.tolist(), known.tolist(), strict=True):
+            repeated.append(was or number in seen)
+            seen.add(number)
+        return repeated, hashes
+
+    def learn(self, hashes: NDArray[np.uint64]) -> None:
+        if len(hashes):
+            self._tiers.append(np.unique(hashes))
+        while len(self._tiers) > 1 and len(self._tiers[-2]) < 2 * len(self._tiers[-1]):
+            self._tiers.append(np.union1d(self._tiers.pop(), self._tiers.pop()))
 
 
 class Indexes(msgspec.Struct):
     """What a run remembers of its earlier rows: questions and ids; caches of the committed chunk parts."""
 
     questions: DuplicateIndex | None
-    ids: DuplicateIndex
+    ids: Ids
     salts: dict[tuple[str, str | None], bytes] = {}
     embeds: bool = False
 
@@ -54,15 +83,14 @@ class Indexes(msgspec.Struct):
         """The chunk was committed."""
         if self.questions is not None and chunk.screened is not None:
             self.questions.commit(chunk.screened)
-        if chunk.screened_ids is not None:
-            self.ids.commit(chunk.screened_ids)
+        if chunk.ids is not None:
+            self.ids.learn(chunk.ids)
 
     def restore(self, table: pa.Table) -> None:
         """Learns a committed chunk part again."""
         if self.questions is not None:
             self.questions.restore(table, None)
-        ids = [text for text in table["custom_id"].to_pylist() if text is not None]
-        self.ids.commit(self.ids.screen([id_candidate(row, text) for row, text in enumerate(ids)]))
+        self.ids.learn(self.ids.repeated([text for text in table["custom_id"].to_pylist() if text is not None])[1])
 
 
 class Asker(msgspec.Struct, frozen=True):
@@ -95,7 +123,7 @@ class Sifter:
         modes = {self._dedupe(asker, name) for name in self._settings.routes}
         mode = "semantic" if "semantic" in modes else "exact" if "exact" in modes else "off"
         questions = DuplicateIndex(mode, self._encoder if mode == "semantic" else None) if mode != "off" else None
-        return Indexes(questions, DuplicateIndex("exact", None), embeds=mode == "semantic")
+        return Indexes(questions, Ids(), embeds=mode == "semantic")
 
     def _dedupe(self, asker: Asker, route_name: str) -> str:
         return asker.options.dedupe or self._settings.routes[route_name].dedupe
@@ -133,10 +161,9 @@ class Sifter:
     def _valid(self, indexes: Indexes, rows: list[Row | BadRow], chunk: Chunk) -> list[tuple[int, Row]]:
         """Fills identity and tags of every row; bad rows and repeated ids are done here."""
         columns = chunk.columns
-        named = [id_candidate(row.row, row.custom_id) for row in rows if row.custom_id is not None]
-        screened = indexes.ids.screen(named)
-        chunk.screened_ids = screened
-        repeated = {link.row: link.leader_row for link in screened.links if link is not None}
+        named = [row for row in rows if row.custom_id is not None]
+        known, chunk.ids = indexes.ids.repeated([row.custom_id for row in named if row.custom_id is not None])
+        repeated = {row.row for row, again in zip(named, known, strict=True) if again}
         valid: list[tuple[int, Row]] = []
         for at, row in enumerate(rows):
             columns["row"][at], columns["custom_id"][at] = row.row, row.custom_id
@@ -243,8 +270,8 @@ class Sifter:
         return [self._asked(asker, row, name, count) for row, name, count in zip(rows, routes, tokens, strict=True)]
 
 
-def id_candidate(row: int, custom_id: str) -> Candidate:
-    return Candidate(row, blake2b(custom_id.encode("utf-8", "surrogatepass"), digest_size=16).digest(), NO_FAMILY, "")
+def _id_hash(custom_id: str) -> int:
+    return int.from_bytes(blake2b(custom_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def _invalid(chunk: Chunk, at: int, code: str, message: str) -> None:

@@ -35,9 +35,10 @@ class Store:
         return bool(self.fs.get_file_info(self.path(name)).type == pafs.FileType.File)
 
     def names(self, folder: str) -> list[str]:
-        """Files in a folder, sorted; none when the folder is missing."""
+        """Whole files in a folder, sorted; none when the folder is missing. What a killed writer left is no file."""
         found = self.fs.get_file_info(pafs.FileSelector(self.path(folder), allow_not_found=True))
-        return sorted(f"{folder}/{info.base_name}" for info in found if info.type == pafs.FileType.File)
+        whole = (info for info in found if info.type == pafs.FileType.File and info.extension != "tmp")
+        return sorted(f"{folder}/{info.base_name}" for info in whole)
 
     def folders(self, folder: str) -> list[str]:
         """Folders in a folder, sorted."""
@@ -87,7 +88,7 @@ class Store:
     @contextmanager
     def parquet_writer(self, name: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         """A file written piece by piece; it appears under its name only when all of it is there."""
-        target = self._staging(name)
+        target = self._staging(name) if self.local else f"{self.path(name)}.tmp"
         with _said(self.path(name)):
             try:
                 with pq.ParquetWriter(
@@ -96,8 +97,7 @@ class Store:
                     yield out
                 self._publish(target, name)
             except BaseException:
-                if self.local:
-                    Path(target).unlink(missing_ok=True)
+                self._discard(target)
                 raise
 
     def _replace(self, name: str, body: Callable[[str], None]) -> None:
@@ -107,9 +107,15 @@ class Store:
                 body(target)
                 self._publish(target, name)
             except BaseException:
-                if self.local:
-                    Path(target).unlink(missing_ok=True)
+                self._discard(target)
                 raise
+
+    def _discard(self, target: str) -> None:
+        """On an object store closing a stream completes its object, so only a staged one may go."""
+        if self.local:
+            Path(target).unlink(missing_ok=True)
+        elif target.endswith(".tmp"):
+            self.fs.delete_file(target)
 
     def _staging(self, name: str) -> str:
         if not self.local:
@@ -127,6 +133,8 @@ class Store:
             finally:
                 os.close(fd)
             Path(target).replace(self.path(name))
+        elif target != self.path(name):
+            self.fs.move(target, self.path(name))
 
 
 @contextmanager

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from pipelines import wire
 from pipelines.settings import Settings
@@ -15,6 +18,7 @@ log = logging.getLogger("spillway.targets")
 DEFAULT_LOCAL_SLOTS = 8
 BREAKER_MS = 2_000
 CLOSED_MS = 24 * 3_600_000
+_STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
 
 
 class Targets:
@@ -74,13 +78,14 @@ class Targets:
         self.say(name, {"up": False, "reason": reason, "until_ms": self._clock.now_ms() + BREAKER_MS})
 
     def say(self, name: str, state: dict[str, Any]) -> None:
-        self.states[name] = self._reports[name] = {**self.states.get(name, {}), **state}
+        self.states[name] = {**self.states.get(name, {}), **state}
+        self._reports[name] = {**self._reports.get(name, {}), **state}
 
     async def publish(self, redis: Redis, keys: wire.Keys) -> None:
         """Tells the other workers what this one learned."""
         reports, self._reports = self._reports, {}
         for name, state in reports.items():
-            await redis.hset(keys.targets, name, wire.dump(state).decode())
+            await redis.eval(_STATE, 1, keys.targets, name, wire.dump(state))
 
     def learn(self, raw: dict[bytes, bytes]) -> None:
         """What the others said, unless this process knows better by now."""
@@ -93,6 +98,6 @@ def _state(raw: bytes) -> dict[str, Any]:
     """What somebody wrote about a target; nothing when it cannot be read."""
     try:
         value = wire.load(raw)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, msgspec.MsgspecError):
         value = None
     return value if isinstance(value, dict) else {}

@@ -96,7 +96,13 @@ def letter(smtp: Smtp, event: Event) -> EmailMessage:
     mail["From"] = smtp.sender
     mail["To"] = ", ".join(smtp.to)
     limit = event.scope.limit_nusd
-    lines = [event.message, "", f"scope: {event.scope.name}", f"day: {event.day}", f"spent: {usd(event.scope.spent_nusd)} USD"]
+    lines = [
+        event.message,
+        "",
+        f"scope: {event.scope.name}",
+        f"day: {event.day}",
+        f"spent: {usd(event.scope.spent_nusd)} USD",
+    ]
     if limit is not None:
         lines.append(f"limit: {usd(limit)} USD")
     mail.set_content("\n".join(lines) + "\n")

@@ -5,7 +5,6 @@ The only file that imports FAISS, on first use. All of it is a cache of the chun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,17 @@ from numpy.typing import NDArray
 from worker.columns import Growing, Scratch
 
 DIMENSIONS = 384
-_SALT = 32
+_SALT = 16
 _FLAT_MAX = 20_000
-_GROWTH = 6
+_GROWTH = 4
 _TRAIN_PER_LIST = 40
+_MAX_LISTS = 2048
+_CODES = "SQ4"
 _PROBES = 16
-_COPY = 16_384
+_COPY = 8192
+_VECTOR_BYTES = 2 * DIMENSIONS
+_BLOCK = 512
+_SHARE = np.float32(0.5**0.5)
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
@@ -69,49 +73,67 @@ class Vectors:
 
     def exact(self, ids: Ids) -> Floats:
         """The stored vectors themselves."""
-        size = DIMENSIONS * 2
-        data = b"".join(self._exact.read(int(at) * size, size) for at in ids)
-        return np.frombuffer(data, dtype=np.float16).reshape(-1, DIMENSIONS).astype(np.float32)
+        out = np.empty((len(ids), DIMENSIONS), np.float32)
+        for row, at in enumerate(ids.tolist()):
+            out[row] = np.frombuffer(self._exact.read(at * _VECTOR_BYTES, _VECTOR_BYTES), np.float16)
+        return out
+
+    def _stretch(self, start: int, stop: int) -> Floats:
+        """Stored vectors that lie side by side."""
+        data = self._exact.read(start * _VECTOR_BYTES, (stop - start) * _VECTOR_BYTES)
+        return np.frombuffer(data, np.float16).reshape(-1, DIMENSIONS).astype(np.float32)
 
     def only(self, stay: NDArray[np.bool_]) -> tuple[Vectors, Ids]:
         """A copy that holds some of the vectors, renumbered, and the old ids of these."""
-        kept = np.flatnonzero(stay)
         copy = Vectors()
-        families = self._families.array
-        for start in range(0, len(kept), _COPY):
-            ids = kept[start : start + _COPY]
-            copy.add(self.exact(ids).astype(np.float16), families[ids])
-        return copy, kept
+        for start in range(0, self._count, _COPY):
+            stop = min(start + _COPY, self._count)
+            chosen = stay[start:stop]
+            copy.add(self._stretch(start, stop)[chosen].astype(np.float16), self._families.array[start:stop][chosen])
+        return copy, np.flatnonzero(stay)
 
     def _rebuild(self) -> None:
         import faiss
 
-        families = self._families.array
         if self._count <= _FLAT_MAX:
             self._index = faiss.IndexFlatIP(DIMENSIONS + _SALT)
             self._planned = _FLAT_MAX
         else:
             self._planned = self._count * _GROWTH
-            lists = _lists_for(self._count)
-            self._index = faiss.index_factory(DIMENSIONS + _SALT, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
-            step = max(1, self._count // (lists * _TRAIN_PER_LIST))
-            chosen = np.arange(0, self._count, step, dtype=np.int64)
-            self._index.train(_salted(self.exact(chosen), families[chosen]))
+            self._index = faiss.index_factory(
+                DIMENSIONS + _SALT, f"IVF{_lists_for(self._count)},{_CODES}", faiss.METRIC_INNER_PRODUCT
+            )
+            self._index.train(self._sample(_lists_for(self._count) * _TRAIN_PER_LIST))
             self._index.nprobe = _PROBES
         for start in range(0, self._count, _COPY):
-            ids = np.arange(start, min(start + _COPY, self._count), dtype=np.int64)
-            self._index.add(_salted(self.exact(ids), families[ids]))
+            stop = min(start + _COPY, self._count)
+            self._index.add(_salted(self._stretch(start, stop), self._families.array[start:stop]))
+
+    def _sample(self, count: int) -> Floats:
+        """Vectors to train on, spread evenly; made in place, as they are many."""
+        chosen = np.linspace(0, self._count - 1, min(count, self._count)).astype(np.int64)
+        out = np.empty((len(chosen), DIMENSIONS + _SALT), np.float32)
+        for start in range(0, self._count, _COPY):
+            stop = min(start + _COPY, self._count)
+            rows = np.flatnonzero((chosen >= start) & (chosen < stop))
+            picked = chosen[rows] - start
+            out[rows] = _salted(self._stretch(start, stop)[picked], self._families.array[start:stop][picked])
+        return out
 
 
 def _lists_for(count: int) -> int:
-    return 1 << max(8, min(12, int(np.log2(count)) - 6))
+    """As many as the vectors at hand can train, and the next growth will need."""
+    return min(_MAX_LISTS, 1 << int(np.log2(count / _TRAIN_PER_LIST)))
 
 
 def _salted(vectors: Floats, families: NDArray[np.uint64]) -> Floats:
     """The vector with a random direction of its family beside it, so that other families are never near."""
     distinct, inverse = np.unique(families, return_inverse=True)
     salts = np.stack([_salt(int(family)) for family in distinct])
-    return np.ascontiguousarray(np.hstack([vectors, salts[inverse]]) * np.float32(0.5**0.5))
+    out = np.empty((len(vectors), DIMENSIONS + _SALT), np.float32)
+    np.multiply(vectors, _SHARE, out=out[:, :DIMENSIONS])
+    np.multiply(salts[inverse], _SHARE, out=out[:, DIMENSIONS:])
+    return out
 
 
 def _salt(family: int) -> Floats:
@@ -121,17 +143,20 @@ def _salt(family: int) -> Floats:
 
 def nearest_earlier(
     vectors: Floats, families: NDArray[np.uint64], count: int, least: float
-) -> list[Sequence[tuple[int, float]]]:
+) -> list[list[tuple[int, float]]]:
     """For every row of a chunk the earlier rows of its family that are at least so near, best first."""
-    out: list[Sequence[tuple[int, float]]] = []
-    for start in range(0, len(vectors), 512):
-        stop = min(start + 512, len(vectors))
+    out: list[list[tuple[int, float]]] = []
+    mixed = bool(len(families)) and bool((families != families[0]).any())
+    for start in range(0, len(vectors), _BLOCK):
+        stop = min(start + _BLOCK, len(vectors))
         scores = vectors[start:stop] @ vectors[:stop].T
-        scores[families[start:stop, None] != families[None, :stop]] = -1.0
-        for row in range(start, stop):
-            line = scores[row - start, :row]
-            near = np.flatnonzero(line >= least)
-            if len(near) > count:
-                near = near[np.argpartition(-line[near], count)[:count]]
-            out.append([(int(at), float(line[at])) for at in near[np.argsort(-line[near], kind="stable")]])
+        scores[:, start:][np.triu_indices(stop - start)] = -1.0
+        if mixed:
+            scores[families[start:stop, None] != families[None, :stop]] = -1.0
+        kept = min(count, stop)
+        peers = np.argpartition(scores, -kept, axis=1)[:, -kept:]
+        near = np.take_along_axis(scores, peers, 1)
+        for found, cosines in zip(peers.tolist(), near.tolist(), strict=True):
+            pairs = [(at, cosine) for at, cosine in zip(found, cosines, strict=True) if cosine >= least]
+            out.append(sorted(pairs, key=lambda pair: -pair[1]))
     return out

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Protocol, cast
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["Report", "bars", "grouping", "help_of", "load", "names", "totals", "wants_links"]
 

@@ -17,6 +17,7 @@ import typer
 
 from pipelines import paths, wire
 from pipelines.errors import StoreError, UsageError
+from pipelines.printable import json_safe, printable
 from producer.cli import session
 from producer.cli.options import OfRun, taking
 
@@ -95,24 +96,26 @@ def _jsonl(source: str, target: BinaryIO) -> None:
             row[name] = _embedded(row[name])
         for name in _MONEY_COLUMNS:
             row[name] = f"{row[name]:f}"
-        target.write(encode(row))
+        target.write(json_safe(encode(row).decode()).encode())
         target.write(b"\n")
 
 
 def _csv(source: str, target: BinaryIO) -> None:
     text = io.TextIOWrapper(target, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
+    on_screen = target.isatty()
     for number, row in enumerate(_rows(source)):
         if number == 0:
             writer.writerow(row)
-        writer.writerow([csv_cell(value) for value in row.values()])
+        cells = [csv_cell(value) for value in row.values()]
+        writer.writerow([printable(cell) if on_screen and isinstance(cell, str) else cell for cell in cells])
     text.detach()
 
 
 def _openai(source: str, target: BinaryIO) -> None:
     encode = msgspec.json.Encoder().encode
     for row in _rows(source):
-        target.write(encode(openai_line(row)))
+        target.write(json_safe(encode(openai_line(row)).decode()).encode())
         target.write(b"\n")
 
 

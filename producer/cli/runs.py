@@ -71,6 +71,8 @@ async def _status(ask: Status) -> int:
             views = await _views(found, records, ask.run)
             money = await _money(found, settings.spillway.timezone, views)
             _show(views, lanes, ask.json, one=ask.run is not None, money=money)
+            if found is not None and not ask.json:
+                await _show_poison(found, {view.run_id for view in views})
             if not ask.watch or found is None or all(view.ended for view in views):
                 return 0
             await asyncio.sleep(WATCH_S)
@@ -103,6 +105,15 @@ async def _view(found: session.Session | None, records: Records, run_id: str) ->
     if record is None:
         raise UsageError(f"no run {run_id[:64]!r} under {records.root}; `spillway status` lists the runs")
     return runs.of_record(record)
+
+
+async def _show_poison(found: session.Session, shown: set[str]) -> None:
+    """Batches that were set aside because their workers died of them."""
+    aside = await found.redis.hgetall(found.keys.poison)  # type: ignore[misc]
+    for batch, reason in sorted(aside.items()):
+        run_id = batch.partition(".")[0]
+        if run_id in shown:
+            print(f"{run_id}: batch {batch} is set aside, its rows fail: {reason}")
 
 
 class Money(NamedTuple):

@@ -107,7 +107,7 @@ class Sampler:
     """Memory and CPU of a process tree, sampled while it runs."""
 
     def __init__(self, pids: list[int]) -> None:
-        self.roots, self.peak_mb, self.by_name = pids, 0.0, {}
+        self.roots, self.peak_mb, self.peak_pss_mb, self.by_name = pids, 0.0, 0.0, {}
         self.cpu: dict[int, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -122,6 +122,7 @@ class Sampler:
 
     def _run(self) -> None:
         tick = os.sysconf("SC_CLK_TCK")
+        turns = 0
         while not self._stop.wait(0.1):
             parents: dict[int, int] = {}
             facts: dict[int, tuple[float, float, str]] = {}
@@ -139,6 +140,9 @@ class Sampler:
                     continue
             mine = [pid for pid in facts if self._is_mine(pid, parents)]
             self.cpu.update({pid: facts[pid][0] for pid in mine})
+            turns += 1
+            if turns % 5 == 0:
+                self.peak_pss_mb = max(self.peak_pss_mb, sum(_pss_mb(pid) for pid in mine))
             total = sum(facts[pid][1] for pid in mine)
             if total > self.peak_mb:
                 self.peak_mb = total
@@ -150,6 +154,15 @@ class Sampler:
                 return True
             pid = parents.get(pid, 0)
         return False
+
+
+def _pss_mb(pid: int) -> float:
+    """Memory of a process with shared pages divided among those who share them."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
 
 
 def measure(folder: Path, port: int, rows: int, dedupe: str, concurrency: int) -> dict[str, Any]:
@@ -185,7 +198,7 @@ def measure(folder: Path, port: int, rows: int, dedupe: str, concurrency: int) -
         "cpu_ms_per_prompt": round(sum(sampler.cpu.values()) * 1000 / rows, 3),
         "redis_commands_per_prompt": round(info["total_commands_processed"] / rows, 2),
         "redis_round_trips_per_prompt": round(info["total_writes_processed"] / rows, 3),
-        "peak_mb": round(sampler.peak_mb), "peak_by_process": sampler.by_name,
+        "peak_rss_mb": round(sampler.peak_mb), "peak_pss_mb": round(sampler.peak_pss_mb), "peak_by_process": sampler.by_name,
         "first_answer_s": round(box.get("first_s", -1), 2), "answered": answered,
     }  # fmt: skip
 

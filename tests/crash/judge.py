@@ -60,7 +60,9 @@ def _bought_again(costs: pl.DataFrame, calls: list[dict[str, Any]], in_flight: i
     """An answer that was journaled is never asked for again; others only if they were in flight or got lost."""
     good = costs.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer") & pl.col("error_code").is_null())
     twice = good.group_by("row").len().filter(pl.col("len") > 1)
-    wrong = [f"bought again though the answer was journaled: rows {twice['row'].to_list()[:10]}"] if twice.height else []
+    wrong = (
+        [f"bought again though the answer was journaled: rows {twice['row'].to_list()[:10]}"] if twice.height else []
+    )
     asked = Counter(call["prompt_hash"] for call in calls if call["delivered"])
     again = sum(count - 1 for count in asked.values())
     excused = in_flight + costs.filter(pl.col("outcome") == "lost").height
@@ -81,4 +83,4 @@ def _left_in_redis(redis: Redis) -> list[str]:
 
 
 def pusd(costs: pl.DataFrame) -> int:
-    return int(costs["cost_usd"].sum() * Decimal(10**12)) if costs.height else 0
+    return int(Decimal(costs["cost_usd"].sum()) * 10**12) if costs.height else 0

@@ -5,6 +5,7 @@ It breaks and mends them on demand; what must hold afterwards is judge.py's matt
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -158,3 +159,68 @@ def figures(program: Program, redis: Redis, run_id: str, upstream: Any) -> str:
     keys = sorted(name for name in redis.keys("spillway:*") if "fingerprints" not in name)  # type: ignore[union-attr]
     shown = {name: value for name, value in fields(redis, run_id).items() if name not in ("options", "sources")}
     return f"{shown}\n{keys}\n{upstream.status()}"
+
+
+class Field:
+    """Redis, stand-in servers and workers together; the run is registered by `spillway submit`."""
+
+    def __init__(self, folder: Path, upstream: Any, roles: list[str], data: str | None = None) -> None:
+        self.program = Program(folder, upstream)
+        self.program.root = data or self.program.root
+        self.upstream = upstream
+        self.redis = RedisProcess(folder / "redis", "always")
+        self.roles = roles
+
+    def __enter__(self) -> Self:
+        self.redis.start()
+        self.workers = Workers(self.program, self.redis.url, self.roles)
+        self.workers.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.workers.__exit__(None, None, None)
+        self.redis.kill()
+
+    def submit(self, source: Path, *arguments: str) -> str:
+        return submit(self.program, self.redis.url, str(source), "--dedupe", "exact", *arguments)
+
+    def ask(self, *arguments: str, code: int | None = 0) -> str:
+        """What another command says, on both streams."""
+        done = self.program.run(*arguments, "--redis", self.redis.url, code=code)
+        return done.stdout + done.stderr
+
+    def fields(self, run_id: str) -> dict[str, str]:
+        return fields(self.redis.client, run_id)
+
+    def wait_for_end(self, run_id: str, seconds: float = 60.0) -> str:
+        """The status in which the run ended."""
+        until = time.monotonic() + seconds
+        while not ended(self.redis.client, run_id):
+            self.workers.mend()
+            if time.monotonic() > until:
+                state = figures(self.program, self.redis.client, run_id, self.upstream)
+                raise AssertionError(f"not ended after {seconds} s: {state}\n{self.workers.log()[-4000:]}")
+            time.sleep(0.05)
+        return self.fields(run_id)["status"]
+
+    def kill_workers(self) -> None:
+        """kill -9, all of them."""
+        for index in range(len(self.roles)):
+            self.workers.signal(index, signal.SIGKILL)
+        for process in self.workers.processes:
+            process.wait()
+        self.workers.mend()
+
+    def calling(self) -> int | None:
+        """The index of a worker whose calls are out now; None when there is none."""
+        redis = self.redis.client
+        for owner, who in redis.hgetall("spillway:workers").items():  # type: ignore[union-attr]
+            said = json.loads(redis.get(f"spillway:worker:{owner}") or "{}")  # type: ignore[arg-type]
+            if any(target["in_flight"] > 1 for target in said.get("targets", {}).values()):
+                pids = [process.pid for process in self.workers.processes]
+                if (pid := json.loads(who)["pid"]) in pids:
+                    return pids.index(pid)
+        return None
+
+    def requests(self) -> int:
+        return sum(int(each["requests"]) for each in self.upstream.status().values())

@@ -33,7 +33,12 @@ def test_kill_9_in_the_middle(tmp_path: Path, victim: str) -> None:
         process = program.start("run", source, "--dedupe", "exact", "--json")
         wait_until(lambda: answered(program, upstream) > ROWS // 3, 40)
         workers = sorted(program.workers())
-        killed = {"lanes": workers[1:], "control": workers[:1], "everything": [process.pid, *workers], "program": [process.pid]}
+        killed = {
+            "lanes": workers[1:],
+            "control": workers[:1],
+            "everything": [process.pid, *workers],
+            "program": [process.pid],
+        }
         for pid in killed[victim]:
             os.kill(pid, signal.SIGKILL)
         if victim in ("lanes", "control"):
@@ -47,7 +52,9 @@ def test_kill_9_in_the_middle(tmp_path: Path, victim: str) -> None:
         results = program.results(out["run_id"])
         assert results["row"].to_list() == list(range(ROWS)), "every row once, in order"
         asked = Counter(call["prompt_hash"] for call in upstream.calls())
-        assert sum(count - 1 for count in asked.values()) <= SLOTS, "asked twice: at most what was in flight at the kill"
+        assert sum(count - 1 for count in asked.values()) <= SLOTS, (
+            "asked twice: at most what was in flight at the kill"
+        )
         costs = program.costs()
         assert costs["call_id"].is_unique().all()
         assert costs.filter(pl.col("outcome") == "lost").height <= SLOTS

@@ -35,11 +35,16 @@ class OutputDetails(msgspec.Struct, frozen=True, gc=False):
     thinking_tokens: int | None = None
 
 
+class CacheWrites(msgspec.Struct, frozen=True, gc=False):
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class Counts(msgspec.Struct, frozen=True, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
+    cache_creation: CacheWrites | None = None
     output_tokens_details: OutputDetails | None = None
 
 
@@ -109,7 +114,9 @@ def _usage(counts: Counts | None) -> Usage:
     read, written = count(counts.cache_read_input_tokens), count(counts.cache_creation_input_tokens)
     out, details = count(counts.output_tokens), counts.output_tokens_details
     thinking = count(details.thinking_tokens) if details else 0
-    return Usage(count(counts.input_tokens) + read + written, read, written, out, min(thinking, out))
+    long = count(counts.cache_creation.ephemeral_1h_input_tokens) if counts.cache_creation else 0
+    into = count(counts.input_tokens) + read + written
+    return Usage(into, read, written, out, min(thinking, out), min(long, written))
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,92 @@
+"""What heals by itself: a worker that pauses longer than its leases, a queue that forgets, a batch that kills."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import polars as pl
+
+from tests.crash.judge import judge
+from tests.crash.stage import LEASE_S, Field
+from tests.support_program import GPU, wait_until
+from tests.support_upstream import Upstream
+from tests.test_flow import prompts
+
+LANES = "local,cloud"
+CONTROL = "prepare,schedule,settle"
+SLOTS = 8
+ROWS = 240
+
+
+def test_two_workers_that_both_believe_they_own_a_batch_never_both_publish(tmp_path: Path) -> None:
+    gpu = {**GPU, "slots": SLOTS, "latency_ms": 200}
+    with Upstream({"servers": {"gpu": gpu}}) as upstream, Field(tmp_path, upstream, [CONTROL, LANES, LANES]) as there:
+        run_id = there.submit(there.program.rows(prompts(600)))
+        wait_until(lambda: there.requests() > 60, 40)
+        wait_until(lambda: there.calling() is not None, 20)
+        paused = there.calling()
+        assert paused is not None
+        there.workers.signal(paused, signal.SIGSTOP)
+        wait_until(lambda: "is gone" in there.workers.log(), 12 * LEASE_S)
+        time.sleep(0.5)
+        there.workers.signal(paused, signal.SIGCONT)
+        assert there.wait_for_end(run_id) == "completed"
+        time.sleep(1.0)
+        costs = there.program.costs()
+        odd = costs.filter((pl.col("purpose") == "late") | (pl.col("outcome") == "lost"))
+        assert 0 < odd.height <= 2 * SLOTS, "the late one's calls are in the ledger, and marked"
+        wrong = judge(there.program, run_id, 600, upstream.calls(), in_flight=2 * SLOTS, redis=there.redis.client)
+    assert not wrong, wrong
+
+
+def test_what_arq_forgets_is_rung_again(tmp_path: Path) -> None:
+    gpu = {**GPU, "slots": SLOTS, "latency_ms": 150}
+    with Upstream({"servers": {"gpu": gpu}}) as upstream, Field(tmp_path, upstream, [CONTROL, LANES]) as there:
+        run_id = there.submit(there.program.rows(prompts(ROWS)))
+        redis = there.redis.client
+        until_s = time.monotonic() + 3.0
+        while time.monotonic() < until_s:
+            redis.delete("spillway:local", *redis.keys("arq:job:*"), *redis.keys("arq:in-progress:*"))  # type: ignore[misc]
+        began_s = time.monotonic()
+        wait_until(lambda: there.requests() > 0, 30)
+        assert there.wait_for_end(run_id, 60) == "completed"
+        assert time.monotonic() - began_s < 30
+        wrong = judge(there.program, run_id, ROWS, upstream.calls(), in_flight=0, redis=redis)
+    assert not wrong, wrong
+
+
+def test_a_restarted_redis_knows_no_scripts_and_waiting_batches_still_move(tmp_path: Path) -> None:
+    gpu = {**GPU, "slots": SLOTS, "latency_ms": 50, "down": [[0.0, 8.0]]}
+    with Upstream({"servers": {"gpu": gpu}}) as upstream, Field(tmp_path, upstream, [CONTROL, LANES]) as there:
+        run_id = there.submit(there.program.rows(prompts(60)))
+        wait_until(lambda: there.fields(run_id).get("prepared") == "1", 30)
+        there.redis.kill()
+        there.redis.start()
+        assert there.wait_for_end(run_id, 60) == "completed"
+        wrong = judge(there.program, run_id, 60, upstream.calls(), in_flight=SLOTS, redis=there.redis.client)
+    assert not wrong, wrong
+
+
+def test_a_batch_that_kills_its_workers_is_set_aside(tmp_path: Path) -> None:
+    """Here the test does the killing, each time the batch's calls are out."""
+    gpu = {**GPU, "slots": 64, "latency_ms": 20, "faults": [{"kind": "hang", "match": "deadly"}]}
+    with Upstream({"servers": {"gpu": gpu}}) as upstream, Field(tmp_path, upstream, [CONTROL, LANES]) as there:
+        rows = [{"id": f"d{i}", "prompt": f"A deadly question {i}"} for i in range(4)]
+        run_id = there.submit(there.program.rows(rows))
+        for time_ in range(1, 4):
+            wait_until(lambda: there.calling() == 1, 40)
+            time.sleep(0.5)
+            there.workers.signal(1, signal.SIGKILL)
+            there.workers.processes[1].wait()
+            wait_until(lambda: there.calling() is None, 20)
+            if time_ < 3:
+                there.workers.mend()
+        assert there.wait_for_end(run_id, 40) == "completed"
+        results = there.program.results(run_id)
+        assert set(results["status"]) == {"failed"} and set(results["error_code"]) == {"poison"}
+        assert "died 3 times" in results["error_message"][0]
+        assert there.program.costs().filter(pl.col("outcome") == "lost").height == 12
+        assert "set aside" in there.ask("status")
+        assert "poison" in there.ask("doctor", code=None)

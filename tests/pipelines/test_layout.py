@@ -1,0 +1,91 @@
+"""What layout may change, and what it must keep."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.layout import is_code, layout
+
+SAME = [
+    ("one  two\tthree\n", "one two three"),
+    ("one\ntwo", "one two"),
+    ("a\u00a0b\u200bc", "a bc"),
+    ("cafe\u0301", "café"),
+    ("it\u2019s \u201cfine\u201d", 'it\'s "fine"'),
+    ("top\u2010up", "top-up"),
+    ("wait\u2026", "wait..."),
+    ("\ufb01ne", "fine"),
+    ("\uff21\uff22", "AB"),
+    ("def f(x):\n    return x\n", "\r\ndef f(x):  \r\n    return x\r\n"),
+    ("Fix:\n```python\nx = 1\n```", "Fix:\n\n```python\nx = 1\n   ```"),
+]
+DIFFERENT = [
+    ("10²", "102"),
+    ("½ cup", "1/2 cup"),
+    ("café", "cafe"),
+    ("Ok", "ok"),
+    ("if x:\n    a()\n    b()", "if x:\n    a()\nb()"),
+    ('print("a  b")', 'print("a b")'),
+    ("x = ‘1’", "x = '1'"),
+    ("a:\n  b: 1\n  c: 2", "a:\n  b: 1\nc: 2"),
+    ("- eggs\n- milk", "- eggs - milk"),
+    ("name,age,city\nann,3,rome", "name,age,city ann,3,rome"),
+]
+CODE = [
+    "return x;",
+    "SELECT a FROM t WHERE b",
+    "x == y",
+    "<div class='a'>",
+    "foo(bar)",
+    "for i in range(3):",
+    "import os",
+]
+PROSE = [
+    "Return the item to the shop",
+    "import duties rose again",
+    "for example: this one",
+    "How do I sort a list in C++?",
+    "a joyous celebration of life ;",
+    "It works (mostly)",
+    "a great film<br />and more",
+    "class was fun",
+    "- one item",
+]
+
+
+@pytest.mark.parametrize(("a", "b"), SAME)
+def test_only_layout_differs(a: str, b: str) -> None:
+    assert layout(a) == layout(b)
+
+
+@pytest.mark.parametrize(("a", "b"), DIFFERENT)
+def test_more_than_layout_differs(a: str, b: str) -> None:
+    assert layout(a) != layout(b)
+
+
+@pytest.mark.parametrize("line", CODE)
+def test_code_is_recognised(line: str) -> None:
+    assert is_code(f"Look at this\n{line}\n")
+
+
+@pytest.mark.parametrize("line", PROSE)
+def test_prose_is_not_code(line: str) -> None:
+    assert not is_code(line)
+
+
+@given(st.text())
+def test_layout_of_layout_changes_nothing_more(text: str) -> None:
+    once = layout(text)
+    assert layout(once.replace("\t", "")) == layout(once.replace("\t", "")) or "\t" in once
+    if "\t" not in once:
+        assert layout(once) == once
+
+
+@given(
+    st.text(alphabet=st.characters(whitelist_categories=["Ll", "Lu", "Nd"]), min_size=1),
+    st.sampled_from([" ", "\n", "\t ", "\u00a0"]),
+)
+def test_blanks_around_a_text_are_layout(text: str, blank: str) -> None:
+    assert layout(blank + text + blank) == layout(text)

@@ -1,0 +1,66 @@
+"""Slips of the fingers, with the vocabulary that comes with the program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipelines import lexicon
+
+
+@pytest.fixture(autouse=True)
+def vocabulary() -> Iterator[None]:
+    lexicon.forget()
+    lexicon.load()
+    yield
+
+
+SLIPS = [
+    ("estimated", "estimaetd"), ("account", "acount"), ("exchange", "ecxhange"), ("transfer", "transffer"),
+    ("delivery", "dellivery"), ("pending", "pendng"), ("cool", "coool"), ("greatness", "gretness"),
+]  # fmt: skip
+REAL = [
+    ("trail", "trial"), ("casual", "causal"), ("moral", "amoral"), ("order", "orders"), ("walk", "walks"),
+    ("form", "from"), ("quiet", "quite"), ("useful", "useless"), ("hoping", "hopping"), ("three", "thre"),
+    ("desert", "dessert"), ("adapt", "adopt"), ("statue", "statute"), ("hypertension", "hypotension"), ("cat", "cta"),
+    ("possible", "impossible"), ("affect", "effect"), ("lose", "loose"), ("bought", "brought"), ("planing", "planning"),
+]  # fmt: skip
+NAMES = [("johnson", "jonson"), ("smith", "smyth")]
+
+
+@pytest.mark.parametrize(("right", "wrong"), SLIPS)
+def test_slips_of_ordinary_words(right: str, wrong: str) -> None:
+    assert lexicon.typo(right, wrong)
+    assert lexicon.typo(wrong, right)
+
+
+@pytest.mark.parametrize(("a", "b"), REAL)
+def test_two_real_words_are_no_slip(a: str, b: str) -> None:
+    for check in (lexicon.typo, lexicon.typo_for_labels, lexicon.typo_of_name):
+        assert not check(a, b)
+        assert not check(b, a)
+
+
+@pytest.mark.parametrize(("a", "b"), NAMES)
+def test_a_name_is_not_corrected(a: str, b: str) -> None:
+    assert not lexicon.typo(a, b)
+    assert not lexicon.typo_of_name(a, b)
+
+
+def test_where_only_a_label_is_asked_a_name_may_be_misspelt() -> None:
+    assert lexicon.typo_for_labels("dresden", "drsden")
+    assert not lexicon.typo_for_labels("johnson", "thomson")
+
+
+def test_names_are_told_by_their_capital() -> None:
+    assert lexicon.is_name("johnson")
+    assert lexicon.is_name("paris")
+    assert not lexicon.is_name("account")
+    assert lexicon.ordinary("account")
+    assert not lexicon.ordinary("johnson")
+
+
+def test_without_a_vocabulary_nothing_is_forgiven() -> None:
+    lexicon.forget()
+    assert not lexicon.typo("estimated", "estimaetd")

@@ -1,0 +1,83 @@
+"""Other words for the same open question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipelines import lexicon
+from pipelines.dedup import CLOSED, OPEN, STRICT, decide
+
+
+@pytest.fixture(autouse=True)
+def vocabulary() -> Iterator[None]:
+    lexicon.forget()
+    lexicon.load()
+    yield
+
+
+SAME = [
+    ("How do I reset my router?", "How can I reset my router?", "wording"),
+    ("How can one learn to swim?", "How to learn to swim", "wording"),
+    ("Which is the tallest tree?", "What is the tallest tree?", "wording"),
+    ("What are some signs of rust?", "What are the signs of rust?", "wording"),
+    ("What is a black hole?", "What is black hole?", "wording"),
+    ("How do I feed a cat?", "How do you feed cats?", "wording"),
+    (
+        "What is the difference between tea and coffee?",
+        "What is the difference between coffee and tea?",
+        "swapped pair",
+    ),
+    ("Answer yes or no: is ice cold?", "Is ice cold? Answer yes or no.", "sentence order"),
+    ("What is the cost of a new bike", "What is cost of a new bike", "article"),
+    ("my top-up is late again", "my top up is late again", "hyphen"),
+    ("Name three fruits (apples apart)", "Name three fruits, apples apart", "parenthesis"),
+    ("Thank you. My card is lost", "My card is lost.", "politeness"),
+    ("Hi! Where is my card?", "Where is my card?", "politeness"),
+    ("bread & butter for us", "bread and butter for us", "spelling"),
+]
+DIFFERENT = [
+    ("How do I start it?", "How do I stop it?"),
+    ("What is love?", "Is love?"),
+    ("Are we cool?", "We are cool."),
+    ("You're a star", "I'm a star"),
+    ("What did he say?", "What did she say?"),
+    ("Flights from Rome and Oslo to Bonn", "Flights from Bonn and Oslo to Rome"),
+    ("Does Ann trust Bob?", "Does Bob trust Ann?"),
+    ("Anna and Bob's car", "Bob and Anna's car"),
+    ("They got 3 and 5 points respectively", "They got 5 and 3 points respectively"),
+    ("How do you say hello in Greek?", "How do you say in Greek?"),
+    ("I have few friends in this town", "I have a few friends in this town"),
+    ("Where was it in 1999?", "Where was it 1999?"),
+    ("First it rained. Then we left.", "Then we left. First it rained."),
+    ("compute (a + b) * c now", "compute a + b * c now"),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "reason"), SAME)
+def test_the_same_question(a: str, b: str, reason: str) -> None:
+    assert decide((a,), (b,), OPEN, 1.0) == decide((b,), (a,), OPEN, 1.0)
+    assert decide((a,), (b,), OPEN, 1.0).reason == reason
+    assert decide((a,), (b,), OPEN, 1.0).accept
+    assert not decide((a,), (b,), STRICT, 1.0).accept
+
+
+@pytest.mark.parametrize(("a", "b"), DIFFERENT)
+def test_another_question(a: str, b: str) -> None:
+    for task in (OPEN, CLOSED):
+        assert not decide((a,), (b,), task, 1.0).accept
+        assert not decide((b,), (a,), task, 1.0).accept
+
+
+def test_frames_are_for_open_tasks_only() -> None:
+    a, b = "How do I reset my router?", "How can I reset my router?"
+    assert not decide((a,), (b,), CLOSED, 1.0).accept
+
+
+def test_a_frame_is_found_behind_a_template() -> None:
+    a, b = (
+        f"Answer in one sentence.\n\nQuestion: {text}\nAnswer:"
+        for text in ("How do I knit a hat?", "How to knit a hat?")
+    )
+    assert decide((a,), (b,), OPEN, 1.0).accept

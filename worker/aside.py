@@ -1,0 +1,90 @@
+"""Sets aside what cannot be read in Redis, a batch or a whole run: one line in the log, everybody else's work goes on.
+
+Redis is trusted with nothing but bytes: whoever can write to it may break runs, but runs nothing and stops nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from pipelines import paths
+from pipelines.errors import SpillwayError
+from pipelines.printable import one_line
+from worker.context import Context
+from worker.queue import RedisError
+
+log = logging.getLogger("spillway.aside")
+
+STRIKES = 4
+"""Failures in a row after which a run is set aside: a passing race heals by itself."""
+KEEP_S = 30 * 86_400
+
+
+def said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {one_line(str(error))[:300]}"
+
+
+async def batch(context: Context, batch_id: str, error: BaseException) -> None:
+    """The batch goes to settle as it is; its rows end `failed`."""
+    run_id, keys = batch_id.partition(".")[0], context.keys
+    reason = f"the batch cannot be read in Redis ({said(error)})"
+    log.error("batch %s is set aside: %s", one_line(batch_id)[:100], reason)
+    names = [keys.batch(batch_id), keys.waiting(run_id), keys.rung, keys.drained(run_id), keys.wake, keys.poison]
+    await context.scripts.aside(keys=names, args=[batch_id, reason, KEEP_S])
+
+
+async def run(context: Context, run_id: str, error: BaseException) -> None:
+    """The run ends `failed`; what it holds stays for a person to look at, for a while."""
+    redis, keys = context.redis, context.keys
+    reason = f"its record in Redis cannot be used ({said(error)}); --fresh runs the source again"
+    log.error("run %s is set aside: %s", one_line(run_id)[:100], reason)
+    await redis.srem(keys.open_runs, run_id)
+    if not paths.is_run_id(run_id):
+        return
+    for key, kind in ((keys.run(run_id), b"hash"), (keys.waiting(run_id), b"zset"), (keys.drained(run_id), b"list"),
+                      (keys.parts(run_id), b"hash")):  # fmt: skip
+        found = await redis.type(key)
+        if found not in (b"none", kind):
+            await redis.rename(key, f"{key}:aside")
+            await redis.expire(f"{key}:aside", KEEP_S)
+        elif key != keys.run(run_id):
+            await redis.expire(key, KEEP_S)
+    ended = {
+        "status": "failed",
+        "cancel": "failed",
+        "error": reason,
+        "finished_ms": context.clock.now_ms(),
+        "blocked": "",
+    }
+    await redis.hset(keys.run(run_id), mapping=ended)
+    context.forget_run(run_id)
+
+
+class Strikes:
+    """How often each run made one part of the worker fail, in a row."""
+
+    def __init__(self, context: Context, who: str) -> None:
+        self._context, self._who = context, who
+        self._counts: Counter[str] = Counter()
+
+    def fine(self, run_id: str) -> None:
+        self._counts.pop(run_id, None)
+
+    async def strike(self, run_id: str, error: Exception) -> None:
+        """Notes a failure; raises it again when it is not the run's fault: Redis, the data root, the disk."""
+        if isinstance(error, RedisError | OSError | SpillwayError) and not is_hostile(error):
+            raise error
+        self._counts[run_id] += 1
+        log.warning("run %s: %s failed: %s", one_line(run_id)[:100], self._who, said(error))
+        if self._counts[run_id] >= STRIKES:
+            self._counts.pop(run_id)
+            await run(self._context, run_id, error)
+
+
+def is_hostile(error: BaseException) -> bool:
+    """What Redis answers when a key holds another kind of value than ours, or a number that is none."""
+    text = str(error)
+    return isinstance(error, RedisError) and any(
+        word in text for word in ("WRONGTYPE", "not an integer", "not a number")
+    )

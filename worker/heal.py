@@ -1,0 +1,121 @@
+"""Finds batches that nobody works on (a dead worker's, a forgotten ring's) and gives them back; sets poison aside.
+
+It only looks at what Redis says, twice or more before it takes a batch from somebody; what to run next is plan's matter.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any
+
+from pipelines import wire
+from pipelines.journal import fold
+from worker import aside
+from worker.beat import Beat, bury
+from worker.context import Context
+from worker.timing import LEASE_MS
+
+log = logging.getLogger("spillway.heal")
+
+LOOKS = 3
+"""A holder that is silent, or that does not know its batch, at so many looks in a row has lost it: after an outage of
+Redis everybody is silent for a moment."""
+POISON_TRIES = 3
+POISON_KEEP_S = 30 * 86_400
+
+
+class Healer:
+    """Looks at all rung batches; what it remembers are only its last looks."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._strikes: Counter[tuple[bytes, bytes]] = Counter()
+
+    async def look(self, beats: dict[str, Beat]) -> None:
+        """One look; an error of Redis in the middle makes it forget the earlier ones."""
+        strikes, self._strikes = self._strikes, Counter()
+        await bury(self._context)
+        redis, keys = self._context.redis, self._context.keys
+        known = {owner.decode() for owner in await redis.hkeys(keys.workers)}
+        seen: Counter[tuple[bytes, bytes]] = Counter()
+        for batch, since, fields in await self._rung():
+            if isinstance(fields, Exception) or not _is_ours(batch, fields):
+                await aside.batch(self._context, batch.decode(errors="replace"), wire.Unreadable("its fields are not ours"))
+                await redis.zrem(keys.rung, batch)
+                continue
+            epoch, holder, lanes, head = fields
+            if epoch is None:
+                await redis.zrem(keys.rung, batch)
+                continue
+            if not holder:
+                if self._context.clock.now_ms() - since > LEASE_MS:
+                    await self._give_back(batch, epoch, lanes, head, "never taken")
+                continue
+            owner = holder.decode()
+            if owner in beats and batch.decode() in beats[owner].batches:
+                continue
+            seen[batch, epoch] = strikes[batch, epoch] + 1
+            if owner not in known or seen[batch, epoch] >= LOOKS:
+                await self._take(batch, epoch, lanes, head, owner)
+        await self._forget(known - beats.keys())
+        self._strikes = seen
+
+    async def _rung(self) -> list[tuple[bytes, float, Any]]:
+        redis, keys = self._context.redis, self._context.keys
+        rung = await redis.zrange(keys.rung, 0, -1, withscores=True)
+        pipe = redis.pipeline(transaction=False)
+        for batch, _ in rung:
+            pipe.hmget(keys.batch(batch.decode(errors="replace")), "epoch", "holder", "lanes", "head")
+        replies = await pipe.execute(raise_on_error=False) if rung else []
+        return [(batch, since, fields) for (batch, since), fields in zip(rung, replies, strict=True)]
+
+    async def _take(self, batch: bytes, epoch: bytes, lanes: bytes, head: bytes, owner: str) -> None:
+        """From a worker that is gone: back to waiting, or aside when it is the batch that ends its workers."""
+        redis, keys = self._context.redis, self._context.keys
+        name = batch.decode()
+        tries, before = await redis.hmget(keys.batch(name), "tries", "progress")
+        journal = await redis.lrange(keys.journal(name), 0, -1)
+        done = len(fold(wire.readable_entries(journal)).done)
+        if done > int(before or 0):
+            await redis.hset(keys.batch(name), mapping={"tries": 0, "progress": done})
+        elif int(tries or 0) >= POISON_TRIES:
+            reason = f"its worker died {int(tries)} times without one more answer; the last was {owner}"
+            await redis.hset(keys.batch(name), "poison", reason)
+            await redis.hset(keys.poison, name, reason)
+            await redis.expire(keys.poison, POISON_KEEP_S)
+            log.error("batch %s is set aside: %s", name, reason)
+            await self._give_back(batch, epoch, lanes, head, "set aside", "drained")
+            return
+        await self._give_back(batch, epoch, lanes, head, f"worker {owner} is gone")
+
+    async def _give_back(
+        self, batch: bytes, epoch: bytes, lanes: bytes, head: bytes, why: str, state: str = "waiting"
+    ) -> None:
+        redis, keys, name = self._context.redis, self._context.keys, batch.decode()
+        log.info("batch %s: %s; %s", name, why, "back to waiting" if state == "waiting" else state)
+        seen = wire.unpack_head(head)
+        score = seen.cloud_pusd / max(seen.work, 1e-9)
+        names = [keys.batch(name), keys.waiting(seen.run), keys.rung, keys.drained(seen.run), keys.wake]
+        await self._context.scripts.release(keys=names, args=[epoch, name, state, lanes, score, ""])
+        await redis.zrem(keys.local_queue, keys.job(name, int(epoch)))
+        await redis.zrem(keys.cloud_queue, keys.job(name, int(epoch)))
+
+    async def _forget(self, silent: set[str]) -> None:
+        """Their heartbeats have lapsed; who comes back says so with its next one."""
+        if silent:
+            await self._context.redis.hdel(self._context.keys.workers, *silent)
+
+
+def _is_ours(batch: bytes, fields: list[bytes | None]) -> bool:
+    """Whether a batch can be given back: a name and figures as we write them, or nothing at all."""
+    epoch, holder, lanes, head = fields
+    if epoch is None and head is None:
+        return True
+    try:
+        batch.decode()
+        (holder or b"").decode()
+        wire.unpack_head(head or b"")
+        return epoch is not None and epoch.isdigit() and lanes is not None
+    except ValueError:
+        return False
