@@ -37,6 +37,9 @@ _EMPTY = (
     | PRONOUNS
     | _set("and or as if so be been being there also then than just really actually very some any get got its s")
 )
+_TELLING = _set("from before after above below under up down ahead behind inside outside without against until off")
+"""Words of place and time that are never empty."""
+
 _WEAK = _set("best good great main major key most way ways thing things people person example examples") | _EMPTY
 """May be added to a question without asking another one."""
 
@@ -121,8 +124,8 @@ def _minimal(left: Read, right: Read, spans: Sequence[Span]) -> bool:
     """One or two words stand for one or two others, and nothing else of weight differs."""
     changed = []
     for span in spans:
-        gone = [n for n in left.norms[span.a0 : span.a1] if n not in _EMPTY]
-        come = [n for n in right.norms[span.b0 : span.b1] if n not in _EMPTY]
+        gone = [n for n in left.norms[span.a0 : span.a1] if n not in _EMPTY or n in _TELLING]
+        come = [n for n in right.norms[span.b0 : span.b1] if n not in _EMPTY or n in _TELLING]
         if gone or come:
             changed.append(max(len(gone), len(come)))
     return len(changed) == 1 and changed[0] <= _MINIMAL_EDIT

@@ -180,7 +180,7 @@ hate | recommend avoid | improve worsen | strengthen weaken | tighten loosen | w
 shallow | heat cool | heating cooling | gather scatter | attract repel | float sink | tie untie | fasten unfasten | wrap
 unwrap | dress undress | cover uncover | veil unveil | fold unfold | load unload | plug unplug | zip unzip | check uncheck |
 mute unmute | pause resume | follow unfollow | archive unarchive | block unblock | pin unpin | select deselect | activate
-deactivate | engage disengage | inherit bequeath | nearest farthest | closest farthest | cheapest dearest | tallest
+deactivate | engage disengage | inherit bequeath | nearest farthest | ahead behind | closest farthest | cheapest dearest | tallest
 shortest | longest shortest | oldest youngest | fastest slowest | richest poorest | biggest smallest | hottest coldest
 """
 OPPOSITES = frozenset(frozenset(pair.split()) for pair in " ".join(_OPPOSITES.split()).split(" | "))

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import msgspec
+
 from pipelines import wire
 from pipelines.quality import compile_schema
 from pipelines.settings import Settings
@@ -101,7 +103,10 @@ class Context:
         if found is None or (started_ms is not None and found.started_ms != started_ms):
             raw = await self.redis.hgetall(self.keys.run(run_id))
             fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
-            found = RunContext(run_id, fields, self.settings)
+            try:
+                found = RunContext(run_id, fields, self.settings)
+            except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+                raise wire.Unreadable(f"run {run_id}: {error}") from None
             await budget.ensure(self.redis, self.keys, found.wanted_scopes(self.clock))
             self._runs[run_id] = found
         return found

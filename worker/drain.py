@@ -151,11 +151,11 @@ class Drain:
         head, payload, lanes, lane, _, journal, started_ms, cancel = reply
         try:
             batch, items = wire.unpack_head(head), wire.unpack_items(payload)
+            run = await self.context.run(batch.run, started_ms.decode())
         except wire.Unreadable as error:
             await aside.batch(self.context, batch_id, error)
             return None
         state = fold(wire.readable_entries(journal))
-        run = await self.context.run(batch.run, started_ms.decode())
         run.stopped = cancel not in (b"", b"0")
         running = Running(batch, epoch, lane.decode(), lanes.decode(), run, self.journal)
         left = [item for item in items if item.row not in state.done]

@@ -15,6 +15,7 @@ from arq.constants import in_progress_key_prefix
 from arq.worker import Worker, func
 
 from pipelines import wire
+from worker.aside import is_hostile
 from worker.queue import RedisError, arq_settings
 from worker.timing import JOB_LEASE_S
 
@@ -65,7 +66,12 @@ def listen(
     """A worker on one queue whose only job is to run a batch."""
 
     async def job(_: dict[str, Any], batch_id: str, epoch: int) -> None:
-        await run_batch(batch_id, epoch)
+        try:
+            await run_batch(batch_id, epoch)
+        except RedisError as error:
+            if not is_hostile(error):
+                raise
+            log.error("batch %s: its keys or its run's hold what is not ours: %s", batch_id, error)
 
     return LeasedWorker(
         functions=[func(job, name=JOB, timeout=604_800, max_tries=1000, keep_result=0)],

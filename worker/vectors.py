@@ -17,10 +17,13 @@ _SALT = 16
 _FLAT_MAX = 20_000
 _GROWTH = 4
 _TRAIN_PER_LIST = 40
-_MAX_LISTS = 2048
+_MAX_LISTS = 4096
 _CODES = "SQ4"
-_PROBES = 16
+"""Four bits a number are enough to propose by; what is proposed is scored with the stored vectors."""
+
+_PROBES = 12
 _COPY = 8192
+_ENDLESS = 1 << 62
 _VECTOR_BYTES = 2 * DIMENSIONS
 _BLOCK = 512
 _SHARE = np.float32(0.5**0.5)
@@ -99,11 +102,10 @@ class Vectors:
             self._index = faiss.IndexFlatIP(DIMENSIONS + _SALT)
             self._planned = _FLAT_MAX
         else:
-            self._planned = self._count * _GROWTH
-            self._index = faiss.index_factory(
-                DIMENSIONS + _SALT, f"IVF{_lists_for(self._count)},{_CODES}", faiss.METRIC_INNER_PRODUCT
-            )
-            self._index.train(self._sample(_lists_for(self._count) * _TRAIN_PER_LIST))
+            lists = _lists_for(self._count)
+            self._planned = self._count * _GROWTH if lists < _MAX_LISTS else _ENDLESS
+            self._index = faiss.index_factory(DIMENSIONS + _SALT, f"IVF{lists},{_CODES}", faiss.METRIC_INNER_PRODUCT)
+            self._index.train(self._sample(lists * _TRAIN_PER_LIST))
             self._index.nprobe = _PROBES
         for start in range(0, self._count, _COPY):
             stop = min(start + _COPY, self._count)

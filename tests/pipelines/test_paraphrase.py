@@ -19,7 +19,7 @@ def vocabulary() -> Iterator[None]:
 
 
 MEANT = [
-    ("How do I mend a broken window at home?", "What is the best way to repair a window that is broken?"),
+    ("How do I mend a broken window?", "What is the best way to repair a window that is broken?"),
     ("Why do cats purr when they sleep?", "Why does a sleeping cat purr?"),
     (
         "The firm said on Monday that it will close two plants in Texas next year, cutting 300 jobs.",
