@@ -85,7 +85,33 @@ PART = pa.schema(
         ("generation", pa.int32()),
         *[
             RESULTS.field(name)
-            for name in ["row", "status", "output", "parsed", "finish_reason", "route", "lane", "target", "provider", "model", "quality", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "cost_usd", "avoided_usd", "attempts", "error_code", "error_message", "http_status", "response", "started_at", "finished_at"]
+            for name in [
+                "row",
+                "status",
+                "output",
+                "parsed",
+                "finish_reason",
+                "route",
+                "lane",
+                "target",
+                "provider",
+                "model",
+                "quality",
+                "input_tokens",
+                "cached_input_tokens",
+                "cache_write_tokens",
+                "output_tokens",
+                "reasoning_tokens",
+                "cost_usd",
+                "avoided_usd",
+                "attempts",
+                "error_code",
+                "error_message",
+                "http_status",
+                "response",
+                "started_at",
+                "finished_at",
+            ]
         ],
         ("worth_usd", MONEY),  # the answer's price in the cloud: what each duplicate of it avoids
     ],

@@ -67,9 +67,7 @@ def _facts(targets: Mapping[str, Facts], name: str) -> Facts:
     return targets.get(name) or Facts("cloud", "unknown", "")
 
 
-def _add_costs(
-    costs: dict[str, list[Any]], journal: Journal, state: State, targets: Mapping[str, Facts]
-) -> None:
+def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targets: Mapping[str, Facts]) -> None:
     head = journal.head
     for call, intent in state.intents.items():
         called = state.called.get(call) or lost_call(intent)

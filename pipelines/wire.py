@@ -120,7 +120,9 @@ def pack_items(items: list[Item]) -> bytes:
 def unpack_items(data: bytes) -> list[Item]:
     """Raises Unreadable."""
     try:
-        if zstandard.frame_content_size(data) > PAYLOAD_MAX_BYTES:  # the limit below does not hold for a frame that says it
+        if (
+            zstandard.frame_content_size(data) > PAYLOAD_MAX_BYTES
+        ):  # the limit below does not hold for a frame that says it
             raise Unreadable(f"payload: more than {PAYLOAD_MAX_BYTES} bytes")
         return _items.decode(zstandard.ZstdDecompressor().decompress(data, max_output_size=PAYLOAD_MAX_BYTES))
     except (msgspec.MsgspecError, zstandard.ZstdError, RecursionError, TypeError) as error:

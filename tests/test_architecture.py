@@ -26,7 +26,13 @@ OWNERS = {
     "pydantic_settings": ("pipelines/settings.py",),
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
-BRIDGES = {"producer/cli/session.py", "producer/cli/rehearse.py", "producer/cli/doctor.py", "producer/cli/admin.py", "producer/cli/options.py"}
+BRIDGES = {
+    "producer/cli/session.py",
+    "producer/cli/rehearse.py",
+    "producer/cli/doctor.py",
+    "producer/cli/admin.py",
+    "producer/cli/options.py",
+}
 """The commands that may start worker code in their own process; nothing else of `producer` knows `worker`."""
 IMPURE = {"asyncio", "socket", "subprocess", "threading", "http", "requests", "redis", "arq", "httpx", "faiss", "torch"}
 LONG = {"worker/drain.py": 420, "worker/scheduler.py": 360}

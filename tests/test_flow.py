@@ -51,7 +51,9 @@ def test_local_answers_duplicates_are_not_asked_and_the_ledger_is_the_bill(tmp_p
     assert results.schema == pl.DataFrame(schemas.RESULTS.empty_table()).schema
     assert (tmp_path / "out/results.parquet").exists() and (tmp_path / "out/costs.parquet").exists()
     assert program.run("doctor", "--run", out["run_id"]).returncode == 0
-    assert program.json("run", str(tmp_path / "rows.jsonl"), "--dedupe", "exact", code=3)["run_id"] == out["run_id"], "finished: nothing is asked again"
+    assert program.json("run", str(tmp_path / "rows.jsonl"), "--dedupe", "exact", code=3)["run_id"] == out["run_id"], (
+        "finished: nothing is asked again"
+    )
 
 
 def test_a_lane_that_is_down_spills(tmp_path: Path) -> None:

@@ -161,7 +161,13 @@ class Heart:
             {batch.id: batch.open for batch in self._drain.running.values()},
             {
                 name: TargetStats(
-                    lane.in_use, lane.pending, lane.slots.granted, lane.done, lane.work_done, lane.busy_s, lane.latency_s
+                    lane.in_use,
+                    lane.pending,
+                    lane.slots.granted,
+                    lane.done,
+                    lane.work_done,
+                    lane.busy_s,
+                    lane.latency_s,
                 )
                 for name, lane in lanes.items()
             },

@@ -253,7 +253,8 @@ def _avoided(answer: pa.Table, copied: np.ndarray, status: list[str]) -> list[in
     """A duplicate avoids what its leader's answer was worth in the cloud; others what their call says."""
     duplicate = np.array([each == "duplicate" for each in status], bool)
     avoided, worth = pusd(answer["avoided_usd"]), pusd(answer["worth_usd"])
-    return np.where(duplicate, worth, np.where(copied, 0, avoided)).tolist()
+    values: list[int] = np.where(duplicate, worth, np.where(copied, 0, avoided)).tolist()
+    return values
 
 
 def ledger_totals(store: Store, run_id: str) -> dict[str, int]:

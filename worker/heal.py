@@ -41,7 +41,9 @@ class Healer:
         seen: Counter[tuple[bytes, bytes]] = Counter()
         for batch, since, fields in await self._rung():
             if isinstance(fields, Exception) or not _is_ours(batch, fields):
-                await aside.batch(self._context, batch.decode(errors="replace"), wire.Unreadable("its fields are not ours"))
+                await aside.batch(
+                    self._context, batch.decode(errors="replace"), wire.Unreadable("its fields are not ours")
+                )
                 await redis.zrem(keys.rung, batch)
                 continue
             epoch, holder, lanes, head = fields

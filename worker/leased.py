@@ -73,8 +73,9 @@ def listen(
                 raise
             log.error("batch %s: its keys or its run's hold what is not ours: %s", batch_id, error)
 
+    work: Any = job  # ARQ's type wants a coroutine function that takes anything
     return LeasedWorker(
-        functions=[func(job, name=JOB, timeout=604_800, max_tries=1000, keep_result=0)],
+        functions=[func(work, name=JOB, timeout=604_800, max_tries=1000, keep_result=0)],
         queue_name=queue,
         redis_pool=redis_pool,
         handle_signals=False,

@@ -234,7 +234,11 @@ def _rows_of(head: bytes | Exception) -> int:
 
 def _own(entries: list[Entry], rows: set[int]) -> list[Entry]:
     """A journal without rows that are not its batch's, calls that nobody intended and money that is none."""
-    intended = {entry.call for entry in entries if isinstance(entry, Intent) and entry.row in rows and _is_money(entry.bound_pusd)}
+    intended = {
+        entry.call
+        for entry in entries
+        if isinstance(entry, Intent) and entry.row in rows and _is_money(entry.bound_pusd)
+    }
     kept: list[Entry] = []
     for entry in entries:
         called = entry.called if isinstance(entry, Late) else entry

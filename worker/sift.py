@@ -130,7 +130,9 @@ class Sifter:
 
     def sift(self, asker: Asker, indexes: Indexes, rows: list[Row | BadRow], generation: int, *, ask: bool) -> Chunk:
         """Every row becomes asked, a link or invalid. Runs in a thread."""
-        chunk = Chunk({name: [None] * len(rows) for name in schemas.CHUNK.names}, [], Counter(rows=len(rows)), Counter())
+        chunk = Chunk(
+            {name: [None] * len(rows) for name in schemas.CHUNK.names}, [], Counter(rows=len(rows)), Counter()
+        )
         valid = self._valid(indexes, rows, chunk)
         tokens = count_chats([row.body for _, row in valid], self._encoding)
         routed: list[tuple[int, Row, str, int]] = []

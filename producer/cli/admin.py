@@ -46,7 +46,10 @@ class SetBudget(Common):
     """A scope and its new limit."""
 
     scope: Annotated[
-        str, typer.Argument(metavar="SCOPE", help="day:2026-03-01, month:2026-03, client:NAME:day:…, run:RUN, cutoff:2026-03-01")
+        str,
+        typer.Argument(
+            metavar="SCOPE", help="day:2026-03-01, month:2026-03, client:NAME:day:…, run:RUN, cutoff:2026-03-01"
+        ),
     ]
     usd: Annotated[str, typer.Argument(metavar="USD", help="The new limit, or `unlimited`.")]
 
@@ -75,7 +78,7 @@ async def _private(settings: Settings) -> int:
     """A private Redis with workers, until stopped."""
     async with session.draining(settings) as now:
         say.note(f"working for {Path(settings.spillway.data).resolve()}; Ctrl-C stops")
-        while now.engine is None or (broken := now.engine.failed()) is None:  # noqa: ASYNC110 - a process, no event
+        while now.engine is None or (broken := now.engine.failed()) is None:
             await asyncio.sleep(1.0)
         raise SpillwayError(broken)
 

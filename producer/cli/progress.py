@@ -156,7 +156,11 @@ def panel(run: RunView, lanes: Sequence[LaneView], rate: float, elapsed_s: float
     )
     targets = Table.grid(padding=(0, 3))
     for lane in lanes:
-        state = f"{lane.in_flight}/{lane.slots} in flight" if lane.up else f"[red]down[/red] {escape(one_line(lane.reason))}"
+        state = (
+            f"{lane.in_flight}/{lane.slots} in flight"
+            if lane.up
+            else f"[red]down[/red] {escape(one_line(lane.reason))}"
+        )
         targets.add_row(escape(lane.name), lane.lane, state, f"{lane.rows_per_s:,.1f} rows/s" if lane.up else "")
     parts: list[RenderableType] = [top, facts, money, targets]
     if run.blocked:

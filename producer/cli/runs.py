@@ -134,7 +134,12 @@ async def _money(found: session.Session | None, timezone: str, views: Sequence[R
 
 
 def _show(
-    views: Sequence[RunView], lanes: Iterable[LaneView], as_json: bool, *, one: bool, money: Money = Money()  # noqa: B008
+    views: Sequence[RunView],
+    lanes: Iterable[LaneView],
+    as_json: bool,
+    *,
+    one: bool,
+    money: Money = Money(),  # noqa: B008
 ) -> None:
     if as_json:
         said = [

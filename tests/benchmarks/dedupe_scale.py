@@ -76,9 +76,9 @@ def main() -> None:
     seconds, cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
     close = np.einsum("ij,ij->i", asked, stored) >= 0.95
     hit = [any(entry == at for entry, _ in pairs) for at, pairs in zip(ids.tolist(), near, strict=True)]
-    print(
-        f"{len(asked) / seconds:.0f} searches/s ({len(asked) / cpu:.0f} per second of one core); of {close.sum()} neighbours at 0.95 or nearer {np.array(hit)[close].mean():.4f} found"
-    )
+    found_share = np.array(hit)[close].mean()
+    print(f"{len(asked) / seconds:.0f} searches/s ({len(asked) / cpu:.0f} per second of one core)")
+    print(f"of {close.sum()} neighbours at 0.95 or nearer {found_share:.4f} found")
 
 
 if __name__ == "__main__":

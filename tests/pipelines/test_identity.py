@@ -39,7 +39,12 @@ def test_anything_asked_differently_has_another_key(a: dict[str, Any], b: dict[s
 
 @pytest.mark.parametrize(
     "other",
-    [salt("other", "small", None, b""), salt("acme", "large", None, b""), salt("acme", "small", "m", b""), salt("acme", "small", None, b"x")],
+    [
+        salt("other", "small", None, b""),
+        salt("acme", "large", None, b""),
+        salt("acme", "small", "m", b""),
+        salt("acme", "small", None, b"x"),
+    ],
 )
 def test_walls(other: bytes) -> None:
     assert key(SALT, body()) != key(other, body())
@@ -55,14 +60,28 @@ def test_family_ignores_only_the_users_words() -> None:
     assert family(SALT, body("a")) != family(SALT, body("a", max_tokens=3))
     image = {"type": "image_url", "image_url": {"url": "http://x/1.png"}}
     parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, image]}]}
-    other = {"messages": [{"role": "user", "content": [{"type": "text", "text": "b"}, {**image, "image_url": {"url": "http://x/2.png"}}]}]}
+    other = {
+        "messages": [
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "b"}, {**image, "image_url": {"url": "http://x/2.png"}}],
+            }
+        ]
+    }
     same = {"messages": [{"role": "user", "content": [{"type": "text", "text": "c"}, image]}]}
     assert family(SALT, parts) == family(SALT, same) != family(SALT, other)
 
 
 @pytest.mark.parametrize(
     ("more", "expected"),
-    [({}, False), ({"temperature": 0}, False), ({"temperature": 0.0}, False), ({"temperature": 0.7}, True), ({"n": 1}, False), ({"n": 2}, True)],
+    [
+        ({}, False),
+        ({"temperature": 0}, False),
+        ({"temperature": 0.0}, False),
+        ({"temperature": 0.7}, True),
+        ({"n": 1}, False),
+        ({"n": 2}, True),
+    ],
 )
 def test_separate_samples(more: dict[str, Any], expected: bool) -> None:
     assert separate_samples(body(**more)) is expected
@@ -70,4 +89,12 @@ def test_separate_samples(more: dict[str, Any], expected: bool) -> None:
 
 def test_fingerprint_names_client_sources_and_options() -> None:
     assert fingerprint("a", ("f",), {"x": 1}) == fingerprint("a", ("f",), {"x": 1})
-    assert len({fingerprint(*args) for args in (("a", ("f",), {}), ("b", ("f",), {}), ("a", ("g",), {}), ("a", ("f",), {"x": 1}))}) == 4
+    assert (
+        len(
+            {
+                fingerprint(*args)
+                for args in (("a", ("f",), {}), ("b", ("f",), {}), ("a", ("g",), {}), ("a", ("f",), {"x": 1}))
+            }
+        )
+        == 4
+    )

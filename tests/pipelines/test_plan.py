@@ -14,7 +14,9 @@ MINI = TargetView("mini", "cloud", True, slots=8, rate=0.0, rows_per_s=0.0, late
 NOW = 1_000_000
 
 
-def batches(count: int, rows: int = 8, work: float = 100.0, route: str = "small", lanes: str = "any") -> tuple[BatchView, ...]:
+def batches(
+    count: int, rows: int = 8, work: float = 100.0, route: str = "small", lanes: str = "any"
+) -> tuple[BatchView, ...]:
     return tuple(BatchView(f"b{i}", route, rows, work, lanes) for i in range(count))
 
 
@@ -43,7 +45,11 @@ FULL = msgspec.structs.replace(GPU, rung_rows=100)
         ("nothing waits", snapshot(run(())), []),
         ("no deadline: all local, from the head, up to the stock", snapshot(run(batches(3))), [("b0", "local")]),
         ("no deadline, local full: nothing spills", snapshot(run(batches(3)), gpu=FULL), []),
-        ("local down: the tail goes to the cloud", snapshot(run(batches(2)), gpu=DOWN), [("b1", "cloud"), ("b0", "cloud")]),
+        (
+            "local down: the tail goes to the cloud",
+            snapshot(run(batches(2)), gpu=DOWN),
+            [("b1", "cloud"), ("b0", "cloud")],
+        ),
         ("no local target: cloud", snapshot(run(batches(1, route="cloudy"))), [("b0", "cloud")]),
         ("no cloud target and local down: wait", snapshot(run(batches(1, route="homely")), gpu=DOWN), []),
         ("local gave up: cloud at once", snapshot(run(batches(1, lanes="cloud")), gpu=FULL), [("b0", "cloud")]),
@@ -57,7 +63,11 @@ FULL = msgspec.structs.replace(GPU, rung_rows=100)
             snapshot(run(batches(3), deadline_s=2.5), gpu=FULL),
             [("b2", "cloud"), ("b1", "cloud")],
         ),
-        ("short, but not yet the last responsible moment", snapshot(run(batches(30, work=1000), deadline_s=200), gpu=FULL), []),
+        (
+            "short, but not yet the last responsible moment",
+            snapshot(run(batches(30, work=1000), deadline_s=200), gpu=FULL),
+            [],
+        ),
     ],
 )
 def test_table(name: str, given_: Snapshot, expected: list[tuple[str, str]]) -> None:
@@ -137,6 +147,11 @@ def test_local_is_never_idle_while_work_for_it_waits(runs: list[RunView], gpu: T
     moves = plan(given_)
     local = sum(b.rows for r in runs for b in r.waiting for m in moves if m.batch == b.id and m.lane == "local")
     moved_ids = {move.batch for move in moves}
-    left = [b for r in runs for b in r.waiting if b.id not in moved_ids and b.lanes != "cloud" and b.route in ("small", "homely")]
+    left = [
+        b
+        for r in runs
+        for b in r.waiting
+        if b.id not in moved_ids and b.lanes != "cloud" and b.route in ("small", "homely")
+    ]
     if gpu.up and left:
         assert gpu.rung_rows + local >= stock(gpu)

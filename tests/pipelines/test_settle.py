@@ -23,7 +23,9 @@ def intent(call: str, row: int = 0, target: str = "mini", bound: int = 1000) -> 
 
 def called(call: str, cost: int = 600, outcome: str = "ok") -> Called:
     usage = Usage(input_tokens=4, output_tokens=2)
-    return Called(call, outcome, 200, None, usage, cost, "billed", None, "p", "2026-01-01", 0, None, 1_700_000_001_000_000)
+    return Called(
+        call, outcome, 200, None, usage, cost, "billed", None, "p", "2026-01-01", 0, None, 1_700_000_001_000_000
+    )
 
 
 def done(row: int, call: str | None, status: str = "ok") -> Done:
@@ -46,7 +48,10 @@ def test_an_answer_costs_what_its_call_cost() -> None:
 
 def test_sent_and_never_heard_of_is_lost_at_its_bound() -> None:
     results, costs = both(intent("c1"), intent("c2"), called("c2"), done(0, "c2"))
-    assert [(c["call_id"], c["outcome"], c["cost_basis"]) for c in costs] == [("c1", "lost", "upper_bound"), ("c2", "ok", "billed")]
+    assert [(c["call_id"], c["outcome"], c["cost_basis"]) for c in costs] == [
+        ("c1", "lost", "upper_bound"),
+        ("c2", "ok", "billed"),
+    ]
     assert results[0]["cost_usd"] == Decimal("0.000000001600")
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipelines.dedup import Candidate
@@ -35,7 +37,7 @@ class HashEncoder:
 def prompt(
     row: int, text: str, family: str = "family", fields: tuple[str, ...] | None = None, task: str = "open"
 ) -> Candidate:
-    key = hashlib.blake2b(f"{family}|{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    key = hashlib.blake2b(f"{family}|{task}|{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return Candidate(row, key, hashlib.blake2b(family.encode(), digest_size=8).digest(), text, fields, task)
 
 
@@ -202,6 +204,48 @@ def test_text_that_is_not_unicode_can_be_kept() -> None:
     again = semantic()
     again.restore(pa.table(index.to_columns(screened)))
     assert leaders(again.screen(chunk("half a \ud83d pair", start=3))) == [(0, "exact")]
+
+
+VARIANTS = [
+    REQUEST,
+    REQUEST.upper(),
+    "please " + REQUEST,
+    REQUEST + "!",
+    REQUEST.replace("new", "old"),
+    REQUEST.replace("my", "your"),
+    REQUEST.replace("card", "crad"),
+    "hello",
+    "",
+]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(VARIANTS), st.sampled_from(["one", "two"]), st.sampled_from(["open", "strict", ""]))
+    ),
+    st.integers(1, 7),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_comes_leaders_are_earlier_representatives_of_the_same_family(
+    prompts: list[tuple[str, str, str]], chunk_rows: int
+) -> None:
+    rows = [prompt(at, text, family, task=task) for at, (text, family, task) in enumerate(prompts)]
+    index = semantic()
+    linked: dict[int, int] = {}
+    for start in range(0, len(rows), chunk_rows):
+        screened = index.screen(rows[start : start + chunk_rows])
+        index.commit(screened)
+        linked |= {link.row: link.leader_row for link in screened.links if link is not None}
+    for row, leader in linked.items():
+        assert leader < row
+        assert leader not in linked
+        assert rows[leader].family == rows[row].family
+        if rows[row].task == "strict":
+            assert " ".join(rows[leader].text.split()) == " ".join(rows[row].text.split())
+    firsts = {}
+    for row in rows:
+        first = firsts.setdefault(row.key, row.row)
+        assert first == row.row or row.row in linked
 
 
 def test_many_representatives_are_still_found() -> None:

@@ -49,7 +49,9 @@ async def commit(scripts: Scripts, before: bytes, after: bytes, batch: str = HEA
 async def rung(scripts: Scripts, redis: Redis) -> int:
     await redis.hset(KEYS.run("r"), "cursor", "")
     await commit(scripts, b"", b"1")
-    return int(await scripts.ring(keys=[KEYS.batch(HEAD.id), KEYS.waiting("r"), KEYS.rung], args=[HEAD.id, "cloud", "mini"]))
+    return int(
+        await scripts.ring(keys=[KEYS.batch(HEAD.id), KEYS.waiting("r"), KEYS.rung], args=[HEAD.id, "cloud", "mini"])
+    )
 
 
 async def claim(scripts: Scripts, epoch: int, holder: str) -> list[object]:
@@ -178,12 +180,16 @@ async def test_what_a_dead_holder_had_sent_is_presumed_spent(redis: Redis, scrip
     await budget.ensure(redis, KEYS, {"run:r": 1000})
     assert await journal.intent(Held(epoch), (KEYS.budget("run:r"),), intent(1, 400_000))
     await release(scripts, epoch)
-    again = int(await scripts.ring(keys=[KEYS.batch(HEAD.id), KEYS.waiting("r"), KEYS.rung], args=[HEAD.id, "cloud", "mini"]))
+    again = int(
+        await scripts.ring(keys=[KEYS.batch(HEAD.id), KEYS.waiting("r"), KEYS.rung], args=[HEAD.id, "cloud", "mini"])
+    )
     await claim(scripts, again, "w2")
     assert await redis.hmget(KEYS.budget("run:r"), "spent", "reserved") == [b"400", b"0"]
 
 
-async def test_a_fenced_worker_publishes_nothing_but_its_late_calls(redis: Redis, scripts: Scripts, journal: Journal) -> None:
+async def test_a_fenced_worker_publishes_nothing_but_its_late_calls(
+    redis: Redis, scripts: Scripts, journal: Journal
+) -> None:
     epoch = await rung(scripts, redis)
     held = Held(epoch)
     assert await journal.intent(held, (), intent(1, 0))

@@ -92,7 +92,9 @@ class Anthropic:
         calls = any(block.type == "tool_use" for block in answer.content)
         if not text and not calls and not usage.output_tokens and finish != "refusal":
             told = usage if usage.input_tokens else None
-            return Failure("unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200, usage=told)
+            return Failure(
+                "unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200, usage=told
+            )
         return Completion(text, finish, usage, answer.model, calls)
 
 

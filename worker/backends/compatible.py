@@ -144,7 +144,9 @@ class Compatible:
             text, finish = text or message.refusal, "refusal"
         if not text and not calls and usage.output_tokens == 0 and finish not in ("filter", "refusal"):
             problem = "HTTP 200: an answer without text or output tokens"
-            return Failure("unknown", "empty_answer", problem, response.status, usage=usage if usage.input_tokens else None)
+            return Failure(
+                "unknown", "empty_answer", problem, response.status, usage=usage if usage.input_tokens else None
+            )
         if raw == "error":
             return Failure("unknown", "finish_error", "HTTP 200: the provider broke the answer off", response.status)
         cost = answers.reported_pusd(answer.usage) if self.reports_cost else None

@@ -128,7 +128,7 @@ def _tell(ready_file: Path, running: Running) -> None:
 
 async def _until_orphaned(stop: asyncio.Event) -> None:
     parent = os.getppid()
-    while os.getppid() == parent:  # noqa: ASYNC110 - the kernel sets no event
+    while os.getppid() == parent:
         await asyncio.sleep(PARENT_CHECK_S)
     stop.set()
 
