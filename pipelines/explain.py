@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from pipelines import lexicon
@@ -26,7 +25,7 @@ _LONG_ENOUGH = 6
 _LONG_WORD = 4
 _MOST = 0.6
 _SKIPPED = POLITE | GREETINGS | ARTICLES | {"-"}
-_CACHED_TEXTS = 16_384
+_REMEMBERED_LETTERS = 2_000_000
 _FULL_STOP = re.compile(r"(?<=[\w)\]\"'%]) ?\.[ \t\r]*$", re.MULTILINE)
 _CLOSING_MARKS = re.compile(r"(?<=[\w)\]\"'%]) ?[.!]+[ \t\r]*$", re.MULTILINE)
 _MARKED_KINDS = frozenset({"code", "id", "link", "number"})
@@ -42,9 +41,23 @@ class Read(NamedTuple):
     titled: bool  # most words have a capital letter, which then says nothing
 
 
-@lru_cache(maxsize=_CACHED_TEXTS)
+_reads: dict[str, Read] = {}
+_held = [0]
+
+
 def read(text: str) -> Read:
-    """Everything the comparisons need of a text, made once."""
+    """Everything the comparisons need of a text, made once; what is remembered is bounded by its letters."""
+    found = _reads.get(text)
+    if found is None:
+        if _held[0] + len(text) > _REMEMBERED_LETTERS:
+            _reads.clear()
+            _held[0] = 0
+        found = _reads[text] = _read(text)
+        _held[0] += len(text)
+    return found
+
+
+def _read(text: str) -> Read:
     form = layout(text)
     kept = tuple(token for token in tokens(form) if token.kind != "soft")
     norms = [token.norm for token in kept]
@@ -59,7 +72,7 @@ def harmless(a: str, b: str, task: str) -> str | None:
     if left.form == right.form:
         return "layout"
     if task in LITERAL:
-        return "closing mark" if _same_but_closing_marks(a, b, left, task) else None
+        return "closing mark" if _same_but_closing_marks(a, b, task) else None
     if left.norms == right.norms:
         return "case or punctuation"
     if abs(len(left.norms) - len(right.norms)) > MAX_CHANGED or len(left.bag ^ right.bag) > 2 * MAX_CHANGED:
@@ -102,18 +115,18 @@ def unexplained(a: str, b: str, task: str) -> tuple[Side, Side]:
     return sides(left.tokens, right.tokens, spans)
 
 
-def _same_but_closing_marks(a: str, b: str, left: Read, task: str) -> bool:
+def _same_but_closing_marks(a: str, b: str, task: str) -> bool:
     """The full stop that closes a line is layout; what is extracted does not hang on an exclamation mark either.
 
     A bare word with a full stop may be an abbreviation, so there must be a sentence.
     """
+    left, right = read(a), read(b)
     words = sum(token.kind == "word" for token in left.tokens)
-    if words < _MIN_SENTENCE_WORDS or abs(len(a) - len(b)) > len(a) // 2:
+    if words < _MIN_SENTENCE_WORDS or left.norms != right.norms:
         return False
     return _without_marks(a, task == EXTRACT) == _without_marks(b, task == EXTRACT)
 
 
-@lru_cache(maxsize=_CACHED_TEXTS)
 def _without_marks(text: str, exclamations: bool) -> str:
     return layout((_CLOSING_MARKS if exclamations else _FULL_STOP).sub("", text))
 

@@ -37,12 +37,15 @@ _ENGLISH = re.compile(
     r"\b(?:the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it)\b",
     re.IGNORECASE,
 )
-_CACHED = 4096
+_CACHED, _CACHED_LETTERS = 4096, 4000
 
 
-@lru_cache(maxsize=_CACHED)
 def infer_task(instruction: str) -> str:
     """The kind of a task from the words of its instruction; in doubt, and in other languages, the strictest one."""
+    return _cached(instruction) if len(instruction) <= _CACHED_LETTERS else _infer(instruction)
+
+
+def _infer(instruction: str) -> str:
     if _LETTERS.search(instruction) is not None or is_code(instruction):
         return STRICT
     if _PARTS.search(instruction) is not None:
@@ -52,6 +55,9 @@ def infer_task(instruction: str) -> str:
     if _SHAPES.search(instruction) is not None:
         return EXTRACT
     return OPEN if _ENGLISH.search(instruction) is not None else STRICT
+
+
+_cached = lru_cache(maxsize=_CACHED)(_infer)
 
 
 def stricter(a: str, b: str) -> str:

@@ -49,7 +49,8 @@ _LIST_LINE = re.compile(
 """Lists, plain or nested, and rows of a table: their lines and indentation say something too."""
 
 _FENCE = "```"
-_CACHED_LINES = 32_768
+_CACHED_LINES = 16_384
+_JUDGED_LETTERS = 500
 
 
 def layout(text: str) -> str:
@@ -117,11 +118,25 @@ def _marked_lines(lines: list[str], marks_it: Callable[[str], bool]) -> list[boo
     return marks
 
 
-@lru_cache(maxsize=_CACHED_LINES)
 def _looks_like_code(line: str) -> bool:
+    return _is_code_line(_ends(line))
+
+
+def _keeps_its_line(line: str) -> bool:
+    line = _ends(line)
+    return _is_code_line(line) or _is_list_line(line)
+
+
+def _ends(line: str) -> str:
+    """A very long line is judged by its beginning and its end."""
+    return line if len(line) <= 2 * _JUDGED_LETTERS else line[:_JUDGED_LETTERS] + line[-_JUDGED_LETTERS:]
+
+
+@lru_cache(maxsize=_CACHED_LINES)
+def _is_code_line(line: str) -> bool:
     return _CODE_LINE.search(line) is not None
 
 
 @lru_cache(maxsize=_CACHED_LINES)
-def _keeps_its_line(line: str) -> bool:
-    return _CODE_LINE.search(line) is not None or _LIST_LINE.search(line) is not None
+def _is_list_line(line: str) -> bool:
+    return _LIST_LINE.search(line) is not None

@@ -19,6 +19,8 @@ from worker.timing import ALIVE_MS
 log = logging.getLogger("spillway.beat")
 
 BEAT_S = 0.4
+BURY_EVERY = 3
+"""Beats between two looks for dead neighbours on this machine."""
 
 
 class TargetStats(msgspec.Struct):
@@ -112,17 +114,25 @@ class Heart:
         await self.beat()
 
     async def run(self) -> None:
+        beats = 0
         while True:
             await asyncio.sleep(BEAT_S)
+            beats += 1
             try:
                 await self.beat()
+                if beats % BURY_EVERY == 0:
+                    await bury(self._context)
             except (RedisError, OSError) as error:
                 log.warning("heartbeat: %s", error)
 
     async def leave(self) -> None:
         context = self._context
-        await context.redis.hdel(context.keys.workers, context.owner)
-        await context.redis.delete(context.keys.worker(context.owner))
+        pipe = context.redis.pipeline(transaction=False)
+        for target in context.settings.targets:
+            pipe.hdel(context.keys.slots(target), context.owner)
+        pipe.hdel(context.keys.workers, context.owner)
+        pipe.delete(context.keys.worker(context.owner))
+        await pipe.execute()
 
     async def beat(self) -> None:
         """One pipeline out and back: alive, counters, then orders: epochs, cancels, targets."""

@@ -185,7 +185,7 @@ def _join(run_id: str, client: str, ending: str, who: pa.Table, answers: pa.Tabl
     out: dict[str, pa.Array] = {
         "run_id": pa.array([run_id] * count),
         "row": who["row"].combine_chunks(),
-        "custom_id": who["custom_id"],
+        "custom_id": pc.coalesce(who["custom_id"], pc.cast(who["row"], pa.string())),
         "client": pa.array([client] * count),
         "status": pa.array(status),
         "route": who["route"],

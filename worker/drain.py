@@ -14,7 +14,7 @@ import msgspec
 
 from pipelines import wire
 from pipelines.batch import output_estimate, work
-from pipelines.journal import State, fold
+from pipelines.journal import fold
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.quality import check
 from pipelines.types import BatchHead, Called, Completion, Done, Failure, Intent, Item
@@ -24,6 +24,7 @@ from worker.backends.http import Hot
 from worker.backends.http import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context, RunContext
+from worker.history import CHECK_TRIES, backoff_s, history_of, storable
 from worker.journal import Journal
 from worker.lane import Lane
 from worker.ledger import Ledger
@@ -32,8 +33,6 @@ from worker.slots import Slots
 
 log = logging.getLogger("spillway.drain")
 
-CHECK_TRIES = 2
-"""An answer that fails its check is asked for once more, then the prompt goes on."""
 MAX_WAITS = 12
 """Overloads and refused connections a prompt sits out at one target before it goes on."""
 DOWN_AFTER = 5
@@ -163,7 +162,7 @@ class Drain:
         running.stopping = run.stopped
         if not left:
             running.empty.set()
-        history = _history(state)
+        history = history_of(state, lambda name: self.context.settings.targets[name].max_paid_attempts)
         for item in left:
             attempts, given_up = history.get(item.row, (0, set()))
             self._route(Prompt(running, item, attempts, given_up))
@@ -297,6 +296,7 @@ class Drain:
         """The prompt's end, or why the answer is not good enough."""
         run = prompt.batch.run
         status, parsed, problem = "ok", None, ""
+        completion = storable(completion)
         if completion.finish in ("refusal", "filter"):
             status, problem = "refused", f"the model refused ({completion.finish})"
         elif run.checked and not completion.tool_calls:
@@ -343,13 +343,13 @@ class Drain:
                 prompt.waits += 1
                 if prompt.waits > MAX_WAITS:
                     prompt.given_up.add(name)
-                self._later(prompt, failure.retry_after_s or _backoff_s(prompt.waits))
+                self._later(prompt, failure.retry_after_s or backoff_s(prompt.waits))
             case _:  # transient, unknown: may have been paid
                 self._unhealthy(name, failure)
                 prompt.paid[name] = prompt.paid.get(name, 0) + 1
                 if prompt.paid[name] >= self.context.settings.targets[name].max_paid_attempts:
                     prompt.given_up.add(name)
-                self._later(prompt, failure.retry_after_s or _backoff_s(prompt.paid[name]))
+                self._later(prompt, failure.retry_after_s or backoff_s(prompt.paid[name]))
 
     def _later(self, prompt: Prompt, seconds: float) -> None:
         """Back into the queue after a wait; no slot is held meanwhile."""
@@ -375,6 +375,7 @@ class Drain:
     def _healthy(self, name: str) -> None:
         self._failures[name] = 0
         self.lanes[name].trusted()
+        self.context.targets.answered(name)
 
     def _unhealthy(self, name: str, failure: Failure) -> None:
         self._failures[name] = self._failures.get(name, 0) + 1
@@ -391,29 +392,3 @@ class Drain:
         """Queued prompts of a target that went down look for another one."""
         for prompt in self.lanes[name].withdraw(lambda _: True):
             self._route(prompt)
-
-
-def _history(state: State) -> dict[int, tuple[int, set[str]]]:
-    """Per row: attempts so far, and the targets that had their say in an earlier life of the batch."""
-    seen: dict[int, tuple[int, set[str]]] = {}
-    counts: dict[tuple[int, str], int] = {}
-    for call, intent in state.intents.items():
-        attempts, given_up = seen.setdefault(intent.row, (0, set()))
-        called = state.called.get(call)
-        counts[intent.row, intent.target] = counts.get((intent.row, intent.target), 0) + 1
-        rejected = (
-            called is not None and called.outcome == "rejected" and called.http_status not in (401, 402, 403, 429)
-        )
-        failed_checks = (
-            called is not None and called.outcome == "ok" and counts[intent.row, intent.target] >= CHECK_TRIES
-        )
-        if rejected or failed_checks:
-            given_up.add(intent.target)
-        seen[intent.row] = (attempts + 1, given_up)
-    return seen
-
-
-def _backoff_s(tries: int) -> float:
-    from random import random
-
-    return min(0.5 * 2.0 ** (tries - 1), 8.0) * (1 - 0.25 * random())

@@ -7,7 +7,6 @@ Redis that somebody else runs: with a redis_url, only workers are started, and o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import hashlib
 import importlib.util
@@ -24,11 +23,12 @@ from typing import IO, Any, Self
 from pipelines.errors import ConfigError, QueueError, StoreError
 from pipelines.paths import redis_dir
 from pipelines.settings import Settings
-from worker.queue import RedisError, connect
+from worker.queue import connect, shut_down
 
 SOCKET_MAX_BYTES = 100
 """A unix socket's path may have 108 bytes, the last one a NUL."""
 START_S = 20.0
+DISK_LEAST_BYTES = 256 << 10
 STOP_S = 30.0
 CONTROL_ROLES = ("prepare", "schedule", "settle")
 DRAIN_ROLES = ("local", "cloud")
@@ -125,11 +125,7 @@ class Embedded:
             return
         finally:
             users, self._users = self._users, None
-        with contextlib.suppress(RedisError, OSError, QueueError):
-            redis = await connect(self.redis_url, retries=0)
-            with contextlib.suppress(RedisError, OSError):
-                await redis.shutdown(nosave=True)  # the append-only file has everything
-            await redis.aclose()
+        shut_down(self.redis_url)  # without await: an interrupted command must do it too
         users.close()
 
     # -- workers -----------------------------------------------------------------------------------------------
@@ -181,7 +177,9 @@ class Embedded:
         self.workers.clear()
 
     def failed(self) -> str | None:
-        """A worker that died by itself, in one line; None while all is well."""
+        """A full disk, or a worker that died by itself, in one line; None while all is well."""
+        if "://" not in self._settings.spillway.data and shutil.disk_usage(self._root).free < DISK_LEAST_BYTES:
+            return f"the disk of {self._root} is full: free some space"
         for process in self.workers:
             if process.poll() not in (None, 0):
                 return f"a worker ended with status {process.returncode}; see {self._log_path}"

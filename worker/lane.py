@@ -131,7 +131,8 @@ class Lane:
             try:
                 if loop.time() >= due or (want > self.slots.granted and want != asked):
                     await self.slots.renew(want, self.in_use, self.cap)
-                    asked, due = want, loop.time() + (1.0 if want else 3.0)
+                    asked = want
+                    due = loop.time() + (0.25 if want != self.slots.granted else 1.0 if want else 3.0)
                     self._pump()
             except (RedisError, OSError) as error:
                 log.warning("%s: slots: %s", self.name, error)

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 
+from pipelines.errors import SpillwayError
 from pipelines.printable import printable
 from pipelines.settings import Settings
 from worker.context import Context
@@ -30,12 +31,15 @@ async def serve(
     await process.start()
     log.info("worker %s is up: %s", process.context.owner, ", ".join(roles))
     watcher = asyncio.create_task(_orphaned(parent, asked)) if parent else None
-    await asked.wait()
+    failing = asyncio.create_task(process.failed.wait())
+    await asyncio.wait({failing, asyncio.create_task(asked.wait())}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping: calls in flight end, the rest is handed back")
     await process.stop()
     if watcher:
         watcher.cancel()
     await redis.aclose()
+    if process.failed.is_set():
+        raise SpillwayError("a loop of this worker failed; see the log above")
 
 
 async def _orphaned(parent: int, asked: asyncio.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +16,17 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pipelines.errors import QueueError
 
-__all__ = ["NoScriptError", "Pipeline", "Redis", "RedisError", "Scripts", "arq_settings", "connect", "redis_now_us"]
+__all__ = [
+    "NoScriptError",
+    "Pipeline",
+    "Redis",
+    "RedisError",
+    "Scripts",
+    "arq_settings",
+    "connect",
+    "redis_now_us",
+    "shut_down",
+]
 
 Redis: TypeAlias = Any
 Pipeline: TypeAlias = Any
@@ -43,6 +54,14 @@ async def connect(url: str, *, decode: bool = False, retries: int = 20) -> Redis
             f"cannot reach Redis at {_safe(url)}: {error}. Is it running, and is redis_url right?"
         ) from None
     return redis
+
+
+def shut_down(url: str) -> None:
+    """Stops a Redis of ours; its append-only file has everything. One that is gone already is fine."""
+    from redis import Redis as Plain
+
+    with contextlib.suppress(RedisError, OSError), Plain.from_url(url, socket_timeout=5) as redis:
+        redis.shutdown(nosave=True)
 
 
 def _safe(url: str) -> str:

@@ -23,6 +23,7 @@ from worker.beat import Beat, TargetStats, read_beat
 from worker.context import Context, RunContext
 from worker.heal import Healer
 from worker.queue import NoScriptError
+from worker.targets import unanswered
 
 log = logging.getLogger("spillway.schedule")
 
@@ -311,6 +312,7 @@ class Scheduler:
         pipe = redis.pipeline(transaction=False)
         for view, fields in runs:
             reason = "" if view.id in moving or not view.waiting else self._why(view, snapshot)
+            reason = reason or unanswered(self.context.targets, view, snapshot, [head for head, _, _ in rung.values()])
             if reason != fields.get("blocked", ""):
                 pipe.hset(keys.run(view.id), "blocked", reason)
         for name, target in snapshot.targets.items():

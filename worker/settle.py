@@ -159,7 +159,11 @@ class Settler:
             state = fold(entries)
             reason = poison.decode() if poison else ""
             entries += [_unanswered(item.row, state, ending, reason) for item in items if item.row not in state.done]
-            journals.append(Journal(batch, run.client, tuple(entries), {item.row: item.custom_id for item in items}))
+            journals.append(
+                Journal(
+                    batch, run.client, tuple(entries), {item.row: item.custom_id or str(item.row) for item in items}
+                )
+            )
             rows, size = rows + batch.rows, size + len(payload)
         results, costs = tables(journals, self._facts)
         self.context.store.write_table(paths.part(run.id, part), results)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from pipelines import wire
+from pipelines import plan, wire
 from pipelines.settings import Settings
+from pipelines.types import BatchHead
 from worker.clock import Clock
 from worker.queue import Redis
 
@@ -17,6 +19,7 @@ log = logging.getLogger("spillway.targets")
 
 DEFAULT_LOCAL_SLOTS = 8
 BREAKER_MS = 2_000
+SILENT_MS = 30_000
 CLOSED_MS = 24 * 3_600_000
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
 
@@ -75,7 +78,14 @@ class Targets:
     def open_breaker(self, name: str, reason: str) -> None:
         """Too many failures in a row: nobody calls until a probe succeeds."""
         log.warning("target %s is down: %s", name, reason)
-        self.say(name, {"up": False, "reason": reason, "until_ms": self._clock.now_ms() + BREAKER_MS})
+        now = self._clock.now_ms()
+        since = self.states.get(name, {}).get("failing_since") or now
+        self.say(name, {"up": False, "reason": reason, "until_ms": now + BREAKER_MS, "failing_since": since})
+
+    def answered(self, name: str) -> None:
+        """A call succeeded: whatever was wrong is over."""
+        if self.states.get(name, {}).get("failing_since"):
+            self.say(name, {"failing_since": 0})
 
     def say(self, name: str, state: dict[str, Any]) -> None:
         self.states[name] = {**self.states.get(name, {}), **state}
@@ -101,3 +111,16 @@ def _state(raw: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError, msgspec.MsgspecError):
         value = None
     return value if isinstance(value, dict) else {}
+
+
+def unanswered(targets: Targets, view: plan.RunView, snapshot: plan.Snapshot, rung: Sequence[BatchHead]) -> str:
+    """Targets that look well but have answered nothing for a while: trying them goes on, waiting for them need not."""
+    routes = {batch.route for batch in view.waiting} | {head.route for head in rung if head.run == view.id}
+    names = sorted({name for route in routes for name in snapshot.routes.get(route, ())})
+    states = {name: targets.states.get(name, {}) for name in names}
+    late = snapshot.now_ms - SILENT_MS
+    if not names or not all(0 < (state.get("failing_since") or 0) < late for state in states.values()):
+        return ""
+    return "no target answers: " + "; ".join(
+        f"{name}: {state.get('reason') or 'fails'}" for name, state in states.items()
+    )

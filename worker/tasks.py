@@ -37,6 +37,7 @@ class Process:
         self.drain = Drain(context, self.ledger, self.hot, context.clock) if self.lanes else None
         self.heart = Heart(context, self.drain, roles)
         self.stopping = asyncio.Event()
+        self.failed = asyncio.Event()
         self.alerts: Alerts | None = None
         self._listeners: list[leased.LeasedWorker] = []
         self._tasks: list[asyncio.Task[Any]] = []
@@ -103,7 +104,16 @@ class Process:
         self._start(hold(lease, step, self.stopping))
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._watch)
+        self._tasks.append(task)
+
+    def _watch(self, task: asyncio.Task[Any]) -> None:
+        """A loop that ends by itself takes the process with it: half a worker would hang everybody in silence."""
+        if self.stopping.is_set() or task.cancelled() or task.exception() is None:
+            return
+        log.critical("a loop of this worker failed; stopping", exc_info=task.exception())
+        self.failed.set()
 
     async def stop(self) -> None:
         """No new call; calls in flight end (at most STOP_S), batches go back, leases are given up."""

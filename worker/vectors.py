@@ -21,7 +21,7 @@ _MAX_LISTS = 4096
 _CODES = "SQ4"
 """Four bits a number are enough to propose by; what is proposed is scored with the stored vectors."""
 
-_PROBES = 12
+_PROBES = 8
 _COPY = 8192
 _ENDLESS = 1 << 62
 _VECTOR_BYTES = 2 * DIMENSIONS

@@ -181,7 +181,8 @@ async def follow(run_id: str, now: session.Session, *, quiet: bool, followed: li
                 followed[:] = [view]
             if now.engine is not None and (broken := now.engine.failed()) and not view.ended:
                 raise SpillwayError(f"{broken}; the run can be resumed by the same command")
-            stuck = bool(view.blocked) and not any(lane.in_flight for lane in lanes) and not view.ended
+            idle = not any(lane.in_flight for lane in lanes) or view.blocked.startswith("no target answers")
+            stuck = bool(view.blocked) and idle and not view.ended
             since_s = (since_s or time.monotonic()) if stuck else None
             if since_s is not None and time.monotonic() - since_s > BLOCKED_S:
                 return Followed(view, view.blocked)

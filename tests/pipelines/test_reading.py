@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.layout import layout
 from pipelines.reading import differences, loose, tokens
 
 KINDS = [
@@ -70,8 +74,55 @@ def test_a_sentence_begins_after_its_marks() -> None:
 
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))
 def test_differences_rebuild_the_other_list(a: list[str], b: list[str]) -> None:
-    built, at = [], 0
+    assert rebuilt(a, b) == b
+
+
+def rebuilt(a: list[str], b: list[str]) -> list[str]:
+    built: list[str] = []
+    at = 0
     for span in differences(a, b):
         built += a[at : span.a0] + b[span.b0 : span.b1]
         at = span.a1
-    assert built + a[at:] == b
+    return built + a[at:]
+
+
+def test_long_lists_with_few_edits_are_compared_edit_by_edit() -> None:
+    rng = random.Random(5)
+    a = [f"w{rng.randrange(50)}" for _ in range(5000)]
+    b = list(a)
+    b[20:21] = ["x", "y"]
+    del b[2500]
+    b[4990] = "z"
+    spans = differences(a, b)
+    assert [(span.a0, span.a1 - span.a0, span.b1 - span.b0) for span in spans] == [(20, 1, 2), (2499, 1, 0), (4990, 1, 1)]
+    assert rebuilt(a, b) == b
+
+
+def test_long_lists_with_many_edits_are_one_difference() -> None:
+    a, b = [f"a{n}" for n in range(1000)], [f"b{n}" for n in range(900)]
+    assert differences(["same", *a, "end"], ["same", *b, "end"]) == [(1, 1001, 1, 901)]
+
+
+@given(st.integers(0, 7), st.integers(0, 10_000))
+def test_long_differences_rebuild_the_other_list(edits: int, seed: int) -> None:
+    rng = random.Random(seed)
+    a = [rng.choice("abcd") for _ in range(400)]
+    b = list(a)
+    for _ in range(edits):
+        at = rng.randrange(len(b))
+        b[at : at + rng.randrange(2)] = rng.choices("abcd", k=rng.randrange(3))
+    assert rebuilt(a, b) == b
+
+
+HOSTILE = ["-" * 300_000, "1-" * 150_000, "1--" * 100_000, "a" * 300_000, "a1" * 150_000, "a." * 150_000, "!" * 300_000,
+           "f(" * 150_000, "@" * 300_000, "a_" * 150_000, "?\n" * 100_000, "- \n" * 100_000, "x," * 150_000, "<" * 300_000,
+           ":" * 300_000, "'" * 300_000, "a@" * 150_000, "http://" * 50_000, "\u200b\u00a0" * 100_000]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:3]))
+def test_no_text_takes_long_to_read(text: str) -> None:
+    begun = time.process_time()
+    form = layout(text)
+    loose(form)
+    tokens(form)
+    assert time.process_time() - begun < 5

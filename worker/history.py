@@ -1,0 +1,55 @@
+"""What a prompt has been through in earlier lives of its batch, and how long it waits before the next try; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import random
+
+import msgspec
+
+from pipelines.journal import State
+from pipelines.types import Completion
+
+CHECK_TRIES = 2
+"""An answer that fails its check is asked for once more, then the prompt goes on."""
+
+
+def storable(completion: Completion) -> Completion:
+    """Half an emoji, cut at max_tokens, is no text: it is replaced, for neither Parquet nor the journal can hold it."""
+    if completion.text.isascii():
+        return completion
+    text = completion.text.encode("utf-8", "replace").decode()
+    return msgspec.structs.replace(completion, text=text)
+
+
+def history_of(state: State, most_paid: Callable[[str], int]) -> dict[int, tuple[int, set[str]]]:
+    """Per row: attempts so far, and the targets that had their say in an earlier life of the batch."""
+    seen: dict[int, tuple[int, set[str]]] = {}
+    counts: dict[tuple[int, str], int] = {}
+    failed: dict[tuple[int, str], int] = {}
+    for call, intent in state.intents.items():
+        attempts, given_up = seen.setdefault(intent.row, (0, set()))
+        called = state.called.get(call)
+        counts[intent.row, intent.target] = counts.get((intent.row, intent.target), 0) + 1
+        if called is None or called.outcome in ("lost", "error") or called.error_code == "not_json":
+            heard = called is None or called.outcome == "lost" or called.http_status is not None
+            failed[intent.row, intent.target] = failed.get((intent.row, intent.target), 0) + heard
+            if failed[intent.row, intent.target] >= most_paid(intent.target):
+                given_up.add(intent.target)
+        rejected = (
+            called is not None
+            and called.outcome == "rejected"
+            and called.error_code != "not_json"
+            and called.http_status not in (401, 402, 403, 429)
+        )
+        failed_checks = (
+            called is not None and called.outcome == "ok" and counts[intent.row, intent.target] >= CHECK_TRIES
+        )
+        if rejected or failed_checks:
+            given_up.add(intent.target)
+        seen[intent.row] = (attempts + 1, given_up)
+    return seen
+
+
+def backoff_s(tries: int) -> float:
+    return min(0.5 * 2.0 ** (tries - 1), 8.0) * (1 - 0.25 * random())
