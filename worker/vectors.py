@@ -21,7 +21,7 @@ _MAX_LISTS = 4096
 _CODES = "SQ4"
 """Four bits a number are enough to propose by; what is proposed is scored with the stored vectors."""
 
-_PROBES = 8
+_PROBES = 12
 _COPY = 8192
 _ENDLESS = 1 << 62
 _VECTOR_BYTES = 2 * DIMENSIONS
@@ -42,6 +42,7 @@ class Vectors:
         self._index: Any = None
         self._planned = 0
         self._families = Growing(np.uint64)
+        self._mixed = False
 
     def __len__(self) -> int:
         return self._count
@@ -53,16 +54,18 @@ class Vectors:
         self._exact.append(np.ascontiguousarray(vectors, dtype=np.float16).tobytes())
         self._families.extend(families)
         self._count += len(vectors)
-        if self._index is None or self._count > self._planned:
+        was_mixed = self._mixed
+        self._mixed = was_mixed or bool((families != self._families.array[0]).any())
+        if self._index is None or self._count > self._planned or self._mixed != was_mixed:
             self._rebuild()
         else:
-            self._index.add(_salted(vectors.astype(np.float32), families))
+            self._index.add(self._salted(vectors.astype(np.float32), families))
 
     def propose(self, vectors: Floats, families: NDArray[np.uint64], count: int) -> list[list[tuple[int, float]]]:
         """For every vector its nearest of the same family as (id, exact cosine), best first."""
         if self._index is None or not len(vectors):
             return [[] for _ in range(len(vectors))]
-        _, ids = self._index.search(_salted(vectors, families), count)
+        _, ids = self._index.search(self._salted(vectors, families), count)
         same = (ids >= 0) & (self._families.array[ids] == families[:, None])
         flat = self.exact(ids[same])
         rows = np.nonzero(same)[0]
@@ -109,7 +112,7 @@ class Vectors:
             self._index.nprobe = _PROBES
         for start in range(0, self._count, _COPY):
             stop = min(start + _COPY, self._count)
-            self._index.add(_salted(self._stretch(start, stop), self._families.array[start:stop]))
+            self._index.add(self._salted(self._stretch(start, stop), self._families.array[start:stop]))
 
     def _sample(self, count: int) -> Floats:
         """Vectors to train on, spread evenly; made in place, as they are many."""
@@ -119,23 +122,25 @@ class Vectors:
             stop = min(start + _COPY, self._count)
             rows = np.flatnonzero((chosen >= start) & (chosen < stop))
             picked = chosen[rows] - start
-            out[rows] = _salted(self._stretch(start, stop)[picked], self._families.array[start:stop][picked])
+            out[rows] = self._salted(self._stretch(start, stop)[picked], self._families.array[start:stop][picked])
+        return out
+
+    def _salted(self, vectors: Floats, families: NDArray[np.uint64]) -> Floats:
+        """With several families, the vector has a random direction of its family beside it: other families are never near."""
+        out = np.zeros((len(vectors), DIMENSIONS + _SALT), np.float32)
+        if not self._mixed:
+            out[:, :DIMENSIONS] = vectors
+            return out
+        distinct, inverse = np.unique(families, return_inverse=True)
+        salts = np.stack([_salt(int(family)) for family in distinct])
+        np.multiply(vectors, _SHARE, out=out[:, :DIMENSIONS])
+        np.multiply(salts[inverse], _SHARE, out=out[:, DIMENSIONS:])
         return out
 
 
 def _lists_for(count: int) -> int:
     """As many as the vectors at hand can train, and the next growth will need."""
     return min(_MAX_LISTS, 1 << int(np.log2(count / _TRAIN_PER_LIST)))
-
-
-def _salted(vectors: Floats, families: NDArray[np.uint64]) -> Floats:
-    """The vector with a random direction of its family beside it, so that other families are never near."""
-    distinct, inverse = np.unique(families, return_inverse=True)
-    salts = np.stack([_salt(int(family)) for family in distinct])
-    out = np.empty((len(vectors), DIMENSIONS + _SALT), np.float32)
-    np.multiply(vectors, _SHARE, out=out[:, :DIMENSIONS])
-    np.multiply(salts[inverse], _SHARE, out=out[:, DIMENSIONS:])
-    return out
 
 
 def _salt(family: int) -> Floats:
