@@ -4,7 +4,7 @@ SpillwayError                 base: one line that says what is wrong, where, and
 ├── ConfigError               spillway.toml, environment or options are wrong (exit 2)
 ├── SourceError               a source cannot be read at all, or changed since intake (exit 2)
 ├── UsageError                the command makes no sense here, e.g. an unknown run id (exit 2)
-├── StoreError                the data root cannot be read or written: full disk, permission (exit 2)
+├── StoreError                the data root cannot be read or written: full disk, permission (exit 1)
 ├── QueueError                Redis cannot be reached or refuses (exit 2 when it never answered)
 └── LeaseLost                 another process holds what we thought was ours; the work goes on there
 """
@@ -36,8 +36,6 @@ class UsageError(SpillwayError):
 
 class StoreError(SpillwayError):
     """The data root cannot be read or written."""
-
-    exit_code = 2
 
 
 class QueueError(SpillwayError):
