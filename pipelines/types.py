@@ -114,6 +114,7 @@ class Called(msgspec.Struct, frozen=True, array_like=True, tag="r", gc=False):
     avoided_pusd: int
     avoided_cause: str | None
     finished_us: int
+    failure: str | None = None  # the kind of Failure, unless it was an answer
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag="d", gc=False):

@@ -256,7 +256,7 @@ class Drain:
         return Called(
             intent.call, facts.outcome, facts.http_status, facts.error_code, facts.usage, facts.cost_pusd,
             facts.cost_basis, facts.model, facts.price_id, facts.price_as_of, facts.avoided_pusd, facts.avoided_cause,
-            self.clock.now_us(),
+            self.clock.now_us(), outcome.kind if isinstance(outcome, Failure) else None,
         )  # fmt: skip
 
     def _decide(

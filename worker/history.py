@@ -12,6 +12,8 @@ from pipelines.types import Completion
 
 CHECK_TRIES = 2
 """An answer that fails its check is asked for once more, then the prompt goes on."""
+FINAL = frozenset({"invalid", "context"})
+"""What a target says of the prompt itself; all other trouble is the target's, and passes."""
 
 
 def storable(completion: Completion) -> Completion:
@@ -36,12 +38,7 @@ def history_of(state: State, most_paid: Callable[[str], int]) -> dict[int, tuple
             failed[intent.row, intent.target] = failed.get((intent.row, intent.target), 0) + heard
             if failed[intent.row, intent.target] >= most_paid(intent.target):
                 given_up.add(intent.target)
-        rejected = (
-            called is not None
-            and called.outcome == "rejected"
-            and called.error_code != "not_json"
-            and called.http_status not in (401, 402, 403, 429)
-        )
+        rejected = called is not None and called.failure in FINAL and called.error_code != "not_json"
         failed_checks = (
             called is not None and called.outcome == "ok" and counts[intent.row, intent.target] >= CHECK_TRIES
         )
