@@ -15,7 +15,7 @@ OWNERS = {
     "redis": ("worker/queue.py", "producer/queue.py"),
     "arq": ("worker/queue.py", "worker/leased.py", "worker/scheduler.py"),
     "httpx": ("worker/backends/http.py",),
-    "pyreqwest": ("worker/backends/http.py",),
+    "pyreqwest": ("worker/backends/hot.py",),
     "faiss": ("worker/index.py", "worker/vectors.py"),
     "torch": ("worker/encode.py",),
     "sentence_transformers": ("worker/encode.py",),

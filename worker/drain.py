@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,8 +20,7 @@ from pipelines.quality import check
 from pipelines.types import BatchHead, Called, Completion, Done, Failure, Intent, Item
 from worker import aside
 from worker.backends import load
-from worker.backends.http import Hot
-from worker.backends.http import Response as HttpResponse
+from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context, RunContext
 from worker.history import CHECK_TRIES, backoff_s, history_of, storable
@@ -30,6 +29,9 @@ from worker.lane import Lane
 from worker.ledger import Ledger
 from worker.rates import Rates
 from worker.slots import Slots
+
+if TYPE_CHECKING:
+    from worker.backends.hot import Hot
 
 log = logging.getLogger("spillway.drain")
 
@@ -182,6 +184,10 @@ class Drain:
         )
         if not released:
             log.warning("batch %s was taken over; nothing published", running.id)
+
+    async def close(self) -> None:
+        """Lets go of every connection."""
+        await self._hot.close()
 
     def stop_batch(self, running: Running) -> None:
         """No new call for this batch (cancel, fence, SIGTERM); calls in flight end."""

@@ -32,8 +32,13 @@ DISK_LEAST_BYTES = 256 << 10
 STOP_S = 30.0
 CONTROL_ROLES = ("prepare", "schedule", "settle")
 DRAIN_ROLES = ("local", "cloud")
-LEAN = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": str(os.cpu_count() or 2)}
-"""Memory that threads free goes back to the system, instead of into one reserve per thread."""
+LEAN = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "262144",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OMP_NUM_THREADS": str(os.cpu_count() or 2),
+}
+"""Memory that is freed goes back to the system, instead of into one reserve per thread and for ever."""
 
 
 def redis_binary() -> str:

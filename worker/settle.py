@@ -24,6 +24,7 @@ from pipelines.types import Called, Done, Entry, Intent, Late
 from worker.aside import Strikes
 from worker.compact import compact, ledger_totals
 from worker.context import Context, RunContext
+from worker.memory import give_back
 
 log = logging.getLogger("spillway.settle")
 
@@ -169,6 +170,8 @@ class Settler:
         self.context.store.write_table(paths.part(run.id, part), results)
         for day, table in _by_day(costs):
             self.context.store.write_table(paths.costs_part(day, run.id, part), table)
+        del journals, results, costs, replies
+        give_back()
         return rows, size
 
     # -- a run's end -------------------------------------------------------------------------------------------

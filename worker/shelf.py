@@ -84,7 +84,7 @@ class Shelf:
 
     def said(self, entry: int) -> Said | None:
         """What an entry says; None for one that was taken without its text."""
-        size = int(self._size.array[entry])
+        size = int(self._size.array[entry]) if entry < self._size.size else -1
         if size < 0:
             return None
         return read(self._texts.read(int(self._start.array[entry]), size).decode("utf-8", "surrogatepass"))
@@ -112,14 +112,19 @@ class Shelf:
 
     def _keep_texts(self, texts: Sequence[str], count: int) -> None:
         if not texts:
-            self._start.extend(np.zeros(count, np.int64))
-            self._size.extend(np.full(count, -1, np.int32))
             return
+        self._pad_texts(len(self) - count)
         blobs = [text.encode("utf-8", "surrogatepass") for text in texts]
         sizes = np.fromiter((len(blob) for blob in blobs), np.int32, count)
         begin = self._texts.append(b"".join(blobs))
         self._start.extend(begin + np.cumsum(sizes, dtype=np.int64) - sizes)
         self._size.extend(sizes)
+
+    def _pad_texts(self, count: int) -> None:
+        """The entries before have no text; their columns are filled only once somebody has one."""
+        missing = count - self._size.size
+        self._start.extend(np.zeros(missing, np.int64))
+        self._size.extend(np.full(missing, -1, np.int32))
 
     def drop(self, keep: int = 0, runs: frozenset[str] = frozenset()) -> None:
         """Forget these runs, and beyond `keep` entries (0: no limit) those that were longest of no use."""
@@ -139,6 +144,9 @@ class Shelf:
         self._where, self._used = Growing.of(where[stay]), Growing.of(self._used.array[stay])
 
     def _rewrite_texts(self, stay: NDArray[np.bool_]) -> None:
+        if not self._size.size:
+            return
+        self._pad_texts(len(stay))
         starts, sizes = self._start.array[stay], self._size.array[stay]
         texts = Scratch()
         for at in np.flatnonzero(sizes > 0):

@@ -8,7 +8,6 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from worker import leased
-from worker.backends.http import Hot
 from worker.beat import Heart, bury
 from worker.context import Context
 from worker.drain import Drain
@@ -33,14 +32,18 @@ class Process:
         self.context, self.roles = context, roles
         self.ledger = Ledger(context.settings, context.targets)
         self.lanes = tuple(role for role in roles if role in ("local", "cloud"))
-        self.hot = Hot()
-        self.drain = Drain(context, self.ledger, self.hot, context.clock) if self.lanes else None
+        self.drain = self._lanes() if self.lanes else None
         self.heart = Heart(context, self.drain, roles)
         self.stopping = asyncio.Event()
         self.failed = asyncio.Event()
         self.alerts: Alerts | None = None
         self._listeners: list[leased.LeasedWorker] = []
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def _lanes(self) -> Drain:
+        from worker.backends.hot import Hot
+
+        return Drain(self.context, self.ledger, Hot(), self.context.clock)
 
     async def start(self) -> None:
         """Registers, buries the dead of this machine, starts the loops of the roles."""
@@ -134,7 +137,8 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.hot.close()
+        if self.drain is not None:
+            await self.drain.close()
         try:
             await self.heart.leave()
         except (RedisError, OSError):

@@ -18,7 +18,8 @@ from pipelines.budgets import Event, usd
 from pipelines.errors import StoreError
 from pipelines.sections import Smtp
 from pipelines.types import Failure
-from worker.backends.http import Web, origin
+from worker.backends.exchange import origin
+from worker.backends.http import Web
 from worker.context import Context
 
 log = logging.getLogger("spillway.alerts")
