@@ -164,8 +164,8 @@ def figures(program: Program, redis: Redis, run_id: str, upstream: Any) -> str:
 class Field:
     """Redis, stand-in servers and workers together; the run is registered by `spillway submit`."""
 
-    def __init__(self, folder: Path, upstream: Any, roles: list[str], data: str | None = None) -> None:
-        self.program = Program(folder, upstream)
+    def __init__(self, folder: Path, upstream: Any, roles: list[str], data: str | None = None, **settings: Any) -> None:
+        self.program = Program(folder, upstream, **settings)
         self.program.root = data or self.program.root
         self.upstream = upstream
         self.redis = RedisProcess(folder / "redis", "always")
