@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from random import shuffle
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("spillway.drain")
 
 MAX_WAITS = 12
-"""Overloads and refused connections a prompt sits out at one target before it goes on."""
+"""Overloads and refused connections a prompt sits out at one target before it looks for another, or comes back later."""
 DOWN_AFTER = 5
 """Failures in a row, and as many as calls are in flight, after which a target counts as down (watch.py looks on)."""
 MAX_PAUSE_S = 300.0
@@ -45,13 +46,26 @@ MAX_PAUSE_S = 300.0
 class Prompt:
     """One prompt of a batch that runs here."""
 
-    __slots__ = ("attempts", "batch", "checks", "first_us", "given_up", "item", "last", "paid", "target", "waits")
+    __slots__ = (
+        "attempts",
+        "batch",
+        "checks",
+        "first_us",
+        "given_up",
+        "item",
+        "last",
+        "paid",
+        "passed",
+        "target",
+        "waits",
+    )
 
     def __init__(self, batch: Running, item: Item, attempts: int, given_up: set[str]) -> None:
         self.batch, self.item = batch, item
         self.attempts, self.given_up = attempts, given_up
         self.paid: dict[str, int] = {}
         self.checks: dict[str, int] = {}
+        self.passed: set[str] = set()
         self.waits = 0
         self.target = ""
         self.first_us = 0
@@ -164,6 +178,8 @@ class Drain:
         running.stopping = run.stopped
         if not left:
             running.empty.set()
+        if any(lane.trial for lane in self.lanes.values()):
+            shuffle(left)  # so that the calls which try a target that was down do not fall on the same prompts
         history = history_of(state, lambda name: self.context.settings.targets[name].max_paid_attempts)
         for item in left:
             attempts, given_up = history.get(item.row, (0, set()))
@@ -206,12 +222,12 @@ class Drain:
             return
         here = self.context.targets.route_targets(batch.head.route, batch.lane)
         for name in here:
-            if name not in prompt.given_up and self.lanes[name].up:
+            if name not in prompt.given_up and name not in prompt.passed and self.lanes[name].up:
                 prompt.target = name
                 self.lanes[name].submit(prompt)
                 return
         if any(name not in prompt.given_up for name in here):
-            batch.leave(prompt)  # a target is down, not the prompt's fault
+            batch.leave(prompt)  # a target is down or overloaded, not the prompt's fault
             return
         other = "cloud" if batch.lane == "local" else "local"
         if any(name not in prompt.given_up for name in self.context.targets.route_targets(batch.head.route, other)):
@@ -294,7 +310,7 @@ class Drain:
         if called:
             batch.run.count_call(batch.lane, called)
             self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
-        self._after_failure(prompt, name, outcome)
+        self._after_failure(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
 
     def _judge(
         self, prompt: Prompt, completion: Completion, called: Called | None, response: HttpResponse | None
@@ -329,7 +345,7 @@ class Drain:
             prompt.given_up.add(name)
         self._route(prompt)
 
-    def _after_failure(self, prompt: Prompt, name: str, failure: Failure) -> None:
+    def _after_failure(self, prompt: Prompt, name: str, failure: Failure, *, lost: bool) -> None:
         prompt.last = failure
         match "transient" if failure.code == "not_json" else failure.kind:
             case "invalid" | "context":
@@ -347,14 +363,17 @@ class Drain:
             case "overload" | "connect":
                 self._unhealthy(name, failure)
                 prompt.waits += 1
-                if prompt.waits > MAX_WAITS:
-                    prompt.given_up.add(name)
+                if prompt.waits % MAX_WAITS == 0:
+                    prompt.passed.add(name)
                 self._later(prompt, failure.retry_after_s or backoff_s(prompt.waits))
             case _:  # transient, unknown: may have been paid
                 self._unhealthy(name, failure)
-                prompt.paid[name] = prompt.paid.get(name, 0) + 1
-                if prompt.paid[name] >= self.context.settings.targets[name].max_paid_attempts:
-                    prompt.given_up.add(name)
+                tries = prompt.paid[name] = prompt.paid.get(name, 0) + 1
+                if tries >= self.context.settings.targets[name].max_paid_attempts:
+                    if lost or self._failures.get(name, 0) < tries:
+                        prompt.given_up.add(name)
+                    else:  # nobody was answered since its first try: not the prompt's fault
+                        self._break(name, failure)
                 self._later(prompt, failure.retry_after_s or backoff_s(prompt.paid[name]))
 
     def _later(self, prompt: Prompt, seconds: float) -> None:
@@ -385,7 +404,12 @@ class Drain:
 
     def _unhealthy(self, name: str, failure: Failure) -> None:
         self._failures[name] = self._failures.get(name, 0) + 1
-        if self._failures[name] >= max(DOWN_AFTER, self.lanes[name].in_use) and self.lanes[name].up:
+        if self.lanes[name].trial or self._failures[name] >= max(DOWN_AFTER, self.lanes[name].in_use):
+            self._break(name, failure)
+
+    def _break(self, name: str, failure: Failure) -> None:
+        """Opens the breaker: nobody calls the target until a probe finds it up, then one call at a time."""
+        if self.lanes[name].up:
             self._failures[name] = 0
             self.context.targets.open_breaker(name, f"{failure.code}: {failure.message}")
             self._target_down(name)
