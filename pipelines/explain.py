@@ -25,7 +25,7 @@ _LONG_ENOUGH = 6
 _LONG_WORD = 4
 _MOST = 0.6
 _SKIPPED = POLITE | GREETINGS | ARTICLES | {"-"}
-_REMEMBERED_LETTERS = 2_000_000
+_REMEMBERED_LETTERS = 4_000_000
 _FULL_STOP = re.compile(r"(?<=[\w)\]\"'%]) ?\.[ \t\r]*$", re.MULTILINE)
 _CLOSING_MARKS = re.compile(r"(?<=[\w)\]\"'%]) ?[.!]+[ \t\r]*$", re.MULTILINE)
 _MARKED_KINDS = frozenset({"code", "id", "link", "number"})
