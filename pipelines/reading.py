@@ -221,9 +221,8 @@ def _drop_needless_questions(pieces: Sequence[str], forms: list[str | None]) -> 
 
 def _keep_marks_between_numbers(pieces: Sequence[str], forms: list[str | None]) -> None:
     for at, piece in enumerate(pieces):
-        if piece and not forms[at]:
-            if len(piece) == 1 and _joins_numbers(piece, *_around(pieces, at)):
-                forms[at] = piece
+        if len(piece) == 1 and not forms[at] and _joins_numbers(piece, *_around(pieces, at)):
+            forms[at] = piece
 
 
 class Span(NamedTuple):
