@@ -10,14 +10,15 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipelines.explain import harmless, shared_words, skeleton, unexplained
+from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, infer_task, stricter
 from pipelines.layout import layout
+from pipelines.outline import OUTLINES, outlines, skeleton
 from pipelines.reading import loose
 
-__all__ = ["CLOSED", "EXTRACT", "OPEN", "STRICT", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
-           "decide_said", "infer_task", "likeness", "proof", "read", "said", "skeleton_key", "stored", "stricter"]  # fmt: skip
+__all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STRICT", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
+           "decide_said", "infer_task", "likeness", "outline_keys", "proof", "read", "said", "skeleton_key", "stored", "stricter"]  # fmt: skip
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -121,6 +122,15 @@ def skeleton_key(family: bytes, text: str) -> bytes:
     """Often equal for texts that differ by slips and polite words: it proposes, and proves nothing; 16 bytes."""
     form = "\x1f".join(skeleton(text))
     return blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16, key=family, person=b"skeleton").digest()
+
+
+def outline_keys(family: bytes, text: str) -> bytes:
+    """Eight keys of 8 bytes: texts that share none of them are no variants of each other; an empty outline has key 0."""
+    return b"".join(
+        blake2b(form.encode("utf-8", "surrogatepass"), digest_size=8, key=family, person=b"outline").digest()
+        if form else bytes(8)
+        for form in outlines(text)
+    )  # fmt: skip
 
 
 def likeness(leader: Said, row: Said) -> float:

@@ -24,11 +24,11 @@ _MIN_SENTENCE_WORDS = 3
 _LONG_ENOUGH = 6
 _LONG_WORD = 4
 _MOST = 0.6
-_SKIPPED = POLITE | GREETINGS | ARTICLES | {"-"}
-_REMEMBERED_LETTERS = 2_000_000
+_REMEMBERED_LETTERS = 4_000_000
 _FULL_STOP = re.compile(r"(?<=[\w)\]\"'%]) ?\.[ \t\r]*$", re.MULTILINE)
 _CLOSING_MARKS = re.compile(r"(?<=[\w)\]\"'%]) ?[.!]+[ \t\r]*$", re.MULTILINE)
-_MARKED_KINDS = frozenset({"code", "id", "link", "number"})
+MARKED_KINDS = frozenset({"code", "id", "link", "number"})
+"""What is never explained away."""
 
 
 class Read(NamedTuple):
@@ -90,16 +90,6 @@ def harmless(a: str, b: str, task: str) -> str | None:
     return "wording" if task == OPEN and same_question(left.tokens, right.tokens) else None
 
 
-def skeleton(text: str) -> list[str]:
-    """First and last letter of every longer word; what may be added or left out is left out."""
-    return [_bones(token) for token in read(text).tokens if token.norm not in _SKIPPED]
-
-
-def _bones(token: Token) -> str:
-    norm = token.norm
-    return norm[0] + norm[-1] if token.kind == "word" and len(norm) >= _LONG_WORD else norm
-
-
 def shared_words(a: str, b: str) -> float:
     """Twice the words in common, divided by all words."""
     left, right = Counter(read(a).norms), Counter(read(b).norms)
@@ -134,7 +124,7 @@ def _without_marks(text: str, exclamations: bool) -> str:
 def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
     """Why one difference is harmless, or None when nothing says that it is."""
     gone, come = left.tokens[span.a0 : span.a1], right.tokens[span.b0 : span.b1]
-    if any(token.kind in _MARKED_KINDS for token in (*gone, *come)):
+    if any(token.kind in MARKED_KINDS for token in (*gone, *come)):
         return None
     if len(gone) == len(come):
         cased = not (left.titled or right.titled)

@@ -54,31 +54,80 @@ def tokens(text: str) -> list[Token]:
     return out
 
 
+class _Piece(NamedTuple):
+    """What stands between two blanks, read as if nothing stood around it."""
+
+    tokens: tuple[Token, ...]
+    first_after: bool  # the next word begins a sentence
+    opens: bool | None  # the last sentence that begins here does so like a question; None: none begins here
+    asks: bool  # holds a question mark
+
+
+_pieces: dict[tuple[str, bool], _Piece] = {}
+
+
 def _prose(text: str) -> list[Token]:
+    """Piece by piece from memory; only question marks and lone marks depend on what stands around them."""
     out: list[Token] = []
-    first = True
-    asking = False
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup or "symbol"
-        raw = match.group()
-        if kind == "word":
-            low = raw.lower()
-            if first:
-                asking = low.partition("'")[0] in ASKING
-            _put_word(out, raw, low, first)
-            first = False
-        elif kind == "symbol":
-            soft = _is_soft(raw, text, match.start()) or (raw == "?" and (asking or (bool(out) and out[-1].raw == "?")))
-            out.append(Token(raw, raw, "soft" if soft else "symbol", first))
-            first = first or raw in _ENDS
-        elif kind == "number":
-            norm = raw.replace(",", "") if _GROUPS.match(raw) else raw
-            out.append(Token(norm, raw, "number", first))
-            first = False
+    first, asking = True, False
+    pieces = text.split(" ")
+    for at, word in enumerate(pieces):
+        piece = _pieces.get((word, first)) or _remember(word, first)
+        if piece.asks:
+            _put_questions(out, piece.tokens, asking)
+        elif len(word) == 1 and word in _SOFT and _joins_numbers(word, *_around(pieces, at)):
+            out.append(Token(word, word, "symbol", first))
         else:
-            out.append(Token(raw, raw, "symbol" if kind == "face" else kind, first))
-            first = False
+            out += piece.tokens
+        first, asking = piece.first_after, asking if piece.opens is None else piece.opens
     return out
+
+
+def _put_questions(out: list[Token], found: Sequence[Token], asking: bool) -> None:
+    """A question mark is needless where the sentence opens like a question, and after another one."""
+    for token in found:
+        if token.kind == "word" and token.first:
+            asking = _opens_question(token.raw)
+        needless = token.norm == "?" and (asking or (bool(out) and out[-1].norm == "?"))
+        out.append(token._replace(kind="soft") if needless else token)
+
+
+def _opens_question(raw: str) -> bool:
+    return raw.lower().partition("'")[0] in ASKING
+
+
+def _around(pieces: Sequence[str], at: int) -> tuple[str, str]:
+    """The letters on both sides of a piece."""
+    return (pieces[at - 1][-1:] if at else "", pieces[at + 1][:1] if at + 1 < len(pieces) else "")
+
+
+def _remember(word: str, first: bool) -> _Piece:
+    found = _read_piece(word, first)
+    if len(word) <= _CACHED_LETTERS:
+        if len(_pieces) > _CACHED_PIECES:
+            _pieces.clear()
+        _pieces[word, first] = found
+    return found
+
+
+def _read_piece(word: str, first: bool) -> _Piece:
+    out: list[Token] = []
+    after = first
+    opens: bool | None = None
+    for match in _TOKEN.finditer(word):
+        kind, raw = match.lastgroup or "symbol", match.group()
+        if kind == "word":
+            opens = _opens_question(raw) if after else opens
+            _put_word(out, raw, raw.lower(), after)
+            after = False
+        elif kind == "symbol":
+            out.append(Token(raw, raw, "soft" if _is_soft(raw, word, match.start()) else "symbol", after))
+            after = after or raw in _ENDS
+        else:
+            norm = raw.replace(",", "") if kind == "number" and _GROUPS.match(raw) else raw
+            out.append(Token(norm, raw, "symbol" if kind == "face" else kind, after))
+            after = False
+    return _Piece(tuple(out), after, opens, "?" in word)
 
 
 def _put_word(out: list[Token], raw: str, low: str, first: bool) -> None:
@@ -111,7 +160,7 @@ def _is_soft(mark: str, text: str, at: int) -> bool:
     if mark in "()":
         return False
     if before == after == " ":
-        return not _joins_numbers(mark, text[at - 2 : at - 1], text[at + 2 : at + 3])
+        return True
     if mark == "-":
         return not (before.isalnum() and after.isalnum()) and not after.isdigit() and not before.isdigit()
     if mark in "\"'`":
@@ -151,7 +200,7 @@ def _piece(piece: str) -> str:
         low = core.lower()
         form = CONTRACTIONS.get(low, low)
     else:
-        form = " ".join(token.norm for token in _prose(piece) if token.kind != "soft")
+        form = " ".join(token.norm for token in _read_piece(piece, True).tokens if token.kind != "soft")
     if len(piece) <= _CACHED_LETTERS:
         _forms[piece] = form
     return form
@@ -172,11 +221,8 @@ def _drop_needless_questions(pieces: Sequence[str], forms: list[str | None]) -> 
 
 def _keep_marks_between_numbers(pieces: Sequence[str], forms: list[str | None]) -> None:
     for at, piece in enumerate(pieces):
-        if piece and not forms[at]:
-            before = pieces[at - 1][-1:] if at else ""
-            after = pieces[at + 1][:1] if at + 1 < len(pieces) else ""
-            if _joins_numbers(piece[-1], before, after):
-                forms[at] = piece
+        if len(piece) == 1 and not forms[at] and _joins_numbers(piece, *_around(pieces, at)):
+            forms[at] = piece
 
 
 class Span(NamedTuple):

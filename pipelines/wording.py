@@ -35,9 +35,12 @@ _PATTERNS = tuple((re.compile(rf"(?<={_START}){pattern}"), form) for pattern, fo
 _DROPPED = ARTICLES | POLITE | {"some", "there", "do", "does", "is", "are", "be", "am"}
 _LOOSE_PLACES = frozenset({"of", "in", "for", "on", "at", "about"})
 _ALIKE = dict.fromkeys(("i", "we", "you", "one"), "one") | dict.fromkeys(("my", "our", "your", "one's"), "one's")
+LIGHT = _DROPPED | _LOOSE_PLACES | _ALIKE.keys() | {"to", "someone", "somebody", "anyone", "person", "people"}
+"""What a question may be put with or without, or with another one of."""
+
 _MIN_PLURAL = 4
 _INSTRUCTING = frozenset({"answer", "reply", "respond", "return", "output", "use", "keep", "write", "give", "please"})
-_JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
+JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
 _MAX_JOINED = 3
 _OPEN_BEFORE = DIRECTIONS | {
     "is",
@@ -72,7 +75,7 @@ def _framed(tokens: Sequence[Token]) -> list[str]:
     words = text.split(" ")
     if _START + "how to" in text:
         words = [_ALIKE.get(word, word) for word in words]
-    return [_singular(word) for at, word in enumerate(words) if word and not _empty(words, at)]
+    return [singular(word) for at, word in enumerate(words) if word and not _empty(words, at)]
 
 
 def _empty(words: Sequence[str], at: int) -> bool:
@@ -84,7 +87,7 @@ def _empty(words: Sequence[str], at: int) -> bool:
     return word in _LOOSE_PLACES and after.isalpha() and not lexicon.is_name(after) and after not in DATES
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
     """`careers` and `career` alike; wrong for some words, but alike on both sides."""
     if len(word) < _MIN_PLURAL or not word.endswith("s") or word.endswith(("ss", "us", "is", "'s")):
         return word
@@ -106,7 +109,7 @@ def swapped_pair(a: Sequence[str], b: Sequence[str]) -> bool:
     if end < len(a) and a[end] == "'s":
         return False
     return any(
-        word in _JOINERS
+        word in JOINERS
         and 0 < at <= _MAX_JOINED
         and 0 < len(mine) - at - 1 <= _MAX_JOINED
         and other == [*mine[at + 1 :], word, *mine[:at]]

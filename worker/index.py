@@ -19,14 +19,17 @@ from pipelines import dedup, lexicon
 from pipelines.dedup import Candidate, Link, Said, Veto
 from pipelines.templates import Templates
 from worker.keytable import ABSENT, firsts, words
-from worker.screening import Chunk, by_canonical, by_skeleton, by_vector, unchain, windows
+from worker.screening import Chunk, by_canonical, by_outline, by_vector, unchain, windows
 from worker.shelf import Batch, Place, Shelf
 from worker.vectors import DIMENSIONS
 
 _SLACK = 1.1
 _MARK_BYTES = 4
-_BLOB = np.dtype([("encoder", f"V{_MARK_BYTES}"), ("vector", np.float16, DIMENSIONS), ("skeleton", "<u8", 2)])
-"""A stored vector: which encoder made it, its half floats, and the skeleton key of the same text."""
+_BLOB = np.dtype([("maker", f"V{_MARK_BYTES}"), ("skeleton", "<u8", 2), ("outlines", "<u8", dedup.OUTLINES)])
+"""What is stored of a text: who made it, its skeleton and outline keys; the half floats of its vector follow, if it has one."""
+
+_MAKER = "outlines 1"
+_VECTOR_BYTES = 2 * DIMENSIONS
 
 
 class Encodes(Protocol):
@@ -44,7 +47,8 @@ class Staged(msgspec.Struct, gc=False):
     rows: list[Candidate]
     canonical: list[bytes]
     skeletons: list[bytes]
-    vectors: NDArray[np.float16]
+    outlines: list[bytes]
+    vectors: list[NDArray[np.float16] | None]
     touched: list[int]  # entries that were of use
 
 
@@ -65,7 +69,11 @@ class DuplicateIndex:
             raise ValueError("a semantic index needs an encoder")
         self._encoder = encoder if mode == "semantic" else None
         self._limit = limit
-        self._mark = blake2b(self._encoder.name.encode(), digest_size=_MARK_BYTES).digest() if self._encoder else b""
+        self._mark = (
+            blake2b(f"{self._encoder.name} {_MAKER}".encode(), digest_size=_MARK_BYTES).digest()
+            if self._encoder
+            else b""
+        )
         self._shelf = Shelf()
         self._templates = Templates()
         if self._encoder is not None:
@@ -77,7 +85,7 @@ class DuplicateIndex:
     def screen(self, rows: Sequence[Candidate]) -> Screened:
         """Links for the duplicates of committed prompts and of earlier rows of this chunk; changes nothing."""
         links: list[Link | None] = [None] * len(rows)
-        staged = Staged([], [], [], [], np.zeros((0, DIMENSIONS), np.float16), [])
+        staged = Staged([], [], [], [], [], [], [])
         if not rows:
             return Screened(links, [], staged, rows)
         keys = words([row.key for row in rows])
@@ -109,7 +117,7 @@ class DuplicateIndex:
             return self._embed([said[n] for n in at])
 
         by_canonical(chunk, self._shelf, words(canonical))
-        skeletons = by_skeleton(chunk, self._shelf)
+        by_outline(chunk, self._shelf)
         by_vector(chunk, self._shelf, embed)
         unchain(chunk, embed)
         for at, link in zip(fresh, chunk.links, strict=True):
@@ -119,8 +127,9 @@ class DuplicateIndex:
             plain=[],
             rows=[chunk.rows[n] for n in kept],
             canonical=[canonical[n] for n in kept],
-            skeletons=[skeletons[n] or chunk.skeleton(n) for n in kept],
-            vectors=np.array([chunk.vectors[n] for n in kept], np.float16).reshape(-1, DIMENSIONS),
+            skeletons=[chunk.skeletons[n] for n in kept],
+            outlines=[chunk.outlines[n] for n in kept],
+            vectors=[chunk.vectors[n].astype(np.float16) if n in chunk.vectors else None for n in kept],
             touched=[leader.entry for leader in chunk.leaders if leader.entry is not None],
         )
         return staged, chunk.vetoes()
@@ -141,8 +150,8 @@ class DuplicateIndex:
         staged = screened.staged
         place = {id(row): at for at, row in enumerate([*staged.rows, *staged.plain])}
         at = [place.get(id(row)) for row in screened.rows]
-        stored = zip(staged.vectors, staged.skeletons, strict=True)
-        blobs = [self._mark + vector.tobytes() + skeleton for vector, skeleton in stored]
+        stored = zip(staged.skeletons, staged.outlines, staged.vectors, strict=True)
+        blobs = [self._mark + b"".join(keys) + (b"" if v is None else v.tobytes()) for *keys, v in stored]
         texts = [dedup.stored(row) for row in staged.rows]
 
         def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -179,21 +188,31 @@ class DuplicateIndex:
         texts: list[str] = table["text"].to_pylist()
         said = [dedup.read(text) for text in texts]
         self._templates.learn(one.text for one in said)
-        vectors, skeletons = self._vectors_of(table, said)
         families = np.frombuffer(b"".join(table["family"].to_pylist()), "<u8")
         canonical = words(table["canonical"].to_pylist())
-        self._shelf.take(Batch(rows, keys, canonical, skeletons, families, texts, vectors), run_id)
+        keys_of, embedded, vectors = self._stored(table, said)
+        batch = Batch(
+            rows, keys, canonical, keys_of["skeleton"], families, texts, keys_of["outlines"], embedded, vectors
+        )
+        self._shelf.take(batch, run_id)
 
-    def _vectors_of(self, table: pa.Table, said: Sequence[Said]) -> tuple[NDArray[np.float16], NDArray[np.uint64]]:
-        """Vectors and skeletons as stored, or made again when another encoder made them."""
-        assert self._encoder is not None
-        blobs: list[bytes | None] = table["vector"].to_pylist()
-        if all(blob is not None and len(blob) == _BLOB.itemsize and blob[:_MARK_BYTES] == self._mark for blob in blobs):
-            stored = np.frombuffer(b"".join(blob for blob in blobs if blob), _BLOB)
-            return stored["vector"], stored["skeleton"]
-        families: list[bytes] = table["family"].to_pylist()
-        skeletons = [dedup.skeleton_key(family, one.text) for family, one in zip(families, said, strict=True)]
-        return self._embed(said).astype(np.float16), words(skeletons)
+    def _stored(
+        self, table: pa.Table, said: Sequence[Said]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.float16]]:
+        """Keys, and which rows have vectors, and these, as stored; or made again when another encoder made them."""
+        blobs: list[bytes] = [blob or b"" for blob in table["vector"].to_pylist()]
+        embedded = np.fromiter((len(blob) >= _VECTOR_BYTES for blob in blobs), bool, len(blobs))
+        sizes = {_BLOB.itemsize, _BLOB.itemsize + _VECTOR_BYTES}
+        if all(len(blob) in sizes and blob[:_MARK_BYTES] == self._mark for blob in blobs):
+            known = np.frombuffer(b"".join(blob[: _BLOB.itemsize] for blob in blobs), _BLOB)
+            halves = np.frombuffer(b"".join(blob[_BLOB.itemsize :] for blob in blobs), np.float16)
+            return known, embedded, halves.reshape(-1, DIMENSIONS)
+        made = [
+            self._mark + dedup.skeleton_key(family, one.text) + dedup.outline_keys(family, one.text)
+            for family, one in zip(table["family"].to_pylist(), said, strict=True)
+        ]
+        vectors = self._embed([said[at] for at in np.flatnonzero(embedded).tolist()]).astype(np.float16)
+        return np.frombuffer(b"".join(made), _BLOB), embedded, vectors
 
     def forget(self, runs: frozenset[str]) -> None:
         """Earlier runs whose answers may no longer be reused."""
@@ -236,7 +255,10 @@ def _batch(staged: Staged) -> Batch:
     families = np.frombuffer(b"".join(row.family for row in staged.rows), "<u8")
     texts = [dedup.stored(row) for row in staged.rows]
     canonical, skeletons = words(staged.canonical), words(staged.skeletons)
-    return Batch(_rows(staged.rows), keys, canonical, skeletons, families, texts, staged.vectors)
+    outlines = np.frombuffer(b"".join(staged.outlines), "<u8").reshape(-1, dedup.OUTLINES)
+    embedded = np.fromiter((vector is not None for vector in staged.vectors), bool, len(staged.vectors))
+    vectors = np.array([v for v in staged.vectors if v is not None], np.float16).reshape(-1, DIMENSIONS)
+    return Batch(_rows(staged.rows), keys, canonical, skeletons, families, texts, outlines, embedded, vectors)
 
 
 def _link(row: Candidate, place: Place, kind: str, reason: str) -> Link:

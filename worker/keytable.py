@@ -64,6 +64,44 @@ class KeyTable:
         self._tiers = kept
 
 
+class HashTable:
+    """From 64-bit hashes to numbers, 12 bytes each; of several numbers under one hash the first is found."""
+
+    def __init__(self) -> None:
+        self._tiers: list[tuple[NDArray[np.uint64], NDArray[np.int32]]] = []
+
+    def find(self, hashes: NDArray[np.uint64]) -> Values:
+        """For every hash, in whatever shape, the first number under it, or -1."""
+        found = np.full(hashes.shape, ABSENT, dtype=np.int64)
+        for known, values in self._tiers:
+            at = np.searchsorted(known, hashes)
+            at[at == len(known)] = 0
+            hit = (known[at] == hashes) & (found == ABSENT)
+            found[hit] = values[at[hit]]
+        return found
+
+    def add(self, hashes: NDArray[np.uint64], values: Values) -> None:
+        """Take more, in order of arrival."""
+        if not len(hashes):
+            return
+        order = np.argsort(hashes, kind="stable")
+        self._tiers.append((hashes[order], values[order].astype(np.int32)))
+        while len(self._tiers) > 1 and len(self._tiers[-2][0]) < 2 * len(self._tiers[-1][0]):
+            newer, older = self._tiers.pop(), self._tiers.pop()
+            at = np.searchsorted(older[0], newer[0], side="right")
+            self._tiers.append((np.insert(older[0], at, newer[0]), np.insert(older[1], at, newer[1])))
+
+    def renumber(self, number: Values) -> None:
+        """As KeyTable's."""
+        kept = []
+        for hashes, values in self._tiers:
+            new = number[values]
+            stay = new != ABSENT
+            if stay.any():
+                kept.append((hashes[stay], new[stay].astype(np.int32)))
+        self._tiers = kept
+
+
 def _merge(older: _Tier, newer: _Tier) -> _Tier:
     at = np.searchsorted(older.high, newer.high, side="right")
     return _Tier(

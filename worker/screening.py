@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.dedup import (
+    OUTLINES,
     Candidate,
     Link,
     Said,
@@ -18,6 +19,7 @@ from pipelines.dedup import (
     canonical_key,
     decide_said,
     likeness,
+    outline_keys,
     proof,
     skeleton_key,
     stricter,
@@ -32,6 +34,7 @@ NEAR_MISS_COSINE = 0.90
 MAX_VETOES = 100
 _NEIGHBOURS = 8
 _WINDOW_LETTERS, _MAX_WINDOWS = 900, 4
+_NOTHING = bytes(8)
 
 Embed = Callable[[Sequence[int]], NDArray[np.float32]]
 
@@ -64,6 +67,9 @@ class Chunk:
     split: Callable[[Said], tuple[str, str]]  # what is constant, what varies
     links: list[Link | None] = field(default_factory=list)
     leaders: list[Leader] = field(default_factory=list)
+    skeletons: dict[int, bytes] = field(default_factory=dict)
+    outlines: dict[int, bytes] = field(default_factory=dict)
+    refused: dict[int, list[Leader]] = field(default_factory=dict)
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     misses: list[NearMiss] = field(default_factory=list)
     kinds: dict[str, str] = field(default_factory=dict)
@@ -80,9 +86,20 @@ class Chunk:
         read = zip(self.rows, self.said, self.tasks, strict=True)
         return [canonical_key(row.family, said.text, task) for row, said, task in read]
 
-    def skeleton(self, at: int) -> bytes:
-        """The skeleton key of one row."""
-        return skeleton_key(self.rows[at].family, self.said[at].text)
+    def measure(self, rows: Iterable[int]) -> None:
+        """Take skeleton and outlines of these rows."""
+        for at in rows:
+            family, text = self.rows[at].family, self.said[at].text
+            self.skeletons[at], self.outlines[at] = skeleton_key(family, text), outline_keys(family, text)
+
+    def forms(self, at: int) -> list[bytes]:
+        """The outlines of a row that say something, each once."""
+        keys = self.outlines[at]
+        return [form for form in dict.fromkeys(keys[n : n + 8] for n in range(0, len(keys), 8)) if form != _NOTHING]
+
+    def wants_vector(self, at: int) -> bool:
+        """Something is near that a vector may rank, or the route asks for what only a vector can find."""
+        return bool(self.refused.get(at)) or self.rows[at].paraphrase
 
     def follow(self, at: int, leader: Leader, kind: str, similarity: float, reason: str) -> None:
         """Row `at` is a duplicate of this leader."""
@@ -140,26 +157,40 @@ def by_canonical(chunk: Chunk, shelf: Shelf, keys: NDArray[np.uint64]) -> None:
         chunk.follow(at, leader, "canonical", 1.0, "canonical form")
 
 
-def by_skeleton(chunk: Chunk, shelf: Shelf) -> list[bytes]:
-    """Slips of the fingers and polite words leave a text's skeleton alone: no vector is needed to propose these."""
-    keys = [b"" if link else chunk.skeleton(at) for at, link in enumerate(chunk.links)]
-    open_ = [at for at, key in enumerate(keys) if key]
-    committed = shelf.with_skeleton(words([keys[at] for at in open_])).tolist()
-    seen: dict[bytes, list[int]] = defaultdict(list)
-    for at, entries in zip(open_, committed, strict=True):
-        earlier = seen[keys[at]]
-        known = [leader for entry in entries if entry >= 0 and (leader := _committed(shelf, entry))]
-        found = chunk.prove(at, [*known, *(chunk.leaders[peer] for peer in earlier)])
-        if found is None:
-            earlier.append(at)
-        else:
+def by_outline(chunk: Chunk, shelf: Shelf) -> None:
+    """Most variants share a skeleton with their leader, and all of them an outline: no vector is needed to propose these.
+
+    Who shares an outline with the row and was refused is kept: only such a row has near neighbours.
+    """
+    open_ = [at for at, link in enumerate(chunk.links) if link is None]
+    if not open_:
+        return
+    chunk.measure(open_)
+    committed = shelf.with_skeleton(words([chunk.skeletons[at] for at in open_]))
+    alike = shelf.with_outline(np.frombuffer(b"".join(chunk.outlines[at] for at in open_), "<u8").reshape(-1, OUTLINES))
+    by_skeleton: dict[bytes, list[int]] = defaultdict(list)
+    by_outline: dict[bytes, int] = {}
+    for at, entries in zip(open_, np.concatenate((committed, alike), axis=1).tolist(), strict=True):
+        same = by_skeleton[chunk.skeletons[at]]
+        forms = chunk.forms(at)
+        peers = dict.fromkeys([*same, *(by_outline[form] for form in forms if form in by_outline)])
+        known = [leader for entry in dict.fromkeys(entries) if entry >= 0 and (leader := _committed(shelf, entry))]
+        proposed = [*known, *(chunk.leaders[peer] for peer in peers)]
+        found = chunk.prove(at, proposed)
+        if found is not None:
             chunk.follow(at, found[0], "edit", likeness(found[0].said, chunk.said[at]), found[1])
-    return keys
+            continue
+        chunk.refused[at] = proposed
+        same.append(at)
+        for form in forms:
+            by_outline.setdefault(form, at)
 
 
 def by_vector(chunk: Chunk, shelf: Shelf, embed: Embed) -> None:
-    """What is left is embedded; FAISS and the chunk itself propose neighbours, the difference decides."""
-    left = [at for at, link in enumerate(chunk.links) if link is None]
+    """What has something near it is embedded; FAISS and the chunk itself propose neighbours, the difference decides."""
+    left = [at for at, link in enumerate(chunk.links) if link is None and chunk.wants_vector(at)]
+    if not left:
+        return
     vectors = embed(left)
     chunk.vectors = dict(zip(left, vectors, strict=True))
     families = np.frombuffer(b"".join(chunk.rows[at].family for at in left), "<u8")
@@ -175,12 +206,13 @@ def by_vector(chunk: Chunk, shelf: Shelf, embed: Embed) -> None:
 
 
 def _settle(chunk: Chunk, at: int, near: Sequence[tuple[float, Leader]]) -> None:
+    refused = {leader.place for leader in chunk.refused[at]}
     tried: set[Place] = set()
     for cosine, leader in near:
         if leader.place in tried:
             continue
         tried.add(leader.place)
-        found = chunk.prove(at, [leader])
+        found = None if leader.place in refused else chunk.prove(at, [leader])
         if found is not None:
             chunk.follow(at, leader, "edit", cosine, found[1])
             return
@@ -189,8 +221,12 @@ def _settle(chunk: Chunk, at: int, near: Sequence[tuple[float, Leader]]) -> None
             return
         if len(tried) == _NEIGHBOURS:
             break
-    if near and near[0][0] >= NEAR_MISS_COSINE:
-        chunk.misses.append(NearMiss(at, near[0][1], near[0][0]))
+    alike = [
+        (likeness(leader.said, chunk.said[at]), leader) for leader in chunk.refused[at] if leader.place not in tried
+    ]
+    nearest = max([*near, *alike], key=lambda pair: pair[0], default=None)
+    if nearest is not None and nearest[0] >= NEAR_MISS_COSINE:
+        chunk.misses.append(NearMiss(at, nearest[1], nearest[0]))
 
 
 def unchain(chunk: Chunk, embed: Embed) -> None:
@@ -209,7 +245,9 @@ def unchain(chunk: Chunk, embed: Embed) -> None:
             chunk.follow(at, last, "edit", likeness(last.said, chunk.said[at]), found[1])
         else:
             chunk.links[at] = None
-            chunk.vectors[at] = embed([at])[0]
+            chunk.measure([at])
+            if chunk.wants_vector(at):
+                chunk.vectors[at] = embed([at])[0]
             chunk.leaders[at] = Leader(Place(chunk.rows[at].row, None), chunk.said[at], None, at)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.dedup import Said, read
 from worker.columns import Growing, Scratch
-from worker.keytable import ABSENT, KeyTable, Words, firsts
+from worker.keytable import ABSENT, HashTable, KeyTable, Values, Words, firsts
 from worker.vectors import Halves, Vectors
 
 _ROW_BITS = 44
@@ -37,6 +37,8 @@ class Batch(NamedTuple):
     skeletons: Words | None = None
     families: NDArray[np.uint64] | None = None
     texts: Sequence[str] = ()
+    outlines: NDArray[np.uint64] | None = None  # eight a row
+    embedded: NDArray[np.bool_] | None = None  # which rows the vectors are of
     vectors: Halves | None = None
 
 
@@ -46,6 +48,7 @@ class Shelf:
     def __init__(self) -> None:
         self._runs: list[str | None] = [None]
         self.exact, self.canonical, self._skeletons = KeyTable(), KeyTable(), KeyTable()
+        self._outlines = HashTable()
         self._where, self._used = Growing(np.int64), Growing(np.uint32)
         self._start, self._size = Growing(np.int64), Growing(np.int32)
         self._entry = Growing(np.int32)
@@ -68,10 +71,14 @@ class Shelf:
         if batch.canonical is not None and batch.skeletons is not None:
             _add_new(self.canonical, batch.canonical, entries)
             self._add_skeletons(batch.skeletons, entries)
+        if batch.outlines is not None:
+            told = batch.outlines != 0
+            self._outlines.add(batch.outlines[told], entries[np.nonzero(told)[0]])
         self._keep_texts(batch.texts, count)
         if batch.vectors is not None and batch.families is not None:
-            self._entry.extend(entries)
-            self._vectors.add(batch.vectors, batch.families)
+            embedded = np.ones(count, bool) if batch.embedded is None else batch.embedded
+            self._entry.extend(entries[embedded])
+            self._vectors.add(batch.vectors, batch.families[embedded])
 
     def touch(self, entries: Sequence[int]) -> None:
         """These were of use just now."""
@@ -92,6 +99,10 @@ class Shelf:
     def with_skeleton(self, skeletons: Words) -> NDArray[np.int64]:
         """For every key up to four entries that have it, -1 where there is none."""
         return np.stack([self._skeletons.find(_numbered(skeletons, nth)) for nth in range(_SAME_SKELETON)], axis=1)
+
+    def with_outline(self, outlines: NDArray[np.uint64]) -> Values:
+        """For every outline the first entry that has it, or -1."""
+        return np.where(outlines == 0, ABSENT, self._outlines.find(outlines))
 
     def near(
         self, vectors: NDArray[np.float32], families: NDArray[np.uint64], count: int
@@ -136,7 +147,7 @@ class Shelf:
         if stay.all():
             return
         number = np.where(stay, np.cumsum(stay) - 1, ABSENT)
-        for table in (self.exact, self.canonical, self._skeletons):
+        for table in (self.exact, self.canonical, self._skeletons, self._outlines):
             table.renumber(number)
         self._vectors, kept = self._vectors.only(stay[self._entry.array])
         self._entry = Growing.of(number[self._entry.array[kept]].astype(np.int32))

@@ -44,6 +44,7 @@ NOT_LOOSE = [
     ("a 'b' = 1", "a b = '1'"),
     ("wont", "will not"),
     ("C#", "C"),
+    ("Declined again. Given that, what do I do?", "Declined again. Given that, what do I do"),
 ]
 
 
@@ -70,6 +71,28 @@ def test_the_key_and_the_comparison_agree(a: str, b: str) -> None:
 
 def test_a_sentence_begins_after_its_marks() -> None:
     assert [token.raw for token in tokens("Task: Go. Now") if token.first] == ["Task", "Go", "Now"]
+
+
+QUESTIONS = [
+    ("Why so late? I asked twice?", [False, True]),
+    ("Why so late?I asked twice?", [False, True]),
+    ("I asked twice?? Is it late?", [True, False, False]),
+    ("see http://a.io/?q=1 Is it late?", [True]),
+]
+
+
+@pytest.mark.parametrize(("text", "counts"), QUESTIONS)
+def test_a_question_mark_counts_only_where_the_words_do_not_ask(text: str, counts: list[bool]) -> None:
+    assert [token.kind == "symbol" for token in tokens(text) if token.norm == "?"] == counts
+
+
+def test_what_was_read_before_changes_nothing() -> None:
+    first, second = (
+        tokens("Ann's 5 - 3? Is it -5? ok - then :) 1,500."),
+        tokens("Ann's 5 - 3? Is it -5? ok - then :) 1,500."),
+    )
+    assert first == second
+    assert [token.kind for token in first if token.norm == "-"] == ["symbol", "symbol", "soft"]
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))

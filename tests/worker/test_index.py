@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -123,6 +124,22 @@ def test_known_text_is_not_encoded() -> None:
     assert encoder.seen == []
 
 
+def test_only_what_resembles_something_is_encoded() -> None:
+    encoder = HashEncoder()
+    index = DuplicateIndex("semantic", encoder)
+    index.commit(index.screen(chunk(REQUEST, "when will the parcel from the garden shop arrive")))
+    assert encoder.seen == []
+    index.screen(chunk(REQUEST.replace("new", "old"), "an entirely different question about something", start=2))
+    assert encoder.seen == [REQUEST.replace("new", "old")]
+
+
+def test_where_other_words_may_do_everything_is_encoded() -> None:
+    encoder = HashEncoder()
+    rows = [msgspec.structs.replace(row, paraphrase=True) for row in chunk(REQUEST, "what is for lunch")]
+    DuplicateIndex("semantic", encoder).screen(rows)
+    assert encoder.seen == [REQUEST, "what is for lunch"]
+
+
 @pytest.mark.parametrize("mode", ["exact", "semantic"])
 def test_restore_rebuilds_what_was_committed(mode: str) -> None:
     index = DuplicateIndex(mode, HashEncoder())
@@ -141,12 +158,13 @@ def test_restore_rebuilds_what_was_committed(mode: str) -> None:
 
 def test_restore_encodes_again_when_the_encoder_changed() -> None:
     index = semantic()
-    table = pa.table(index.to_columns(index.screen(chunk(REQUEST))))
+    other = REQUEST.replace("new", "old")
+    table = pa.table(index.to_columns(index.screen(chunk(REQUEST, other))))
     encoder = HashEncoder()
     encoder.name = "hash/2"
     again = DuplicateIndex("semantic", encoder)
     again.restore(table)
-    assert encoder.seen == [REQUEST]
+    assert encoder.seen == [other], "what had no vector needs none"
     assert leaders(again.screen(chunk("please " + REQUEST, start=1))) == [(0, "edit")]
 
 

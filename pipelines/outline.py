@@ -1,0 +1,60 @@
+"""Outlines of a text: what its variants have in common. They propose pairs, and say where looking further is in vain.
+
+Two texts that a proof could accept share their skeleton or at least one outline; the reverse is not so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.explain import MARKED_KINDS, read
+from pipelines.reading import Token
+from pipelines.wording import JOINERS, LIGHT, singular
+from pipelines.words import ARTICLES, ASKING, GREETINGS, POLITE
+
+OUTLINES = 8
+_GROUPS = (4, 3)
+_LONG_WORD = 4
+_MIN_LONG_WORDS = 3
+_SKIPPED = POLITE | GREETINGS | ARTICLES | {"-"}
+_WEIGHTLESS = _SKIPPED | ASKING | JOINERS | LIGHT | frozenset("()?")
+"""What a proof may leave out, add or exchange."""
+
+
+def skeleton(text: str) -> list[str]:
+    """First and last letter of every longer word, in order; what may be added or left out is left out."""
+    return [_bones(token, token.norm) for token in read(text).tokens if token.norm not in _SKIPPED]
+
+
+def outlines(text: str) -> list[str]:
+    """Eight forms of the words in any order, each without some of them. A form that nothing is left of is empty.
+
+    Seven are without the words whose first letter is of one of four groups of letters, or whose last letter is of one of
+    three: a slip spares one end of a word, so one of the seven is spared. The eighth has only the longer words: numbers,
+    denials and small words change without it, and such near misses are worth a look.
+    """
+    tokens = [token for token in read(text).tokens if token.norm not in _WEIGHTLESS]
+    fixed = "\x1e".join(token.norm for token in tokens if token.kind in MARKED_KINDS and token.kind != "number")
+    free = [token for token in tokens if token.kind not in MARKED_KINDS or token.kind == "number"]
+    bones = sorted(_bones(token, singular(token.norm)) for token in free)
+    long = sorted(
+        _bones(token, singular(token.norm)) for token in free if len(token.norm) >= _LONG_WORD and token.kind == "word"
+    )
+    forms = [*_without_each(bones, 0, _GROUPS[0]), *_without_each(bones, -1, _GROUPS[1])]
+    forms.append("\x1c" + "\x1f".join(long) if len(long) >= _MIN_LONG_WORDS else "")
+    return [f"{form}\x1e{fixed}" if fixed or form else "" for form in forms]
+
+
+def _without_each(bones: Sequence[str], end: int, count: int) -> list[str]:
+    """Where all words are of one group, their number is what is left without it."""
+    groups: list[list[str]] = [[] for _ in range(count)]
+    for bone in bones:
+        groups[ord(bone[end]) % count].append(bone)
+    joined = ["\x1f".join(group) for group in groups]
+    forms = ["\x1d".join("" if at == out else group for at, group in enumerate(joined)) for out in range(count)]
+    lonely = [f"{end}{out}:{len(bones)}" if bones else "" for out in range(count)]
+    return [form if form.strip("\x1d") else number for form, number in zip(forms, lonely, strict=True)]
+
+
+def _bones(token: Token, norm: str) -> str:
+    return norm[0] + norm[-1] if token.kind == "word" and len(norm) >= _LONG_WORD else norm
