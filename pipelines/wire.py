@@ -49,6 +49,7 @@ class Keys:
         self.targets = f"{prefix}:targets"  # hash target -> health
         self.lanes = f"{prefix}:lanes"  # hash target -> figures for the display
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
+        self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
 
     def run(self, run_id: str) -> str:
         return f"{self.prefix}:run:{run_id}"
@@ -64,6 +65,10 @@ class Keys:
     def parts(self, run_id: str) -> str:
         """hash part id -> batch ids: written before the part, so that a crash repeats the same grouping."""
         return f"{self.prefix}:parts:{run_id}"
+
+    def promoted(self, run_id: str) -> str:
+        """hash row -> w (wanted) | a (asked) | x (its source is gone): followers that become work of their own."""
+        return f"{self.prefix}:promoted:{run_id}"
 
     def batch(self, batch_id: str) -> str:
         return f"{self.prefix}:batch:{batch_id}"
@@ -104,7 +109,7 @@ class Keys:
         return f"{self.prefix}:{batch_id}:{epoch}"
 
 
-def batch_id(run_id: str, generation: int, first_row: int, index: int) -> str:
+def batch_id(run_id: str, generation: int, first_row: int, index: int | str) -> str:
     """Deterministic, so that a chunk prepared twice names the same batches."""
     return f"{run_id}.{generation}.{first_row}.{index}"
 

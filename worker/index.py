@@ -125,14 +125,19 @@ class DuplicateIndex:
         )
         return staged, chunk.vetoes()
 
-    def commit(self, screened: Screened) -> None:
+    @property
+    def full(self) -> bool:
+        """Whether more would only push out what is here."""
+        return bool(self._limit) and len(self) >= self._limit
+
+    def commit(self, screened: Screened, run_id: str | None = None) -> None:
         """Take the representatives of a chunk whose commit won."""
         staged = screened.staged
         self._shelf.touch(staged.touched)
         if staged.plain:
-            self._shelf.take(Batch(_rows(staged.plain), words([row.key for row in staged.plain])))
+            self._shelf.take(Batch(_rows(staged.plain), words([row.key for row in staged.plain])), run_id)
         if staged.rows:
-            self._shelf.take(_batch(staged))
+            self._shelf.take(_batch(staged), run_id)
         if self._limit and len(self._shelf) > _SLACK * self._limit:
             self._shelf.drop(keep=self._limit)
 

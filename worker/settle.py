@@ -21,9 +21,12 @@ from pipelines.money import pusd_to_usd_str
 from pipelines.printable import one_line
 from pipelines.settle import Facts, Journal, tables
 from pipelines.types import Called, Done, Entry, Intent, Late
+from worker.answers import fallen
 from worker.aside import Strikes
 from worker.compact import compact, ledger_totals
 from worker.context import Context, RunContext
+from worker.ended import mark_ended
+from worker.followers import Followers
 
 log = logging.getLogger("spillway.settle")
 
@@ -45,6 +48,7 @@ class Settler:
         self.context = context
         self._first_seen: dict[str, float] = {}
         self._strikes = Strikes(context, "settle")
+        self._followers = Followers(context)
         self._parts_written: dict[str, int] = defaultdict(int)
         self._facts = {
             name: Facts(target.lane, target.provider or target.kind, target.model)
@@ -57,10 +61,11 @@ class Settler:
         ids = sorted(run.decode(errors="replace") for run in await redis.smembers(keys.open_runs))
         pipe = redis.pipeline(transaction=False)
         for run_id in ids:
-            pipe.hmget(keys.run(run_id), "prepared", "open", "cancel", "status")
+            pipe.hmget(keys.run(run_id), "prepared", "open", "cancel", "status", "borrowed", "fallen")
             pipe.llen(keys.drained(run_id))
             pipe.hkeys(keys.parts(run_id))
         replies = await pipe.execute(raise_on_error=False) if ids else []
+        self._followers.keep(set(ids))
         busy = False
         for run_id, at in zip(ids, range(0, len(replies), 3), strict=True):
             try:
@@ -76,7 +81,7 @@ class Settler:
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
-        (prepared, open_, cancel, status), drained, parts = replies
+        (prepared, open_, cancel, status, borrowed, fallen), drained, parts = replies
         if not paths.is_run_id(run_id) or (status or b"").decode() not in wire.RUN_OPEN:
             await self.context.redis.srem(self.context.keys.open_runs, run_id)
             return False
@@ -87,7 +92,10 @@ class Settler:
         if drained and self._is_due(run_id, drained, last or bool(ending)):
             await self._begin(run_id)
             return True
-        if prepared == b"1" and not int(open_ or 0) and not drained and not parts:
+        last = last and not drained and not parts
+        if (borrowed or fallen) and not ending and await self._followers.hold(run_id, last=last):
+            return bool(parts)
+        if last:
             await self._finish(run_id, ending)
         return bool(parts)
 
@@ -139,15 +147,15 @@ class Settler:
         if any(head is None for head, _, _ in replies[::2]):
             return  # batches go only when their part exists: somebody else was faster
         ending = ENDING.get((cancel or b"").decode(), "")
-        rows, size = await asyncio.to_thread(self._write, run, part, replies, ending)
+        rows, size, lost = await asyncio.to_thread(self._write, run, part, replies, ending)
         await self.context.scripts.settle_done(
             keys=[keys.run(run_id), keys.parts(run_id), keys.wake],
-            args=[part, keys.batch(""), keys.journal(""), rows, size],
+            args=[part, keys.batch(""), keys.journal(""), rows, size, lost],
         )
         self._parts_written[run_id] += 1
 
-    def _write(self, run: RunContext, part: str, replies: list[Any], ending: str) -> tuple[int, int]:
-        """Result and cost parts of some batches; returns rows and payload bytes. Runs in a thread."""
+    def _write(self, run: RunContext, part: str, replies: list[Any], ending: str) -> tuple[int, int, int]:
+        """Result and cost parts of some batches; returns rows, payload bytes and rows without an answer. In a thread."""
         journals, rows, size = [], 0, 0
         for (head, payload, poison), blobs in zip(replies[::2], replies[1::2], strict=True):
             try:
@@ -169,7 +177,7 @@ class Settler:
         self.context.store.write_table(paths.part(run.id, part), results)
         for day, table in _by_day(costs):
             self.context.store.write_table(paths.costs_part(day, run.id, part), table)
-        return rows, size
+        return rows, size, fallen(results["status"].to_pylist())
 
     # -- a run's end -------------------------------------------------------------------------------------------
 
@@ -195,11 +203,13 @@ class Settler:
             "results": self.context.store.path(paths.results(run_id)),
         }  # fmt: skip
         await asyncio.to_thread(self._record, run_id, fields, summary, status, now)
-        ended = {"status": status, "summary": wire.dump(summary), "finished_ms": now, "redo": "", "blocked": ""}
+        ended = {
+            "status": status, "summary": wire.dump(summary), "finished_ms": now, "redo": "", "blocked": "", "wanted": 0,
+        }  # fmt: skip
         names = [keys.run(run_id), keys.open_runs, keys.waiting(run_id), keys.drained(run_id), keys.parts(run_id)]
         told = [part for pair in ended.items() for part in pair]
         args = [run_id, generation or "0", self.context.owner, *told]
-        if not await self.context.scripts.finish(keys=[*names, keys.lease("settle")], args=args):
+        if not await self.context.scripts.finish(keys=[*names, keys.lease("settle"), keys.promoted(run_id)], args=args):
             log.warning("run %s: it went on while it was being closed", run_id)
             return
         await redis.expire(keys.budget(f"run:{run_id}"), 86_400)
@@ -227,6 +237,7 @@ class Settler:
             "generation": int(fields.get("generation") or 0), "summary": summary,
         }  # fmt: skip
         self.context.store.write_bytes(paths.run_record(run_id), wire.dump(record))
+        mark_ended(self.context.store, fields.get("client") or "default", now_ms, run_id)
 
 
 def _rows_of(head: bytes | Exception) -> int:

@@ -72,24 +72,14 @@ class Ids:
 
 
 class Indexes(msgspec.Struct):
-    """What a run remembers of its earlier rows: questions and ids; caches of the committed chunk parts."""
+    """What is remembered of earlier rows: the client's questions, and the run's ids."""
 
     questions: DuplicateIndex | None
     ids: Ids
     salts: dict[tuple[str, str | None], bytes] = {}
-    embeds: bool = False
 
-    def learn(self, chunk: Chunk) -> None:
-        """The chunk was committed."""
-        if self.questions is not None and chunk.screened is not None:
-            self.questions.commit(chunk.screened)
-        if chunk.ids is not None:
-            self.ids.learn(chunk.ids)
-
-    def restore(self, table: pa.Table) -> None:
-        """Learns a committed chunk part again."""
-        if self.questions is not None:
-            self.questions.restore(table, None)
+    def restore_ids(self, table: pa.Table) -> None:
+        """Learns the ids of a committed chunk part again."""
         self.ids.learn(self.ids.repeated([text for text in table["custom_id"].to_pylist() if text is not None])[1])
 
 
@@ -118,12 +108,15 @@ class Sifter:
         }
         """Prompts that each limited rule may still route today."""
 
-    def indexes(self, asker: Asker) -> Indexes:
-        """Empty indexes, as strict as the strictest route of the run needs them."""
+    def mode(self, asker: Asker) -> str:
+        """off, exact or semantic: what the run's most lenient route needs an index for."""
         modes = {self._dedupe(asker, name) for name in self._settings.routes}
-        mode = "semantic" if "semantic" in modes else "exact" if "exact" in modes else "off"
-        questions = DuplicateIndex(mode, self._encoder if mode == "semantic" else None) if mode != "off" else None
-        return Indexes(questions, Ids(), embeds=mode == "semantic")
+        return "semantic" if "semantic" in modes else "exact" if "exact" in modes else "off"
+
+    def index(self, mode: str) -> DuplicateIndex:
+        """An empty index of a client."""
+        limit = self._settings.spillway.index_prompts
+        return DuplicateIndex(mode, self._encoder if mode == "semantic" else None, limit)
 
     def _dedupe(self, asker: Asker, route_name: str) -> str:
         return asker.options.dedupe or self._settings.routes[route_name].dedupe
@@ -214,7 +207,7 @@ class Sifter:
         candidates: list[Candidate] = []
         for place, (_, row, name, _) in enumerate(routed):
             mode = self._dedupe(asker, name)
-            if mode == "off" or identity.separate_samples(row.body):
+            if mode == "off" or (identity.separate_samples(row.body) and not self._settings.routes[name].merge_samples):
                 continue
             candidates.append(self._candidate(asker, indexes, row, name, mode))
             places.append(place)
@@ -223,6 +216,9 @@ class Sifter:
         chunk.screened = index.screen(candidates)
         columns = index.to_columns(chunk.screened)
         for place, link in zip(places, chunk.screened.links, strict=True):
+            if link is not None and link.leader_run == asker.id:
+                link = msgspec.structs.replace(link, leader_run=None)
+            chunk.counts["borrowed"] += link is not None and link.leader_run is not None
             links[place] = link
         for name, array in columns.items():
             values = array.to_pylist() if isinstance(array, pa.Array | pa.ChunkedArray) else list(array)
@@ -234,8 +230,7 @@ class Sifter:
         options = asker.options
         salted = indexes.salts.get((name, row.model))
         if salted is None:
-            check = wire.dump([options.labels, options.schema, options.template])
-            salted = indexes.salts[name, row.model] = identity.salt(asker.client, name, row.model, check)
+            salted = indexes.salts[name, row.model] = self._salt(asker, name, row.model)
         key = identity.key(salted, row.body)
         if mode == "exact":
             return Candidate(row.row, key, NO_FAMILY, "")
@@ -243,6 +238,15 @@ class Sifter:
         task = self._settings.routes[name].task or inferred
         fields = asker.template.fields(row.tags) if asker.template else None
         return Candidate(row.row, key, identity.family(salted, row.body), user_text(row.body), fields, task)
+
+    def _salt(self, asker: Asker, name: str, model: str | None) -> bytes:
+        """What questions share beyond their bodies: who asks, who may answer, how answers are checked, and for how long."""
+        options, found = asker.options, self._settings.routes[name]
+        targets = [self._settings.targets[target] for target in found.targets]
+        answering = sorted({(target.kind, target.provider or "", target.model) for target in targets})
+        only_here = None if found.reuse_for else asker.id
+        check = wire.dump([options.labels, options.schema, options.template, answering, only_here])
+        return identity.salt(asker.client, name, model, check)
 
     def _asked(self, asker: Asker, row: Row, name: str, tokens: int) -> Asked:
         samples = row.body.get("n") or 1
@@ -252,14 +256,16 @@ class Sifter:
         prefix = item.body[:PREFIX_CHARS]
         return Asked(item, name, prefix, output_estimate(item.max_tokens, asker.options.labels))
 
-    def cut(self, asker: Asker, asked: list[Asked], generation: int, first_row: int, chunk: Chunk) -> None:
-        """Batches with their heads; adds their counters."""
+    def cut(
+        self, asker: Asker, asked: list[Asked], generation: int, first_row: int, chunk: Chunk, mark: str = ""
+    ) -> None:
+        """Batches with their heads; adds their counters. `mark` keeps ids of batches apart that begin with one row."""
         for number, batch in enumerate(pack(asked, self.rates)):
             payload = wire.pack_items([one.item for one in batch])
             tokens_in = sum(one.item.input_tokens for one in batch)
             tokens_out = sum(one.output_tokens for one in batch)
             head = BatchHead(
-                wire.batch_id(asker.id, generation, first_row, number), asker.id, batch[0].route, generation, len(batch),
+                wire.batch_id(asker.id, generation, first_row, f"{mark}{number}"), asker.id, batch[0].route, generation, len(batch),
                 tokens_in, tokens_out, sum(work(o.item.input_tokens, o.output_tokens) for o in batch),
                 self._ledger.cloud_estimate_pusd(batch[0].route, tokens_in, tokens_out), len(payload),
             )  # fmt: skip
