@@ -35,6 +35,20 @@ def parts_dir(run_id: str) -> str:
     return f"{run_dir(run_id)}/parts"
 
 
+def audit_part(run_id: str, part_id: str) -> str:
+    """Answers of audit calls; what they say is in `audits`."""
+    return f"{run_dir(run_id)}/audits/{part_id}.parquet"
+
+
+def audit_parts_dir(run_id: str) -> str:
+    return f"{run_dir(run_id)}/audits"
+
+
+def audits(day: str, run_id: str) -> str:
+    """`day` is the UTC date on which the run was made."""
+    return f"audits/day={day}/{run_id}.parquet"
+
+
 def results(run_id: str) -> str:
     return f"{run_dir(run_id)}/results.parquet"
 

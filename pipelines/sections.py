@@ -241,6 +241,8 @@ class Route(Section):
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.95
     reuse_for: Duration = 86_400.0
     merge_samples: bool = False
+    audit_share: Share = 0.01
+    max_false_reuse: Share = 0.005
     keywords: Names = ()
     min_complexity: Share = 0.0
     max_complexity: Share = 1.0

@@ -49,6 +49,7 @@ class Keys:
         self.targets = f"{prefix}:targets"  # hash target -> health
         self.lanes = f"{prefix}:lanes"  # hash target -> figures for the display
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
+        self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused
         self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
 
     def run(self, run_id: str) -> str:
@@ -96,6 +97,10 @@ class Keys:
     def rules(self, day: str) -> str:
         """hash index of a rule -> prompts that it routed that day."""
         return f"{self.prefix}:rules:{day}"
+
+    def audits(self, day: str) -> str:
+        """hash route + reuses|audited -> how many that day; lives a few days."""
+        return f"{self.prefix}:audits:{day}"
 
     def budget(self, scope: str) -> str:
         return f"{self.prefix}:budget:{scope}"
@@ -146,6 +151,8 @@ def unpack_head(data: bytes) -> BatchHead:
         raise Unreadable(f"head: {error}") from None
     if not is_run_id(head.run) or not head.id.startswith(f"{head.run}.") or head.rows < 0 or not 0 <= head.work < 1e18:
         raise Unreadable("head: its names or figures are not ours")
+    if head.purpose not in ("answer", "audit"):
+        raise Unreadable("head: its purpose is not ours")
     return head
 
 

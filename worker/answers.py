@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -62,8 +60,3 @@ class Answers:
             more = max(rows, len(self._status) * 3 // 2) - len(self._status)
             self._status = np.pad(self._status, (0, more))
             self._generation = np.pad(self._generation, (0, more))
-
-
-def fallen(statuses: Sequence[str]) -> int:
-    """Rows of a part that ended without an answer."""
-    return sum(1 for status in statuses if status != "ok")

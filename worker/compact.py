@@ -152,7 +152,7 @@ def _gather(
 ) -> pa.Table:
     """Pass two: the rows of one range, complete and in order."""
     number, low, high, names = group
-    columns = [f for f in schemas.CHUNK.names if f not in ("key", "canonical", "family", "vector", "text")]
+    columns = [name for name in schemas.CHUNK.names if name not in schemas.UNJOINED]
     who = pa.concat_tables([store.read_table(name, columns=columns) for name in names]).sort_by("row")
     who = who.filter(pc.and_(pc.greater_equal(who["row"], low), pc.less(who["row"], high)))
     path = scratch / str(number)

@@ -17,8 +17,9 @@ from pipelines.settings import Settings
 from pipelines.types import BatchHead, Options, Source
 from worker.clock import Clock
 from worker.encode import Encoder
+from worker.ids import Ids
 from worker.ledger import Ledger
-from worker.sift import Asker, Ids, Indexes, Sifter
+from worker.sift import Asker, Indexes, Sifter
 from worker.source import Cursor, Reader
 from worker.targets import Targets
 from worker.template import compile_template

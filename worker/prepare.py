@@ -18,14 +18,16 @@ import pyarrow as pa
 from pipelines import paths, schemas, wire
 from pipelines.errors import SourceError
 from worker.aside import Strikes
+from worker.audits import paused
 from worker.clients import Clients
 from worker.context import Context
 from worker.encode import Encoder
+from worker.ids import Ids
 from worker.known import Known
 from worker.ledger import Ledger
 from worker.promote import Promoters, batch_arguments
 from worker.redo import Redo
-from worker.sift import Asker, Chunk, Ids, Indexes, Sifter
+from worker.sift import Asker, Chunk, Indexes, Sifter
 from worker.source import Cursor, Reader
 from worker.template import compile_template
 
@@ -39,6 +41,7 @@ LOW_WATER_ROWS = 2_048
 """Prepared ahead while no rate is known, so that batches get their size from the lanes' real speed."""
 AHEAD_S = 20.0
 REST_S = 0.1
+FIELDS = ("prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted")
 MOST_ROWS_PER_S = 1e7
 
 
@@ -61,7 +64,8 @@ class Waiting(msgspec.Struct, frozen=True):
     id: str
     client: str
     prepared: bool  # its source is read to the end
-    wanted: bool  # followers that must be asked
+    wanted: int  # followers that must be asked
+    audits: int  # reuses that are to be audited
 
 
 class Preparer:
@@ -102,6 +106,8 @@ class Preparer:
     async def _work(self, run: Waiting) -> bool:
         if run.wanted and await self._promoters.ask(run.id, self._asker):
             return True
+        if run.audits and await self._promoters.audit(run.id, self._asker):
+            return True
         return not run.prepared and await self._chunk(run.id)
 
     async def _fail(self, run_id: str, error: SourceError) -> None:
@@ -117,7 +123,7 @@ class Preparer:
         ids = sorted(run.decode(errors="replace") for run in await redis.smembers(keys.open_runs))
         pipe = redis.pipeline(transaction=False)
         for run_id in ids:
-            pipe.hmget(keys.run(run_id), "prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted")
+            pipe.hmget(keys.run(run_id), *FIELDS)
         self._promoters.keep(set(ids))
         open_runs: list[Waiting] = []
         held_rows = held_bytes = 0
@@ -125,17 +131,16 @@ class Preparer:
             try:
                 if isinstance(reply, Exception):
                     raise reply
-                prepared, held, size, blocked, cancel, client, wanted = reply
-                rows, size_bytes, _ = int(held or 0), int(size or 0), int(wanted or 0)
+                prepared, held, size, blocked, cancel, client, wanted, audits = reply
+                rows, size_bytes, more = int(held or 0), int(size or 0), (int(wanted or 0), int(audits or 0))
             except Exception as error:
                 await self._strikes.strike(run_id, error)
                 continue
             if not blocked:
                 held_rows, held_bytes = held_rows + rows, held_bytes + size_bytes
-            wants = int(wanted or 0) > 0 and not cancel
-            if (prepared != b"1" or wants) and paths.is_run_id(run_id):
+            if (prepared != b"1" or (any(more) and not cancel)) and paths.is_run_id(run_id):
                 name = (client or b"default").decode(errors="replace")
-                open_runs.append(Waiting(0 if cancel else rows, run_id, name, prepared == b"1", wants))
+                open_runs.append(Waiting(0 if cancel else rows, run_id, name, prepared == b"1", *more))
         most = await self._ahead_rows()
         full = held_rows >= most or held_bytes >= HIGH_WATER_BYTES
         fair = most // max(1, len(open_runs))
@@ -166,6 +171,9 @@ class Preparer:
             return await self._redo_chunk(progress, raw, int(generation or 0), wire.load(redo))
         await self._clients.refresh(progress.asker, fresh=progress.fresh)
         await self._count_rules()
+        self._sifter.paused = paused(
+            await context.redis.hgetall(keys.paused), context.settings.routes, context.clock.now_ms()
+        )
         cursor = wire.load(raw) if raw else None
         at = Cursor(**cursor) if cursor else Cursor(0, 0, 0)
         size = FIRST_ROWS if at.row == 0 else EMBEDDED_ROWS if progress.embeds else CHUNK_ROWS

@@ -92,6 +92,8 @@ class Chunk:
 
     def prove(self, at: int, leaders: Iterable[Leader]) -> tuple[Leader, str] | None:
         """The first of these leaders whose answer serves the row, and why."""
+        if self.rows[at].keys_only:
+            return None
         for leader in leaders:
             reason = proof(leader.said, self.said[at], self._task(at, leader))
             if reason is not None:
@@ -100,7 +102,7 @@ class Chunk:
 
     def means_the_same(self, at: int, leader: Leader, cosine: float) -> bool:
         """Where the route allows it: the same template, and other words for the same thing in what varies."""
-        if not self.rows[at].paraphrase:
+        if not self.rows[at].paraphrase or self.rows[at].keys_only:
             return False
         mine, other = self.split(self.said[at]), self.split(leader.said)
         return mine[0] == other[0] and same_meaning(

@@ -14,8 +14,9 @@ from pipelines.settings import Settings, parse_settings
 from pipelines.types import Options, Row
 from tests.worker.test_index import HashEncoder
 from worker.clock import Clock
+from worker.ids import Ids
 from worker.ledger import Ledger
-from worker.sift import Asker, Ids, Indexes, Sifter
+from worker.sift import Asker, Indexes, Sifter
 from worker.targets import Targets
 
 TARGETS = {
