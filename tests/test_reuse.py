@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from pipelines import invariants
 from tests.crash.stage import Field
-from tests.support_program import CLOUD, GPU, Program
+from tests.support_program import CLOUD, GPU, Program, wait_until
 from tests.support_upstream import Upstream
 from tests.test_flow import agrees_with, prompts
 
@@ -81,3 +83,40 @@ def test_a_follower_takes_the_place_of_a_leader_that_fails(tmp_path: Path) -> No
     )
     assert (out["ok"], out["duplicate"], out["failed"]) == (19, 37, 4)
     assert program.run("doctor", "--run", out["run_id"]).returncode == 0
+
+
+def test_a_run_that_is_killed_and_cancelled_leaves_its_followers_to_themselves(tmp_path: Path) -> None:
+    slow = {**GPU, "latency_ms": 250, "slots": 6}
+    roles = ["prepare,schedule,settle", "local,cloud"]
+    with Upstream({"servers": {"gpu": slow}}) as upstream, Field(tmp_path, upstream, roles) as there:
+        one = there.submit(there.program.rows(prompts(150), "one.jsonl"))
+        wait_until(lambda: there.fields(one).get("prepared") == "1", 40)
+        two = there.submit(there.program.rows([*renamed(prompts(150), "two"), *prompts(5, system="x")], "two.jsonl"))
+        wait_until(lambda: there.fields(two).get("prepared") == "1" and there.requests() > 40, 60)
+        there.kill_workers()
+        there.ask("cancel", one)
+        assert there.wait_for_end(one) == "cancelled"
+        assert there.wait_for_end(two) == "completed"
+        results, costs = there.program.results(two), there.program.costs()
+        kept = there.program.results(one).filter(pl.col("status") == "ok").height
+        calls = asked(upstream)
+    assert 0 < kept < 150
+    assert dict(results["status"].value_counts().rows()) == {"duplicate": kept, "ok": 155 - kept}
+    assert set(results.filter(pl.col("status") == "duplicate")["duplicate_run"]) == {one}
+    mine = costs.filter(pl.col("run_id") == two)
+    assert not invariants.check(results.lazy(), mine.lazy(), 155)
+    assert max(calls.values()) <= 2, "only what was in flight when the workers died is asked again"
+    assert sum(calls.values()) <= 155 + 2 * 6
+
+
+def test_answers_are_reused_as_long_as_the_route_says(tmp_path: Path) -> None:
+    with Upstream({"servers": {"gpu": GPU}}) as upstream:
+        routes = {"short": {"targets": ["gpu"], "reuse_for": "1s"}, "long": {"targets": ["gpu"]}}
+        program = Program(tmp_path, upstream, routes=routes)
+        for name, route in (("a", "short"), ("b", "long")):
+            program.json("run", str(program.rows(prompts(10), f"{name}.jsonl")), "--dedupe", "exact", "--route", route)
+        time.sleep(1.0)
+        for name, route, calls in (("c", "short", 10), ("d", "long", 0)):
+            source = program.rows(prompts(10), f"{name}.jsonl")
+            out = program.json("run", str(source), "--dedupe", "exact", "--route", route)
+            assert out["calls"] == calls, route

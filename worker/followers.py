@@ -24,7 +24,7 @@ PATIENCE_S = 120.0
 """So long another run may go without one more answer before its followers are asked themselves."""
 LAST_SHARE = 0.25
 """The last part of a deadline in which nobody waits for another run."""
-OWN_FIELDS = ("cursor", "generation", "deadline_ms", "deadline_s", "cancel")
+OWN_FIELDS = ("cursor", "generation", "deadline_ms", "deadline_s", "cancel", "open", "audit_open")
 PROGRESS_FIELDS = ("ok", "settled", "rows")
 
 
@@ -59,10 +59,9 @@ class Followers:
 
     async def _look(self, run_id: str, following: Following) -> bool:
         redis, keys = self._context.redis, self._context.keys
-        raw, asked_raw = await asyncio.gather(
-            redis.hmget(keys.run(run_id), *OWN_FIELDS), redis.hgetall(keys.promoted(run_id))
-        )
-        cursor, generation, deadline_ms, deadline_s, cancel = ((value or b"").decode() for value in raw)
+        asked_raw = await redis.hgetall(keys.promoted(run_id))
+        raw = await redis.hmget(keys.run(run_id), *OWN_FIELDS)  # after it: whoever is being asked is in an open batch
+        cursor, generation, deadline_ms, deadline_s, cancel, open_, audits = ((value or b"").decode() for value in raw)
         if cancel:
             return False
         rows_committed = int(wire.load(cursor)["row"]) if cursor else 0
@@ -78,7 +77,8 @@ class Followers:
         if rows:
             count = await self._context.scripts.promote(keys=[keys.run(run_id), keys.promoted(run_id)], args=rows)
             log.info("run %s: %d followers are asked themselves; their leaders have no answer", run_id, count)
-        return bool(rows or waiting or any(state != b"x" for state in asked.values()))
+        live = b"wa" if int(open_ or 0) > int(audits or 0) else b"w"  # a batch that could not be read settles nothing
+        return bool(rows or waiting or any(state in live for state in asked.values()))
 
     async def _over(self, runs: Sequence[str], late: bool) -> set[str]:
         """Other runs for whose answers nobody waits any more: ended, out of money, or standing still."""

@@ -126,6 +126,11 @@ class DuplicateIndex:
         return staged, chunk.vetoes()
 
     @property
+    def needs(self) -> list[str]:
+        """The columns of a chunk part that `restore` reads."""
+        return ["row", "key"] if self._encoder is None else ["row", "key", "canonical", "family", "vector", "text"]
+
+    @property
     def full(self) -> bool:
         """Whether more would only push out what is here."""
         return bool(self._limit) and len(self) >= self._limit
@@ -167,9 +172,10 @@ class DuplicateIndex:
         table = table.filter(table["key"].is_valid())
         keys = words(table["key"].to_pylist())
         new = (self._shelf.exact.find(keys) == ABSENT) & (firsts(keys) == np.arange(len(keys)))
-        semantic = np.asarray(table["text"].is_valid()) & np.asarray(table["canonical"].is_valid())
         if self._encoder is None:
-            semantic[:] = False
+            self._take_table(table.filter(pa.array(new)), run_id, False)
+            return
+        semantic = np.asarray(table["text"].is_valid()) & np.asarray(table["canonical"].is_valid())
         self._take_table(table.filter(pa.array(new & ~semantic)), run_id, False)
         self._take_table(table.filter(pa.array(new & semantic)), run_id, True)
 

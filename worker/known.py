@@ -17,8 +17,6 @@ from worker.ended import ended_since
 from worker.index import DuplicateIndex, Screened
 from worker.store import Store
 
-COLUMNS = ["row", "route", "kind", "key", "canonical", "family", "vector", "text"]
-
 
 class Known:
     """`reuse_ms` says for each route how long an ended run's answers are reused; `alone` names a run that starts afresh."""
@@ -68,7 +66,7 @@ class Known:
         routes = pa.array([route for route, keep in self._reuse_ms.items() if when_ms + keep > now_ms], pa.string())
         answered = self._answered(run)
         for name in self._store.names(paths.chunks_dir(run)):
-            table = self._store.read_table(name, columns=COLUMNS)
+            table = self._store.read_table(name, columns=["route", *self.index.needs])
             rows = table["row"].to_numpy()
             good = np.isin(rows, answered) & np.asarray(pc.is_in(table["route"], value_set=routes))
             self.index.restore(table.filter(pa.array(good)), run)
@@ -76,7 +74,7 @@ class Known:
     def _take_open(self, run: str, rows: int) -> None:
         for name in self._store.names(paths.chunks_dir(run)):
             if self._open.get(run, 0) <= paths.first_row(name) < rows:
-                self.index.restore(self._store.read_table(name, columns=COLUMNS), run)
+                self.index.restore(self._store.read_table(name, columns=self.index.needs), run)
         self._open[run] = rows
 
     def _answered(self, run: str) -> np.ndarray:

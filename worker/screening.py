@@ -125,7 +125,8 @@ class Chunk:
         out = []
         for at, leader, cosine in self.misses[:MAX_VETOES]:
             verdict = decide_said(leader.said, self.said[at], self._task(at, leader), cosine)
-            out.append(Veto(self.rows[at].row, leader.place.row, leader.place.run, cosine, verdict.reason))
+            reason = "paused" if verdict.accept and self.rows[at].keys_only else verdict.reason
+            out.append(Veto(self.rows[at].row, leader.place.row, leader.place.run, cosine, reason))
         return out
 
 
