@@ -119,7 +119,8 @@ class Running:
             failure.message[:2000], failure.http_status, None, now, now,
         )  # fmt: skip
         self._journal.append(self, (), [done], 0, 0)
-        self.run.count(failed=1)
+        if self.head.purpose == "answer":
+            self.run.count(failed=1)
         self.ended()
 
 
@@ -275,6 +276,8 @@ class Drain:
         """The ledger's view of a call."""
         busy_s = seconds / max(1, self.lanes[name].in_use)
         facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route)
+        if batch.head.purpose == "audit":  # nobody wanted it but us: nothing was avoided by it
+            facts = msgspec.structs.replace(facts, avoided_pusd=0, avoided_cause=None)
         return Called(
             intent.call, facts.outcome, facts.http_status, facts.error_code, facts.usage, facts.cost_pusd,
             facts.cost_basis, facts.model, facts.price_id, facts.price_as_of, facts.avoided_pusd, facts.avoided_cause,
@@ -298,7 +301,8 @@ class Drain:
             if done is not None:
                 entries.append(done)
                 self.lanes[name].finished(self._work(prompt), seconds)
-                batch.run.count_done(batch.lane, done.status)
+                if batch.head.purpose == "answer":
+                    batch.run.count_done(batch.lane, done.status)
             if called:
                 batch.run.count_call(batch.lane, called)
                 self.journal.append(batch, scopes, entries, bound, called.cost_pusd)

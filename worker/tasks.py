@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,13 @@ from worker import leased
 from worker.beat import Heart, bury
 from worker.context import Context
 from worker.drain import Drain
-from worker.lease import Lease, hold
+from worker.lease import Lease, hold, repeat
 from worker.ledger import Ledger
 from worker.queue import RedisError
 
 if TYPE_CHECKING:
     from worker.alerts import Alerts
+    from worker.prepare import Preparer
 
 log = logging.getLogger("spillway.worker")
 
@@ -79,7 +81,7 @@ class Process:
             from worker.prepare import Preparer
 
             preparer = Preparer(self.context, self.ledger, Encoder())
-            self._leased("prepare", preparer.step)
+            self._start(self._prepare(preparer))
         if "settle" in self.roles:
             from worker.settle import Settler
 
@@ -101,6 +103,12 @@ class Process:
             except (RedisError, OSError) as error:
                 log.warning("queue: %s; listening again", error)
                 await asyncio.sleep(1.0)
+
+    async def _prepare(self, preparer: Preparer) -> None:
+        """One lease per client, taken as runs come."""
+        await repeat("prepare", preparer.step, self.stopping)
+        with contextlib.suppress(RedisError, OSError):
+            await preparer.rest(everything=True)
 
     def _leased(self, name: str, step: Any) -> None:
         lease = Lease(self.context.scripts, self.context.keys, name, self.context.owner)
