@@ -17,7 +17,7 @@ from worker.rates import Rates
 from worker.slots import Slots
 
 if TYPE_CHECKING:
-    from worker.drain import Prompt
+    from worker.running import Prompt
 
 log = logging.getLogger("spillway.lane")
 
