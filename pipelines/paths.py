@@ -81,6 +81,17 @@ def of_ended_run(name: str) -> tuple[int, str] | None:
     return (int(finished_ms), run_id) if finished_ms.isdecimal() and is_run_id(run_id) else None
 
 
+def answered_part(client: str, newest_ms: int, oldest_ms: int, run_id: str) -> str:
+    """Answered prompts of small runs that ended in between; `run_id` is the newest one's."""
+    return f"{ended_dir(client)}/{newest_ms:015d}.{oldest_ms:015d}.{run_id}.parquet"
+
+
+def of_answered_part(name: str) -> int | None:
+    """When the newest run of such a file ended; None for any other file."""
+    newest_ms, *rest = name.rpartition("/")[2].split(".")
+    return int(newest_ms) if newest_ms.isdecimal() and len(rest) == 3 and rest[2] == "parquet" else None
+
+
 def first_row(chunk_name: str) -> int:
     """The first row of a chunk part."""
     return int(chunk_name.rsplit("-", 1)[1].removesuffix(".parquet"))

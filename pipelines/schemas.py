@@ -151,6 +151,17 @@ others may follow, and of those that follow by more than an exact key: for repor
 UNJOINED = ("key", "canonical", "family", "vector", "text", "miss_row", "miss_run", "miss_cosine", "miss_guard")
 """Columns of a chunk part that results do not need."""
 
+ANSWERED = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("when_ms", pa.int64()),
+        ("route", pa.string()),
+        *(CHUNK.field(name) for name in ("row", "key", "canonical", "family", "vector", "text")),
+    ],
+    metadata=VERSION,
+)
+"""Answered prompts of several small runs: what the client's index needs of them."""
+
 AUDITS = pa.schema(
     [
         ("run_id", pa.string()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipelines import paths
 from worker.store import Store
 
@@ -12,6 +14,12 @@ def mark_ended(store: Store, client: str, finished_ms: int, run_id: str) -> None
     for name, (when_ms, run) in _marks(store, client):
         if run == run_id and when_ms != finished_ms:
             store.delete(name)
+
+
+def unmark(store: Store, client: str, runs: Sequence[tuple[int, str]]) -> None:
+    """Forgets the names of these runs, (when, run)."""
+    for when_ms, run_id in runs:
+        store.delete(paths.ended_run(client, when_ms, run_id))
 
 
 def ended_since(store: Store, client: str, since_ms: int) -> list[tuple[int, str]]:

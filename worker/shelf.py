@@ -47,6 +47,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self._runs: list[str | None] = [None]
+        self._numbers: dict[str | None, int] = {None: 0}
         self.exact, self.canonical, self._skeletons = KeyTable(), KeyTable(), KeyTable()
         self._outlines = HashTable()
         self._where, self._used = Growing(np.int64), Growing(np.uint32)
@@ -60,12 +61,13 @@ class Shelf:
 
     def take(self, batch: Batch, run: str | None = None) -> None:
         """Add representatives; a key that is there already keeps its first entry."""
-        if run not in self._runs:
+        if run not in self._numbers:
+            self._numbers[run] = len(self._runs)
             self._runs.append(run)
         self._tick += 1
         count, begin = len(batch.rows), len(self)
         entries = np.arange(begin, begin + count, dtype=np.int64)
-        self._where.extend(batch.rows | (self._runs.index(run) << _ROW_BITS))
+        self._where.extend(batch.rows | (self._numbers[run] << _ROW_BITS))
         self._used.extend(np.full(count, self._tick, np.uint32))
         _add_new(self.exact, batch.keys, entries)
         if batch.canonical is not None and batch.skeletons is not None:

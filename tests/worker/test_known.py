@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from pipelines.dedup import Candidate
 from tests.support_frames import result
 from tests.support_worker import write
 from tests.worker.test_index import HashEncoder
+from worker.answered import merged_since
 from worker.ended import ended_since, mark_ended
 from worker.index import DuplicateIndex
-from worker.known import Known
+from worker.known import MERGED_RUNS, Known
 from worker.store import Store
 
 HOUR = 3_600_000
@@ -136,3 +138,42 @@ def test_the_newest_runs_are_taken_first_and_no_more_than_fit(root: Root) -> Non
     known = Known(root.store, "acme", index, REUSE)
     known.sync({}, NOW)
     assert leaders(known, 0, 10, 20) == [None, ("b", 10), ("c", 20)]
+
+
+def test_many_small_runs_become_one_file_that_knows_the_same(root: Root) -> None:
+    runs = [f"r{number:03d}" for number in range(MERGED_RUNS)]
+    for number, run in enumerate(runs):
+        root.chunk(run, number, 1, "short" if number % 2 else "small")
+        statuses = ["ok"] * number + ["failed" if number == 10 else "ok"]
+        root.end(run, NOW - HOUR + 1 + number, *statuses)
+    known = root.known()
+    known.sync({}, NOW)
+    expected = [None if number == 10 else (run, number) for number, run in enumerate(runs)]
+    assert leaders(known, *range(MERGED_RUNS)) == expected
+    assert ended_since(root.store, "acme", 0) == [], "they have no names of their own any more"
+    (name,) = merged_since(root.store, "acme", 0)
+    known.sync({}, NOW)
+    assert len(known.index) == MERGED_RUNS - 1
+    for run in runs:
+        shutil.rmtree(root.folder / paths.run_dir(run))  # the next holder does not look there
+    later = root.known()
+    later.sync({runs[3]: 0}, NOW)
+    assert leaders(later, *range(MERGED_RUNS)) == [each if at != 3 else None for at, each in enumerate(expected)]
+    later.sync({}, NOW + HOUR)
+    assert leaders(later, 0, 1, 2, 3) == [(runs[0], 0), None, (runs[2], 2), None]
+    later.sync({}, NOW + 24 * HOUR)
+    assert leaders(later, 0, 2) == [None, None]
+    assert not root.store.exists(name), "nobody reuses it any more"
+
+
+def test_a_merge_that_was_cut_short_does_no_harm(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(MERGED_RUNS):
+        root.chunk(f"r{number}", number, 1)
+        root.end(f"r{number}", NOW - HOUR + number, *["ok"] * (number + 1))
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.answered.unmark", lambda *_: None)  # killed before the names went
+        root.known().sync({}, NOW)
+    known = root.known()
+    known.sync({}, NOW)
+    assert leaders(known, 0, MERGED_RUNS - 1) == [("r0", 0), (f"r{MERGED_RUNS - 1}", MERGED_RUNS - 1)]
+    assert len(known.index) == MERGED_RUNS
