@@ -75,6 +75,10 @@ class Keys:
         """heartbeat: lives as long as its worker does."""
         return f"{self.prefix}:worker:{worker_id}"
 
+    def again(self, redis_run_id: str) -> str:
+        """set of the workers that have said to this life of Redis what an earlier one may have forgotten; minutes."""
+        return f"{self.prefix}:again:{redis_run_id}"
+
     def lease(self, name: str) -> str:
         return f"{self.prefix}:lease:{name}"
 

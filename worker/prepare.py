@@ -198,7 +198,10 @@ class Preparer:
         for head, payload in chunk.batches:
             names.append(keys.batch(head.id))
             args += [head.id, head.cloud_pusd / max(head.work, 1e-9), wire.pack_head(head), payload]
-        return bool(await self.context.scripts.commit_chunk(keys=names, args=args))
+        committed = bool(await self.context.scripts.commit_chunk(keys=names, args=args))
+        if committed:
+            self.context.again.remember_step("commit_chunk", names, args)
+        return committed
 
     # -- asking again ----------------------------------------------------------------------------------------------
 

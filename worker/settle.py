@@ -24,6 +24,7 @@ from pipelines.types import Called, Done, Entry, Intent, Late
 from worker.aside import Strikes
 from worker.compact import compact, ledger_totals
 from worker.context import Context, RunContext
+from worker.store import Store
 
 log = logging.getLogger("spillway.settle")
 
@@ -123,11 +124,16 @@ class Settler:
             await self._write_part(run_id, part)
 
     async def _write_part(self, run_id: str, part: str) -> None:
-        """Writes what the record names; writing it again is harmless."""
+        """Writes what the record names; writing it again is harmless, and needed when there is news meanwhile."""
+        while await self._write_once(run_id, part) < 0:
+            log.info("run %s: news for part %s while it was written", run_id, part)
+        self._parts_written[run_id] += 1
+
+    async def _write_once(self, run_id: str, part: str) -> int:
         keys, redis = self.context.keys, self.context.redis
         record = await redis.hget(keys.parts(run_id), part)
         if record is None:
-            return
+            return 0
         run = await self.context.run(run_id)
         cancel = await redis.hget(keys.run(run_id), "cancel")
         batches = wire.load(record)
@@ -137,14 +143,14 @@ class Settler:
             pipe.lrange(keys.journal(batch), 0, -1)
         replies = await pipe.execute()
         if any(head is None for head, _, _ in replies[::2]):
-            return  # batches go only when their part exists: somebody else was faster
+            return 0  # batches go only when their part exists: somebody else was faster
         ending = ENDING.get((cancel or b"").decode(), "")
         rows, size = await asyncio.to_thread(self._write, run, part, replies, ending)
-        await self.context.scripts.settle_done(
+        lengths = [len(journal) for journal in replies[1::2]]
+        return int(await self.context.scripts.settle_done(
             keys=[keys.run(run_id), keys.parts(run_id), keys.wake],
-            args=[part, keys.batch(""), keys.journal(""), rows, size],
-        )
-        self._parts_written[run_id] += 1
+            args=[part, keys.batch(""), keys.journal(""), rows, size, *lengths],
+        ))  # fmt: skip
 
     def _write(self, run: RunContext, part: str, replies: list[Any], ending: str) -> tuple[int, int]:
         """Result and cost parts of some batches; returns rows and payload bytes. Runs in a thread."""
@@ -184,6 +190,8 @@ class Settler:
         def still_ours() -> bool:
             return asyncio.run_coroutine_threadsafe(self._is_ours(run_id, generation), loop).result()
 
+        named = int(await redis.hget(keys.run(run_id), "parts") or 0)
+        await asyncio.to_thread(_forget_parts_above, self.context.store, run_id, named)
         totals = await asyncio.to_thread(self._compact, run_id, run.client, ending, still_ours)
         raw = await redis.hgetall(keys.run(run_id))
         fields = {name.decode(): value.decode() for name, value in raw.items()}
@@ -227,6 +235,15 @@ class Settler:
             "generation": int(fields.get("generation") or 0), "summary": summary,
         }  # fmt: skip
         self.context.store.write_bytes(paths.run_record(run_id), wire.dump(record))
+
+
+def _forget_parts_above(store: Store, run_id: str, named: int) -> None:
+    """Parts that a Redis which was killed no longer knows: their batches have been settled again, in others."""
+    for folder, head in [(paths.parts_dir(run_id), ""), *((day, f"{run_id}.") for day in store.folders("costs"))]:
+        for name in store.names(folder):
+            number = name.rsplit("/", 1)[1].removeprefix(head).removesuffix(".parquet")
+            if number.isdigit() and int(number) > named:
+                store.delete(name)
 
 
 def _rows_of(head: bytes | Exception) -> int:
