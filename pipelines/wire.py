@@ -99,6 +99,10 @@ class Keys:
     def budget(self, scope: str) -> str:
         return f"{self.prefix}:budget:{scope}"
 
+    def reported(self, day: str) -> str:
+        """hash name of a provider's key -> its spend at the day's first look and now, nano-dollars; a few days."""
+        return f"{self.prefix}:reported:{day}"
+
     def alerts(self, day: str) -> str:
         """hash budget scope -> what was told about it that day; lives a few days."""
         return f"{self.prefix}:alerts:{day}"

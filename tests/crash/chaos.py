@@ -146,7 +146,7 @@ class Field(Scene):
 
     def faults(self) -> list[Callable[[], None]]:
         return [
-            self.kill_worker, self.kill_worker, self.stop_worker, self.pause_worker, self.kill_redis, self.pause_redis,
+            self.kill_worker, self.kill_worker, self.stop_worker, self.pause_worker, self.kill_redis, self.forget_redis, self.pause_redis,
             self.block_data, self.kill_upstream, self.break_upstream,
         ]  # fmt: skip
 
