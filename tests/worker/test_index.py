@@ -171,7 +171,7 @@ def test_restore_encodes_again_when_the_encoder_changed() -> None:
     encoder.name = "hash/2"
     again = DuplicateIndex("semantic", encoder)
     again.restore(table)
-    assert encoder.seen == "clock crate chair cable coin".split(), "what had no vector needs none"
+    assert encoder.seen == ["clock", "crate", "chair", "cable", "coin"], "what had no vector needs none"
     found = again.screen(chunk("please " + CROWD[0], "please " + CROWD[8], start=9))
     assert leaders(found) == [(0, "edit"), (8, "edit")]
 
