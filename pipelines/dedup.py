@@ -32,6 +32,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     task: str = ""  # closed | open | extract | strict | "": infer
     paraphrase: bool = False  # the route allows other words for the same question
     system: str = ""  # the system prompt, which may say what the task is; it is part of the family
+    keys_only: bool = False  # reuse by proof is paused for the route
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):

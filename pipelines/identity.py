@@ -35,20 +35,24 @@ def key(salted: bytes, body: Mapping[str, Any]) -> bytes:
 
 
 def family(salted: bytes, body: Mapping[str, Any]) -> bytes:
-    """8 bytes over everything but the user's words: prompts of different families are never duplicates."""
+    """8 bytes over everything but the words of the last user message: prompts of different families are never
+    duplicates, and what was said before, or stands between images, is compared letter by letter."""
     rest = {name: value for name, value in body.items() if name not in NOT_ASKED and name != "messages"}
-    frame = [_without_user_words(message) for message in body.get("messages", ())]
+    messages = list(body.get("messages", ()))
+    last = max((at for at, message in enumerate(messages) if message.get("role") == "user"), default=-1)
+    frame = [_without_words(message) if at == last else message for at, message in enumerate(messages)]
     return blake2b(_sorted_json([rest, frame]), digest_size=8, key=salted).digest()
 
 
-def _without_user_words(message: Mapping[str, Any]) -> Any:
-    if message.get("role") != "user":
-        return message
+def _without_words(message: Mapping[str, Any]) -> Any:
     content = message.get("content")
     if isinstance(content, str):
-        return "user"
+        return {**message, "content": None}
     parts = content if isinstance(content, list) else [content]
-    return ["user", [part for part in parts if not (isinstance(part, dict) and part.get("type") == "text")]]
+    is_text = [isinstance(part, dict) and part.keys() == {"type", "text"} and part["type"] == "text" for part in parts]
+    if sum(is_text) != 1 and not all(is_text):
+        return message  # words stand between images: which is said of which?
+    return {**message, "content": ["text" if text else part for part, text in zip(parts, is_text, strict=True)]}
 
 
 def separate_samples(body: Mapping[str, Any]) -> bool:

@@ -154,6 +154,38 @@ def _duplicates_are_free_and_point_to_answers(frames: Frames) -> Iterator[Violat
     yield from _say(stray.select("row", "duplicate_of"), lambda row, of: f"points to row {of} but is no duplicate")
 
 
+def check_across(results: pl.LazyFrame, others: pl.LazyFrame) -> list[Violation]:
+    """Duplicates of other runs: the same client's row, answered, with the same words. `others` are those runs' results, as
+    far as they have ended and are kept; a run that is not there is not judged."""
+    links = results.filter((pl.col("status") == "duplicate") & pl.col("duplicate_run").is_not_null()).select(
+        "row", "client", "output", pl.col("duplicate_of").alias("of"), pl.col("duplicate_run").alias("run")
+    )
+    leaders = others.select(
+        pl.col("run_id").alias("run"), pl.col("row").alias("of"), pl.col("client").alias("whose"),
+        pl.col("status").alias("ended"), pl.col("output").alias("said"),
+    )  # fmt: skip
+    both = links.join(others.select(pl.col("run_id").alias("run")).unique(), on="run", how="semi").join(
+        leaders, on=["run", "of"], how="left"
+    )
+    wrong = both.with_columns(
+        pl.when(pl.col("ended").is_null())
+        .then(pl.lit("is not there"))
+        .when(pl.col("whose") != pl.col("client"))
+        .then(pl.lit("is another client's"))
+        .when(pl.col("ended") != "ok")
+        .then(pl.lit("is ") + pl.col("ended"))
+        .when(~pl.col("said").eq_missing(pl.col("output")))
+        .then(pl.lit("says something else"))
+        .alias("wrong")
+    ).filter(pl.col("wrong").is_not_null())
+    return list(
+        _say(
+            wrong.select("row", "run", "of", "wrong"),
+            lambda row, run, of, text: f"is a duplicate of run {run} row {of}, which {text}",
+        )
+    )
+
+
 def _say(found: pl.LazyFrame, text: Callable[..., str]) -> Iterator[Violation]:
     """One violation per row of `found` (its first column is the row), the rest only counted."""
     rows = found.sort("row").collect().rows()

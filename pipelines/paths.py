@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -34,6 +35,20 @@ def parts_dir(run_id: str) -> str:
     return f"{run_dir(run_id)}/parts"
 
 
+def audit_part(run_id: str, part_id: str) -> str:
+    """Answers of audit calls; what they say is in `audits`."""
+    return f"{run_dir(run_id)}/audits/{part_id}.parquet"
+
+
+def audit_parts_dir(run_id: str) -> str:
+    return f"{run_dir(run_id)}/audits"
+
+
+def audits(day: str, run_id: str) -> str:
+    """`day` is the UTC date on which the run was made."""
+    return f"audits/day={day}/{run_id}.parquet"
+
+
 def results(run_id: str) -> str:
     return f"{run_dir(run_id)}/results.parquet"
 
@@ -49,6 +64,37 @@ def events_part(day: str, name: str) -> str:
 
 def run_record(run_id: str) -> str:
     return f"{run_dir(run_id).replace('results/run=', 'runs/')}.json"
+
+
+def ended_dir(client: str) -> str:
+    """One empty file for each of a client's ended runs; hashed, since names may differ in case only."""
+    return f"index/client={blake2b(client.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+
+
+def ended_run(client: str, finished_ms: int, run_id: str) -> str:
+    return f"{ended_dir(client)}/{finished_ms:015d}.{run_id}"
+
+
+def of_ended_run(name: str) -> tuple[int, str] | None:
+    """When a run ended and its id; None for a file that is none of ours."""
+    finished_ms, _, run_id = name.rpartition("/")[2].partition(".")
+    return (int(finished_ms), run_id) if finished_ms.isdecimal() and is_run_id(run_id) else None
+
+
+def answered_part(client: str, newest_ms: int, oldest_ms: int, run_id: str) -> str:
+    """Answered prompts of small runs that ended in between; `run_id` is the newest one's."""
+    return f"{ended_dir(client)}/{newest_ms:015d}.{oldest_ms:015d}.{run_id}.parquet"
+
+
+def of_answered_part(name: str) -> int | None:
+    """When the newest run of such a file ended; None for any other file."""
+    newest_ms, *rest = name.rpartition("/")[2].split(".")
+    return int(newest_ms) if newest_ms.isdecimal() and len(rest) == 3 and rest[2] == "parquet" else None
+
+
+def first_row(chunk_name: str) -> int:
+    """The first row of a chunk part."""
+    return int(chunk_name.rsplit("-", 1)[1].removesuffix(".parquet"))
 
 
 def redis_dir() -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 STOCK_S = 3.0
-STOCK_SLOTS = 2
+STOCK_SLOTS, FIRST_STOCK_SLOTS = 2, 4
 TICK_S = 1.0
 SAFETY = 1.15
 LATENCIES = 4
@@ -94,7 +94,9 @@ def first_up(snapshot: Snapshot, route: str, lane: str) -> TargetView | None:
 
 
 def stock(target: TargetView) -> float:
-    """Rows that should be rung at a target: enough that no slot waits for the next tick."""
+    """Rows that should be rung at a target: enough that no slot waits for the next tick; more while its rate is unknown."""
+    if not target.rows_per_s:
+        return FIRST_STOCK_SLOTS * target.slots
     return max(STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
 
 

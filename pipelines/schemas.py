@@ -138,10 +138,51 @@ CHUNK = pa.schema(
         ("guard", pa.string()),
         ("error_code", pa.string()),
         ("error_message", pa.string()),
+        ("miss_row", pa.int64()),  # the nearest prompt that a guard did not let pass for the same
+        ("miss_run", pa.string()),
+        ("miss_cosine", pa.float32()),
+        ("miss_guard", pa.string()),
     ],
     metadata=VERSION,
 )
-"""What prepare decided about each row of a chunk; written before the chunk is committed."""
+"""What prepare decided about each row of a chunk; written before the chunk is committed. `text` is kept of rows that
+others may follow, and of those that follow by more than an exact key: for reports."""
+
+UNJOINED = ("key", "canonical", "family", "vector", "text", "miss_row", "miss_run", "miss_cosine", "miss_guard")
+"""Columns of a chunk part that results do not need."""
+
+ANSWERED = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("when_ms", pa.int64()),
+        ("route", pa.string()),
+        *(CHUNK.field(name) for name in ("row", "key", "canonical", "family", "vector", "text")),
+    ],
+    metadata=VERSION,
+)
+"""Answered prompts of several small runs: what the client's index needs of them."""
+
+AUDITS = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("client", pa.string()),
+        ("route", pa.string()),
+        ("row", pa.int64()),
+        ("part", pa.string()),  # reuse | baseline: a leader asked twice
+        ("link_kind", pa.string()),
+        ("guard", pa.string()),
+        ("leader_row", pa.int64()),
+        ("leader_run", pa.string()),
+        ("agrees", pa.bool_()),
+        ("measure", pa.string()),  # label | json | text
+        ("likeness", pa.float32()),
+        ("published", pa.string()),
+        ("asked", pa.string()),
+        ("at", TIME),
+    ],
+    metadata=VERSION,
+)
+"""Reuses that were really asked, beside leaders asked twice, and whether both answers agree."""
 
 EVENTS = pa.schema(
     [

@@ -136,6 +136,7 @@ class Spillway(Section):
     redis_url: Annotated[str, BeforeValidator(_redis_url)] = Field(default="embedded", repr=False)
     timezone: Annotated[str, BeforeValidator(_timezone)] = "UTC"
     keep_response: bool = True
+    index_prompts: Annotated[int, Field(ge=1_000)] = 2_000_000
     prefix: str = Field(default="spillway", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
 
 
@@ -239,6 +240,9 @@ class Route(Section):
     dedupe: Dedupe = "semantic"
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.95
     reuse_for: Duration = 86_400.0
+    merge_samples: bool = False
+    audit_share: Share = 0.01
+    max_false_reuse: Share = 0.005
     keywords: Names = ()
     min_complexity: Share = 0.0
     max_complexity: Share = 1.0

@@ -44,15 +44,16 @@ def money(pusd: Sequence[int]) -> pa.Array:
     return pa.Array.from_buffers(schemas.MONEY, len(low), [None, pa.py_buffer(wide.tobytes())])
 
 
-def tables(journals: Sequence[Journal], targets: Mapping[str, Facts]) -> tuple[pa.Table, pa.Table]:
-    """The part (sorted by row) and the ledger rows of some settled batches."""
+def tables(journals: Sequence[Journal], targets: Mapping[str, Facts]) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """The part (sorted by row), the ledger rows and the audits' answers of some settled batches."""
     part: dict[str, list[Any]] = {name: [] for name in schemas.PART.names}
+    audits: dict[str, list[Any]] = {name: [] for name in schemas.PART.names}
     costs: dict[str, list[Any]] = {name: [] for name in schemas.COSTS.names}
     for journal in journals:
         state = fold(journal.entries)
         _add_costs(costs, journal, state, targets)
-        _add_results(part, journal, state, targets)
-    return _table(part, schemas.PART).sort_by("row"), _table(costs, schemas.COSTS)
+        _add_results(audits if journal.head.purpose == "audit" else part, journal, state, targets)
+    return _table(part, schemas.PART).sort_by("row"), _table(costs, schemas.COSTS), _table(audits, schemas.PART)
 
 
 def _table(columns: dict[str, list[Any]], schema: pa.Schema) -> pa.Table:
@@ -72,9 +73,10 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
     for call, intent in state.intents.items():
         called = state.called.get(call) or lost_call(intent)
         facts, usage = _facts(targets, intent.target), called.usage
+        avoids = head.purpose == "answer" and call not in state.late
         values = (
             call,
-            "late" if call in state.late else "answer",
+            "late" if call in state.late else head.purpose,
             head.run,
             intent.row,
             journal.ids.get(intent.row),
@@ -97,8 +99,8 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
             date.fromisoformat(called.price_as_of) if called.price_as_of else None,
             called.cost_pusd,
             called.cost_basis,
-            0 if call in state.late else called.avoided_pusd,
-            None if call in state.late else called.avoided_cause,
+            called.avoided_pusd if avoids else 0,
+            called.avoided_cause if avoids else None,
             intent.started_us,
             called.finished_us,
         )

@@ -7,7 +7,7 @@ prompts between 0.95 and 1.8 times), so it errs on the dear side.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import functools
 import hashlib
 import importlib
@@ -127,7 +127,7 @@ def _vocabulary(name: Encoding) -> tiktoken.Encoding:
 
     def ranks(_url: str, expected_hash: str | None = None) -> dict[bytes, int]:
         lines = (line.split() for line in _read(name).splitlines())
-        return {base64.b64decode(token): int(rank) for token, rank in lines}
+        return {binascii.a2b_base64(token): int(rank) for token, rank in lines}
 
     published: FunctionType = getattr(importlib.import_module("tiktoken_ext.openai_public"), name)
     local = FunctionType(published.__code__, {**published.__globals__, "load_tiktoken_bpe": ranks})

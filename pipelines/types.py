@@ -74,6 +74,7 @@ class BatchHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     work: float  # local work in output-token equivalents (SCHEDULING: w = a*p + o)
     cloud_pusd: int  # estimated price at the route's cheapest cloud target; 0 when it has none
     payload_bytes: int
+    purpose: str = "answer"  # answer | audit: its answers are compared, never published
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -114,6 +115,7 @@ class Called(msgspec.Struct, frozen=True, array_like=True, tag="r", gc=False):
     avoided_pusd: int
     avoided_cause: str | None
     finished_us: int
+    failure: str | None = None  # the kind of Failure, unless it was an answer
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag="d", gc=False):

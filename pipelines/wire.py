@@ -49,6 +49,8 @@ class Keys:
         self.targets = f"{prefix}:targets"  # hash target -> health
         self.lanes = f"{prefix}:lanes"  # hash target -> figures for the display
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
+        self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused
+        self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
 
     def run(self, run_id: str) -> str:
         return f"{self.prefix}:run:{run_id}"
@@ -64,6 +66,10 @@ class Keys:
     def parts(self, run_id: str) -> str:
         """hash part id -> batch ids: written before the part, so that a crash repeats the same grouping."""
         return f"{self.prefix}:parts:{run_id}"
+
+    def promoted(self, run_id: str) -> str:
+        """hash row -> w (wanted) | a (asked) | x (its source is gone): followers that become work of their own."""
+        return f"{self.prefix}:promoted:{run_id}"
 
     def batch(self, batch_id: str) -> str:
         return f"{self.prefix}:batch:{batch_id}"
@@ -92,6 +98,10 @@ class Keys:
         """hash index of a rule -> prompts that it routed that day."""
         return f"{self.prefix}:rules:{day}"
 
+    def audits(self, day: str) -> str:
+        """hash route + reuses|audited -> how many that day; lives a few days."""
+        return f"{self.prefix}:audits:{day}"
+
     def budget(self, scope: str) -> str:
         return f"{self.prefix}:budget:{scope}"
 
@@ -104,7 +114,7 @@ class Keys:
         return f"{self.prefix}:{batch_id}:{epoch}"
 
 
-def batch_id(run_id: str, generation: int, first_row: int, index: int) -> str:
+def batch_id(run_id: str, generation: int, first_row: int, index: int | str) -> str:
     """Deterministic, so that a chunk prepared twice names the same batches."""
     return f"{run_id}.{generation}.{first_row}.{index}"
 
@@ -141,6 +151,8 @@ def unpack_head(data: bytes) -> BatchHead:
         raise Unreadable(f"head: {error}") from None
     if not is_run_id(head.run) or not head.id.startswith(f"{head.run}.") or head.rows < 0 or not 0 <= head.work < 1e18:
         raise Unreadable("head: its names or figures are not ours")
+    if head.purpose not in ("answer", "audit"):
+        raise Unreadable("head: its purpose is not ours")
     return head
 
 

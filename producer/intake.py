@@ -88,7 +88,7 @@ async def register(
         if not run and not fresh and (lost := _finished(records, print_, sources, await _known(redis, keys))):
             return Registered(lost, "finished")
         run_id = new_run_id(now_ms)
-        fields = _new_fields(client, sources, options, print_, now_ms, estimate)
+        fields = {**_new_fields(client, sources, options, print_, now_ms, estimate), "fresh": "1" if fresh else ""}
         records.write(run_id, _record(run_id, client, sources, options, print_, now_ms))
         if await _put(redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or ""):
             open_ = bool(run) and run.get("status") not in ("completed", "failed")

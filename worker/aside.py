@@ -43,7 +43,7 @@ async def run(context: Context, run_id: str, error: BaseException) -> None:
     if not paths.is_run_id(run_id):
         return
     for key, kind in ((keys.run(run_id), b"hash"), (keys.waiting(run_id), b"zset"), (keys.drained(run_id), b"list"),
-                      (keys.parts(run_id), b"hash")):  # fmt: skip
+                      (keys.parts(run_id), b"hash"), (keys.promoted(run_id), b"hash")):  # fmt: skip
         found = await redis.type(key)
         if found not in (b"none", kind):
             await redis.rename(key, f"{key}:aside")

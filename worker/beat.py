@@ -92,7 +92,13 @@ async def bury(context: Context) -> None:
             continue
         name = owner.decode()
         log.info("worker %s is dead; taking over its work", name)
-        for lease in ("schedule", "prepare", "settle", "money"):
+        held = [client for client, who in (await redis.hgetall(keys.preparing)).items() if who == owner]
+        for lease in (
+            "schedule",
+            "settle",
+            "money",
+            *(f"prepare:{client.decode(errors='replace')}" for client in held),
+        ):
             await context.scripts.unlease(keys=[keys.lease(lease)], args=[name])
         pipe = redis.pipeline(transaction=False)
         for target in context.settings.targets:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pipelines import paths, schemas
 from pipelines.errors import LeaseLost
 from pipelines.settle import money
+from worker.follow import Copies, best_last
 from worker.store import Store
 
 RANGE_ROWS = 8_192
@@ -27,8 +28,10 @@ MOST_RANGES = 256
 """One scratch file each is open at once."""
 BLOCK_ROWS = 4_096
 LEADS = pa.field("leads", pa.int64())
-"""In a scratch row: the row that it answers as a leader's copy; null for the row's own answer."""
-SCRATCH = pa.schema([LEADS, *schemas.PART])
+"""In a scratch row: the leader's row, if it is a copy of a leader's answer; null for the row's own answer."""
+LEADS_RUN = pa.field("leads_run", pa.string())
+"""The leader's run, if it is another one."""
+SCRATCH = pa.schema([LEADS, LEADS_RUN, *schemas.PART])
 
 
 def compact(
@@ -42,10 +45,10 @@ def compact(
     parts = store.names(paths.parts_dir(run_id))
     total_rows = sum(rows for _, _, rows in chunks)
     width = _range_rows(store, parts, total_rows)
-    leaders, followers = _links(store, chunks)
+    copies = Copies(store, run_id, [name for _, name, _ in chunks], parts)
     totals = _Totals()
     with tempfile.TemporaryDirectory(prefix="spillway-") as scratch:
-        _scatter(store, parts, Path(scratch), width, leaders, followers)
+        _scatter(store, run_id, parts, Path(scratch), width, copies)
         with store.parquet_writer(paths.results(run_id), schemas.RESULTS) as out:
             for chunk_group in _ranges(chunks, width):
                 table = _gather(store, run_id, client, ending, chunk_group, Path(scratch), width)
@@ -75,42 +78,34 @@ def _range_rows(store: Store, parts: list[str], rows: int) -> int:
     return max(512, min(RANGE_ROWS, RANGE_BYTES // each), -(-rows // MOST_RANGES))
 
 
-def _links(store: Store, chunks: list[tuple[int, str, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Leader rows (sorted) and their followers, of links within this run."""
-    leaders: list[np.ndarray] = []
-    followers: list[np.ndarray] = []
-    for _, name, _ in chunks:
-        table = store.read_table(name, columns=["row", "leader_row", "leader_run"])
-        inside = pc.and_(pc.is_valid(table["leader_row"]), pc.is_null(table["leader_run"]))
-        table = table.filter(inside)
-        leaders.append(table["leader_row"].to_numpy())
-        followers.append(table["row"].to_numpy())
-    if not leaders:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    leader, follower = np.concatenate(leaders), np.concatenate(followers)
-    order = np.lexsort((follower, leader))
-    return leader[order], follower[order]
-
-
-def _scatter(
-    store: Store, parts: list[str], scratch: Path, width: int, leaders: np.ndarray, followers: np.ndarray
-) -> None:
+def _scatter(store: Store, run_id: str, parts: list[str], scratch: Path, width: int, copies: Copies) -> None:
     """Pass one: part rows and copies for followers, each into the file of its range."""
     files: dict[int, Any] = {}
     try:
-        for name in parts:
-            for block in store.open_parquet(name).iter_batches(BLOCK_ROWS):
-                own = pa.Table.from_batches([block]).cast(schemas.PART)
-                copies = _copies(own, leaders, followers)
-                nobody = pa.nulls(own.num_rows, pa.int64())
-                mine = own.add_column(0, LEADS, nobody)
-                _spread(pa.concat_tables([mine, copies]) if copies else mine, files, scratch, width)
+        for run, (leaders, followers) in copies.of.items():
+            names = parts if run == run_id else store.names(paths.parts_dir(run))
+            for name in names if run == run_id or len(leaders) else ():
+                for block in store.open_parquet(name).iter_batches(BLOCK_ROWS):
+                    table = pa.Table.from_batches([block]).cast(schemas.PART)
+                    if run == run_id:
+                        _spread(_marked(table, pa.nulls(table.num_rows, pa.int64()), None), files, scratch, width)
+                    else:
+                        table = table.filter(pc.equal(table["status"], "ok"))
+                    led = _copies(table, leaders, followers, None if run == run_id else run)
+                    if led is not None:
+                        _spread(led, files, scratch, width)
     finally:
         for writer in files.values():
             writer.close()
 
 
-def _copies(own: pa.Table, leaders: np.ndarray, followers: np.ndarray) -> pa.Table | None:
+def _marked(table: pa.Table, leads: pa.Array, run: str | None) -> pa.Table:
+    """Part rows as scratch rows."""
+    runs = pa.array([run] * table.num_rows, pa.string())
+    return table.add_column(0, LEADS_RUN, runs).add_column(0, LEADS, leads)
+
+
+def _copies(own: pa.Table, leaders: np.ndarray, followers: np.ndarray, run: str | None) -> pa.Table | None:
     """One copy of each leader's row per follower, under the follower's row number."""
     rows = own["row"].to_numpy()
     low, high = np.searchsorted(leaders, rows, "left"), np.searchsorted(leaders, rows, "right")
@@ -123,7 +118,7 @@ def _copies(own: pa.Table, leaders: np.ndarray, followers: np.ndarray) -> pa.Tab
     copy = own.take(pa.array(source))
     led = copy["row"]
     copy = copy.set_column(copy.schema.get_field_index("row"), schemas.PART.field("row"), pa.array(target, pa.int64()))
-    return copy.add_column(0, LEADS, led)
+    return _marked(copy, led, run)
 
 
 def _spread(table: pa.Table, files: dict[int, Any], scratch: Path, width: int) -> None:
@@ -157,7 +152,7 @@ def _gather(
 ) -> pa.Table:
     """Pass two: the rows of one range, complete and in order."""
     number, low, high, names = group
-    columns = [f for f in schemas.CHUNK.names if f not in ("key", "canonical", "family", "vector", "text")]
+    columns = [name for name in schemas.CHUNK.names if name not in schemas.UNJOINED]
     who = pa.concat_tables([store.read_table(name, columns=columns) for name in names]).sort_by("row")
     who = who.filter(pc.and_(pc.greater_equal(who["row"], low), pc.less(who["row"], high)))
     path = scratch / str(number)
@@ -171,16 +166,16 @@ def _gather(
 def _join(run_id: str, client: str, ending: str, who: pa.Table, answers: pa.Table) -> pa.Table:
     rows = who["row"].to_numpy()
     count = len(rows)
-    answers = answers.sort_by([("row", "ascending"), ("generation", "ascending")])
-    at = np.searchsorted(answers["row"].to_numpy(), rows, "right") - 1  # the last generation speaks
+    cost, attempts = _own_costs(answers, rows)
+    answers = best_last(answers)
+    at = np.searchsorted(answers["row"].to_numpy(), rows, "right") - 1
     found = np.zeros(count, bool)
     if answers.num_rows:
         found = (at >= 0) & (answers["row"].to_numpy()[np.maximum(at, 0)] == rows)
     pick = pa.array(np.where(found, at, 0), mask=~found)
     answer = answers.take(pick)
     copied = np.asarray(pc.is_valid(answer["leads"]).to_numpy(zero_copy_only=False), bool)
-    status = _statuses(who, answer, copied, ending)
-    cost, attempts = _own_costs(answers, rows)
+    status = _statuses(who, answer, copied & (np.array(attempts, np.int64) == 0), ending)
     lost = _unread(status, found)
     out: dict[str, pa.Array] = {
         "run_id": pa.array([run_id] * count),
@@ -190,15 +185,15 @@ def _join(run_id: str, client: str, ending: str, who: pa.Table, answers: pa.Tabl
         "status": pa.array(status),
         "route": who["route"],
         "tags": who["tags"],
-        "similarity": who["similarity"],
         "cost_usd": money(cost),
         "attempts": pa.array(attempts, pa.int32()),
         "error_code": pc.coalesce(who["error_code"], answer["error_code"], lost[0]),
         "error_message": pc.coalesce(who["error_message"], answer["error_message"], lost[1]),
     }
     duplicate = pa.array([each == "duplicate" for each in status])
-    out["duplicate_of"] = pc.if_else(duplicate, who["leader_row"], None)
-    out["duplicate_run"] = pc.if_else(duplicate, who["leader_run"], None)
+    out["similarity"] = pc.if_else(duplicate, who["similarity"], None)
+    out["duplicate_of"] = pc.if_else(duplicate, answer["leads"], None)
+    out["duplicate_run"] = pc.if_else(duplicate, answer["leads_run"], None)
     out["avoided_usd"] = money(_avoided(answer, copied, status))
     for field in schemas.RESULTS:
         out.setdefault(field.name, answer[field.name] if field.name in answer.column_names else None)
@@ -206,7 +201,7 @@ def _join(run_id: str, client: str, ending: str, who: pa.Table, answers: pa.Tabl
 
 
 def _statuses(who: pa.Table, answer: pa.Table, copied: np.ndarray, ending: str) -> list[str]:
-    """A follower is a duplicate of an answer, and shares its leader's fate otherwise."""
+    """A follower is a duplicate of an answer if it was never asked itself, and shares its leader's fate otherwise."""
     final: list[str] = []
     for kind, status, copy in zip(who["kind"].to_pylist(), answer["status"].to_pylist(), copied, strict=True):
         if kind == "invalid":

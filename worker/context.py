@@ -43,6 +43,7 @@ class RunContext:
         self.keep_response = self.options.keep_response and settings.spillway.keep_response
         self.limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
         self.started_ms = fields.get("started_ms", "")
+        self.created_ms = fields.get("created_ms", "")
         self.stopped = fields.get("cancel", "") not in ("", "0")
         self.counts: Counter[str] = Counter()
         self.refused_nusd = 0

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from random import shuffle
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,94 +18,30 @@ from pipelines.batch import output_estimate, work
 from pipelines.journal import fold
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.quality import check
-from pipelines.types import BatchHead, Called, Completion, Done, Failure, Intent, Item
+from pipelines.types import Called, Completion, Done, Failure, Intent
 from worker import aside
 from worker.backends import load
-from worker.backends.http import Hot
-from worker.backends.http import Response as HttpResponse
+from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
-from worker.context import Context, RunContext
+from worker.context import Context
 from worker.history import CHECK_TRIES, backoff_s, history_of, storable
 from worker.journal import Journal
 from worker.lane import Lane
 from worker.ledger import Ledger
 from worker.rates import Rates
+from worker.running import Prompt, Running
 from worker.slots import Slots
+
+if TYPE_CHECKING:
+    from worker.backends.hot import Hot
 
 log = logging.getLogger("spillway.drain")
 
 MAX_WAITS = 12
-"""Overloads and refused connections a prompt sits out at one target before it goes on."""
+"""Overloads and refused connections a prompt sits out at one target before it looks for another, or comes back later."""
 DOWN_AFTER = 5
 """Failures in a row, and as many as calls are in flight, after which a target counts as down (watch.py looks on)."""
 MAX_PAUSE_S = 300.0
-
-
-class Prompt:
-    """One prompt of a batch that runs here."""
-
-    __slots__ = ("attempts", "batch", "checks", "first_us", "given_up", "item", "last", "paid", "target", "waits")
-
-    def __init__(self, batch: Running, item: Item, attempts: int, given_up: set[str]) -> None:
-        self.batch, self.item = batch, item
-        self.attempts, self.given_up = attempts, given_up
-        self.paid: dict[str, int] = {}
-        self.checks: dict[str, int] = {}
-        self.waits = 0
-        self.target = ""
-        self.first_us = 0
-        self.last: Failure | None = None
-
-    @property
-    def tokens_to_charge(self) -> int:
-        return self.item.input_tokens + (self.item.max_tokens or 256)
-
-    def give_up(self, code: str, message: str) -> None:
-        """For failures outside a call: the prompt ends `failed`."""
-        self.last = Failure("invalid", code, message)
-        self.batch.finish_failed(self)
-
-
-class Running:
-    """A claimed batch: what the journal and the lanes must know of it."""
-
-    def __init__(self, head: BatchHead, epoch: int, lane: str, lanes: str, run: RunContext, journal: Journal) -> None:
-        self.head, self.epoch, self.lane, self.lanes, self.run = head, epoch, lane, lanes, run
-        self.id = head.id
-        self.fenced = asyncio.Event()
-        self.stopping = False
-        self.unresolved: list[Prompt] = []
-        self.exhausted = False
-        self.open = 0
-        self.empty = asyncio.Event()
-        self._journal = journal
-        self._calls = 0
-
-    def next_call(self) -> str:
-        self._calls += 1
-        return wire.call_id(self.id, self.epoch, self._calls)
-
-    def ended(self) -> None:
-        self.open -= 1
-        if self.open <= 0:
-            self.empty.set()
-
-    def leave(self, prompt: Prompt, *, exhausted: bool = False) -> None:
-        """This lane can do no more for the prompt now."""
-        self.unresolved.append(prompt)
-        self.exhausted = self.exhausted or exhausted
-        self.ended()
-
-    def finish_failed(self, prompt: Prompt) -> None:
-        failure = prompt.last or Failure("unknown", "no_target", "no target could answer")
-        now = prompt.first_us
-        done = Done(
-            prompt.item.row, "failed", None, prompt.attempts, None, None, None, None, failure.code,
-            failure.message[:2000], failure.http_status, None, now, now,
-        )  # fmt: skip
-        self._journal.append(self, (), [done], 0, 0)
-        self.run.count(failed=1)
-        self.ended()
 
 
 class Drain:
@@ -162,6 +99,8 @@ class Drain:
         running.stopping = run.stopped
         if not left:
             running.empty.set()
+        if any(lane.trial for lane in self.lanes.values()):
+            shuffle(left)  # so that the calls which try a target that was down do not fall on the same prompts
         history = history_of(state, lambda name: self.context.settings.targets[name].max_paid_attempts)
         for item in left:
             attempts, given_up = history.get(item.row, (0, set()))
@@ -183,6 +122,10 @@ class Drain:
         if not released:
             log.warning("batch %s was taken over; nothing published", running.id)
 
+    async def close(self) -> None:
+        """Lets go of every connection."""
+        await self._hot.close()
+
     def stop_batch(self, running: Running) -> None:
         """No new call for this batch (cancel, fence, SIGTERM); calls in flight end."""
         running.stopping = True
@@ -200,12 +143,12 @@ class Drain:
             return
         here = self.context.targets.route_targets(batch.head.route, batch.lane)
         for name in here:
-            if name not in prompt.given_up and self.lanes[name].up:
+            if name not in prompt.given_up and name not in prompt.passed and self.lanes[name].up:
                 prompt.target = name
                 self.lanes[name].submit(prompt)
                 return
         if any(name not in prompt.given_up for name in here):
-            batch.leave(prompt)  # a target is down, not the prompt's fault
+            batch.leave(prompt)  # a target is down or overloaded, not the prompt's fault
             return
         other = "cloud" if batch.lane == "local" else "local"
         if any(name not in prompt.given_up for name in self.context.targets.route_targets(batch.head.route, other)):
@@ -253,10 +196,12 @@ class Drain:
         """The ledger's view of a call."""
         busy_s = seconds / max(1, self.lanes[name].in_use)
         facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route)
+        if batch.head.purpose == "audit":  # nobody wanted it but us: nothing was avoided by it
+            facts = msgspec.structs.replace(facts, avoided_pusd=0, avoided_cause=None)
         return Called(
             intent.call, facts.outcome, facts.http_status, facts.error_code, facts.usage, facts.cost_pusd,
             facts.cost_basis, facts.model, facts.price_id, facts.price_as_of, facts.avoided_pusd, facts.avoided_cause,
-            self.clock.now_us(),
+            self.clock.now_us(), outcome.kind if isinstance(outcome, Failure) else None,
         )  # fmt: skip
 
     def _decide(
@@ -276,7 +221,8 @@ class Drain:
             if done is not None:
                 entries.append(done)
                 self.lanes[name].finished(self._work(prompt), seconds)
-                batch.run.count_done(batch.lane, done.status)
+                if batch.head.purpose == "answer":
+                    batch.run.count_done(batch.lane, done.status)
             if called:
                 batch.run.count_call(batch.lane, called)
                 self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
@@ -288,7 +234,7 @@ class Drain:
         if called:
             batch.run.count_call(batch.lane, called)
             self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
-        self._after_failure(prompt, name, outcome)
+        self._after_failure(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
 
     def _judge(
         self, prompt: Prompt, completion: Completion, called: Called | None, response: HttpResponse | None
@@ -323,7 +269,7 @@ class Drain:
             prompt.given_up.add(name)
         self._route(prompt)
 
-    def _after_failure(self, prompt: Prompt, name: str, failure: Failure) -> None:
+    def _after_failure(self, prompt: Prompt, name: str, failure: Failure, *, lost: bool) -> None:
         prompt.last = failure
         match "transient" if failure.code == "not_json" else failure.kind:
             case "invalid" | "context":
@@ -341,14 +287,17 @@ class Drain:
             case "overload" | "connect":
                 self._unhealthy(name, failure)
                 prompt.waits += 1
-                if prompt.waits > MAX_WAITS:
-                    prompt.given_up.add(name)
+                if prompt.waits % MAX_WAITS == 0:
+                    prompt.passed.add(name)
                 self._later(prompt, failure.retry_after_s or backoff_s(prompt.waits))
             case _:  # transient, unknown: may have been paid
                 self._unhealthy(name, failure)
-                prompt.paid[name] = prompt.paid.get(name, 0) + 1
-                if prompt.paid[name] >= self.context.settings.targets[name].max_paid_attempts:
-                    prompt.given_up.add(name)
+                tries = prompt.paid[name] = prompt.paid.get(name, 0) + 1
+                if tries >= self.context.settings.targets[name].max_paid_attempts:
+                    if lost or self._failures.get(name, 0) < tries:
+                        prompt.given_up.add(name)
+                    else:  # nobody was answered since its first try: not the prompt's fault
+                        self._break(name, failure)
                 self._later(prompt, failure.retry_after_s or backoff_s(prompt.paid[name]))
 
     def _later(self, prompt: Prompt, seconds: float) -> None:
@@ -379,7 +328,12 @@ class Drain:
 
     def _unhealthy(self, name: str, failure: Failure) -> None:
         self._failures[name] = self._failures.get(name, 0) + 1
-        if self._failures[name] >= max(DOWN_AFTER, self.lanes[name].in_use) and self.lanes[name].up:
+        if self.lanes[name].trial or self._failures[name] >= max(DOWN_AFTER, self.lanes[name].in_use):
+            self._break(name, failure)
+
+    def _break(self, name: str, failure: Failure) -> None:
+        """Opens the breaker: nobody calls the target until a probe finds it up, then one call at a time."""
+        if self.lanes[name].up:
             self._failures[name] = 0
             self.context.targets.open_breaker(name, f"{failure.code}: {failure.message}")
             self._target_down(name)

@@ -17,8 +17,9 @@ from pipelines.settings import Settings
 from pipelines.types import BatchHead, Options, Source
 from worker.clock import Clock
 from worker.encode import Encoder
+from worker.ids import Ids
 from worker.ledger import Ledger
-from worker.sift import Asker, Sifter
+from worker.sift import Asker, Indexes, Sifter
 from worker.source import Cursor, Reader
 from worker.targets import Targets
 from worker.template import compile_template
@@ -38,14 +39,18 @@ def plan_run(
     sifter = Sifter(settings, ledger, Encoder(), targets.window)
     asker = Asker("plan", client, options)
     template = compile_template(options.template) if options.template else None
-    reader, indexes = Reader(sources, template), sifter.indexes(asker)
+    reader, mode = Reader(sources, template), sifter.mode(asker)
+    indexes = Indexes(sifter.index(mode) if mode != "off" else None, Ids())
     counts: Counter[str] = Counter()
     heads: list[BatchHead] = []
     cursor: Cursor | None = Cursor(0, 0, 0)
     while cursor is not None:
         rows, cursor = reader.read(cursor, CHUNK_ROWS, CHUNK_BYTES)
         chunk = sifter.sift(asker, indexes, rows, 0, ask=True)
-        indexes.learn(chunk)
+        if indexes.questions is not None and chunk.screened is not None:
+            indexes.questions.commit(chunk.screened, asker.id)
+        if chunk.ids is not None:
+            indexes.ids.learn(chunk.ids)
         counts.update(chunk.counts)
         heads.extend(head for head, _ in chunk.batches)
     return _figures(settings, targets, ledger, counts, heads, deadline_s)

@@ -32,8 +32,13 @@ DISK_LEAST_BYTES = 256 << 10
 STOP_S = 30.0
 CONTROL_ROLES = ("prepare", "schedule", "settle")
 DRAIN_ROLES = ("local", "cloud")
-LEAN = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": str(os.cpu_count() or 2)}
-"""Memory that threads free goes back to the system, instead of into one reserve per thread."""
+LEAN = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "262144",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OMP_NUM_THREADS": str(os.cpu_count() or 2),
+}
+"""Memory that is freed goes back to the system, instead of into one reserve per thread and for ever."""
 
 
 def redis_binary() -> str:
@@ -69,8 +74,9 @@ class Embedded:
     async def __aenter__(self) -> Self:
         try:
             if self._given is None:
-                await self._start_redis()
-                self._start_workers()
+                folder = self._join()
+                self._start_workers()  # first: what they import takes longer than Redis
+                await self._start_redis(folder)
             elif not await self._alive():
                 self._start_workers()
         except BaseException:
@@ -89,8 +95,8 @@ class Embedded:
 
     # -- Redis -------------------------------------------------------------------------------------------------
 
-    async def _start_redis(self) -> None:
-        """Joins the Redis of this data root, or starts it."""
+    def _join(self) -> Path:
+        """One user more of this data root's Redis; its folder."""
         folder = self._root / redis_dir()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -100,12 +106,15 @@ class Embedded:
                 f"cannot use the data root {self._root}: {error.strerror}; choose another --data"
             ) from None
         fcntl.flock(self._users, fcntl.LOCK_SH)
-        socket = socket_path(folder)
-        self.redis_url = f"unix://{socket}"
+        self.redis_url = f"unix://{socket_path(folder)}"
+        return folder
+
+    async def _start_redis(self, folder: Path) -> None:
+        """Unless it runs already."""
         with (folder / "start.lock").open("a") as starting:
             await asyncio.to_thread(fcntl.flock, starting, fcntl.LOCK_EX)
             if not await _answers(self.redis_url):
-                await asyncio.to_thread(_spawn_redis, folder, socket)
+                await asyncio.to_thread(_spawn_redis, folder, socket_path(folder))
                 await self._wait_for_redis(folder)
 
     async def _wait_for_redis(self, folder: Path) -> None:

@@ -21,7 +21,8 @@ from pipelines.sections import BASE_URLS, KEY_VARIABLES, LOCAL_KINDS, Target
 from pipelines.settings import Settings, load_settings
 from pipelines.types import Completion, Failure
 from worker.backends import load, looks
-from worker.backends.http import Hot, Response, Web
+from worker.backends.exchange import Response
+from worker.backends.http import Web
 from worker.backends.lenient import decode
 
 PROBE_S = 2.0
@@ -129,6 +130,8 @@ async def check(settings: Settings, name: str) -> dict[str, Any]:
     if isinstance(request, Failure):
         return {**record, "ok": False, "error": request.message}
     url, headers, body = request
+    from worker.backends.hot import Hot
+
     hot, began = Hot(1), time.monotonic()
     try:
         response = await hot.post(

@@ -12,6 +12,11 @@ from pipelines.types import Completion
 
 CHECK_TRIES = 2
 """An answer that fails its check is asked for once more, then the prompt goes on."""
+FINAL = frozenset({"invalid", "context"})
+"""What a target says of the prompt itself; all other trouble is the target's, and passes."""
+
+MAX_ERRORS = 12
+"""Errors of a target, none of them paid, that a prompt meets in all lives of its batch before it goes on."""
 
 
 def storable(completion: Completion) -> Completion:
@@ -23,28 +28,28 @@ def storable(completion: Completion) -> Completion:
 
 
 def history_of(state: State, most_paid: Callable[[str], int]) -> dict[int, tuple[int, set[str]]]:
-    """Per row: attempts so far, and the targets that had their say in an earlier life of the batch."""
+    """Per row: attempts so far, and the targets that had their say in an earlier life of the batch.
+
+    What may have been paid counts against a prompt; errors that cost nothing are mostly the target's trouble, so an
+    outage of it uses up no prompt, but a prompt that only ever meets errors ends some day.
+    """
     seen: dict[int, tuple[int, set[str]]] = {}
     counts: dict[tuple[int, str], int] = {}
-    failed: dict[tuple[int, str], int] = {}
+    lost: dict[tuple[int, str], int] = {}
+    errors: dict[tuple[int, str], int] = {}
     for call, intent in state.intents.items():
         attempts, given_up = seen.setdefault(intent.row, (0, set()))
         called = state.called.get(call)
-        counts[intent.row, intent.target] = counts.get((intent.row, intent.target), 0) + 1
-        if called is None or called.outcome in ("lost", "error") or called.error_code == "not_json":
-            heard = called is None or called.outcome == "lost" or called.http_status is not None
-            failed[intent.row, intent.target] = failed.get((intent.row, intent.target), 0) + heard
-            if failed[intent.row, intent.target] >= most_paid(intent.target):
-                given_up.add(intent.target)
-        rejected = (
-            called is not None
-            and called.outcome == "rejected"
-            and called.error_code != "not_json"
-            and called.http_status not in (401, 402, 403, 429)
-        )
-        failed_checks = (
-            called is not None and called.outcome == "ok" and counts[intent.row, intent.target] >= CHECK_TRIES
-        )
+        at = (intent.row, intent.target)
+        counts[at] = counts.get(at, 0) + 1
+        if called is None or called.outcome == "lost" or called.error_code == "not_json":
+            lost[at] = lost.get(at, 0) + 1
+        elif called.outcome == "error" and called.http_status is not None:
+            errors[at] = errors.get(at, 0) + 1
+        if lost.get(at, 0) >= most_paid(intent.target) or errors.get(at, 0) >= MAX_ERRORS:
+            given_up.add(intent.target)
+        rejected = called is not None and called.failure in FINAL and called.error_code != "not_json"
+        failed_checks = called is not None and called.outcome == "ok" and counts[at] >= CHECK_TRIES
         if rejected or failed_checks:
             given_up.add(intent.target)
         seen[intent.row] = (attempts + 1, given_up)

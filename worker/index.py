@@ -134,14 +134,24 @@ class DuplicateIndex:
         )
         return staged, chunk.vetoes()
 
-    def commit(self, screened: Screened) -> None:
+    @property
+    def needs(self) -> list[str]:
+        """The columns of a chunk part that `restore` reads."""
+        return ["row", "key"] if self._encoder is None else ["row", "key", "canonical", "family", "vector", "text"]
+
+    @property
+    def full(self) -> bool:
+        """Whether more would only push out what is here."""
+        return bool(self._limit) and len(self) >= self._limit
+
+    def commit(self, screened: Screened, run_id: str | None = None) -> None:
         """Take the representatives of a chunk whose commit won."""
         staged = screened.staged
         self._shelf.touch(staged.touched)
         if staged.plain:
-            self._shelf.take(Batch(_rows(staged.plain), words([row.key for row in staged.plain])))
+            self._shelf.take(Batch(_rows(staged.plain), words([row.key for row in staged.plain])), run_id)
         if staged.rows:
-            self._shelf.take(_batch(staged))
+            self._shelf.take(_batch(staged), run_id)
         if self._limit and len(self._shelf) > _SLACK * self._limit:
             self._shelf.drop(keep=self._limit)
 
@@ -171,9 +181,10 @@ class DuplicateIndex:
         table = table.filter(table["key"].is_valid())
         keys = words(table["key"].to_pylist())
         new = (self._shelf.exact.find(keys) == ABSENT) & (firsts(keys) == np.arange(len(keys)))
-        semantic = np.asarray(table["text"].is_valid()) & np.asarray(table["canonical"].is_valid())
         if self._encoder is None:
-            semantic[:] = False
+            self._take_table(table.filter(pa.array(new)), run_id, False)
+            return
+        semantic = np.asarray(table["text"].is_valid()) & np.asarray(table["canonical"].is_valid())
         self._take_table(table.filter(pa.array(new & ~semantic)), run_id, False)
         self._take_table(table.filter(pa.array(new & semantic)), run_id, True)
 

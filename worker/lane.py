@@ -6,6 +6,7 @@ A prompt holds a slot only while its call is in flight. What a finished call mea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -16,12 +17,14 @@ from worker.rates import Rates
 from worker.slots import Slots
 
 if TYPE_CHECKING:
-    from worker.drain import Prompt
+    from worker.running import Prompt
 
 log = logging.getLogger("spillway.lane")
 
 BLOCK = 64
 """Calls for which rates are asked at once."""
+ASK_LEAST_S, ASK_MOST_S = 0.02, 0.25
+"""Between two questions for slots that others hold: a quarter of a call's time, so that a hand-over costs little of it."""
 
 
 class Lane:
@@ -85,12 +88,21 @@ class Lane:
             task = asyncio.get_running_loop().create_task(self._slot(self._next()))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        if self.ready and self.in_use >= self.slots.granted and self.slots.granted < self.cap:
+        if self._surplus or (self.ready and self.in_use >= self.slots.granted and self.slots.granted < self.cap):
             self._changed.set()
 
     @property
     def _most(self) -> int:
-        return min(1, self.slots.granted) if self.trial else self.slots.granted
+        return min(1, self.slots.aim) if self.trial else self.slots.aim
+
+    @property
+    def _surplus(self) -> bool:
+        """Slots are ours that nothing here will use: others may be waiting for them."""
+        return self.slots.granted > max(self.in_use, min(self.slots.aim, self.in_use + len(self.ready)))
+
+    @property
+    def _ask_every_s(self) -> float:
+        return min(ASK_MOST_S, max(ASK_LEAST_S, self.latency_s / 4))
 
     def trusted(self) -> None:
         """A call succeeded."""
@@ -124,25 +136,27 @@ class Lane:
         await asyncio.gather(self._keep_slots(), self._keep_allowance())
 
     async def _keep_slots(self) -> None:
+        """Renews the lease, asks for more when there is work for them, gives up at once what is not used."""
         loop = asyncio.get_running_loop()
-        due, asked = 0.0, -1
+        due, last, asked = 0.0, 0.0, -1
         while True:
             want = min(self.cap, self.in_use + len(self.ready))
+            eager = self._surplus or (want > self.slots.granted and want != asked)
             try:
-                if loop.time() >= due or (want > self.slots.granted and want != asked):
+                if loop.time() >= due or (eager and loop.time() - last >= ASK_LEAST_S):
+                    self.slots.aim = min(self.slots.aim, self.in_use)  # what we say is in use must stay the most
                     await self.slots.renew(want, self.in_use, self.cap)
-                    asked = want
-                    due = loop.time() + (0.25 if want != self.slots.granted else 1.0 if want else 3.0)
+                    asked, last = want, loop.time()
+                    due = last + (self._ask_every_s if want > self.slots.granted else 1.0 if want else 3.0)
                     self._pump()
             except (RedisError, OSError) as error:
                 log.warning("%s: slots: %s", self.name, error)
                 await asyncio.sleep(0.5)
             self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), 0.25)
-            except TimeoutError:
-                continue
-            await asyncio.sleep(0.002)
+            rest_s = ASK_LEAST_S if eager else max(0.0, due - loop.time())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), min(ASK_MOST_S, rest_s))
+                await asyncio.sleep(0.002)
 
     def limit(self) -> None:
         """The server said 429: from now on calls need leave, also where the configuration names no limit."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from pipelines import wire
 from worker.queue import RedisError, Scripts
 from worker.timing import LEASE_MS
 
 log = logging.getLogger("spillway.lease")
+
+T = TypeVar("T")
 
 
 class Lease:
@@ -29,40 +33,102 @@ class Lease:
         await self._scripts.unlease(keys=[self._key], args=[self._owner])
 
 
+class Leases:
+    """Leases that are taken as work comes and given back when it has not come for a while."""
+
+    IDLE_S = 10.0
+
+    def __init__(self, scripts: Scripts, keys: wire.Keys, prefix: str, owner: str) -> None:
+        self._scripts, self._keys, self._prefix, self._owner = scripts, keys, prefix, owner
+        self._held: dict[str, Lease] = {}
+        self._renewed_s: dict[str, float] = {}
+        self._used_s: dict[str, float] = {}
+
+    async def take(self, name: str) -> tuple[Lease | None, bool]:
+        """The lease, or None while somebody else holds it; and whether it was ours all the time since the last call."""
+        now = time.monotonic()
+        lease = self._held.get(name) or Lease(self._scripts, self._keys, f"{self._prefix}:{name}", self._owner)
+        ours = name in self._held and now - self._renewed_s[name] < LEASE_MS / 2000
+        if not ours or now - self._renewed_s[name] > LEASE_MS / 5000:
+            if not await lease.take():
+                self._drop(name)
+                return None, False
+            self._held[name], self._renewed_s[name] = lease, now
+        self._used_s[name] = now
+        return lease, ours
+
+    def renewed(self, name: str) -> None:
+        """It was renewed beside a long step."""
+        if name in self._held:
+            self._renewed_s[name] = self._used_s[name] = time.monotonic()
+
+    async def rest(self, *, everything: bool = False) -> list[str]:
+        """Renews what is held and gives back what was of no use for a while; names what is not ours any more."""
+        gone = []
+        for name, lease in list(self._held.items()):
+            now = time.monotonic()
+            if everything or now - self._used_s[name] > self.IDLE_S:
+                await lease.give_back()
+            elif now - self._renewed_s[name] <= LEASE_MS / 5000:
+                continue
+            elif await lease.take():
+                self._renewed_s[name] = now
+                continue
+            self._drop(name)
+            gone.append(name)
+        return gone
+
+    def _drop(self, name: str) -> None:
+        for each in (self._held, self._renewed_s, self._used_s):
+            each.pop(name, None)
+
+
+async def repeat(name: str, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+    """Runs `work` (one step of a loop) again and again; what fails is tried again after a pause."""
+    while not stopping.is_set():
+        try:
+            await work()
+        except (RedisError, OSError) as error:
+            log.warning("%s: %s", name, error)
+            await _pause(stopping, 1.0)
+        except Exception:
+            log.exception("%s failed; trying again", name)
+            await _pause(stopping, 2.0)
+
+
 async def hold(lease: Lease, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
-    """Runs `work` (one step of a loop) again and again while the lease is ours; waits for it otherwise.
+    """`repeat` while the lease is ours; waits for it otherwise.
 
     A step may be long: the lease is renewed beside it, and lost leases cancel the step.
     """
-    while not stopping.is_set():
-        try:
-            if not await lease.take():
-                await _pause(stopping, LEASE_MS / 5000)
-                continue
-            await _beside(lease, work)
-        except (RedisError, OSError) as error:
-            log.warning("%s: %s", lease.name, error)
-            await _pause(stopping, 1.0)
-        except Exception:
-            log.exception("%s failed; trying again", lease.name)
-            await _pause(stopping, 2.0)
+
+    async def step() -> None:
+        if await lease.take():
+            await beside(lease, work())
+        else:
+            await _pause(stopping, LEASE_MS / 5000)
+
+    await repeat(lease.name, step, stopping)
     with contextlib.suppress(RedisError, OSError):
         await lease.give_back()
 
 
-async def _beside(lease: Lease, work: Callable[[], Awaitable[None]]) -> None:
-    step = asyncio.ensure_future(work())
-    while True:
-        done, _ = await asyncio.wait({step}, timeout=LEASE_MS / 3000)
-        if done:
-            step.result()
-            return
-        if not await lease.take():
-            log.warning("%s: the lease was lost; stopping this step", lease.name)
+async def beside(lease: Lease, work: Awaitable[T]) -> T | None:
+    """What `work` returns, with the lease renewed beside it; None when the lease was lost and the work cancelled."""
+    step = asyncio.ensure_future(work)
+    try:
+        while True:
+            done, _ = await asyncio.wait({step}, timeout=LEASE_MS / 3000)
+            if done:
+                return step.result()
+            if not await lease.take():
+                log.warning("%s: the lease was lost; stopping this step", lease.name)
+                return None
+    finally:
+        if not step.done():
             step.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await step
-            return
 
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:

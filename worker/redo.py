@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import paths, wire
@@ -18,30 +21,35 @@ class Redo:
         self.generation = generation
         self._store = store
         self._chunks = store.names(paths.chunks_dir(run_id))
-        table = store.read_table(paths.results(run_id), columns=["row", "status"])
-        wanted = pc.is_in(table["status"].combine_chunks(), value_set=_strings(statuses))
+        table = store.read_table(paths.results(run_id), columns=["row", "status", "attempts"])
+        wanted = pc.is_in(table["status"].combine_chunks(), value_set=pa.array(statuses, pa.string()))
         self._rows = np.sort(table["row"].to_numpy()[wanted.to_numpy(zero_copy_only=False)])
+        self._asked = np.sort(table["row"].to_numpy()[table["attempts"].to_numpy() > 0])
+        self._failed = "failed" in statuses
 
     def read(self, reader: Reader, position: int) -> tuple[list[Row], list[str], bool]:
-        """Rows to ask again of one chunk, their routes, and whether it was the last chunk."""
+        """Rows to ask again of one chunk, their routes, and whether it was the last chunk.
+
+        A follower is asked again if it was asked before, or if its leader is another run's: the others follow theirs.
+        """
         last = position + 1 >= len(self._chunks)
         if position >= len(self._chunks):
             return [], [], True
-        name = self._chunks[position]
-        table = self._store.read_table(name, columns=["row", "kind", "route"])
+        table = self._store.read_table(self._chunks[position], columns=["row", "kind", "leader_run"])
         rows = table["row"].to_numpy()
-        asked = np.array([kind == "asked" for kind in table["kind"].to_pylist()], dtype=bool)
+        asked = np.isin(rows, self._asked) | np.asarray(pc.equal(table["kind"], "asked"))
+        if self._failed:
+            asked |= np.asarray(pc.is_valid(table["leader_run"]))
         wanted = set(rows[asked & np.isin(rows, self._rows)].tolist())
-        if not wanted:
-            return [], [], last
-        header = self._store.open_parquet(name).schema_arrow.metadata
-        start = Cursor(**wire.load(header[b"spillway.cursor"]))
-        found = [row for row in rows_at(reader, start, wanted) if isinstance(row, Row)]
-        routes = dict(zip(rows.tolist(), table["route"].to_pylist(), strict=True))
-        return found, [routes[row.row] for row in found], last
+        return (*rows_of(self._store, reader, self._chunks[position], wanted), last)
 
 
-def _strings(values: list[str]) -> object:
-    import pyarrow as pa
-
-    return pa.array(values, pa.string())
+def rows_of(store: Store, reader: Reader, name: str, wanted: AbstractSet[int]) -> tuple[list[Row], list[str]]:
+    """Rows of a chunk part, read again from the source, and their routes."""
+    if not wanted:
+        return [], []
+    table = store.read_table(name, columns=["row", "route"])
+    start = Cursor(**wire.load(store.open_parquet(name).schema_arrow.metadata[b"spillway.cursor"]))
+    found = [row for row in rows_at(reader, start, wanted) if isinstance(row, Row)]
+    routes = dict(zip(table["row"].to_pylist(), table["route"].to_pylist(), strict=True))
+    return found, [routes[row.row] for row in found]

@@ -104,6 +104,8 @@ class Chunk:
 
     def prove(self, at: int, leaders: Iterable[Leader]) -> tuple[Leader, str] | None:
         """The first of these leaders whose answer serves the row, and why."""
+        if self.rows[at].keys_only:
+            return None
         for leader in leaders:
             reason = proof(leader.said, self.said[at], self._task(at, leader))
             if reason is not None:
@@ -112,7 +114,7 @@ class Chunk:
 
     def means_the_same(self, at: int, leader: Leader, cosine: float) -> bool:
         """Where the route allows it: the same template, and other words for the same thing in what varies."""
-        if not self.rows[at].paraphrase:
+        if not self.rows[at].paraphrase or self.rows[at].keys_only:
             return False
         mine, other = self.split(self.said[at]), self.split(leader.said)
         return mine[0] == other[0] and same_meaning(
@@ -136,7 +138,8 @@ class Chunk:
         out = []
         for at, leader, cosine in misses[:MAX_VETOES]:
             verdict = decide_said(leader.said, self.said[at], self._task(at, leader), cosine)
-            out.append(Veto(self.rows[at].row, leader.place.row, leader.place.run, cosine, verdict.reason))
+            reason = "paused" if verdict.accept and self.rows[at].keys_only else verdict.reason
+            out.append(Veto(self.rows[at].row, leader.place.row, leader.place.run, cosine, reason))
         return out
 
     def _miss(self, at: int) -> NearMiss | None:

@@ -12,18 +12,16 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pipelines import paths, wire
-from pipelines.journal import State, fold
 from pipelines.money import pusd_to_usd_str
-from pipelines.printable import one_line
-from pipelines.settle import Facts, Journal, tables
-from pipelines.types import Called, Done, Entry, Intent, Late
+from pipelines.settle import Facts
 from worker.aside import Strikes
+from worker.audits import Audits
 from worker.compact import compact, ledger_totals
-from worker.context import Context, RunContext
+from worker.context import Context
+from worker.ended import mark_ended
+from worker.followers import Followers
+from worker.parts import write_part
 
 log = logging.getLogger("spillway.settle")
 
@@ -32,9 +30,8 @@ PART_ROWS = 4096
 PART_AGE_S = 3.0
 PART_AGE_MOST_S = 60.0
 REST_S = 0.15
-MOST_PUSD = 10**18
-"""A million dollars: no call costs that."""
-
+COUNTS = ("open", "borrowed", "fallen", "proven", "audit_open", "audit_wanted")
+FIELDS = (*COUNTS, "prepared", "cancel", "status", "audit", "blocked")
 ENDING = {"1": "cancelled", "cancelled": "cancelled", "expired": "expired", "failed": "failed"}
 
 
@@ -45,6 +42,7 @@ class Settler:
         self.context = context
         self._first_seen: dict[str, float] = {}
         self._strikes = Strikes(context, "settle")
+        self._followers, self._audits = Followers(context), Audits(context)
         self._parts_written: dict[str, int] = defaultdict(int)
         self._facts = {
             name: Facts(target.lane, target.provider or target.kind, target.model)
@@ -57,10 +55,11 @@ class Settler:
         ids = sorted(run.decode(errors="replace") for run in await redis.smembers(keys.open_runs))
         pipe = redis.pipeline(transaction=False)
         for run_id in ids:
-            pipe.hmget(keys.run(run_id), "prepared", "open", "cancel", "status")
+            pipe.hmget(keys.run(run_id), *FIELDS)
             pipe.llen(keys.drained(run_id))
             pipe.hkeys(keys.parts(run_id))
         replies = await pipe.execute(raise_on_error=False) if ids else []
+        self._followers.keep(set(ids))
         busy = False
         for run_id, at in zip(ids, range(0, len(replies), 3), strict=True):
             try:
@@ -76,20 +75,38 @@ class Settler:
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
-        (prepared, open_, cancel, status), drained, parts = replies
-        if not paths.is_run_id(run_id) or (status or b"").decode() not in wire.RUN_OPEN:
+        values, drained, parts = replies
+        now = {name: (value or b"").decode(errors="replace") for name, value in zip(FIELDS, values, strict=True)}
+        if not paths.is_run_id(run_id) or now["status"] not in wire.RUN_OPEN:
             await self.context.redis.srem(self.context.keys.open_runs, run_id)
             return False
         for part in parts:
             await self._write_part(run_id, part.decode())
-        ending = ENDING.get((cancel or b"").decode(), "")
-        last = prepared == b"1" and int(open_ or 0) == drained
+        ending = ENDING.get(now["cancel"], "")
+        prepared, open_ = now["prepared"] == "1", int(now["open"] or 0)
+        last = prepared and open_ == drained
         if drained and self._is_due(run_id, drained, last or bool(ending)):
             await self._begin(run_id)
             return True
-        if prepared == b"1" and not int(open_ or 0) and not drained and not parts:
+        held = not ending and await self._holds(run_id, now, prepared and not drained)
+        if last and not drained and not parts and not held:
             await self._finish(run_id, ending)
         return bool(parts)
+
+    async def _holds(self, run_id: str, now: dict[str, str], quiet: bool) -> bool:
+        """Whether followers or audits keep a run from ending; what is due for them is begun here. `quiet`: nothing else
+        is left to settle."""
+        count = {name: int(now[name] or 0) for name in COUNTS}
+        open_, audits, wanted = count["open"], count["audit_open"], count["audit_wanted"]
+        follows = count["borrowed"] or count["fallen"]
+        if follows and await self._followers.hold(run_id, last=quiet and open_ == audits):
+            return True
+        if now["prepared"] == "1" and count["proven"] and not now["audit"]:
+            await self._audits.plan(run_id)
+            return True
+        if quiet and open_ == audits and (audits or wanted):
+            return await self._audits.wait(run_id, wanted, blocked=bool(now["blocked"]))
+        return False
 
     def _is_due(self, run_id: str, drained: int, last: bool) -> bool:
         """Large parts, or old ones; the longer a run has been going, the longer small parts wait."""
@@ -139,37 +156,12 @@ class Settler:
         if any(head is None for head, _, _ in replies[::2]):
             return  # batches go only when their part exists: somebody else was faster
         ending = ENDING.get((cancel or b"").decode(), "")
-        rows, size = await asyncio.to_thread(self._write, run, part, replies, ending)
+        done = await asyncio.to_thread(write_part, self.context.store, self._facts, run, part, replies, ending)
         await self.context.scripts.settle_done(
             keys=[keys.run(run_id), keys.parts(run_id), keys.wake],
-            args=[part, keys.batch(""), keys.journal(""), rows, size],
+            args=[part, keys.batch(""), keys.journal(""), *done],
         )
         self._parts_written[run_id] += 1
-
-    def _write(self, run: RunContext, part: str, replies: list[Any], ending: str) -> tuple[int, int]:
-        """Result and cost parts of some batches; returns rows and payload bytes. Runs in a thread."""
-        journals, rows, size = [], 0, 0
-        for (head, payload, poison), blobs in zip(replies[::2], replies[1::2], strict=True):
-            try:
-                batch, items = wire.unpack_head(head), wire.unpack_items(payload or b"")
-            except wire.Unreadable as error:  # compact.py gives its rows their end
-                log.error("run %s: a batch is left out: %s", run.id, one_line(str(error)))
-                continue
-            entries: list[Entry] = _own(wire.readable_entries(blobs), {item.row for item in items})
-            state = fold(entries)
-            reason = poison.decode() if poison else ""
-            entries += [_unanswered(item.row, state, ending, reason) for item in items if item.row not in state.done]
-            journals.append(
-                Journal(
-                    batch, run.client, tuple(entries), {item.row: item.custom_id or str(item.row) for item in items}
-                )
-            )
-            rows, size = rows + batch.rows, size + len(payload)
-        results, costs = tables(journals, self._facts)
-        self.context.store.write_table(paths.part(run.id, part), results)
-        for day, table in _by_day(costs):
-            self.context.store.write_table(paths.costs_part(day, run.id, part), table)
-        return rows, size
 
     # -- a run's end -------------------------------------------------------------------------------------------
 
@@ -185,6 +177,7 @@ class Settler:
             return asyncio.run_coroutine_threadsafe(self._is_ours(run_id, generation), loop).result()
 
         totals = await asyncio.to_thread(self._compact, run_id, run.client, ending, still_ours)
+        await self._audits.conclude(run, await redis.hget(keys.run(run_id), "audit"))
         raw = await redis.hgetall(keys.run(run_id))
         fields = {name.decode(): value.decode() for name, value in raw.items()}
         status = ending or "completed"
@@ -195,11 +188,13 @@ class Settler:
             "results": self.context.store.path(paths.results(run_id)),
         }  # fmt: skip
         await asyncio.to_thread(self._record, run_id, fields, summary, status, now)
-        ended = {"status": status, "summary": wire.dump(summary), "finished_ms": now, "redo": "", "blocked": ""}
+        ended = {
+            "status": status, "summary": wire.dump(summary), "finished_ms": now, "redo": "", "blocked": "", "wanted": 0, "audit_wanted": 0,
+        }  # fmt: skip
         names = [keys.run(run_id), keys.open_runs, keys.waiting(run_id), keys.drained(run_id), keys.parts(run_id)]
         told = [part for pair in ended.items() for part in pair]
         args = [run_id, generation or "0", self.context.owner, *told]
-        if not await self.context.scripts.finish(keys=[*names, keys.lease("settle")], args=args):
+        if not await self.context.scripts.finish(keys=[*names, keys.lease("settle"), keys.promoted(run_id)], args=args):
             log.warning("run %s: it went on while it was being closed", run_id)
             return
         await redis.expire(keys.budget(f"run:{run_id}"), 86_400)
@@ -227,6 +222,7 @@ class Settler:
             "generation": int(fields.get("generation") or 0), "summary": summary,
         }  # fmt: skip
         self.context.store.write_bytes(paths.run_record(run_id), wire.dump(record))
+        mark_ended(self.context.store, fields.get("client") or "default", now_ms, run_id)
 
 
 def _rows_of(head: bytes | Exception) -> int:
@@ -234,47 +230,3 @@ def _rows_of(head: bytes | Exception) -> int:
         return wire.unpack_head(head).rows if isinstance(head, bytes) else 0
     except wire.Unreadable:
         return 0
-
-
-def _own(entries: list[Entry], rows: set[int]) -> list[Entry]:
-    """A journal without rows that are not its batch's, calls that nobody intended and money that is none."""
-    intended = {
-        entry.call
-        for entry in entries
-        if isinstance(entry, Intent) and entry.row in rows and _is_money(entry.bound_pusd)
-    }
-    kept: list[Entry] = []
-    for entry in entries:
-        called = entry.called if isinstance(entry, Late) else entry
-        if isinstance(called, Done):
-            good = called.row in rows and (called.call is None or called.call in intended)
-        elif isinstance(called, Called):
-            good = called.call in intended and _is_money(called.cost_pusd) and _is_money(called.avoided_pusd)
-        else:
-            good = called.call in intended
-        if good:
-            kept.append(entry)
-    return kept
-
-
-def _is_money(pusd: int) -> bool:
-    return 0 <= pusd < MOST_PUSD
-
-
-def _unanswered(row: int, state: State, ending: str, poison: str) -> Done:
-    """The end of a prompt that nobody will ask any more."""
-    attempts = state.attempts(row)
-    status, code, message = ("failed", "poison", poison) if poison else (ending or "cancelled", None, None)
-    started = min((i.started_us for i in state.intents.values() if i.row == row), default=0)
-    return Done(row, status, None, attempts, None, None, None, None, code, message, None, None, started, started)
-
-
-def _by_day(costs: pa.Table) -> list[tuple[str, pa.Table]]:
-    """Ledger rows by the UTC date on which their call started."""
-    if costs.num_rows == 0:
-        return []
-    days = pc.cast(costs["started_at"], pa.date32())
-    return [
-        (day.isoformat(), costs.filter(pc.equal(days, pa.scalar(day, pa.date32()))))
-        for day in sorted(set(days.to_pylist()))
-    ]

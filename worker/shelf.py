@@ -48,6 +48,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self._runs: list[str | None] = [None]
+        self._numbers: dict[str | None, int] = {None: 0}
         self.exact, self.canonical, self._skeletons = KeyTable(), KeyTable(), KeyTable()
         self._outlines = HashTable()
         self._where, self._used = Growing(np.int64), Growing(np.uint32)
@@ -61,12 +62,13 @@ class Shelf:
 
     def take(self, batch: Batch, run: str | None = None) -> None:
         """Add representatives; a key that is there already keeps its first entry."""
-        if run not in self._runs:
+        if run not in self._numbers:
+            self._numbers[run] = len(self._runs)
             self._runs.append(run)
         self._tick += 1
         count, begin = len(batch.rows), len(self)
         entries = np.arange(begin, begin + count, dtype=np.int64)
-        self._where.extend(batch.rows | (self._runs.index(run) << _ROW_BITS))
+        self._where.extend(batch.rows | (self._numbers[run] << _ROW_BITS))
         self._used.extend(np.full(count, self._tick, np.uint32))
         _add_new(self.exact, batch.keys, entries)
         if batch.canonical is not None and batch.skeletons is not None:
@@ -92,7 +94,7 @@ class Shelf:
 
     def said(self, entry: int) -> Said | None:
         """What an entry says; None for one that was taken without its text."""
-        size = int(self._size.array[entry])
+        size = int(self._size.array[entry]) if entry < self._size.size else -1
         if size < 0:
             return None
         return read(self._texts.read(int(self._start.array[entry]), size).decode("utf-8", "surrogatepass"))
@@ -126,14 +128,19 @@ class Shelf:
 
     def _keep_texts(self, texts: Sequence[str], count: int) -> None:
         if not texts:
-            self._start.extend(np.zeros(count, np.int64))
-            self._size.extend(np.full(count, -1, np.int32))
             return
+        self._pad_texts(len(self) - count)
         blobs = [text.encode("utf-8", "surrogatepass") for text in texts]
         sizes = np.fromiter((len(blob) for blob in blobs), np.int32, count)
         begin = self._texts.append(b"".join(blobs))
         self._start.extend(begin + np.cumsum(sizes, dtype=np.int64) - sizes)
         self._size.extend(sizes)
+
+    def _pad_texts(self, count: int) -> None:
+        """The entries before have no text; their columns are filled only once somebody has one."""
+        missing = count - self._size.size
+        self._start.extend(np.zeros(missing, np.int64))
+        self._size.extend(np.full(missing, -1, np.int32))
 
     def drop(self, keep: int = 0, runs: frozenset[str] = frozenset()) -> None:
         """Forget these runs, and beyond `keep` entries (0: no limit) those that were longest of no use."""
@@ -153,6 +160,9 @@ class Shelf:
         self._where, self._used = Growing.of(where[stay]), Growing.of(self._used.array[stay])
 
     def _rewrite_texts(self, stay: NDArray[np.bool_]) -> None:
+        if not self._size.size:
+            return
+        self._pad_texts(len(stay))
         starts, sizes = self._start.array[stay], self._size.array[stay]
         texts = Scratch()
         for at in np.flatnonzero(sizes > 0):

@@ -7,28 +7,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pipelines import identity, route, schemas, wire
 from pipelines.batch import Asked, output_estimate, pack, work
-from pipelines.dedup import Candidate, Link
+from pipelines.dedup import Candidate, Link, stored
 from pipelines.settings import Settings
 from pipelines.shard import user_text
 from pipelines.tokens import count_chats, encoding_for
 from pipelines.types import BadRow, BatchHead, Item, Options, Row
 from worker.encode import Encoder
+from worker.ids import Ids
 from worker.index import DuplicateIndex, Screened
 from worker.ledger import Ledger
 from worker.template import Template
 
 PREFIX_CHARS = 256
 NO_FAMILY = bytes(8)
+PROVEN = ("edit", "semantic")
 MANY_TOKENS = 4096
 """Output assumed for each of several samples when the row gives no limit."""
 
@@ -41,55 +40,18 @@ class Chunk(msgspec.Struct):
     counts: Counter[str]
     rules: Counter[int]
     screened: Screened | None = None
-    ids: NDArray[np.uint64] | None = None
-
-
-class Ids:
-    """The custom ids of a run, as sorted 64-bit hashes in tiers: 8 bytes a row (two ids of a million meet in one of 37
-    million runs). Reading changes nothing; `learn` is for committed chunks."""
-
-    def __init__(self) -> None:
-        self._tiers: list[NDArray[np.uint64]] = []
-
-    def repeated(self, ids: list[str]) -> tuple[list[bool], NDArray[np.uint64]]:
-        """For each id whether it was there before, in this list or an earlier one; and what `learn` takes."""
-        seen: set[int] = set()
-        hashes = np.fromiter((_id_hash(each) for each in ids), np.uint64, len(ids))
-        known = np.zeros(len(ids), bool)
-        for tier in self._tiers:
-            known |= tier[np.minimum(np.searchsorted(tier, hashes), len(tier) - 1)] == hashes
-        repeated = []
-        for number, was in zip(hashes.tolist(), known.tolist(), strict=True):
-            repeated.append(was or number in seen)
-            seen.add(number)
-        return repeated, hashes
-
-    def learn(self, hashes: NDArray[np.uint64]) -> None:
-        if len(hashes):
-            self._tiers.append(np.unique(hashes))
-        while len(self._tiers) > 1 and len(self._tiers[-2]) < 2 * len(self._tiers[-1]):
-            self._tiers.append(np.union1d(self._tiers.pop(), self._tiers.pop()))
+    ids: Any = None
 
 
 class Indexes(msgspec.Struct):
-    """What a run remembers of its earlier rows: questions and ids; caches of the committed chunk parts."""
+    """What is remembered of earlier rows: the client's questions, and the run's ids."""
 
     questions: DuplicateIndex | None
     ids: Ids
     salts: dict[tuple[str, str | None], bytes] = {}
-    embeds: bool = False
 
-    def learn(self, chunk: Chunk) -> None:
-        """The chunk was committed."""
-        if self.questions is not None and chunk.screened is not None:
-            self.questions.commit(chunk.screened)
-        if chunk.ids is not None:
-            self.ids.learn(chunk.ids)
-
-    def restore(self, table: pa.Table) -> None:
-        """Learns a committed chunk part again."""
-        if self.questions is not None:
-            self.questions.restore(table, None)
+    def restore_ids(self, table: pa.Table) -> None:
+        """Learns the ids of a committed chunk part again."""
         self.ids.learn(self.ids.repeated([text for text in table["custom_id"].to_pylist() if text is not None])[1])
 
 
@@ -117,13 +79,18 @@ class Sifter:
             index: rule.daily_limit for index, rule in enumerate(settings.rules) if rule.daily_limit is not None
         }
         """Prompts that each limited rule may still route today."""
+        self.paused: frozenset[str] = frozenset()
+        """Routes whose audits found too many wrong reuses: exact and canonical keys alone reuse there."""
 
-    def indexes(self, asker: Asker) -> Indexes:
-        """Empty indexes, as strict as the strictest route of the run needs them."""
+    def mode(self, asker: Asker) -> str:
+        """off, exact or semantic: what the run's most lenient route needs an index for."""
         modes = {self._dedupe(asker, name) for name in self._settings.routes}
-        mode = "semantic" if "semantic" in modes else "exact" if "exact" in modes else "off"
-        questions = DuplicateIndex(mode, self._encoder if mode == "semantic" else None) if mode != "off" else None
-        return Indexes(questions, Ids(), embeds=mode == "semantic")
+        return "semantic" if "semantic" in modes else "exact" if "exact" in modes else "off"
+
+    def index(self, mode: str) -> DuplicateIndex:
+        """An empty index of a client."""
+        limit = self._settings.spillway.index_prompts
+        return DuplicateIndex(mode, self._encoder if mode == "semantic" else None, limit)
 
     def _dedupe(self, asker: Asker, route_name: str) -> str:
         return asker.options.dedupe or self._settings.routes[route_name].dedupe
@@ -214,7 +181,7 @@ class Sifter:
         candidates: list[Candidate] = []
         for place, (_, row, name, _) in enumerate(routed):
             mode = self._dedupe(asker, name)
-            if mode == "off" or identity.separate_samples(row.body):
+            if mode == "off" or (identity.separate_samples(row.body) and not self._settings.routes[name].merge_samples):
                 continue
             candidates.append(self._candidate(asker, indexes, row, name, mode))
             places.append(place)
@@ -223,26 +190,43 @@ class Sifter:
         chunk.screened = index.screen(candidates)
         columns = index.to_columns(chunk.screened)
         for place, link in zip(places, chunk.screened.links, strict=True):
+            if link is not None and link.leader_run == asker.id:
+                link = msgspec.structs.replace(link, leader_run=None)
+            chunk.counts["borrowed"] += link is not None and link.leader_run is not None
+            chunk.counts["proven"] += link is not None and link.kind in PROVEN
             links[place] = link
         for name, array in columns.items():
             values = array.to_pylist() if isinstance(array, pa.Array | pa.ChunkedArray) else list(array)
             for place, value in zip(places, values, strict=True):
                 chunk.columns[name][routed[place][0]] = value
+        at = {candidate.row: routed[place][0] for place, candidate in zip(places, candidates, strict=True)}
+        _explain(chunk, asker.id, chunk.screened, at)
         return links
 
     def _candidate(self, asker: Asker, indexes: Indexes, row: Row, name: str, mode: str) -> Candidate:
         options = asker.options
         salted = indexes.salts.get((name, row.model))
         if salted is None:
-            check = wire.dump([options.labels, options.schema, options.template])
-            salted = indexes.salts[name, row.model] = identity.salt(asker.client, name, row.model, check)
+            salted = indexes.salts[name, row.model] = self._salt(asker, name, row.model)
         key = identity.key(salted, row.body)
         if mode == "exact":
             return Candidate(row.row, key, NO_FAMILY, "")
         inferred = "closed" if options.labels else "strict" if options.schema else ""
         task = self._settings.routes[name].task or inferred
         fields = asker.template.fields(row.tags) if asker.template else None
-        return Candidate(row.row, key, identity.family(salted, row.body), user_text(row.body), fields, task)
+        return Candidate(
+            row.row, key, identity.family(salted, row.body), user_text(row.body), fields, task,
+            keys_only=name in self.paused,
+        )  # fmt: skip
+
+    def _salt(self, asker: Asker, name: str, model: str | None) -> bytes:
+        """What questions share beyond their bodies: who asks, who may answer, how answers are checked, and for how long."""
+        options, found = asker.options, self._settings.routes[name]
+        targets = [self._settings.targets[target] for target in found.targets]
+        answering = sorted({(target.kind, target.provider or "", target.model) for target in targets})
+        only_here = None if found.reuse_for else asker.id
+        check = wire.dump([options.labels, options.schema, options.template, answering, only_here])
+        return identity.salt(asker.client, name, model, check)
 
     def _asked(self, asker: Asker, row: Row, name: str, tokens: int) -> Asked:
         samples = row.body.get("n") or 1
@@ -252,16 +236,20 @@ class Sifter:
         prefix = item.body[:PREFIX_CHARS]
         return Asked(item, name, prefix, output_estimate(item.max_tokens, asker.options.labels))
 
-    def cut(self, asker: Asker, asked: list[Asked], generation: int, first_row: int, chunk: Chunk) -> None:
-        """Batches with their heads; adds their counters."""
+    def cut(
+        self, asker: Asker, asked: list[Asked], generation: int, first_row: int, chunk: Chunk, mark: str = "",
+        purpose: str = "answer",
+    ) -> None:  # fmt: skip
+        """Batches with their heads; adds their counters. `mark` keeps ids of batches apart that begin with one row."""
         for number, batch in enumerate(pack(asked, self.rates)):
             payload = wire.pack_items([one.item for one in batch])
             tokens_in = sum(one.item.input_tokens for one in batch)
             tokens_out = sum(one.output_tokens for one in batch)
             head = BatchHead(
-                wire.batch_id(asker.id, generation, first_row, number), asker.id, batch[0].route, generation, len(batch),
+                wire.batch_id(asker.id, generation, first_row, f"{mark}{number}"), asker.id, batch[0].route, generation, len(batch),
                 tokens_in, tokens_out, sum(work(o.item.input_tokens, o.output_tokens) for o in batch),
                 self._ledger.cloud_estimate_pusd(batch[0].route, tokens_in, tokens_out), len(payload),
+                purpose,
             )  # fmt: skip
             chunk.batches.append((head, payload))
             chunk.counts.update(open=1, held_rows=len(batch), held_bytes=len(payload))
@@ -272,8 +260,17 @@ class Sifter:
         return [self._asked(asker, row, name, count) for row, name, count in zip(rows, routes, tokens, strict=True)]
 
 
-def _id_hash(custom_id: str) -> int:
-    return int.from_bytes(blake2b(custom_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+def _explain(chunk: Chunk, run_id: str, screened: Screened, at: dict[int, int]) -> None:
+    """What reports show: the words of rows that follow by more than an exact key, and the nearest misses."""
+    columns = chunk.columns
+    for row, link in zip(screened.rows, screened.links, strict=True):
+        if link is not None and link.kind != "exact":
+            columns["text"][at[row.row]] = stored(row)
+    for veto in screened.vetoes:
+        place = at[veto.row]
+        columns["miss_row"][place], columns["miss_guard"][place] = veto.leader_row, veto.guard
+        columns["miss_run"][place] = None if veto.leader_run == run_id else veto.leader_run
+        columns["miss_cosine"][place] = veto.cosine
 
 
 def _invalid(chunk: Chunk, at: int, code: str, message: str) -> None:

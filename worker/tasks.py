@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from worker import leased
-from worker.backends.http import Hot
 from worker.beat import Heart, bury
 from worker.context import Context
 from worker.drain import Drain
-from worker.lease import Lease, hold
+from worker.lease import Lease, hold, repeat
 from worker.ledger import Ledger
 from worker.queue import RedisError
 
 if TYPE_CHECKING:
     from worker.alerts import Alerts
+    from worker.prepare import Preparer
 
 log = logging.getLogger("spillway.worker")
 
@@ -33,14 +34,18 @@ class Process:
         self.context, self.roles = context, roles
         self.ledger = Ledger(context.settings, context.targets)
         self.lanes = tuple(role for role in roles if role in ("local", "cloud"))
-        self.hot = Hot()
-        self.drain = Drain(context, self.ledger, self.hot, context.clock) if self.lanes else None
+        self.drain = self._lanes() if self.lanes else None
         self.heart = Heart(context, self.drain, roles)
         self.stopping = asyncio.Event()
         self.failed = asyncio.Event()
         self.alerts: Alerts | None = None
         self._listeners: list[leased.LeasedWorker] = []
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def _lanes(self) -> Drain:
+        from worker.backends.hot import Hot
+
+        return Drain(self.context, self.ledger, Hot(), self.context.clock)
 
     async def start(self) -> None:
         """Registers, buries the dead of this machine, starts the loops of the roles."""
@@ -76,7 +81,7 @@ class Process:
             from worker.prepare import Preparer
 
             preparer = Preparer(self.context, self.ledger, Encoder())
-            self._leased("prepare", preparer.step)
+            self._start(self._prepare(preparer))
         if "settle" in self.roles:
             from worker.settle import Settler
 
@@ -98,6 +103,12 @@ class Process:
             except (RedisError, OSError) as error:
                 log.warning("queue: %s; listening again", error)
                 await asyncio.sleep(1.0)
+
+    async def _prepare(self, preparer: Preparer) -> None:
+        """One lease per client, taken as runs come."""
+        await repeat("prepare", preparer.step, self.stopping)
+        with contextlib.suppress(RedisError, OSError):
+            await preparer.rest(everything=True)
 
     def _leased(self, name: str, step: Any) -> None:
         lease = Lease(self.context.scripts, self.context.keys, name, self.context.owner)
@@ -134,7 +145,8 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.hot.close()
+        if self.drain is not None:
+            await self.drain.close()
         try:
             await self.heart.leave()
         except (RedisError, OSError):

@@ -18,7 +18,7 @@ from pipelines.budgets import Event, usd
 from pipelines.errors import StoreError
 from pipelines.sections import Smtp
 from pipelines.types import Failure
-from worker.backends.http import Web, origin
+from worker.backends.exchange import origin
 from worker.context import Context
 
 log = logging.getLogger("spillway.alerts")
@@ -78,6 +78,8 @@ async def _deliver(what: str, way: Way) -> None:
 
 
 async def _post(url: str, event: Event) -> str:
+    from worker.backends.http import Web  # httpx comes with it, and few have a webhook
+
     async with Web(WEBHOOK_S) as web:
         answer = await web.post(url, {"content-type": "application/json"}, msgspec.json.encode(event.as_json()))
     if isinstance(answer, Failure):

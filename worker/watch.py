@@ -6,7 +6,6 @@ import asyncio
 import logging
 
 from worker.context import Context
-from worker.health import inspect
 from worker.queue import RedisError
 
 log = logging.getLogger("spillway.watch")
@@ -45,6 +44,8 @@ class Watch:
             return
         if context.clock.now_ms() < state.get("until_ms", 0):
             return
+        from worker.health import inspect  # httpx comes with it, and a run without local targets asks nobody
+
         status = await inspect(name, target)
         self._fails[name] = 0 if status.up else self._fails.get(name, 0) + 1
         if status.up:

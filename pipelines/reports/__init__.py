@@ -2,8 +2,8 @@
 
 A report is a module with `build(results, costs, by) -> pl.LazyFrame`, `BY` (what it groups by when nothing is asked),
 `DIMENSIONS` (what it can group by) and `TOTALS` (columns that may be summed); its docstring's first line is its help.
-Optional: `bars(rows)` for the HTML page's chart, `LINKS = True` to get the duplicate stage's link kinds. What reports
-share is in `shared/`.
+Optional: `bars(rows)` for the HTML page's chart, `LINKS = True` to get the duplicate stage's link kinds and guards,
+`sections(extra, pairs=…)` for what stands below the table. What reports share is in `shared/`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from pipelines.errors import UsageError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Report", "bars", "grouping", "help_of", "load", "names", "totals", "wants_links"]
+    from pipelines.reports.shared.sections import Extra, Section
+
+__all__ = ["Report", "bars", "grouping", "help_of", "load", "names", "sections", "totals", "wants_links"]
 
 
 Rows = Sequence[Mapping[str, Any]]
@@ -71,8 +73,14 @@ def totals(name: str, rows: Rows) -> dict[str, Any] | None:
 
 
 def wants_links(name: str) -> bool:
-    """Whether the report reads the column `link_kind` beside the results."""
+    """Whether the report reads the duplicate stage's chunk parts beside the results."""
     return bool(getattr(_module(name), "LINKS", False))
+
+
+def sections(name: str, extra: Extra, *, pairs: bool) -> list[Section]:
+    """What the report shows below its table; `pairs` for pages."""
+    draw = getattr(_module(name), "sections", None)
+    return draw(extra, pairs=pairs) if draw else []
 
 
 def grouping(name: str, by: Sequence[str]) -> list[str]:

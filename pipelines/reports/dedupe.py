@@ -1,32 +1,42 @@
-"""Which rows were answered by another row's answer: by kind and route, how similar, and what it saved.
+"""Which rows were answered by another row's answer: by kind and guard, how similar, and what it saved.
 
-Kinds come from the duplicate stage (`link_kind`) where it is known, else from the similarity: same or similar. What the
-guards refused is not in the results and not here.
+Kinds and guards come from the duplicate stage's chunk parts where they are still there, else from the similarity: same or
+similar. Tables and pages go on with what the guards refused, the nearest misses, the audits, and pairs side by side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import polars as pl
 
+from pipelines import audit
 from pipelines.reports.shared.frames import CALENDAR, dated, grouped, usd
+from pipelines.reports.shared.pairs import Pair
+from pipelines.reports.shared.sections import Extra, Section
 
-BY = ("kind", "route")
-DIMENSIONS = ("kind", "route", "scope", "client", "run", *CALENDAR)
+BY = ("kind", "guard")
+DIMENSIONS = ("kind", "guard", "route", "scope", "client", "run", *CALENDAR)
 TOTALS = ("links", "avoided_usd")
 LINKS = True
 
 EXAMPLES = 3
+SHOWN_MISSES, SHOWN_PAIRS = 10, 20
 
 
 def build(results: pl.LazyFrame, costs: pl.LazyFrame, by: list[str]) -> pl.LazyFrame:
     results, _ = dated(results, costs)
+    known = results.collect_schema()
     guessed = pl.when(pl.col("similarity").fill_null(1.0) >= 1.0).then(pl.lit("same")).otherwise(pl.lit("similar"))
-    kind = pl.coalesce("link_kind", guessed) if "link_kind" in results.collect_schema() else guessed
+    kind = pl.coalesce("link_kind", guessed) if "link_kind" in known else guessed
+    guard = pl.col("guard") if "guard" in known else pl.lit(None, pl.String)
     links = results.filter(pl.col("status") == "duplicate").with_columns(
         kind.alias("kind"),
+        guard.alias("guard"),
         pl.when(pl.col("duplicate_run").is_null())
         .then(pl.lit("this run"))
-        .otherwise(pl.lit("earlier run"))
+        .otherwise(pl.lit("another run"))
         .alias("scope"),
     )
     similarity = pl.col("similarity")
@@ -49,3 +59,86 @@ def _examples() -> pl.Expr:
     )
     text = own + " -> " + leader + pl.col("duplicate_of").cast(pl.String)
     return text.sort_by(pl.col("similarity").fill_null(1.0), "row").head(EXAMPLES).str.join("; ")
+
+
+def sections(extra: Extra, *, pairs: bool) -> list[Section]:
+    """What stands below the table; `pairs` for pages, where texts can stand side by side."""
+    misses = extra.chunks.filter(pl.col("miss_guard").is_not_null())
+    nearest = _nearest(misses)
+    found = [
+        Section("refused by a guard, nearest miss of each row", _refused(misses)),
+        Section(
+            "nearest misses", [{name: row[name] for name in ("row", "near", "cosine", "guard")} for row in nearest]
+        ),
+        Section("audits: reuses by proof that were really asked, beside leaders asked twice", _audits(extra)),
+    ]
+    if pairs:
+        reuses = _least_similar(extra.chunks)
+        texts = extra.texts([key for row in (*reuses, *nearest) for key in (row["key"], row["near_key"])])
+        found.append(Section("reused, least similar first", [], [_pair(row, texts) for row in reuses]))
+        found.append(Section("refused, nearest first", [], [_pair(row, texts) for row in nearest]))
+    return [section for section in found if section.rows or section.pairs]
+
+
+def _refused(misses: pl.LazyFrame) -> list[dict[str, Any]]:
+    own = pl.coalesce("custom_id", pl.col("row").cast(pl.String))
+    text = (own + " ~ row " + pl.col("miss_row").cast(pl.String)).sort_by("miss_cosine", descending=True)
+    table = misses.group_by(pl.col("miss_guard").alias("guard")).agg(
+        pl.len().cast(pl.Int64).alias("refused"),
+        pl.col("miss_cosine").max().alias("nearest"),
+        text.head(EXAMPLES).str.join("; ").alias("examples"),
+    )
+    return table.sort(["refused", "guard"], descending=[True, False]).collect().rows(named=True)
+
+
+def _nearest(misses: pl.LazyFrame) -> list[dict[str, Any]]:
+    columns = ["run_id", "row", "custom_id", "miss_row", "miss_run", "miss_cosine", "miss_guard"]
+    rows = misses.select(columns).sort(["miss_cosine", "run_id", "row"], descending=[True, False, False])
+    return [
+        _shown(row, row["miss_run"], row["miss_row"], row["miss_cosine"], row["miss_guard"])
+        for row in rows.head(SHOWN_MISSES).collect().iter_rows(named=True)
+    ]
+
+
+def _least_similar(chunks: pl.LazyFrame) -> list[dict[str, Any]]:
+    columns = ["run_id", "row", "custom_id", "leader_row", "leader_run", "similarity", "guard", "link_kind"]
+    links = chunks.filter(pl.col("link_kind").is_not_null() & (pl.col("link_kind") != "exact")).select(columns)
+    rows = links.sort(["similarity", "run_id", "row"], nulls_last=True).head(SHOWN_PAIRS).collect()
+    return [
+        _shown(row, row["leader_run"], row["leader_row"], row["similarity"], f"{row['link_kind']}: {row['guard']}")
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def _shown(row: Mapping[str, Any], run: str | None, near: int, cosine: float, guard: str) -> dict[str, Any]:
+    return {
+        "row": row["custom_id"] or str(row["row"]), "near": f"row {near}" if run is None else f"{run} row {near}",
+        "cosine": cosine, "guard": guard, "key": (row["run_id"], row["row"]), "near_key": (run or row["run_id"], near),
+    }  # fmt: skip
+
+
+def _pair(row: Mapping[str, Any], texts: Mapping[tuple[str, int], str]) -> Pair:
+    said = f"{row['guard']}, similarity {row['cosine'] or 0:.3f}"
+    gone = "(its text is not kept)"
+    return Pair(said, str(row["near"]), texts.get(row["near_key"], gone), row["row"], texts.get(row["key"], gone))
+
+
+def _audits(extra: Extra) -> list[dict[str, Any]]:
+    is_reuse, disagrees = pl.col("part") == "reuse", ~pl.col("agrees")
+    table = extra.audits.group_by("route").agg(
+        is_reuse.sum().cast(pl.Int64).alias("audited"),
+        (is_reuse & disagrees).sum().cast(pl.Int64).alias("wrong"),
+        (~is_reuse).sum().cast(pl.Int64).alias("baseline"),
+        (~is_reuse & disagrees).sum().cast(pl.Int64).alias("baseline_wrong"),
+    )
+    rows = []
+    for row in table.sort("route").collect().iter_rows(named=True):
+        tally = (row["wrong"], row["audited"], row["baseline_wrong"], row["baseline"])
+        found, most = audit.excess(*tally), extra.allowed.get(row["route"])
+        condemned = most is not None and audit.condemned(*tally, most)
+        rows.append({
+            "route": row["route"], "audited": row["audited"], "disagree": row["wrong"], "asked_twice": row["baseline"],
+            "disagree_with_itself": row["baseline_wrong"], "excess_share": found.value, "low_share": found.low,
+            "high_share": found.high, "allowed_share": most, "verdict": "paused" if condemned else "holds",
+        })  # fmt: skip
+    return rows

@@ -19,6 +19,7 @@ from producer.cli import frames, say, session
 from producer.cli.options import Output, taking
 
 if TYPE_CHECKING:
+    from pipelines.invariants import Violation
     from pipelines.settings import Settings
 
 GOOD, WARNING, BAD = "ok", "warning", "problem"
@@ -53,14 +54,12 @@ def doctor(ask: Doctor) -> int:
 
 
 async def _files_of(ask: Doctor, settings: Settings, run_id: str) -> int:
-    from pipelines.invariants import check
-
     rows_in = await _rows_in(settings, run_id)
     root = settings.spillway.data
     if not frames.results_files(root, run_id):
         raise UsageError(f"run {run_id} has no results.parquet under {root}: it has not ended, or its files are gone")
     with frames.reading(f"run {run_id}"):
-        broken = await asyncio.to_thread(check, *frames.scan(root, run_id), rows_in)
+        broken = await asyncio.to_thread(_broken, root, run_id, rows_in)
     if ask.json:
         say.as_json({"run_id": run_id, "rows": rows_in, "violations": [msgspec.to_builtins(one) for one in broken]})
     elif broken:
@@ -69,6 +68,21 @@ async def _files_of(ask: Doctor, settings: Settings, run_id: str) -> int:
     else:
         print(f"run {run_id}: {rows_in:,} rows, every invariant holds")
     return FOUND if broken else 0
+
+
+def _broken(root: str, run_id: str, rows_in: int) -> list[Violation]:
+    """What does not hold of the run itself and of its duplicates of other runs."""
+    import polars as pl
+
+    from pipelines.invariants import check, check_across
+
+    results, costs = frames.scan(root, run_id)
+    broken = check(results, costs, rows_in)
+    if broken:
+        return broken
+    runs = results.select(pl.col("duplicate_run").drop_nulls().unique()).collect()["duplicate_run"].to_list()
+    kept = [run for run in runs if paths.is_run_id(run) and frames.results_files(root, run)]
+    return check_across(results, pl.concat([frames.scan(root, run)[0] for run in kept])) if kept else []
 
 
 async def _rows_in(settings: Settings, run_id: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ def scan(root: str, run_id: str | None = None) -> tuple[pl.LazyFrame, pl.LazyFra
 
 
 def with_links(results: pl.LazyFrame, root: str, run_id: str | None = None) -> pl.LazyFrame:
-    """Results with the duplicate stage's `link_kind`, for runs whose chunk parts are still there."""
+    """Results with the duplicate stage's `link_kind` and `guard`, for runs whose chunk parts are still there."""
     import polars as pl
 
     found = []
@@ -40,9 +40,48 @@ def with_links(results: pl.LazyFrame, root: str, run_id: str | None = None) -> p
         run = PurePosixPath(file).parent.name.removeprefix("run=")
         chunks = _files(root, f"{paths.chunks_dir(run)}/*.parquet")
         if chunks:
-            kinds = _scan(chunks).select("row", "link_kind").filter(pl.col("link_kind").is_not_null())
+            kinds = _scan(chunks).select("row", "link_kind", "guard").filter(pl.col("link_kind").is_not_null())
             found.append(kinds.with_columns(pl.lit(run).alias("run_id")).unique(["run_id", "row"], keep="any"))
     return results.join(pl.concat(found), on=["run_id", "row"], how="left") if found else results
+
+
+def chunks(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:
+    """The chunk parts of these runs, with their run's id."""
+    import polars as pl
+
+    from pipelines import schemas
+
+    found = [
+        _scan(files).with_columns(pl.lit(run).alias("run_id"))
+        for run in run_ids
+        if (files := _files(root, f"{paths.chunks_dir(run)}/*.parquet"))
+    ]
+    empty = _lazy([], schemas.CHUNK).with_columns(pl.lit("").alias("run_id"))
+    return pl.concat(found) if found else empty
+
+
+def audits(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:
+    """What the audits of these runs said."""
+    import polars as pl
+
+    from pipelines import schemas
+
+    return _lazy(_files(root, "audits/day=*/*.parquet"), schemas.AUDITS).filter(pl.col("run_id").is_in(list(run_ids)))
+
+
+def texts(root: str, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """The user's words of these rows (run, row), as far as chunk parts keep them."""
+    import polars as pl
+
+    from pipelines import dedup
+
+    found = {}
+    for run in sorted({run for run, _ in keys}):
+        rows = [row for of, row in keys if of == run]
+        kept = chunks(root, [run]).filter(pl.col("row").is_in(rows) & pl.col("text").is_not_null())
+        for row, text in kept.select("row", "text").collect().iter_rows():
+            found[run, row] = dedup.read(text).text
+    return found
 
 
 def chunk_rows(root: str, run_id: str) -> int | None:

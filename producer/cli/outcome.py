@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STATUSES = ("ok", "duplicate", "invalid", "failed", "refused")
 OK, UNREADABLE, FAILED, INCOMPLETE = 0, 2, 3, 4
-_COUNTED = {"rows", *STATUSES, "calls", "local_calls", "results_cost_pusd", "avoided_pusd"}
+_COUNTED = {"rows", *STATUSES, "calls", "local_calls", "cost_pusd", "avoided_pusd"}
 _PICO = Decimal(10) ** -12
 
 
@@ -44,7 +44,7 @@ def of_ended(records: Records, run_id: str, status: str, summary: Mapping[str, A
         "rows": counted["rows"],
         **{name: counted[name] for name in STATUSES},
         "unanswered": counted["rows"] - sum(counted[name] for name in STATUSES),
-        "cost_usd": counted["results_cost_pusd"] * _PICO,
+        "cost_usd": counted["cost_pusd"] * _PICO,
         "avoided_usd": counted["avoided_pusd"] * _PICO,
         "calls": calls,
         "local_calls": counted["local_calls"],
@@ -62,14 +62,15 @@ def _count(records: Records, run_id: str) -> dict[str, int]:
     results, costs = frames.scan(records.root, run_id)
     with frames.reading(f"run {run_id}"):
         statuses = dict(results.group_by("status").len().collect().iter_rows())
-        cost, avoided = results.select(pl.col("cost_usd").sum(), pl.col("avoided_usd").sum()).collect().row(0)
+        avoided = results.select(pl.col("avoided_usd").sum()).collect().item()
+        cost = costs.select(pl.col("cost_usd").sum()).collect().item()
         lanes = dict(costs.group_by("lane").len().collect().iter_rows())
     return {
         "rows": sum(statuses.values()),
         **{name: statuses.get(name, 0) for name in STATUSES},
         "calls": sum(lanes.values()),
         "local_calls": lanes.get("local", 0),
-        "results_cost_pusd": int(cost / _PICO),
+        "cost_pusd": int(cost / _PICO),
         "avoided_pusd": int(avoided / _PICO),
     }
 

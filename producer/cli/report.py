@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,8 @@ from producer.cli.options import Common, taking
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from pipelines.reports.shared.sections import Extra, Section
 
 FORMATS = ("table", "parquet", "csv", "json", "html")
 
@@ -51,12 +54,12 @@ def report(ask: Report) -> int:
     asked = [part.strip() for text in ask.by or [] for part in text.split(",") if part.strip()]
     by = reports.grouping(ask.name, asked)
     with frames.reading(f"report {ask.name}"):
-        frame = _build(ask, ask.name, by)
-    _write(ask, ask.name, frame)
+        frame, sections = _build(ask, ask.name, by)
+    _write(ask, ask.name, frame, sections)
     return 0
 
 
-def _build(ask: Report, name: str, by: list[str]) -> pl.DataFrame:
+def _build(ask: Report, name: str, by: list[str]) -> tuple[pl.DataFrame, list[Section]]:
     from pipelines import paths, reports
     from pipelines.reports.shared.frames import narrow
 
@@ -64,12 +67,25 @@ def _build(ask: Report, name: str, by: list[str]) -> pl.DataFrame:
         raise UsageError(f"--run {ask.run[:64]!r} is not a run id; `spillway status` lists the runs")
     now = datetime.now(UTC)
     since, until = _when(ask.since, "--since", now), _when(ask.until, "--until", now)
-    root = session.settings_of(ask).spillway.data
+    settings = session.settings_of(ask)
+    root = settings.spillway.data
     results, costs = frames.scan(root, ask.run)
     if reports.wants_links(name):
         results = frames.with_links(results, root, ask.run)
     results, costs = narrow(results, costs, since=since, until=until, client=ask.client, run=ask.run)
-    return reports.load(name).build(results, costs, by).collect()
+    built = reports.load(name).build(results, costs, by).collect()
+    if ask.format not in ("table", "html") or not reports.wants_links(name):
+        return built, []
+    allowed = {route: found.max_false_reuse for route, found in settings.routes.items()}
+    return built, reports.sections(name, _extra(root, results, allowed), pairs=ask.format == "html")
+
+
+def _extra(root: str, results: pl.LazyFrame, allowed: dict[str, float]) -> Extra:
+    """What the duplicate stage knows of the runs that are shown."""
+    from pipelines.reports.shared.sections import Extra
+
+    runs = sorted(results.select("run_id").unique().collect()["run_id"].to_list())
+    return Extra(frames.chunks(root, runs), frames.audits(root, runs), partial(frames.texts, root), allowed)
 
 
 def _when(text: str | None, option: str, now: datetime) -> datetime | None:
@@ -89,11 +105,11 @@ def _when(text: str | None, option: str, now: datetime) -> datetime | None:
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
-def _write(ask: Report, name: str, frame: pl.DataFrame) -> None:
+def _write(ask: Report, name: str, frame: pl.DataFrame, sections: Sequence[Section]) -> None:
     if ask.format == "table" and ask.out is None:
-        _print(name, frame)
+        _print(name, frame, sections)
         return
-    data = _bytes(ask.format, name, frame)
+    data = _bytes(ask.format, name, frame, sections)
     if ask.out is not None:
         from producer.records import whole_file
 
@@ -105,7 +121,7 @@ def _write(ask: Report, name: str, frame: pl.DataFrame) -> None:
         sys.stdout.buffer.write(data)
 
 
-def _print(name: str, frame: pl.DataFrame) -> None:
+def _print(name: str, frame: pl.DataFrame, sections: Sequence[Section]) -> None:
     from pipelines import reports
 
     rows = frame.rows(named=True)
@@ -113,9 +129,12 @@ def _print(name: str, frame: pl.DataFrame) -> None:
         say.note("nothing to report: no rows and no calls match")
         return
     say.table(rows, frame.columns, reports.totals(name, rows))
+    for section in sections:
+        print(section.title)
+        say.table(section.rows, list(section.rows[0]))
 
 
-def _bytes(form: str, name: str, frame: pl.DataFrame) -> bytes:
+def _bytes(form: str, name: str, frame: pl.DataFrame, sections: Sequence[Section]) -> bytes:
     if form == "parquet":
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd")
@@ -126,12 +145,12 @@ def _bytes(form: str, name: str, frame: pl.DataFrame) -> bytes:
     if form == "json":
         return (say.to_json(rows) + "\n").encode()
     if form == "html":
-        return _html(name, rows, frame.columns).encode()
+        return _html(name, rows, frame.columns, sections).encode()
     from contextlib import redirect_stdout
 
     text = io.StringIO()
     with redirect_stdout(text):
-        _print(name, frame)
+        _print(name, frame, sections)
     return text.getvalue().encode()
 
 
@@ -147,10 +166,11 @@ def _csv(rows: Sequence[dict[str, Any]], columns: list[str]) -> str:
     return text.getvalue()
 
 
-def _html(name: str, rows: Sequence[dict[str, Any]], columns: list[str]) -> str:
+def _html(name: str, rows: Sequence[dict[str, Any]], columns: list[str], sections: Sequence[Section]) -> str:
     from pipelines import reports
     from pipelines.reports.shared.html import page
 
     return page(
-        f"Spillway: {name}", reports.help_of(name), rows, columns, reports.totals(name, rows), reports.bars(name, rows)
-    )
+        f"Spillway: {name}", reports.help_of(name), rows, columns, reports.totals(name, rows), reports.bars(name, rows),
+        sections,
+    )  # fmt: skip

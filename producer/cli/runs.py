@@ -73,6 +73,7 @@ async def _status(ask: Status) -> int:
             _show(views, lanes, ask.json, one=ask.run is not None, money=money)
             if found is not None and not ask.json:
                 await _show_poison(found, {view.run_id for view in views})
+                await _show_paused(found)
             if not ask.watch or found is None or all(view.ended for view in views):
                 return 0
             await asyncio.sleep(WATCH_S)
@@ -114,6 +115,15 @@ async def _show_poison(found: session.Session, shown: set[str]) -> None:
         run_id = batch.partition(".")[0]
         if run_id in shown:
             print(f"{run_id}: batch {batch} is set aside, its rows fail: {reason}")
+
+
+async def _show_paused(found: session.Session) -> None:
+    """Routes whose audits found too many wrong reuses."""
+    from producer import runs
+
+    for _, raw in sorted((await found.redis.hgetall(found.keys.paused)).items()):  # type: ignore[misc]
+        if message := runs.paused_message(raw):
+            print(message)
 
 
 class Money(NamedTuple):

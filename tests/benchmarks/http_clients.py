@@ -87,7 +87,8 @@ def upstream() -> Iterator[str]:
 @asynccontextmanager
 async def ours(url: str, flying: int) -> AsyncIterator[Call]:
     """`Hot`: pyreqwest as the product uses it."""
-    from worker.backends.http import Hot, Response
+    from worker.backends.exchange import Response
+    from worker.backends.hot import Hot
 
     hot = Hot(flying)
 

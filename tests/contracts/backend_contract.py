@@ -18,7 +18,8 @@ from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from tests.worker.backends.server import CLOSE, RESET, Play, Scripted, answer
 from worker.backends import load
-from worker.backends.http import Hot, Response
+from worker.backends.exchange import Response
+from worker.backends.hot import Hot
 
 ROW: dict[str, Any] = {
     "messages": [

@@ -71,16 +71,39 @@ class RedisProcess:
         self.process.send_signal(signal.SIGCONT)
 
 
+class OtherHost:
+    """What a process sees on another machine, as far as one machine can pretend it: process ids that mean nothing here
+    (a namespace of its own, where that is allowed), a clock that is minutes off, its own folder for scratch files."""
+
+    CLOCK = "import time\nreal, real_ns = time.time, time.time_ns\n" \
+        "time.time = lambda: real() + {0}\ntime.time_ns = lambda: real_ns() + {0} * 10**9\n"  # fmt: skip
+
+    def __init__(self, folder: Path, clock_off_s: int) -> None:
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(self.CLOCK.format(clock_off_s))
+        inherited = os.environ.get("PYTHONPATH", str(ROOT))
+        self.environment = {"PYTHONPATH": f"{folder}{os.pathsep}{inherited}", "TMPDIR": str(folder)}
+        namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        try:
+            allowed = subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode == 0
+        except OSError:
+            allowed = False
+        self.prefix = namespace if allowed else []
+
+
 class Workers:
     """`spillway worker` processes, one per entry of `roles` ('' is all roles); `mend` starts the dead again."""
 
-    def __init__(self, program: Program, redis_url: str, roles: list[str]) -> None:
+    def __init__(
+        self, program: Program, redis_url: str, roles: list[str], hosts: dict[int, OtherHost] | None = None
+    ) -> None:
         self._program, self._url, self._roles = program, redis_url, roles
+        self._hosts = hosts or {}
         self._log = (program.folder / "workers.log").open("ab")
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        self.processes = [self._start(roles) for roles in self._roles]
+        self.processes = [self._start(index) for index in range(len(self._roles))]
         return self
 
     def __exit__(
@@ -92,9 +115,12 @@ class Workers:
             process.wait()
         self._log.close()
 
-    def _start(self, roles: str) -> subprocess.Popen[bytes]:
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
+        roles, host = self._roles[index], self._hosts.get(index)
         command = self._program.command("worker", "--redis", self._url, *(("--roles", roles) if roles else ()))
-        return subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=self._log, stderr=self._log)
+        environment = {**clean_environment(), **(host.environment if host else {})}
+        command = [*(host.prefix if host else []), *command]
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log)
 
     def signal(self, index: int, number: int) -> None:
         if self.processes[index].poll() is None:
@@ -104,7 +130,7 @@ class Workers:
         """Starts what died; how many that were."""
         dead = [index for index, process in enumerate(self.processes) if process.poll() is not None]
         for index in dead:
-            self.processes[index] = self._start(self._roles[index])
+            self.processes[index] = self._start(index)
         return len(dead)
 
     def wake(self) -> None:
@@ -164,8 +190,17 @@ def figures(program: Program, redis: Redis, run_id: str, upstream: Any) -> str:
 class Field:
     """Redis, stand-in servers and workers together; the run is registered by `spillway submit`."""
 
-    def __init__(self, folder: Path, upstream: Any, roles: list[str], data: str | None = None) -> None:
-        self.program = Program(folder, upstream)
+    def __init__(
+        self,
+        folder: Path,
+        upstream: Any,
+        roles: list[str],
+        data: str | None = None,
+        hosts: dict[int, OtherHost] | None = None,
+        **settings: Any,
+    ) -> None:
+        self._hosts = hosts
+        self.program = Program(folder, upstream, **settings)
         self.program.root = data or self.program.root
         self.upstream = upstream
         self.redis = RedisProcess(folder / "redis", "always")
@@ -173,7 +208,7 @@ class Field:
 
     def __enter__(self) -> Self:
         self.redis.start()
-        self.workers = Workers(self.program, self.redis.url, self.roles)
+        self.workers = Workers(self.program, self.redis.url, self.roles, self._hosts)
         self.workers.__enter__()
         return self
 
@@ -181,7 +216,7 @@ class Field:
         self.workers.__exit__(None, None, None)
         self.redis.kill()
 
-    def submit(self, source: Path, *arguments: str) -> str:
+    def submit(self, source: Path | str, *arguments: str) -> str:
         return submit(self.program, self.redis.url, str(source), "--dedupe", "exact", *arguments)
 
     def ask(self, *arguments: str, code: int | None = 0) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.invariants import MOST_PER_CHECK, Violation, check
+from pipelines.invariants import MOST_PER_CHECK, Violation, check, check_across
 from tests.support_frames import call, costs_frame, duplicate, result, results_frame
 
 Rows = list[dict[str, Any]]
@@ -114,3 +114,21 @@ def test_many_violations_are_counted_not_listed() -> None:
     found = said(rows, [], 100)
     assert len(found) == MOST_PER_CHECK + 1
     assert found[-1].what == "and 80 more like the last one"
+
+
+@pytest.mark.parametrize(
+    ("leader", "what"),
+    [
+        ({}, None),
+        ({"status": "failed"}, "which is failed"),
+        ({"client": "other"}, "which is another client's"),
+        ({"output": "no"}, "which says something else"),
+        ({"row": 8}, "which is not there"),
+        ({"run_id": "gone"}, None),
+    ],
+)
+def test_duplicates_of_other_runs_point_to_the_same_clients_answers(leader: dict[str, Any], what: str | None) -> None:
+    other = results_frame([result(**{"row": 4, "run_id": "earlier", "output": "yes", **leader})])
+    mine = results_frame([result(0), duplicate(1, 4, duplicate_run="earlier", output="yes")])
+    found = check_across(mine, other)
+    assert [what in one.what for one in found] == [True] if what else found == []

@@ -89,7 +89,7 @@ def test_the_first_target_that_is_up_is_used() -> None:
 def test_clients_share_by_work_served_per_weight() -> None:
     a = msgspec.structs.replace(run(batches(4, rows=1)), id="ra", client="a")
     b = RunView("rb", "b", 1, None, tuple(BatchView(f"x{i}", "small", 1, 100.0) for i in range(4)))
-    gpu = msgspec.structs.replace(GPU, slots=2, rows_per_s=0.0)
+    gpu = msgspec.structs.replace(GPU, slots=2, rows_per_s=1.0)
     moves = plan(snapshot(a, b, gpu=gpu, served={"a": 150.0}))
     assert [m.run for m in moves] == ["rb", "rb", "ra", "rb"]
     heavy = plan(snapshot(a, b, gpu=gpu, weights={"a": 3.0}))

@@ -33,7 +33,7 @@ def done(row: int, call: str | None, status: str = "ok") -> Done:
 
 
 def both(*entries: Entry) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    results, costs = tables([Journal(HEAD, "acme", entries, {0: "id-0"})], TARGETS)
+    results, costs, _ = tables([Journal(HEAD, "acme", entries, {0: "id-0"})], TARGETS)
     assert results.schema.equals(schemas.PART) and costs.schema.equals(schemas.COSTS)
     return results.to_pylist(), costs.to_pylist()
 

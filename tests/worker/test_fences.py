@@ -137,7 +137,8 @@ async def test_who_hands_back_in_order_is_no_death(context: Context) -> None:
 
 async def test_a_run_is_finished_by_the_lease_holder_and_its_own_generation_only(context: Context) -> None:
     keys, redis = context.keys, context.redis
-    names = [keys.run(RUN), keys.open_runs, keys.waiting(RUN), keys.drained(RUN), keys.parts(RUN), keys.lease("settle")]
+    names = [keys.run(RUN), keys.open_runs, keys.waiting(RUN), keys.drained(RUN), keys.parts(RUN), keys.lease("settle"),
+             keys.promoted(RUN)]  # fmt: skip
     await redis.hset(keys.run(RUN), mapping={"generation": 1, "prepared": 1, "open": 0, "status": "finalizing"})
     await redis.sadd(keys.open_runs, RUN)
     end = ["status", "completed"]

@@ -12,7 +12,7 @@ from pipelines.money import pusd_to_usd, usd_to_pusd
 from pipelines.settings import Settings, parse_settings
 from pipelines.types import Completion, Failure
 from worker.backends import load
-from worker.backends.http import Response
+from worker.backends.exchange import Response
 from worker.clock import Clock
 from worker.ledger import Charge, Ledger
 from worker.targets import Targets

@@ -92,26 +92,38 @@ async def test_only_the_holder_may_release(redis: Redis, scripts: Scripts) -> No
 
 
 async def test_the_cap_holds_over_many_workers(scripts: Scripts) -> None:
-    async def ask(worker: str, want: int, used: int = 0) -> int:
-        return int(await scripts.slots(keys=[KEYS.slots("gpu")], args=[worker, want, used, 16, 60_000]))
+    async def ask(worker: str, want: int, used: int = 0) -> list[int]:
+        return list(await scripts.slots(keys=[KEYS.slots("gpu")], args=[worker, want, used, 16, 60_000]))
 
-    assert await ask("a", 16) == 16
-    assert await ask("b", 16) == 0
-    assert await ask("a", 16, 16) == 16, "what is in use is never taken away"
-    assert await ask("a", 16, 5) == 8, "with another worker hungry, a holder shrinks to its share"
-    assert await ask("b", 16) == 8
-    granted = await asyncio.gather(*(ask(f"w{i}", 16) for i in range(20)))
-    assert sum(granted) == 0
-    assert await ask("a", 0) == 0
-    assert await ask("b", 16, 8) <= 16
+    assert await ask("a", 16) == [16, 16]
+    assert await ask("b", 16) == [0, 0]
+    assert await ask("a", 16, 16) == [16, 8], "what is in use is never taken away, but should become the other's"
+    assert await ask("b", 16) == [0, 0]
+    assert await ask("a", 16, 5) == [8, 8], "with another worker hungry, a holder shrinks to its share"
+    assert await ask("b", 16) == [8, 8]
+    assert [await ask(f"w{i}", 16) for i in range(20)] == [[0, 0]] * 20
+    assert await ask("a", 0) == [0, 0]
+
+
+async def test_who_wants_little_gets_it_and_the_others_share_the_rest(scripts: Scripts) -> None:
+    async def ask(worker: str, want: int, used: int = 0) -> list[int]:
+        return list(await scripts.slots(keys=[KEYS.slots("few")], args=[worker, want, used, 16, 60_000]))
+
+    assert await ask("a", 50) == [16, 16]
+    assert await ask("b", 1) == [0, 0]
+    assert await ask("a", 50, 15) == [15, 15], "one slot for one prompt, not half of all"
+    assert await ask("b", 1) == [1, 1]
+    assert await ask("c", 50) == [0, 0]
+    assert await ask("a", 50, 10) == [10, 7] and await ask("c", 50) == [5, 5]
+    assert await ask("a", 50, 7) == [7, 7] and await ask("c", 50, 5) == [8, 8]
 
 
 async def test_slots_of_a_silent_worker_come_free(scripts: Scripts) -> None:
     key = [KEYS.slots("gpu")]
-    assert await scripts.slots(keys=key, args=["dead", 4, 0, 4, 50]) == 4
-    assert await scripts.slots(keys=key, args=["b", 4, 0, 4, 60_000]) == 0
+    assert await scripts.slots(keys=key, args=["dead", 4, 0, 4, 50]) == [4, 4]
+    assert await scripts.slots(keys=key, args=["b", 4, 0, 4, 60_000]) == [0, 0]
     await asyncio.sleep(0.08)
-    assert await scripts.slots(keys=key, args=["b", 4, 0, 4, 60_000]) == 4
+    assert await scripts.slots(keys=key, args=["b", 4, 0, 4, 60_000]) == [4, 4]
 
 
 async def test_requests_and_tokens_in_one_step(scripts: Scripts) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure
-from worker.backends.http import Response
+from worker.backends.exchange import Response
 
 Sendable = tuple[str, Mapping[str, str], bytes]
 """Address, headers and body of one POST. The headers belong to the target: never change them."""

@@ -6,17 +6,20 @@ Speaks version 2023-06-01, the last one with sampling parameters.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends import Sendable, answers, failures, lenient, looks, rows
-from worker.backends.http import Response, Web
+from worker.backends.exchange import Response
 from worker.backends.lenient import count
 from worker.backends.looks import Seen
 from worker.backends.rows import Cannot, Out
+
+if TYPE_CHECKING:
+    from worker.backends.http import Web
 
 VERSION = "2023-06-01"
 FINISH = {

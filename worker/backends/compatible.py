@@ -14,7 +14,7 @@ import msgspec
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends import Sendable, answers, failures
-from worker.backends.http import Response
+from worker.backends.exchange import Response
 from worker.backends.lenient import decode, joined
 
 CAPS = ("max_tokens", "max_completion_tokens")

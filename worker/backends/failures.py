@@ -15,7 +15,7 @@ import msgspec
 from pipelines.printable import printable
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
-from worker.backends.http import Response
+from worker.backends.exchange import Response
 from worker.backends.lenient import decode
 from worker.backends.waits import retry_after_s
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends import Sendable, answers, failures, lenient, looks, rows
-from worker.backends.http import Response, Web
+from worker.backends.exchange import Response
 from worker.backends.lenient import count
 from worker.backends.looks import Seen
 from worker.backends.rows import Cannot, Out
 from worker.backends.waits import span_s
+
+if TYPE_CHECKING:
+    from worker.backends.http import Web
 
 FINISH = {
     "stop": "stop", "max_tokens": "length", "safety": "filter", "recitation": "filter", "blocklist": "filter",

@@ -5,13 +5,15 @@ It loads a model on first use, so its list of models tells nothing about health;
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.sections import Target
 from worker.backends import looks
 from worker.backends.compatible import Compatible
-from worker.backends.http import Web
 from worker.backends.looks import Seen
+
+if TYPE_CHECKING:
+    from worker.backends.http import Web
 
 ADAPTER = Compatible("lmstudio", refuses={"n": (1, None), "logprobs": (False, None)})
 

@@ -6,15 +6,18 @@ A look changes nothing and costs nothing, and every trouble is one line that say
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Failure
 from worker.backends import failures
-from worker.backends.http import Response, Web, origin
+from worker.backends.exchange import Response, origin
 from worker.backends.lenient import decode
+
+if TYPE_CHECKING:
+    from worker.backends.http import Web
 
 MOST_MODELS = 500
 
@@ -30,7 +33,7 @@ class Seen(msgspec.Struct, frozen=True):
     context_tokens: int | None = None
 
 
-Look = Callable[[Web, Target], Awaitable[Seen]]
+Look = Callable[["Web", Target], Awaitable[Seen]]
 
 
 def root_of(base_url: str) -> str:

@@ -6,17 +6,20 @@ Through its OpenAI-compatible address it would drop the oldest turns of a long p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends import Sendable, answers, failures, lenient, looks, rows
-from worker.backends.http import Response, Web
+from worker.backends.exchange import Response
 from worker.backends.lenient import count
 from worker.backends.looks import Seen
 from worker.backends.rows import Cannot, Out
+
+if TYPE_CHECKING:
+    from worker.backends.http import Web
 
 FINISH = {"stop": "stop", "length": "length"}
 EFFORTS: Mapping[str, bool | str] = {"none": False, "low": "low", "medium": "medium", "high": "high"}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pipelines.sections import Target
 from worker.backends import looks
 from worker.backends.compatible import Compatible
-from worker.backends.http import Web
 from worker.backends.looks import Seen
+
+if TYPE_CHECKING:
+    from worker.backends.http import Web
 
 ADAPTER = Compatible("openrouter", forbidden="filter", reports_cost=True)
 

@@ -1,5 +1,6 @@
 -- The part exists: forget its batches. Repeating it changes nothing.
 -- KEYS: 1 run  2 parts  3 wake | ARGV: 1 part id  2 batch key prefix  3 journal key prefix  4 rows  5 payload bytes
+--       6 rows that ended without an answer  7 batches of audit calls
 local raw = redis.call('HGET', KEYS[2], ARGV[1])
 if not raw then return 0 end
 local ids = cjson.decode(raw)
@@ -18,6 +19,8 @@ redis.call('HINCRBY', KEYS[1], 'open', -#ids)
 redis.call('HINCRBY', KEYS[1], 'settled', ARGV[4])
 redis.call('HINCRBY', KEYS[1], 'held_rows', -tonumber(ARGV[4]))
 redis.call('HINCRBY', KEYS[1], 'held_bytes', -tonumber(ARGV[5]))
+if tonumber(ARGV[6] or 0) > 0 then redis.call('HINCRBY', KEYS[1], 'fallen', ARGV[6]) end
+if tonumber(ARGV[7] or 0) > 0 then redis.call('HINCRBY', KEYS[1], 'audit_open', -tonumber(ARGV[7])) end
 redis.call('LPUSH', KEYS[3], 'x')
 redis.call('LTRIM', KEYS[3], 0, 15)
 return #ids

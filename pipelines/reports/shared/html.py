@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from pipelines.reports.shared import pairs
 from pipelines.reports.shared.format import cell, heading, is_number
+from pipelines.reports.shared.sections import Section
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1b1f24;background:#fff}
-h1{font-size:1.5rem;margin-bottom:.2rem}p{color:#57606a;margin-top:0}
+h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{color:#57606a;margin-top:0}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
 th,td{padding:.35rem .7rem;border-bottom:1px solid #d8dee4;text-align:left;white-space:nowrap}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}tfoot td{font-weight:600;border-top:2px solid #57606a}
@@ -30,15 +32,22 @@ def page(
     columns: Sequence[str],
     totals: Row | None = None,
     bars: Sequence[tuple[str, str, float]] = (),
+    sections: Sequence[Section] = (),
 ) -> str:
-    """The page; `bars` are (label, value as text, length)."""
+    """The page; `bars` are (label, value as text, length), `sections` stand below the table."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
+        f"<title>{escape(title)}</title><style>{_STYLE}{pairs.STYLE}</style></head><body>"
         f"<h1>{escape(title)}</h1><p>{escape(about)}</p>{chart(bars, title)}"
-        f'<div class="wide">{table(rows, columns, totals)}</div></body></html>\n'
+        f'<div class="wide">{table(rows, columns, totals)}</div>{"".join(map(_section, sections))}</body></html>\n'
     )
+
+
+def _section(section: Section) -> str:
+    if section.pairs:
+        return pairs.html(section.title, section.pairs)
+    return f'<h2>{escape(section.title)}</h2><div class="wide">{table(section.rows, list(section.rows[0]))}</div>'
 
 
 def table(rows: Sequence[Row], columns: Sequence[str], totals: Row | None = None) -> str:

@@ -3,8 +3,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 import polars as pl
+import pytest
 
+from pipelines import schemas
 from pipelines.reports import dedupe
+from pipelines.reports.shared.html import page
+from pipelines.reports.shared.pairs import marked
+from pipelines.reports.shared.sections import Extra
 from tests.support_frames import costs_frame, duplicate, result, results_frame
 
 
@@ -41,4 +46,56 @@ def test_examples_are_the_least_similar_by_the_callers_names() -> None:
 
 def test_scope_tells_this_run_from_earlier_ones() -> None:
     table = dedupe.build(_rows(), costs_frame([]), ["scope"]).collect()
-    assert dict(zip(table["scope"], table["links"], strict=True)) == {"this run": 2, "earlier run": 1}
+    assert dict(zip(table["scope"], table["links"], strict=True)) == {"this run": 2, "another run": 1}
+
+
+RUN_A, RUN_B = "20260301-080000-abc123", "20260201-000000-ffffff"
+
+
+def _extra(audits: list[dict[str, object]]) -> Extra:
+    chunks = pl.DataFrame(
+        [
+            {"row": 0, "custom_id": "first"},
+            {"row": 1, "custom_id": "copy", "link_kind": "exact", "guard": "exact key", "leader_row": 0, "similarity": 1.0},
+            {"row": 2, "custom_id": None, "link_kind": "edit", "guard": "typo", "leader_row": 0, "similarity": 0.96},
+            {"row": 3, "custom_id": "far", "miss_row": 9, "miss_run": RUN_B, "miss_cosine": 0.99, "miss_guard": "negation"},
+            {"row": 4, "custom_id": "near", "miss_row": 0, "miss_run": None, "miss_cosine": 0.93, "miss_guard": "negation"},
+        ],
+        schema={**pl.DataFrame(schemas.CHUNK.empty_table()).schema},
+    ).with_columns(pl.lit(RUN_A).alias("run_id"))  # fmt: skip
+    said = {(RUN_A, 0): "a <b>new</b> card", (RUN_A, 2): "a <b>nwe</b> card", (RUN_A, 3): "not <i>now</i>"}
+    empty = pl.DataFrame(schemas.AUDITS.empty_table()).schema
+    return Extra(chunks.lazy(), pl.DataFrame(audits, schema=empty).lazy(), lambda keys: said, {"small": 0.005})
+
+
+def test_what_the_guards_refused_and_the_nearest_misses() -> None:
+    refused, nearest = dedupe.sections(_extra([]), pairs=False)
+    assert refused.rows == [
+        {"guard": "negation", "refused": 2, "nearest": pytest.approx(0.99), "examples": "far ~ row 9; near ~ row 0"}
+    ]
+    assert [row["near"] for row in nearest.rows] == [f"{RUN_B} row 9", "row 0"]
+
+
+@pytest.mark.parametrize(("wrong", "verdict"), [(0, "holds"), (20, "paused")])
+def test_audits_are_judged_beside_their_baseline(wrong: int, verdict: str) -> None:
+    rows = [{"route": "small", "part": "reuse", "agrees": n >= wrong} for n in range(40)]
+    rows += [{"route": "small", "part": "baseline", "agrees": True} for _ in range(40)]
+    (row,) = dedupe.sections(_extra(rows), pairs=False)[-1].rows
+    assert (row["audited"], row["disagree"], row["asked_twice"], row["verdict"]) == (40, wrong, 40, verdict)
+    assert row["low_share"] < row["excess_share"] < row["high_share"]
+
+
+def test_pairs_stand_side_by_side_marked_and_escaped() -> None:
+    found = dedupe.sections(_extra([]), pairs=True)
+    reused, refused = found[-2:]
+    assert [pair.right_name for pair in reused.pairs] == ["2"], "an exact copy is no pair to look at"
+    text = page("t", "a", [], [], sections=found)
+    assert "a &lt;b&gt;<del>new</del>&lt;/b&gt; card" in text and "<ins>nwe</ins>" in text
+    assert "<b>new" not in text and "<i>now" not in text
+    assert "(its text is not kept)" in refused.pairs[0].left
+
+
+def test_blanks_that_are_the_difference_can_be_seen() -> None:
+    assert marked("a b", "a  b") == ("a<del>␣</del>b", "a<ins>␣␣</ins>b")
+    long = "same " * 300
+    assert "equal words" in marked(long + "x", long + "y")[0]

@@ -16,7 +16,9 @@ import pytest
 from pipelines.types import Failure
 from tests.support_net import free_port
 from tests.worker.backends.server import CLOSE, RESET, Play, Scripted, answer
-from worker.backends.http import MAX_BYTES, Hot, Response, Web, is_loopback, origin
+from worker.backends.exchange import MAX_BYTES, Response, is_loopback, origin
+from worker.backends.hot import Hot
+from worker.backends.http import Web
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -245,7 +247,7 @@ def test_messages_name_the_host_and_nothing_else_of_an_address() -> None:
 
 EXIT = """
 import asyncio, os, sys
-from worker.backends.http import Hot
+from worker.backends.hot import Hot
 async def main():
     hot = Hot()
     calls = [asyncio.ensure_future(hot.post(sys.argv[1], {}, b"{}", 5.0)) for _ in range(64)]

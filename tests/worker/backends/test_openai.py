@@ -13,7 +13,7 @@ from pipelines.types import Completion, Failure, Usage
 from tests.contracts.backend_contract import KEY, ROW, SCHEMA, BackendContract, raw
 from tests.worker.backends.sdk import accepts
 from worker.backends import load
-from worker.backends.http import Response
+from worker.backends.exchange import Response
 
 GOOD: dict[str, Any] = {
     "id": "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT", "object": "chat.completion", "created": 1741569952,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.sift import Ids
+from worker.ids import Ids
 
 
 def test_repeats_within_and_across_chunks() -> None:

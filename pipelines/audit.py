@@ -1,0 +1,124 @@
+"""How many reuses are really asked, whether two answers agree, and what that says about a route; values only.
+
+Only reuses that rest on a proof by difference (edit, semantic) are audited: an exact or canonical key is no opinion.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+from hashlib import blake2b
+from math import sqrt
+from typing import NamedTuple
+
+import msgspec
+
+SMALL_SHARE = 0.05
+"""The daily minimum never takes more than this share of a day's reuses: a small run is not asked twice."""
+LEAST_AUDITED = 30
+"""Audited reuses of a route before anything is concluded."""
+SAME_WORDS = 0.8
+Z95 = 1.959964
+
+_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+class Reuse(NamedTuple):
+    """A row that another row's answer serves."""
+
+    row: int
+    leader_row: int
+    leader_run: str | None
+    route: str
+    kind: str
+    guard: str
+
+
+def asked_rows(reused: Sequence[Reuse]) -> list[int]:
+    """Rows to ask: the followers, and their leaders once more if they are of this run."""
+    return sorted({each.row for each in reused} | {each.leader_row for each in reused if each.leader_run is None})
+
+
+class Interval(NamedTuple):
+    """An estimate and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def due(reuses_today: int, audited_today: int, share: float, least: int) -> int:
+    """How many more reuses of a route to audit: `share` of the day's reuses and at least `least`, but for that
+    minimum at most SMALL_SHARE of them."""
+    if share <= 0:
+        return 0
+    wanted = max(int(share * reuses_today), min(least, int(SMALL_SHARE * reuses_today)))
+    return max(0, wanted - audited_today)
+
+
+def chosen(run_id: str, reuses: Iterable[Reuse], count: int) -> list[Reuse]:
+    """The same rows whenever it is asked: those whose hash is smallest."""
+    return sorted(reuses, key=lambda reuse: _lot(run_id, reuse.row))[:count]
+
+
+def _lot(run_id: str, row: int) -> bytes:
+    return blake2b(f"{run_id}.{row}".encode(), digest_size=8, person=b"audit").digest()
+
+
+class Agreement(NamedTuple):
+    """Whether two answers say the same, by which measure, and how like they are."""
+
+    agrees: bool
+    measure: str  # label | json | text
+    likeness: float
+
+
+def agreement(a: str, b: str, parsed_a: str | None, parsed_b: str | None, *, labels: bool) -> Agreement:
+    """Labels must be equal, JSON must be equal as values; texts must share their numbers and SAME_WORDS of their words
+    in order (difflib's ratio over words: twice the matches by the sum of both lengths)."""
+    if parsed_a is not None and parsed_b is not None:
+        same = _value(parsed_a) == _value(parsed_b)
+        return Agreement(same, "label" if labels else "json", float(same))
+    x, y = _words(a), _words(b)
+    likeness = 1.0 if x == y else SequenceMatcher(None, x, y, autojunk=False).ratio()
+    numbers = sorted(_NUMBERS.findall(a)) == sorted(_NUMBERS.findall(b))
+    return Agreement(numbers and likeness >= SAME_WORDS, "text", likeness)
+
+
+def _value(text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return text
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+|[^\w\s]", unicodedata.normalize("NFKC", text).casefold())
+
+
+def wilson(hits: int, trials: int) -> Interval:
+    """The score interval of a share (E. B. Wilson, JASA 22, 1927): never outside 0 and 1, good for few trials."""
+    if not trials:
+        return Interval(0.0, 0.0, 1.0)
+    share, z2 = hits / trials, Z95 * Z95
+    middle = share + z2 / (2 * trials)
+    spread = Z95 * sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
+    scale = 1 + z2 / trials
+    return Interval(share, max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale))
+
+
+def excess(wrong: int, audited: int, baseline_wrong: int, baseline: int) -> Interval:
+    """How much more often reuses disagree than leaders disagree with themselves: the difference of two shares with the
+    hybrid score interval (R. G. Newcombe, Statistics in Medicine 17:873-890, 1998, method 10)."""
+    a, b = wilson(wrong, audited), wilson(baseline_wrong, baseline)
+    value = a.value - b.value
+    low = value - sqrt((a.value - a.low) ** 2 + (b.high - b.value) ** 2)
+    high = value + sqrt((a.high - a.value) ** 2 + (b.value - b.low) ** 2)
+    return Interval(value, low, high)
+
+
+def condemned(wrong: int, audited: int, baseline_wrong: int, baseline: int, most: float) -> bool:
+    """Whether even the good end of the interval is above what the route allows."""
+    return audited >= LEAST_AUDITED and excess(wrong, audited, baseline_wrong, baseline).low > most

@@ -1,0 +1,28 @@
+"""What a report may show below its table, and what it may look at for that beside results and ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipelines.reports.shared.pairs import Pair
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Section(NamedTuple):
+    """A further table, or pairs of texts (pages only)."""
+
+    title: str
+    rows: Sequence[Mapping[str, Any]]
+    pairs: Sequence[Pair] = ()
+
+
+class Extra(NamedTuple):
+    """Chunk parts of the runs in question and all audits of them; texts by run and row; what each route allows."""
+
+    chunks: pl.LazyFrame
+    audits: pl.LazyFrame
+    texts: Callable[[Sequence[tuple[str, int]]], Mapping[tuple[str, int], str]]
+    allowed: Mapping[str, float]

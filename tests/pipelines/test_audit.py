@@ -1,0 +1,88 @@
+"""What is audited, when two answers agree, and the interval against published and hand-computed figures."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.audit import Reuse, agreement, asked_rows, chosen, condemned, due, excess, wilson
+
+
+@pytest.mark.parametrize(
+    ("reuses", "audited", "share", "expected"),
+    [
+        (19, 0, 0.01, 0),
+        (100, 0, 0.01, 5),
+        (600, 0, 0.01, 30),
+        (600, 25, 0.01, 5),
+        (2_900, 0, 0.01, 30),
+        (10_000, 40, 0.01, 60),
+        (40, 0, 1.0, 40),
+        (10_000, 0, 0.0, 0),
+        (10, 30, 0.01, 0),
+    ],
+)
+def test_a_share_and_a_minimum_that_small_runs_are_not_bothered_with(
+    reuses: int, audited: int, share: float, expected: int
+) -> None:
+    assert due(reuses, audited, share, 30) == expected
+
+
+def reuses(count: int) -> list[Reuse]:
+    return [Reuse(row, row // 2, "other" if row % 3 == 0 else None, "small", "edit", "typo") for row in range(count)]
+
+
+def test_the_lot_is_the_same_every_time_and_does_not_depend_on_order() -> None:
+    first = chosen("run", reuses(100), 10)
+    assert first == chosen("run", list(reversed(reuses(100))), 10) and len(first) == 10
+    assert first != chosen("another", reuses(100), 10)
+    assert chosen("run", reuses(100), 12)[:10] == first
+
+
+def test_leaders_of_this_run_are_asked_beside_their_followers() -> None:
+    assert asked_rows([Reuse(9, 4, None, "r", "edit", ""), Reuse(8, 4, None, "r", "edit", "")]) == [4, 8, 9]
+    assert asked_rows([Reuse(9, 4, "other", "r", "edit", "")]) == [9]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "parsed", "labels", "agrees", "measure"),
+    [
+        ("Red.", "red", ('"red"', '"red"'), True, True, "label"),
+        ("Red.", "blue", ('"red"', '"blue"'), True, False, "label"),
+        ('{"a": 1, "b": 2}', "", ('{"a": 1, "b": 2}', '{"b":2,"a":1}'), False, True, "json"),
+        ("", "", ('{"a": 1}', '{"a": 2}'), False, False, "json"),
+        ("It costs 5 euros, all in.", "it costs 5 euros all in", (None, None), False, True, "text"),
+        ("It costs 5 euros, all in.", "It costs 6 euros, all in.", (None, None), False, False, "text"),
+        ("Yes, it is open.", "We do not know.", (None, None), False, False, "text"),
+    ],
+)
+def test_agreement_depends_on_the_task(
+    a: str, b: str, parsed: tuple[str | None, str | None], labels: bool, agrees: bool, measure: str
+) -> None:
+    found = agreement(a, b, *parsed, labels=labels)
+    assert (found.agrees, found.measure) == (agrees, measure)
+
+
+def test_wilson_and_newcombe_are_the_published_figures() -> None:
+    """Newcombe 1998, table II, method 10: 56/70 - 48/80 is 0.0524 to 0.3339; 9/10 - 3/10 is 0.1705 to 0.8090."""
+    low, high = excess(56, 70, 48, 80)[1:]
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    low, high = excess(9, 10, 3, 10)[1:]
+    assert (low, high) == pytest.approx((0.1705, 0.8090), abs=5e-5)
+    assert wilson(81, 263)[1:] == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
+def test_the_interval_holds_its_value_and_a_few_audits_condemn_nobody(a: int, b: int, c: int, d: int) -> None:
+    wrong, audited, baseline_wrong, baseline = min(a, b), max(a, b), min(c, d), max(c, d)
+    found = excess(wrong, audited, baseline_wrong, baseline)
+    assert -1.0 - 1e-9 <= found.low <= found.value + 1e-9 <= found.high + 2e-9 <= 1.0 + 3e-9
+    if condemned(wrong, audited, baseline_wrong, baseline, 0.005):
+        assert audited >= 30 and found.low > 0.005
+
+
+def test_what_leaders_do_to_themselves_is_no_fault_of_reuse() -> None:
+    assert condemned(20, 40, 0, 40, 0.005)
+    assert not condemned(20, 40, 20, 40, 0.005)
+    assert not condemned(1, 40, 0, 40, 0.005)

@@ -1,0 +1,55 @@
+"""Reuses that are really asked: booked as audits, outside the rows' cost; a route whose reuses do not hold pauses them."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+
+from tests.support_program import CLOUD, Program
+from tests.support_upstream import Upstream
+from tests.test_flow import agrees_with
+
+PLACES = ("Oslo", "Bergen", "Turku", "Malmo", "Gdansk", "Tartu", "Narvik", "Vaasa")
+THINGS = ("card", "letter", "parcel", "invoice", "refund")
+
+
+def stream(name: str, count: int) -> list[dict[str, str]]:
+    """Questions, then each of them again with a polite word that changes nothing."""
+    asked = [
+        f"could somebody tell me where the new {THINGS[n % 5]} for my office in {PLACES[n // 5]} is now"
+        for n in range(count)
+    ]
+    texts = [f"{name}: {text}" for text in (*asked, *(f"please {text}" for text in asked))]
+    return [{"id": f"{name}-{number}", "prompt": text} for number, text in enumerate(texts)]
+
+
+def test_reuses_that_do_not_hold_are_found_and_paused(tmp_path: Path) -> None:
+    """The stand-in answers by the letters of a prompt, so two forms of one question never agree, and a leader always does."""
+    with Upstream({"servers": {"cloud": CLOUD}}) as upstream:
+        routes = {"small": {"targets": ["cloud"], "audit_share": 1.0, "task": "open"}}
+        program = Program(tmp_path, upstream, routes=routes)
+        first = program.json("run", str(program.rows(stream("a", 40))))
+        assert (first["ok"], first["duplicate"]) == (40, 40)
+        costs = program.costs()
+        assert dict(costs["purpose"].value_counts().rows()) == {"answer": 40, "audit": 80}
+        assert first["calls"] == 120
+        agrees_with(program, upstream)
+        rows_cost = program.results(first["run_id"])["cost_usd"].sum()
+        assert rows_cost == costs.filter(pl.col("purpose") == "answer")["cost_usd"].sum()
+        assert Decimal(first["cost_usd"]) == costs["cost_usd"].sum() > rows_cost
+        assert program.run("doctor", "--run", first["run_id"]).returncode == 0
+        audits = pl.read_parquet(program.data / "audits/**/*.parquet", hive_partitioning=False)
+        assert audits.group_by("part", "agrees").len().sort("part").rows() == [
+            ("baseline", True, 40), ("reuse", False, 40),
+        ]  # fmt: skip
+        second = program.json("run", str(program.rows([*stream("b", 10), *stream("a", 40)[:40]], "b.jsonl")))
+        assert (second["ok"], second["duplicate"]) == (20, 40), "what rests on a key goes on"
+        report = program.run("report", "dedupe").stdout
+        assert "leaders asked twice" in report and "paused" in report
+        page = program.run("report", "dedupe", "--format", "html").stdout
+        assert page.count('class="pair"') >= 20 and re.search(r"<ins>\s*please\s*</ins>", page)
+        events = pl.read_parquet(program.data / "events/**/*.parquet", hive_partitioning=False)
+        assert events["kind"].to_list() == ["dedupe_paused"]

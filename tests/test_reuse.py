@@ -1,0 +1,122 @@
+"""Answers across runs, in flight and after failures, on real processes: what is asked, what is free, what is walled off."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipelines import invariants
+from tests.crash.stage import Field
+from tests.support_program import CLOUD, GPU, Program, wait_until
+from tests.support_upstream import Upstream
+from tests.test_flow import agrees_with, prompts
+
+
+def asked(upstream: Upstream) -> Counter[str]:
+    return Counter(str(call["prompt_hash"]) for call in upstream.calls())
+
+
+def renamed(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [{**row, "id": f"{name}-{number}"} for number, row in enumerate(rows)]
+
+
+def test_earlier_answers_are_reused_by_the_same_client_only(tmp_path: Path) -> None:
+    with Upstream({"servers": {"gpu": GPU, "cloud": CLOUD}}) as upstream:
+        program = Program(tmp_path, upstream)
+        first = program.json("run", str(program.rows(prompts(40))), "--dedupe", "exact")
+        more = program.rows(renamed(prompts(60), "again"), "more.jsonl")
+        second = program.json("run", str(more), "--dedupe", "exact")
+        assert sum(asked(upstream).values()) == 60, "40 of the 60 were answered before"
+        assert (second["ok"], second["duplicate"], second["calls"]) == (20, 40, 20)
+        other = program.json("run", str(more), "--dedupe", "exact", "--client", "other")
+        assert (other["ok"], other["duplicate"]) == (60, 0), "nothing crosses clients"
+        fresh = program.json("run", str(more), "--dedupe", "exact", "--fresh")
+        assert (fresh["ok"], fresh["duplicate"]) == (60, 0), "who says --fresh wants new answers"
+        agrees_with(program, upstream)
+        results = program.results(second["run_id"])
+        copied = results.filter(pl.col("status") == "duplicate")
+        assert set(copied["duplicate_run"]) == {first["run_id"]}
+        assert copied["duplicate_of"].to_list() == list(range(40))
+        before = program.results(first["run_id"])
+        assert copied["output"].to_list() == before["output"].to_list()
+        assert copied["avoided_usd"].sum() == before["avoided_usd"].sum() > 0
+        for run in (second, other, fresh):
+            assert program.run("doctor", "--run", run["run_id"]).returncode == 0
+
+
+def test_two_runs_at_once_ask_each_prompt_once(tmp_path: Path) -> None:
+    slow = {**GPU, "latency_ms": 300, "slots": 8}
+    with Upstream({"servers": {"gpu": slow}}) as upstream:
+        roles = ["prepare,schedule,settle", "prepare", "local,cloud"]
+        with Field(tmp_path, upstream, roles) as there:
+            one = there.submit(there.program.rows(prompts(120), "one.jsonl"))
+            two = there.submit(there.program.rows(renamed(prompts(150), "two"), "two.jsonl"))
+            elsewhere = there.submit(there.program.rows(prompts(30), "three.jsonl"), "--client", "other")
+            for run in (one, two, elsewhere):
+                assert there.wait_for_end(run) == "completed"
+            assert sum(asked(upstream).values()) == 150 + 30
+            results = pl.concat([there.program.results(run) for run in (one, two)])
+            costs = there.program.costs()
+    assert results["status"].value_counts().sort("status").rows() == [("duplicate", 120), ("ok", 150)]
+    assert costs.height == 180
+    outputs = results.group_by(results["custom_id"].str.extract(r"(\d+)$")).agg(pl.col("output").n_unique())
+    assert outputs["output"].max() == 1
+
+
+def test_a_follower_takes_the_place_of_a_leader_that_fails(tmp_path: Path) -> None:
+    rows = [*prompts(20), *renamed(prompts(20), "b"), *renamed(prompts(20), "c")]
+    faults = [{"kind": "lost", "match": "number 7.", "times": 3}, {"kind": "400", "match": "number 3."}]
+    with Upstream({"servers": {"gpu": {**GPU, "faults": faults}}}) as upstream:
+        program = Program(tmp_path, upstream)
+        out = program.json("run", str(program.rows(rows)), "--dedupe", "exact", code=3)
+        results, costs = program.results(out["run_id"]), program.costs()
+        agrees_with(program, upstream)
+    assert results.filter(pl.col("row") % 20 == 7)["status"].to_list() == ["failed", "ok", "duplicate"]
+    assert results["duplicate_of"][47] == 27, "the others follow the one that took its place"
+    assert results.filter(pl.col("row") % 20 == 3)["status"].to_list() == ["failed"] * 3
+    assert costs.filter(pl.col("row") % 20 == 3)["row"].to_list() == [3], (
+        "a refusal by its form is shared, not repeated"
+    )
+    assert (out["ok"], out["duplicate"], out["failed"]) == (19, 37, 4)
+    assert program.run("doctor", "--run", out["run_id"]).returncode == 0
+
+
+def test_a_run_that_is_killed_and_cancelled_leaves_its_followers_to_themselves(tmp_path: Path) -> None:
+    slow = {**GPU, "latency_ms": 250, "slots": 6}
+    roles = ["prepare,schedule,settle", "local,cloud"]
+    with Upstream({"servers": {"gpu": slow}}) as upstream, Field(tmp_path, upstream, roles) as there:
+        one = there.submit(there.program.rows(prompts(150), "one.jsonl"))
+        wait_until(lambda: there.fields(one).get("prepared") == "1", 40)
+        two = there.submit(there.program.rows([*renamed(prompts(150), "two"), *prompts(5, system="x")], "two.jsonl"))
+        wait_until(lambda: there.fields(two).get("prepared") == "1" and there.requests() > 40, 60)
+        there.kill_workers()
+        there.ask("cancel", one)
+        assert there.wait_for_end(one) == "cancelled"
+        assert there.wait_for_end(two) == "completed"
+        results, costs = there.program.results(two), there.program.costs()
+        kept = there.program.results(one).filter(pl.col("status") == "ok").height
+        calls = asked(upstream)
+    assert 0 < kept < 150
+    assert dict(results["status"].value_counts().rows()) == {"duplicate": kept, "ok": 155 - kept}
+    assert set(results.filter(pl.col("status") == "duplicate")["duplicate_run"]) == {one}
+    mine = costs.filter(pl.col("run_id") == two)
+    assert not invariants.check(results.lazy(), mine.lazy(), 155)
+    assert max(calls.values()) <= 2, "only what was in flight when the workers died is asked again"
+    assert sum(calls.values()) <= 155 + 2 * 6
+
+
+def test_answers_are_reused_as_long_as_the_route_says(tmp_path: Path) -> None:
+    with Upstream({"servers": {"gpu": GPU}}) as upstream:
+        routes = {"short": {"targets": ["gpu"], "reuse_for": "1s"}, "long": {"targets": ["gpu"]}}
+        program = Program(tmp_path, upstream, routes=routes)
+        for name, route in (("a", "short"), ("b", "long")):
+            program.json("run", str(program.rows(prompts(10), f"{name}.jsonl")), "--dedupe", "exact", "--route", route)
+        time.sleep(1.0)
+        for name, route, calls in (("c", "short", 10), ("d", "long", 0)):
+            source = program.rows(prompts(10), f"{name}.jsonl")
+            out = program.json("run", str(source), "--dedupe", "exact", "--route", route)
+            assert out["calls"] == calls, route

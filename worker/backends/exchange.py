@@ -1,0 +1,49 @@
+"""What one HTTP exchange is, for both clients: a complete answer, where it came from, and what spoils it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pipelines.types import Failure
+
+MAX_BYTES = 32 * 1024 * 1024
+
+
+class Response(msgspec.Struct, frozen=True):
+    """A complete answer; `headers` is looked up in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def origin(url: str) -> str:
+    """host:port of an address, for messages; never its path, query or credentials."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname or "(no host)")
+    except ValueError:
+        return "(not an address)"
+
+
+def is_loopback(url: str) -> bool:
+    """True when no proxy may stand between us and the address."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bad_request(url: str) -> Failure:
+    # Not the exception's text: it may quote a header, and a header holds the key.
+    return Failure("invalid", "bad_request", f"{origin(url)}: the address or a header is not valid HTTP")
+
+
+def too_large(url: str, max_bytes: int, status: int) -> Failure:
+    message = f"{origin(url)} answers more than {max_bytes} bytes; lower max_tokens"
+    return Failure("unknown", "response_too_large", message, status)

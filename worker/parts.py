@@ -1,0 +1,108 @@
+"""From the journals of some settled batches to their files: result part, audit part and ledger parts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import paths, wire
+from pipelines.journal import State, fold
+from pipelines.printable import one_line
+from pipelines.settle import Facts, Journal, tables
+from pipelines.types import Called, Done, Entry, Intent, Late
+from worker.context import RunContext
+from worker.memory import give_back
+from worker.store import Store
+
+log = logging.getLogger("spillway.settle")
+
+MOST_PUSD = 10**18
+"""A million dollars: no call costs that."""
+
+
+class Written(NamedTuple):
+    """What a part held: rows, payload bytes, rows that ended without an answer, batches of audit calls."""
+
+    rows: int
+    size: int
+    lost: int
+    audits: int
+
+
+def write_part(
+    store: Store, facts: Mapping[str, Facts], run: RunContext, part: str, replies: list[Any], ending: str
+) -> Written:
+    """Writes the files of some batches; `replies` are head, payload and poison, then the journal, of each. Blocking."""
+    journals, rows, size = [], 0, 0
+    for (head, payload, poison), blobs in zip(replies[::2], replies[1::2], strict=True):
+        try:
+            batch, items = wire.unpack_head(head), wire.unpack_items(payload or b"")
+        except wire.Unreadable as error:  # compact.py gives its rows their end
+            log.error("run %s: a batch is left out: %s", run.id, one_line(str(error)))
+            continue
+        entries: list[Entry] = _own(wire.readable_entries(blobs), {item.row for item in items})
+        state = fold(entries)
+        reason = poison.decode() if poison else ""
+        entries += [_unanswered(item.row, state, ending, reason) for item in items if item.row not in state.done]
+        ids = {item.row: item.custom_id or str(item.row) for item in items}
+        journals.append(Journal(batch, run.client, tuple(entries), ids))
+        rows, size = rows + batch.rows, size + len(payload)
+    results, costs, audits = tables(journals, facts)
+    store.write_table(paths.part(run.id, part), results)
+    if audits.num_rows:
+        store.write_table(paths.audit_part(run.id, part), audits)
+    for day, table in _by_day(costs):
+        store.write_table(paths.costs_part(day, run.id, part), table)
+    lost = results.num_rows - pc.sum(pc.equal(results["status"], "ok")).as_py() if results.num_rows else 0
+    written = Written(rows, size, lost, sum(1 for journal in journals if journal.head.purpose == "audit"))
+    del journals, results, costs, audits
+    give_back()
+    return written
+
+
+def _own(entries: list[Entry], rows: set[int]) -> list[Entry]:
+    """A journal without rows that are not its batch's, calls that nobody intended and money that is none."""
+    intended = {
+        entry.call
+        for entry in entries
+        if isinstance(entry, Intent) and entry.row in rows and _is_money(entry.bound_pusd)
+    }
+    kept: list[Entry] = []
+    for entry in entries:
+        called = entry.called if isinstance(entry, Late) else entry
+        if isinstance(called, Done):
+            good = called.row in rows and (called.call is None or called.call in intended)
+        elif isinstance(called, Called):
+            good = called.call in intended and _is_money(called.cost_pusd) and _is_money(called.avoided_pusd)
+        else:
+            good = called.call in intended
+        if good:
+            kept.append(entry)
+    return kept
+
+
+def _is_money(pusd: int) -> bool:
+    return 0 <= pusd < MOST_PUSD
+
+
+def _unanswered(row: int, state: State, ending: str, poison: str) -> Done:
+    """The end of a prompt that nobody will ask any more."""
+    attempts = state.attempts(row)
+    status, code, message = ("failed", "poison", poison) if poison else (ending or "cancelled", None, None)
+    started = min((i.started_us for i in state.intents.values() if i.row == row), default=0)
+    return Done(row, status, None, attempts, None, None, None, None, code, message, None, None, started, started)
+
+
+def _by_day(costs: pa.Table) -> list[tuple[str, pa.Table]]:
+    """Ledger rows by the UTC date on which their call started."""
+    if costs.num_rows == 0:
+        return []
+    days = pc.cast(costs["started_at"], pa.date32())
+    return [
+        (day.isoformat(), costs.filter(pc.equal(days, pa.scalar(day, pa.date32()))))
+        for day in sorted(set(days.to_pylist()))
+    ]
