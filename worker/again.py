@@ -58,23 +58,31 @@ class Again:
         self._tail: deque[Said] = deque()
         self._steps: deque[Step] = deque()
         self._run_id = self._opened = ""
+        self._synced = False
         self._telling = asyncio.Lock()
 
     def remember(
         self, batch: str, epoch: int, scopes: tuple[str, ...], number: int, entries: tuple[Entry, ...],
         reserved_nusd: int, spent_nusd: int,
     ) -> None:  # fmt: skip
+        if self._synced:
+            return
         now = time.monotonic()
         self._tail.append(Said(now, batch, epoch, scopes, number, entries, reserved_nusd, spent_nusd))
 
     def remember_step(self, script: str, keys: list[str], args: list[Any]) -> None:
-        self._steps.append(Step(time.monotonic(), script, keys, args))
+        if not self._synced:
+            self._steps.append(Step(time.monotonic(), script, keys, args))
 
-    async def seen(self, run_id: str) -> None:
-        """The Redis that answers now, by its own name for its life; what is old is forgotten while that is the same."""
+    async def seen(self, run_id: str, *, synced: bool = False) -> None:
+        """The Redis that answers now, by its own name for its life; what is old is forgotten while that is the same.
+
+        `synced`: it acknowledges nothing before that is on its disk, so there is nothing to remember from now on.
+        """
         if not run_id:
             return
         await self._tell(run_id)
+        self._synced = synced
         late = time.monotonic() - KEEP_S
         for notes in (self._tail, self._steps):
             while notes and notes[0].at_s < late:

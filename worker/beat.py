@@ -156,6 +156,7 @@ class Heart:
         pipe.set(keys.worker(context.owner), msgspec.json.encode(self._said()), px=ALIVE_MS)
         pipe.hgetall(keys.targets)
         pipe.info("server")
+        pipe.config_get("append*")
         pipe.hset(keys.workers, context.owner, self._identity)  # again: others forget a worker that paused
         self._counters(pipe)
         at = len(pipe.command_stack)
@@ -167,7 +168,7 @@ class Heart:
         replies = await pipe.execute(raise_on_error=False)
         self._targets(replies[1] if isinstance(replies[1], dict) else {})
         if isinstance(replies[2], dict):
-            await context.again.seen(str(replies[2].get("run_id", "")))
+            await context.again.seen(str(replies[2].get("run_id", "")), synced=_is_synced(replies[3]))
         cancelled = {run for run, flag in zip(runs, replies[at + len(running) :], strict=True) if flag}
         for batch, epoch in zip(running, replies[at : at + len(running)], strict=True):
             if epoch != str(batch.epoch).encode():
@@ -235,3 +236,8 @@ class Heart:
             for run in context.runs():
                 shared = budget.shared(context.settings, run.client, day)  # the run's own limit may have changed
                 await budget.ensure(context.redis, context.keys, shared)
+
+
+def _is_synced(config: Any) -> bool:
+    """Whether Redis acknowledges nothing that is not on its disk; no when it does not say."""
+    return isinstance(config, dict) and (config.get("appendonly"), config.get("appendfsync")) == ("yes", "always")

@@ -205,13 +205,14 @@ class Field:
         roles: list[str],
         data: str | None = None,
         hosts: dict[int, OtherHost] | None = None,
+        fsync: str = "always",
         **settings: Any,
     ) -> None:
         self._hosts = hosts
         self.program = Program(folder, upstream, **settings)
         self.program.root = data or self.program.root
         self.upstream = upstream
-        self.redis = RedisProcess(folder / "redis", "always")
+        self.redis = RedisProcess(folder / "redis", fsync)
         self.roles = roles
 
     def __enter__(self) -> Self:

@@ -75,7 +75,10 @@ def test_a_redis_that_forgot_its_last_seconds_is_told_again(tmp_path: Path, lane
     """Answers that were acknowledged are not bought again, and the ledger stays the bill."""
     gpu = {**GPU, "slots": SLOTS, "latency_ms": 60}
     roles = [CONTROL, *[LANES] * lanes]
-    with Upstream({"servers": {"gpu": gpu}}) as upstream, Field(tmp_path, upstream, roles) as there:
+    with (
+        Upstream({"servers": {"gpu": gpu}}) as upstream,
+        Field(tmp_path, upstream, roles, fsync="everysec") as there,
+    ):
         run_id = there.submit(there.program.rows(prompts(1000)))
         wait_until(lambda: there.requests() > 100, 40)
         for seconds in (1.8, 0.6):
