@@ -17,6 +17,8 @@ STOCK_SLOTS, FIRST_STOCK_SLOTS = 2, 4
 TICK_S = 1.0
 SAFETY = 1.15
 LATENCIES = 4
+TAIL_LATENCIES = 2
+"""A lane's last calls: some take twice as long as the average, and nothing follows in their slots."""
 GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
 
@@ -35,13 +37,17 @@ class TargetView(msgspec.Struct, frozen=True):
 
 
 class BatchView(msgspec.Struct, frozen=True):
-    """One waiting batch; `lanes` says where it may still go: any, cloud (local gave up) or local."""
+    """One waiting batch; `lanes` says where it may still go: any, cloud (local gave up) or local.
+
+    `last`: there is no lane after that one; what cannot be answered there ends.
+    """
 
     id: str
     route: str
     rows: int
     work: float
     lanes: str = "any"
+    last: bool = False
 
 
 class RunView(msgspec.Struct, frozen=True):
@@ -102,7 +108,7 @@ def stock(target: TargetView) -> float:
 
 def _fill_local(snapshot: Snapshot, taken: set[str]) -> Iterator[Ring]:
     """Top each local target up, client by client, run by run, from the head."""
-    room = {t.name: stock(t) - t.rung_rows for t in snapshot.targets.values() if t.lane == "local" and t.up}
+    rung = {t.name: t.rung_rows for t in snapshot.targets.values() if t.lane == "local" and t.up}
     served = dict(snapshot.served)
     heads = {run.id: _local_order(snapshot, run) for run in snapshot.runs}
     waiting = {run.id: next(heads[run.id], None) for run in snapshot.runs}
@@ -114,14 +120,27 @@ def _fill_local(snapshot: Snapshot, taken: set[str]) -> Iterator[Ring]:
         found = waiting[run.id]
         assert found is not None
         batch, target = found
-        if room[target.name] > 0:
-            room[target.name] -= batch.rows
+        if rung[target.name] >= stock(target):
+            waiting[run.id] = next((f for f in heads[run.id] if rung[f[1].name] < stock(f[1])), None)
+        elif _too_late(snapshot, run, batch, target, rung[target.name]):
+            waiting[run.id] = next(heads[run.id], None)
+        else:
+            rung[target.name] += batch.rows
             served[run.client] = served.get(run.client, 0.0) + batch.work
             taken.add(batch.id)
             yield Ring(batch.id, run.id, "local", target.name)
             waiting[run.id] = next(heads[run.id], None)
-        else:
-            waiting[run.id] = next((f for f in heads[run.id] if room[f[1].name] > 0), None)
+
+
+def _too_late(snapshot: Snapshot, run: RunView, batch: BatchView, target: TargetView, rung_rows: int) -> bool:
+    """Whether a batch that the cloud could take would not be done in time behind what is rung: it would not come back."""
+    cloud = run.may_buy and batch.lanes != "local" and first_up(snapshot, batch.route, "cloud") is not None
+    if run.deadline_ms is None or not cloud:
+        return False
+    usable = usable_s(target, (run.deadline_ms - snapshot.now_ms) / 1000)
+    if not target.rows_per_s:  # a first batch is how its rate is found out
+        return usable <= 0
+    return rung_rows + batch.rows > target.rows_per_s * usable
 
 
 def _local_order(snapshot: Snapshot, run: RunView) -> Iterator[tuple[BatchView, TargetView]]:
@@ -171,7 +190,7 @@ def _due_now(snapshot: Snapshot, run: RunView, before: float, tail: list[tuple[B
     left_s = (run.deadline_ms - snapshot.now_ms) / 1000
     mine = {name for batch, _ in tail for name in snapshot.routes.get(batch.route, ())}
     locals_ = [t for t in snapshot.targets.values() if t.lane == "local" and t.up and t.name in mine]
-    capacity = sum(local_rate(t) * max(0.0, left_s - t.latency_s) for t in locals_)
+    capacity = sum(local_rate(t) * usable_s(t, left_s) for t in locals_)
     short = before + run.ahead + sum(batch.work for batch in run.waiting) - capacity
     count = rows = 0
     for batch, _ in tail:
@@ -186,6 +205,11 @@ def _due_now(snapshot: Snapshot, run: RunView, before: float, tail: list[tuple[B
     rate = max(cloud.rows_per_s, cloud.slots / max(cloud.latency_s, 0.05) if cloud.rows_per_s == 0 else 0.0)
     needed_s = SAFETY * (rows / max(rate, 0.01) + LATENCIES * cloud.latency_s) + TICK_S
     return count if left_s <= needed_s else 0
+
+
+def usable_s(target: TargetView, left_s: float) -> float:
+    """How long a lane can be counted on until a deadline: less its tail, and less what its rate may turn out lower."""
+    return max(0.0, left_s / SAFETY - TAIL_LATENCIES * target.latency_s)
 
 
 def local_rate(target: TargetView) -> float:

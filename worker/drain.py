@@ -24,7 +24,7 @@ from worker.backends import load
 from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context
-from worker.history import CHECK_TRIES, backoff_s, history_of, storable
+from worker.history import CHECK_TRIES, backoff_s, history_of, last_failure, storable
 from worker.journal import Journal
 from worker.lane import Lane
 from worker.ledger import Ledger
@@ -101,10 +101,13 @@ class Drain:
             running.empty.set()
         if any(lane.trial for lane in self.lanes.values()):
             shuffle(left)  # so that the calls which try a target that was down do not fall on the same prompts
-        history = history_of(state, lambda name: self.context.settings.targets[name].max_paid_attempts)
+        targets, since_us = self.context.settings.targets, int(run.started_ms or 0) * 1000
+        history = history_of(state, lambda name: targets[name].max_paid_attempts, since_us)
         for item in left:
             attempts, given_up = history.get(item.row, (0, set()))
-            self._route(Prompt(running, item, attempts, given_up))
+            prompt = Prompt(running, item, attempts, given_up)
+            prompt.last = last_failure(state, item.row) if given_up else None
+            self._route(prompt)
         return running
 
     async def _release(self, running: Running) -> None:
@@ -151,7 +154,8 @@ class Drain:
             batch.leave(prompt)  # a target is down or overloaded, not the prompt's fault
             return
         other = "cloud" if batch.lane == "local" else "local"
-        if any(name not in prompt.given_up for name in self.context.targets.route_targets(batch.head.route, other)):
+        others = self.context.targets.route_targets(batch.head.route, other) if batch.lanes != "none" else []
+        if any(name not in prompt.given_up for name in others):
             batch.leave(prompt, exhausted=True)
         else:
             batch.finish_failed(prompt)

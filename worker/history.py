@@ -8,7 +8,7 @@ from random import random
 import msgspec
 
 from pipelines.journal import State
-from pipelines.types import Completion
+from pipelines.types import Completion, Failure
 
 CHECK_TRIES = 2
 """An answer that fails its check is asked for once more, then the prompt goes on."""
@@ -27,11 +27,12 @@ def storable(completion: Completion) -> Completion:
     return msgspec.structs.replace(completion, text=text)
 
 
-def history_of(state: State, most_paid: Callable[[str], int]) -> dict[int, tuple[int, set[str]]]:
+def history_of(state: State, most_paid: Callable[[str], int], since_us: int = 0) -> dict[int, tuple[int, set[str]]]:
     """Per row: attempts so far, and the targets that had their say in an earlier life of the batch.
 
     What may have been paid counts against a prompt; errors that cost nothing are mostly the target's trouble, so an
-    outage of it uses up no prompt, but a prompt that only ever meets errors ends some day.
+    outage of it uses up no prompt, but a prompt that only ever meets errors ends some day. What a target said before
+    `since_us`, when somebody started the run again, is tried anew; only calls that may have been paid still count.
     """
     seen: dict[int, tuple[int, set[str]]] = {}
     counts: dict[tuple[int, str], int] = {}
@@ -44,16 +45,29 @@ def history_of(state: State, most_paid: Callable[[str], int]) -> dict[int, tuple
         counts[at] = counts.get(at, 0) + 1
         if called is None or called.outcome == "lost" or called.error_code == "not_json":
             lost[at] = lost.get(at, 0) + 1
+        elif intent.started_us < since_us:
+            counts[at] -= 1
         elif called.outcome == "error" and called.http_status is not None:
             errors[at] = errors.get(at, 0) + 1
         if lost.get(at, 0) >= most_paid(intent.target) or errors.get(at, 0) >= MAX_ERRORS:
             given_up.add(intent.target)
-        rejected = called is not None and called.failure in FINAL and called.error_code != "not_json"
-        failed_checks = called is not None and called.outcome == "ok" and counts[at] >= CHECK_TRIES
+        old = intent.started_us < since_us
+        rejected = not old and called is not None and called.failure in FINAL and called.error_code != "not_json"
+        failed_checks = not old and called is not None and called.outcome == "ok" and counts[at] >= CHECK_TRIES
         if rejected or failed_checks:
             given_up.add(intent.target)
         seen[intent.row] = (attempts + 1, given_up)
     return seen
+
+
+def last_failure(state: State, row: int) -> Failure | None:
+    """What the newest call of a row came to, if that was no answer."""
+    calls = [call for call, intent in state.intents.items() if intent.row == row]
+    called = state.called.get(calls[-1]) if calls else None
+    if called is None or called.error_code is None:
+        return None
+    target = state.intents[calls[-1]].target
+    return Failure(called.failure or "unknown", called.error_code, f"{target}: {called.error_code}", called.http_status)
 
 
 def backoff_s(tries: int) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,9 +18,10 @@ from pipelines import paths, plan, wire
 from pipelines.types import BatchHead
 from worker import aside, budget, leased
 from worker.aside import Strikes
-from worker.beat import Beat, TargetStats, read_beat
+from worker.beat import Beat, read_beat
 from worker.context import Context, RunContext
 from worker.heal import Healer
+from worker.pace import Pace
 from worker.queue import NoScriptError
 from worker.targets import unanswered
 
@@ -31,10 +31,10 @@ TICK_S = 0.25
 RECONCILE_S = 2.0
 SUSPECT_TRIES = 2
 """A batch that so many workers died of without an answer runs alone, so that it takes no others with it."""
-RATE_WINDOW_S = 8.0
-RATE_LEAST_S = 0.3
 DOWN_GRACE_MS = 30_000
 FLAP_GRACE_MS = 2_000
+GONE_MS = 20_000
+"""A lane whose targets are down for so long is no way out for prompts that the other lane has failed."""
 
 
 class Seen(msgspec.Struct):
@@ -43,6 +43,7 @@ class Seen(msgspec.Struct):
     head: BatchHead
     lanes: str = "any"
     tries: int = 0
+    released_ms: int = 0
 
 
 class Scheduler:
@@ -53,10 +54,10 @@ class Scheduler:
         self._heads: dict[str, Seen] = {}
         self._was_rung: set[str] = set()
         self._targets: dict[str, str] = {}
-        self._history: dict[tuple[str, str], deque[tuple[float, TargetStats]]] = {}
-        self._last_rate: dict[str, tuple[float, float]] = {}
+        self._pace = Pace()
         self._served: dict[str, float] = {}
         self._stuck_since: dict[str, int] = {}
+        self._down_since: dict[str, int] = {}
         self._refused_by: dict[str, str] = {}
         self._next_reconcile = 0.0
         self._strikes = Strikes(context, "schedule")
@@ -76,6 +77,7 @@ class Scheduler:
             await self._healer.look(beats)
         if not ids:
             return
+        self._note_down()
         rung = await self._rung(beats)
         runs = await self._runs(ids, rung)
         views = [run for run, _ in runs]
@@ -120,14 +122,16 @@ class Scheduler:
             return
         pipe = self.context.redis.pipeline(transaction=False)
         for batch in new:
-            pipe.hmget(self.context.keys.batch(batch), "head", "lanes", "tries")
+            pipe.hmget(self.context.keys.batch(batch), "head", "lanes", "tries", "released_ms")
         for batch, fields in zip(new, await pipe.execute(raise_on_error=False), strict=True):
             try:
                 if isinstance(fields, Exception):
                     raise wire.Unreadable(str(fields))
-                head, lanes, tries = fields
+                head, lanes, tries, released = fields
                 if head is not None:
-                    self._heads[batch] = Seen(wire.unpack_head(head), (lanes or b"any").decode(), int(tries or 0))
+                    self._heads[batch] = Seen(
+                        wire.unpack_head(head), (lanes or b"any").decode(), int(tries or 0), int(released or 0)
+                    )
             except ValueError as error:
                 await aside.batch(self.context, batch, error)
 
@@ -186,7 +190,7 @@ class Scheduler:
             ahead += unprepared * asked / max(1, rows) * each
         return plan.RunView(
             run_id, run.client, int(fields.get("created_ms") or 0), deadline,
-            () if run.stopped else tuple(self._batch_view(batch) for batch in self._may_run(waiting, rung)),
+            () if run.stopped else tuple(self._batch_view(b, run.started_ms) for b in self._may_run(waiting, rung)),
             ahead, await self._may_buy(run, fields),
         )  # fmt: skip
 
@@ -200,9 +204,26 @@ class Scheduler:
             alone = alone or seen.tries >= SUSPECT_TRIES
             yield batch
 
-    def _batch_view(self, batch: str) -> plan.BatchView:
-        seen = self._heads[batch]
-        return plan.BatchView(batch, seen.head.route, seen.head.rows, seen.head.work, seen.lanes)
+    def _note_down(self) -> None:
+        """Since when each target is down by itself; closed ones wait for a person."""
+        now, states = self.context.clock.now_ms(), self.context.targets.states
+        down = {name for name in self.context.settings.targets if not self.context.targets.is_up(name)}
+        down -= {name for name in down if states.get(name, {}).get("closed")}
+        self._down_since = {name: self._down_since.get(name, now) for name in down}
+
+    def _batch_view(self, batch: str, started_ms: str) -> plan.BatchView:
+        """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
+        that resumes the run gives it all lanes again."""
+        seen, lanes, last = self._heads[batch], self._heads[batch].lanes, False
+        if lanes == "none" or seen.released_ms < int(started_ms or 0) - 1000:
+            lanes = "any"
+        if lanes != "any" and self._is_gone(seen.head.route, lanes):
+            lanes, last = ("cloud" if lanes == "local" else "local"), True
+        return plan.BatchView(batch, seen.head.route, seen.head.rows, seen.head.work, lanes, last)
+
+    def _is_gone(self, route: str, lane: str) -> bool:
+        late = self.context.clock.now_ms() - GONE_MS
+        return all(self._down_since.get(name, late) < late for name in self.context.targets.route_targets(route, lane))
 
     async def _may_buy(self, run: RunContext, fields: dict[str, str]) -> bool:
         """Whether a call like the one that was refused would fit into every budget by now."""
@@ -224,7 +245,7 @@ class Scheduler:
             on_target[target] = on_target.get(target, 0) + left
         targets = {}
         for name, configured in settings.targets.items():
-            rate, rows, latency = self._rate(name, beats)
+            rate, rows, latency = self._pace.of(name, beats)
             self.row_rates[name] = rows
             targets[name] = plan.TargetView(
                 name, configured.lane, self.context.targets.is_up(name), self.context.targets.cap(name), on_target.get(name, 0), rate, rows,
@@ -233,29 +254,6 @@ class Scheduler:
         weights = {name: client.weight for name, client in settings.clients.items()}
         routes = {name: route.targets for name, route in settings.routes.items()}
         return plan.Snapshot(self.context.clock.now_ms(), targets, routes, tuple(runs), weights, self._fair(runs))
-
-    def _rate(self, name: str, beats: dict[str, Beat]) -> tuple[float, float, float]:
-        """Work and rows per busy second of a target over the last seconds, all workers together, and its latency."""
-        now = asyncio.get_running_loop().time()
-        work = rows = 0.0
-        latencies = []
-        for owner, beat in beats.items():
-            stats = beat.targets.get(name)
-            if stats is None:
-                continue
-            history = self._history.setdefault((name, owner), deque())
-            history.append((now, stats))
-            while len(history) > 2 and history[1][0] < now - RATE_WINDOW_S:
-                history.popleft()
-            first = history[0][1]
-            busy_s = stats.busy_s - first.busy_s
-            if busy_s > RATE_LEAST_S:
-                work, rows = work + (stats.work - first.work) / busy_s, rows + (stats.done - first.done) / busy_s
-            if stats.latency_s:
-                latencies.append(stats.latency_s)
-        if rows:
-            self._last_rate[name] = (work, rows)
-        return (*self._last_rate.get(name, (0.0, 0.0)), sum(latencies) / len(latencies) if latencies else 0.0)
 
     def _fair(self, runs: list[plan.RunView]) -> dict[str, float]:
         """Work served per client; one that comes back starts level with the others (no banking)."""
@@ -270,9 +268,11 @@ class Scheduler:
 
     async def _apply(self, moves: list[plan.Ring], runs: dict[str, plan.RunView]) -> None:
         keys, pipe = self.context.keys, self.context.redis.pipeline(transaction=False)
+        views = {batch.id: batch for run in runs.values() for batch in run.waiting}
         for move in moves:
             names = [keys.batch(move.batch), keys.waiting(move.run), keys.rung]
-            self.context.scripts.queue(pipe, "ring", names, [move.batch, move.lane, move.target])
+            lanes = "none" if views[move.batch].last else views[move.batch].lanes
+            self.context.scripts.queue(pipe, "ring", names, [move.batch, move.lane, move.target, lanes])
         try:
             epochs = await pipe.execute() if moves else []
         except NoScriptError:  # Redis was started again; none of the moves was made

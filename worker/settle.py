@@ -188,7 +188,8 @@ class Settler:
         await self._audits.conclude(run, await redis.hget(keys.run(run_id), "audit"))
         raw = await redis.hgetall(keys.run(run_id))
         fields = {name.decode(): value.decode() for name, value in raw.items()}
-        status = ending or "completed"
+        late = ending == "expired" and not totals["unanswered"]  # its last answers were there before the deadline
+        status = "completed" if late else ending or "completed"
         now = self.context.clock.now_ms()
         summary = {
             "run_id": run_id, "status": status, "client": run.client, **totals,

@@ -59,8 +59,8 @@ FULL = msgspec.structs.replace(GPU, rung_rows=100)
         ("enough time: nothing spills", snapshot(run(batches(3), deadline_s=60), gpu=FULL), []),
         (
             "short of time: just the shortage leaves, from the tail",
-            # 300 tokens of work, 100 per second, (2.5 - 1) s usable: one and a half batches short
-            snapshot(run(batches(3), deadline_s=2.5), gpu=FULL),
+            # 300 tokens of work, 100 per second, 4.4 / 1.15 - 2 s usable: one and a fifth of a batch short
+            snapshot(run(batches(3), deadline_s=4.4), gpu=FULL),
             [("b2", "cloud"), ("b1", "cloud")],
         ),
         (
@@ -72,6 +72,17 @@ FULL = msgspec.structs.replace(GPU, rung_rows=100)
 )
 def test_table(name: str, given_: Snapshot, expected: list[tuple[str, str]]) -> None:
     assert moved(plan(given_)) == expected, name
+
+
+def test_what_would_not_be_done_in_time_is_not_rung_locally_while_the_cloud_could_take_it() -> None:
+    gpu = msgspec.structs.replace(GPU, rung_rows=0, rows_per_s=2.0)  # 10 / 1.15 - 2 s, at 2 rows a second: 13 rows
+    short = run(batches(3, rows=8), deadline_s=10)
+    assert [m.batch for m in plan(snapshot(short, gpu=gpu)) if m.lane == "local"] == ["b0"]
+    assert len([m for m in plan(snapshot(run(batches(3, rows=8)), gpu=gpu)) if m.lane == "local"]) == 1, "the stock"
+    late = run(batches(3, rows=8), deadline_s=3)
+    assert [m for m in plan(snapshot(late, gpu=gpu)) if m.lane == "local"] == []
+    alone = msgspec.structs.replace(late, may_buy=False)
+    assert [m.batch for m in plan(snapshot(alone, gpu=gpu))] == ["b0"], "with nobody else to ask, late is better"
 
 
 def test_cloud_is_filled_no_further_than_its_stock() -> None:

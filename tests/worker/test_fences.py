@@ -55,7 +55,7 @@ async def ring(context: Context, *, first: bool = True) -> int:
         await redis.hset(keys.batch(HEAD.id), mapping=said)
         await redis.zadd(keys.waiting(RUN), {HEAD.id: 200.0})
     names = [keys.batch(HEAD.id), keys.waiting(RUN), keys.rung]
-    return int(await context.scripts.ring(keys=names, args=[HEAD.id, "local", "gpu"]))
+    return int(await context.scripts.ring(keys=names, args=[HEAD.id, "local", "gpu", "any"]))
 
 
 async def take(context: Context, holder: str, *, first: bool = True) -> int:

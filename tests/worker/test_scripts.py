@@ -50,7 +50,9 @@ async def rung(scripts: Scripts, redis: Redis) -> int:
     await redis.hset(KEYS.run("r"), "cursor", "")
     await commit(scripts, b"", b"1")
     return int(
-        await scripts.ring(keys=[KEYS.batch(HEAD.id), KEYS.waiting("r"), KEYS.rung], args=[HEAD.id, "cloud", "mini"])
+        await scripts.ring(
+            keys=[KEYS.batch(HEAD.id), KEYS.waiting("r"), KEYS.rung], args=[HEAD.id, "cloud", "mini", "any"]
+        )
     )
 
 
@@ -193,7 +195,9 @@ async def test_what_a_dead_holder_had_sent_is_presumed_spent(redis: Redis, scrip
     assert await journal.intent(Held(epoch), (KEYS.budget("run:r"),), intent(1, 400_000))
     await release(scripts, epoch)
     again = int(
-        await scripts.ring(keys=[KEYS.batch(HEAD.id), KEYS.waiting("r"), KEYS.rung], args=[HEAD.id, "cloud", "mini"])
+        await scripts.ring(
+            keys=[KEYS.batch(HEAD.id), KEYS.waiting("r"), KEYS.rung], args=[HEAD.id, "cloud", "mini", "any"]
+        )
     )
     await claim(scripts, again, "w2")
     assert await redis.hmget(KEYS.budget("run:r"), "spent", "reserved") == [b"400", b"0"]

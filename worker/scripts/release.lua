@@ -5,7 +5,8 @@ local b = redis.call('HMGET', KEYS[1], 'epoch', 'state', 'holder')
 if b[1] ~= ARGV[1] or b[2] ~= 'rung' or (ARGV[6] ~= '' and b[3] ~= ARGV[6]) then return 0 end
 redis.call('ZREM', KEYS[3], ARGV[2])
 if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'tries', '0') end  -- its holder lives: not the batch's fault
-redis.call('HSET', KEYS[1], 'state', ARGV[3], 'lanes', ARGV[4], 'holder', '')
+local t = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'state', ARGV[3], 'lanes', ARGV[4], 'holder', '', 'released_ms', t[1] * 1000)
 if ARGV[3] == 'drained' then
   redis.call('RPUSH', KEYS[4], ARGV[2])
 else
