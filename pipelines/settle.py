@@ -19,11 +19,13 @@ from pipelines.types import BatchHead, Entry
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What the ledger says about a target: lane, provider (its kind) and configured model."""
+    """What the ledger says about a target: lane, provider (its kind), configured model and the price of its bounds."""
 
     lane: str
     provider: str
     model: str
+    price_id: str = ""
+    price_as_of: str = ""
 
 
 class Journal(msgspec.Struct, frozen=True):
@@ -95,8 +97,8 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
             usage.cache_write_tokens,
             usage.output_tokens,
             usage.reasoning_tokens,
-            called.price_id,
-            date.fromisoformat(called.price_as_of) if called.price_as_of else None,
+            called.price_id or facts.price_id,
+            date.fromisoformat(as_of) if (as_of := called.price_as_of or facts.price_as_of) else None,
             called.cost_pusd,
             called.cost_basis,
             called.avoided_pusd if avoids else 0,

@@ -166,6 +166,8 @@ def _custom_id(record: Mapping[str, Any]) -> tuple[str | None, Problem | None]:
         value = record.get(name)
         if value is None or value == "":
             continue
+        if type(value) is float and value.is_integer():  # how pandas writes whole numbers beside missing ones
+            value = int(value)
         if type(value) is int:
             return str(value), None
         if type(value) is not str:

@@ -202,6 +202,8 @@ def portable(settings: Settings, root: Path) -> dict[str, Any]:
     for name, target in settings.targets.items():
         if target.key:
             data["targets"][name]["api_key"] = target.key
+        elif target.key_variable:
+            data["targets"][name]["api_key"] = f"env:{target.key_variable}"
         else:
             data["targets"][name].pop("api_key", None)
     for budget, plain in [(settings.budget, data.get("budget", {})), *(

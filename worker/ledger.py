@@ -49,6 +49,8 @@ class Ledger:
             return
         self._as_of = now
         for name, target in self._settings.targets.items():
+            if target.key_variable and target.lane == "cloud":
+                self._targets.close(name, f"the environment variable {target.key_variable} is not set")
             price = price_of(target, self._settings.prices, datetime.fromtimestamp(now, UTC), name=name)
             if isinstance(price, Unknown):
                 self._targets.close(name, price.message)

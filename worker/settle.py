@@ -21,6 +21,7 @@ from worker.compact import compact, ledger_totals
 from worker.context import Context
 from worker.ended import mark_ended
 from worker.followers import Followers
+from worker.ledger import Ledger
 from worker.parts import write_part
 from worker.store import Store
 
@@ -39,16 +40,12 @@ ENDING = {"1": "cancelled", "cancelled": "cancelled", "expired": "expired", "fai
 class Settler:
     """Settles every open run of this Redis; one at a time holds the lease."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    def __init__(self, context: Context, ledger: Ledger) -> None:
+        self.context, self._ledger = context, ledger
         self._first_seen: dict[str, float] = {}
         self._strikes = Strikes(context, "settle")
         self._followers, self._audits = Followers(context), Audits(context)
         self._parts_written: dict[str, int] = defaultdict(int)
-        self._facts = {
-            name: Facts(target.lane, target.provider or target.kind, target.model)
-            for name, target in context.settings.targets.items()
-        }
 
     async def step(self) -> None:
         """One look at every open run."""
@@ -119,6 +116,15 @@ class Settler:
             return True
         return False
 
+    def _facts(self) -> dict[str, Facts]:
+        """Of each target, at today's prices."""
+        found = {}
+        for name, target in self.context.settings.targets.items():
+            price = self._ledger.price(name)
+            priced = (price.price_id, price.as_of.isoformat()) if price else ("", "")
+            found[name] = Facts(target.lane, target.provider or target.kind, target.model, *priced)
+        return found
+
     # -- a part ------------------------------------------------------------------------------------------------
 
     async def _begin(self, run_id: str) -> None:
@@ -162,7 +168,7 @@ class Settler:
         if any(head is None for head, _, _ in replies[::2]):
             return 0  # batches go only when their part exists: somebody else was faster
         ending = ENDING.get((cancel or b"").decode(), "")
-        done = await asyncio.to_thread(write_part, self.context.store, self._facts, run, part, replies, ending)
+        done = await asyncio.to_thread(write_part, self.context.store, self._facts(), run, part, replies, ending)
         lengths = [len(journal) for journal in replies[1::2]]
         return int(await self.context.scripts.settle_done(
             keys=[keys.run(run_id), keys.parts(run_id), keys.wake],

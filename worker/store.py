@@ -23,7 +23,8 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         if "://" in url:
-            self.fs, self.root = pafs.FileSystem.from_uri(url)
+            with _said(url, "use the data root"):
+                self.fs, self.root = pafs.FileSystem.from_uri(url)
         else:
             self.fs, self.root = pafs.LocalFileSystem(), str(Path(url).resolve())
         self.local = isinstance(self.fs, pafs.LocalFileSystem)
@@ -139,7 +140,7 @@ class Store:
 
 
 @contextmanager
-def _said(what: str) -> Iterator[None]:
+def _said(what: str, doing: str = "write") -> Iterator[None]:
     """Turns an operating system's refusal into one line with the remedy."""
     try:
         yield
@@ -151,4 +152,4 @@ def _said(what: str) -> Iterator[None]:
             errno.EEXIST: "a file stands where a folder is needed: move it away, or choose another --data",
             errno.EROFS: "the file system is read-only: choose another --data",
         }.get(error.errno or 0, "check the data root (--data)")
-        raise StoreError(f"cannot write {what}: {error.strerror or error}; {remedy}") from None
+        raise StoreError(f"cannot {doing} {what}: {error.strerror or error}; {remedy}") from None

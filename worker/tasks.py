@@ -85,7 +85,7 @@ class Process:
         if "settle" in self.roles:
             from worker.settle import Settler
 
-            self._leased("settle", Settler(self.context).step)
+            self._leased("settle", Settler(self.context, self.ledger).step)
 
     def _listen(self, pool: Any, role: str) -> None:
         assert self.drain is not None

@@ -16,9 +16,9 @@ DEMO = "demo"
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code (CONTRACT §2)."""
     arguments = _with_optional_values(list(sys.argv[1:] if argv is None else argv))
-    from producer.cli.app import app
-
     try:
+        from producer.cli.app import app  # in here: Ctrl-C while it loads is an interruption like any other
+
         code = app(arguments, prog_name="spillway", standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
@@ -45,6 +45,9 @@ def _fail(error: Exception) -> int:
         return _say(str(error), error.exit_code)
     if hasattr(error, "format_message"):  # the command line's own mistakes, whichever version of Typer raised them
         context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help itself, as it was laid out
+            print(error.format_message(), file=sys.stderr)
+            return 2
         command = context.command_path if context else "spillway"
         return _say(f"{error.format_message().rstrip('.')}; see `{command} --help`", 2)
     detail = str(error) or type(error).__name__

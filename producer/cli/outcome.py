@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import paths
-from pipelines.errors import StoreError
+from pipelines.errors import StoreError, UsageError
 from producer.cli import frames, say
-from producer.records import Records, unwritable, whole_file
+from producer.records import Records, whole_file
 
 if TYPE_CHECKING:
     from producer.runs import RunView
@@ -104,7 +104,7 @@ def prepare_out(out: Path | None) -> None:
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
-        raise unwritable(f"--out {out}", error) from None
+        raise UsageError(f"cannot write to --out {out}: {error.strerror or error}; choose another folder") from None
 
 
 def copy_out(records: Records, figures: dict[str, Any], out: Path) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def settings_of(ask: Common, **more: Any) -> Settings:
 def with_targets(settings: Settings, ask: Common) -> Settings:
     """Settings that name at least one target: as configured, else what this machine offers; says what it found."""
     if settings.targets:
+        _tell_missing_keys(settings)
         return settings
     from worker.health import find_local
 
@@ -51,6 +52,18 @@ def with_targets(settings: Settings, ask: Common) -> Settings:
         )
     note(f"no targets configured; found {', '.join(found['targets'])}")
     return settings_of(ask, **found)
+
+
+def _tell_missing_keys(settings: Settings) -> None:
+    """A target without its key is never asked; a configuration in which that is all of them is a mistake."""
+    missing = {name: t.key_variable for name, t in settings.targets.items() if t.key_variable and t.lane == "cloud"}
+    told = "; ".join(
+        f"target {name}: the environment variable {variable} is not set" for name, variable in missing.items()
+    )
+    if missing.keys() == settings.targets.keys():
+        raise ConfigError(f"no target can be used: {told}; set it, or api_key in spillway.toml")
+    if missing:
+        note(f"{told}; going on without")
 
 
 @asynccontextmanager

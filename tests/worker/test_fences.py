@@ -16,6 +16,7 @@ from tests.support_redis import redis_server
 from worker.beat import Beat, identity
 from worker.context import Context
 from worker.heal import LOOKS, POISON_TRIES, Healer
+from worker.ledger import Ledger
 from worker.queue import connect
 from worker.settle import Settler
 from worker.store import Store
@@ -165,7 +166,7 @@ async def test_a_settler_that_slept_never_empties_a_part(context: Context) -> No
     """The batches of a recorded part are gone: somebody else wrote it."""
     await context.redis.hset(context.keys.parts(RUN), "00000001", wire.dump([HEAD.id]))
     context.store.write_table(paths.part(RUN, "00000001"), pa.table({"row": [1]}))
-    await Settler(context)._write_part(RUN, "00000001")
+    await Settler(context, Ledger(context.settings, context.targets))._write_part(RUN, "00000001")
     assert context.store.read_table(paths.part(RUN, "00000001")).num_rows == 1
 
 
