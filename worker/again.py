@@ -26,6 +26,7 @@ KEEP_S = 6.0
 OTHERS_S = 4.0
 """How long the other workers may take to find the Redis that came back: their connections try again every two seconds."""
 ORPHAN_S = 86_400
+SAID_KEEP_S = 600
 
 
 class Said(NamedTuple):
@@ -88,8 +89,10 @@ class Again:
             return  # not told, or somebody flushed the scripts
         await self._tell(run_id)
         said = keys.again(run_id)
-        await redis.sadd(said, self._context.owner)
-        await redis.expire(said, 600)
+        pipe = redis.pipeline(transaction=True)
+        pipe.sadd(said, self._context.owner)
+        pipe.expire(said, SAID_KEEP_S)
+        await pipe.execute()
         until = time.monotonic() + OTHERS_S
         while time.monotonic() < until and await self._missing(said):
             await asyncio.sleep(0.05)
