@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines import wire
 from pipelines.types import Called, Entry, Intent, Late
+from worker import budget
 from worker.queue import RedisError, ResponseError
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ class Again:
         self._tail = deque(said._replace(at_s=now) for said in self._tail)
         self._steps = deque(step._replace(at_s=now) for step in self._steps)
         tail, steps = list(self._tail), list(self._steps)
+        for run in self._context.runs():  # a scope without its limit would admit nothing
+            await budget.ensure(self._context.redis, self._context.keys, run.wanted_scopes(self._context.clock))
         forgotten = 0
         for step in steps:
             forgotten += await self._context.scripts.now(step.script, step.keys, step.args)
