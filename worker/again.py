@@ -38,7 +38,7 @@ class Said(NamedTuple):
     epoch: int
     scopes: tuple[str, ...]
     number: int
-    entries: tuple[Entry, ...]
+    blobs: tuple[bytes, ...]
     reserved_nusd: int
     spent_nusd: int
 
@@ -63,11 +63,11 @@ class Again:
         self._telling = asyncio.Lock()
 
     def remember(
-        self, batch: str, epoch: int, scopes: tuple[str, ...], number: int, entries: tuple[Entry, ...],
+        self, batch: str, epoch: int, scopes: tuple[str, ...], number: int, blobs: tuple[bytes, ...],
         reserved_nusd: int, spent_nusd: int,
     ) -> None:  # fmt: skip
         now = time.monotonic()
-        self._tail.append(Said(now, batch, epoch, scopes, number, entries, reserved_nusd, spent_nusd))
+        self._tail.append(Said(now, batch, epoch, scopes, number, blobs, reserved_nusd, spent_nusd))
 
     def remember_step(self, script: str, keys: list[str], args: list[Any]) -> None:
         self._steps.append(Step(time.monotonic(), script, keys, args))
@@ -135,9 +135,10 @@ class Again:
         for said in tail:
             keys = [self._context.keys.batch(said.batch), self._context.keys.journal(said.batch), *said.scopes]
             keep_s = 0 if _was_committed(said.batch, cursors) else ORPHAN_S
+            entries = wire.readable_entries(said.blobs)
             args = [
-                said.epoch, self._context.owner, said.number, wire.pack_entries(list(said.entries)),
-                wire.pack_entries(_late(said.entries)), said.reserved_nusd, said.spent_nusd, keep_s,
+                said.epoch, self._context.owner, said.number, wire.pack_entries(entries), wire.pack_entries(_late(entries)),
+                said.reserved_nusd, said.spent_nusd, keep_s,
             ]  # fmt: skip
             try:
                 forgotten += await self._context.scripts.now("again", keys, args)
@@ -152,7 +153,7 @@ class Again:
         return {run: await redis.hget(keys.run(run), "cursor") or b"" for run in runs}
 
 
-def _late(entries: tuple[Entry, ...]) -> list[Entry]:
+def _late(entries: list[Entry]) -> list[Entry]:
     """For a batch that has another holder by now: what is money."""
     return [
         Late(entry) if isinstance(entry, Called) else entry
