@@ -206,11 +206,28 @@ def _check(stream: BinaryIO, source: Source) -> None:
     head, taken = _unpacked(packed, source)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text and taken == source.size_bytes:
+        if source.compression and _is_cut(packed, source.compression):
+            raise SourceError(
+                f"{where}: its end is missing, the {_EXPECTED[source.compression]} data is cut off; copy it again"
+            )
         raise SourceError(f"{where}: the file is empty; put prompts into it or leave it out")
     if source.format == "csv":
         _check_header(head, where)
     elif text.startswith(b"[") and ".json" in Path(where).suffixes:
         raise SourceError(f"{where}: holds a JSON array; write one object a line (jq -c '.[]' file.json > file.jsonl)")
+
+
+def _is_cut(packed: bytes, compression: str) -> bool:
+    """Whether compressed data ends before its own end."""
+    if compression == "gz":
+        unpacker = zlib.decompressobj(wbits=31)
+        unpacker.decompress(packed)
+        return not unpacker.eof
+    import zstandard
+
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    frame.decompress(packed)
+    return not frame.eof
 
 
 def _check_header(head: bytes, where: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines import wire
 from pipelines.types import Called, Entry, Intent, Late
+from worker import budget
 from worker.queue import RedisError, ResponseError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ KEEP_S = 6.0
 OTHERS_S = 4.0
 """How long the other workers may take to find the Redis that came back: their connections try again every two seconds."""
 ORPHAN_S = 86_400
+SAID_KEEP_S = 600
 
 
 class Said(NamedTuple):
@@ -36,7 +38,7 @@ class Said(NamedTuple):
     epoch: int
     scopes: tuple[str, ...]
     number: int
-    entries: tuple[Entry, ...]
+    blobs: tuple[bytes, ...]
     reserved_nusd: int
     spent_nusd: int
 
@@ -62,13 +64,13 @@ class Again:
         self._telling = asyncio.Lock()
 
     def remember(
-        self, batch: str, epoch: int, scopes: tuple[str, ...], number: int, entries: tuple[Entry, ...],
+        self, batch: str, epoch: int, scopes: tuple[str, ...], number: int, blobs: tuple[bytes, ...],
         reserved_nusd: int, spent_nusd: int,
     ) -> None:  # fmt: skip
         if self._synced:
             return
         now = time.monotonic()
-        self._tail.append(Said(now, batch, epoch, scopes, number, entries, reserved_nusd, spent_nusd))
+        self._tail.append(Said(now, batch, epoch, scopes, number, blobs, reserved_nusd, spent_nusd))
 
     def remember_step(self, script: str, keys: list[str], args: list[Any]) -> None:
         if not self._synced:
@@ -96,8 +98,10 @@ class Again:
             return  # not told, or somebody flushed the scripts
         await self._tell(run_id)
         said = keys.again(run_id)
-        await redis.sadd(said, self._context.owner)
-        await redis.expire(said, 600)
+        pipe = redis.pipeline(transaction=True)
+        pipe.sadd(said, self._context.owner)
+        pipe.expire(said, SAID_KEEP_S)
+        await pipe.execute()
         until = time.monotonic() + OTHERS_S
         while time.monotonic() < until and await self._missing(said):
             await asyncio.sleep(0.05)
@@ -130,6 +134,8 @@ class Again:
         self._tail = deque(said._replace(at_s=now) for said in self._tail)
         self._steps = deque(step._replace(at_s=now) for step in self._steps)
         tail, steps = list(self._tail), list(self._steps)
+        for run in self._context.runs():  # a scope without its limit would admit nothing
+            await budget.ensure(self._context.redis, self._context.keys, run.wanted_scopes(self._context.clock))
         forgotten = 0
         for step in steps:
             forgotten += await self._context.scripts.now(step.script, step.keys, step.args)
@@ -137,9 +143,10 @@ class Again:
         for said in tail:
             keys = [self._context.keys.batch(said.batch), self._context.keys.journal(said.batch), *said.scopes]
             keep_s = 0 if _was_committed(said.batch, cursors) else ORPHAN_S
+            entries = wire.readable_entries(said.blobs)
             args = [
-                said.epoch, self._context.owner, said.number, wire.pack_entries(list(said.entries)),
-                wire.pack_entries(_late(said.entries)), said.reserved_nusd, said.spent_nusd, keep_s,
+                said.epoch, self._context.owner, said.number, wire.pack_entries(entries), wire.pack_entries(_late(entries)),
+                said.reserved_nusd, said.spent_nusd, keep_s,
             ]  # fmt: skip
             try:
                 forgotten += await self._context.scripts.now("again", keys, args)
@@ -154,7 +161,7 @@ class Again:
         return {run: await redis.hget(keys.run(run), "cursor") or b"" for run in runs}
 
 
-def _late(entries: tuple[Entry, ...]) -> list[Entry]:
+def _late(entries: list[Entry]) -> list[Entry]:
     """For a batch that has another holder by now: what is money."""
     return [
         Late(entry) if isinstance(entry, Called) else entry

@@ -30,6 +30,8 @@ SOCKET_MAX_BYTES = 100
 START_S = 20.0
 DISK_LEAST_BYTES = 256 << 10
 STOP_S = 30.0
+ALONE_S = 2.0
+"""Without their Redis, workers have nobody to hand anything back to."""
 CONTROL_ROLES = ("prepare", "schedule", "settle")
 DRAIN_ROLES = ("local", "cloud")
 LEAN = {
@@ -98,6 +100,8 @@ class Embedded:
     def _join(self) -> Path:
         """One user more of this data root's Redis; its folder."""
         folder = self._root / redis_dir()
+        if self.is_full():
+            raise StoreError(self.full())
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._users = (folder / "users.lock").open("a")
@@ -173,10 +177,13 @@ class Embedded:
 
     async def stop_workers(self) -> None:
         """SIGTERM: calls in flight end, the rest is handed back."""
+        if not self.workers:
+            return
         for process in self.workers:
             if process.poll() is None:
                 process.terminate()
-        until = asyncio.get_running_loop().time() + STOP_S
+        patience_s = STOP_S if self._given or await _answers(self.redis_url) else ALONE_S
+        until = asyncio.get_running_loop().time() + patience_s
         for process in self.workers:
             while process.poll() is None and asyncio.get_running_loop().time() < until:
                 await asyncio.sleep(0.02)
@@ -185,10 +192,17 @@ class Embedded:
                 process.wait()
         self.workers.clear()
 
+    def is_full(self) -> bool:
+        local = "://" not in self._settings.spillway.data
+        return local and self._root.exists() and shutil.disk_usage(self._root).free < DISK_LEAST_BYTES
+
+    def full(self) -> str:
+        return f"the disk of {self._root} is full: free some space"
+
     def failed(self) -> str | None:
         """A full disk, or a worker that died by itself, in one line; None while all is well."""
-        if "://" not in self._settings.spillway.data and shutil.disk_usage(self._root).free < DISK_LEAST_BYTES:
-            return f"the disk of {self._root} is full: free some space"
+        if self.is_full():
+            return self.full()
         for process in self.workers:
             if process.poll() not in (None, 0):
                 return f"a worker ended with status {process.returncode}; see {self._log_path}"

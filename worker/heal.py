@@ -84,8 +84,10 @@ class Healer:
         elif int(tries or 0) >= POISON_TRIES:
             reason = f"its worker died {int(tries)} times without one more answer; the last was {owner}"
             await redis.hset(keys.batch(name), "poison", reason)
-            await redis.hset(keys.poison, name, reason)
-            await redis.expire(keys.poison, POISON_KEEP_S)
+            pipe = redis.pipeline(transaction=True)
+            pipe.hset(keys.poison, name, reason)
+            pipe.expire(keys.poison, POISON_KEEP_S)
+            await pipe.execute()
             log.error("batch %s is set aside: %s", name, reason)
             await self._give_back(batch, epoch, lanes, head, "set aside", "drained")
             return

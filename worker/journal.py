@@ -34,7 +34,7 @@ class Holding(Protocol):
 class _Pending:
     """News of one batch and one set of budget scopes, not yet in Redis."""
 
-    __slots__ = ("entries", "holding", "intents", "number", "settled_nusd", "spent_nusd")
+    __slots__ = ("blobs", "entries", "holding", "intents", "number", "settled_nusd", "spent_nusd")
 
     def __init__(self, holding: Holding) -> None:
         self.holding = holding
@@ -43,6 +43,7 @@ class _Pending:
         self.settled_nusd = 0
         self.spent_nusd = 0
         self.number = 0
+        self.blobs: list[bytes] = []
 
 
 class Journal:
@@ -121,12 +122,13 @@ class Journal:
         pipe = self._redis.pipeline(transaction=False)
         for (batch_id, scopes), group in groups.items():
             keys = [self._keys.batch(batch_id), self._keys.journal(batch_id), *scopes]
-            entries = wire.pack_entries(group.entries) if group.entries else b""
+            group.blobs = [wire.pack_entries(group.entries) if group.entries else b""]
+            group.blobs += [wire.pack_entries([intent]) for _, intent, _ in group.intents]
             epoch = str(group.holding.epoch)
             number = f"{self._owner}-{group.number}"
-            args: list[object] = [epoch, entries, group.settled_nusd, group.spent_nusd, number]
-            for amount, intent, _ in group.intents:
-                args += (amount, wire.pack_entries([intent]))
+            args: list[object] = [epoch, group.blobs[0], group.settled_nusd, group.spent_nusd, number]
+            for (amount, _, _), blob in zip(group.intents, group.blobs[1:], strict=True):
+                args += (amount, blob)
             self._scripts.queue(pipe, "append", keys, args)
         self.round_trips += 1
         replies: list[Any] = await pipe.execute(raise_on_error=False)
@@ -152,11 +154,10 @@ class Journal:
     async def _acknowledge(self, group: _Pending, scopes: tuple[str, ...], reply: list[int]) -> None:
         fenced = reply[0] < 0
         if self._again is not None and not fenced:
-            taken = group.intents[: reply[1]]
-            entries = (*group.entries, *(intent for _, intent, _ in taken))
-            held = sum(amount for amount, _, _ in taken) - group.settled_nusd
+            blobs = tuple(blob for blob in group.blobs[: 1 + reply[1]] if blob)
+            held = sum(amount for amount, _, _ in group.intents[: reply[1]]) - group.settled_nusd
             holding = group.holding
-            self._again.remember(holding.id, holding.epoch, scopes, group.number, entries, held, group.spent_nusd)
+            self._again.remember(holding.id, holding.epoch, scopes, group.number, blobs, held, group.spent_nusd)
         if fenced:
             group.holding.fenced.set()
             late: list[Entry] = [Late(entry) for entry in group.entries if isinstance(entry, Called)]

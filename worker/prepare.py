@@ -254,9 +254,14 @@ class Preparer:
     async def _commit(self, run_id: str, before: bytes, after: Any, last: bool, chunk: Chunk) -> bool:
         keys = self.context.keys
         counters = [part for item in sorted(chunk.counts.items()) for part in item]
-        uses = [part for item in sorted(chunk.rules.items()) for part in item]
+        limits = [rule.daily_limit for rule in self.context.settings.rules]
+        uses = [
+            part
+            for i, count in sorted(chunk.rules.items())
+            for part in (i, count, "" if limits[i] is None else limits[i])
+        ]
         names = [keys.run(run_id), keys.waiting(run_id), keys.wake, keys.rules(self._today())]
-        args: list[Any] = [before, wire.dump(after), int(last), len(counters) // 2, *counters, len(uses) // 2, *uses]
+        args: list[Any] = [before, wire.dump(after), int(last), len(counters) // 2, *counters, len(chunk.rules), *uses]
         batch_names, batch_args = batch_arguments(keys, chunk)
         names, args = names + batch_names, args + batch_args
         committed = bool(await self.context.scripts.commit_chunk(keys=names, args=args))

@@ -200,7 +200,7 @@ class Settler:
         summary = {
             "run_id": run_id, "status": status, "client": run.client, **totals,
             "seconds": round((now - int(fields.get("started_ms") or fields.get("created_ms") or now)) / 1000, 3),
-            "results": self.context.store.path(paths.results(run_id)),
+            "results": self.context.store.path(paths.results(run_id)), "costs": self.context.store.path("costs"),
         }  # fmt: skip
         await asyncio.to_thread(self._record, run_id, fields, summary, status, now)
         ended = {

@@ -187,8 +187,11 @@ def _concerns(alert: Mapping[str, Any], view: RunView) -> bool:
 def _figures(view: RunView) -> dict[str, Any]:
     began = view.started_ms or view.created_ms
     seconds = (view.finished_ms - began) / 1000 if view.finished_ms else 0.0
+    files = view.summary or {}  # named by the worker that wrote them, wherever its data root is
     return {
         **outcome.of_unfinished(view, seconds),
+        "results": files.get("results"),
+        "costs": files.get("costs"),
         "client": view.client,
         "created_at": _time(view.created_ms),
         "deadline_at": _time(view.deadline_ms),

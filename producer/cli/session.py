@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines import wire
-from pipelines.errors import ConfigError, QueueError
+from pipelines.errors import ConfigError, QueueError, StoreError
 from producer.cli.options import Common
 from producer.cli.say import note
 
@@ -73,11 +73,17 @@ async def draining(settings: Settings) -> AsyncIterator[Session]:
     from worker.embedded import Embedded
 
     url = settings.spillway.redis_url
-    async with Embedded(settings, redis_url=url) as engine:
-        if url != EMBEDDED and engine.workers:
-            note("no worker is alive at this Redis: started workers on this machine until the run ends")
-        async with connected(engine.redis_url) as redis:
-            yield Session(redis, wire.Keys(settings.spillway.prefix), engine)
+    engine = Embedded(settings, redis_url=url)
+    try:
+        async with engine:
+            if url != EMBEDDED and engine.workers:
+                note("no worker is alive at this Redis: started workers on this machine until the run ends")
+            async with connected(engine.redis_url) as redis:
+                yield Session(redis, wire.Keys(settings.spillway.prefix), engine)
+    except QueueError:
+        if url == EMBEDDED and engine.is_full():  # a Redis that cannot write its file ends
+            raise StoreError(f"{engine.full()}; the run can be resumed by the same command") from None
+        raise
 
 
 @asynccontextmanager

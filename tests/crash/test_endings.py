@@ -69,6 +69,8 @@ def test_retry_asks_only_failed_rows_and_survives_a_kill(tmp_path: Path) -> None
         there.kill_workers()
         assert there.wait_for_end(run_id) == "completed"
         assert there.fields(run_id)["generation"] == "1"
+        told = there.program.json("status", run_id, "--redis", there.redis.url)
+        assert Path(told["results"]).is_file() and Path(told["costs"]).is_dir(), "the files are named"
         assert "no failed rows" in there.ask("retry", run_id, code=2)
         calls = there.upstream.calls()
         again = Counter(call["prompt_hash"] for call in calls) - answered

@@ -308,7 +308,7 @@ def test_an_out_folder_that_cannot_be_is_told_before_anything_is_paid(
     (here / "out").write_text("a file")
     code, _, err = ran(capsys, "run", "in.jsonl", "--redis", url, "--out", "out")
     assert code == 2
-    assert "cannot write --out out" in err
+    assert "cannot write to --out out" in err
     with Redis.from_url(url) as redis:
         assert redis.keys("*") == []
 

@@ -130,6 +130,8 @@ def test_missing_things_are_named(tmp_path: Path) -> None:
         ("a.jsonl", LINE.decode().encode("utf-16"), "looks like UTF-16"),
         ("a.csv", b"PK\x03\x04rest", "looks like zip"),
         ("a.parquet", LINE, "looks like text, but its name says Parquet"),
+        ("a.jsonl.gz", gzip.compress(LINE)[:10], "its end is missing"),
+        ("a.jsonl.zst", zstandard.ZstdCompressor().compress(LINE * 9)[:-3], "its end is missing"),
         ("a.parquet", b"PAR1 cut off in the middle", "the end of the Parquet file is missing"),
         ("a.json", b'\n[{"prompt": "x"}]', "holds a JSON array"),
         ("a.csv", b"\nx\n", "header"),

@@ -42,7 +42,7 @@ async def scripts(redis: Redis) -> Scripts:
 async def commit(scripts: Scripts, before: bytes, after: bytes, batch: str = HEAD.id) -> int:
     keys = [KEYS.run("r"), KEYS.waiting("r"), KEYS.wake, KEYS.rules("2026-01-01"), KEYS.batch(batch)]
     payload = wire.pack_items([Item(0, b"{}", 5, 0), Item(1, b"{}", 5, 0)])
-    args = [before, after, 0, 2, "rows", 2, "open", 1, 1, 0, 7, batch, 200.0, wire.pack_head(HEAD), payload]
+    args = [before, after, 0, 2, "rows", 2, "open", 1, 1, 0, 7, 10, batch, 200.0, wire.pack_head(HEAD), payload]
     return int(await scripts.commit_chunk(keys=keys, args=args))
 
 
@@ -72,6 +72,15 @@ async def test_a_chunk_is_committed_once(redis: Redis, scripts: Scripts) -> None
     assert await redis.hget(KEYS.run("r"), "rows") == b"2"
     assert await redis.hgetall(KEYS.rules("2026-01-01")) == {b"0": b"7"}
     assert await redis.zscore(KEYS.waiting("r"), HEAD.id) == 200.0
+
+
+async def test_a_rules_daily_limit_is_a_wall_for_two_preparers(redis: Redis, scripts: Scripts) -> None:
+    await redis.hset(KEYS.run("r"), "cursor", "")
+    await redis.hset(KEYS.rules("2026-01-01"), "0", 4)  # another run used it since this chunk was sifted
+    assert await commit(scripts, b"", b"1") == 0
+    assert await redis.hgetall(KEYS.run("r")) == {b"cursor": b""} and not await redis.exists(KEYS.batch(HEAD.id))
+    await redis.hset(KEYS.rules("2026-01-01"), "0", 3)
+    assert await commit(scripts, b"", b"1") == 1, "the last use of the day"
 
 
 async def test_one_holder_and_the_epoch_fences_it(redis: Redis, scripts: Scripts) -> None:
