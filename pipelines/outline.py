@@ -6,9 +6,9 @@ Two texts that a proof could accept share their skeleton or at least one outline
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pipelines.explain import MARKED_KINDS, read
-from pipelines.reading import Token
 from pipelines.wording import JOINERS, LIGHT, singular
 from pipelines.words import ARTICLES, ASKING, GREETINGS, POLITE
 
@@ -16,6 +16,7 @@ OUTLINES = 8
 _GROUPS = (4, 3)
 _LONG_WORD = 4
 _MIN_LONG_WORDS = 3
+_CACHED = 65_536
 _SKIPPED = POLITE | GREETINGS | ARTICLES | {"-"}
 _WEIGHTLESS = _SKIPPED | ASKING | JOINERS | LIGHT | frozenset("()?")
 """What a proof may leave out, add or exchange."""
@@ -23,26 +24,28 @@ _WEIGHTLESS = _SKIPPED | ASKING | JOINERS | LIGHT | frozenset("()?")
 
 def skeleton(text: str) -> list[str]:
     """First and last letter of every longer word, in order; what may be added or left out is left out."""
-    return [_bones(token, token.norm) for token in read(text).tokens if token.norm not in _SKIPPED]
+    return [
+        _bones(token.norm) if token.kind == "word" else token.norm
+        for token in read(text).tokens
+        if token.norm not in _SKIPPED
+    ]
 
 
 def outlines(text: str) -> list[str]:
     """Eight forms of the words in any order, each without some of them. A form that nothing is left of is empty.
 
     Seven are without the words whose first letter is of one of four groups of letters, or whose last letter is of one of
-    three: a slip spares one end of a word, so one of the seven is spared. The eighth has only the longer words: numbers,
-    denials and small words change without it, and such near misses are worth a look.
+    three: a slip spares one end of a word, so it spares one of the seven. The last has only the longer words: what differs
+    in numbers, denials and small words has it in common, a near miss that is worth a look.
     """
     tokens = [token for token in read(text).tokens if token.norm not in _WEIGHTLESS]
-    fixed = "\x1e".join(token.norm for token in tokens if token.kind in MARKED_KINDS and token.kind != "number")
-    free = [token for token in tokens if token.kind not in MARKED_KINDS or token.kind == "number"]
-    bones = sorted(_bones(token, singular(token.norm)) for token in free)
-    long = sorted(
-        _bones(token, singular(token.norm)) for token in free if len(token.norm) >= _LONG_WORD and token.kind == "word"
-    )
+    fixed = "\x1f".join([token.norm for token in tokens if token.kind in MARKED_KINDS])
+    free = sorted([(_bare(token.norm), len(token.norm)) for token in tokens if token.kind not in MARKED_KINDS])
+    bones = [bone for bone, _ in free]
+    long = [bone for bone, letters in free if letters >= _LONG_WORD]
     forms = [*_without_each(bones, 0, _GROUPS[0]), *_without_each(bones, -1, _GROUPS[1])]
-    forms.append("\x1c" + "\x1f".join(long) if len(long) >= _MIN_LONG_WORDS else "")
-    return [f"{form}\x1e{fixed}" if fixed or form else "" for form in forms]
+    forms = [f"{form}\x1e{fixed}" if fixed or form else "" for form in forms]
+    return [*forms, "\x1c" + "\x1f".join(long) if len(long) >= _MIN_LONG_WORDS else ""]
 
 
 def _without_each(bones: Sequence[str], end: int, count: int) -> list[str]:
@@ -56,5 +59,11 @@ def _without_each(bones: Sequence[str], end: int, count: int) -> list[str]:
     return [form if form.strip("\x1d") else number for form, number in zip(forms, lonely, strict=True)]
 
 
-def _bones(token: Token, norm: str) -> str:
-    return norm[0] + norm[-1] if token.kind == "word" and len(norm) >= _LONG_WORD else norm
+def _bones(word: str) -> str:
+    """Two letters of a longer word; a shorter one is itself."""
+    return word[0] + word[-1] if len(word) >= _LONG_WORD else word
+
+
+@lru_cache(maxsize=_CACHED)
+def _bare(norm: str) -> str:
+    return _bones(singular(norm))

@@ -81,6 +81,10 @@ class Keys:
         """heartbeat: lives as long as its worker does."""
         return f"{self.prefix}:worker:{worker_id}"
 
+    def again(self, redis_run_id: str) -> str:
+        """set of the workers that have said to this life of Redis what an earlier one may have forgotten; minutes."""
+        return f"{self.prefix}:again:{redis_run_id}"
+
     def lease(self, name: str) -> str:
         return f"{self.prefix}:lease:{name}"
 
@@ -104,6 +108,10 @@ class Keys:
 
     def budget(self, scope: str) -> str:
         return f"{self.prefix}:budget:{scope}"
+
+    def reported(self, day: str) -> str:
+        """hash name of a provider's key -> its spend at the day's first look and now, nano-dollars; a few days."""
+        return f"{self.prefix}:reported:{day}"
 
     def alerts(self, day: str) -> str:
         """hash budget scope -> what was told about it that day; lives a few days."""

@@ -29,7 +29,7 @@ def test_redis_keeps_what_it_is_told_and_throws_nothing_away(compose: dict[str, 
     redis = compose["services"]["redis"]
     command = redis["command"]
     options = dict(zip(command[1::2], command[2::2], strict=True))
-    assert options == {"--appendonly": "yes", "--appendfsync": "everysec", "--maxmemory-policy": "noeviction"}
+    assert options == {"--appendonly": "yes", "--appendfsync": "always", "--maxmemory-policy": "noeviction"}
     assert redis["image"].startswith("redis:7")
     assert redis["volumes"] == ["redis:/data"] and "redis" in compose["volumes"]
     assert "redis-cli ping" in " ".join(redis["healthcheck"]["test"])

@@ -79,6 +79,14 @@ def is_dead_here(who: Identity) -> bool:
     return who.boot == boot_id() and bool(who.started) and _start_of(who.pid) != who.started
 
 
+def is_gone(raw: bytes) -> bool:
+    """Whether what a worker said of itself names a process that is dead on this machine."""
+    try:
+        return is_dead_here(msgspec.json.decode(raw, type=Identity))
+    except (msgspec.MsgspecError, UnicodeError):
+        return True
+
+
 async def bury(context: Context) -> None:
     """Ends the leases and heartbeats of workers known dead on this machine: nobody waits for them."""
     redis, keys = context.redis, context.keys
@@ -147,6 +155,7 @@ class Heart:
         pipe = context.redis.pipeline(transaction=False)
         pipe.set(keys.worker(context.owner), msgspec.json.encode(self._said()), px=ALIVE_MS)
         pipe.hgetall(keys.targets)
+        pipe.info("server")
         pipe.hset(keys.workers, context.owner, self._identity)  # again: others forget a worker that paused
         self._counters(pipe)
         at = len(pipe.command_stack)
@@ -157,6 +166,8 @@ class Heart:
             pipe.hget(keys.run(run_id), "cancel")
         replies = await pipe.execute(raise_on_error=False)
         self._targets(replies[1] if isinstance(replies[1], dict) else {})
+        if isinstance(replies[2], dict):
+            await context.again.seen(str(replies[2].get("run_id", "")))
         cancelled = {run for run, flag in zip(runs, replies[at + len(running) :], strict=True) if flag}
         for batch, epoch in zip(running, replies[at : at + len(running)], strict=True):
             if epoch != str(batch.epoch).encode():

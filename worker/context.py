@@ -19,6 +19,7 @@ from pipelines.quality import compile_schema
 from pipelines.settings import Settings
 from pipelines.types import Called, Options
 from worker import budget
+from worker.again import Again
 from worker.clock import Clock
 from worker.queue import Redis, Scripts
 from worker.targets import Targets
@@ -84,6 +85,8 @@ class Context:
         self.settings, self.redis, self.redis_url = settings, redis, redis_url
         self.keys = wire.Keys(settings.spillway.prefix)
         self.scripts = Scripts(redis)
+        self.again = Again(self)
+        self.scripts.gate = self.again.gate
         self.clock = Clock()
         self.targets = Targets(settings, self.clock)
         self.owner = f"{socket.gethostname()}-{uuid4().hex[:10]}"

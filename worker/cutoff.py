@@ -9,6 +9,7 @@ from pipelines.budgets import CUTOFF, Scope
 from pipelines.money import usd_to_nusd
 from worker import budget
 from worker.context import Context
+from worker.reported import Reported
 
 log = logging.getLogger("spillway.cutoff")
 
@@ -18,6 +19,7 @@ class Cutoff:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._reported = Reported(context)
 
     async def step(self, day: str) -> Scope | None:
         """The limit and what was spent, when it is reached; None otherwise."""
@@ -29,7 +31,8 @@ class Cutoff:
         return scope if reached else None
 
     async def _scope(self, day: str) -> Scope:
-        """`spent` of the day (settled, and presumed where nothing was heard) under the cut-off's own limit."""
+        """What the day has cost (settled, and presumed where nothing was heard), or what providers say of our keys,
+        whichever is more, under the cut-off's own limit."""
         context, name = self._context, f"{CUTOFF}:{day}"
         usd = context.settings.budget.emergency_cutoff_usd
         if usd is not None:
@@ -37,7 +40,8 @@ class Cutoff:
         found = {each.name: each for each in await budget.look(context.redis, context.keys, [name, f"day:{day}"])}
         spent = found.get(f"day:{day}", Scope(name, None))
         limit = found[name].limit_nusd if name in found else None
-        return Scope(name, limit, spent.spent_nusd, spent.reserved_nusd)
+        reported = await self._reported.spent_nusd(day) if limit is not None else 0
+        return Scope(name, limit, max(spent.spent_nusd, reported), spent.reserved_nusd)
 
     def _close(self, day: str, scope: Scope) -> bool:
         targets = self._context.targets

@@ -49,7 +49,7 @@ class Drain:
 
     def __init__(self, context: Context, ledger: Ledger, hot: Hot, clock: Clock) -> None:
         self.context, self.ledger, self.clock, self._hot = context, ledger, clock, hot
-        self.journal = Journal(context.redis, context.keys, context.scripts, context.owner)
+        self.journal = Journal(context.redis, context.keys, context.scripts, context.owner, context.again)
         self.lanes: dict[str, Lane] = {}
         self.running: dict[str, Running] = {}
         self.stopping = False

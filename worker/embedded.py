@@ -226,7 +226,7 @@ def socket_path(folder: Path) -> str:
 def _spawn_redis(folder: Path, socket: str) -> None:
     command = [
         redis_binary(), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", str(folder),
-        "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction",
+        "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
         "--daemonize", "yes", "--logfile", str(folder / "redis.log"), "--auto-aof-rewrite-min-size", "32mb",
     ]  # fmt: skip
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

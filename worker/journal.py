@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pipelines import wire
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Called, Entry, Intent, Late
+from worker.again import Again
 from worker.aside import is_hostile
 from worker.queue import NoScriptError, Redis, RedisError, Scripts
 
@@ -38,17 +39,17 @@ class _Pending:
     def __init__(self, holding: Holding) -> None:
         self.holding = holding
         self.entries: list[Entry] = []
-        self.intents: list[tuple[int, bytes, asyncio.Future[bool]]] = []
+        self.intents: list[tuple[int, Intent, asyncio.Future[bool]]] = []
         self.settled_nusd = 0
         self.spent_nusd = 0
-        self.number = ""
+        self.number = 0
 
 
 class Journal:
     """Group commit for all batches of this process."""
 
-    def __init__(self, redis: Redis, keys: wire.Keys, scripts: Scripts, owner: str) -> None:
-        self._redis, self._keys, self._scripts, self._owner = redis, keys, scripts, owner
+    def __init__(self, redis: Redis, keys: wire.Keys, scripts: Scripts, owner: str, again: Again | None = None) -> None:
+        self._redis, self._keys, self._scripts, self._owner, self._again = redis, keys, scripts, owner, again
         self._pending: dict[tuple[str, tuple[str, ...]], _Pending] = {}
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
@@ -71,7 +72,7 @@ class Journal:
         pending = self._of(holding, scopes)
         admitted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         amount = pusd_to_nusd_ceil(intent.bound_pusd) if scopes else 0
-        pending.intents.append((amount, wire.pack_entries([intent]), admitted))
+        pending.intents.append((amount, intent, admitted))
         return await admitted
 
     async def drained(self) -> None:
@@ -103,7 +104,7 @@ class Journal:
 
     async def _flush(self, groups: dict[tuple[str, tuple[str, ...]], _Pending]) -> None:
         for group in groups.values():
-            group.number = f"{self._owner}-{next(self._numbers)}"
+            group.number = next(self._numbers)
         while True:
             try:
                 replies = await self._send(groups)
@@ -114,7 +115,7 @@ class Journal:
                 log.warning("journal: %s; trying again, no call is sent meanwhile", error)
                 await asyncio.sleep(0.5)
         for key, reply in zip(groups, replies, strict=True):
-            await self._acknowledge(groups[key], reply)
+            await self._acknowledge(groups[key], key[1], reply)
 
     async def _send(self, groups: dict[tuple[str, tuple[str, ...]], _Pending]) -> list[list[int]]:
         pipe = self._redis.pipeline(transaction=False)
@@ -122,9 +123,10 @@ class Journal:
             keys = [self._keys.batch(batch_id), self._keys.journal(batch_id), *scopes]
             entries = wire.pack_entries(group.entries) if group.entries else b""
             epoch = str(group.holding.epoch)
-            args: list[object] = [epoch, entries, group.settled_nusd, group.spent_nusd, group.number]
-            for amount, entry, _ in group.intents:
-                args += (amount, entry)
+            number = f"{self._owner}-{group.number}"
+            args: list[object] = [epoch, entries, group.settled_nusd, group.spent_nusd, number]
+            for amount, intent, _ in group.intents:
+                args += (amount, wire.pack_entries([intent]))
             self._scripts.queue(pipe, "append", keys, args)
         self.round_trips += 1
         replies: list[Any] = await pipe.execute(raise_on_error=False)
@@ -147,8 +149,14 @@ class Journal:
         except (RedisError, OSError) as error:
             log.warning("journal: %d late outcomes of %s stay `lost`: %s", len(late), holding.id, error)
 
-    async def _acknowledge(self, group: _Pending, reply: list[int]) -> None:
+    async def _acknowledge(self, group: _Pending, scopes: tuple[str, ...], reply: list[int]) -> None:
         fenced = reply[0] < 0
+        if self._again is not None and not fenced:
+            taken = group.intents[: reply[1]]
+            entries = (*group.entries, *(intent for _, intent, _ in taken))
+            held = sum(amount for amount, _, _ in taken) - group.settled_nusd
+            holding = group.holding
+            self._again.remember(holding.id, holding.epoch, scopes, group.number, entries, held, group.spent_nusd)
         if fenced:
             group.holding.fenced.set()
             late: list[Entry] = [Late(entry) for entry in group.entries if isinstance(entry, Called)]

@@ -65,20 +65,23 @@ class KeyTable:
 
 
 class HashTable:
-    """From 64-bit hashes to numbers, 12 bytes each; of several numbers under one hash the first is found."""
+    """From 64-bit hashes to numbers, several under one hash, 12 bytes each."""
 
     def __init__(self) -> None:
         self._tiers: list[tuple[NDArray[np.uint64], NDArray[np.int32]]] = []
 
-    def find(self, hashes: NDArray[np.uint64]) -> Values:
-        """For every hash, in whatever shape, the first number under it, or -1."""
-        found = np.full(hashes.shape, ABSENT, dtype=np.int64)
+    def find(self, hashes: NDArray[np.uint64], count: int) -> tuple[Values, Values]:
+        """For every hash the first numbers under it, -1 where there are fewer than `count`; and how many there are."""
+        found = np.full((len(hashes), count), ABSENT, dtype=np.int64)
+        total = np.zeros(len(hashes), np.int64)
         for known, values in self._tiers:
-            at = np.searchsorted(known, hashes)
-            at[at == len(known)] = 0
-            hit = (known[at] == hashes) & (found == ABSENT)
-            found[hit] = values[at[hit]]
-        return found
+            start = np.searchsorted(known, hashes, side="left")
+            here = np.searchsorted(known, hashes, side="right") - start
+            for nth in range(count):
+                row = np.flatnonzero((here > nth) & (total + nth < count))
+                found[row, total[row] + nth] = values[start[row] + nth]
+            total += here
+        return found, total
 
     def add(self, hashes: NDArray[np.uint64], values: Values) -> None:
         """Take more, in order of arrival."""

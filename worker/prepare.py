@@ -258,7 +258,11 @@ class Preparer:
         names = [keys.run(run_id), keys.waiting(run_id), keys.wake, keys.rules(self._today())]
         args: list[Any] = [before, wire.dump(after), int(last), len(counters) // 2, *counters, len(uses) // 2, *uses]
         batch_names, batch_args = batch_arguments(keys, chunk)
-        return bool(await self.context.scripts.commit_chunk(keys=names + batch_names, args=args + batch_args))
+        names, args = names + batch_names, args + batch_args
+        committed = bool(await self.context.scripts.commit_chunk(keys=names, args=args))
+        if committed:
+            self.context.again.remember_step("commit_chunk", names, args)
+        return committed
 
     # -- asking again ----------------------------------------------------------------------------------------------
 

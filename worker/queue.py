@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
+from hashlib import sha1
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,7 +14,7 @@ from redis.asyncio import from_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pipelines.errors import QueueError
@@ -21,6 +24,7 @@ __all__ = [
     "Pipeline",
     "Redis",
     "RedisError",
+    "ResponseError",
     "Scripts",
     "arq_settings",
     "connect",
@@ -86,25 +90,54 @@ async def redis_now_us(redis: Redis) -> int:
     return int(seconds) * 1_000_000 + int(micros)
 
 
+UNLESS_CALLED = "if #KEYS == 0 then return 0 end\n"
+"""Makes a script load itself when it is run without keys. SCRIPT LOAD would do, but Redis 6 writes that into its
+append-only file, and a Redis that was started anew must not know them."""
+
+
 class Scripts:
-    """The Lua scripts, called by their file name: `await scripts.ring(keys=[...], args=[...])`."""
+    """The Lua scripts, called by their file name: `await scripts.ring(keys=[...], args=[...])`.
+
+    A Redis that was started anew knows none; `gate` is what must have happened before it may know them again.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
+        self.gate: Callable[[], Awaitable[None]] | None = None
         folder = Path(__file__).parent / "scripts"
-        self._scripts = {path.stem: redis.register_script(path.read_text()) for path in sorted(folder.glob("*.lua"))}
+        self._texts = {path.stem: UNLESS_CALLED + path.read_text() for path in sorted(folder.glob("*.lua"))}
+        self._shas = {
+            name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._texts.items()
+        }
+        self._loading = asyncio.Lock()
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self._scripts[name]
-        except KeyError:
-            raise AttributeError(name) from None
+        if name not in self._shas:
+            raise AttributeError(name)
+
+        async def call(*, keys: list[str], args: list[Any]) -> Any:
+            while True:
+                try:
+                    return await self.redis.evalsha(self._shas[name], len(keys), *keys, *args)
+                except NoScriptError:
+                    await self.load()
+
+        return call
+
+    async def now(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        """One call with the script's text, whatever Redis knows."""
+        return await self.redis.eval(self._texts[name], len(keys), *keys, *args)
 
     async def load(self) -> None:
-        """Puts every script into Redis, so that pipelines may call them by hash."""
-        for script in self._scripts.values():
-            await self.redis.script_load(script.script)
+        """Puts every script into Redis, so that pipelines may call them by hash; behind the gate."""
+        async with self._loading:
+            if all(await self.redis.script_exists(*self._shas.values())):
+                return
+            if self.gate is not None:
+                await self.gate()
+            for text in self._texts.values():
+                await self.redis.eval(text, 0)
 
     def queue(self, pipe: Pipeline, name: str, keys: list[str], args: list[Any]) -> None:
         """Adds one call to a pipeline; NoScriptError after a Redis restart means: `load` and repeat."""
-        pipe.evalsha(self._scripts[name].sha, len(keys), *keys, *args)
+        pipe.evalsha(self._shas[name], len(keys), *keys, *args)

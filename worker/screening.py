@@ -26,7 +26,7 @@ from pipelines.dedup import (
 )
 from pipelines.paraphrase import same_meaning
 from worker.keytable import ABSENT, firsts, words
-from worker.shelf import Place, Shelf
+from worker.shelf import SAME_OUTLINE, Place, Shelf
 from worker.vectors import nearest_earlier
 
 PROPOSED_COSINE = 0.60
@@ -34,7 +34,6 @@ NEAR_MISS_COSINE = 0.90
 MAX_VETOES = 100
 _NEIGHBOURS = 8
 _WINDOW_LETTERS, _MAX_WINDOWS = 900, 4
-_NOTHING = bytes(8)
 
 Embed = Callable[[Sequence[int]], NDArray[np.float32]]
 
@@ -71,7 +70,8 @@ class Chunk:
     outlines: dict[int, bytes] = field(default_factory=dict)
     refused: dict[int, list[Leader]] = field(default_factory=dict)
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    misses: list[NearMiss] = field(default_factory=list)
+    nearest: dict[int, tuple[float, Leader]] = field(default_factory=dict)
+    crowded: set[int] = field(default_factory=set)
     kinds: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,14 +92,9 @@ class Chunk:
             family, text = self.rows[at].family, self.said[at].text
             self.skeletons[at], self.outlines[at] = skeleton_key(family, text), outline_keys(family, text)
 
-    def forms(self, at: int) -> list[bytes]:
-        """The outlines of a row that say something, each once."""
-        keys = self.outlines[at]
-        return [form for form in dict.fromkeys(keys[n : n + 8] for n in range(0, len(keys), 8)) if form != _NOTHING]
-
     def wants_vector(self, at: int) -> bool:
-        """Something is near that a vector may rank, or the route asks for what only a vector can find."""
-        return bool(self.refused.get(at)) or self.rows[at].paraphrase
+        """More have its outline than keys propose, or the route asks for what only a vector can find."""
+        return at in self.crowded or self.rows[at].paraphrase
 
     def follow(self, at: int, leader: Leader, kind: str, similarity: float, reason: str) -> None:
         """Row `at` is a duplicate of this leader."""
@@ -138,13 +133,22 @@ class Chunk:
 
     def vetoes(self) -> list[Veto]:
         """The nearest misses; only these are worth naming."""
-        self.misses.sort(key=lambda miss: -miss.cosine)
+        misses = [miss for at, link in enumerate(self.links) if link is None and (miss := self._miss(at))]
+        misses.sort(key=lambda miss: -miss.cosine)
         out = []
-        for at, leader, cosine in self.misses[:MAX_VETOES]:
+        for at, leader, cosine in misses[:MAX_VETOES]:
             verdict = decide_said(leader.said, self.said[at], self._task(at, leader), cosine)
             reason = "paused" if verdict.accept and self.rows[at].keys_only else verdict.reason
             out.append(Veto(self.rows[at].row, leader.place.row, leader.place.run, cosine, reason))
         return out
+
+    def _miss(self, at: int) -> NearMiss | None:
+        """The leader that a row came nearest to, by its vector, or by its words where it has none."""
+        known = [self.nearest[at]] if at in self.nearest else []
+        text = self.said[at]
+        known += [] if known else [(likeness(leader.said, text), leader) for leader in self.refused.get(at, ())]
+        cosine, leader = max(known, key=lambda pair: pair[0], default=(0.0, self.leaders[at]))
+        return NearMiss(at, leader, cosine) if cosine >= NEAR_MISS_COSINE else None
 
 
 def by_canonical(chunk: Chunk, shelf: Shelf, keys: NDArray[np.uint64]) -> None:
@@ -161,32 +165,39 @@ def by_canonical(chunk: Chunk, shelf: Shelf, keys: NDArray[np.uint64]) -> None:
 
 
 def by_outline(chunk: Chunk, shelf: Shelf) -> None:
-    """Most variants share a skeleton with their leader, and all of them an outline: no vector is needed to propose these.
+    """All variants share a skeleton or an outline with their leader: up to four who have it are proposed without a vector.
 
-    Who shares an outline with the row and was refused is kept: only such a row has near neighbours.
+    What is refused is kept as a near miss; a row with an outline that more than four have is left to the vectors.
     """
     open_ = [at for at, link in enumerate(chunk.links) if link is None]
     if not open_:
         return
     chunk.measure(open_)
     committed = shelf.with_skeleton(words([chunk.skeletons[at] for at in open_]))
-    alike = shelf.with_outline(np.frombuffer(b"".join(chunk.outlines[at] for at in open_), "<u8").reshape(-1, OUTLINES))
+    outlines = np.frombuffer(b"".join(chunk.outlines[at] for at in open_), "<u8").reshape(-1, OUTLINES)
+    alike, counts = shelf.with_outlines(outlines)
     by_skeleton: dict[bytes, list[int]] = defaultdict(list)
-    by_outline: dict[bytes, int] = {}
-    for at, entries in zip(open_, np.concatenate((committed, alike), axis=1).tolist(), strict=True):
-        same = by_skeleton[chunk.skeletons[at]]
-        forms = chunk.forms(at)
-        peers = dict.fromkeys([*same, *(by_outline[form] for form in forms if form in by_outline)])
-        known = [leader for entry in dict.fromkeys(entries) if entry >= 0 and (leader := _committed(shelf, entry))]
-        proposed = [*known, *(chunk.leaders[peer] for peer in peers)]
+    by_form: dict[int, list[int]] = defaultdict(list)
+    for n, at in enumerate(open_):
+        forms = outlines[n].tolist()
+        peers = [peer for form in forms if form for peer in by_form[form][:SAME_OUTLINE]]
+        entries = [entry for entry in (*committed[n].tolist(), *alike[n].tolist()) if entry >= 0]
+        known = [leader for entry in dict.fromkeys(entries) if (leader := _committed(shelf, entry))]
+        near = dict.fromkeys([*by_skeleton[chunk.skeletons[at]], *peers])
+        proposed = [*known, *(chunk.leaders[peer] for peer in near)]
         found = chunk.prove(at, proposed)
         if found is not None:
             chunk.follow(at, found[0], "edit", likeness(found[0].said, chunk.said[at]), found[1])
             continue
         chunk.refused[at] = proposed
-        same.append(at)
-        for form in forms:
-            by_outline.setdefault(form, at)
+        crowd = (
+            count + len(by_form[form]) for count, form in zip(counts[n].tolist(), forms[:-1], strict=False) if form
+        )
+        if any(have >= SAME_OUTLINE for have in crowd):
+            chunk.crowded.add(at)
+        by_skeleton[chunk.skeletons[at]].append(at)
+        for form in set(forms):
+            by_form[form].append(at)
 
 
 def by_vector(chunk: Chunk, shelf: Shelf, embed: Embed) -> None:
@@ -224,12 +235,8 @@ def _settle(chunk: Chunk, at: int, near: Sequence[tuple[float, Leader]]) -> None
             return
         if len(tried) == _NEIGHBOURS:
             break
-    alike = [
-        (likeness(leader.said, chunk.said[at]), leader) for leader in chunk.refused[at] if leader.place not in tried
-    ]
-    nearest = max([*near, *alike], key=lambda pair: pair[0], default=None)
-    if nearest is not None and nearest[0] >= NEAR_MISS_COSINE:
-        chunk.misses.append(NearMiss(at, nearest[1], nearest[0]))
+    if near:
+        chunk.nearest[at] = near[0]
 
 
 def unchain(chunk: Chunk, embed: Embed) -> None:

@@ -22,6 +22,7 @@ from worker.context import Context
 from worker.ended import mark_ended
 from worker.followers import Followers
 from worker.parts import write_part
+from worker.store import Store
 
 log = logging.getLogger("spillway.settle")
 
@@ -140,11 +141,16 @@ class Settler:
             await self._write_part(run_id, part)
 
     async def _write_part(self, run_id: str, part: str) -> None:
-        """Writes what the record names; writing it again is harmless."""
+        """Writes what the record names; writing it again is harmless, and needed when there is news meanwhile."""
+        while await self._write_once(run_id, part) < 0:
+            log.info("run %s: news for part %s while it was written", run_id, part)
+        self._parts_written[run_id] += 1
+
+    async def _write_once(self, run_id: str, part: str) -> int:
         keys, redis = self.context.keys, self.context.redis
         record = await redis.hget(keys.parts(run_id), part)
         if record is None:
-            return
+            return 0
         run = await self.context.run(run_id)
         cancel = await redis.hget(keys.run(run_id), "cancel")
         batches = wire.load(record)
@@ -154,14 +160,14 @@ class Settler:
             pipe.lrange(keys.journal(batch), 0, -1)
         replies = await pipe.execute()
         if any(head is None for head, _, _ in replies[::2]):
-            return  # batches go only when their part exists: somebody else was faster
+            return 0  # batches go only when their part exists: somebody else was faster
         ending = ENDING.get((cancel or b"").decode(), "")
         done = await asyncio.to_thread(write_part, self.context.store, self._facts, run, part, replies, ending)
-        await self.context.scripts.settle_done(
+        lengths = [len(journal) for journal in replies[1::2]]
+        return int(await self.context.scripts.settle_done(
             keys=[keys.run(run_id), keys.parts(run_id), keys.wake],
-            args=[part, keys.batch(""), keys.journal(""), *done],
-        )
-        self._parts_written[run_id] += 1
+            args=[part, keys.batch(""), keys.journal(""), *done, *lengths],
+        ))  # fmt: skip
 
     # -- a run's end -------------------------------------------------------------------------------------------
 
@@ -176,6 +182,8 @@ class Settler:
         def still_ours() -> bool:
             return asyncio.run_coroutine_threadsafe(self._is_ours(run_id, generation), loop).result()
 
+        named = int(await redis.hget(keys.run(run_id), "parts") or 0)
+        await asyncio.to_thread(_forget_parts_above, self.context.store, run_id, named)
         totals = await asyncio.to_thread(self._compact, run_id, run.client, ending, still_ours)
         await self._audits.conclude(run, await redis.hget(keys.run(run_id), "audit"))
         raw = await redis.hgetall(keys.run(run_id))
@@ -223,6 +231,15 @@ class Settler:
         }  # fmt: skip
         self.context.store.write_bytes(paths.run_record(run_id), wire.dump(record))
         mark_ended(self.context.store, fields.get("client") or "default", now_ms, run_id)
+
+
+def _forget_parts_above(store: Store, run_id: str, named: int) -> None:
+    """Parts that a Redis which was killed no longer knows: their batches have been settled again, in others."""
+    for folder, head in [(paths.parts_dir(run_id), ""), *((day, f"{run_id}.") for day in store.folders("costs"))]:
+        for name in store.names(folder):
+            number = name.rsplit("/", 1)[1].removeprefix(head).removesuffix(".parquet")
+            if number.isdigit() and int(number) > named:
+                store.delete(name)
 
 
 def _rows_of(head: bytes | Exception) -> int:

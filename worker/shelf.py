@@ -19,6 +19,7 @@ from worker.vectors import Halves, Vectors
 _ROW_BITS = 44
 _ROW_MASK = (1 << _ROW_BITS) - 1
 _SAME_SKELETON = 4
+SAME_OUTLINE = 4
 
 
 class Place(NamedTuple):
@@ -102,9 +103,11 @@ class Shelf:
         """For every key up to four entries that have it, -1 where there is none."""
         return np.stack([self._skeletons.find(_numbered(skeletons, nth)) for nth in range(_SAME_SKELETON)], axis=1)
 
-    def with_outline(self, outlines: NDArray[np.uint64]) -> Values:
-        """For every outline the first entry that has it, or -1."""
-        return np.where(outlines == 0, ABSENT, self._outlines.find(outlines))
+    def with_outlines(self, outlines: NDArray[np.uint64]) -> tuple[Values, Values]:
+        """For every row of outlines up to four entries that have each, -1 where there are fewer; and how many have it."""
+        found, total = self._outlines.find(outlines.ravel(), SAME_OUTLINE)
+        found[outlines.ravel() == 0], total[outlines.ravel() == 0] = ABSENT, 0
+        return found.reshape(len(outlines), -1), total.reshape(outlines.shape)
 
     def near(
         self, vectors: NDArray[np.float32], families: NDArray[np.uint64], count: int

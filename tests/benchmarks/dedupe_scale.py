@@ -1,6 +1,7 @@
 """How big and how fast the duplicate index is: `python -m tests.benchmarks.dedupe_scale --rows 1000000`.
 
-Vectors are noisy mixtures around random centres, as embeddings are; texts are short. The encoder is not part of it.
+Every entry has a vector, the worst case. Vectors are noisy mixtures around random centres, as embeddings are; texts are
+short. The encoder is not part of it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.dedup import OUTLINES
 from worker.shelf import Batch, Shelf
 from worker.vectors import DIMENSIONS
 
@@ -40,7 +42,9 @@ def batch(start: int, found: NDArray[np.float32], rng: np.random.Generator) -> B
     ]
     families = np.full(count, 7, np.uint64)
     rows = np.arange(start, start + count, dtype=np.int64)
-    return Batch(rows, keys[0], keys[1], keys[2], families, texts, found.astype(np.float16))
+    outlines = rng.integers(1, 1 << 63, (count, OUTLINES), dtype=np.int64).astype(np.uint64)
+    halves = found.astype(np.float16)
+    return Batch(rows, keys[0], keys[1], keys[2], families, texts, outlines, np.ones(count, bool), halves)
 
 
 def main() -> None:

@@ -77,11 +77,11 @@ def upstream(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
-    """Redis as the product starts it: AOF, everysec."""
+    """Redis as the product starts it: AOF, a sync with every write."""
     socket = str(folder / "r.sock")
     command = [
         redis_binary(), "--port", "0", "--unixsocket", socket, "--dir", str(folder), "--appendonly", "yes",
-        "--appendfsync", os.environ.get("BENCH_FSYNC", "everysec"), "--save", "", "--maxmemory-policy", "noeviction",
+        "--appendfsync", os.environ.get("BENCH_FSYNC", "always"), "--save", "", "--maxmemory-policy", "noeviction",
     ]  # fmt: skip
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:

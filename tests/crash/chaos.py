@@ -107,6 +107,14 @@ class Field(Scene):
         time.sleep(away_s)
         self.redis.start()
 
+    def forget_redis(self) -> None:
+        """Acknowledged writes are gone: everybody who lives says them again."""
+        seconds = self.random.uniform(0.1, 2.0)
+        self.say(f"kill -9 redis, the last {seconds:.1f} s are forgotten")
+        self.in_flight += 2 * SLOTS
+        self.redis.kill_forgetting(seconds)
+        self.redis.start()
+
     def pause_redis(self) -> None:
         self.say("redis hangs 3 s")
         self.redis.pause(3.0)
@@ -138,7 +146,7 @@ class Field(Scene):
 
     def faults(self) -> list[Callable[[], None]]:
         return [
-            self.kill_worker, self.kill_worker, self.stop_worker, self.pause_worker, self.kill_redis, self.pause_redis,
+            self.kill_worker, self.kill_worker, self.stop_worker, self.pause_worker, self.kill_redis, self.forget_redis, self.pause_redis,
             self.block_data, self.kill_upstream, self.break_upstream,
         ]  # fmt: skip
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from tests.crash.judge import judge
 from tests.crash.stage import LEASE_S, Field
@@ -66,6 +67,29 @@ def test_a_restarted_redis_knows_no_scripts_and_waiting_batches_still_move(tmp_p
         there.redis.start()
         assert there.wait_for_end(run_id, 60) == "completed"
         wrong = judge(there.program, run_id, 60, upstream.calls(), in_flight=SLOTS, redis=there.redis.client)
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_redis_that_forgot_its_last_seconds_is_told_again(tmp_path: Path, lanes: int) -> None:
+    """Answers that were acknowledged are not bought again, and the ledger stays the bill."""
+    gpu = {**GPU, "slots": SLOTS, "latency_ms": 60}
+    roles = [CONTROL, *[LANES] * lanes]
+    with Upstream({"servers": {"gpu": gpu}}) as upstream, Field(tmp_path, upstream, roles) as there:
+        run_id = there.submit(there.program.rows(prompts(1000)))
+        wait_until(lambda: there.requests() > 100, 40)
+        for seconds in (1.8, 0.6):
+            there.redis.kill_forgetting(seconds)
+            there.redis.start()
+            before = there.requests()
+            wait_until(lambda: there.requests() > before + 100, 40)  # noqa: B023
+        assert there.wait_for_end(run_id) == "completed"
+        time.sleep(1.0)
+        costs = there.program.costs()
+        good = costs.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer"))
+        assert good["row"].is_unique().all(), "bought again though the answer had been acknowledged"
+        wrong = judge(there.program, run_id, 1000, upstream.calls(), in_flight=2 * SLOTS, redis=there.redis.client)
+        assert "notes said again" in there.workers.log()
     assert not wrong, wrong
 
 

@@ -268,6 +268,36 @@ async def test_the_day_turns_and_the_cloud_opens(made: Any) -> None:
     await alerts.finish()
 
 
+async def test_what_a_provider_reports_for_the_key_counts_for_the_cutoff(made: Any) -> None:
+    """Also what others spend with the same key; the day's first look is where it starts."""
+    async with Scripted(paths={"/key": answer(200, {"data": {"usage": 90.5}})}) as provider:
+        router = {
+            "kind": "openrouter",
+            "model": "openai/gpt-4o-mini",
+            "base_url": provider.url,
+            "api_key": "sk-or-0123",
+        }
+        targets = {"gpu": TARGETS["gpu"], "mini": router, "maxi": {**router, "model": "openai/gpt-4o"}}
+        context = made(budget={"emergency_cutoff_usd": 2}, targets=targets)
+        alerts = Alerts(context)
+        day = await spend(context, NANO)
+        for usage, still_up in ((90.5, set(TARGETS)), (92.4, set(TARGETS)), (92.5, {"gpu"})):
+            provider._paths = {"/key": answer(200, {"data": {"usage": usage}})}
+            await alerts._cutoff._reported.look(day)
+            await alerts._look()
+            assert up(context) == still_up, usage
+        told = json.loads(await context.redis.hget(context.keys.alerts(day), f"cutoff:{day}"))
+        assert (told["event"], told["spent_usd"]) == ("emergency_cutoff", "2.00")
+        kept = await context.redis.hgetall(context.keys.reported(day))
+        assert len(kept) == 1 and b"sk-or" not in b"".join(kept), "one look for each key, which is not in Redis"
+        assert await context.redis.ttl(context.keys.reported(day)) > 0
+        provider._paths = {"/key": answer(500)}
+        await alerts._cutoff._reported.look(day)
+        await alerts._look()
+        assert up(context) == {"gpu"}, "a provider that does not tell changes nothing"
+        await alerts.finish()
+
+
 async def test_a_worker_that_starts_tries_closed_targets_but_keeps_the_cutoff(made: Any) -> None:
     context = made(budget={"emergency_cutoff_usd": 1}, targets=TARGETS)
     context.targets.close("maxi", "the key is wrong")

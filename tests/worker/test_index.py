@@ -124,13 +124,21 @@ def test_known_text_is_not_encoded() -> None:
     assert encoder.seen == []
 
 
-def test_only_what_resembles_something_is_encoded() -> None:
+CROWD = [
+    REQUEST.replace("card", word)
+    for word in ["coat", "cape", "clip", "cup", "clock", "crate", "chair", "cable", "coin"]
+]
+
+
+def test_vectors_are_made_where_keys_propose_too_little() -> None:
     encoder = HashEncoder()
     index = DuplicateIndex("semantic", encoder)
-    index.commit(index.screen(chunk(REQUEST, "when will the parcel from the garden shop arrive")))
+    index.commit(index.screen(chunk(*CROWD[:3], "when will the parcel from the garden shop arrive")))
     assert encoder.seen == []
-    index.screen(chunk(REQUEST.replace("new", "old"), "an entirely different question about something", start=2))
-    assert encoder.seen == [REQUEST.replace("new", "old")]
+    index.commit(index.screen(chunk(*CROWD[3:], start=4)))
+    assert encoder.seen == CROWD[4:], "four have one outline: the others are near neighbours"
+    found = index.screen(chunk("please " + CROWD[8], "please " + CROWD[1], start=20))
+    assert leaders(found) == [(9, "edit"), (1, "edit")]
 
 
 def test_where_other_words_may_do_everything_is_encoded() -> None:
@@ -158,14 +166,14 @@ def test_restore_rebuilds_what_was_committed(mode: str) -> None:
 
 def test_restore_encodes_again_when_the_encoder_changed() -> None:
     index = semantic()
-    other = REQUEST.replace("new", "old")
-    table = pa.table(index.to_columns(index.screen(chunk(REQUEST, other))))
+    table = pa.table(index.to_columns(index.screen(chunk(*CROWD))))
     encoder = HashEncoder()
     encoder.name = "hash/2"
     again = DuplicateIndex("semantic", encoder)
     again.restore(table)
-    assert encoder.seen == [other], "what had no vector needs none"
-    assert leaders(again.screen(chunk("please " + REQUEST, start=1))) == [(0, "edit")]
+    assert encoder.seen == ["clock", "crate", "chair", "cable", "coin"], "what had no vector needs none"
+    found = again.screen(chunk("please " + CROWD[0], "please " + CROWD[8], start=9))
+    assert leaders(found) == [(0, "edit"), (8, "edit")]
 
 
 def test_rows_without_text_have_only_their_exact_key() -> None:

@@ -54,17 +54,20 @@ def test_nothing_in_nothing_out() -> None:
     assert table.find(words([b"x" * 16])).tolist() == [ABSENT]
 
 
-def test_of_several_numbers_under_one_hash_the_first_that_is_left_is_found() -> None:
+def test_of_several_numbers_under_one_hash_the_first_that_are_left_are_found() -> None:
     rng, table, known = np.random.default_rng(4), HashTable(), {}
     for start in range(0, 3000, 100):
-        hashes = rng.integers(1, 400, 100, dtype=np.int64).astype(np.uint64)
+        hashes = rng.integers(1, 900, 100, dtype=np.int64).astype(np.uint64)
         table.add(hashes, np.arange(start, start + 100))
         for at, each in enumerate(hashes.tolist(), start):
             known.setdefault(each, []).append(at)
-    asked = np.arange(0, 402, dtype=np.uint64).reshape(2, -1)
-    firsts_of = np.array([known.get(int(each), [ABSENT])[0] for each in asked.ravel()]).reshape(2, -1)
-    assert (table.find(asked) == firsts_of).all()
-    number = np.where(np.arange(3000) < 500, ABSENT, np.arange(3000) - 500)
-    table.renumber(number)
-    left = [next((number[at] for at in known.get(int(each), []) if at >= 500), ABSENT) for each in asked.ravel()]
-    assert table.find(asked).ravel().tolist() == left
+    asked = np.arange(0, 902, dtype=np.uint64)
+
+    def expected(least: int) -> list[list[int]]:
+        left = [[at - least for at in known.get(each, []) if at >= least] for each in asked.tolist()]
+        return [[*[*each, ABSENT, ABSENT, ABSENT][:3], len(each)] for each in left]
+
+    for least in (0, 500):
+        table.renumber(np.where(np.arange(3000) < least, ABSENT, np.arange(3000) - least))
+        found, total = table.find(asked, 3)
+        assert np.column_stack((found, total)).tolist() == expected(least)

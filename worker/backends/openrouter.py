@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipelines.money import usd_to_nusd
 from pipelines.sections import Target
 from worker.backends import looks
 from worker.backends.compatible import Compatible
@@ -12,7 +13,18 @@ from worker.backends.looks import Seen
 if TYPE_CHECKING:
     from worker.backends.http import Web
 
+MOST_USD = 1e6
+"""A key that has spent more than this is not believed."""
+
 ADAPTER = Compatible("openrouter", forbidden="filter", reports_cost=True)
+
+
+async def spent_nusd(web: Web, target: Target) -> int | None:
+    """What the key has spent so far, by everybody who has it."""
+    data, trouble, _ = await looks.ask(web, f"{target.base_url}/key", looks.bearer(target))
+    about = data.get("data") if trouble is None and type(data) is dict else None
+    usd = about.get("usage") if type(about) is dict else None
+    return usd_to_nusd(repr(usd)) if isinstance(usd, int | float) and 0 <= usd < MOST_USD else None
 
 
 async def look(web: Web, target: Target) -> Seen:

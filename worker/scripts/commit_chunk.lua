@@ -13,6 +13,7 @@ for _ = 1, rules do redis.call('HINCRBY', KEYS[4], ARGV[at], ARGV[at + 1]); at =
 if rules > 0 then redis.call('EXPIRE', KEYS[4], 259200) end
 for i = 5, #KEYS do
   redis.call('HSET', KEYS[i], 'state', 'waiting', 'epoch', '0', 'lanes', 'any', 'tries', '0', 'head', ARGV[at + 2], 'payload', ARGV[at + 3])
+  redis.call('PERSIST', (string.gsub(KEYS[i], ':batch:', ':journal:', 1)))  -- what again.lua kept for it
   redis.call('ZADD', KEYS[2], ARGV[at + 1], ARGV[at])
   at = at + 4
 end

@@ -1,9 +1,14 @@
 -- The part exists: forget its batches. Repeating it changes nothing.
--- KEYS: 1 run  2 parts  3 wake | ARGV: 1 part id  2 batch key prefix  3 journal key prefix  4 rows  5 payload bytes
---       6 rows that ended without an answer  7 batches of audit calls
+-- KEYS: 1 run  2 parts  3 wake
+-- ARGV: 1 part id  2 batch key prefix  3 journal key prefix  4 rows  5 payload bytes
+--       6 rows that ended without an answer  7 batches of audit calls  8.. length of each journal as read
+-- Returns -1 when a journal has grown since (a late call, a worker that said its tail again): read it again.
 local raw = redis.call('HGET', KEYS[2], ARGV[1])
 if not raw then return 0 end
 local ids = cjson.decode(raw)
+for i, id in ipairs(ids) do
+  if ARGV[7 + i] and redis.call('LLEN', ARGV[3] .. id) ~= tonumber(ARGV[7 + i]) then return -1 end
+end
 for _, id in ipairs(ids) do
   local all = redis.call('HGETALL', ARGV[2] .. id)
   for i = 1, #all, 2 do
