@@ -176,7 +176,7 @@ def _join(run_id: str, client: str, ending: str, who: pa.Table, answers: pa.Tabl
     answer = answers.take(pick)
     copied = np.asarray(pc.is_valid(answer["leads"]).to_numpy(zero_copy_only=False), bool)
     status = _statuses(who, answer, copied & (np.array(attempts, np.int64) == 0), ending)
-    lost = _unread(status, found)
+    lost = _unread(status, found, np.asarray(pc.is_valid(who["leader_run"])))
     out: dict[str, pa.Array] = {
         "run_id": pa.array([run_id] * count),
         "row": who["row"].combine_chunks(),
@@ -213,11 +213,15 @@ def _statuses(who: pa.Table, answer: pa.Table, copied: np.ndarray, ending: str) 
     return final
 
 
-def _unread(status: list[str], found: np.ndarray) -> tuple[pa.Array, pa.Array]:
-    """Why a row has no answer of its own although its run completed: its batch could not be read."""
-    gone = [each == "failed" and not known for each, known in zip(status, found.tolist(), strict=True)]
-    reasons = ("set_aside", "its batch could not be read in Redis; `spillway retry` asks again")
-    return tuple(pa.array([text if lost else None for lost in gone], pa.string()) for text in reasons)
+def _unread(status: list[str], found: np.ndarray, elsewhere: np.ndarray) -> tuple[pa.Array, pa.Array]:
+    """Why a row has no answer although its run completed: its batch, or its source once its leader had failed, could not
+    be read."""
+    batch = ("set_aside", "its batch could not be read in Redis; `spillway retry` asks again")
+    source = ("leader_lost", "its leader in another run has no answer, and its source could not be read again; restore it and "
+              "`spillway retry`")  # fmt: skip
+    rows = zip(status, found.tolist(), elsewhere.tolist(), strict=True)
+    said = [(source if far else batch) if each == "failed" and not known else (None, None) for each, known, far in rows]
+    return tuple(pa.array(texts, pa.string()) for texts in (zip(*said, strict=True) if said else ((), ())))
 
 
 def _own_costs(answers: pa.Table, rows: np.ndarray) -> tuple[list[int], list[int]]:

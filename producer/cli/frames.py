@@ -57,7 +57,7 @@ def chunks(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:
         if (files := _files(root, f"{paths.chunks_dir(run)}/*.parquet"))
     ]
     empty = _lazy([], schemas.CHUNK).with_columns(pl.lit("").alias("run_id"))
-    return pl.concat(found) if found else empty
+    return pl.concat([empty, *found], how="diagonal")  # older runs know fewer columns
 
 
 def audits(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:

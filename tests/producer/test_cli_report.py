@@ -190,3 +190,18 @@ def test_doctor_warns_of_a_redis_that_forgets(root: Path, capsys: pytest.Capture
     found = {one["what"]: one["state"] for one in json.loads(out)}
     assert code == 3
     assert (found["redis"], found["redis persistence"], found["redis eviction"]) == ("ok", "warning", "problem")
+
+
+def test_dedupe_goes_on_below_its_table_also_with_runs_of_an_older_version(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = root / "data" / paths.chunk(OTHER, 0, 0)
+    pl.read_parquet(old).drop("miss_row", "miss_run", "miss_cosine", "miss_guard").write_parquet(old)
+    missed = {"row": 1, "custom_id": "near", "miss_row": 0, "miss_cosine": 0.97, "miss_guard": "negation", "tags": "{}"}
+    write(root / "data" / paths.chunk(RUN, 0, 0), [missed], schemas.CHUNK)
+    code, out, _ = ran(capsys, "report", "dedupe")
+    assert code == 0 and "nearest misses" in out and "negation" in out
+    code, out, _ = ran(capsys, "report", "dedupe", "--format", "html", "--run", OTHER)
+    assert code == 0 and "negation" not in out
+    code, out, _ = ran(capsys, "report", "dedupe", "--format", "csv")
+    assert code == 0 and "negation" not in out, "machines get the table alone"
