@@ -233,9 +233,9 @@ def test_the_system_prompt_and_the_shape_of_the_answer_say_how_strict_the_task_i
 
 
 def test_other_words_are_accepted_only_where_a_route_asks_for_it() -> None:
-    rest = "get the money for the broken parcel from the garden shop back again?"
-    first, second = f"How can I {rest}", f"What are good ways to {rest}"
+    first = "Tell me quickly where the new card for my account in the old bank is now"
+    second = "Tell me where the new plastic card for my account in the old bank is now"
     for by, kind in ((SIFTER, None), (sifter(small={**ROUTES["small"], "paraphrase": True}), "semantic")):
         client = Client()
-        assert client.ask(told("Be kind.", first), by) is None
-        assert client.ask(told("Be kind.", second), by) == kind
+        assert client.ask(told("You are a kind clerk.", first), by) is None
+        assert client.ask(told("You are a kind clerk.", second), by) == kind
