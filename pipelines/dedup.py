@@ -10,14 +10,15 @@ from hashlib import blake2b
 
 import msgspec
 
+from pipelines.casing import capitals
 from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
-from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, infer_task, stricter
+from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, stricter
 from pipelines.layout import layout
 from pipelines.outline import OUTLINES, outlines, skeleton
 from pipelines.reading import loose
 
-__all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STRICT", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
+__all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
            "decide_said", "infer_task", "likeness", "outline_keys", "proof", "read", "said", "skeleton_key", "stored", "stricter"]  # fmt: skip
 
 
@@ -29,7 +30,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     family: bytes  # 8: everything but the user's text
     text: str
     fields: tuple[str, ...] | None = None  # the template's variable fields, when known
-    task: str = ""  # closed | open | extract | strict | "": infer
+    task: str = ""  # closed | open | extract | strict | verbatim | "": infer
     paraphrase: bool = False  # the route allows other words for the same question
     system: str = ""  # the system prompt, which may say what the task is; it is part of the family
     keys_only: bool = False  # reuse by proof is paused for the route
@@ -115,7 +116,8 @@ def canonical_key(family: bytes, text: str, task: str) -> bytes:
     """Equal for texts that differ in nothing that this kind of task could notice; 16 bytes."""
     form = layout(text)
     if task not in LITERAL:
-        form = loose(form)
+        names = capitals(form) if task == OPEN else ()
+        form = "\x1f".join([loose(form), *names])
     return blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16, key=family, person=task.encode()).digest()
 
 

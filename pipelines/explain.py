@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pipelines import lexicon
+from pipelines.casing import same_capitals
 from pipelines.guards import Side, sides
-from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN
+from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
 from pipelines.layout import layout
 from pipelines.reading import Span, Token, differences, tokens
 from pipelines.wording import same_but_instructions, same_question, swapped_pair
@@ -25,8 +26,14 @@ _LONG_ENOUGH = 6
 _LONG_WORD = 4
 _MOST = 0.6
 _REMEMBERED_LETTERS = 4_000_000
-_FULL_STOP = re.compile(r"(?<=[\w)\]\"'%]) ?\.[ \t\r]*$", re.MULTILINE)
-_CLOSING_MARKS = re.compile(r"(?<=[\w)\]\"'%]) ?[.!]+[ \t\r]*$", re.MULTILINE)
+_CLOSING = {
+    True: re.compile(r"(?<=[\w)\]\"'%/]) ?[.!?]+[ \t\r]*$", re.M),
+    False: re.compile(r"(?<=[\w)\]\"'%/]) ?[.?]+[ \t\r]*$", re.M),
+}
+"""Marks that close a line; with or without exclamation marks."""
+
+_SPACED = re.compile(r"(?<=[^\W\d_]) (?=[.,;!?]+(?:\s|$))")
+_REPEATED = re.compile(r"\?{2,}")
 MARKED_KINDS = frozenset({"code", "id", "link", "number"})
 """What is never explained away."""
 
@@ -71,8 +78,12 @@ def harmless(a: str, b: str, task: str) -> str | None:
     left, right = read(a), read(b)
     if left.form == right.form:
         return "layout"
+    if task == VERBATIM:
+        return None
     if task in LITERAL:
         return "closing mark" if _same_but_closing_marks(a, b, task) else None
+    if task == OPEN and not same_capitals(left.form, right.form):
+        return None
     if left.norms == right.norms:
         return "case or punctuation"
     if abs(len(left.norms) - len(right.norms)) > MAX_CHANGED or len(left.bag ^ right.bag) > 2 * MAX_CHANGED:
@@ -106,7 +117,8 @@ def unexplained(a: str, b: str, task: str) -> tuple[Side, Side]:
 
 
 def _same_but_closing_marks(a: str, b: str, task: str) -> bool:
-    """The full stop that closes a line is layout; what is extracted does not hang on an exclamation mark either.
+    """The full stop that closes a line is layout, as is a question mark where the words ask, and a blank before a mark;
+    what is extracted does not hang on an exclamation mark either.
 
     A bare word with a full stop may be an abbreviation, so there must be a sentence.
     """
@@ -118,7 +130,8 @@ def _same_but_closing_marks(a: str, b: str, task: str) -> bool:
 
 
 def _without_marks(text: str, exclamations: bool) -> str:
-    return layout((_CLOSING_MARKS if exclamations else _FULL_STOP).sub("", text))
+    """Of question marks only those are dropped that are needless: the others were compared as words."""
+    return layout(_CLOSING[exclamations].sub("", _REPEATED.sub("?", _SPACED.sub("", text))))
 
 
 def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:

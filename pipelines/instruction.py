@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from pipelines.layout import is_code
 
-CLOSED, OPEN, EXTRACT, STRICT = "closed", "open", "extract", "strict"
-LITERAL = frozenset({EXTRACT, STRICT})
+CLOSED, OPEN, EXTRACT, STRICT, VERBATIM = "closed", "open", "extract", "strict", "verbatim"
+LITERAL = frozenset({EXTRACT, STRICT, VERBATIM})
 """Tasks whose answer repeats letters of the text: only what is beyond dispute may differ."""
 
 _LETTERS = re.compile(
@@ -22,6 +22,13 @@ _LETTERS = re.compile(
     r"|code|sql|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program)\b",
     re.IGNORECASE,
 )
+_MARKS = re.compile(
+    r"\b(?:punctuat\w+|proofread\w*|copy-?edit\w*|grammar\w*|spell\w*|tokeni[sz]e\w*|verbatim|count (?:the|how)"
+    r"|repeat (?:the|this|after)|quote (?:the|all|every)|(?:characters?|letters?|tokens?) (?:are|is|in|of))\b",
+    re.IGNORECASE,
+)
+"""Of these every mark is the point."""
+
 _PARTS = re.compile(
     r"\b(?:extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)|find (?:all|every)|pull out)\b",
     re.IGNORECASE,
@@ -46,6 +53,8 @@ def infer_task(instruction: str) -> str:
 
 
 def _infer(instruction: str) -> str:
+    if _MARKS.search(instruction) is not None:
+        return VERBATIM
     if _LETTERS.search(instruction) is not None or is_code(instruction):
         return STRICT
     if _PARTS.search(instruction) is not None:
@@ -62,4 +71,4 @@ _cached = lru_cache(maxsize=_CACHED)(_infer)
 
 def stricter(a: str, b: str) -> str:
     """The one of two kinds that allows less."""
-    return max(a, b, key=(OPEN, CLOSED, EXTRACT, STRICT).index)
+    return max(a, b, key=(OPEN, CLOSED, EXTRACT, STRICT, VERBATIM).index)

@@ -82,10 +82,13 @@ def is_name(word: str) -> bool:
 
 
 def typo(a: str, b: str) -> bool:
-    """One of two lower-case spellings is a slip of the other, an ordinary word; a pair of real words never is."""
+    """One of two lower-case spellings is a slip of the other, an ordinary word; a pair of real words never is.
+
+    Fingers seldom miss a first letter, and `ethanol` without a slip is not `methanol`.
+    """
     if not installed() or a == b or not (a.isalpha() and b.isalpha()) or abs(len(a) - len(b)) > 1:
         return False
-    if min(len(a), len(b)) < _MIN_TYPO_LETTERS or not one_edit(a, b):
+    if min(len(a), len(b)) < _MIN_TYPO_LETTERS or not one_edit(a, b) or (a[0] != b[0] and not _swapped(a, b)):
         return False
     if _tripled(a, b) or _tripled(b, a):
         return True

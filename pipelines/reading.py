@@ -16,6 +16,7 @@ _CACHED_PIECES = 65_536
 _CACHED_LETTERS = 64
 _SMALL = 300
 _MAX_EDITS = 16
+_YEAR = 4
 
 
 class Token(NamedTuple):
@@ -28,7 +29,7 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"(?P<link>https?://\S+|www\.\S+|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8})"
+    r"(?P<link>https?://\S*[^\s.,;!]|www\.\S*[^\s.,;!]|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8})"
     r"|(?P<face>[:;=8][-']?[)(DPpO/\\|]+(?!\w)|<3)"
     r"|(?P<id>[@#]\w+|\w*_\w[\w]*"
     r"|(?:[^\W\d_]{1,40}[-./]?)?\d[\d.,:/-]{0,40}[^\W\d_][\w.:/-]{0,200}\w|[^\W\d_]{1,40}[-./]?\d[\w.:/-]{0,200}\w|[^\W\d_]{1,40}\d)"
@@ -163,6 +164,8 @@ def _is_soft(mark: str, text: str, at: int) -> bool:
         return True
     if mark == "-":
         return not (before.isalnum() and after.isalnum()) and not after.isdigit() and not before.isdigit()
+    if mark == "!" and before.isdigit():
+        return at >= _YEAR and text[at - _YEAR : at].isdigit()  # a year, while `5!` is a product
     if mark in "\"'`":
         return not (before.isdigit() or after.isdigit() or before in "=,(" or after in "=,)")
     return not after.isalnum()

@@ -247,6 +247,7 @@ class Route(Section):
     min_complexity: Share = 0.0
     max_complexity: Share = 1.0
     task: Literal["", "closed", "open", "strict"] = ""
+    paraphrase: bool = False
 
     _implied: bool = PrivateAttr(False)
 

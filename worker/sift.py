@@ -16,7 +16,7 @@ from pipelines import identity, route, schemas, wire
 from pipelines.batch import Asked, output_estimate, pack, work
 from pipelines.dedup import Candidate, Link, stored
 from pipelines.settings import Settings
-from pipelines.shard import user_text
+from pipelines.shard import system_text, user_text
 from pipelines.tokens import count_chats, encoding_for
 from pipelines.types import BadRow, BatchHead, Item, Options, Row
 from worker.encode import Encoder
@@ -211,12 +211,13 @@ class Sifter:
         key = identity.key(salted, row.body)
         if mode == "exact":
             return Candidate(row.row, key, NO_FAMILY, "")
-        inferred = "closed" if options.labels else "strict" if options.schema else ""
-        task = self._settings.routes[name].task or inferred
+        shaped = options.schema is not None or row.body.get("response_format") not in (None, {"type": "text"})
+        inferred = "closed" if options.labels else "strict" if shaped else ""
+        found = self._settings.routes[name]
         fields = asker.template.fields(row.tags) if asker.template else None
         return Candidate(
-            row.row, key, identity.family(salted, row.body), user_text(row.body), fields, task,
-            keys_only=name in self.paused,
+            row.row, key, identity.family(salted, row.body), user_text(row.body), fields,
+            found.task or inferred, found.paraphrase, system_text(row.body), keys_only=name in self.paused,
         )  # fmt: skip
 
     def _salt(self, asker: Asker, name: str, model: str | None) -> bytes:

@@ -209,3 +209,33 @@ def test_whatever_is_asked_a_link_never_leaves_its_walls(stream: list[dict[str, 
         assert rest[0] == rest[1]
         assert not rest[0].get("temperature") and rest[0].get("n", 1) == 1
         assert chunk.columns["leader_run"][0] == (None if led["run"] == ask["run"] else led["run"])
+
+
+def told(system: str, text: str, **more: Any) -> dict[str, Any]:
+    return {"body": {"messages": [{"role": "system", "content": system}, {"role": "user", "content": text}], **more}}
+
+
+KINDS = [
+    ("Answer with one label: billing or shipping.", {}, "canonical"),
+    ("Translate what the user writes into French.", {}, None),
+    ("Extract the names as a list.", {}, None),
+    ("Answer with one label: billing or shipping.", {"response_format": {"type": "json_object"}}, None),
+]
+
+
+@pytest.mark.parametrize(("system", "more", "kind"), KINDS)
+def test_the_system_prompt_and_the_shape_of_the_answer_say_how_strict_the_task_is(
+    system: str, more: dict[str, Any], kind: str | None
+) -> None:
+    client = Client()
+    assert client.ask(told(system, "The parcel from Oslo is late, and I am tired.", **more)) is None
+    assert client.ask(told(system, "THE PARCEL FROM OSLO IS LATE, AND I AM TIRED", **more)) == kind
+
+
+def test_other_words_are_accepted_only_where_a_route_asks_for_it() -> None:
+    first = "Tell me quickly where the new card for my account in the old bank is now"
+    second = "Tell me where the new plastic card for my account in the old bank is now"
+    for by, kind in ((SIFTER, None), (sifter(small={**ROUTES["small"], "paraphrase": True}), "semantic")):
+        client = Client()
+        assert client.ask(told("You are a kind clerk.", first), by) is None
+        assert client.ask(told("You are a kind clerk.", second), by) == kind

@@ -1,0 +1,31 @@
+"""Words that mean another thing with a capital letter: `Turkey` and `turkey`, `in March` and `the march`.
+
+Only where case says something: in a text that is neither all of one case nor titled.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipelines.words import CASE_PAIRS
+
+_INSIDE = re.compile(r"(?<![.!?:\"(] )(?<=[^\n] )[A-Z][a-z]+\b")
+_WORD = re.compile(r"[^\W\d_]{4,}")
+_MOST = 0.6
+
+
+def capitals(form: str) -> tuple[str, ...]:
+    """The words of a text in layout form that a capital letter inside a sentence makes names, in order."""
+    inside: list[str] = _INSIDE.findall(form)
+    found = tuple(word for word in inside if word.lower() in CASE_PAIRS)
+    return () if found and _titled(form) else found
+
+
+def _titled(form: str) -> bool:
+    words: list[str] = _WORD.findall(form)
+    return sum(word[0].isupper() for word in words) > _MOST * len(words)
+
+
+def same_capitals(a: str, b: str) -> bool:
+    """No word of one text is a name in the other; a text without small or without capital letters says nothing."""
+    return any(text.islower() or text.isupper() for text in (a, b)) or capitals(a) == capitals(b)

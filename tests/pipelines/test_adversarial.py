@@ -1,0 +1,267 @@
+"""Pairs that differ in one thing that matters must never share an answer; pairs that differ in nothing should.
+
+All are our own, in templates and of kinds that no measurement was tuned to; the whole vocabulary judges them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipelines import lexicon
+from pipelines.dedup import CLOSED, EXTRACT, OPEN, STRICT, VERBATIM, canonical_key, decide, infer_task
+
+TASKS = (CLOSED, OPEN, EXTRACT, STRICT, VERBATIM)
+FRAMES = ("{}", "Read what follows. {} End.")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def vocabulary() -> Iterator[None]:
+    lexicon.load()
+    yield
+    lexicon.forget()
+
+
+def merged(a: str, b: str, task: str) -> bool:
+    """By key or by proof, in either order."""
+    same_key = canonical_key(b"family", a, task) == canonical_key(b"family", b, task)
+    return same_key or decide((a,), (b,), task, 1.0).accept or decide((b,), (a,), task, 1.0).accept
+
+
+OTHER = """
+The crate weighs 40 kg.|The crate weighs forty-one kg.
+It costs twelve euros|It costs twenty euros
+She came third in the race|She came second in the race
+The meeting is on 3 May|The meeting is on 5 March
+The meeting is on 03/05/2024|The meeting is on 05/03/2024
+Call at 7:30 am|Call at 7:30 pm
+Install version 2.1.3|Install version 2.3.1
+The fee is $15|The fee is €15
+The fee is $15|The fee is 15
+Ticket AB-1209 is open|Ticket AB-1290 is open
+Add 250 ml of milk|Add 250 mg of milk
+The pool is 5 m deep|The pool is 5 km deep
+I am able to log in|I am unable to log in
+The update was successful|The update was unsuccessful
+I have no complaints|I have complaints
+The hotel lacks parking|The hotel has parking
+I would never go back|I would go back
+The tent is hardly waterproof|The tent is waterproof
+Nobody likes the soup|Everybody likes the soup
+All guests paid|Some guests paid
+Most trains were late|Few trains were late
+Only adults may enter|Adults may enter
+Is rust harder than copper?|Is copper harder than rust?
+The second lamp is brighter|The second lamp is dimmer
+Enable dark mode|Disable dark mode
+Show hidden files|Hide shown files
+Lock the door at night|Unlock the door at night
+Fly from Oslo to Bergen|Fly from Bergen to Oslo
+Convert miles to feet|Convert feet to miles
+Anna hired Maria|Maria hired Anna
+Tell him about the offer|Tell her about the offer
+My brother is ill|My sister is ill
+He gave his dog to me|He gave my dog to me
+Compute 8 + 3 * 2|Compute 8 * 3 + 2
+Compute 7 - 2|Compute 7 + 2
+Solve x <= 4|Solve x >= 4
+Solve x < 4|Solve x > 4
+Is a == b true|Is a = b true
+What does foo_bar() do|What does foo_baz() do
+What does `sum(x)` return|What does `sum(y)` return
+print("a")|print('a ')
+Open https://a.org/x|Open https://a.org/y
+Write to ann@example.org|Write to anne@example.org
+Great job 👍|Great job 👎
+Lovely :)|Lovely :(
+Say it in Spanish|Say it in Italian
+Write a haiku in Danish|Write a haiku in Dutch
+It was bad|It was not bad
+It was really nice|It was rarely nice
+Keep the receipt|Keep the recipe
+Adapt the plan|Adopt the plan
+The desert was great|The dessert was great
+He lost his job|He lost his jot
+We need a bigger oven|We need a larger oven door
+The principal called|The principle called
+Warm the milk|Warn the milk
+The store was closed on Monday|The store was closed on Sunday
+The price rose by half|The price rose by a quarter
+Two of the five keys work|Five of the two keys work
+Between 3 and 5 people|Between 5 and 3 people
+Ship it before Friday|Ship it after Friday
+It is inside the box|It is outside the box
+Prices exclude tax|Prices include tax
+I paid twice|I paid once
+I paid once|I paid
+Is it an A or an AB battery?|Is it an A or a B battery?
+Who is the CEO of Shell?|Who was the CEO of Shell?
+What is the capital of Niger?|What is the capital of Nigeria?
+Where is Brno?|Where is Bruno?
+Is Mali near?|Is Bali near?
+The cat chased the dog|The dog chased the cat
+Why did the USSR leave?|Why did the USA leave?
+I think that it works|I think that it works?
+You got paid|You got paid?
+Delete the row, not the column|Delete the column, not the row
+Increase the limit|Decrease the limit
+The first 10 rows|The last 10 rows
+Reply to all|Reply all but one
+How many grams are in an ounce|How many ounces are in a gram
+He resigned on principle|He re-signed on principle
+What does 10^2 give|What does 102 give
+What is 5!|What is 5
+Give me the top-5 list|Give me the top 6 list
+Is 0.5 enough|Is .5% enough
+What is -3 squared|What is 3 squared
+The temperature is -4|The temperature is 4
+The rate is 5 %|The rate is 5
+Sort ascending|Sort descending
+Write a function in Java|Write a function in JavaScript
+I like the film more than the book|I like the book more than the film
+Is it cheaper to rent?|Is it cheap to rent?
+The best of the worst|The worst of the best
+Can I have my refund?|Can I have your refund?
+I'll be there|I'd be there
+They were there|They weren't there
+It can fail|It can't fail
+She has 2 cats|She had 2 cats
+The moral choice|The amoral choice
+A typical case|Atypical case
+Describe the symptoms of hypothermia|Describe the symptoms of hyperthermia
+Ethanol use|Methanol use
+Treat with prednisone|Treat with prednisolone
+Is Lamictal safe?|Is Lamisil safe?
+What are the effects of asteroids?|What are the effects of steroids?
+Please turn it off|Please turn it on
+mistreated patients|treated patients
+Does insurance cover the fire?|Does insurance cover the hire?
+Find hotels in Paris, Texas|Find hotels in Paris
+Send a cheque for the flat|Send a check for the float
+Nov 5|Nov 6
+at the end of the month|at the end of the year
+the under-18 team|the under-19 team
+the 90s|the 80s
+the 2nd floor|the 3rd floor
+IV drip|VI drip
+Henry IV|Henry VI
+chapter II|chapter III
+vitamin B12|vitamin B2
+The quick fix|The quick fox
+Turn left at the church|Turn right at the church
+The hotel north of here|The hotel south of here
+I agree|I disagree
+Are dogs or cats smarter than the other?|Are dogs and cats smarter than the other?
+How can I avoid getting hired?|How can I avoid getting fired?
+How do I teach my son math?|How do I learn my son math?
+How do we lose weight?|How do we gain weight?
+What is the best way to learn?|What is the worst way to learn?
+What are some risks of gas?|What are all risks of gas?
+When is the shop open?|When is the shop opened?
+How does he earn a living?|How do I earn a living?
+How do you feel?|How do I feel?
+What can I do with my old phone?|What can you do with my old phone?
+Why do you love me?|Why do I love you?
+How should I treat my dog's wound?|How should my dog's treat wound?
+Group A|Group B
+"""
+OTHER_NAMES = """
+He works for Apple|He works for apple
+I read about the march|I read about the March
+How do I get to Bath by train?|How do I get to bath by train?
+The polish was nice|The Polish was nice
+"""
+SAME = {
+    CLOSED: """
+THE LAMP BROKE AFTER A WEEK|the lamp broke after a week
+The warranty expired|The warrnaty expired
+Hi, the lamp broke after a week!!|the lamp broke after a week
+It doesn't charge|It does not charge
+It doesnt charge|It doesn't charge
+Please send the invoice again|Send the invoice again, please
+My neighbours were organising a party|My neighbors were organizing a party
+The check-out was slow and rude|The check out was slow and rude
+“Lovely” staff – truly…|"Lovely" staff - truly...
+Our guide Kowalczyk was late|Our guide Kowalcyzk was late
+""",
+    OPEN: """
+How do I descale a kettle?|How can you descale a kettle
+What are good ways to descale a kettle?|How can I descale a kettle?
+What is the best way to descale a kettle?|how do i descale a kettle
+What's the deepest lake in Europe?|What is the deepest lake in Europe
+Which is the deepest lake in Europe?|What is the deepest lake in Europe?
+What is the link between tea and coffee?|What is the link between coffee and tea?
+Explain how tides work. Answer in one line.|Answer in one line. Explain how tides work.
+I read about the March of 1917|i read about the march of 1917
+Explain the thermostat to me|Explain the thermostta to me
+""",
+    EXTRACT: """
+Ines flew to Porto on Monday|Ines flew to Porto on Monday!
+Ines flew to Porto , then home .|Ines flew to Porto, then home.
+Then Ines read http://a.example/x9|Then Ines read http://a.example/x9.
+Did Ines fly to Porto?|Did Ines fly to Porto
+""",
+    STRICT: """
+Ines flew to  Porto.|Ines flew to Porto
+Where does Ines live ?|Where does Ines live?
+Where does Ines live??|Where does Ines live?
+Where does Ines live|Where does Ines live?
+Ines’s café is “new”|Ines's café is "new"
+""",
+}
+LITERAL_OTHER = {
+    EXTRACT: """
+Ines flew to Porto|Ines flew to porto
+Ines flew to Porto|Ines flew to Porto?
+Ines read http://a.example/x9|Ines read http://a.example/x9?b
+""",
+    STRICT: """
+Ines flew to Porto|Ines flew to Porto!
+Ines flew to Porto|Ines flew to Porto?
+Ines doesn't fly to Porto|Ines does not fly to Porto
+She flew to Porto with me|She flwe to Porto with me
+""",
+    VERBATIM: """
+Ines flew to Porto|Ines flew to Porto.
+Where does Ines live|Where does Ines live?
+Ines flew to Porto , then home|Ines flew to Porto, then home
+""",
+}
+
+
+def pairs(table: str) -> list[tuple[str, str]]:
+    return [(a, b) for a, _, b in (line.partition("|") for line in table.strip().splitlines())]
+
+
+@pytest.mark.parametrize(("a", "b"), pairs(OTHER))
+def test_what_differs_in_something_is_never_merged(a: str, b: str) -> None:
+    assert [(t, f) for t in TASKS for f in FRAMES if merged(f.format(a), f.format(b), t)] == []
+
+
+@pytest.mark.parametrize(("a", "b"), pairs(OTHER_NAMES))
+def test_a_capital_letter_makes_a_name_where_the_answer_is_free(a: str, b: str) -> None:
+    assert not any(merged(a, b, task) for task in (OPEN, EXTRACT, STRICT))
+    assert merged(a, b, CLOSED)
+    assert merged(a, a.lower(), OPEN), "all in small letters says nothing about names"
+
+
+@pytest.mark.parametrize(("task", "a", "b"), [(task, *pair) for task, table in SAME.items() for pair in pairs(table)])
+def test_what_differs_in_nothing_is_merged(task: str, a: str, b: str) -> None:
+    assert merged(a, b, task)
+
+
+@pytest.mark.parametrize(
+    ("task", "a", "b"), [(task, *pair) for task, table in LITERAL_OTHER.items() for pair in pairs(table)]
+)
+def test_literal_tasks_keep_what_their_answer_may_repeat(task: str, a: str, b: str) -> None:
+    assert not merged(a, b, task)
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    ["Fix the punctuation of the sentence.", "Proofread this.", "How many letters are in the word?", "Count the words.",
+     "Repeat the line after me."],
+)  # fmt: skip
+def test_tasks_about_marks_keep_every_mark(instruction: str) -> None:
+    assert infer_task(instruction) == VERBATIM
