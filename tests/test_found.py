@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 from tests.support_net import free_port
-from tests.support_program import GPU, Program, wait_until
+from tests.support_program import CLOUD, GPU, Program, wait_until
 from tests.support_upstream import Upstream
 from tests.test_flow import prompts
 
@@ -118,3 +118,13 @@ def test_a_row_without_an_id_is_named_by_its_number(tmp_path: Path) -> None:
 def redis_of(one: Program) -> list[str]:
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if "redis-server" in line and str(one.data) in line]
+
+
+def test_what_the_cloud_failed_does_not_wait_for_a_local_server_that_is_gone(tmp_path: Path) -> None:
+    cloud = {**CLOUD, "fault_rates": {"502": 1.0}}
+    with Upstream({"servers": {"gpu": GPU, "cloud": cloud}}) as upstream:
+        upstream.control("gpu", down=True)
+        one = Program(tmp_path, upstream)
+        out = one.json("run", str(one.rows(prompts(3))), "--dedupe", "exact", code=3)
+    assert (out["failed"], out["unanswered"]) == (3, 0)
+    assert set(one.results()["error_code"]) == {"server_error"}, "the reason is what the cloud said"

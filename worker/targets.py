@@ -119,7 +119,8 @@ def unanswered(targets: Targets, view: plan.RunView, snapshot: plan.Snapshot, ru
     names = sorted({name for route in routes for name in snapshot.routes.get(route, ())})
     states = {name: targets.states.get(name, {}) for name in names}
     late = snapshot.now_ms - SILENT_MS
-    if not names or not all(0 < (state.get("failing_since") or 0) < late for state in states.values()):
+    failing = {name for name, state in states.items() if 0 < (state.get("failing_since") or 0) < late}
+    if not failing or any(state.get("up", True) for name, state in states.items() if name not in failing):
         return ""
     return "no target answers: " + "; ".join(
         f"{name}: {state.get('reason') or 'fails'}" for name, state in states.items()

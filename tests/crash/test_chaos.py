@@ -10,7 +10,8 @@ import pytest
 from tests.crash.chaos import play
 
 FIXED = [("field", 1), ("field", 2), ("embedded", 3)]
-FRESH = random.SystemRandom().randrange(1000, 1_000_000)
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # processes that share a suite must draw the same seed
+FRESH = (random.Random(RUN) if RUN else random.SystemRandom()).randrange(1000, 1_000_000)
 
 
 @pytest.mark.timeout(240)
