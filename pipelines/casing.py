@@ -27,5 +27,5 @@ def _titled(form: str) -> bool:
 
 
 def same_capitals(a: str, b: str) -> bool:
-    """No word of one text is a name in the other; a text without small or without capital letters says nothing."""
-    return any(text.islower() or text.isupper() for text in (a, b)) or capitals(a) == capitals(b)
+    """No word of one text is a name in the other; a text that is all of one case, or titled, says nothing."""
+    return capitals(a) == capitals(b) or any(text.islower() or text.isupper() or _titled(text) for text in (a, b))

@@ -19,10 +19,6 @@ _PERSONAL = r"(?:feel|think|like|look|seem|sound|see|view|rate|know|define|spend
 _FRAMES = (
     (rf"how (?:do|does|can|could|should) {_WHO} (?!{_PERSONAL})", "how to "),
     (r"how (?:i|we|you) (?:can|could|should)\b", "how to"),
-    (
-        r"(?:which|what) (?:is|are) (?:the |some |a )?(?:of the )?(?:best |good )?(?:ways?|methods?) to (?=[a-z])",
-        "how to ",
-    ),
     (r"(?:which|what) (?:is|are) the\b", "what is"),
     (r"(?:which|what) are (?:some of|some)\b", "what is"),
     (r"(?:which|what) is\b", "what is"),
@@ -42,12 +38,7 @@ _PATTERNS = tuple((re.compile(rf"(?<={_START}){pattern}"), form) for pattern, fo
 _DROPPED = ARTICLES | POLITE | {"some", "there", "do", "does", "is", "are", "be", "am"}
 _LOOSE_PLACES = frozenset({"of", "in", "for", "on", "at", "about"})
 _ALIKE = dict.fromkeys(("i", "we", "you", "one"), "one") | dict.fromkeys(("my", "our", "your", "one's"), "one's")
-LIGHT = (
-    _DROPPED
-    | _LOOSE_PLACES
-    | _ALIKE.keys()
-    | {"to", "someone", "somebody", "anyone", "person", "people", "best", "good", "way", "ways", "method", "methods"}
-)
+LIGHT = _DROPPED | _LOOSE_PLACES | _ALIKE.keys() | {"to", "someone", "somebody", "anyone", "person", "people"}
 """What a question may be put with or without, or with another one of."""
 
 _MIN_PLURAL = 4

@@ -253,8 +253,11 @@ class DuplicateIndex:
 
     def _infer(self, row: Candidate, said: Said) -> str:
         """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
-        task = dedup.infer_task(self._split(said)[0] or said.text)
-        return dedup.stricter(task, dedup.infer_task(row.system)) if row.system else task
+        constant = self._split(said)[0]
+        told = dedup.infer_task(row.system) if row.system else dedup.OPEN
+        if told == dedup.CLOSED and constant:  # labels of fields are no instruction that could say more
+            constant = f"{row.system}\n{constant}"
+        return dedup.stricter(told, dedup.infer_task(constant or said.text))
 
 
 def _rows(candidates: Sequence[Candidate]) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipelines import lexicon
-from pipelines.dedup import EXTRACT, OPEN, STRICT, Candidate, Link, decide
+from pipelines.dedup import CLOSED, EXTRACT, OPEN, STRICT, Candidate, Link, decide
 from pipelines.paraphrase import same_meaning
 from worker.encode import Encoder
 from worker.index import DuplicateIndex
@@ -168,11 +168,11 @@ def streams(frame: pl.DataFrame, encoder: Remembering) -> None:
 
 def pairs(frame: pl.DataFrame, encoder: Remembering) -> None:
     """Share of accepted pairs by set: the proof for an open, an extraction and a literal task, and the verifier."""
-    print("\n### pairs\n\n| set | label | pairs | open task | extraction | literal task | open, with verifier |")
-    print("|---|---|---|---|---|---|---|")
+    print("\n### pairs\n\n| set | label | pairs | open | closed | extract | strict | open, with verifier |")
+    print("|---|---|---|---|---|---|---|---|")
     for (name, label), group in frame.group_by(["set", "label"], maintain_order=True):
         left, right = group["a"].to_list(), group["b"].to_list()
-        shares = [accepted(left, right, task) for task in (OPEN, EXTRACT, STRICT)]
+        shares = [accepted(left, right, task) for task in (OPEN, CLOSED, EXTRACT, STRICT)]
         verified = accepted(left, right, OPEN) | meant(left, right, encoder)
         cells = " | ".join(f"{flags.mean():.4f}" for flags in (*shares, verified))
         print(f"| {name} | {label} | {len(group)} | {cells} |", flush=True)

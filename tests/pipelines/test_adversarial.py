@@ -161,6 +161,7 @@ What are some risks of gas?|What are all risks of gas?
 When is the shop open?|When is the shop opened?
 How does he earn a living?|How do I earn a living?
 How do you feel?|How do I feel?
+What is the best way to descale a kettle?|How do I descale a kettle?
 What can I do with my old phone?|What can you do with my old phone?
 Why do you love me?|Why do I love you?
 How should I treat my dog's wound?|How should my dog's treat wound?
@@ -187,8 +188,6 @@ Our guide Kowalczyk was late|Our guide Kowalcyzk was late
 """,
     OPEN: """
 How do I descale a kettle?|How can you descale a kettle
-What are good ways to descale a kettle?|How can I descale a kettle?
-What is the best way to descale a kettle?|how do i descale a kettle
 What's the deepest lake in Europe?|What is the deepest lake in Europe
 Which is the deepest lake in Europe?|What is the deepest lake in Europe?
 What is the link between tea and coffee?|What is the link between coffee and tea?
@@ -243,7 +242,7 @@ def test_what_differs_in_something_is_never_merged(a: str, b: str) -> None:
 def test_a_capital_letter_makes_a_name_where_the_answer_is_free(a: str, b: str) -> None:
     assert not any(merged(a, b, task) for task in (OPEN, EXTRACT, STRICT))
     assert merged(a, b, CLOSED)
-    assert merged(a, a.lower(), OPEN), "all in small letters says nothing about names"
+    assert all(merged(a, form, OPEN) for form in (a.lower(), a.upper(), a.title())), "these say nothing about names"
 
 
 @pytest.mark.parametrize(("task", "a", "b"), [(task, *pair) for task, table in SAME.items() for pair in pairs(table)])

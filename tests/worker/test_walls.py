@@ -239,3 +239,20 @@ def test_other_words_are_accepted_only_where_a_route_asks_for_it() -> None:
         client = Client()
         assert client.ask(told("You are a kind clerk.", first), by) is None
         assert client.ask(told("You are a kind clerk.", second), by) == kind
+
+
+FORM = "Product: {}\nMessage: the {} stopped charging after a week, it {}"
+THINGS = ["lamp", "clock", "radio", "kettle", "toaster", "mixer", "heater", "camera", "speaker", "printer"]
+
+
+@pytest.mark.parametrize(
+    ("system", "kind"),
+    [("Answer with one label: billing or repair.", "canonical"), ("Translate what the user writes into French.", None)],
+)
+def test_labels_of_fields_do_not_hide_what_the_system_prompt_says(system: str, kind: str | None) -> None:
+    client = Client()
+    asker = Asker("r1", "acme", Options(route="small", dedupe="semantic"))
+    texts = [FORM.format(thing, thing, "is " + thing) for thing in THINGS]
+    rows = [Row(at, None, None, told(system, text)["body"], {}) for at, text in enumerate([*texts, texts[0].upper()])]
+    chunk = SIFTER.sift(asker, Indexes(client.index, Ids()), rows, 0, ask=True)
+    assert chunk.columns["link_kind"] == [None] * len(texts) + [kind]
