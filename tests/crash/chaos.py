@@ -27,7 +27,6 @@ from tests.support_upstream import ROOT, Upstream
 
 ROWS = 480
 SLOTS = 8
-PAID_ATTEMPTS = 6
 CALM_S = 75.0
 """A run must end within this, once nothing is broken any more."""
 ROLES = [["", "", ""], ["prepare,schedule,settle", "local,cloud", "local,cloud"], ["", "local,cloud"]]
@@ -67,7 +66,7 @@ class Scene:
         config = upstream.settings()
         for target in config["targets"].values():
             target["timeout_s"] = 2.0
-            target["max_paid_attempts"] = PAID_ATTEMPTS
+            target["max_paid_attempts"] = 6
             target["max_concurrency"] = SLOTS
         program = Program(self.folder, None, **config)
         program.rows([{"id": f"r{i}", "prompt": f"Name the colour of object number {i}."} for i in range(ROWS)])
@@ -186,8 +185,7 @@ def _field_run(scene: Field, program: Program) -> list[str]:
     scene.say(f"ended {time.monotonic() - calm_s:.1f} s after the last fault")
     time.sleep(1.0)
     calls = scene.servers.calls()
-    wrong = judge(program, run_id, ROWS, calls, in_flight=scene.in_flight, redis=scene.redis.client,
-                  paid_attempts=PAID_ATTEMPTS)  # fmt: skip
+    wrong = judge(program, run_id, ROWS, calls, in_flight=scene.in_flight, redis=scene.redis.client)
     return [*wrong, *scene.said] if wrong else []
 
 
@@ -210,9 +208,7 @@ def embedded(folder: Path, seed: int) -> list[str]:
         runs = sorted((program.data / "results").glob("run=*"))
         if not wrong and len(runs) == 1:
             run_id = runs[0].name.removeprefix("run=")
-            wrong = judge(
-                program, run_id, ROWS, servers.calls(), in_flight=scene.in_flight, paid_attempts=PAID_ATTEMPTS
-            )
+            wrong = judge(program, run_id, ROWS, servers.calls(), in_flight=scene.in_flight)
         elif not wrong:
             wrong = [f"{len(runs)} runs instead of one"]
     return [*wrong, *scene.said, program.log()] if wrong else []

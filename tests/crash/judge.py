@@ -17,14 +17,12 @@ MAY_STAY = ("run:", "runs:all", "fingerprints", "targets", "lanes", "wake")
 
 
 def judge(
-    program: Program, run_id: str, rows: int, calls: list[dict[str, Any]], *, in_flight: int, redis: Redis | None = None,
-    paid_attempts: int | None = None,
-) -> list[str]:  # fmt: skip
-    """Everything that does not hold, in words; `in_flight` is how many calls may have been cut off by kills. A row may
-    end without an answer only when `paid_attempts` calls for it were sent and lost."""
+    program: Program, run_id: str, rows: int, calls: list[dict[str, Any]], *, in_flight: int, redis: Redis | None = None
+) -> list[str]:
+    """Everything that does not hold, in words; `in_flight` is how many calls may have been cut off by kills."""
     results, costs = program.results(run_id), program.costs()
     return [
-        *_rows(results, rows, _used_up(costs, paid_attempts)),
+        *_rows(results, rows),
         *(f"doctor: {one.row} {one.what}" for one in invariants.check(results.lazy(), costs.lazy(), rows)),
         *_ledger(costs, calls),
         *_bought_again(costs, calls, in_flight),
@@ -32,14 +30,9 @@ def judge(
     ]
 
 
-def _used_up(costs: pl.DataFrame, paid_attempts: int | None) -> list[int]:
-    lost = costs.filter(pl.col("outcome") == "lost").group_by("row").len()
-    return lost.filter(pl.col("len") >= paid_attempts)["row"].to_list() if paid_attempts else []
-
-
-def _rows(results: pl.DataFrame, rows: int, used_up: list[int]) -> list[str]:
+def _rows(results: pl.DataFrame, rows: int) -> list[str]:
     wrong = [] if results["row"].to_list() == list(range(rows)) else [f"rows: {results.height} instead of {rows}"]
-    unanswered = results.filter((pl.col("status") != "ok") & ~pl.col("row").is_in(used_up))
+    unanswered = results.filter(pl.col("status") != "ok")
     if unanswered.height:
         said = unanswered.group_by("status", "error_code").len().rows()
         wrong.append(f"rows that are not ok: {said}")
