@@ -21,6 +21,7 @@ crash: $(VENV)/.tested
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m tests.benchmarks.end_to_end
+	$(BIN)/python -m tests.benchmarks.busy_slots
 
 dedupe-eval: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.dedupe_eval --data ../shared/data/dedupe

@@ -66,7 +66,7 @@ class Scene:
         config = upstream.settings()
         for target in config["targets"].values():
             target["timeout_s"] = 2.0
-            target["max_paid_attempts"] = 6
+            target["max_paid_attempts"] = 24  # no row may end for the faults alone
             target["max_concurrency"] = SLOTS
         program = Program(self.folder, None, **config)
         program.rows([{"id": f"r{i}", "prompt": f"Name the colour of object number {i}."} for i in range(ROWS)])
