@@ -108,12 +108,14 @@ class Field(Scene):
         self.redis.start()
 
     def forget_redis(self) -> None:
-        """Acknowledged writes are gone: everybody who lives says them again."""
+        """Acknowledged writes are gone, as `everysec` allows: everybody who lives says them again."""
+        if self.redis.fsync == "always":  # which forgets nothing
+            return self.kill_redis()
         seconds = self.random.uniform(0.1, 2.0)
         self.say(f"kill -9 redis, the last {seconds:.1f} s are forgotten")
         self.in_flight += 2 * SLOTS
         self.redis.kill_forgetting(seconds)
-        self.redis.start()
+        return self.redis.start()
 
     def pause_redis(self) -> None:
         self.say("redis hangs 3 s")
