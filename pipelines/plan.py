@@ -192,15 +192,15 @@ def _due_now(snapshot: Snapshot, run: RunView, before: float, tail: list[tuple[B
     locals_ = [t for t in snapshot.targets.values() if t.lane == "local" and t.up and t.name in mine]
     capacity = sum(local_rate(t) * usable_s(t, left_s) for t in locals_)
     short = before + run.ahead + sum(batch.work for batch in run.waiting) - capacity
-    count = rows = 0
+    count, rows, work = 0, 0.0, 0.0
     for batch, _ in tail:
         if short <= 0:
             break
-        short -= batch.work
-        rows += batch.rows
+        short, work, rows = short - batch.work, work + batch.work, rows + batch.rows
         count += 1
     if count == 0:
         return 0
+    rows += max(0.0, short) * rows / max(work, 1e-9)  # what is not prepared yet must follow in the same time
     cloud = tail[0][1]
     rate = max(cloud.rows_per_s, cloud.slots / max(cloud.latency_s, 0.05) if cloud.rows_per_s == 0 else 0.0)
     needed_s = SAFETY * (rows / max(rate, 0.01) + LATENCIES * cloud.latency_s) + TICK_S

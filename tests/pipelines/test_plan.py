@@ -74,6 +74,14 @@ def test_table(name: str, given_: Snapshot, expected: list[tuple[str, str]]) -> 
     assert moved(plan(given_)) == expected, name
 
 
+def test_what_is_not_prepared_yet_needs_its_time_in_the_cloud_too() -> None:
+    mini = msgspec.structs.replace(MINI, rows_per_s=100.0)
+    few = run(batches(4), deadline_s=60)  # 32 rows need a third of a second: not yet
+    far = msgspec.structs.replace(few, ahead=100_000.0)  # 8,000 rows more, of which local does 400 in the time left
+    assert not [m for m in plan(snapshot(few, gpu=FULL, mini=mini)) if m.lane == "cloud"]
+    assert len([m for m in plan(snapshot(far, gpu=FULL, mini=mini)) if m.lane == "cloud"]) == 4
+
+
 def test_what_would_not_be_done_in_time_is_not_rung_locally_while_the_cloud_could_take_it() -> None:
     gpu = msgspec.structs.replace(GPU, rung_rows=0, rows_per_s=2.0)  # 10 / 1.15 - 2 s, at 2 rows a second: 13 rows
     short = run(batches(3, rows=8), deadline_s=10)
