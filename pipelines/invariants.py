@@ -1,4 +1,4 @@
-"""What must hold of a finished run's files (CONTRACT §4), checked over frames; it finds and says, and repairs nothing."""
+"""What must hold of a finished run's files (docs/results.md), checked over frames; it finds and says, and repairs nothing."""
 
 from __future__ import annotations
 

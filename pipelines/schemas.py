@@ -1,4 +1,4 @@
-"""The Arrow schema of every Parquet file that Spillway writes; CONTRACT.md §4 fixes the first two."""
+"""The Arrow schema of every Parquet file that Spillway writes; docs/results.md describes the first two."""
 
 from __future__ import annotations
 

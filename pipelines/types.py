@@ -158,7 +158,7 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
-    """What an adapter makes of anything else (classes of PROVIDERS.md §1.4)."""
+    """What an adapter makes of anything else (one class for each way to go on)."""
 
     kind: str  # invalid | context | auth | funds | rate | overload | transient | connect | unknown
     code: str

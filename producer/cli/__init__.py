@@ -14,7 +14,7 @@ DEMO = "demo"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command and returns its exit code (CONTRACT §2)."""
+    """Runs one command and returns its exit code (README)."""
     arguments = _with_optional_values(list(sys.argv[1:] if argv is None else argv))
     try:
         from producer.cli.app import app  # in here: Ctrl-C while it loads is an interruption like any other

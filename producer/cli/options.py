@@ -53,7 +53,7 @@ class OfRun(Output):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake(Output):
-    """What `run`, `submit` and `plan` are asked (CONTRACT §2)."""
+    """What `run`, `submit` and `plan` are asked."""
 
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="JSONL, Parquet or CSV (.gz, .zst): paths, globs, s3://…")

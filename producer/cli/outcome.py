@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import paths
 from pipelines.errors import StoreError, UsageError
+from pipelines.printable import one_line
 from producer.cli import frames, say
 from producer.records import Records, whole_file
 
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 STATUSES = ("ok", "duplicate", "invalid", "failed", "refused")
 OK, UNREADABLE, FAILED, INCOMPLETE = 0, 2, 3, 4
+REASONS = 3
+"""Reasons for rows without an answer that the end of a run names."""
 _COUNTED = {"rows", *STATUSES, "calls", "local_calls", "cost_pusd", "avoided_pusd"}
 _PICO = Decimal(10) ** -12
 
 
 def exit_code(figures: Mapping[str, Any]) -> int:
-    """CONTRACT §2: of 2, 4, 3, 0 the first that applies; a run as a whole fails only on its source."""
+    """Of 2, 4, 3, 0 the first that applies; a run as a whole fails only on its source."""
     if figures["status"] == "failed":
         return UNREADABLE
     if figures["unanswered"]:
@@ -167,7 +170,24 @@ def describe(records: Records, figures: Mapping[str, Any]) -> None:
     )
     if figures["results"] is None:
         return
+    for reason, rows in _reasons(records, figures):
+        print(f"{rows:,} rows: {reason}")
     with frames.reading("the savings report"):
         savings = reports.load("savings").build(*frames.scan(records.root, figures["run_id"]), []).collect()
     say.table(savings.rows(named=True), savings.columns)
     print(f"results  {figures['results']}\ncosts    {figures['costs']}")
+
+
+def _reasons(records: Records, figures: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Why rows have no answer: the most frequent reasons and their rows."""
+    if not any(figures[name] for name in ("invalid", "failed", "refused")):
+        return []
+    import polars as pl
+
+    with frames.reading("the results"):
+        results, _ = frames.scan(records.root, figures["run_id"])
+        why = pl.coalesce("error_message", "error_code")
+        wrong = results.filter(pl.col("status").is_in(["invalid", "failed", "refused"]) & why.is_not_null())
+        counted = wrong.group_by(why.alias("why")).len().sort("len", "why", descending=[True, False]).head(REASONS)
+        found = counted.collect().rows()
+    return [(one_line(why)[:200], count) for why, count in found]

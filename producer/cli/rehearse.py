@@ -52,6 +52,7 @@ async def scenario(ask: Common) -> AsyncIterator[Settings]:
     async with _servers(path, folder) as urls:
         for name, url in urls.items():
             say.note(f"stand-in server {name} at {url}")
+        say.note(f"a rehearsal: its records are under {root} (`spillway report savings --data {root}`)")
         own = {"data": root, "redis_url": real.redis_url, "prefix": PREFIX, "keep_response": real.keep_response}
         yield parse_settings({**scenario_settings(config, urls), "spillway": own})
 

@@ -125,7 +125,7 @@ def _print(name: str, frame: pl.DataFrame, sections: Sequence[Section]) -> None:
     from pipelines import reports
 
     rows = frame.rows(named=True)
-    if not rows:
+    if not any(value for row in rows for value in row.values()):
         say.note("nothing to report: no rows and no calls match")
         return
     say.table(rows, frame.columns, reports.totals(name, rows))

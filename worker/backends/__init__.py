@@ -1,6 +1,6 @@
 """One provider, one file: each turns a chat request into what its server wants, and what the server says into a value.
 
-Nothing here sends anything: http.py does, and the drain decides what an outcome means for a prompt.
+Nothing here sends anything: hot.py does, and the drain decides what an outcome means for a prompt.
 """
 
 from __future__ import annotations
