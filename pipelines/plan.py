@@ -15,7 +15,8 @@ import msgspec
 STOCK_S = 3.0
 STOCK_SLOTS, FIRST_STOCK_SLOTS = 2, 4
 TICK_S = 1.0
-SAFETY = 1.15
+SAFETY, CLOUD_SAFETY = 1.15, 1.4
+"""A local rate is measured at work; a cloud's mostly with few calls in flight, and nobody knows yet what it holds."""
 LATENCIES = 4
 TAIL_LATENCIES = 2
 """A lane's last calls: some take twice as long as the average, and nothing follows in their slots."""
@@ -203,7 +204,7 @@ def _due_now(snapshot: Snapshot, run: RunView, before: float, tail: list[tuple[B
     rows += max(0.0, short) * rows / max(work, 1e-9)  # what is not prepared yet must follow in the same time
     cloud = tail[0][1]
     rate = max(cloud.rows_per_s, cloud.slots / max(cloud.latency_s, 0.05) if cloud.rows_per_s == 0 else 0.0)
-    needed_s = SAFETY * (rows / max(rate, 0.01) + LATENCIES * cloud.latency_s) + TICK_S
+    needed_s = CLOUD_SAFETY * rows / max(rate, 0.01) + SAFETY * LATENCIES * cloud.latency_s + TICK_S
     return count if left_s <= needed_s else 0
 
 
