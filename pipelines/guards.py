@@ -1,6 +1,6 @@
 """What forbids a reuse: each guard reads the difference between two texts and names a reason, or finds none.
 
-A guard only ever says no. Whether a difference is harmless is decided in dedup.py, which must explain every bit of it.
+A guard only ever says no. Whether a difference is harmless is decided in explain.py, which must explain every bit of it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""INTAKE: files, HTTP submissions and schedules become runs in Redis; nothing is answered here."""
+"""INTAKE: files become runs in Redis; nothing is answered here."""

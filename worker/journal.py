@@ -1,6 +1,7 @@
 """What happened to each prompt, appended to Redis in groups: one round trip carries every batch's news.
 
-A call's intent is acknowledged before the call is sent; an outcome needs no waiting. Nothing is decided here.
+A call's intent is acknowledged, and its worst case reserved in every budget, before the call is sent; an outcome settles that and
+needs no waiting (scripts/append.lua does both in one step). Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from worker.aside import is_hostile
 from worker.queue import NoScriptError, Redis, RedisError, Scripts
 
 log = logging.getLogger("spillway.journal")
-
-MAX_INTENTS_PER_FLUSH = 512
 
 
 class Holding(Protocol):

@@ -50,10 +50,6 @@ class Store:
         if self.exists(name):
             self.fs.delete_file(self.path(name))
 
-    def delete_folder(self, folder: str) -> None:
-        if self.fs.get_file_info(self.path(folder)).type == pafs.FileType.Directory:
-            self.fs.delete_dir(self.path(folder))
-
     def write_table(self, name: str, table: pa.Table) -> None:
         """zstd Parquet, there whole or not at all."""
 

@@ -18,7 +18,6 @@ from pipelines.types import Options
 Ask = TypeVar("Ask")
 
 _WHERE = "Where it works"
-_WHAT = "What to ask"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
