@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,12 @@ class Records:
         record = self.read(run_id)
         if record is not None:
             self.write(run_id, {**record, "status": "in_progress", "finished_ms": None, "summary": None})
+
+    def leave(self, run_id: str, seen: Mapping[str, Any]) -> None:
+        """Notes how far a run had come when its command stopped following it."""
+        record = self.read(run_id)
+        if record is not None and not record.get("summary"):
+            self.write(run_id, {**record, "seen": dict(seen)})
 
     def delete(self, run_id: str) -> None:
         if not self._remote:

@@ -59,6 +59,11 @@ class RunView(msgspec.Struct, frozen=True):
     summary: dict[str, Any] | None = None
 
     @property
+    def counted(self) -> dict[str, int]:
+        """The counters that a record keeps."""
+        return {name: getattr(self, name) for name in (*COUNTED, "rows_estimate")}
+
+    @property
     def ended(self) -> bool:
         return self.status in wire.RUN_ENDED
 
@@ -194,7 +199,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 def of_record(record: Mapping[str, Any]) -> RunView:
     """A run of which only its record is left: ended, or waiting for its Redis to run again."""
     summary = record.get("summary")
-    counts: dict[str, Any] = {name: int(summary[name]) for name in COUNTED if name in summary} if summary else {}
+    seen = summary or record.get("seen") or {}
+    counts: dict[str, Any] = {name: int(seen[name]) for name in (*COUNTED, "rows_estimate") if name in seen}
     return RunView(
         run_id=record["run_id"],
         status=record.get("status") or "in_progress",
@@ -203,5 +209,6 @@ def of_record(record: Mapping[str, Any]) -> RunView:
         finished_ms=record.get("finished_ms"),
         prepared=bool(summary),
         summary=summary,
+        blocked="" if summary else "stopped; the same command resumes it",
         **counts,
     )

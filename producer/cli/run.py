@@ -104,10 +104,10 @@ async def _drain(wanted: Order, ask: Intake, began_s: float) -> int:
             async with session.draining(wanted.settings) as now:
                 done, ended = await _register_and_follow(wanted, ask, now, followed)
         except asyncio.CancelledError:
-            _interrupted(followed, ask, began_s)
+            _interrupted(wanted.records, followed, ask, began_s)
             raise
         if ended is not None and (ended.blocked or not ended.view.ended):
-            return _stopped(ended, ask, began_s)
+            return _stopped(wanted.records, ended, ask, began_s)
         if ended is not None:
             return await asyncio.to_thread(_ended, wanted, ended.view, ask)
     say.note(f"run {done} has finished already with this source; --fresh runs it again")
@@ -216,9 +216,10 @@ def _deliver(wanted: Order, figures: dict[str, Any], ask: Intake) -> int:
     return code
 
 
-def _stopped(ended: Followed, ask: Intake, began_s: float) -> int:
+def _stopped(records: Records, ended: Followed, ask: Intake, began_s: float) -> int:
     """A run that cannot go on now: what there is, why, and how to go on."""
     figures = outcome.of_unfinished(ended.view, time.monotonic() - began_s)
+    records.leave(ended.view.run_id, ended.view.counted)
     if ask.json:
         say.as_json(figures)
     reason = ended.blocked or f"it is {ended.view.status}"
@@ -226,11 +227,12 @@ def _stopped(ended: Followed, ask: Intake, began_s: float) -> int:
     return outcome.INCOMPLETE
 
 
-def _interrupted(followed: list[RunView], ask: Intake, began_s: float) -> None:
+def _interrupted(records: Records, followed: list[RunView], ask: Intake, began_s: float) -> None:
     if not followed:
         say.note("interrupted before the run was registered; nothing was enqueued")
         return
     view = followed[0]
+    records.leave(view.run_id, view.counted)
     if ask.json:
         say.as_json(outcome.of_unfinished(view, time.monotonic() - began_s))
     say.note(f"interrupted: run {view.run_id} has {view.done:,} of {view.total:,} rows; the same command resumes")

@@ -74,6 +74,8 @@ def test_ctrl_c_leaves_a_resumable_run(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130 and "resume" in err
         assert not program.workers(), "no process stays behind"
+        told = program.run("status").stdout
+        assert "the same command resumes" in told and " 0 of 0" not in told, "how far it had come is not forgotten"
         out = program.json("run", source, "--dedupe", "exact")
         assert out["ok"] == 300
         assert upstream.bill("gpu")["calls"] == 300, "calls in flight ended and counted: nothing asked twice"
