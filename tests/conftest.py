@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from importlib.metadata import version
 
 import pytest
@@ -11,6 +12,12 @@ import pytest
 def pytest_report_header() -> str:
     names = ("arq", "redis", "polars", "pyarrow", "faiss-cpu", "sentence-transformers", "pyreqwest")
     return "spillway with " + ", ".join(f"{name} {version(name)}" for name in names)
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts() -> None:
+    """Whoever started us, or ran before, may have left it ignored; the program then ignores it too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
