@@ -6,7 +6,7 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from producer.cli import rehearse, say, session
+from producer.cli import rehearse, say
 from producer.cli.options import Intake, taking
 from producer.cli.run import order, until_interrupted
 
@@ -21,10 +21,8 @@ def plan(ask: Intake) -> int:
 
 
 async def _plan(ask: Intake) -> int:
-    if ask.simulate is not None:
-        async with rehearse.scenario(ask) as settings:
-            return await _planned(ask, settings)
-    return await _planned(ask, session.with_targets(session.settings_of(ask), ask))
+    async with rehearse.working(ask, ask.simulate) as settings:
+        return await _planned(ask, settings)
 
 
 async def _planned(ask: Intake, settings: Settings) -> int:
