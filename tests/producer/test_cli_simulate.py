@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
+from pipelines import schemas
 from producer.cli import main
 
 SCENARIO = """
@@ -78,6 +80,10 @@ def test_a_rehearsal_end_to_end(here: Path) -> None:
     assert results["row"].to_list() == list(range(121))
     assert set(results["client"]) == {"simulate"}
     assert pl.read_parquet("out/costs.parquet")["cost_usd"].sum() == results["cost_usd"].sum() > 0
+    for name, schema in (("results", schemas.RESULTS), ("costs", schemas.COSTS)):
+        files = [Path(f"out/{name}.parquet"), *Path(f"data/simulate/{name}").glob("*/*.parquet")]
+        assert len(files) > 1
+        assert all(pq.read_schema(file).equals(schema) for file in files), "columns that are never empty say so"
     assert sorted(path.name for path in (here / "data").iterdir()) == ["simulate"]
     assert ran(here, "doctor", "--data", "data/simulate", "--run", said["run_id"])[0] == 0
     assert "avoided local" in ran(here, "report", "savings", "--data", "data/simulate")[1]
