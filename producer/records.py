@@ -15,11 +15,12 @@ from pipelines.errors import StoreError
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full: free space",
-    errno.EACCES: "no permission: check the owner of the data root",
-    errno.EPERM: "no permission: check the owner of the data root",
-    errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another --data",
-    errno.EEXIST: "a file stands where a folder is needed: move it away, or choose another --data",
-    errno.EROFS: "the file system is read-only: choose another --data",
+    errno.EACCES: "no permission: check its owner",
+    errno.EPERM: "no permission: check its owner",
+    errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another place",
+    errno.EEXIST: "a file stands where a folder is needed: move it away, or choose another place",
+    errno.EISDIR: "it is a folder: name a file",
+    errno.EROFS: "the file system is read-only: choose another place",
 }
 
 
@@ -77,11 +78,13 @@ class Records:
     def rehearsal(self) -> str | None:
         """The scenario that is rehearsed in this data root; None in one of real runs."""
         try:
-            mark = wire.load(self._read_bytes(self.path(paths.rehearsal())))
+            raw = self._read_bytes(self.path(paths.rehearsal()))
         except OSError:
             return None
+        try:
+            mark = wire.load(raw)
         except ValueError:
-            mark = None
+            mark = None  # damaged, and still a mark
         return str(mark.get("scenario", "")) if isinstance(mark, dict) else ""
 
     def mark_rehearsal(self, scenario: str) -> None:
@@ -129,7 +132,7 @@ class Records:
 
 def unwritable(target: str, error: OSError) -> StoreError:
     """One line for what the operating system refused."""
-    remedy = _REMEDIES.get(error.errno or 0, "check the data root (--data)")
+    remedy = _REMEDIES.get(error.errno or 0, "choose another place (--data, --out)")
     return StoreError(f"cannot write {target}: {error.strerror or error}; {remedy}")
 
 

@@ -93,7 +93,7 @@ def _expand(text: str, base: Path) -> list[str]:
             raise SourceError(f"{text}: no file matches this pattern (looked in {base}); correct it")
         return found
     if path.is_dir():
-        raise SourceError(f"{path}: is a directory; name its files, e.g. {text.rstrip('/')}/*.jsonl")
+        raise SourceError(f"{path}: is a directory; name its files, e.g. {text.rstrip('/') or path}/*.jsonl")
     if not path.exists():
         raise SourceError(f"{path}: no such file; check the path")
     if not path.is_file():

@@ -177,9 +177,9 @@ def test_doctor_looks_at_the_installation(root: Path, capsys: pytest.CaptureFixt
 
 def test_doctor_says_when_the_data_root_is_a_file(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "file").write_text("")
-    code, out, _ = ran(capsys, "doctor", "--data", "file")
-    assert code == 3
-    assert "choose another --data" in out
+    code, out, err = ran(capsys, "doctor", "--data", "file")
+    assert (code, out) == (2, "")
+    assert "choose another --data" in err
 
 
 def test_doctor_warns_of_a_redis_that_forgets(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
