@@ -27,6 +27,7 @@ OWNERS = {
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 BRIDGES = {
+    "producer/cli/__init__.py",
     "producer/cli/session.py",
     "producer/cli/rehearse.py",
     "producer/cli/doctor.py",
