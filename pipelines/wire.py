@@ -34,7 +34,7 @@ class Unreadable(ValueError):
 
 
 class Keys:
-    """Names under one prefix; a simulation has its own and so never meets real state."""
+    """Names under one prefix; a rehearsal has its own and so never meets real state."""
 
     def __init__(self, prefix: str = "spillway") -> None:
         self.prefix = prefix

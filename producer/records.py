@@ -1,4 +1,4 @@
-"""What is known of a run without Redis: `runs/<id>.json` under the data root, a local folder or an object-store URL."""
+"""What is known without Redis of a data root, a local folder or an object-store URL, and of its runs: `runs/<id>.json`."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ class Records:
 
     def write(self, run_id: str, record: dict[str, Any]) -> None:
         """There whole or not at all; StoreError with the remedy."""
-        target = self.path(paths.run_record(run_id))
+        self._write(self.path(paths.run_record(run_id)), record)
+
+    def _write(self, target: str, value: dict[str, Any]) -> None:
         try:
             if self._remote:
-                self._write_remote(target, wire.dump(record))
+                self._write_remote(target, wire.dump(value))
             else:
-                _write_local(Path(target), wire.dump(record))
+                _write_local(Path(target), wire.dump(value))
         except OSError as error:
             raise unwritable(target, error) from None
 
@@ -71,6 +73,20 @@ class Records:
     def delete(self, run_id: str) -> None:
         if not self._remote:
             Path(self.path(paths.run_record(run_id))).unlink(missing_ok=True)
+
+    def rehearsal(self) -> str | None:
+        """The scenario that is rehearsed in this data root; None in one of real runs."""
+        try:
+            mark = wire.load(self._read_bytes(self.path(paths.rehearsal())))
+        except OSError:
+            return None
+        except ValueError:
+            mark = None
+        return str(mark.get("scenario", "")) if isinstance(mark, dict) else ""
+
+    def mark_rehearsal(self, scenario: str) -> None:
+        """Says that stand-in servers answer here."""
+        self._write(self.path(paths.rehearsal()), {"scenario": scenario})
 
     def ids(self) -> list[str]:
         """Every run with a record, newest first (ids begin with their time)."""

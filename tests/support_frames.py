@@ -21,7 +21,7 @@ def at(seconds: float) -> datetime:
 
 def result(row: int, **values: Any) -> dict[str, Any]:
     defaults = {
-        "run_id": RUN, "row": row, "client": "default", "status": "ok", "route": "small", "lane": "local",
+        "run_id": RUN, "row": row, "custom_id": str(row), "client": "default", "status": "ok", "route": "small", "lane": "local",
         "target": "gpu",
         "cost_usd": Decimal(0), "avoided_usd": Decimal(0), "attempts": 1, "tags": "{}", "started_at": at(0),
         "finished_at": at(1),

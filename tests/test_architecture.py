@@ -31,7 +31,9 @@ BRIDGES = {
     "producer/cli/session.py",
     "producer/cli/rehearse.py",
     "producer/cli/doctor.py",
-    "producer/cli/admin.py",
+    "producer/cli/plan.py",
+    "producer/cli/targets.py",
+    "producer/cli/worker.py",
     "producer/cli/options.py",
 }
 """The commands that may start worker code in their own process; nothing else of `producer` knows `worker`."""

@@ -14,11 +14,12 @@ import typer
 from pipelines import wire
 from pipelines.errors import UsageError
 from pipelines.printable import one_line
-from producer.cli import outcome, say, session
+from producer.cli import outcome, rehearse, say, session
 from producer.cli.options import OfRun, Output, taking
 from producer.cli.run import follow, until_interrupted
 
 if TYPE_CHECKING:
+    from pipelines.settings import Settings
     from producer.records import Records
     from producer.runs import LaneView, RunView
 
@@ -226,14 +227,15 @@ async def _cancel(ask: OfRun) -> int:
     from producer import intake
 
     settings = session.settings_of(ask)
+    records = _records(settings.spillway.data)
     async with session.looking(settings) as found:
-        if found is not None:
+        if found is not None and await _others_work(settings, found):
             return _cancelled(await intake.cancel(found.redis, found.keys, ask.run), ask.json)
-    view = await _view(None, _records(settings.spillway.data), ask.run)
+        view = await _view(found, records, ask.run)
     if view.ended:
         return _cancelled(view, ask.json)
-    async with session.draining(session.with_targets(settings, ask)) as now:  # somebody has to close the run's books
-        await intake.cancel(now.redis, now.keys, ask.run)
+    async with rehearse.working(ask, records.rehearsal()) as own, session.draining(own) as now:
+        await intake.cancel(now.redis, now.keys, ask.run)  # and somebody has to close the run's books
         followed = await follow(ask.run, now, quiet=True)
     return _cancelled(followed.view, ask.json)
 
@@ -254,11 +256,11 @@ async def _retry(ask: OfRun) -> int:
     settings = session.settings_of(ask)
     records = _records(settings.spillway.data)
     async with session.looking(settings) as found:
-        if found is not None:
+        if found is not None and await _others_work(settings, found):
             view = await intake.retry(found.redis, found.keys, records, ask.run, await now_ms(found.redis))
             return _cancelled(view, ask.json)
-    await _view(None, records, ask.run)
-    async with session.draining(session.with_targets(settings, ask)) as now:
+        await _view(found, records, ask.run)
+    async with rehearse.working(ask, records.rehearsal()) as own, session.draining(own) as now:
         await intake.retry(now.redis, now.keys, records, ask.run, await now_ms(now.redis))
         view = (await follow(ask.run, now, quiet=False)).view
     if view.status not in wire.RUN_ENDED:
@@ -270,6 +272,13 @@ async def _retry(ask: OfRun) -> int:
     else:
         outcome.describe(records, figures)
     return outcome.exit_code(figures)
+
+
+async def _others_work(settings: Settings, found: session.Session) -> bool:
+    """Whether workers drain here or will; a rehearsal's only work beside the command that started its servers."""
+    from producer import runs
+
+    return not session.is_rehearsal(settings) or bool(await runs.workers(found.redis, found.keys))
 
 
 def _records(root: str) -> Records:
