@@ -17,6 +17,9 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
+from pipelines import wire
+from pipelines.journal import fold
+from pipelines.types import Entry
 from tests.support_program import Program, wait_until
 from tests.support_redis import server_program
 from tests.support_upstream import ROOT
@@ -256,15 +259,38 @@ class Field:
         self.workers.mend()
 
     def calling(self) -> int | None:
-        """The index of a worker whose calls are out now; None when there is none."""
+        """The index of a worker whose calls are out, as its last heartbeat has it; None when there is none."""
         redis = self.redis.client
-        for owner, who in redis.hgetall("spillway:workers").items():  # type: ignore[union-attr]
+        for index, owner in self._owners().items():
             said = json.loads(redis.get(f"spillway:worker:{owner}") or "{}")  # type: ignore[arg-type]
             if any(target["in_flight"] > 1 for target in said.get("targets", {}).values()):
-                pids = [process.pid for process in self.workers.processes]
-                if (pid := json.loads(who)["pid"]) in pids:
-                    return pids.index(pid)
+                return index
         return None
+
+    def calls_out(self, index: int) -> dict[str, set[str]]:
+        """Calls of one worker's batches that were sent and have not ended, as the journals in Redis have them."""
+        owner, found = self._owners()[index], {}
+        for batch in self.redis.client.zrange("spillway:rung", 0, -1):  # type: ignore[union-attr]
+            if self.holder(batch) == owner and (lost := fold(self._journal(batch)).lost()):
+                found[batch] = {intent.call for intent in lost}
+        return found
+
+    def epoch(self, batch: str) -> str | None:
+        return self.redis.client.hget(f"spillway:batch:{batch}", "epoch")  # type: ignore[return-value]
+
+    def holder(self, batch: str) -> str | None:
+        """The worker that has claimed a batch; nothing when nobody has."""
+        return self.redis.client.hget(f"spillway:batch:{batch}", "holder")  # type: ignore[return-value]
+
+    def _journal(self, batch: str) -> list[Entry]:
+        with Redis(unix_socket_path=str(self.redis.socket)) as raw:
+            return wire.readable_entries(raw.lrange(f"spillway:journal:{batch}", 0, -1))  # type: ignore[arg-type]
+
+    def _owners(self) -> dict[int, str]:
+        """The names that the living workers go by, by index."""
+        pids = {process.pid: index for index, process in enumerate(self.workers.processes)}
+        said = self.redis.client.hgetall("spillway:workers").items()  # type: ignore[union-attr]
+        return {pids[pid]: owner for owner, who in said if (pid := json.loads(who)["pid"]) in pids}
 
     def requests(self) -> int:
         return sum(int(each["requests"]) for each in self.upstream.status().values())

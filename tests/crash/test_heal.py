@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tests.crash.judge import judge
-from tests.crash.stage import LEASE_S, Field
+from tests.crash.stage import Field
 from tests.support_program import GPU, wait_until
 from tests.support_upstream import Upstream
 from tests.test_flow import prompts
@@ -21,24 +21,41 @@ SLOTS = 8
 ROWS = 240
 
 
-def test_two_workers_that_both_believe_they_own_a_batch_never_both_publish(tmp_path: Path) -> None:
-    gpu = {**GPU, "slots": SLOTS, "latency_ms": 1500}
+@pytest.mark.parametrize("wakes", ["while the other works on it", "after the run has ended"])
+def test_two_workers_that_both_believe_they_own_a_batch_never_both_publish(tmp_path: Path, wakes: str) -> None:
+    gpu = {**GPU, "slots": SLOTS, "latency_ms": 200}
     with Upstream({"servers": {"gpu": gpu}}) as upstream, Field(tmp_path, upstream, [CONTROL, LANES, LANES]) as there:
-        run_id = there.submit(there.program.rows(prompts(96)))
-        wait_until(lambda: there.requests() > 20, 40)
-        for lanes in (1, 2):  # both, for then all calls that are out are theirs
-            there.workers.signal(lanes, signal.SIGSTOP)
-        wait_until(lambda: "is gone" in there.workers.log(), 12 * LEASE_S)
-        time.sleep(0.5)
-        for lanes in (1, 2):
-            there.workers.signal(lanes, signal.SIGCONT)
+        run_id = there.submit(there.program.rows(prompts(ROWS)))
+        wait_until(lambda: there.requests() > 40, 40)
+        paused, out = paused_while_calling(there)
+        own = {batch: there.epoch(batch) for batch in out}
+        if wakes == "after the run has ended":
+            assert there.wait_for_end(run_id) == "completed"
+        else:  # who took the batch over has claimed it, and the one that pauses knows nothing of that
+            wait_until(lambda: all(there.epoch(batch) != own[batch] and there.holder(batch) for batch in out), 40)
+        there.workers.signal(paused, signal.SIGCONT)
+        wait_until(lambda: there.workers.log().count("was taken over; nothing published") >= len(out), 20)
         assert there.wait_for_end(run_id) == "completed"
-        time.sleep(1.0)
         costs = there.program.costs()
         odd = costs.filter((pl.col("purpose") == "late") | (pl.col("outcome") == "lost"))
-        assert 0 < odd.height <= 2 * SLOTS, "the late one's calls are in the ledger, and marked"
-        wrong = judge(there.program, run_id, 96, upstream.calls(), in_flight=2 * SLOTS, redis=there.redis.client)
+        assert set().union(*out.values()) <= set(odd["call_id"]), "the late one's calls are in the ledger, and marked"
+        assert len(upstream.calls()) <= ROWS + odd.height <= ROWS + 2 * SLOTS, "nothing else is asked again"
+        wrong = judge(there.program, run_id, ROWS, upstream.calls(), in_flight=SLOTS, redis=there.redis.client)
     assert not wrong, wrong
+
+
+def paused_while_calling(there: Field) -> tuple[int, dict[str, set[str]]]:
+    """Stops a worker of lanes whose calls are out: its index, and those calls by batch, as its journals have them."""
+    until_s = time.monotonic() + 40
+    while time.monotonic() < until_s:
+        if (lanes := there.calling()) is None:
+            continue
+        there.workers.signal(lanes, signal.SIGSTOP)
+        time.sleep(0.2)  # what it had sent to Redis is there
+        if out := there.calls_out(lanes):
+            return lanes, out
+        there.workers.signal(lanes, signal.SIGCONT)  # they had ended since its last heartbeat
+    raise AssertionError("no worker with calls out")
 
 
 def test_what_arq_forgets_is_rung_again(tmp_path: Path) -> None:
