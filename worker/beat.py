@@ -204,13 +204,12 @@ class Heart:
         )
 
     def _counters(self, pipe: Any) -> None:
-        for run in self._context.runs():
-            counts, run.counts = run.counts, type(run.counts)()
-            for name, delta in counts.items():
-                pipe.hincrby(self._context.keys.run(run.id), name, delta)
-            if run.refused_nusd:
-                pipe.hset(self._context.keys.run(run.id), "refused_nusd", run.refused_nusd)
-                run.refused_nusd = 0
+        context = self._context
+        for run in context.runs():
+            if run.counts or run.refused_nusd:
+                said = [part for pair in run.counts.items() for part in pair]
+                context.scripts.queue(pipe, "count", [context.keys.run(run.id)], [run.refused_nusd or "", *said])
+                run.counts, run.refused_nusd = type(run.counts)(), 0
 
     def _targets(self, raw: dict[bytes, bytes]) -> None:
         """Learns what others know of the targets; queued prompts leave one that went down."""

@@ -99,7 +99,6 @@ def test_a_redis_that_forgot_its_last_seconds_is_told_again(tmp_path: Path, lane
         wait_until(lambda: there.requests() > 100, 40)
         for seconds in (1.8, 0.6):
             there.redis.kill_forgetting(seconds)
-            there.redis.start()
             before = there.requests()
             wait_until(lambda: there.requests() > before + 100, 40)  # noqa: B023
         assert there.wait_for_end(run_id) == "completed"
@@ -109,6 +108,36 @@ def test_a_redis_that_forgot_its_last_seconds_is_told_again(tmp_path: Path, lane
         assert good["row"].is_unique().all(), "bought again though the answer had been acknowledged"
         wrong = judge(there.program, run_id, 1000, upstream.calls(), in_flight=2 * SLOTS, redis=there.redis.client)
         assert "notes said again" in there.workers.log()
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("workers", ["live", "die too"])
+def test_a_run_registered_just_before_redis_forgot_its_last_seconds_is_not_lost(tmp_path: Path, workers: str) -> None:
+    gpu = {**GPU, "slots": SLOTS, "latency_ms": 60}
+    with (
+        Upstream({"servers": {"gpu": gpu}}) as upstream,
+        Field(tmp_path, upstream, [CONTROL, LANES], fsync="everysec") as there,
+    ):
+        source = there.program.rows(prompts(ROWS))
+        wait_until(lambda: len(there.owners()) == 2)
+        time.sleep(1.5)  # what these workers said is on the disk
+
+        def registered() -> str:
+            run_id = there.submit(source)
+            if workers == "live":  # and at work already
+                wait_until(lambda: there.requests() > SLOTS, 40)
+            else:
+                there.kill_workers(mend=False)
+            return run_id
+
+        run_id = there.redis.forgetting(registered)
+        assert not there.fields(run_id) or workers == "live", "it was registered in what is forgotten"
+        there.workers.mend()
+        wait_until(lambda: bool(there.fields(run_id)), 20)
+        assert there.submit(source) == run_id, "the same command finds it again"
+        assert there.wait_for_end(run_id) == "completed"
+        wrong = judge(there.program, run_id, ROWS, upstream.calls(), in_flight=2 * SLOTS, redis=there.redis.client)
+        assert "registered again from its record" in there.workers.log()
     assert not wrong, wrong
 
 
