@@ -44,6 +44,8 @@ _PRICE_KEYS = {
     "long_cache_write": "cache_write_1h_mtok",
 }
 
+_NEVER_DEARER = frozenset({"auto", "default", "standard", "standard_only", "flex", "batch"})
+
 CostBasis = Literal["billed", "amortised"]
 
 
@@ -70,6 +72,8 @@ class Price(msgspec.Struct, frozen=True):
     batch_tiers: tuple[Rates, ...]
     request_pusd: int = 0
     energy_pusd_per_hour: int = 0
+    by_service: Mapping[str, tuple[Rates, ...]] | None = None
+    """Rates of other service tiers (priority, flex, …); None: the price holds whatever the tier."""
 
 
 class Unknown(msgspec.Struct, frozen=True, gc=False):
@@ -94,10 +98,10 @@ def price_of(target: Target, prices: Mapping[str, Prices], at: datetime, *, name
     )
 
 
-def cost_pusd(price: Price, usage: Usage, *, batch: bool = False, busy_us: int = 0) -> int:
+def cost_pusd(price: Price, usage: Usage, *, batch: bool = False, busy_us: int = 0, service: str | None = None) -> int:
     """What one call costs, rounded up to the pico-dollar. `busy_us` is the call's share of its local server's time:
-    wall time divided by the calls in flight."""
-    rates = _tier(price.batch_tiers if batch else price.tiers, usage.input_tokens)
+    wall time divided by the calls in flight; `service` the tier that answered, as the provider says."""
+    rates = _tier(price.batch_tiers if batch else _of_service(price, service), usage.input_tokens)
     cached = min(usage.cached_input_tokens, usage.input_tokens)
     written = min(usage.cache_write_tokens, usage.input_tokens - cached)
     long = min(usage.long_cache_tokens, written)
@@ -115,18 +119,34 @@ def cost_pusd(price: Price, usage: Usage, *, batch: bool = False, busy_us: int =
 
 
 def worst_case_pusd(
-    price: Price, input_tokens: int, max_output_tokens: int, *, batch: bool = False, long_cache: bool = False
+    price: Price,
+    input_tokens: int,
+    max_output_tokens: int,
+    *,
+    batch: bool = False,
+    long_cache: bool = False,
+    service: str | None = None,
 ) -> int:
     """What is reserved before a call: the input and a tenth more at its dearest rate, and the longest answer. Only a
-    call that asks for it can write to an hour's cache (`long_cache`)."""
+    call that asks for it can write to an hour's cache (`long_cache`) or be served by a dearer tier (`service`)."""
     tenths = input_tokens * _INPUT_MARGIN_TENTHS
-    tiers = [each for each in (price.batch_tiers if batch else price.tiers) if each.above_tokens * 10 < tenths]
+    rates = price.batch_tiers if batch else (*price.tiers, *_of_service(price, service))
+    tiers = [each for each in rates if each.above_tokens * 10 < tenths]
     dearest = [
         tenths * max(each.input, each.cached_input, each.cache_write, each.long_cache_write if long_cache else 0)
         + 10 * max_output_tokens * max(each.output, each.reasoning)
         for each in tiers or price.tiers[:1]
     ]
     return _ceil(max(dearest), 10 * _TOKENS_PER_MTOK) + price.request_pusd
+
+
+def is_priced(price: Price, service: str | None) -> bool:
+    """Whether it is known what a call costs that asks for this service tier; what is never dearer need not be."""
+    return price.by_service is None or service is None or service in _NEVER_DEARER or service in price.by_service
+
+
+def _of_service(price: Price, service: str | None) -> tuple[Rates, ...]:
+    return (price.by_service or {}).get(service or "", price.tiers)
 
 
 def usd_to_pusd(usd: Decimal | str | int) -> int:
@@ -199,7 +219,19 @@ def _listed(target: Target, at: datetime) -> Price | None:
         tiers=_list_tiers(standard),
         batch_tiers=_list_tiers(batch),
         request_pusd=_to_int(per_thousand, 9, ROUND_CEILING) if isinstance(per_thousand, Decimal) else 0,
+        by_service={
+            service: _list_tiers(model.get_prices(at, {"service_tier": service})) for service in _services(model, at)
+        },
     )
+
+
+def _services(model: ModelInfo, at: datetime) -> set[str]:
+    """The service tiers that the price list knows of a model at that time."""
+    return {
+        variant.when["service_tier"]
+        for variant in model.price_variants or ()
+        if variant.when.keys() == {"service_tier"} and (variant.constraint is None or variant.constraint.active(at))
+    }
 
 
 @functools.lru_cache(maxsize=1024)
