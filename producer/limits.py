@@ -1,4 +1,4 @@
-"""What Redis says of money: every budget scope, today's alerts, and each run's unknown exposure. Nothing is changed."""
+"""What Redis says of money: every budget scope, today's alerts, each run's unknown exposure; and a scope's new limit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from pipelines import budgets, wire
+from pipelines.errors import UsageError
 from producer.queue import Redis, now_ms
 
 
@@ -30,6 +31,21 @@ def _with_the_days_spend(scope: budgets.Scope, found: dict[str, budgets.Scope]) 
     return (
         scope if whole is None else budgets.Scope(scope.name, scope.limit_nusd, whole.spent_nusd, whole.reserved_nusd)
     )
+
+
+async def give(redis: Redis, keys: wire.Keys, scope: str, limit: str) -> None:
+    """Gives a scope a limit (nano-dollars, or `unlimited`) at once; UsageError for a run that is not there."""
+    run_id = budgets.Scope(scope, None).run_id
+    if run_id and not await redis.exists(keys.run(run_id)):
+        raise UsageError(f"no run {run_id!r} here; `spillway status` lists the runs")
+    pipe = redis.pipeline(transaction=True)
+    pipe.hset(keys.budget(scope), "limit", limit)
+    pipe.expire(keys.budget(scope), budgets.KEEP_S)
+    if run_id:
+        pipe.hset(keys.run(run_id), "budget_nusd", "" if limit == budgets.UNLIMITED else limit)
+    pipe.lpush(keys.wake, "x")
+    pipe.ltrim(keys.wake, 0, 15)
+    await pipe.execute()
 
 
 async def alerts(redis: Redis, keys: wire.Keys, timezone: str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines import budgets
 from pipelines.printable import one_line
 from worker.context import Context, boot_id
 from worker.drain.drain import Drain
@@ -234,7 +235,7 @@ class Heart:
             self._budget_day = day
             await context.clock.set(context.redis)
             for run in context.runs():
-                shared = budget.shared(context.settings, run.client, day)  # the run's own limit may have changed
+                shared = budgets.shared(context.settings, run.client, day)  # the run's own limit may have changed
                 await budget.ensure(context.redis, context.keys, shared)
 
 
