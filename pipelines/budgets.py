@@ -96,8 +96,10 @@ def _is_date(text: str) -> bool:
 
 
 def read(name: str, limit: str | None, spent: str | None, reserved: str | None) -> Scope:
-    """Redis' texts as a scope. What is no number counts as nothing spent and nothing allowed."""
+    """Redis' texts as a scope. What is no number counts as nothing spent, and then nothing is allowed either."""
     most = None if limit == UNLIMITED else _whole(limit)
+    if not all(_is_whole(text) for text in (spent, reserved)):
+        most = 0
     return Scope(name, most, _whole(spent), _whole(reserved))
 
 
@@ -106,10 +108,15 @@ def of_fields(name: str, fields: Mapping[str, str]) -> Scope:
 
 
 def _whole(text: str | None) -> int:
+    return int(text or 0) if _is_whole(text) else 0
+
+
+def _is_whole(text: str | None) -> bool:
     try:
-        return int(text or 0)
+        int(text or 0)
     except ValueError:
-        return 0
+        return False
+    return True
 
 
 def alert_at(settings: Settings, scope: Scope) -> float:

@@ -18,10 +18,13 @@ async def scopes(redis: Redis, keys: wire.Keys) -> list[budgets.Scope]:
     """Every scope there is, by name; a cut-off shows what its day has spent."""
     prefix = keys.budget("")
     names = sorted([name async for name in redis.scan_iter(match=f"{_literal(prefix)}*", count=500)])
-    found = {
-        name.removeprefix(prefix): budgets.of_fields(name.removeprefix(prefix), await redis.hgetall(name))  # type: ignore[misc]
-        for name in names
-    }
+    pipe = redis.pipeline(transaction=False)
+    for name in names:
+        pipe.hgetall(name)
+    found = {}
+    for name, fields in zip(names, await pipe.execute(raise_on_error=False) if names else [], strict=True):
+        scope = name.removeprefix(prefix)  # another kind of value than ours allows nothing
+        found[scope] = budgets.of_fields(scope, fields if isinstance(fields, dict) else {"limit": "0"})
     return [_with_the_days_spend(scope, found) for scope in found.values()]
 
 
@@ -39,6 +42,8 @@ async def give(redis: Redis, keys: wire.Keys, scope: str, limit: str) -> None:
     if run_id and not await redis.exists(keys.run(run_id)):
         raise UsageError(f"no run {run_id!r} here; `spillway status` lists the runs")
     pipe = redis.pipeline(transaction=True)
+    if await redis.type(keys.budget(scope)) not in ("hash", "none"):
+        pipe.delete(keys.budget(scope))  # what nobody can read
     pipe.hset(keys.budget(scope), "limit", limit)
     pipe.expire(keys.budget(scope), budgets.KEEP_S)
     if run_id:

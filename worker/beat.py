@@ -11,6 +11,7 @@ import msgspec
 
 from pipelines import budgets
 from pipelines.printable import one_line
+from worker import aside
 from worker.context import Context, boot_id
 from worker.drain.drain import Drain
 from worker.money import budget
@@ -134,9 +135,10 @@ class Heart:
             await asyncio.sleep(BEAT_S)
             beats += 1
             try:
-                await self.beat()
                 if beats % BURY_EVERY == 0:
+                    await aside.shared(self._context)
                     await bury(self._context)
+                await self.beat()
             except (RedisError, OSError) as error:
                 log.warning("heartbeat: %s", error)
 

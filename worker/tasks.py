@@ -8,7 +8,7 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from worker import leased
+from worker import aside, leased
 from worker.beat import Heart, bury
 from worker.context import Context
 from worker.drain.drain import Drain
@@ -51,6 +51,7 @@ class Process:
         """Registers, buries the dead of this machine, starts the loops of the roles."""
         await self.context.clock.set(self.context.redis)
         await self.context.scripts.load()
+        await aside.shared(self.context)
         await bury(self.context)
         await self.context.targets.trust_again(self.context.redis, self.context.keys)
         await self.heart.register()

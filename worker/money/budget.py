@@ -27,7 +27,9 @@ async def look(redis: Redis, keys: wire.Keys, names: Iterable[str]) -> list[budg
     for name in names:
         pipe.hmget(keys.budget(name), "limit", "spent", "reserved")
     found = []
-    for name, fields in zip(names, await pipe.execute() if names else [], strict=True):
+    for name, fields in zip(names, await pipe.execute(raise_on_error=False) if names else [], strict=True):
+        if isinstance(fields, Exception):  # not the kind of value that we write: it admits nothing
+            fields = (b"0", None, None)
         limit, spent, reserved = (each.decode(errors="replace") if each is not None else None for each in fields)
         if limit is not None:
             found.append(budgets.read(name, limit, spent, reserved))

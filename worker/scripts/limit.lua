@@ -2,8 +2,8 @@
 -- something new.
 -- KEYS: budget scopes | ARGV: 1 seconds to keep, then the configured limit of each scope
 for i = 1, #KEYS do
-  local was = redis.call('HMGET', KEYS[i], 'configured', 'limit')
-  if was[1] ~= ARGV[i + 1] then
+  local was = redis.pcall('HMGET', KEYS[i], 'configured', 'limit')
+  if not was.err and was[1] ~= ARGV[i + 1] then  -- another kind of value stays: it admits nothing
     local limit = (not was[1] and was[2]) or ARGV[i + 1]
     redis.call('HSET', KEYS[i], 'configured', ARGV[i + 1], 'limit', limit)
   end
