@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from pipelines.money import Price, Unknown, cost_pusd, is_priced, price_of, worst_case_pusd
+from pipelines.money import Price, Unknown, cost_pusd, is_priced, worst_case_pusd
+from pipelines.prices import price_of
 from pipelines.settings import Settings
 from pipelines.types import Completion, Failure, Item, Usage
 from worker.targets import Targets
