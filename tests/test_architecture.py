@@ -20,7 +20,7 @@ OWNERS = {
     "torch": ("worker/dedupe/encode.py",),
     "sentence_transformers": ("worker/dedupe/encode.py",),
     "tiktoken": ("pipelines/tokens.py",),
-    "genai_prices": ("pipelines/money.py",),
+    "genai_prices": ("pipelines/prices.py",),
     "jsonschema_rs": ("pipelines/quality.py",),
     "jinja2": ("worker/sources/template.py", "pipelines/reports/shared/html.py"),
     "pydantic_settings": ("pipelines/settings.py",),

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from pipelines import budgets
 from pipelines.printable import one_line
+from worker import aside
 from worker.context import Context, boot_id
 from worker.drain.drain import Drain
 from worker.money import budget
@@ -133,9 +135,10 @@ class Heart:
         while True:
             await asyncio.sleep(BEAT_S)
             try:
-                await self.beat()
                 if self._beats % BURY_EVERY == 0:
+                    await aside.shared(self._context)
                     await bury(self._context)
+                await self.beat()
             except (RedisError, OSError) as error:
                 log.warning("heartbeat: %s", error)
 
@@ -235,7 +238,7 @@ class Heart:
             self._budget_day = day
             await context.clock.set(context.redis)
             for run in context.runs():
-                shared = budget.shared(context.settings, run.client, day)  # the run's own limit may have changed
+                shared = budgets.shared(context.settings, run.client, day)  # the run's own limit may have changed
                 await budget.ensure(context.redis, context.keys, shared)
 
 

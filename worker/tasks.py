@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import SpillwayError
-from worker import leased
+from worker import aside, leased
 from worker.beat import Heart, bury
 from worker.context import Context
 from worker.drain.drain import Drain
@@ -71,6 +71,7 @@ class Process:
             self._start(asyncio.to_thread(self._warm_up))
         await self.context.clock.set(self.context.redis)
         await self.context.scripts.load()
+        await aside.shared(self.context)
         await bury(self.context)
         await self.context.targets.trust_again(self.context.redis, self.context.keys)
         await self.heart.register()

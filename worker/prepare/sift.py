@@ -28,8 +28,6 @@ from worker.sources.template import Template
 PREFIX_CHARS = 256
 NO_FAMILY = bytes(8)
 PROVEN = ("edit", "semantic")
-MANY_TOKENS = 4096
-"""Output assumed for each of several samples when the row gives no limit."""
 
 
 class Chunk(msgspec.Struct):
@@ -234,10 +232,15 @@ class Sifter:
         check = wire.dump([options.labels, options.schema, options.template, answering, only_here])
         return identity.salt(asker.client, name, model, check)
 
+    def _longest(self, route: str) -> int:
+        """Output tokens of an answer whose row names no limit: the largest of the targets that may give it."""
+        return max(self._settings.targets[name].max_output_tokens for name in self._settings.routes[route].targets)
+
     def _asked(self, asker: Asker, row: Row, name: str, tokens: int) -> Asked:
         samples = row.body.get("n") or 1
-        max_tokens = row.body.get("max_completion_tokens") or row.body.get("max_tokens") or 0
-        max_tokens = (max_tokens or MANY_TOKENS) * samples if samples > 1 else max_tokens
+        # Servers differ in which of the two they obey.
+        max_tokens = max(row.body.get("max_completion_tokens") or 0, row.body.get("max_tokens") or 0)
+        max_tokens = (max_tokens or self._longest(name)) * samples if samples > 1 else max_tokens
         item = Item(row.row, msgspec.json.encode(row.body), tokens, int(max_tokens), row.custom_id)
         prefix = item.body[:PREFIX_CHARS]
         return Asked(item, name, prefix, output_estimate(item.max_tokens, asker.options.labels))
