@@ -38,6 +38,7 @@ class Keys:
 
     def __init__(self, prefix: str = "spillway") -> None:
         self.prefix = prefix
+        self.id = f"{prefix}:id"  # string: a random name of this Redis' memory; lives as long as it remembers anything
         self.open_runs = f"{prefix}:runs:open"  # set
         self.all_runs = f"{prefix}:runs:all"  # zset id -> created ms
         self.fingerprints = f"{prefix}:fingerprints"  # hash fingerprint -> run id

@@ -93,16 +93,21 @@ class Records:
 
     def ids(self) -> list[str]:
         """Every run with a record, newest first (ids begin with their time)."""
-        folder = self.path("runs")
-        names: Iterable[str]
-        if self._remote:
-            from pyarrow import fs
-
-            store, where = fs.FileSystem.from_uri(folder)
-            names = [info.base_name for info in store.get_file_info(fs.FileSelector(where, allow_not_found=True))]
-        else:
-            names = [path.name for path in Path(folder).glob("*.json")] if Path(folder).is_dir() else []
+        names = self._names("runs")
         return sorted((name.removesuffix(".json") for name in names if name.endswith(".json")), reverse=True)
+
+    def has_parts(self, run_id: str) -> bool:
+        """Whether anything of a run has been settled."""
+        return any(name.endswith(".parquet") for name in self._names(paths.parts_dir(run_id)))
+
+    def _names(self, folder: str) -> list[str]:
+        where = self.path(folder)
+        if not self._remote:
+            return [path.name for path in Path(where).iterdir()] if Path(where).is_dir() else []
+        from pyarrow import fs
+
+        store, inside = fs.FileSystem.from_uri(where)
+        return [info.base_name for info in store.get_file_info(fs.FileSelector(inside, allow_not_found=True))]
 
     def with_fingerprint(self, fingerprint: str, known: Iterable[str]) -> dict[str, Any] | None:
         """The newest run of that fingerprint that Redis, which knows `known`, has lost."""

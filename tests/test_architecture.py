@@ -20,13 +20,14 @@ OWNERS = {
     "torch": ("worker/dedupe/encode.py",),
     "sentence_transformers": ("worker/dedupe/encode.py",),
     "tiktoken": ("pipelines/tokens.py",),
-    "genai_prices": ("pipelines/money.py",),
+    "genai_prices": ("pipelines/prices.py",),
     "jsonschema_rs": ("pipelines/quality.py",),
     "jinja2": ("worker/sources/template.py", "pipelines/reports/shared/html.py"),
     "pydantic_settings": ("pipelines/settings.py",),
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 BRIDGES = {
+    "producer/cli/__init__.py",
     "producer/cli/session.py",
     "producer/cli/rehearse.py",
     "producer/cli/doctor.py",

@@ -52,7 +52,8 @@ def test_three_processes_with_64_calls_each_never_pass_the_limit(tmp_path: Path,
     limit = Decimal("0.05")
     with Upstream({"servers": {"cloud": LONG}}) as upstream:
         program = Program(tmp_path, None, **configured(upstream, redis_url, daily_usd=limit))
-        source = program.rows(prompts(1_500, max_tokens=100))
+        rows = [*prompts(750, max_tokens=100), *prompts(750, max_tokens=100, max_completion_tokens=1)]
+        source = program.rows([{**row, "id": f"r{i}"} for i, row in enumerate(rows)])
         with team(program, redis_url, lanes=3):
             out = program.json("run", str(source), "--dedupe", "off", code=4, timeout_s=40)
             billed = Decimal(sum(call["cost_pusd"] for call in upstream.calls())) / 10**12

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.budgets import CUTOFF, UNLIMITED
+from pipelines import budgets
+from pipelines.budgets import UNLIMITED
 from pipelines.errors import UsageError
 from producer.cli import say, session
 from producer.cli.options import Common, Output, nusd, taking
@@ -70,17 +71,14 @@ def set_(ask: SetBudget) -> int:
 
 
 async def _set(ask: SetBudget) -> int:
-    kind = ask.scope.partition(":")[0]
-    if kind not in ("day", "month", "client", "run", CUTOFF) or ":" not in ask.scope:
-        raise UsageError(f"no scope {ask.scope[:64]!r}; `spillway budget show` names them, such as day:2026-03-01")
+    from producer import limits
+
+    settings = session.settings_of(ask)
+    if problem := budgets.problem_of(settings, ask.scope):
+        raise UsageError(problem)
     limit = UNLIMITED if ask.usd == UNLIMITED else str(nusd(ask.usd, "the limit"))
-    async with session.looking(session.settings_of(ask)) as found:
+    async with session.looking(settings) as found:
         now = session.shared_redis(found, "budget set")
-        await now.redis.hset(now.keys.budget(ask.scope), "limit", limit)  # type: ignore[misc]
-        run = now.keys.run(ask.scope.partition(":")[2])
-        if kind == "run" and await now.redis.exists(run):
-            await now.redis.hset(run, "budget_nusd", "" if limit == UNLIMITED else limit)  # type: ignore[misc]
-        await now.redis.lpush(now.keys.wake, "x")  # type: ignore[misc]
-        await now.redis.ltrim(now.keys.wake, 0, 15)  # type: ignore[misc]
+        await limits.give(now.redis, now.keys, ask.scope, limit)
     print(f"{ask.scope}: {ask.usd}")
     return 0

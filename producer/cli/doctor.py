@@ -138,7 +138,8 @@ def _data_root(settings: Settings) -> Iterator[Finding]:
 
 
 def _targets(settings: Settings) -> Iterator[Finding]:
-    from pipelines.money import Unknown, price_of
+    from pipelines.money import Unknown
+    from pipelines.prices import price_of
 
     if not settings.targets:
         yield Finding("targets", WARNING, "none configured; `spillway run` looks on localhost and for provider keys")

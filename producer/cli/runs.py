@@ -88,10 +88,9 @@ async def _views(found: session.Session | None, records: Records, run_id: str | 
         return [await _view(found, records, run_id)]
     live = await runs.list_runs(found.redis, found.keys) if found else []
     known = {view.run_id for view in live}
-    rest = (records.read(name) for name in records.ids()[:50] if name not in known)
-    return sorted(
-        [*live, *(runs.of_record(record) for record in rest if record)], key=lambda view: view.run_id, reverse=True
-    )
+    rest = [records.read(name) for name in records.ids()[:50] if name not in known]
+    told = [await _recorded(found, records, record) for record in rest if record]
+    return sorted([*live, *told], key=lambda view: view.run_id, reverse=True)
 
 
 async def _view(found: session.Session | None, records: Records, run_id: str) -> RunView:
@@ -106,7 +105,16 @@ async def _view(found: session.Session | None, records: Records, run_id: str) ->
                 raise
     if record is None:
         raise UsageError(f"no run {run_id[:64]!r} under {records.root}; `spillway status` lists the runs")
-    return runs.of_record(record)
+    return await _recorded(found, records, record)
+
+
+async def _recorded(found: session.Session | None, records: Records, record: Mapping[str, Any]) -> RunView:
+    from producer import runs
+
+    if found is None or record.get("summary"):
+        return runs.of_record(record)
+    has_parts = records.has_parts(record["run_id"])
+    return runs.of_record(record, await runs.why_unknown(found.redis, found.keys, record, has_parts=has_parts))
 
 
 async def _show_poison(found: session.Session, shown: set[str]) -> None:

@@ -64,7 +64,8 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 def _price(settings: Settings, name: str) -> str:
     """Dollars per million tokens in and out, or what is missing."""
-    from pipelines.money import Unknown, cost_pusd, price_of
+    from pipelines.money import Unknown, cost_pusd
+    from pipelines.prices import price_of
     from pipelines.types import Usage
 
     price = price_of(settings.targets[name], settings.prices, datetime.now(UTC), name=name)

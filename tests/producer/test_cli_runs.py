@@ -282,12 +282,18 @@ def test_budget_is_shown_and_set_while_workers_run(here: Path, url: str, capsys:
         assert redis.llen(keys.wake) == 1
         assert ran(capsys, "budget", "set", "day:2026-03-01", "unlimited", "--redis", url)[0] == 0
         assert redis.hget(keys.budget("day:2026-03-01"), "limit") == "unlimited"
-        assert ran(capsys, "budget", "set", "run:unknown", "1", "--redis", url)[0] == 0
-        assert redis.exists(keys.run("unknown")) == 0
+        assert 0 < redis.ttl(keys.budget("day:2026-03-01")) <= 40 * 86_400
+        gone = "run:20260301-000000-abcdef"
+        assert ran(capsys, "budget", "set", gone, "1", "--redis", url)[0] == 2
+        assert redis.exists(keys.run(gone), keys.budget(gone)) == 0
     assert "day:2026-03-01" in ran(capsys, "budget", "show", "--redis", url)[1]
 
 
-@pytest.mark.parametrize(("scope", "usd"), [("today", "5"), ("day:2026-03-01", "five"), ("day:2026-03-01", "-1")])
+@pytest.mark.parametrize(
+    ("scope", "usd"),
+    [("today", "5"), ("day:2026-03-01", "five"), ("day:2026-03-01", "-1"), ("day:2026-03", "1"), ("day:20260301", "1"),
+     ("month:2026-03-01", "1"), ("client:nobody:day:2026-03-01", "1"), ("run:../../x", "1"), ("cutoff:", "1")],
+)  # fmt: skip
 def test_budget_set_refuses_nonsense(
     here: Path, url: str, capsys: pytest.CaptureFixture[str], scope: str, usd: str
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from pipelines import budgets
 from pipelines.settings import parse_settings
 from tests.support_net import free_port, wait_for_port
 from tests.support_redis import redis_server
@@ -94,7 +95,7 @@ async def made(server: str, tmp_path: Path) -> AsyncIterator[Any]:
 async def spend(context: Context, nusd: int, reserved: int = 0, client: str = "default", run: str = "r-1") -> str:
     """Opens a run and books money in its scopes; returns the day."""
     day = context.clock.date("UTC")
-    scopes = budget.scopes(context.settings, client, run, None, day)
+    scopes = budgets.scopes(context.settings, client, run, None, day)
     await budget.ensure(context.redis, context.keys, scopes)
     await context.redis.sadd(context.keys.open_runs, run)
     for name in scopes:
@@ -213,6 +214,14 @@ async def test_a_limit_set_by_hand_stays_until_the_configuration_changes(made: A
         assert await limit_of(context, "day:x") == expected
 
 
+async def test_a_limit_set_before_the_day_began_stays(made: Any) -> None:
+    context = made()
+    await context.redis.hset(context.keys.budget("day:x"), "limit", "5")
+    for wanted, limit in ((100, b"5"), (100, b"5"), (7, b"7")):
+        await budget.ensure(context.redis, context.keys, {"day:x": wanted})
+        assert await limit_of(context, "day:x") == limit
+
+
 async def test_settling_after_midnight_goes_to_the_day_that_reserved(made: Any) -> None:
     context = made(budget={"daily_usd": 1})
     run = await context.run("r-1")
@@ -312,4 +321,4 @@ async def test_a_worker_that_starts_tries_closed_targets_but_keeps_the_cutoff(ma
 
 async def test_a_clients_cutoff_is_its_wall(made: Any) -> None:
     context = made(clients={"acme": {"budget": {"daily_usd": 3, "emergency_cutoff_usd": 2}}})
-    assert budget.shared(context.settings, "acme", "2026-01-01")["client:acme:day:2026-01-01"] == 2 * NANO
+    assert budgets.shared(context.settings, "acme", "2026-01-01")["client:acme:day:2026-01-01"] == 2 * NANO

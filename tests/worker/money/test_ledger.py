@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.money import pusd_to_usd, usd_to_pusd
 from pipelines.settings import Settings, parse_settings
-from pipelines.types import Completion, Failure
+from pipelines.types import Completion, Failure, Item
 from worker.backends import load
 from worker.backends.exchange import Response
 from worker.clock import Clock
@@ -66,6 +66,10 @@ def charged(name: str, body: Any, *, status: int = 200, bound_pusd: int = 0, bus
     target = SETTINGS.targets[name]
     outcome = load(target.kind).parse(target, Response(status, {}, json.dumps(body).encode()))
     return ledger()[0].charge(name, outcome, busy_s, bound_pusd, name)
+
+
+def item(body: bytes, output: int = 1) -> Item:
+    return Item(0, body, 1000, output, None)
 
 
 OPENAI = {
@@ -140,8 +144,42 @@ def test_usage_is_counted_in_one_way() -> None:
 
 def test_an_hours_cache_is_reserved_for_where_it_is_asked_for() -> None:
     book = ledger()[0]
-    usual, long = (book.bound_pusd("haiku", 1000, 1, long_cache=each) for each in (False, True))
+    bodies = (b'{"messages":[]}', b'{"messages":[{"cache_control":{"ttl":"1h"}}]}')
+    usual, long = (book.bound_pusd("haiku", item(body)) for body in bodies)
     assert (usual, long) == (usd_to_pusd("0.00138"), usd_to_pusd("0.002205"))
+
+
+@pytest.mark.parametrize(
+    ("served", "dollars_of_a_million"),
+    [
+        ("default", [(86, "0.15"), (1920, "0.075"), (300, "0.60")]),
+        ("priority", [(86, "0.25"), (1920, "0.125"), (300, "1")]),
+        ("scale", [(86, "0.15"), (1920, "0.075"), (300, "0.60")]),
+        (None, [(86, "0.15"), (1920, "0.075"), (300, "0.60")]),
+    ],
+)
+def test_the_tier_that_answered_is_what_is_paid(
+    served: str | None, dollars_of_a_million: list[tuple[int, str]]
+) -> None:
+    expected = sum(Decimal(tokens) * Decimal(usd) for tokens, usd in dollars_of_a_million) / MILLION
+    assert charged("mini", {**chat(OPENAI), "service_tier": served}).cost_pusd == usd_to_pusd(expected)
+
+
+@pytest.mark.parametrize(
+    ("asked", "usd"),
+    [("auto", "0.000765"), ("flex", "0.000765"), ("priority", "0.001275"), ("PRIORITY", "0.001275")],
+)
+def test_a_dearer_tier_is_reserved_for_where_it_is_asked_for(asked: str, usd: str) -> None:
+    body = json.dumps({"messages": [], "service_tier": asked}).encode()
+    assert ledger()[0].bound_pusd("mini", item(body, output=1000)) == usd_to_pusd(usd)  # 1100 and 1000 tokens
+
+
+def test_a_tier_whose_price_nobody_knows_is_refused() -> None:
+    body = b'{"messages":[],"service_tier":"priority"}'
+    refused = ledger()[0].bound_pusd("cerebras", item(body))
+    assert isinstance(refused, Failure) and (refused.kind, refused.code) == ("invalid", "no_price")
+    assert "'priority'" in refused.message
+    assert isinstance(ledger()[0].bound_pusd("own", item(body)), int), "a stated price holds whatever the tier"
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None, "completion_tokens": -5},
@@ -173,6 +211,10 @@ def test_an_unknown_price_closes_the_target_with_the_line_to_add() -> None:
     book, targets = ledger(settings)
     assert book.price("x") is None and not targets.is_up("x")
     assert '"nobody-knows-me" = { input_usd_per_mtok = …' in targets.states["x"]["reason"]
+    targets.open("x")  # a worker with another configuration knows a price
+    refused = book.bound_pusd("x", item(b"{}"))
+    assert isinstance(refused, Failure) and refused.kind == "auth", "closed again"
+    assert '"nobody-knows-me" = { input_usd_per_mtok = …' in refused.message
 
 
 def test_a_moderated_request_is_not_billed() -> None:

@@ -319,7 +319,8 @@ def test_what_is_found_has_a_price() -> None:
     """A target of unknown price would be refused at the first call."""
     from datetime import UTC, datetime
 
-    from pipelines.money import Price, price_of
+    from pipelines.money import Price
+    from pipelines.prices import price_of
 
     for kind, model in health.CLOUD_MODELS.items():
         wanted = Target(kind=kind, model=model)  # type: ignore[arg-type]
