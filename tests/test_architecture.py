@@ -19,6 +19,7 @@ OWNERS = {
     "faiss": ("worker/index.py", "worker/vectors.py"),
     "torch": ("worker/encode.py",),
     "sentence_transformers": ("worker/encode.py",),
+    "croniter": ("pipelines/cron.py",),
     "tiktoken": ("pipelines/tokens.py",),
     "genai_prices": ("pipelines/money.py",),
     "jsonschema_rs": ("pipelines/quality.py",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from producer.cli import admin, doctor, rehearse, report, results, run, runs
+from producer.cli import admin, doctor, rehearse, report, results, run, runs, schedules
 
 app = typer.Typer(
     name="spillway",
@@ -14,6 +14,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 budget = typer.Typer(help="Show and set spending limits.", no_args_is_help=True, rich_markup_mode=None)
+clock = typer.Typer(help="Runs by the clock.", no_args_is_help=True, rich_markup_mode=None)
 
 app.command("run")(run.run)
 app.command("submit")(run.submit)
@@ -30,6 +31,9 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(budget, name="budget")
 budget.command("show")(admin.budget_show)
 budget.command("set")(admin.budget_set)
+app.add_typer(clock, name="schedules")
+clock.command("list")(schedules.schedules_list)
+clock.command("run")(schedules.schedules_run)
 
 
 @app.callback()
