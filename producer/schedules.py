@@ -72,6 +72,8 @@ async def keep(desk: Desk, owner: str, stopping: asyncio.Event) -> None:
                 await tick(desk, await now_ms(desk.redis))
         except (RedisError, OSError) as error:
             log.warning("schedules: %s; trying again", error)
+        except Exception:
+            log.exception("schedules failed; trying again")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), POLL_S)
     with contextlib.suppress(RedisError, OSError):

@@ -79,7 +79,10 @@ def _build(ask: Report, name: str, by: list[str]) -> tuple[pl.DataFrame, list[Se
         results = frames.with_links(results, root, ask.run)
     results, costs = narrow(results, costs, since=since, until=until, client=ask.client, run=ask.run, timezone=timezone)
     if terms is not None:
-        return reports.billed(name, results, costs, terms)
+        made, said = reports.billed(name, results, costs, terms)
+        if not made["calls"][-1]:
+            say.note(f"client {terms.client} made no call in {terms.month}")
+        return made, said
     built = reports.load(name).build(results, costs, by).collect()
     if ask.format not in ("table", "html") or not reports.wants_links(name):
         return built, []
@@ -104,6 +107,8 @@ def _terms(ask: Report, name: str, settings: Settings) -> Terms:
         raise UsageError(
             f"report {name} is of one client and month: write --client NAME --month YYYY-MM, and no --run or --by"
         )
+    if ask.client not in settings.clients:
+        say.note(f"no [clients.{ask.client}] in spillway.toml: its calls are billed at cost")
     plan = settings.clients.get(ask.client, Client())
     return Terms(ask.client, ask.month, settings.spillway.timezone, plan)
 

@@ -122,10 +122,17 @@ def test_an_invoice_in_every_form(root: Path, capsys: pytest.CaptureFixture[str]
     assert code == 0, err
     assert "<title>Spillway: invoice of acme, 2026-03</title>" in page and "@media print" in page
     assert "cost plus 20 %" in page and "http" not in page
-    _, out, _ = ran(capsys, "report", *INVOICE[:-1], "2026-04", "--format", "json")
+    _, out, err = ran(capsys, "report", *INVOICE[:-1], "2026-04", "--format", "json")
+    assert "client acme made no call in 2026-04" in err
     assert [line["item"] for line in json.loads(out)] == ["markup 20 %", "total"] and json.loads(out)[-1][
         "cost_usd"
     ] == "0.000000000000"
+
+
+def test_a_client_without_a_plan_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ran(capsys, "report", *INVOICE, "--format", "json")
+    assert code == 0 and "no [clients.acme] in spillway.toml" in err
+    assert json.loads(out)[-1]["amount_usd"] == "0.001000000000"
 
 
 def test_months_and_days_are_those_of_the_configured_zone(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -352,6 +352,39 @@ async def test_who_slept_through_a_firing_changes_nothing(redis: Redis, inbox: P
     assert len(await here.table.history("nightly")) == 1
 
 
+async def test_who_slept_while_registering_resets_no_run(redis: Redis, inbox: Path) -> None:
+    here = desk(redis)
+    await schedules.tick(here, NOON)
+    (inbox / "a.jsonl").write_text(LINE)
+
+    class Sleeper:
+        """Has seen that the run is not there; wakes when another process has registered it and it has ended."""
+
+        slept = False
+
+        def __getattr__(self, name: str) -> Any:
+            return self.hget if name == "hget" else getattr(redis, name)
+
+        async def hget(self, *arguments: Any) -> Any:
+            seen = await redis.hget(*arguments)
+            if not self.slept:
+                self.slept = True
+                await schedules.tick(here, FIRST + 1_000)
+                (run,) = await runs(redis)
+                await redis.hset(KEYS.run(run["id"]), mapping={"ok": "7", "cursor": "here"})
+                await redis.hdel(KEYS.fingerprints, run["fingerprint"])  # even if nothing else gave it away
+                await end(redis)
+                here.records.write(run["id"], {**(here.records.read(run["id"]) or {}), "status": "completed"})
+            return seen
+
+    sleeper: Any = Sleeper()
+    await schedules.tick(here._replace(redis=sleeper), FIRST)
+    (run,) = await runs(redis)
+    assert (run["ok"], run["cursor"], run["status"]) == ("7", "here", "completed")
+    assert (here.records.read(run["id"]) or {})["status"] == "completed"
+    assert await redis.smembers(KEYS.open_runs) == set() and len(await here.table.history("nightly")) == 1
+
+
 async def test_a_redis_that_lost_everything_goes_on_from_the_records(redis: Redis, inbox: Path) -> None:
     here = desk(redis)
     await schedules.tick(here, NOON)
