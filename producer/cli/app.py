@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from producer.cli import budget, doctor, plan, rehearse, report, results, run, runs, targets, worker
+from producer.cli import budget, doctor, plan, rehearse, report, results, run, runs, schedules, targets, worker
 
 app = typer.Typer(
     name="spillway",
@@ -14,6 +14,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 limits = typer.Typer(help="Show and set spending limits.", no_args_is_help=True, rich_markup_mode=None)
+clock = typer.Typer(help="Runs by the clock.", no_args_is_help=True, rich_markup_mode=None)
 
 app.command("run")(run.run)
 app.command("submit")(run.submit)
@@ -30,6 +31,9 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(limits, name="budget")
 limits.command("show")(budget.show)
 limits.command("set")(budget.set_)
+app.add_typer(clock, name="schedules")
+clock.command("list")(schedules.schedules_list)
+clock.command("run")(schedules.schedules_run)
 
 
 @app.callback()
