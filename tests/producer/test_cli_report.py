@@ -52,6 +52,38 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, said.out, said.err
 
 
+def goes_on(root: Path, run: str, client: str) -> None:
+    """The run has ended once and was taken up again: old results, a ledger that grows."""
+    record = {"run_id": run, "client": client, "status": "in_progress"}
+    path = root / "data" / paths.run_record(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record))
+    more = [call(9, 1, run_id=run, client=client, call_id="late", cost_usd=Decimal("0.5"), started_at=at(86_400))]
+    write(root / "data" / paths.costs_part("2026-03-02", run, "00000002"), more, schemas.COSTS)
+
+
+def test_savings_leave_out_a_run_that_goes_on_and_say_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    goes_on(root, OTHER, "acme")
+    code, out, err = ran(capsys, "report", "savings", "--format", "json")
+    (row,) = json.loads(out)
+    assert (code, row["answered"], row["calls"], row["spent_usd"]) == (0, 3, 2, "0.001000000000")
+    assert f"unfinished: {OTHER} (left out until it ends)" in err
+    code, out, err = ran(capsys, "report", "cost", "--by", "run", "--format", "json")
+    assert {row["run"]: row["cost_usd"] for row in json.loads(out)}[OTHER] == "0.501000000000"
+    assert f"unfinished: {OTHER} (its calls so far are counted, its rows when it ends)" in err
+    assert OTHER in ran(capsys, "report", "savings", "--run", OTHER)[2]
+    for nothing_to_say in (["--run", RUN], ["--client", "default"]):
+        assert ran(capsys, "report", "savings", *nothing_to_say)[2] == ""
+
+
+def test_savings_count_calls_that_belong_to_no_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    goes_on(root, OTHER, "acme")
+    probe = [call(1, None, run_id=None, call_id="probe", purpose="probe", cost_usd=Decimal("0.25"))]
+    write(root / "data/costs/day=2026-03-01/probe.parquet", probe, schemas.COSTS)
+    (row,) = json.loads(ran(capsys, "report", "savings", "--format", "json")[1])
+    assert row["spent_usd"] == "0.251000000000"
+
+
 def test_the_list_names_every_report(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = ran(capsys, "report", "--list")
     assert code == 0
