@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 import typer
@@ -110,7 +110,7 @@ async def _rows_in(settings: Settings, run_id: str) -> int:
 
 
 async def _installation(ask: Doctor, settings: Settings) -> int:
-    findings = [*_data_root(settings), *_targets(settings), *_weights(settings), *await _queue(settings)]
+    findings = [*_data_root(settings), *await _targets(settings), *_weights(settings), *await _queue(settings)]
     if ask.json:
         say.as_json([finding._asdict() for finding in findings])
     else:
@@ -137,24 +137,41 @@ def _data_root(settings: Settings) -> Iterator[Finding]:
         yield Finding("free space", GOOD if free > LITTLE_BYTES else WARNING, f"{free / 2**30:,.1f} GiB")
 
 
-def _targets(settings: Settings) -> Iterator[Finding]:
+async def _targets(settings: Settings) -> list[Finding]:
+    """Whether each target has a price and a key, and if so whether it answers; asked for its models only, never paid."""
+    from worker.schedule.health import survey
+
+    if session.is_rehearsal(settings):
+        return [Finding("targets", GOOD, "stand-in servers, started with each rehearsal")]
+    if not settings.targets:
+        return [Finding("targets", WARNING, "none configured; `spillway run` looks on localhost and for provider keys")]
+    unfit = {name: problem for name in settings.targets if (problem := _unfit(settings, name))}
+    asked = {name: target for name, target in settings.targets.items() if name not in unfit}
+    looks = {row["name"]: row for row in await survey(settings.model_copy(update={"targets": asked}))}
+    return [
+        Finding(f"target {name}", BAD, unfit[name]) if name in unfit else _answering(name, looks[name])
+        for name in settings.targets
+    ]
+
+
+def _unfit(settings: Settings, name: str) -> str:
+    """Why a target will never be asked; empty when nothing in the configuration speaks against it."""
     from pipelines.money import Unknown
     from pipelines.prices import price_of
 
-    if not settings.targets:
-        yield Finding("targets", WARNING, "none configured; `spillway run` looks on localhost and for provider keys")
-    for name, target in settings.targets.items():
-        price = price_of(target, settings.prices, datetime.now(UTC), name=name)
-        if isinstance(price, Unknown):
-            yield Finding(f"target {name}", BAD, price.message)
-        elif target.key_variable:
-            yield Finding(
-                f"target {name}", BAD, f"its key is missing: set the environment variable {target.key_variable}"
-            )
-        else:
-            yield Finding(
-                f"target {name}", GOOD, f"{target.lane}, {target.model}, price {price.price_id} of {price.as_of}"
-            )
+    target = settings.targets[name]
+    price = price_of(target, settings.prices, datetime.now(UTC), name=name)
+    if isinstance(price, Unknown):
+        return price.message
+    return f"its key is missing: set the environment variable {target.key_variable}" if target.key_variable else ""
+
+
+def _answering(name: str, look: dict[str, Any]) -> Finding:
+    if not look["up"]:
+        return Finding(f"target {name}", WARNING, f"does not answer as a target should: {look['reason']}")
+    model = look["loaded_model"] or look["model"]
+    said = f"; {look['reason']}" if look["reason"] else ""
+    return Finding(f"target {name}", GOOD, f"answers: {look['lane']}, {model}{said}")
 
 
 def _weights(settings: Settings) -> Iterator[Finding]:

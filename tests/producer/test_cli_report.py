@@ -16,6 +16,8 @@ from pipelines import paths, schemas
 from producer.cli import main
 from producer.cli.doctor import doctor  # noqa: F401 - importing it must not need Redis
 from tests.support_frames import RUN, at, call, duplicate, result
+from tests.support_program import CLOUD, GPU
+from tests.support_upstream import Upstream
 from tests.support_worker import write
 
 OTHER = "20260302-080000-def456"
@@ -245,14 +247,20 @@ def test_doctor_of_an_unknown_run_is_2(root: Path, capsys: pytest.CaptureFixture
 
 
 def test_doctor_looks_at_the_installation(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (root / "spillway.toml").write_text(
-        '[targets.gpu]\nkind = "vllm"\nmodel = "q"\n[targets.odd]\nkind = "openai"\nmodel = "no-such-model"\n'
-    )
-    code, out, _ = ran(capsys, "doctor", "--json")
+    with Upstream({"servers": {"gpu": GPU, "cloud": CLOUD}}) as upstream:
+        urls = {name: upstream.settings()["targets"][name]["base_url"] for name in ("gpu", "cloud")}
+        (root / "spillway.toml").write_text(
+            f'[targets.gpu]\nkind = "lmstudio"\nmodel = "qwen"\nbase_url = "{urls["gpu"]}"\n'
+            '[targets.off]\nkind = "vllm"\nmodel = "q"\nbase_url = "http://127.0.0.1:9/v1"\n'
+            f'[targets.odd]\nkind = "openai"\nmodel = "no-such-model"\nbase_url = "{urls["cloud"]}"\n'
+        )
+        code, out, _ = ran(capsys, "doctor", "--json")
     found = {one["what"]: one for one in json.loads(out)}
     assert code == 3
     assert found["data root"]["state"] == "ok"
-    assert found["target gpu"]["state"] == "ok"
+    assert (found["target gpu"]["state"], found["target gpu"]["detail"]) == ("ok", "answers: local, qwen")
+    assert found["target off"]["state"] == "warning", "nobody is there, and only asking tells"
+    assert "127.0.0.1:9 cannot be reached" in found["target off"]["detail"]
     assert found["target odd"]["state"] == "problem"
     assert "[prices]" in found["target odd"]["detail"]
     assert found["redis"]["state"] == "ok"
