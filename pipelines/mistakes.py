@@ -22,6 +22,7 @@ from pipelines.sections import (
     Spillway,
     Target,
 )
+from pipelines.serving import Api, Jwt
 from pipelines.toml_lines import line_of
 
 if TYPE_CHECKING:
@@ -34,10 +35,16 @@ NAMED_SECTIONS: dict[str, type[Section]] = {
     "clients": Client,
     "prices": Prices,
 }
-PLAIN_SECTIONS: dict[str, type[Section]] = {"spillway": Spillway, "budget": Budget, "routing": Routing}
+PLAIN_SECTIONS: dict[str, type[Section]] = {
+    "spillway": Spillway,
+    "api": Api,
+    "budget": Budget,
+    "routing": Routing,
+}
+_TABLES: dict[str, type[Section]] = {"smtp": Smtp, "jwt": Jwt}
 SECTIONS = (*PLAIN_SECTIONS, *NAMED_SECTIONS, "rules")
 
-_SECRET = re.compile(r"api_key|url|webhook|secret|password")
+_SECRET = re.compile(r"api_key|admin_key|url|webhook|secret|password")
 _SHAPES = {
     "dict_type": "should be a table",
     "model_type": "should be a table",
@@ -102,6 +109,12 @@ def cross_checks(settings: Settings) -> Iterator[Problem]:
     for name, schedule in settings.schedules.items():
         if schedule.route is not None:
             yield from _missing_name(("schedules", name, "route"), schedule.route, settings.routes, "route")
+    jwt = settings.api.jwt
+    if jwt is not None and (jwt.secret is None) == (jwt.jwks is None):
+        yield (
+            ("api", "jwt"),
+            "`api.jwt` needs either `secret` (HS256) or `jwks`, a file of keys (RS256); give one of them",
+        )
     for name, client in settings.clients.items():
         if client.markup and client.share_of_savings is not None:
             yield ("clients", name, "markup"), f"`clients.{name}` has both markup and share_of_savings; keep one"
@@ -136,8 +149,7 @@ def known_keys(parent: Key) -> list[str]:
         model = Rule
     elif parent[0] in NAMED_SECTIONS:
         model = Budget if parent[0] == "clients" and len(parent) > 2 else NAMED_SECTIONS[str(parent[0])]
-    if parent[-1] == "smtp":
-        model = Smtp
+    model = _TABLES.get(str(parent[-1]), model)
     return [field.alias or name for name, field in model.model_fields.items()] if model else []
 
 

@@ -51,6 +51,8 @@ class Keys:
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
         self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused
         self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
+        self.clients = f"{prefix}:clients"  # hash client -> its key's digest, id, age and state; never the key
+        self.client_keys = f"{prefix}:client-keys"  # hash digest of a key -> client
 
     def run(self, run_id: str) -> str:
         return f"{self.prefix}:run:{run_id}"
@@ -116,6 +118,10 @@ class Keys:
     def alerts(self, day: str) -> str:
         """hash budget scope -> what was told about it that day; lives a few days."""
         return f"{self.prefix}:alerts:{day}"
+
+    def asked(self, client: str) -> str:
+        """requests of a client in this minute; a minute."""
+        return f"{self.prefix}:asked:{client}"
 
     def job(self, batch_id: str, epoch: int) -> str:
         """ARQ's names ignore its queue, so the prefix is part of the id."""

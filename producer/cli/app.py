@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from producer.cli import admin, doctor, rehearse, report, results, run, runs
+from producer.cli import admin, clients, doctor, rehearse, report, results, run, runs, serve
 
 app = typer.Typer(
     name="spillway",
@@ -14,9 +14,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 budget = typer.Typer(help="Show and set spending limits.", no_args_is_help=True, rich_markup_mode=None)
+keys = typer.Typer(help="Make and revoke the keys of HTTP clients.", no_args_is_help=True, rich_markup_mode=None)
 
 app.command("run")(run.run)
 app.command("submit")(run.submit)
+app.command("serve")(serve.serve)
 app.command("worker")(admin.worker)
 app.command("status")(runs.status)
 app.command("cancel")(runs.cancel)
@@ -27,6 +29,11 @@ app.command("plan")(admin.plan)
 app.command("targets")(admin.targets)
 app.command("simulate")(rehearse.simulate)
 app.command("doctor")(doctor.doctor)
+app.add_typer(keys, name="clients")
+keys.command("add")(clients.add)
+keys.command("list")(clients.list_)
+keys.command("rotate")(clients.rotate)
+keys.command("disable")(clients.disable)
 app.add_typer(budget, name="budget")
 budget.command("show")(admin.budget_show)
 budget.command("set")(admin.budget_set)
