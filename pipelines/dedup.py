@@ -1,6 +1,6 @@
 """When one answer may serve two prompts: the keys that are equal for harmless variants, and the proof by difference.
 
-Pure values; the vectors and the index that propose candidates are in worker/index.py.
+Pure values; the vectors and the index that propose candidates are in worker/dedupe/index.py.
 """
 
 from __future__ import annotations

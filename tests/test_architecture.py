@@ -13,16 +13,16 @@ SOURCES = sorted(path for room in ("pipelines", "producer", "worker") for path i
 COMPUTES = {"numpy", "polars", "pyarrow", "pydantic", "pydantic_core", "msgspec", "zstandard"}
 OWNERS = {
     "redis": ("worker/queue.py", "producer/queue.py"),
-    "arq": ("worker/queue.py", "worker/leased.py", "worker/scheduler.py"),
+    "arq": ("worker/queue.py", "worker/leased.py", "worker/schedule/scheduler.py"),
     "httpx": ("worker/backends/http.py",),
     "pyreqwest": ("worker/backends/hot.py",),
-    "faiss": ("worker/index.py", "worker/vectors.py"),
-    "torch": ("worker/encode.py",),
-    "sentence_transformers": ("worker/encode.py",),
+    "faiss": ("worker/dedupe/index.py", "worker/dedupe/vectors.py"),
+    "torch": ("worker/dedupe/encode.py",),
+    "sentence_transformers": ("worker/dedupe/encode.py",),
     "tiktoken": ("pipelines/tokens.py",),
     "genai_prices": ("pipelines/money.py",),
     "jsonschema_rs": ("pipelines/quality.py",),
-    "jinja2": ("worker/template.py", "pipelines/reports/shared/html.py"),
+    "jinja2": ("worker/sources/template.py", "pipelines/reports/shared/html.py"),
     "pydantic_settings": ("pipelines/settings.py",),
     "fastapi": ("producer/api/",),
     "starlette": ("producer/api/",),
@@ -41,7 +41,7 @@ BRIDGES = {
 }
 """The commands that may start worker code in their own process; nothing else of `producer` knows `worker`."""
 IMPURE = {"asyncio", "socket", "subprocess", "threading", "http", "requests", "redis", "arq", "httpx", "faiss", "torch"}
-LONG = {"worker/drain.py": 360, "worker/scheduler.py": 360}
+LONG = {"worker/drain/drain.py": 360, "worker/schedule/scheduler.py": 360}
 """The two files where orchestration gathers; everything else keeps to 300 lines."""
 
 

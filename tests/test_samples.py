@@ -16,7 +16,7 @@ import pytest
 
 from pipelines import route, shard, tokens
 from pipelines.types import Row
-from worker.template import compile_template
+from worker.sources.template import compile_template
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 REPEATS = {"identical", "case", "spaces", "unicode", "punctuation", "typo", "reworded"}

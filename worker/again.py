@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines import wire
 from pipelines.types import Called, Entry, Intent, Late
-from worker import budget
+from worker.money import budget
 from worker.queue import RedisError, ResponseError
 
 if TYPE_CHECKING:

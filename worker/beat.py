@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from pipelines.printable import one_line
-from worker import budget
 from worker.context import Context, boot_id
-from worker.drain import Drain
+from worker.drain.drain import Drain
+from worker.money import budget
 from worker.queue import RedisError
 from worker.timing import ALIVE_MS
 

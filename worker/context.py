@@ -18,9 +18,9 @@ from pipelines import wire
 from pipelines.quality import compile_schema
 from pipelines.settings import Settings
 from pipelines.types import Called, Options
-from worker import budget
 from worker.again import Again
 from worker.clock import Clock
+from worker.money import budget
 from worker.queue import Redis, Scripts
 from worker.targets import Targets
 

@@ -16,13 +16,13 @@ from pipelines.plan import GUESSED_TOKENS_PER_S
 from pipelines.settings import Settings
 from pipelines.types import BatchHead, Options, Source
 from worker.clock import Clock
-from worker.encode import Encoder
-from worker.ids import Ids
-from worker.ledger import Ledger
-from worker.sift import Asker, Indexes, Sifter
-from worker.source import Cursor, Reader
+from worker.dedupe.encode import Encoder
+from worker.money.ledger import Ledger
+from worker.prepare.ids import Ids
+from worker.prepare.sift import Asker, Indexes, Sifter
+from worker.sources.source import Cursor, Reader
+from worker.sources.template import compile_template
 from worker.targets import Targets
-from worker.template import compile_template
 
 CHUNK_ROWS, CHUNK_BYTES = 4096, 8 << 20
 LONG = 3.0

@@ -92,6 +92,7 @@ class Embedded:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _heard()
         await self.stop_workers()
         if self._users is not None:
             await self._stop_redis()
@@ -255,6 +256,14 @@ def _spawn_redis(folder: Path, socket: str) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise QueueError(f"the embedded Redis did not start: {said[-1] if said else 'no reason given'}")
+
+
+def _heard() -> None:
+    """The interruption that brought us here is on its way out. While it still counts as pending, Python before 3.11.3
+    takes every time-out of redis-py for one more interruption, and workers and Redis would be left behind."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
 
 
 async def _answers(url: str) -> bool:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from worker import leased
 from worker.beat import Heart, bury
 from worker.context import Context
-from worker.drain import Drain
+from worker.drain.drain import Drain
 from worker.lease import Lease, hold, repeat
-from worker.ledger import Ledger
+from worker.money.ledger import Ledger
 from worker.queue import RedisError
 
 if TYPE_CHECKING:
-    from worker.alerts import Alerts
-    from worker.prepare import Preparer
+    from worker.money.alerts import Alerts
+    from worker.prepare.prepare import Preparer
 
 log = logging.getLogger("spillway.worker")
 
@@ -67,9 +67,9 @@ class Process:
     async def _start_control(self, bells: Any) -> None:
         """The roles that need Arrow and the encoder; imported here, so that a process of lanes alone stays small."""
         if "schedule" in self.roles:
-            from worker.alerts import Alerts
-            from worker.scheduler import Scheduler
-            from worker.watch import Watch
+            from worker.money.alerts import Alerts
+            from worker.schedule.scheduler import Scheduler
+            from worker.schedule.watch import Watch
 
             scheduler = Scheduler(self.context, bells)
             self._leased("schedule", scheduler.step)
@@ -77,13 +77,13 @@ class Process:
             self.alerts = Alerts(self.context)
             self._leased("money", self.alerts.step)
         if "prepare" in self.roles:
-            from worker.encode import Encoder
-            from worker.prepare import Preparer
+            from worker.dedupe.encode import Encoder
+            from worker.prepare.prepare import Preparer
 
             preparer = Preparer(self.context, self.ledger, Encoder())
             self._start(self._prepare(preparer))
         if "settle" in self.roles:
-            from worker.settle import Settler
+            from worker.settle.settle import Settler
 
             self._leased("settle", Settler(self.context, self.ledger).step)
 

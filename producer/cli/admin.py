@@ -133,7 +133,7 @@ def targets(ask: Targets) -> int:
 
 
 async def _targets(ask: Targets) -> int:
-    from worker.health import check, survey
+    from worker.schedule.health import check, survey
 
     settings = session.with_targets(session.settings_of(ask), ask)
     if ask.action is None:

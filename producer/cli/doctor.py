@@ -157,7 +157,7 @@ def _targets(settings: Settings) -> Iterator[Finding]:
 
 
 def _weights(settings: Settings) -> Iterator[Finding]:
-    from worker.encode import MODEL, find_weights
+    from worker.dedupe.encode import MODEL, find_weights
 
     semantic = any(route.dedupe == "semantic" for route in settings.routes.values())
     try:

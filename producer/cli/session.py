@@ -42,7 +42,7 @@ def with_targets(settings: Settings, ask: Common) -> Settings:
     if settings.targets:
         _tell_missing_keys(settings)
         return settings
-    from worker.health import find_local
+    from worker.schedule.health import find_local
 
     found = find_local()
     if not found.get("targets"):

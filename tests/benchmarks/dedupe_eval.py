@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from pipelines import lexicon
 from pipelines.dedup import CLOSED, EXTRACT, OPEN, STRICT, Candidate, Link, decide
 from pipelines.paraphrase import same_meaning
-from worker.encode import Encoder
-from worker.index import DuplicateIndex
+from worker.dedupe.encode import Encoder
+from worker.dedupe.index import DuplicateIndex
 
 CHUNK_ROWS = 4096
 Row = dict[str, Any]

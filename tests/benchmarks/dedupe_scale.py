@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.dedup import OUTLINES
-from worker.shelf import Batch, Shelf
-from worker.vectors import DIMENSIONS
+from worker.dedupe.shelf import Batch, Shelf
+from worker.dedupe.vectors import DIMENSIONS
 
 CHUNK_ROWS = 4096
 CENTRES = 20_000

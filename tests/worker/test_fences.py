@@ -15,10 +15,10 @@ from pipelines.types import BatchHead, Done, Item
 from tests.support_redis import redis_server
 from worker.beat import Beat, identity
 from worker.context import Context
-from worker.heal import LOOKS, POISON_TRIES, Healer
-from worker.ledger import Ledger
+from worker.money.ledger import Ledger
 from worker.queue import connect
-from worker.settle import Settler
+from worker.schedule.heal import LOOKS, POISON_TRIES, Healer
+from worker.settle.settle import Settler
 from worker.store import Store
 
 RUN = "20260101-000000-abcdef"

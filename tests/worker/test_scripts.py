@@ -10,8 +10,8 @@ import pytest
 from pipelines import wire
 from pipelines.types import BatchHead, Called, Done, Intent, Item, Usage
 from tests.support_redis import redis_server
-from worker import budget
-from worker.journal import Journal
+from worker.drain.journal import Journal
+from worker.money import budget
 from worker.queue import Redis, Scripts, connect
 
 KEYS = wire.Keys("t")

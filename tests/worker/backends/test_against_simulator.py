@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.settings import parse_settings
 from tests.support_upstream import Upstream
-from worker.health import check, identify
+from worker.schedule.health import check, identify
 
 KINDS = ("openai", "lmstudio", "vllm", "ollama", "llamacpp")
 

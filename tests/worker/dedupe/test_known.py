@@ -1,0 +1,179 @@
+"""What a client's index knows: cursors of open runs, answered rows of ended ones, and nothing older than the route allows."""
+
+from __future__ import annotations
+
+import shutil
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import paths, schemas
+from pipelines.dedup import Candidate
+from tests.support_frames import result
+from tests.support_worker import write
+from tests.worker.dedupe.test_index import HashEncoder
+from worker.dedupe.answered import merged_since
+from worker.dedupe.ended import ended_since, mark_ended
+from worker.dedupe.index import DuplicateIndex
+from worker.dedupe.known import MERGED_RUNS, Known
+from worker.store import Store
+
+HOUR = 3_600_000
+REUSE = {"small": 24 * HOUR, "short": HOUR}
+NOW = 1_000 * HOUR
+
+
+def key(number: int) -> bytes:
+    return blake2b(number.to_bytes(4, "big"), digest_size=16).digest()
+
+
+def candidates(*numbers: int) -> list[Candidate]:
+    return [Candidate(100 + number, key(number), bytes(8), "") for number in numbers]
+
+
+class Root:
+    """A data root in which runs have prepared chunks and ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(str(folder))
+
+    def chunk(self, run: str, first: int, rows: int, route: str = "small") -> None:
+        """Prompts whose keys are their row numbers."""
+        made = [
+            {"row": row, "kind": "asked", "route": route, "key": key(row), "tags": "{}"}
+            for row in range(first, first + rows)
+        ]
+        write(self.folder / paths.chunk(run, 0, first), made, schemas.CHUNK)
+
+    def end(self, run: str, when_ms: int, *statuses: str, client: str = "acme") -> None:
+        rows: list[dict[str, Any]] = [result(row, run_id=run, status=status) for row, status in enumerate(statuses)]
+        write(self.folder / paths.results(run), rows, schemas.RESULTS)
+        mark_ended(self.store, client, when_ms, run)
+
+    def known(self, client: str = "acme", **more: Any) -> Known:
+        return Known(self.store, client, DuplicateIndex("exact"), REUSE, **more)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return Root(tmp_path)
+
+
+def leaders(known: Known, *numbers: int) -> list[tuple[str | None, int] | None]:
+    links = known.index.screen(candidates(*numbers)).links
+    return [(link.leader_run, link.leader_row) if link else None for link in links]
+
+
+def test_open_runs_are_known_up_to_their_cursors(root: Root) -> None:
+    root.chunk("a", 0, 2)
+    root.chunk("a", 2, 2)  # written, and never committed
+    known = root.known()
+    known.sync({"a": 2}, NOW)
+    assert leaders(known, 0, 1, 2) == [("a", 0), ("a", 1), None]
+    known.sync({"a": 4}, NOW)
+    assert leaders(known, 3) == [("a", 3)]
+
+
+def test_ended_runs_are_known_by_what_they_answered(root: Root) -> None:
+    root.chunk("a", 0, 3)
+    root.end("a", NOW - HOUR // 2, "ok", "failed", "ok")
+    known = root.known()
+    known.sync({}, NOW)
+    assert leaders(known, 0, 1, 2) == [("a", 0), None, ("a", 2)]
+    other = root.known("Acme")
+    other.sync({}, NOW)
+    assert leaders(other, 0) == [None], "another client"
+    alone = root.known(alone="b")
+    alone.sync({"b": 0, "a": 3}, NOW)
+    assert leaders(alone, 0) == [None], "a fresh run knows itself only"
+
+
+def test_a_run_that_ends_badly_while_it_is_known_is_forgotten_but_for_its_answers(root: Root) -> None:
+    root.chunk("a", 0, 2)
+    known = root.known()
+    known.sync({"a": 2}, NOW)
+    root.end("a", NOW, "failed", "ok")
+    known.sync({}, NOW)
+    assert leaders(known, 0, 1) == [None, ("a", 1)]
+    root.chunk("b", 5, 1)
+    known.sync({"b": 6}, NOW)
+    known.sync({}, NOW + 1)
+    assert leaders(known, 5) == [None], "it ended without a word"
+
+
+def test_answers_grow_too_old_route_by_route(root: Root) -> None:
+    root.chunk("a", 0, 1, "short")
+    root.chunk("a", 1, 1, "small")
+    root.end("a", NOW - HOUR // 2, "ok", "ok")
+    known = root.known()
+    known.sync({}, NOW)
+    assert leaders(known, 0, 1) == [("a", 0), ("a", 1)]
+    known.sync({}, NOW + HOUR)
+    assert leaders(known, 0, 1) == [None, ("a", 1)]
+    known.sync({}, NOW + 24 * HOUR)
+    assert leaders(known, 0, 1) == [None, None]
+    assert ended_since(root.store, "acme", 0) == [], "its name is gone too"
+
+
+def test_a_run_that_goes_on_is_an_open_one_and_ends_once(root: Root) -> None:
+    root.chunk("a", 0, 2)
+    root.end("a", NOW - HOUR, "ok", "expired")
+    known = root.known()
+    known.sync({"a": 2}, NOW)
+    assert leaders(known, 1) == [("a", 1)], "it is being answered"
+    root.end("a", NOW, "ok", "ok")
+    assert ended_since(root.store, "acme", 0) == [(NOW, "a")]
+    known.sync({}, NOW)
+    assert leaders(known, 0, 1) == [("a", 0), ("a", 1)]
+
+
+def test_the_newest_runs_are_taken_first_and_no_more_than_fit(root: Root) -> None:
+    for run, when_ms in (("a", NOW - 3), ("b", NOW - 2), ("c", NOW - 1)):
+        root.chunk(run, {"a": 0, "b": 10, "c": 20}[run], 5)
+        root.end(run, when_ms, *["ok"] * 25)
+    index = DuplicateIndex("semantic", HashEncoder(), limit=10)
+    known = Known(root.store, "acme", index, REUSE)
+    known.sync({}, NOW)
+    assert leaders(known, 0, 10, 20) == [None, ("b", 10), ("c", 20)]
+
+
+def test_many_small_runs_become_one_file_that_knows_the_same(root: Root) -> None:
+    runs = [f"r{number:03d}" for number in range(MERGED_RUNS)]
+    for number, run in enumerate(runs):
+        root.chunk(run, number, 1, "short" if number % 2 else "small")
+        statuses = ["ok"] * number + ["failed" if number == 10 else "ok"]
+        root.end(run, NOW - HOUR + 1 + number, *statuses)
+    known = root.known()
+    known.sync({}, NOW)
+    expected = [None if number == 10 else (run, number) for number, run in enumerate(runs)]
+    assert leaders(known, *range(MERGED_RUNS)) == expected
+    assert ended_since(root.store, "acme", 0) == [], "they have no names of their own any more"
+    (name,) = merged_since(root.store, "acme", 0)
+    known.sync({}, NOW)
+    assert len(known.index) == MERGED_RUNS - 1
+    for run in runs:
+        shutil.rmtree(root.folder / paths.run_dir(run))  # the next holder does not look there
+    later = root.known()
+    later.sync({runs[3]: 0}, NOW)
+    assert leaders(later, *range(MERGED_RUNS)) == [each if at != 3 else None for at, each in enumerate(expected)]
+    later.sync({}, NOW + HOUR)
+    assert leaders(later, 0, 1, 2, 3) == [(runs[0], 0), None, (runs[2], 2), None]
+    later.sync({}, NOW + 24 * HOUR)
+    assert leaders(later, 0, 2) == [None, None]
+    assert not root.store.exists(name), "nobody reuses it any more"
+
+
+def test_a_merge_that_was_cut_short_does_no_harm(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(MERGED_RUNS):
+        root.chunk(f"r{number}", number, 1)
+        root.end(f"r{number}", NOW - HOUR + number, *["ok"] * (number + 1))
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.dedupe.answered.unmark", lambda *_: None)  # killed before the names went
+        root.known().sync({}, NOW)
+    known = root.known()
+    known.sync({}, NOW)
+    assert leaders(known, 0, MERGED_RUNS - 1) == [("r0", 0), (f"r{MERGED_RUNS - 1}", MERGED_RUNS - 1)]
+    assert len(known.index) == MERGED_RUNS

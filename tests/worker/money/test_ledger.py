@@ -1,0 +1,183 @@
+"""Recorded usage of each vendor, through the real adapters and price lists, against decimals computed by hand."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from pipelines.money import pusd_to_usd, usd_to_pusd
+from pipelines.settings import Settings, parse_settings
+from pipelines.types import Completion, Failure
+from worker.backends import load
+from worker.backends.exchange import Response
+from worker.clock import Clock
+from worker.money.ledger import Charge, Ledger
+from worker.targets import Targets
+
+SETTINGS = parse_settings(
+    {
+        "targets": {
+            "mini": {"kind": "openai", "model": "gpt-4o-mini"},
+            "o4": {"kind": "openai", "model": "o4-mini"},
+            "haiku": {"kind": "anthropic", "model": "claude-haiku-4-5"},
+            "flash": {"kind": "gemini", "model": "gemini-2.5-flash"},
+            "pro": {"kind": "gemini", "model": "gemini-2.5-pro"},
+            "router": {"kind": "openrouter", "model": "openai/gpt-4o-mini"},
+            "cerebras": {"kind": "cerebras", "model": "gpt-oss-120b"},
+            "own": {"kind": "openai", "base_url": "http://localhost:1/v1", "model": "mine"},
+            "gpu": {"kind": "lmstudio", "model": "qwen", "watts": 360, "usd_per_kwh": 0.30},
+        },
+        "prices": {"mine": {"input_usd_per_mtok": "0.1234567", "output_usd_per_mtok": "0.7654321",
+                            "cached_input_usd_per_mtok": "0.0000001"}},
+    }
+)  # fmt: skip
+
+
+def ledger(settings: Settings = SETTINGS) -> tuple[Ledger, Targets]:
+    targets = Targets(settings, Clock())
+    return Ledger(settings, targets), targets
+
+
+def chat(usage: dict[str, Any] | None, text: str = "Paris.") -> dict[str, Any]:
+    message = {"role": "assistant", "content": text, "refusal": None}
+    body = {
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "served",
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+    }  # fmt: skip
+    return body if usage is None else {**body, "usage": usage}
+
+
+def claude(usage: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-haiku-4-5-20251001",
+        "content": [{"type": "text", "text": "Paris."}], "stop_reason": "end_turn", "stop_sequence": None, "usage": usage,
+    }  # fmt: skip
+
+
+def gemini(usage: dict[str, Any]) -> dict[str, Any]:
+    candidate = {"content": {"parts": [{"text": "Paris."}], "role": "model"}, "finishReason": "STOP", "index": 0}
+    return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-2.5-flash", "responseId": "x"}
+
+
+def charged(name: str, body: Any, *, status: int = 200, bound_pusd: int = 0, busy_s: float = 1.0) -> Charge:
+    target = SETTINGS.targets[name]
+    outcome = load(target.kind).parse(target, Response(status, {}, json.dumps(body).encode()))
+    return ledger()[0].charge(name, outcome, busy_s, bound_pusd, name)
+
+
+OPENAI = {
+    "prompt_tokens": 2006, "completion_tokens": 300, "total_tokens": 2306,
+    "prompt_tokens_details": {"cached_tokens": 1920, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0, "accepted_prediction_tokens": 0},
+}  # fmt: skip
+REASONED = {
+    "prompt_tokens": 75, "completion_tokens": 1186, "total_tokens": 1261,
+    "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 1024},
+}  # fmt: skip
+CACHED = {
+    "input_tokens": 21, "cache_creation_input_tokens": 1900, "cache_read_input_tokens": 188_086, "output_tokens": 393,
+    "cache_creation": {"ephemeral_5m_input_tokens": 1000, "ephemeral_1h_input_tokens": 900},
+    "service_tier": "standard",
+}  # fmt: skip
+WRITTEN = {**CACHED, "cache_creation": {"ephemeral_5m_input_tokens": 1900, "ephemeral_1h_input_tokens": 0}}
+THOUGHT = {
+    "promptTokenCount": 1200, "candidatesTokenCount": 40, "totalTokenCount": 2590, "cachedContentTokenCount": 1000,
+    "thoughtsTokenCount": 1100, "toolUsePromptTokenCount": 250,
+    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 1200}],
+}  # fmt: skip
+LONG = {"promptTokenCount": 300_000, "candidatesTokenCount": 1000, "totalTokenCount": 301_000}
+AT_THE_STEP = {"promptTokenCount": 200_000, "candidatesTokenCount": 1000, "totalTokenCount": 201_000}
+ROUTED = {
+    "prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14, "cost": 0.00014, "is_byok": False,
+    "prompt_tokens_details": {"cached_tokens": 0}, "cost_details": {"upstream_inference_cost": None},
+}  # fmt: skip
+OWN_KEY = {**ROUTED, "cost": 0.00001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.00019}}
+TIMED = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500,
+         "prompt_tokens_details": {"cached_tokens": 128}}  # fmt: skip
+
+MILLION = Decimal(1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "dollars_of_a_million", "basis"),
+    [
+        ("mini", chat(OPENAI), [(86, "0.15"), (1920, "0.075"), (300, "0.60")], "billed"),
+        ("o4", chat(REASONED), [(75, "1.10"), (1186, "4.40")], "billed"),
+        ("haiku", claude(WRITTEN), [(21, "1"), (1900, "1.25"), (188_086, "0.10"), (393, "5")], "billed"),
+        ("haiku", claude(CACHED), [(21, "1"), (1000, "1.25"), (900, "2"), (188_086, "0.10"), (393, "5")], "billed"),
+        ("flash", gemini(THOUGHT), [(450, "0.30"), (1000, "0.03"), (1140, "2.50")], "billed"),
+        ("pro", gemini(LONG), [(300_000, "2.50"), (1000, "15")], "billed"),
+        ("pro", gemini(AT_THE_STEP), [(200_000, "1.25"), (1000, "10")], "billed"),
+        ("router", chat(ROUTED), [(1, "140")], "reported"),
+        ("router", chat(OWN_KEY), [(1, "200")], "reported"),
+        ("cerebras", chat(TIMED), [(1000, "0.35"), (500, "0.75")], "billed"),
+        ("own", chat(OPENAI), [(86, "0.1234567"), (1920, "0.0000001"), (300, "0.7654321")], "billed"),
+    ],
+)  # fmt: skip
+def test_recorded_usage_costs_what_a_person_computes(
+    name: str, body: Any, dollars_of_a_million: list[tuple[int, str]], basis: str
+) -> None:
+    expected = sum((Decimal(tokens) * Decimal(usd) for tokens, usd in dollars_of_a_million), Decimal(0)) / MILLION
+    charge = charged(name, body)
+    # Rounded up to the pico-dollar, where the price has more digits than that.
+    assert 0 <= pusd_to_usd(charge.cost_pusd) - expected < Decimal("1e-12")
+    assert charge.cost_pusd == usd_to_pusd(expected)
+    assert (charge.outcome, charge.cost_basis) == ("ok", basis)
+    assert charge.price_id and charge.price_as_of
+
+
+def test_usage_is_counted_in_one_way() -> None:
+    """Input includes cached tokens, output includes reasoning, whoever answers."""
+    found = [charged(name, body).usage for name, body in [("mini", chat(OPENAI)), ("o4", chat(REASONED)),
+             ("haiku", claude(CACHED)), ("flash", gemini(THOUGHT))]]  # fmt: skip
+    assert [(u.input_tokens, u.cached_input_tokens, u.cache_write_tokens, u.output_tokens, u.reasoning_tokens) for u in found] == [
+        (2006, 1920, 0, 300, 0), (75, 0, 0, 1186, 1024), (190_007, 188_086, 1900, 393, 0), (1450, 1000, 0, 1140, 1100),
+    ]  # fmt: skip
+
+
+def test_an_hours_cache_is_reserved_for_where_it_is_asked_for() -> None:
+    book = ledger()[0]
+    usual, long = (book.bound_pusd("haiku", 1000, 1, long_cache=each) for each in (False, True))
+    assert (usual, long) == (usd_to_pusd("0.00138"), usd_to_pusd("0.002205"))
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None, "completion_tokens": -5},
+                                   {"prompt_tokens": "12", "completion_tokens": "x"},
+                                   {"prompt_tokens": 12, "completion_tokens": 0}])  # fmt: skip
+def test_an_answer_without_sensible_usage_is_booked_at_its_bound_never_as_free(usage: Any) -> None:
+    charge = charged("mini", chat(usage), bound_pusd=7_770_000)
+    assert (charge.outcome, charge.cost_pusd, charge.cost_basis) == ("ok", 7_770_000, "upper_bound")
+
+
+def test_local_answers_cost_their_energy_and_avoid_the_cloud() -> None:
+    charge = charged("gpu", chat(OPENAI), busy_s=2.5)
+    assert (charge.cost_pusd, charge.cost_basis) == (usd_to_pusd("0.000075"), "amortised")  # 0.36 kW x 2.5 s x 0.30
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome", "cost"),
+    [(Failure("unknown", "timeout", "m"), "lost", 55), (Failure("rate", "r", "m", 429), "rejected", 0),
+     (Failure("funds", "f", "m", 402), "rejected", 0), (Failure("transient", "server_error", "m", 500), "error", 0),
+     (Failure("transient", "http_500", "m", 500), "lost", 55), (Failure("transient", "bad_gateway", "m", 502), "lost", 55)],
+)  # fmt: skip
+def test_only_what_may_have_been_generated_is_booked(failure: Failure, outcome: str, cost: int) -> None:
+    charge = ledger()[0].charge("mini", failure, 1.0, 55, "mini")
+    assert (charge.outcome, charge.cost_pusd) == (outcome, cost)
+
+
+def test_an_unknown_price_closes_the_target_with_the_line_to_add() -> None:
+    settings = parse_settings({"targets": {"x": {"kind": "openai", "model": "nobody-knows-me"}}})
+    book, targets = ledger(settings)
+    assert book.price("x") is None and not targets.is_up("x")
+    assert '"nobody-knows-me" = { input_usd_per_mtok = …' in targets.states["x"]["reason"]
+
+
+def test_a_moderated_request_is_not_billed() -> None:
+    target = SETTINGS.targets["router"]
+    body = json.dumps({"error": {"code": 403, "message": "flagged", "metadata": {"reasons": ["x"]}}}).encode()
+    outcome = load("openrouter").parse(target, Response(403, {}, body))
+    assert isinstance(outcome, Completion) and outcome.finish == "filter"
+    assert ledger()[0].charge("router", outcome, 1.0, 99, "router").cost_pusd == 0

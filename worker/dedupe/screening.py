@@ -1,0 +1,275 @@
+"""How the rows of a chunk that no key decides find their leaders: first come first served, representatives only, no chains."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.dedup import (
+    OUTLINES,
+    Candidate,
+    Link,
+    Said,
+    Veto,
+    canonical_key,
+    decide_said,
+    likeness,
+    outline_keys,
+    proof,
+    skeleton_key,
+    stricter,
+)
+from pipelines.paraphrase import same_meaning
+from worker.dedupe.keytable import ABSENT, firsts, words
+from worker.dedupe.shelf import SAME_OUTLINE, Place, Shelf
+from worker.dedupe.vectors import nearest_earlier
+
+PROPOSED_COSINE = 0.60
+NEAR_MISS_COSINE = 0.90
+MAX_VETOES = 100
+_NEIGHBOURS = 8
+_WINDOW_LETTERS, _MAX_WINDOWS = 900, 4
+
+Embed = Callable[[Sequence[int]], NDArray[np.float32]]
+
+
+class Leader(NamedTuple):
+    """A representative: committed (an entry of the shelf) or an earlier row of the chunk."""
+
+    place: Place
+    said: Said
+    entry: int | None
+    at: int
+
+
+class NearMiss(NamedTuple):
+    """A row and the leader that it nearly had."""
+
+    at: int
+    leader: Leader
+    cosine: float
+
+
+@dataclass(slots=True)
+class Chunk:
+    """The novel rows of a chunk, and what becomes of them."""
+
+    rows: list[Candidate]
+    said: list[Said]
+    tasks: list[str]
+    infer: Callable[[Candidate, Said], str]
+    split: Callable[[Said], tuple[str, str]]  # what is constant, what varies
+    links: list[Link | None] = field(default_factory=list)
+    leaders: list[Leader] = field(default_factory=list)
+    skeletons: dict[int, bytes] = field(default_factory=dict)
+    outlines: dict[int, bytes] = field(default_factory=dict)
+    refused: dict[int, list[Leader]] = field(default_factory=dict)
+    vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    nearest: dict[int, tuple[float, Leader]] = field(default_factory=dict)
+    crowded: set[int] = field(default_factory=set)
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.links = [None] * len(self.rows)
+        self.leaders = [
+            Leader(Place(row.row, None), said, None, at)
+            for at, (row, said) in enumerate(zip(self.rows, self.said, strict=True))
+        ]
+
+    def canonical_keys(self) -> list[bytes]:
+        """One per row; equal means equal for this kind of task."""
+        read = zip(self.rows, self.said, self.tasks, strict=True)
+        return [canonical_key(row.family, said.text, task) for row, said, task in read]
+
+    def measure(self, rows: Iterable[int]) -> None:
+        """Take skeleton and outlines of these rows."""
+        for at in rows:
+            family, text = self.rows[at].family, self.said[at].text
+            self.skeletons[at], self.outlines[at] = skeleton_key(family, text), outline_keys(family, text)
+
+    def wants_vector(self, at: int) -> bool:
+        """More have its outline than keys propose, or the route asks for what only a vector can find."""
+        return at in self.crowded or self.rows[at].paraphrase
+
+    def follow(self, at: int, leader: Leader, kind: str, similarity: float, reason: str) -> None:
+        """Row `at` is a duplicate of this leader."""
+        place = leader.place
+        self.links[at] = Link(self.rows[at].row, place.row, place.run, kind, min(1.0, similarity), reason)
+        self.leaders[at] = leader
+
+    def prove(self, at: int, leaders: Iterable[Leader]) -> tuple[Leader, str] | None:
+        """The first of these leaders whose answer serves the row, and why."""
+        if self.rows[at].keys_only:
+            return None
+        for leader in leaders:
+            reason = proof(leader.said, self.said[at], self._task(at, leader))
+            if reason is not None:
+                return leader, reason
+        return None
+
+    def means_the_same(self, at: int, leader: Leader, cosine: float) -> bool:
+        """Where the route allows it: the same template, and other words for the same thing in what varies."""
+        if not self.rows[at].paraphrase or self.rows[at].keys_only:
+            return False
+        mine, other = self.split(self.said[at]), self.split(leader.said)
+        return mine[0] == other[0] and same_meaning(
+            mine[1], other[1], self._task(at, leader), mine[0] + self.rows[at].system, cosine
+        )
+
+    def _task(self, at: int, leader: Leader) -> str:
+        """An inferred task is as strict as the stricter reading of the two prompts."""
+        row, task = self.rows[at], self.tasks[at]
+        if row.task:
+            return task
+        text = leader.said.text
+        if text not in self.kinds:
+            self.kinds[text] = self.infer(row, leader.said)
+        return stricter(task, self.kinds[text])
+
+    def vetoes(self) -> list[Veto]:
+        """The nearest misses; only these are worth naming."""
+        misses = [miss for at, link in enumerate(self.links) if link is None and (miss := self._miss(at))]
+        misses.sort(key=lambda miss: -miss.cosine)
+        out = []
+        for at, leader, cosine in misses[:MAX_VETOES]:
+            verdict = decide_said(leader.said, self.said[at], self._task(at, leader), cosine)
+            reason = "paused" if verdict.accept and self.rows[at].keys_only else verdict.reason
+            out.append(Veto(self.rows[at].row, leader.place.row, leader.place.run, cosine, reason))
+        return out
+
+    def _miss(self, at: int) -> NearMiss | None:
+        """The leader that a row came nearest to, by its vector, or by its words where it has none."""
+        known = [self.nearest[at]] if at in self.nearest else []
+        text = self.said[at]
+        known += [] if known else [(likeness(leader.said, text), leader) for leader in self.refused.get(at, ())]
+        cosine, leader = max(known, key=lambda pair: pair[0], default=(0.0, self.leaders[at]))
+        return NearMiss(at, leader, cosine) if cosine >= NEAR_MISS_COSINE else None
+
+
+def by_canonical(chunk: Chunk, shelf: Shelf, keys: NDArray[np.uint64]) -> None:
+    """Rows whose canonical key is committed, or stands earlier in the chunk."""
+    found, first = shelf.canonical.find(keys), firsts(keys)
+    for at, entry in enumerate(found.tolist()):
+        if entry != ABSENT:
+            leader = Leader(shelf.place(entry), chunk.said[at], entry, -1)
+        elif first[at] != at:
+            leader = chunk.leaders[int(first[at])]
+        else:
+            continue
+        chunk.follow(at, leader, "canonical", 1.0, "canonical form")
+
+
+def by_outline(chunk: Chunk, shelf: Shelf) -> None:
+    """All variants share a skeleton or an outline with their leader: up to four who have it are proposed without a vector.
+
+    What is refused is kept as a near miss; a row with an outline that more than four have is left to the vectors.
+    """
+    open_ = [at for at, link in enumerate(chunk.links) if link is None]
+    if not open_:
+        return
+    chunk.measure(open_)
+    committed = shelf.with_skeleton(words([chunk.skeletons[at] for at in open_]))
+    outlines = np.frombuffer(b"".join(chunk.outlines[at] for at in open_), "<u8").reshape(-1, OUTLINES)
+    alike, counts = shelf.with_outlines(outlines)
+    by_skeleton: dict[bytes, list[int]] = defaultdict(list)
+    by_form: dict[int, list[int]] = defaultdict(list)
+    for n, at in enumerate(open_):
+        forms = outlines[n].tolist()
+        peers = [peer for form in forms if form for peer in by_form[form][:SAME_OUTLINE]]
+        entries = [entry for entry in (*committed[n].tolist(), *alike[n].tolist()) if entry >= 0]
+        known = [leader for entry in dict.fromkeys(entries) if (leader := _committed(shelf, entry))]
+        near = dict.fromkeys([*by_skeleton[chunk.skeletons[at]], *peers])
+        proposed = [*known, *(chunk.leaders[peer] for peer in near)]
+        found = chunk.prove(at, proposed)
+        if found is not None:
+            chunk.follow(at, found[0], "edit", likeness(found[0].said, chunk.said[at]), found[1])
+            continue
+        chunk.refused[at] = proposed
+        crowd = (
+            count + len(by_form[form]) for count, form in zip(counts[n].tolist(), forms[:-1], strict=False) if form
+        )
+        if any(have >= SAME_OUTLINE for have in crowd):
+            chunk.crowded.add(at)
+        by_skeleton[chunk.skeletons[at]].append(at)
+        for form in set(forms):
+            by_form[form].append(at)
+
+
+def by_vector(chunk: Chunk, shelf: Shelf, embed: Embed) -> None:
+    """What has something near it is embedded; FAISS and the chunk itself propose neighbours, the difference decides."""
+    left = [at for at, link in enumerate(chunk.links) if link is None and chunk.wants_vector(at)]
+    if not left:
+        return
+    vectors = embed(left)
+    chunk.vectors = dict(zip(left, vectors, strict=True))
+    families = np.frombuffer(b"".join(chunk.rows[at].family for at in left), "<u8")
+    committed = shelf.near(vectors, families, _NEIGHBOURS)
+    earlier = nearest_earlier(vectors, families, _NEIGHBOURS, PROPOSED_COSINE)
+    for n, at in enumerate(left):
+        near = [(cosine, chunk.leaders[left[peer]]) for peer, cosine in earlier[n]]
+        for entry, cosine in committed[n]:
+            if cosine >= PROPOSED_COSINE and (leader := _committed(shelf, entry)):
+                near.append((cosine, leader))
+        near.sort(key=lambda pair: -pair[0])
+        _settle(chunk, at, near)
+
+
+def _settle(chunk: Chunk, at: int, near: Sequence[tuple[float, Leader]]) -> None:
+    refused = {leader.place for leader in chunk.refused[at]}
+    tried: set[Place] = set()
+    for cosine, leader in near:
+        if leader.place in tried:
+            continue
+        tried.add(leader.place)
+        found = None if leader.place in refused else chunk.prove(at, [leader])
+        if found is not None:
+            chunk.follow(at, leader, "edit", cosine, found[1])
+            return
+        if chunk.means_the_same(at, leader, cosine):
+            chunk.follow(at, leader, "semantic", cosine, "paraphrase")
+            return
+        if len(tried) == _NEIGHBOURS:
+            break
+    if near:
+        chunk.nearest[at] = near[0]
+
+
+def unchain(chunk: Chunk, embed: Embed) -> None:
+    """A row whose leader found a leader of its own must be a duplicate of that one too, or stand for itself."""
+    for at, link in enumerate(chunk.links):
+        leader = chunk.leaders[at]
+        if link is None or leader.entry is not None or leader.at == at:
+            continue
+        last = chunk.leaders[leader.at]
+        if last is leader:
+            continue
+        found = chunk.prove(at, [last])
+        if found is None and chunk.means_the_same(at, last, link.similarity):
+            found = last, "paraphrase"
+        if found is not None:
+            chunk.follow(at, last, "edit", likeness(last.said, chunk.said[at]), found[1])
+        else:
+            chunk.links[at] = None
+            chunk.measure([at])
+            if chunk.wants_vector(at):
+                chunk.vectors[at] = embed([at])[0]
+            chunk.leaders[at] = Leader(Place(chunk.rows[at].row, None), chunk.said[at], None, at)
+
+
+def _committed(shelf: Shelf, entry: int) -> Leader | None:
+    said = shelf.said(entry)
+    return None if said is None else Leader(shelf.place(entry), said, entry, -1)
+
+
+def windows(text: str) -> list[str]:
+    """A text cut into what the encoder can read; a very long one is sampled evenly, its end included."""
+    if len(text) <= _WINDOW_LETTERS:
+        return [text]
+    count = min(_MAX_WINDOWS, -(-len(text) // _WINDOW_LETTERS))
+    step = (len(text) - _WINDOW_LETTERS) / (count - 1)
+    return [text[int(step * at) : int(step * at) + _WINDOW_LETTERS] for at in range(count)]

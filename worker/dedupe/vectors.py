@@ -1,0 +1,169 @@
+"""Vectors of representatives: FAISS proposes neighbours, exact scores come from the vectors on scratch disk.
+
+The only file that imports FAISS, on first use. All of it is a cache of the chunk parts and may be thrown away.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.dedupe.columns import Growing, Scratch
+
+DIMENSIONS = 384
+_SALT = 16
+_FLAT_MAX = 20_000
+_GROWTH = 4
+_TRAIN_PER_LIST = 40
+_MAX_LISTS = 4096
+_CODES = "SQ4"
+"""Four bits a number are enough to propose by; what is proposed is scored with the stored vectors."""
+
+_PROBES = 12
+_COPY = 8192
+_ENDLESS = 1 << 62
+_VECTOR_BYTES = 2 * DIMENSIONS
+_BLOCK = 512
+_SHARE = np.float32(0.5**0.5)
+
+Floats = NDArray[np.float32]
+Halves = NDArray[np.float16]
+Ids = NDArray[np.int64]
+
+
+class Vectors:
+    """Unit vectors with a family each; neighbours are only meant within a family."""
+
+    def __init__(self) -> None:
+        self._exact = Scratch()
+        self._count = 0
+        self._index: Any = None
+        self._planned = 0
+        self._families = Growing(np.uint64)
+        self._mixed = False
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, vectors: Halves, families: NDArray[np.uint64]) -> None:
+        """Ids are given in order of arrival."""
+        if not len(vectors):
+            return
+        self._exact.append(np.ascontiguousarray(vectors, dtype=np.float16).tobytes())
+        self._families.extend(families)
+        self._count += len(vectors)
+        was_mixed = self._mixed
+        self._mixed = was_mixed or bool((families != self._families.array[0]).any())
+        if self._index is None or self._count > self._planned or self._mixed != was_mixed:
+            self._rebuild()
+        else:
+            self._index.add(self._salted(vectors.astype(np.float32), families))
+
+    def propose(self, vectors: Floats, families: NDArray[np.uint64], count: int) -> list[list[tuple[int, float]]]:
+        """For every vector its nearest of the same family as (id, exact cosine), best first."""
+        if self._index is None or not len(vectors):
+            return [[] for _ in range(len(vectors))]
+        _, ids = self._index.search(self._salted(vectors, families), count)
+        same = (ids >= 0) & (self._families.array[ids] == families[:, None])
+        flat = self.exact(ids[same])
+        rows = np.nonzero(same)[0]
+        cosines = np.einsum("ij,ij->i", flat, vectors[rows])
+        out: list[list[tuple[int, float]]] = [[] for _ in range(len(vectors))]
+        for row, at, cosine in zip(rows.tolist(), ids[same].tolist(), cosines.tolist(), strict=True):
+            out[row].append((at, cosine))
+        for found in out:
+            found.sort(key=lambda pair: -pair[1])
+        return out
+
+    def exact(self, ids: Ids) -> Floats:
+        """The stored vectors themselves."""
+        out = np.empty((len(ids), DIMENSIONS), np.float32)
+        for row, at in enumerate(ids.tolist()):
+            out[row] = np.frombuffer(self._exact.read(at * _VECTOR_BYTES, _VECTOR_BYTES), np.float16)
+        return out
+
+    def _stretch(self, start: int, stop: int) -> Floats:
+        """Stored vectors that lie side by side."""
+        data = self._exact.read(start * _VECTOR_BYTES, (stop - start) * _VECTOR_BYTES)
+        return np.frombuffer(data, np.float16).reshape(-1, DIMENSIONS).astype(np.float32)
+
+    def only(self, stay: NDArray[np.bool_]) -> tuple[Vectors, Ids]:
+        """A copy that holds some of the vectors, renumbered, and the old ids of these."""
+        copy = Vectors()
+        for start in range(0, self._count, _COPY):
+            stop = min(start + _COPY, self._count)
+            chosen = stay[start:stop]
+            copy.add(self._stretch(start, stop)[chosen].astype(np.float16), self._families.array[start:stop][chosen])
+        return copy, np.flatnonzero(stay)
+
+    def _rebuild(self) -> None:
+        import faiss
+
+        if self._count <= _FLAT_MAX:
+            self._index = faiss.IndexFlatIP(DIMENSIONS + _SALT)
+            self._planned = _FLAT_MAX
+        else:
+            lists = _lists_for(self._count)
+            self._planned = self._count * _GROWTH if lists < _MAX_LISTS else _ENDLESS
+            self._index = faiss.index_factory(DIMENSIONS + _SALT, f"IVF{lists},{_CODES}", faiss.METRIC_INNER_PRODUCT)
+            self._index.train(self._sample(lists * _TRAIN_PER_LIST))
+            self._index.nprobe = _PROBES
+        for start in range(0, self._count, _COPY):
+            stop = min(start + _COPY, self._count)
+            self._index.add(self._salted(self._stretch(start, stop), self._families.array[start:stop]))
+
+    def _sample(self, count: int) -> Floats:
+        """Vectors to train on, spread evenly; made in place, as they are many."""
+        chosen = np.linspace(0, self._count - 1, min(count, self._count)).astype(np.int64)
+        out = np.empty((len(chosen), DIMENSIONS + _SALT), np.float32)
+        for start in range(0, self._count, _COPY):
+            stop = min(start + _COPY, self._count)
+            rows = np.flatnonzero((chosen >= start) & (chosen < stop))
+            picked = chosen[rows] - start
+            out[rows] = self._salted(self._stretch(start, stop)[picked], self._families.array[start:stop][picked])
+        return out
+
+    def _salted(self, vectors: Floats, families: NDArray[np.uint64]) -> Floats:
+        """With several families, the vector has a random direction of its family beside it: other families are never near."""
+        out = np.zeros((len(vectors), DIMENSIONS + _SALT), np.float32)
+        if not self._mixed:
+            out[:, :DIMENSIONS] = vectors
+            return out
+        distinct, inverse = np.unique(families, return_inverse=True)
+        salts = np.stack([_salt(int(family)) for family in distinct])
+        np.multiply(vectors, _SHARE, out=out[:, :DIMENSIONS])
+        np.multiply(salts[inverse], _SHARE, out=out[:, DIMENSIONS:])
+        return out
+
+
+def _lists_for(count: int) -> int:
+    """As many as the vectors at hand can train, and the next growth will need."""
+    return min(_MAX_LISTS, 1 << int(np.log2(count / _TRAIN_PER_LIST)))
+
+
+def _salt(family: int) -> Floats:
+    vector = np.random.default_rng(family).standard_normal(_SALT).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def nearest_earlier(
+    vectors: Floats, families: NDArray[np.uint64], count: int, least: float
+) -> list[list[tuple[int, float]]]:
+    """For every row of a chunk the earlier rows of its family that are at least so near, best first."""
+    out: list[list[tuple[int, float]]] = []
+    mixed = bool(len(families)) and bool((families != families[0]).any())
+    for start in range(0, len(vectors), _BLOCK):
+        stop = min(start + _BLOCK, len(vectors))
+        scores = vectors[start:stop] @ vectors[:stop].T
+        scores[:, start:][np.triu_indices(stop - start)] = -1.0
+        if mixed:
+            scores[families[start:stop, None] != families[None, :stop]] = -1.0
+        kept = min(count, stop)
+        peers = np.argpartition(scores, -kept, axis=1)[:, -kept:]
+        near = np.take_along_axis(scores, peers, 1)
+        for found, cosines in zip(peers.tolist(), near.tolist(), strict=True):
+            pairs = [(at, cosine) for at, cosine in zip(found, cosines, strict=True) if cosine >= least]
+            out.append(sorted(pairs, key=lambda pair: -pair[1]))
+    return out

@@ -1,0 +1,352 @@
+"""Runs a batch on its lane: claim, call, check, journal, next; then drained, or back to waiting with its journal.
+
+Read top to bottom: `Drain.run_batch` is the way of a batch, `Drain._attempt` the way of one call, `Drain._decide` what
+an outcome means for its prompt. Every outcome is a value. Which lane a batch goes to is plan's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from random import shuffle
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pipelines import wire
+from pipelines.batch import output_estimate, work
+from pipelines.journal import fold
+from pipelines.money import pusd_to_nusd_ceil
+from pipelines.quality import check
+from pipelines.types import Called, Completion, Done, Failure, Intent
+from worker import aside
+from worker.backends import load
+from worker.backends.exchange import Response as HttpResponse
+from worker.clock import Clock
+from worker.context import Context
+from worker.drain.history import CHECK_TRIES, backoff_s, history_of, last_failure, storable
+from worker.drain.journal import Journal
+from worker.drain.lane import Lane
+from worker.drain.rates import Rates
+from worker.drain.running import Prompt, Running
+from worker.drain.slots import Slots
+from worker.money.ledger import Ledger
+
+if TYPE_CHECKING:
+    from worker.backends.hot import Hot
+
+log = logging.getLogger("spillway.drain")
+
+MAX_WAITS = 12
+"""Overloads and refused connections a prompt sits out at one target before it looks for another, or comes back later."""
+DOWN_AFTER = 5
+"""Failures in a row, and as many as calls are in flight, after which a target counts as down (watch.py looks on)."""
+MAX_PAUSE_S = 300.0
+
+
+class Drain:
+    """All batches that this process runs, over its lanes."""
+
+    def __init__(self, context: Context, ledger: Ledger, hot: Hot, clock: Clock) -> None:
+        self.context, self.ledger, self.clock, self._hot = context, ledger, clock, hot
+        self.journal = Journal(context.redis, context.keys, context.scripts, context.owner, context.again)
+        self.lanes: dict[str, Lane] = {}
+        self.running: dict[str, Running] = {}
+        self.stopping = False
+        self._failures: dict[str, int] = {}
+        for name, target in context.settings.targets.items():
+            slots = Slots(context.scripts, context.keys, name, context.owner)
+            rates = Rates(context.scripts, context.keys, name, target.rpm, target.tpm)
+            self.lanes[name] = Lane(name, context.targets.cap(name), slots, rates, self._attempt)
+
+    # -- a batch ---------------------------------------------------------------------------------------------------
+
+    async def run_batch(self, batch_id: str, epoch: int) -> None:
+        """The ARQ job: everything that can be done for this batch on its lane, once."""
+        if batch_id in self.running:
+            return  # ARQ rang again after a pause of ours; its calls are still here
+        running = await self._claim(batch_id, epoch)
+        if running is None:
+            return
+        self.running[batch_id] = running
+        try:
+            await running.empty.wait()
+            await self.journal.drained()
+            await self._release(running)
+        finally:
+            self.running.pop(batch_id, None)
+
+    async def _claim(self, batch_id: str, epoch: int) -> Running | None:
+        keys = self.context.keys
+        reply = await self.context.scripts.claim(
+            keys=[keys.batch(batch_id), keys.journal(batch_id), keys.run(batch_id.partition(".")[0])],
+            args=[epoch, self.context.owner],
+        )
+        if not reply:
+            return None
+        head, payload, lanes, lane, _, journal, started_ms, cancel = reply
+        try:
+            batch, items = wire.unpack_head(head), wire.unpack_items(payload)
+            run = await self.context.run(batch.run, started_ms.decode())
+        except wire.Unreadable as error:
+            await aside.batch(self.context, batch_id, error)
+            return None
+        state = fold(wire.readable_entries(journal))
+        run.stopped = cancel not in (b"", b"0")
+        running = Running(batch, epoch, lane.decode(), lanes.decode(), run, self.journal)
+        left = [item for item in items if item.row not in state.done]
+        running.open = len(left)
+        running.stopping = run.stopped
+        if not left:
+            running.empty.set()
+        if any(lane.trial for lane in self.lanes.values()):
+            shuffle(left)  # so that the calls which try a target that was down do not fall on the same prompts
+        targets, since_us = self.context.settings.targets, int(run.started_ms or 0) * 1000
+        history = history_of(state, lambda name: targets[name].max_paid_attempts, since_us)
+        for item in left:
+            attempts, given_up = history.get(item.row, (0, set()))
+            prompt = Prompt(running, item, attempts, given_up)
+            prompt.last = last_failure(state, item.row) if given_up else None
+            self._route(prompt)
+        return running
+
+    async def _release(self, running: Running) -> None:
+        """Drained when every prompt ended; else back to waiting, for the other lane if this one is exhausted."""
+        keys = self.context.keys
+        state, lanes = ("waiting", running.lanes) if running.unresolved else ("drained", running.lanes)
+        if running.exhausted:
+            lanes = "cloud" if running.lane == "local" else "local"
+        score = running.head.cloud_pusd / max(running.head.work, 1e-9)
+        run = running.head.run
+        released = await self.context.scripts.release(
+            keys=[keys.batch(running.id), keys.waiting(run), keys.rung, keys.drained(run), keys.wake],
+            args=[running.epoch, running.id, state, lanes, score, self.context.owner],
+        )
+        if not released:
+            log.warning("batch %s was taken over; nothing published", running.id)
+
+    async def close(self) -> None:
+        """Lets go of every connection."""
+        await self._hot.close()
+
+    def stop_batch(self, running: Running) -> None:
+        """No new call for this batch (cancel, fence, SIGTERM); calls in flight end."""
+        running.stopping = True
+        for lane in self.lanes.values():
+            for prompt in lane.withdraw(lambda prompt: prompt.batch is running):
+                running.leave(prompt)
+
+    # -- a prompt --------------------------------------------------------------------------------------------------
+
+    def _route(self, prompt: Prompt) -> None:
+        """To the first target of the lane that is up and has not given up on it; else back, or the end."""
+        batch = prompt.batch
+        if batch.stopping or self.stopping or batch.fenced.is_set():
+            batch.leave(prompt)
+            return
+        here = self.context.targets.route_targets(batch.head.route, batch.lane)
+        for name in here:
+            if name not in prompt.given_up and name not in prompt.passed and self.lanes[name].up:
+                prompt.target = name
+                self.lanes[name].submit(prompt)
+                return
+        if any(name not in prompt.given_up for name in here):
+            batch.leave(prompt)  # a target is down or overloaded, not the prompt's fault
+            return
+        other = "cloud" if batch.lane == "local" else "local"
+        others = self.context.targets.route_targets(batch.head.route, other) if batch.lanes != "none" else []
+        if any(name not in prompt.given_up for name in others):
+            batch.leave(prompt, exhausted=True)
+        else:
+            batch.finish_failed(prompt)
+
+    async def _attempt(self, prompt: Prompt) -> None:
+        """One call, from intent to outcome."""
+        batch, item = prompt.batch, prompt.item
+        name = prompt.target
+        if batch.stopping or self.stopping or batch.fenced.is_set():
+            batch.leave(prompt)
+            return
+        target = self.context.settings.targets[name]
+        adapter = load(target.kind)
+        request = adapter.request(target, item.body, schema=batch.run.schema)
+        if isinstance(request, Failure):
+            self._decide(prompt, name, request, None, None)
+            return
+        started_us = self.clock.now_us()
+        prompt.first_us = prompt.first_us or started_us
+        bound = self.ledger.bound_pusd(name, item.input_tokens, item.max_tokens, long_cache=b'"1h"' in item.body)
+        intent = Intent(batch.next_call(), item.row, prompt.attempts + 1, name, started_us, bound)
+        scopes = batch.run.scopes(self.clock) if bound else ()
+        if not await self.journal.intent(batch, scopes, intent):
+            if not batch.fenced.is_set():
+                batch.run.refused_nusd = pusd_to_nusd_ceil(bound)
+            batch.leave(prompt)
+            return
+        prompt.attempts += 1
+        url, headers, body = request
+        response = await self._hot.post(
+            url, headers, body, target.timeout_s, connect_timeout_s=target.connect_timeout_s
+        )
+        outcome = response if isinstance(response, Failure) else adapter.parse(target, response)
+        seconds = (self.clock.now_us() - started_us) / 1e6
+        called = self._called(intent, name, outcome, seconds, batch)
+        raw = response if isinstance(response, HttpResponse) else None
+        self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
+
+    def _called(
+        self, intent: Intent, name: str, outcome: Completion | Failure, seconds: float, batch: Running
+    ) -> Called:
+        """The ledger's view of a call."""
+        busy_s = seconds / max(1, self.lanes[name].in_use)
+        facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route)
+        if batch.head.purpose == "audit":  # nobody wanted it but us: nothing was avoided by it
+            facts = msgspec.structs.replace(facts, avoided_pusd=0, avoided_cause=None)
+        return Called(
+            intent.call, facts.outcome, facts.http_status, facts.error_code, facts.usage, facts.cost_pusd,
+            facts.cost_basis, facts.model, facts.price_id, facts.price_as_of, facts.avoided_pusd, facts.avoided_cause,
+            self.clock.now_us(), outcome.kind if isinstance(outcome, Failure) else None,
+        )  # fmt: skip
+
+    def _decide(
+        self, prompt: Prompt, name: str, outcome: Completion | Failure, called: Called | None,
+        response: HttpResponse | None, *, scopes: tuple[str, ...] = (), bound: int = 0, seconds: float = 0.0,
+    ) -> None:  # fmt: skip
+        """What an outcome means: done, once more here, on to the next target, or wait."""
+        batch = prompt.batch
+        entries: list[Any] = [called] if called else []
+        if isinstance(outcome, Completion):
+            self._healthy(name)
+            done, problem = self._judge(prompt, outcome, called, response)
+            if called and (done is None or done.status != "ok"):  # no answer published: nothing was avoided by it
+                code = "check_failed" if done is None else called.error_code
+                called = msgspec.structs.replace(called, error_code=code, avoided_pusd=0, avoided_cause=None)
+                entries = [called]
+            if done is not None:
+                entries.append(done)
+                self.lanes[name].finished(self._work(prompt), seconds)
+                if batch.head.purpose == "answer":
+                    batch.run.count_done(batch.lane, done.status)
+            if called:
+                batch.run.count_call(batch.lane, called)
+                self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
+            if done is not None:
+                batch.ended()
+            else:
+                self._after_failed_check(prompt, name, problem)
+            return
+        if called:
+            batch.run.count_call(batch.lane, called)
+            self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
+        self._after_failure(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
+
+    def _judge(
+        self, prompt: Prompt, completion: Completion, called: Called | None, response: HttpResponse | None
+    ) -> tuple[Done | None, str]:
+        """The prompt's end, or why the answer is not good enough."""
+        run = prompt.batch.run
+        status, parsed, problem = "ok", None, ""
+        completion = storable(completion)
+        if completion.finish in ("refusal", "filter"):
+            status, problem = "refused", f"the model refused ({completion.finish})"
+        elif run.checked and not completion.tool_calls:
+            checked = check(completion.text, labels=run.labels, schema=run.validator, finish=completion.finish)
+            if not checked.ok:
+                return None, checked.reason or "check failed"
+            parsed = checked.parsed_json
+        now = called.finished_us if called else prompt.first_us
+        return Done(
+            prompt.item.row, status, called.call if called else None, prompt.attempts, completion.text, parsed,
+            completion.finish, None, completion.finish if status == "refused" else None, problem or None,
+            response.status if response else None,
+            response.body if response is not None and run.keep_response else None, prompt.first_us, now,
+        ), ""  # fmt: skip
+
+    def _work(self, prompt: Prompt) -> float:
+        item = prompt.item
+        return work(item.input_tokens, output_estimate(item.max_tokens, prompt.batch.run.labels))
+
+    def _after_failed_check(self, prompt: Prompt, name: str, problem: str) -> None:
+        prompt.last = Failure("invalid", "check_failed", problem)
+        prompt.checks[name] = prompt.checks.get(name, 0) + 1
+        if prompt.checks[name] >= CHECK_TRIES:
+            prompt.given_up.add(name)
+        self._route(prompt)
+
+    def _after_failure(self, prompt: Prompt, name: str, failure: Failure, *, lost: bool) -> None:
+        prompt.last = failure
+        match "transient" if failure.code == "not_json" else failure.kind:
+            case "invalid" | "context":
+                self._healthy(name)
+                prompt.given_up.add(name)
+                self._route(prompt)
+            case "auth" | "funds":
+                self.context.targets.close(name, failure.message)
+                self._target_down(name)
+                self._route(prompt)
+            case "rate":
+                pause_s = min(failure.retry_after_s or 1.0, MAX_PAUSE_S)
+                self._later(prompt, pause_s)
+                self._pause(name, pause_s)
+            case "overload" | "connect":
+                self._unhealthy(name, failure)
+                prompt.waits += 1
+                if prompt.waits % MAX_WAITS == 0:
+                    prompt.passed.add(name)
+                self._later(prompt, failure.retry_after_s or backoff_s(prompt.waits))
+            case _:  # transient, unknown: may have been paid
+                self._unhealthy(name, failure)
+                tries = prompt.paid[name] = prompt.paid.get(name, 0) + 1
+                if tries >= self.context.settings.targets[name].max_paid_attempts:
+                    if lost or self._failures.get(name, 0) < tries:
+                        prompt.given_up.add(name)
+                    else:  # nobody was answered since its first try: not the prompt's fault
+                        self._break(name, failure)
+                self._later(prompt, failure.retry_after_s or backoff_s(prompt.paid[name]))
+
+    def _later(self, prompt: Prompt, seconds: float) -> None:
+        """Back into the queue after a wait; no slot is held meanwhile."""
+        asyncio.get_running_loop().call_later(min(seconds, 8.0), self._route, prompt)
+
+    def _spawn(self, work_: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work_)
+        self.context.background.add(task)
+        task.add_done_callback(self.context.background.discard)
+
+    # -- a target --------------------------------------------------------------------------------------------------
+
+    def _pause(self, name: str, seconds: float) -> None:
+        """Nobody calls the target for a while; other workers hear of it with the next heartbeat and ask for leave."""
+        lane = self.lanes[name]
+        lane.limit()
+        until_ms = self.clock.now_ms() + int(seconds * 1000)
+        if until_ms > lane.paused_ms:
+            lane.paused_ms = until_ms
+            self.context.targets.say(name, {"paused_ms": until_ms})
+            self._spawn(lane.rates.pause(seconds))
+
+    def _healthy(self, name: str) -> None:
+        self._failures[name] = 0
+        self.lanes[name].trusted()
+        self.context.targets.answered(name)
+
+    def _unhealthy(self, name: str, failure: Failure) -> None:
+        self._failures[name] = self._failures.get(name, 0) + 1
+        if self.lanes[name].trial or self._failures[name] >= max(DOWN_AFTER, self.lanes[name].in_use):
+            self._break(name, failure)
+
+    def _break(self, name: str, failure: Failure) -> None:
+        """Opens the breaker: nobody calls the target until a probe finds it up, then one call at a time."""
+        if self.lanes[name].up:
+            self._failures[name] = 0
+            self.context.targets.open_breaker(name, f"{failure.code}: {failure.message}")
+            self._target_down(name)
+
+    def _target_down(self, name: str) -> None:
+        self.lanes[name].up = False
+        self.reroute(name)
+
+    def reroute(self, name: str) -> None:
+        """Queued prompts of a target that went down look for another one."""
+        for prompt in self.lanes[name].withdraw(lambda _: True):
+            self._route(prompt)

@@ -1,0 +1,186 @@
+"""One target inside this process: its queue of prompts, its leased slots, its rates, its health; calls are made here.
+
+A prompt holds a slot only while its call is in flight. What a finished call means for the prompt is drain.py's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from worker.drain.rates import Rates
+from worker.drain.slots import Slots
+from worker.queue import RedisError
+
+if TYPE_CHECKING:
+    from worker.drain.running import Prompt
+
+log = logging.getLogger("spillway.lane")
+
+BLOCK = 64
+"""Calls for which rates are asked at once."""
+ASK_LEAST_S, ASK_MOST_S = 0.02, 0.25
+"""Between two questions for slots that others hold: a quarter of a call's time, so that a hand-over costs little of it."""
+
+
+class Lane:
+    """Runs `call(prompt)` for queued prompts, never more at once than the slots granted to this process."""
+
+    def __init__(
+        self, name: str, cap: int, slots: Slots, rates: Rates, call: Callable[[Prompt], Awaitable[None]]
+    ) -> None:
+        self.name, self.cap, self.slots, self.rates = name, cap, slots, rates
+        self._call = call
+        self.ready: deque[Prompt] = deque()
+        self.in_use = 0
+        self.done = 0
+        self.work_done = 0.0
+        self.latency_s = 0.0
+        self._busy_s = 0.0
+        self._busy_since: float | None = None
+        self.up = True
+        self.paused_ms = 0
+        self.trial = False
+        """Just back from being down: one call at a time until one succeeds."""
+        self._running: set[asyncio.Task[None]] = set()
+        self._allowance = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def pending(self) -> int:
+        return len(self.ready)
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds with at least one call in flight; only grows."""
+        now = asyncio.get_running_loop().time()
+        return self._busy_s + (now - self._busy_since if self._busy_since is not None else 0.0)
+
+    def submit(self, prompt: Prompt) -> None:
+        self.ready.append(prompt)
+        self._pump()
+
+    def withdraw(self, of: Callable[[Prompt], bool]) -> list[Prompt]:
+        """Takes back queued prompts that were not sent yet."""
+        taken = [prompt for prompt in self.ready if of(prompt)]
+        if taken:
+            self.ready = deque(prompt for prompt in self.ready if not of(prompt))
+        return taken
+
+    def finished(self, work: float, seconds: float) -> None:
+        """Counts an answer, for rates and the display."""
+        self.done += 1
+        self.work_done += work
+        self.latency_s = seconds if self.latency_s == 0 else 0.95 * self.latency_s + 0.05 * seconds
+
+    def _pump(self) -> None:
+        """Starts slot loops while there is work, a free slot and leave to call."""
+        if self.rates.limited and self._allowance == 0 and self.ready:
+            self._changed.set()
+        while self.ready and self.in_use < self._most and (not self.rates.limited or self._allowance > 0):
+            self.in_use += 1
+            if self._busy_since is None:
+                self._busy_since = asyncio.get_running_loop().time()
+            task = asyncio.get_running_loop().create_task(self._slot(self._next()))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        if self._surplus or (self.ready and self.in_use >= self.slots.granted and self.slots.granted < self.cap):
+            self._changed.set()
+
+    @property
+    def _most(self) -> int:
+        return min(1, self.slots.aim) if self.trial else self.slots.aim
+
+    @property
+    def _surplus(self) -> bool:
+        """Slots are ours that nothing here will use: others may be waiting for them."""
+        return self.slots.granted > max(self.in_use, min(self.slots.aim, self.in_use + len(self.ready)))
+
+    @property
+    def _ask_every_s(self) -> float:
+        return min(ASK_MOST_S, max(ASK_LEAST_S, self.latency_s / 4))
+
+    def trusted(self) -> None:
+        """A call succeeded."""
+        if self.trial:
+            self.trial = False
+            self._pump()
+
+    def _next(self) -> Prompt:
+        self._allowance -= 1
+        return self.ready.popleft()
+
+    async def _slot(self, prompt: Prompt | None) -> None:
+        """One slot: call after call until there is nothing to do or the slot was taken away."""
+        try:
+            while prompt is not None:
+                try:
+                    await self._call(prompt)
+                except Exception:
+                    log.exception("%s: a call failed in our own code", self.name)
+                    prompt.give_up("internal", "internal error; see the worker's log")
+                more = self.ready and self.in_use <= self._most
+                prompt = self._next() if more and (not self.rates.limited or self._allowance > 0) else None
+        finally:
+            self.in_use -= 1
+            self._pump()
+            if self.in_use == 0 and self._busy_since is not None:
+                self._busy_s, self._busy_since = self.busy_s, None
+
+    async def run(self) -> None:
+        """Keeps the slots leased and the rate allowance filled."""
+        await asyncio.gather(self._keep_slots(), self._keep_allowance())
+
+    async def _keep_slots(self) -> None:
+        """Renews the lease, asks for more when there is work for them, gives up at once what is not used."""
+        loop = asyncio.get_running_loop()
+        due, last, asked = 0.0, 0.0, -1
+        while True:
+            want = min(self.cap, self.in_use + len(self.ready))
+            eager = self._surplus or (want > self.slots.granted and want != asked)
+            try:
+                if loop.time() >= due or (eager and loop.time() - last >= ASK_LEAST_S):
+                    self.slots.aim = min(self.slots.aim, self.in_use)  # what we say is in use must stay the most
+                    await self.slots.renew(want, self.in_use, self.cap)
+                    asked, last = want, loop.time()
+                    due = last + (self._ask_every_s if want > self.slots.granted else 1.0 if want else 3.0)
+                    self._pump()
+            except (RedisError, OSError) as error:
+                log.warning("%s: slots: %s", self.name, error)
+                await asyncio.sleep(0.5)
+            self._changed.clear()
+            rest_s = ASK_LEAST_S if eager else max(0.0, due - loop.time())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), min(ASK_MOST_S, rest_s))
+                await asyncio.sleep(0.002)
+
+    def limit(self) -> None:
+        """The server said 429: from now on calls need leave, also where the configuration names no limit."""
+        self.rates.limited = True
+        self._allowance = 0
+
+    async def _keep_allowance(self) -> None:
+        while True:
+            wait_s = 0.05
+            if self.rates.limited and self._allowance <= 0 and self.ready:
+                tokens = [prompt.tokens_to_charge for prompt in list(self.ready)[:BLOCK]]
+                try:
+                    admitted, wait_s = await self.rates.admit(tokens)
+                except (RedisError, OSError) as error:
+                    log.warning("%s: rates: %s", self.name, error)
+                    admitted, wait_s = 0, 0.5
+                if admitted < 0 and self.ready:
+                    self.ready.popleft().give_up("rate_impossible", f"needs more tokens than {self.name}'s tpm admits")
+                self._allowance = max(0, admitted)
+                self._pump()
+                wait_s = min(max(wait_s, 0.002), 2.0)
+            await asyncio.sleep(wait_s)
+
+    async def idle(self) -> None:
+        """Returns when no call is in flight."""
+        while self._running:
+            await asyncio.wait(set(self._running))

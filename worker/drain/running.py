@@ -1,0 +1,91 @@
+"""What runs in this process: a claimed batch and its prompts, with what each has been through; no decision is made here."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pipelines import wire
+from pipelines.types import BatchHead, Done, Failure, Item
+from worker.context import RunContext
+from worker.drain.journal import Journal
+
+
+class Prompt:
+    """One prompt of a batch that runs here."""
+
+    __slots__ = (
+        "attempts",
+        "batch",
+        "checks",
+        "first_us",
+        "given_up",
+        "item",
+        "last",
+        "paid",
+        "passed",
+        "target",
+        "waits",
+    )
+
+    def __init__(self, batch: Running, item: Item, attempts: int, given_up: set[str]) -> None:
+        self.batch, self.item = batch, item
+        self.attempts, self.given_up = attempts, given_up
+        self.paid: dict[str, int] = {}
+        self.checks: dict[str, int] = {}
+        self.passed: set[str] = set()
+        self.waits = 0
+        self.target = ""
+        self.first_us = 0
+        self.last: Failure | None = None
+
+    @property
+    def tokens_to_charge(self) -> int:
+        return self.item.input_tokens + (self.item.max_tokens or 256)
+
+    def give_up(self, code: str, message: str) -> None:
+        """For failures outside a call: the prompt ends `failed`."""
+        self.last = Failure("invalid", code, message)
+        self.batch.finish_failed(self)
+
+
+class Running:
+    """A claimed batch: what the journal and the lanes must know of it."""
+
+    def __init__(self, head: BatchHead, epoch: int, lane: str, lanes: str, run: RunContext, journal: Journal) -> None:
+        self.head, self.epoch, self.lane, self.lanes, self.run = head, epoch, lane, lanes, run
+        self.id = head.id
+        self.fenced = asyncio.Event()
+        self.stopping = False
+        self.unresolved: list[Prompt] = []
+        self.exhausted = False
+        self.open = 0
+        self.empty = asyncio.Event()
+        self._journal = journal
+        self._calls = 0
+
+    def next_call(self) -> str:
+        self._calls += 1
+        return wire.call_id(self.id, self.epoch, self._calls)
+
+    def ended(self) -> None:
+        self.open -= 1
+        if self.open <= 0:
+            self.empty.set()
+
+    def leave(self, prompt: Prompt, *, exhausted: bool = False) -> None:
+        """This lane can do no more for the prompt now."""
+        self.unresolved.append(prompt)
+        self.exhausted = self.exhausted or exhausted
+        self.ended()
+
+    def finish_failed(self, prompt: Prompt) -> None:
+        failure = prompt.last or Failure("unknown", "no_target", "no target could answer")
+        now = prompt.first_us
+        done = Done(
+            prompt.item.row, "failed", None, prompt.attempts, None, None, None, None, failure.code,
+            failure.message[:2000], failure.http_status, None, now, now,
+        )  # fmt: skip
+        self._journal.append(self, (), [done], 0, 0)
+        if self.head.purpose == "answer":
+            self.run.count(failed=1)
+        self.ended()

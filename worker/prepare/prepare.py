@@ -1,0 +1,297 @@
+"""Reads the next chunk of a run's source, finds duplicates, assigns routes, cuts batches, commits exactly once.
+
+Read top to bottom: `Preparer.step` picks a run, `_chunk` is the way of a chunk, sift.py the way of its rows.
+The chunk part is written before the commit, and the commit compares the cursor: a worker that slept commits nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from pipelines import paths, schemas, wire
+from pipelines.errors import SourceError
+from worker.aside import Strikes
+from worker.context import Context
+from worker.dedupe.encode import Encoder
+from worker.dedupe.known import Known
+from worker.money.ledger import Ledger
+from worker.prepare.clients import Clients
+from worker.prepare.ids import Ids
+from worker.prepare.promote import Promoters, batch_arguments
+from worker.prepare.redo import Redo
+from worker.prepare.sift import Asker, Chunk, Indexes, Sifter
+from worker.settle.audits import paused
+from worker.sources.source import Cursor, Reader
+from worker.sources.template import compile_template
+
+log = logging.getLogger("spillway.prepare")
+
+FIRST_ROWS, CHUNK_ROWS, CHUNK_BYTES = 256, 2048, 8 << 20
+EMBEDDED_ROWS = 512
+"""Embedding takes longest: smaller chunks keep the lanes fed meanwhile."""
+HIGH_WATER_ROWS, HIGH_WATER_BYTES = 24_576, 48 << 20
+LOW_WATER_ROWS = 2_048
+"""Prepared ahead while no rate is known, so that batches get their size from the lanes' real speed."""
+AHEAD_S = 20.0
+REST_S = 0.1
+FIELDS = ("prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted")
+MOST_ROWS_PER_S = 1e7
+
+
+class Progress(msgspec.Struct):
+    """What this process holds of a run it prepares; thrown away whenever a commit is lost."""
+
+    asker: Asker
+    reader: Reader
+    indexes: Indexes
+    known: Known | None
+    embeds: bool
+    fresh: bool
+    redo: Redo | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A run that has something to prepare."""
+
+    rows: int  # prepared and not answered; what has fewest comes first
+    id: str
+    client: str
+    prepared: bool  # its source is read to the end
+    wanted: int  # followers that must be asked
+    audits: int  # reuses that are to be audited
+
+
+class Preparer:
+    """Prepares every open run of this Redis whose client nobody else prepares for."""
+
+    def __init__(self, context: Context, ledger: Ledger, encoder: Encoder) -> None:
+        self.context = context
+        self._sifter = Sifter(context.settings, ledger, encoder, context.targets.window)
+        self._clients = Clients(context, self._sifter, self._forget)
+        self._progress: dict[str, Progress] = {}
+        self._promoters = Promoters(context, self._sifter)
+        self._strikes = Strikes(context, "prepare")
+
+    async def step(self) -> None:
+        """One chunk of the run that needs it most, or a short rest."""
+        for run in await self._unprepared():
+            try:
+                worked = await self._clients.prepare(run.client, partial(self._work, run))
+                self._strikes.fine(run.id)
+                if worked:
+                    return
+            except SourceError as error:
+                await self._fail(run.id, error)
+            except Exception as error:
+                self._progress.pop(run.id, None)
+                await self._strikes.strike(run.id, error)
+        await self.rest()
+        await asyncio.sleep(REST_S)
+
+    async def rest(self, *, everything: bool = False) -> None:
+        """Gives back the clients that had no work for a while."""
+        await self._clients.rest(everything=everything)
+
+    def _forget(self, client: str) -> None:
+        """Somebody else may have prepared the client's runs meanwhile."""
+        self._progress = {run: each for run, each in self._progress.items() if each.asker.client != client}
+
+    async def _work(self, run: Waiting) -> bool:
+        if run.wanted and await self._promoters.ask(run.id, self._asker):
+            return True
+        if run.audits and await self._promoters.audit(run.id, self._asker):
+            return True
+        return not run.prepared and await self._chunk(run.id)
+
+    async def _fail(self, run_id: str, error: SourceError) -> None:
+        """A source that cannot be read on ends the run: what was answered is kept, the rest is not guessed."""
+        log.error("run %s: %s", run_id, error)
+        self._progress.pop(run_id, None)
+        ended = {"cancel": "failed", "status": "finalizing", "prepared": "1", "error": str(error)}
+        await self.context.redis.hset(self.context.keys.run(run_id), mapping=ended)
+
+    async def _unprepared(self) -> list[Waiting]:
+        """Open runs with source or followers left, below the high-water mark; fewest waiting rows first."""
+        redis, keys = self.context.redis, self.context.keys
+        ids = sorted(run.decode(errors="replace") for run in await redis.smembers(keys.open_runs))
+        pipe = redis.pipeline(transaction=False)
+        for run_id in ids:
+            pipe.hmget(keys.run(run_id), *FIELDS)
+        self._promoters.keep(set(ids))
+        open_runs: list[Waiting] = []
+        held_rows = held_bytes = 0
+        for run_id, reply in zip(ids, await pipe.execute(raise_on_error=False), strict=True):
+            try:
+                if isinstance(reply, Exception):
+                    raise reply
+                prepared, held, size, blocked, cancel, client, wanted, audits = reply
+                rows, size_bytes, more = int(held or 0), int(size or 0), (int(wanted or 0), int(audits or 0))
+            except Exception as error:
+                await self._strikes.strike(run_id, error)
+                continue
+            if not blocked:
+                held_rows, held_bytes = held_rows + rows, held_bytes + size_bytes
+            if (prepared != b"1" or (any(more) and not cancel)) and paths.is_run_id(run_id):
+                name = (client or b"default").decode(errors="replace")
+                open_runs.append(Waiting(0 if cancel else rows, run_id, name, prepared == b"1", *more))
+        most = await self._ahead_rows()
+        full = held_rows >= most or held_bytes >= HIGH_WATER_BYTES
+        fair = most // max(1, len(open_runs))
+        open_runs.sort(key=lambda run: (run.rows, run.id))
+        return [run for run in open_runs if not full or run.rows < min(fair, FIRST_ROWS)]
+
+    async def _ahead_rows(self) -> int:
+        """The high-water mark: some seconds of what the lanes really answer; also learns each route's rate."""
+        raw = await self.context.redis.hgetall(self.context.keys.lanes)
+        rows = {name.decode(errors="replace"): _rate(figures) for name, figures in raw.items()}
+        for name, found in self.context.settings.routes.items():
+            lane = [rows.get(target, 0.0) for target in found.targets]
+            self._sifter.rates[name] = next((rate for rate in lane if rate), 0.0)
+        return min(HIGH_WATER_ROWS, max(LOW_WATER_ROWS, round(sum(rows.values()) * AHEAD_S)))
+
+    # -- a chunk ---------------------------------------------------------------------------------------------------
+
+    async def _chunk(self, run_id: str) -> bool:
+        """Prepares and commits one chunk; False when there was nothing to do or somebody else did it."""
+        context, keys = self.context, self.context.keys
+        raw, generation, cancel, redo = await context.redis.hmget(
+            keys.run(run_id), "cursor", "generation", "cancel", "redo"
+        )
+        if raw is None:
+            return False
+        progress = self._progress.get(run_id) or await self._open(run_id)
+        if redo:
+            return await self._redo_chunk(progress, raw, int(generation or 0), wire.load(redo))
+        await self._clients.refresh(progress.asker, fresh=progress.fresh)
+        await self._count_rules()
+        self._sifter.paused = paused(
+            await context.redis.hgetall(keys.paused), context.settings.routes, context.clock.now_ms()
+        )
+        cursor = wire.load(raw) if raw else None
+        at = Cursor(**cursor) if cursor else Cursor(0, 0, 0)
+        size = FIRST_ROWS if at.row == 0 else EMBEDDED_ROWS if progress.embeds else CHUNK_ROWS
+        rows, after = await asyncio.to_thread(progress.reader.read, at, size, CHUNK_BYTES)
+        ask = cancel in (None, b"", b"0")
+        chunk = await asyncio.to_thread(
+            self._sifter.sift, progress.asker, progress.indexes, rows, int(generation or 0), ask=ask
+        )
+        if await context.redis.hget(keys.run(run_id), "cursor") != raw:  # we slept: the chunk is somebody else's
+            self._progress.pop(run_id, None)
+            return False
+        if rows:
+            name = paths.chunk(run_id, 0, at.row)
+            await asyncio.to_thread(self._write, name, chunk, at)
+        following = after or Cursor(at.source, at.offset, at.row + len(rows))
+        committed = await self._commit(run_id, raw, msgspec.to_builtins(following), after is None, chunk)
+        if not committed:
+            self._progress.pop(run_id, None)
+            return False
+        await asyncio.to_thread(self._learn, progress, following.row, chunk)
+        if after is None:
+            self._progress.pop(run_id, None)
+            self._clients.done(run_id)
+        return True
+
+    @staticmethod
+    def _learn(progress: Progress, rows: int, chunk: Chunk) -> None:
+        """The chunk was committed."""
+        if progress.known is not None:
+            progress.known.learned(progress.asker.id, rows, chunk.screened)
+        if chunk.ids is not None:
+            progress.indexes.ids.learn(chunk.ids)
+
+    def _today(self) -> str:
+        return self.context.clock.date(self.context.settings.spillway.timezone)
+
+    async def _count_rules(self) -> None:
+        """How often each limited rule may still be used today."""
+        limits = {i: r.daily_limit for i, r in enumerate(self.context.settings.rules) if r.daily_limit is not None}
+        if not limits:
+            return
+        used = await self.context.redis.hgetall(self.context.keys.rules(self._today()))
+        self._sifter.rules_left = {i: limit - int(used.get(str(i).encode(), 0)) for i, limit in limits.items()}
+
+    async def _open(self, run_id: str) -> Progress:
+        """Starts or resumes a run here: its reader, and what is known from committed chunk parts."""
+        asker, reader = await self._asker(run_id)
+        keys = self.context.keys
+        fresh, cursor = await self.context.redis.hmget(keys.run(run_id), "fresh", "cursor")
+        known = await self._clients.known(asker, fresh=fresh == b"1")
+        indexes = Indexes(known.index if known else None, Ids())
+        embeds = self._sifter.mode(asker) == "semantic"
+        progress = Progress(asker, reader, indexes, known, embeds, fresh == b"1")
+        if cursor:
+            await asyncio.to_thread(self._restore_ids, progress, Cursor(**wire.load(cursor)).row)
+        self._progress[run_id] = progress
+        return progress
+
+    async def _asker(self, run_id: str) -> tuple[Asker, Reader]:
+        run = await self.context.run(run_id)
+        sources = wire.unpack_sources(await self.context.redis.hget(self.context.keys.run(run_id), "sources"))
+        template = compile_template(run.options.template) if run.options.template else None
+        return Asker(run_id, run.client, run.options, template), Reader(sources, template)
+
+    def _restore_ids(self, progress: Progress, rows: int) -> None:
+        """Ids of the committed chunk parts: those below the cursor's row."""
+        store = self.context.store
+        for name in store.names(paths.chunks_dir(progress.asker.id)):
+            if paths.first_row(name) < rows:
+                progress.indexes.restore_ids(store.read_table(name, columns=["custom_id"]))
+
+    def _write(self, name: str, chunk: Chunk, at: Cursor) -> None:
+        arrays = [pa.array(chunk.columns[field.name], field.type) for field in schemas.CHUNK]
+        table = pa.Table.from_arrays(arrays, schema=schemas.CHUNK)
+        header = {**schemas.VERSION, b"spillway.cursor": wire.dump(msgspec.to_builtins(at))}
+        self.context.store.write_table(name, table.replace_schema_metadata(header))
+
+    async def _commit(self, run_id: str, before: bytes, after: Any, last: bool, chunk: Chunk) -> bool:
+        keys = self.context.keys
+        counters = [part for item in sorted(chunk.counts.items()) for part in item]
+        limits = [rule.daily_limit for rule in self.context.settings.rules]
+        uses = [
+            part
+            for i, count in sorted(chunk.rules.items())
+            for part in (i, count, "" if limits[i] is None else limits[i])
+        ]
+        names = [keys.run(run_id), keys.waiting(run_id), keys.wake, keys.rules(self._today())]
+        args: list[Any] = [before, wire.dump(after), int(last), len(counters) // 2, *counters, len(chunk.rules), *uses]
+        batch_names, batch_args = batch_arguments(keys, chunk)
+        names, args = names + batch_names, args + batch_args
+        committed = bool(await self.context.scripts.commit_chunk(keys=names, args=args))
+        if committed:
+            self.context.again.remember_step("commit_chunk", names, args)
+        return committed
+
+    # -- asking again ----------------------------------------------------------------------------------------------
+
+    async def _redo_chunk(self, progress: Progress, raw: bytes, generation: int, statuses: list[str]) -> bool:
+        """One chunk of a retry or resume: rows that ended in one of `statuses` are asked again."""
+        if progress.redo is None or progress.redo.generation != generation:
+            progress.redo = await asyncio.to_thread(Redo, self.context.store, progress.asker.id, generation, statuses)
+        state = wire.load(raw)
+        position = int(state.get("redo", 0)) if isinstance(state, dict) else 0
+        rows, routes, last = await asyncio.to_thread(progress.redo.read, progress.reader, position)
+        chunk = Chunk({}, [], Counter(), Counter())
+        asked = await asyncio.to_thread(self._sifter.ask_again, progress.asker, rows, routes)
+        self._sifter.cut(progress.asker, asked, generation, position, chunk)
+        after = {**state, "redo": position + 1}
+        committed = await self._commit(progress.asker.id, raw, after, last, chunk)
+        if not committed or last:
+            self._progress.pop(progress.asker.id, None)
+        return committed
+
+
+def _rate(figures: bytes) -> float:
+    """Rows per second in a lane's published figures; 0 for what no scheduler wrote."""
+    try:
+        rate = float(wire.load(figures)["rows_per_s"])
+    except (ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError):
+        return 0.0
+    return rate if 0 <= rate < MOST_ROWS_PER_S else 0.0

@@ -1,0 +1,119 @@
+"""Followers that become work of their own: their rows are read again from the source, cut into batches, committed once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pipelines import paths, wire
+from pipelines.audit import Reuse, asked_rows
+from pipelines.errors import SourceError
+from worker.context import Context
+from worker.prepare.redo import rows_of
+from worker.prepare.sift import Asker, Chunk, Sifter
+from worker.sources.source import Reader
+from worker.store import Store
+
+log = logging.getLogger("spillway.promote")
+
+MOST_ROWS = 512
+"""Rows that are read and committed in one step."""
+Asking = Callable[[str], Awaitable[tuple[Asker, Reader]]]
+"""Who asks in a run, and its source."""
+
+
+class Promoter:
+    """Of one run; blocking, to be run in a thread."""
+
+    def __init__(self, store: Store, sifter: Sifter, asker: Asker, reader: Reader) -> None:
+        self._store, self._sifter, self._asker, self._reader = store, sifter, asker, reader
+
+    def batches(self, rows: list[int], generation: int, purpose: str = "answer") -> Chunk:
+        """Batches of these rows, on the routes that they were given; SourceError when they cannot be read any more."""
+        asked = []
+        for name, wanted in self._by_chunk(rows).items():
+            found, routes = rows_of(self._store, self._reader, name, wanted)
+            asked += self._sifter.ask_again(self._asker, found, routes)
+        chunk = Chunk({}, [], Counter(), Counter())
+        mark = "p" if purpose == "answer" else "a"
+        self._sifter.cut(self._asker, asked, generation, rows[0], chunk, mark=mark, purpose=purpose)
+        more = (
+            {"audit_open": len(chunk.batches)} if purpose == "audit" else {"asked": len(rows), "duplicate": -len(rows)}
+        )
+        chunk.counts.update(more)
+        return chunk
+
+    def _by_chunk(self, rows: list[int]) -> dict[str, set[int]]:
+        names = self._store.names(paths.chunks_dir(self._asker.id))
+        firsts = [paths.first_row(name) for name in names]
+        found: dict[str, set[int]] = defaultdict(set)
+        for row in rows:
+            found[names[bisect_right(firsts, row) - 1]].add(row)
+        return found
+
+
+class Promoters:
+    """Beside the preparer, for the runs that it prepares."""
+
+    def __init__(self, context: Context, sifter: Sifter) -> None:
+        self._context, self._sifter = context, sifter
+        self._of: dict[str, Promoter] = {}
+
+    def keep(self, run_ids: set[str]) -> None:
+        """Forgets the runs that are not open any more."""
+        self._of = {run: each for run, each in self._of.items() if run in run_ids}
+
+    async def ask(self, run_id: str, asker: Asking) -> bool:
+        """Asks some of the wanted followers; those that cannot be read any more share their leader's fate."""
+        context, keys = self._context, self._context.keys
+        states = await context.redis.hgetall(keys.promoted(run_id))
+        rows = sorted(int(row) for row, state in states.items() if state == b"w")[:MOST_ROWS]
+        if not rows:
+            return False
+        try:
+            chunk = await self._batches(run_id, asker, rows, "answer")
+        except SourceError as error:
+            log.warning("run %s: %d followers cannot be asked: %s", run_id, len(rows), error)
+            await context.redis.hset(keys.promoted(run_id), mapping=dict.fromkeys(map(str, rows), "x"))
+            await context.redis.hincrby(keys.run(run_id), "wanted", -len(rows))
+            return True
+        counters = [part for item in sorted(chunk.counts.items()) for part in item]
+        batch_names, batch_args = batch_arguments(keys, chunk)
+        names = [keys.run(run_id), keys.waiting(run_id), keys.wake, keys.promoted(run_id), *batch_names]
+        args = [len(rows), *rows, len(counters) // 2, *counters, *batch_args]
+        return bool(await context.scripts.ask(keys=names, args=args))
+
+    async def audit(self, run_id: str, asker: Asking) -> bool:
+        """Asks the reuses that were chosen for it, and their leaders once more; none if they cannot be read any more."""
+        context, keys = self._context, self._context.keys
+        plan = await context.redis.hget(keys.run(run_id), "audit")
+        rows = asked_rows([Reuse(*each) for each in wire.load(plan or b"[]")])
+        try:
+            chunk = await self._batches(run_id, asker, rows, "audit") if rows else Chunk({}, [], Counter(), Counter())
+        except SourceError as error:
+            log.warning("run %s: its reuses cannot be audited: %s", run_id, error)
+            chunk = Chunk({}, [], Counter(), Counter())
+        counters = [part for item in sorted(chunk.counts.items()) for part in item]
+        names, arguments = batch_arguments(keys, chunk)
+        names = [keys.run(run_id), keys.waiting(run_id), keys.wake, *names]
+        return bool(await context.scripts.audit(keys=names, args=[len(counters) // 2, *counters, *arguments]))
+
+    async def _batches(self, run_id: str, asker: Asking, rows: list[int], purpose: str) -> Chunk:
+        context = self._context
+        if run_id not in self._of:
+            self._of[run_id] = Promoter(context.store, self._sifter, *await asker(run_id))
+        generation = int(await context.redis.hget(context.keys.run(run_id), "generation") or 0)
+        return await asyncio.to_thread(self._of[run_id].batches, rows, generation, purpose)
+
+
+def batch_arguments(keys: wire.Keys, chunk: Chunk) -> tuple[list[str], list[Any]]:
+    """A chunk's batches as the scripts that commit them take them: keys, then id, score, head and payload of each."""
+    names = [keys.batch(head.id) for head, _ in chunk.batches]
+    each = [
+        (head.id, head.cloud_pusd / max(head.work, 1e-9), wire.pack_head(head), load) for head, load in chunk.batches
+    ]
+    return names, [part for arguments in each for part in arguments]

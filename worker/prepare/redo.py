@@ -1,0 +1,55 @@
+"""The rows of an ended run that are to be asked again (retry, resume): read back from results, chunks and source."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import paths, wire
+from pipelines.types import Row
+from worker.sources.source import Cursor, Reader, rows_at
+from worker.store import Store
+
+
+class Redo:
+    """Positions are chunk parts, in the order of the source."""
+
+    def __init__(self, store: Store, run_id: str, generation: int, statuses: list[str]) -> None:
+        self.generation = generation
+        self._store = store
+        self._chunks = store.names(paths.chunks_dir(run_id))
+        table = store.read_table(paths.results(run_id), columns=["row", "status", "attempts"])
+        wanted = pc.is_in(table["status"].combine_chunks(), value_set=pa.array(statuses, pa.string()))
+        self._rows = np.sort(table["row"].to_numpy()[wanted.to_numpy(zero_copy_only=False)])
+        self._asked = np.sort(table["row"].to_numpy()[table["attempts"].to_numpy() > 0])
+        self._failed = "failed" in statuses
+
+    def read(self, reader: Reader, position: int) -> tuple[list[Row], list[str], bool]:
+        """Rows to ask again of one chunk, their routes, and whether it was the last chunk.
+
+        A follower is asked again if it was asked before, or if its leader is another run's: the others follow theirs.
+        """
+        last = position + 1 >= len(self._chunks)
+        if position >= len(self._chunks):
+            return [], [], True
+        table = self._store.read_table(self._chunks[position], columns=["row", "kind", "leader_run"])
+        rows = table["row"].to_numpy()
+        asked = np.isin(rows, self._asked) | np.asarray(pc.equal(table["kind"], "asked"))
+        if self._failed:
+            asked |= np.asarray(pc.is_valid(table["leader_run"]))
+        wanted = set(rows[asked & np.isin(rows, self._rows)].tolist())
+        return (*rows_of(self._store, reader, self._chunks[position], wanted), last)
+
+
+def rows_of(store: Store, reader: Reader, name: str, wanted: AbstractSet[int]) -> tuple[list[Row], list[str]]:
+    """Rows of a chunk part, read again from the source, and their routes."""
+    if not wanted:
+        return [], []
+    table = store.read_table(name, columns=["row", "route"])
+    start = Cursor(**wire.load(store.open_parquet(name).schema_arrow.metadata[b"spillway.cursor"]))
+    found = [row for row in rows_at(reader, start, wanted) if isinstance(row, Row)]
+    routes = dict(zip(table["row"].to_pylist(), table["route"].to_pylist(), strict=True))
+    return found, [routes[row.row] for row in found]

@@ -1,0 +1,287 @@
+"""Sorts a chunk's rows into asked, linked and invalid, and cuts the asked ones into batches; shared by prepare and plan.
+
+It reads nothing and commits nothing: rows in, one Chunk out, and what the indexes would learn beside it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from pipelines import identity, route, schemas, wire
+from pipelines.batch import Asked, output_estimate, pack, work
+from pipelines.dedup import Candidate, Link, stored
+from pipelines.settings import Settings
+from pipelines.shard import system_text, user_text
+from pipelines.tokens import count_chats, encoding_for
+from pipelines.types import BadRow, BatchHead, Item, Options, Row
+from worker.dedupe.encode import Encoder
+from worker.dedupe.index import DuplicateIndex, Screened
+from worker.money.ledger import Ledger
+from worker.prepare.ids import Ids
+from worker.sources.template import Template
+
+PREFIX_CHARS = 256
+NO_FAMILY = bytes(8)
+PROVEN = ("edit", "semantic")
+MANY_TOKENS = 4096
+"""Output assumed for each of several samples when the row gives no limit."""
+
+
+class Chunk(msgspec.Struct):
+    """A chunk, sorted out: its part's columns, its batches, and what the indexes learn when it is committed."""
+
+    columns: dict[str, list[Any]]
+    batches: list[tuple[BatchHead, bytes]]
+    counts: Counter[str]
+    rules: Counter[int]
+    screened: Screened | None = None
+    ids: Any = None
+
+
+class Indexes(msgspec.Struct):
+    """What is remembered of earlier rows: the client's questions, and the run's ids."""
+
+    questions: DuplicateIndex | None
+    ids: Ids
+    salts: dict[tuple[str, str | None], bytes] = {}
+
+    def restore_ids(self, table: pa.Table) -> None:
+        """Learns the ids of a committed chunk part again."""
+        self.ids.learn(self.ids.repeated([text for text in table["custom_id"].to_pylist() if text is not None])[1])
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Whose rows these are: the run's id, client and options, and its template if it has one."""
+
+    id: str
+    client: str
+    options: Options
+    template: Template | None = None
+
+
+class Sifter:
+    """Rows to chunks under one configuration."""
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, encoder: Encoder, window: Callable[[str], int | None]
+    ) -> None:
+        self._settings, self._ledger, self._encoder, self._window = settings, ledger, encoder, window
+        self._table = route.table(settings)
+        self._encoding = encoding_for(next((t.model for t in settings.targets.values()), ""))
+        self.rates: dict[str, float] = {}
+        """Rows per second of each route's lane, for the size of batches; 0 while unknown."""
+        self.rules_left: dict[int, int] = {
+            index: rule.daily_limit for index, rule in enumerate(settings.rules) if rule.daily_limit is not None
+        }
+        """Prompts that each limited rule may still route today."""
+        self.paused: frozenset[str] = frozenset()
+        """Routes whose audits found too many wrong reuses: exact and canonical keys alone reuse there."""
+
+    def mode(self, asker: Asker) -> str:
+        """off, exact or semantic: what the run's most lenient route needs an index for."""
+        modes = {self._dedupe(asker, name) for name in self._settings.routes}
+        return "semantic" if "semantic" in modes else "exact" if "exact" in modes else "off"
+
+    def index(self, mode: str) -> DuplicateIndex:
+        """An empty index of a client."""
+        limit = self._settings.spillway.index_prompts
+        return DuplicateIndex(mode, self._encoder if mode == "semantic" else None, limit)
+
+    def _dedupe(self, asker: Asker, route_name: str) -> str:
+        return asker.options.dedupe or self._settings.routes[route_name].dedupe
+
+    def sift(self, asker: Asker, indexes: Indexes, rows: list[Row | BadRow], generation: int, *, ask: bool) -> Chunk:
+        """Every row becomes asked, a link or invalid. Runs in a thread."""
+        chunk = Chunk(
+            {name: [None] * len(rows) for name in schemas.CHUNK.names}, [], Counter(rows=len(rows)), Counter()
+        )
+        valid = self._valid(indexes, rows, chunk)
+        tokens = count_chats([row.body for _, row in valid], self._encoding)
+        routed: list[tuple[int, Row, str, int]] = []
+        for (at, row), count in zip(valid, tokens, strict=True):
+            chosen = self._assign(asker, row, count, chunk)
+            if isinstance(chosen, str):
+                problem = self._too_long(chosen, row, count)
+                if problem is None:
+                    routed.append((at, row, chosen, count))
+                    continue
+            else:
+                problem = (chosen.code, chosen.message)
+            _invalid(chunk, at, *problem)
+        links = self._links(asker, indexes, routed, chunk)
+        asked = []
+        for (at, row, name, count), link in zip(routed, links, strict=True):
+            chunk.columns["route"][at] = name
+            if link is None:
+                chunk.columns["kind"][at] = "asked"
+                asked.append(self._asked(asker, row, name, count))
+            else:
+                _link(chunk, at, link)
+        chunk.counts["asked"] = len(asked)
+        if ask:
+            self.cut(asker, asked, generation, rows[0].row if rows else 0, chunk)
+        return chunk
+
+    def _valid(self, indexes: Indexes, rows: list[Row | BadRow], chunk: Chunk) -> list[tuple[int, Row]]:
+        """Fills identity and tags of every row; bad rows and repeated ids are done here."""
+        columns = chunk.columns
+        named = [row for row in rows if row.custom_id is not None]
+        known, chunk.ids = indexes.ids.repeated([row.custom_id for row in named if row.custom_id is not None])
+        repeated = {row.row for row, again in zip(named, known, strict=True) if again}
+        valid: list[tuple[int, Row]] = []
+        for at, row in enumerate(rows):
+            columns["row"][at], columns["custom_id"][at] = row.row, row.custom_id
+            columns["tags"][at] = msgspec.json.encode(row.tags).decode() if row.tags else "{}"
+            if isinstance(row, BadRow):
+                _invalid(chunk, at, row.code, row.message)
+            elif row.row in repeated:
+                message = f"custom_id {row.custom_id!r} was already used by an earlier row; ids must be unique"
+                _invalid(chunk, at, "duplicate_custom_id", message)
+            else:
+                valid.append((at, row))
+        return valid
+
+    def _assign(self, asker: Asker, row: Row, tokens: int, chunk: Chunk) -> str | route.Unroutable:
+        """The row's route; a rule that has spent its daily limit is passed over."""
+        spent = {index for index, left in self.rules_left.items() if chunk.rules[index] >= left}
+        found = route.assign(
+            self._table, row.body, row.tags, model=row.model, input_tokens=tokens, client=asker.client,
+            labels=asker.options.labels, has_schema=asker.options.schema is not None, route=asker.options.route,
+            limited=spent,
+        )  # fmt: skip
+        if isinstance(found, route.Unroutable):
+            return found
+        if found.rule in self.rules_left:
+            chunk.rules[found.rule] += 1
+        return found.route
+
+    def _too_long(self, name: str, row: Row, tokens: int) -> tuple[str, str] | None:
+        """Whether the prompt fits no target of its route."""
+        windows = [self._window(target) for target in self._settings.routes[name].targets]
+        if any(window is None or tokens <= window for window in windows):
+            return None
+        largest = max(window for window in windows if window is not None)
+        message = f"about {tokens} tokens, but the largest context of route {name!r} is {largest}; shorten the prompt"
+        return "context_overflow", message
+
+    def _links(
+        self, asker: Asker, indexes: Indexes, routed: list[tuple[int, Row, str, int]], chunk: Chunk
+    ) -> list[Link | None]:
+        """Which prompts another prompt's answer serves; fills the columns that the index is rebuilt from."""
+        index = indexes.questions
+        links: list[Link | None] = [None] * len(routed)
+        if index is None or not routed:
+            return links
+        places: list[int] = []
+        candidates: list[Candidate] = []
+        for place, (_, row, name, _) in enumerate(routed):
+            mode = self._dedupe(asker, name)
+            if mode == "off" or (identity.separate_samples(row.body) and not self._settings.routes[name].merge_samples):
+                continue
+            candidates.append(self._candidate(asker, indexes, row, name, mode))
+            places.append(place)
+        if not candidates:
+            return links
+        chunk.screened = index.screen(candidates)
+        columns = index.to_columns(chunk.screened)
+        for place, link in zip(places, chunk.screened.links, strict=True):
+            if link is not None and link.leader_run == asker.id:
+                link = msgspec.structs.replace(link, leader_run=None)
+            chunk.counts["borrowed"] += link is not None and link.leader_run is not None
+            chunk.counts["proven"] += link is not None and link.kind in PROVEN
+            links[place] = link
+        for name, array in columns.items():
+            values = array.to_pylist() if isinstance(array, pa.Array | pa.ChunkedArray) else list(array)
+            for place, value in zip(places, values, strict=True):
+                chunk.columns[name][routed[place][0]] = value
+        at = {candidate.row: routed[place][0] for place, candidate in zip(places, candidates, strict=True)}
+        _explain(chunk, asker.id, chunk.screened, at)
+        return links
+
+    def _candidate(self, asker: Asker, indexes: Indexes, row: Row, name: str, mode: str) -> Candidate:
+        options = asker.options
+        salted = indexes.salts.get((name, row.model))
+        if salted is None:
+            salted = indexes.salts[name, row.model] = self._salt(asker, name, row.model)
+        key = identity.key(salted, row.body)
+        if mode == "exact":
+            return Candidate(row.row, key, NO_FAMILY, "")
+        shaped = options.schema is not None or row.body.get("response_format") not in (None, {"type": "text"})
+        inferred = "closed" if options.labels else "strict" if shaped else ""
+        found = self._settings.routes[name]
+        fields = asker.template.fields(row.tags) if asker.template else None
+        return Candidate(
+            row.row, key, identity.family(salted, row.body), user_text(row.body), fields,
+            found.task or inferred, found.paraphrase, system_text(row.body), keys_only=name in self.paused,
+        )  # fmt: skip
+
+    def _salt(self, asker: Asker, name: str, model: str | None) -> bytes:
+        """What questions share beyond their bodies: who asks, who may answer, how answers are checked, and for how long."""
+        options, found = asker.options, self._settings.routes[name]
+        targets = [self._settings.targets[target] for target in found.targets]
+        answering = sorted({(target.kind, target.provider or "", target.model) for target in targets})
+        only_here = None if found.reuse_for else asker.id
+        check = wire.dump([options.labels, options.schema, options.template, answering, only_here])
+        return identity.salt(asker.client, name, model, check)
+
+    def _asked(self, asker: Asker, row: Row, name: str, tokens: int) -> Asked:
+        samples = row.body.get("n") or 1
+        max_tokens = row.body.get("max_completion_tokens") or row.body.get("max_tokens") or 0
+        max_tokens = (max_tokens or MANY_TOKENS) * samples if samples > 1 else max_tokens
+        item = Item(row.row, msgspec.json.encode(row.body), tokens, int(max_tokens), row.custom_id)
+        prefix = item.body[:PREFIX_CHARS]
+        return Asked(item, name, prefix, output_estimate(item.max_tokens, asker.options.labels))
+
+    def cut(
+        self, asker: Asker, asked: list[Asked], generation: int, first_row: int, chunk: Chunk, mark: str = "",
+        purpose: str = "answer",
+    ) -> None:  # fmt: skip
+        """Batches with their heads; adds their counters. `mark` keeps ids of batches apart that begin with one row."""
+        for number, batch in enumerate(pack(asked, self.rates)):
+            payload = wire.pack_items([one.item for one in batch])
+            tokens_in = sum(one.item.input_tokens for one in batch)
+            tokens_out = sum(one.output_tokens for one in batch)
+            head = BatchHead(
+                wire.batch_id(asker.id, generation, first_row, f"{mark}{number}"), asker.id, batch[0].route, generation, len(batch),
+                tokens_in, tokens_out, sum(work(o.item.input_tokens, o.output_tokens) for o in batch),
+                self._ledger.cloud_estimate_pusd(batch[0].route, tokens_in, tokens_out), len(payload),
+                purpose,
+            )  # fmt: skip
+            chunk.batches.append((head, payload))
+            chunk.counts.update(open=1, held_rows=len(batch), held_bytes=len(payload))
+
+    def ask_again(self, asker: Asker, rows: list[Row], routes: list[str]) -> list[Asked]:
+        """Rows of a retry or resume, on the routes that they had."""
+        tokens = count_chats([row.body for row in rows], self._encoding)
+        return [self._asked(asker, row, name, count) for row, name, count in zip(rows, routes, tokens, strict=True)]
+
+
+def _explain(chunk: Chunk, run_id: str, screened: Screened, at: dict[int, int]) -> None:
+    """What reports show: the words of rows that follow by more than an exact key, and the nearest misses."""
+    columns = chunk.columns
+    for row, link in zip(screened.rows, screened.links, strict=True):
+        if link is not None and link.kind != "exact":
+            columns["text"][at[row.row]] = stored(row)
+    for veto in screened.vetoes:
+        place = at[veto.row]
+        columns["miss_row"][place], columns["miss_guard"][place] = veto.leader_row, veto.guard
+        columns["miss_run"][place] = None if veto.leader_run == run_id else veto.leader_run
+        columns["miss_cosine"][place] = veto.cosine
+
+
+def _invalid(chunk: Chunk, at: int, code: str, message: str) -> None:
+    columns = chunk.columns
+    columns["kind"][at], columns["error_code"][at], columns["error_message"][at] = "invalid", code, message
+    chunk.counts["invalid"] += 1
+
+
+def _link(chunk: Chunk, at: int, link: Link) -> None:
+    columns = chunk.columns
+    columns["kind"][at], columns["leader_row"][at], columns["leader_run"][at] = "link", link.leader_row, link.leader_run
+    columns["link_kind"][at], columns["similarity"][at], columns["guard"][at] = link.kind, link.similarity, link.guard
+    chunk.counts["duplicate"] += 1

@@ -1,0 +1,350 @@
+"""Every tick: take a snapshot, ask plan() for moves, apply them; heal what ARQ or a dead worker forgot; end runs.
+
+Only the holder of the scheduler lease runs this. Policy is pipelines/plan.py's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from arq.connections import ArqRedis
+
+from pipelines import paths, plan, wire
+from pipelines.types import BatchHead
+from worker import aside, leased
+from worker.aside import Strikes
+from worker.beat import Beat, read_beat
+from worker.context import Context, RunContext
+from worker.money import budget
+from worker.queue import NoScriptError
+from worker.schedule.heal import Healer
+from worker.schedule.pace import Pace
+from worker.targets import unanswered
+
+log = logging.getLogger("spillway.schedule")
+
+TICK_S = 0.25
+RECONCILE_S = 2.0
+SUSPECT_TRIES = 2
+"""A batch that so many workers died of without an answer runs alone, so that it takes no others with it."""
+DOWN_GRACE_MS = 30_000
+FLAP_GRACE_MS = 2_000
+GONE_MS = 20_000
+"""A lane whose targets are down for so long is no way out for prompts that the other lane has failed."""
+
+
+class Seen(msgspec.Struct):
+    """What the scheduler remembers of a batch: its head never changes."""
+
+    head: BatchHead
+    lanes: str = "any"
+    tries: int = 0
+    released_ms: int = 0
+
+
+class Scheduler:
+    """Snapshots and moves."""
+
+    def __init__(self, context: Context, bells: ArqRedis) -> None:
+        self.context, self._bells = context, bells
+        self._heads: dict[str, Seen] = {}
+        self._was_rung: set[str] = set()
+        self._targets: dict[str, str] = {}
+        self._pace = Pace()
+        self._served: dict[str, float] = {}
+        self._stuck_since: dict[str, int] = {}
+        self._down_since: dict[str, int] = {}
+        self._refused_by: dict[str, str] = {}
+        self._next_reconcile = 0.0
+        self._strikes = Strikes(context, "schedule")
+        self._healer = Healer(context)
+        self.row_rates: dict[str, float] = {}
+
+    async def step(self) -> None:
+        """Waits for the bell (or a tick), then does one round."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await self.context.redis.blpop([self.context.keys.wake], timeout=TICK_S)
+            await self.context.redis.delete(self.context.keys.wake)
+        context = self.context
+        ids = sorted(run.decode(errors="replace") for run in await context.redis.smembers(context.keys.open_runs))
+        beats = await self._beats()
+        if asyncio.get_running_loop().time() >= self._next_reconcile:
+            self._next_reconcile = asyncio.get_running_loop().time() + RECONCILE_S
+            await self._healer.look(beats)
+        if not ids:
+            return
+        self._note_down()
+        rung = await self._rung(beats)
+        runs = await self._runs(ids, rung)
+        views = [run for run, _ in runs]
+        snapshot = self._snapshot(views, rung, beats)
+        moves = plan.plan(snapshot)
+        await self._apply(moves, {run.id: run for run in views})
+        await self._say(runs, snapshot, moves, rung)
+
+    # -- what is -----------------------------------------------------------------------------------------------
+
+    async def _beats(self) -> dict[str, Beat]:
+        """Workers that are alive, by id."""
+        redis, keys = self.context.redis, self.context.keys
+        owners = [owner.decode(errors="replace") for owner in await redis.hkeys(keys.workers)]
+        raw = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
+        return {owner: beat for owner, value in zip(owners, raw, strict=True) if value and (beat := read_beat(value))}
+
+    async def _rung(self, beats: dict[str, Beat]) -> dict[str, tuple[BatchHead, str, int]]:
+        """Batches on their lanes: head, target, and rows not answered yet as far as workers said."""
+        redis, keys = self.context.redis, self.context.keys
+        ids = [batch.decode(errors="replace") for batch in await redis.zrange(keys.rung, 0, -1)]
+        await self._learn(ids)
+        self._was_rung.update(ids)
+        left = {batch: rows for beat in beats.values() for batch, rows in beat.batches.items()}
+        new = [batch for batch in ids if batch not in self._targets]
+        pipe = redis.pipeline(transaction=False)
+        for batch in new:
+            pipe.hget(keys.batch(batch), "target")
+        replies = await pipe.execute(raise_on_error=False) if new else []
+        told = {batch: value for batch, value in zip(new, replies, strict=True) if isinstance(value, bytes)}
+        self._targets = {b: self._targets.get(b) or told.get(b, b"").decode(errors="replace") for b in ids}
+        return {
+            batch: (self._heads[batch].head, target, left.get(batch, self._heads[batch].head.rows))
+            for batch, target in self._targets.items()
+            if batch in self._heads
+        }
+
+    async def _learn(self, ids: list[str]) -> None:
+        """Reads the heads of batches not seen before."""
+        new = [batch for batch in ids if batch not in self._heads]
+        if not new:
+            return
+        pipe = self.context.redis.pipeline(transaction=False)
+        for batch in new:
+            pipe.hmget(self.context.keys.batch(batch), "head", "lanes", "tries", "released_ms")
+        for batch, fields in zip(new, await pipe.execute(raise_on_error=False), strict=True):
+            try:
+                if isinstance(fields, Exception):
+                    raise wire.Unreadable(str(fields))
+                head, lanes, tries, released = fields
+                if head is not None:
+                    self._heads[batch] = Seen(
+                        wire.unpack_head(head), (lanes or b"any").decode(), int(tries or 0), int(released or 0)
+                    )
+            except ValueError as error:
+                await aside.batch(self.context, batch, error)
+
+    async def _runs(
+        self, ids: list[str], rung: dict[str, tuple[BatchHead, str, int]]
+    ) -> list[tuple[plan.RunView, dict[str, str]]]:
+        redis, keys = self.context.redis, self.context.keys
+        pipe = redis.pipeline(transaction=False)
+        for run_id in ids:
+            pipe.hgetall(keys.run(run_id))
+            pipe.zrevrange(keys.waiting(run_id), 0, -1)
+        replies = await pipe.execute(raise_on_error=False)
+        found = []
+        for run_id, raw, waiting in zip(ids, replies[::2], replies[1::2], strict=True):
+            try:
+                if seen := await self._run(run_id, raw, waiting, rung):
+                    found.append(seen)
+                self._strikes.fine(run_id)
+            except Exception as error:
+                await self._strikes.strike(run_id, error)
+        return found
+
+    async def _run(
+        self, run_id: str, raw: Any, waiting: Any, rung: dict[str, tuple[BatchHead, str, int]]
+    ) -> tuple[plan.RunView, dict[str, str]] | None:
+        for reply in (raw, waiting):
+            if isinstance(reply, Exception):
+                raise reply
+        fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
+        if not paths.is_run_id(run_id) or fields.get("status") not in wire.RUN_OPEN:
+            return None
+        batches = [batch.decode(errors="replace") for batch in waiting]
+        for batch in self._was_rung.intersection(batches):  # came back: its lanes may have changed
+            self._heads.pop(batch, None)
+            self._was_rung.discard(batch)
+        await self._learn(batches)
+        return await self._view(run_id, fields, batches, rung), fields
+
+    async def _view(
+        self, run_id: str, fields: dict[str, str], waiting: list[str], rung: dict[str, tuple[BatchHead, str, int]]
+    ) -> plan.RunView:
+        run = await self.context.run(run_id, fields.get("started_ms", ""))
+        limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
+        if limit_nusd != run.limit_nusd:
+            run.limit_nusd = limit_nusd
+            await budget.ensure(self.context.redis, self.context.keys, {f"run:{run_id}": limit_nusd})
+        deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
+        await self._end_if_due(run, fields, deadline)
+        ahead = sum(left / max(1, head.rows) * head.work for head, _, left in rung.values() if head.run == run_id)
+        asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
+        unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
+        if asked and unprepared and waiting:
+            each = sum(self._heads[b].head.work for b in waiting) / max(
+                1, sum(self._heads[b].head.rows for b in waiting)
+            )
+            ahead += unprepared * asked / max(1, rows) * each
+        return plan.RunView(
+            run_id, run.client, int(fields.get("created_ms") or 0), deadline,
+            () if run.stopped else tuple(self._batch_view(b, run.started_ms) for b in self._may_run(waiting, rung)),
+            ahead, await self._may_buy(run, fields),
+        )  # fmt: skip
+
+    def _may_run(self, waiting: list[str], rung: Iterable[str]) -> Iterator[str]:
+        """All of them, but of the suspects only one at a time."""
+        alone = any(self._heads[batch].tries >= SUSPECT_TRIES for batch in rung if batch in self._heads)
+        for batch in waiting:
+            seen = self._heads.get(batch)
+            if seen is None or (seen.tries >= SUSPECT_TRIES and alone):
+                continue
+            alone = alone or seen.tries >= SUSPECT_TRIES
+            yield batch
+
+    def _note_down(self) -> None:
+        """Since when each target is down by itself; closed ones wait for a person."""
+        now, states = self.context.clock.now_ms(), self.context.targets.states
+        down = {name for name in self.context.settings.targets if not self.context.targets.is_up(name)}
+        down -= {name for name in down if states.get(name, {}).get("closed")}
+        self._down_since = {name: self._down_since.get(name, now) for name in down}
+
+    def _batch_view(self, batch: str, started_ms: str) -> plan.BatchView:
+        """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
+        that resumes the run gives it all lanes again."""
+        seen, lanes, last = self._heads[batch], self._heads[batch].lanes, False
+        if lanes == "none" or seen.released_ms < int(started_ms or 0) - 1000:
+            lanes = "any"
+        if lanes != "any" and self._is_gone(seen.head.route, lanes):
+            lanes, last = ("cloud" if lanes == "local" else "local"), True
+        return plan.BatchView(batch, seen.head.route, seen.head.rows, seen.head.work, lanes, last)
+
+    def _is_gone(self, route: str, lane: str) -> bool:
+        late = self.context.clock.now_ms() - GONE_MS
+        return all(self._down_since.get(name, late) < late for name in self.context.targets.route_targets(route, lane))
+
+    async def _may_buy(self, run: RunContext, fields: dict[str, str]) -> bool:
+        """Whether a call like the one that was refused would fit into every budget by now."""
+        refused = int(fields.get("refused_nusd") or 0)
+        if not refused:
+            return True
+        names = list(run.wanted_scopes(self.context.clock))
+        left = await budget.room_nusd(self.context.redis, self.context.keys, names)
+        tight = next((name for name, room in left.items() if room is not None and room < refused), "")
+        self._refused_by[run.id] = tight
+        return not tight
+
+    def _snapshot(
+        self, runs: list[plan.RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
+    ) -> plan.Snapshot:
+        settings = self.context.settings
+        on_target: dict[str, int] = {}
+        for _, target, left in rung.values():
+            on_target[target] = on_target.get(target, 0) + left
+        targets = {}
+        for name, configured in settings.targets.items():
+            rate, rows, latency = self._pace.of(name, beats)
+            self.row_rates[name] = rows
+            targets[name] = plan.TargetView(
+                name, configured.lane, self.context.targets.is_up(name), self.context.targets.cap(name), on_target.get(name, 0), rate, rows,
+                latency or 1.0,
+            )  # fmt: skip
+        weights = {name: client.weight for name, client in settings.clients.items()}
+        routes = {name: route.targets for name, route in settings.routes.items()}
+        return plan.Snapshot(self.context.clock.now_ms(), targets, routes, tuple(runs), weights, self._fair(runs))
+
+    def _fair(self, runs: list[plan.RunView]) -> dict[str, float]:
+        """Work served per client; one that comes back starts level with the others (no banking)."""
+        active = {run.client for run in runs if run.waiting}
+        floor = min((self._served[client] for client in active if client in self._served), default=0.0)
+        for client in active:
+            self._served[client] = max(self._served.get(client, floor), floor)
+        self._served = {client: served for client, served in self._served.items() if client in active}
+        return self._served
+
+    # -- moves -------------------------------------------------------------------------------------------------
+
+    async def _apply(self, moves: list[plan.Ring], runs: dict[str, plan.RunView]) -> None:
+        keys, pipe = self.context.keys, self.context.redis.pipeline(transaction=False)
+        views = {batch.id: batch for run in runs.values() for batch in run.waiting}
+        for move in moves:
+            names = [keys.batch(move.batch), keys.waiting(move.run), keys.rung]
+            lanes = "none" if views[move.batch].last else views[move.batch].lanes
+            self.context.scripts.queue(pipe, "ring", names, [move.batch, move.lane, move.target, lanes])
+        try:
+            epochs = await pipe.execute() if moves else []
+        except NoScriptError:  # Redis was started again; none of the moves was made
+            await self.context.scripts.load()
+            return
+        for move, epoch in zip(moves, epochs, strict=True):
+            if int(epoch):
+                client = runs[move.run].client
+                self._served[client] = self._served.get(client, 0.0) + self._heads[move.batch].head.work
+                self._targets[move.batch] = move.target
+                self._was_rung.add(move.batch)
+                await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))
+
+    async def _end_if_due(self, run: RunContext, fields: dict[str, str], deadline: int | None) -> None:
+        """Deadline and cancel close the run: waiting batches go to settle as they are."""
+        keys, redis = self.context.keys, self.context.redis
+        if deadline is not None and self.context.clock.now_ms() > deadline and not fields.get("cancel"):
+            await redis.hset(keys.run(run.id), mapping={"cancel": "expired", "status": "finalizing"})
+            fields["cancel"] = "expired"
+        run.stopped = fields.get("cancel", "") not in ("", "0")
+        if run.stopped:
+            names = [keys.waiting(run.id), keys.drained(run.id), keys.run(run.id)]
+            await self.context.scripts.close(keys=names, args=[keys.batch("")])
+
+    # -- what people see ---------------------------------------------------------------------------------------
+
+    async def _say(
+        self,
+        runs: list[tuple[plan.RunView, dict[str, str]]],
+        snapshot: plan.Snapshot,
+        moves: list[plan.Ring],
+        rung: dict[str, tuple[BatchHead, str, int]],
+    ) -> None:
+        """Publishes why a run does not move, and each lane's figures."""
+        redis, keys = self.context.redis, self.context.keys
+        moving = {move.run for move in moves} | {head.run for head, _, _ in rung.values()}
+        pipe = redis.pipeline(transaction=False)
+        for view, fields in runs:
+            reason = "" if view.id in moving or not view.waiting else self._why(view, snapshot)
+            reason = reason or unanswered(self.context.targets, view, snapshot, [head for head, _, _ in rung.values()])
+            if reason != fields.get("blocked", ""):
+                pipe.hset(keys.run(view.id), "blocked", reason)
+        for name, target in snapshot.targets.items():
+            state = self.context.targets.states.get(name, {})
+            figures = {
+                "lane": target.lane, "up": target.up, "reason": state.get("reason", ""), "slots": target.slots,
+                "rung_rows": target.rung_rows, "rows_per_s": round(target.rows_per_s, 2), "latency_s": target.latency_s,
+            }  # fmt: skip
+            pipe.hset(keys.lanes, name, wire.dump(figures))
+        pipe.expire(keys.lanes, 86_400)
+        await pipe.execute()
+        known = {batch for view, _ in runs for batch in (b.id for b in view.waiting)} | rung.keys()
+        self._heads = {batch: seen for batch, seen in self._heads.items() if batch in known}
+        self._was_rung &= known | {move.batch for move in moves}
+
+    def _why(self, view: plan.RunView, snapshot: plan.Snapshot) -> str:
+        """The reason, once it has held longer than a passing trouble would."""
+        now = snapshot.now_ms
+        since = self._stuck_since.setdefault(view.id, now)
+        if not view.may_buy:
+            scope = self._refused_by.get(view.id, "")
+            remedy = f"raise it (`spillway budget set {scope} USD`) or wait until it turns"
+            return f"budget {scope}: the next call does not fit; {remedy}"
+        names = {name for batch in view.waiting for name in snapshot.routes.get(batch.route, ())}
+        down = {
+            name: self.context.targets.states.get(name, {}) for name in sorted(names) if not snapshot.targets[name].up
+        }
+        if not down:
+            self._stuck_since.pop(view.id, None)
+            return ""
+        closed = all(state.get("closed") for state in down.values())
+        if now - since < (FLAP_GRACE_MS if closed else DOWN_GRACE_MS):
+            return ""
+        return "no target is up: " + "; ".join(f"{name}: {state.get('reason', 'down')}" for name, state in down.items())

@@ -1,0 +1,58 @@
+"""Watches targets: is it up, what does it run, how many at once; beside the scheduler, once per Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from worker.context import Context
+from worker.queue import RedisError
+
+log = logging.getLogger("spillway.watch")
+
+LOOK_EVERY_S, DOWN_EVERY_S = 5.0, 1.0
+FAILS_TO_DOWN = 2
+
+
+class Watch:
+    """Probes each target at its own pace; what it finds is shared through Redis."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._fails: dict[str, int] = {}
+
+    async def run(self) -> None:
+        await asyncio.gather(*(self._one(name) for name in self._context.settings.targets))
+
+    async def _one(self, name: str) -> None:
+        due = 0.0
+        while True:
+            now = asyncio.get_running_loop().time()
+            try:
+                if now >= due or not self._context.targets.is_up(name):
+                    due = now + LOOK_EVERY_S
+                    await self._probe(name)
+            except (RedisError, OSError) as error:
+                log.warning("watch %s: %s", name, error)
+            await asyncio.sleep(DOWN_EVERY_S)
+
+    async def _probe(self, name: str) -> None:
+        """One look. A cloud target is believed until its calls fail; a local one is down after two silent looks."""
+        context, target = self._context, self._context.settings.targets[name]
+        state = context.targets.states.get(name, {})
+        if target.lane == "cloud" and state.get("up", True):
+            return
+        if context.clock.now_ms() < state.get("until_ms", 0):
+            return
+        from worker.schedule.health import inspect  # httpx comes with it, and a run without local targets asks nobody
+
+        status = await inspect(name, target)
+        self._fails[name] = 0 if status.up else self._fails.get(name, 0) + 1
+        if status.up:
+            context.targets.say(name, {
+                "up": True, "reason": "", "parallel": status.parallel, "context_tokens": status.context_tokens,
+                "model": status.loaded_model, "until_ms": 0, "closed": False,
+            })  # fmt: skip
+        elif self._fails[name] >= FAILS_TO_DOWN or not state:
+            context.targets.say(name, {"up": False, "reason": status.reason, "until_ms": 0})
+        await context.targets.publish(context.redis, context.keys)

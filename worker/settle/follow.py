@@ -1,0 +1,163 @@
+"""A run's links as its chunk parts hold them, beside how their leaders ended: what must be asked, what is copied.
+
+Blocking: everything here belongs into a thread. Which rows are due is pipelines/follow.py's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines import paths
+from pipelines.follow import ALONE, CLOSED, FELL, KINDS, NONE, OK, Links, due, substitutes
+from worker.settle.answers import Answers
+from worker.store import Store
+
+COLUMNS = ["row", "leader_row", "leader_run", "link_kind"]
+FEW = 10_000
+"""Followers that are asked at once: their names stand in Redis until they are settled."""
+
+
+class LinkTable:
+    """The links of some chunk parts; `runs[0]` is the followers' own run."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store = store
+        self.runs = [run_id]
+        self._parts: list[Links] = []
+        self._read: set[str] = set()
+
+    def read(self, names: Iterable[str]) -> bool:
+        """Takes the chunk parts that were not read yet; whether there were any links in them."""
+        before = len(self._parts)
+        for name in names:
+            if name not in self._read:
+                self._read.add(name)
+                table = self._store.read_table(name, columns=COLUMNS)
+                table = table.filter(pc.is_valid(table["leader_row"]))
+                if table.num_rows:
+                    self._parts.append(self._links(table))
+        return len(self._parts) > before
+
+    @property
+    def links(self) -> Links:
+        if len(self._parts) > 1:
+            self._parts = [Links(*(np.concatenate(columns) for columns in zip(*self._parts, strict=True)))]
+        if not self._parts:
+            return Links(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))
+        return self._parts[0]
+
+    def _links(self, table: pa.Table) -> Links:
+        runs, kinds = table["leader_run"].to_pylist(), table["link_kind"].to_pylist()
+        return Links(
+            np.fromiter((self._number(run) for run in runs), np.int32, len(runs)),
+            table["leader_row"].to_numpy(),
+            table["row"].to_numpy(),
+            np.fromiter((KINDS.get(kind, ALONE) for kind in kinds), np.uint8, len(kinds)),
+        )
+
+    def _number(self, run: str | None) -> int:
+        if run is None or run == self.runs[0]:
+            return 0
+        if run not in self.runs:
+            self.runs.append(run)
+        return self.runs.index(run)
+
+
+class Following:
+    """The links of a run under way, and what has become of their leaders."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.run_id = run_id
+        self._store = store
+        self._table = LinkTable(store, run_id)
+        self._answers = {run_id: Answers(store, run_id)}
+
+    @property
+    def others(self) -> Sequence[str]:
+        """The other runs whose answers are waited for."""
+        return self._table.runs[1:]
+
+    def prepared(self, committed_rows: int) -> None:
+        """Takes the links of the chunks that were prepared since the last look."""
+        names = self._store.names(paths.chunks_dir(self.run_id))
+        self._table.read(name for name in names if paths.first_row(name) < committed_rows)
+
+    def answered(self) -> None:
+        """Takes what was settled since the last look, here and in the runs of other leaders."""
+        for run in self._table.runs:
+            self._answers.setdefault(run, Answers(self._store, run)).read()
+
+    def due(self, asked: dict[int, bytes], generation: int, is_over: Callable[[str], bool]) -> tuple[list[int], int]:
+        """Rows to ask now, and how many links wait for another run.
+
+        `asked` are the rows promoted already; `is_over` says of another run that nobody waits for it any more.
+        """
+        links, own = self._table.links, self._answers[self.run_id]
+        leaders = own.status(links.leader)
+        for number, run in enumerate(self._table.runs[1:], start=1):
+            of = links.run == number
+            found = self._answers[run].status(links.leader[of])
+            pending = FELL if is_over(run) else NONE
+            leaders[of] = np.where(found == OK, OK, np.where((found == NONE) | (found == CLOSED), pending, FELL))
+        followers = own.status(links.follower)
+        followers[(followers == CLOSED) & own.since(links.follower, generation)] = FELL
+        followers[np.isin(links.follower, [row for row, state in asked.items() if state == b"x"])] = FELL
+        busy = np.isin(links.follower, [row for row, state in asked.items() if state != b"x"])
+        rows = due(links, leaders, followers, busy)
+        waiting = int(
+            ((links.run > 0) & (leaders == NONE) & ~busy & ((followers == NONE) | (followers == CLOSED))).sum()
+        )
+        return rows[: max(0, FEW - len(asked))], waiting
+
+    def settled(self, asked: Iterable[int], generation: int) -> list[int]:
+        """Which of the rows promoted in this generation have ended."""
+        rows = np.array(sorted(asked), np.int64)
+        done: list[int] = rows[self._answers[self.run_id].since(rows, generation)].tolist()
+        return done
+
+
+class Copies:
+    """Whose answer goes to whom at a run's end: per run of the leaders, leader rows (sorted) and their followers."""
+
+    def __init__(self, store: Store, run_id: str, chunks: Sequence[str], parts: Sequence[str]) -> None:
+        table = LinkTable(store, run_id)
+        table.read(chunks)
+        links = table.links
+        self.of: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        for number, run in enumerate(table.runs):
+            at = links.run == number
+            leaders, followers = links.leader[at], links.follower[at]
+            if number == 0:
+                sources, served = substitutes(links, self._answered(store, parts, links.follower))
+                leaders, followers = np.concatenate([leaders, sources]), np.concatenate([followers, served])
+            order = np.lexsort((followers, leaders))
+            self.of[run] = leaders[order], followers[order]
+
+    @staticmethod
+    def _answered(store: Store, parts: Sequence[str], followers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Followers that were asked themselves, and answered."""
+        if not len(followers):
+            return np.empty(0, np.int64)
+        follows = np.zeros(int(followers.max()) + 1, bool)
+        follows[followers] = True
+        found = [np.empty(0, np.int64)]
+        for name in parts:
+            table = store.read_table(name, columns=["row", "status"])
+            rows = table.filter(pc.equal(table["status"], "ok"))["row"].to_numpy()
+            rows = rows[rows < len(follows)]
+            found.append(rows[follows[rows]])
+        return np.unique(np.concatenate(found))
+
+
+def best_last(answers: pa.Table) -> pa.Table:
+    """Sorted by row, the one that speaks for its row last: an answer before a failure, its own before a copy, the last
+    generation."""
+    good, own = pc.equal(answers["status"], "ok"), pc.is_null(answers["leads"])
+    keyed = answers.append_column("good", pc.cast(good, pa.int8())).append_column("own", pc.cast(own, pa.int8()))
+    order = pc.sort_indices(keyed, [(name, "ascending") for name in ("row", "good", "own", "generation")])
+    return answers.take(order)

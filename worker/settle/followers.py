@@ -1,0 +1,109 @@
+"""Beside the settler: followers whose leader has no answer for them become work of their own, at once.
+
+What stands in Redis (`promoted`) are only the rows that are wanted or being asked; everything else is read from the
+chunk and result parts, so a settler that starts anew comes to the same rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from pipelines import wire
+from worker.context import Context
+from worker.settle.follow import Following
+
+log = logging.getLogger("spillway.follow")
+
+LOOK_S = 0.5
+PATIENCE_S = 120.0
+"""So long another run may go without one more answer before its followers are asked themselves."""
+LAST_SHARE = 0.25
+"""The last part of a deadline in which nobody waits for another run."""
+OWN_FIELDS = ("cursor", "generation", "deadline_ms", "deadline_s", "cancel", "open", "audit_open")
+PROGRESS_FIELDS = ("ok", "settled", "rows")
+
+
+class _State(msgspec.Struct):
+    following: Following
+    next_s: float = 0.0
+    busy: bool = False
+
+
+class Followers:
+    """For every open run that has links to other runs, or leaders that failed."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._states: dict[str, _State] = {}
+        self._moved: dict[str, tuple[tuple[Any, ...], float]] = {}
+
+    async def hold(self, run_id: str, *, last: bool) -> bool:
+        """Asks followers that are due; True while the run must not end yet. `last`: nothing else keeps it open."""
+        state = self._states.setdefault(run_id, _State(Following(self._context.store, run_id)))
+        now = asyncio.get_running_loop().time()
+        if now < state.next_s and (state.busy or not last):
+            return state.busy
+        state.busy = await self._look(run_id, state.following)
+        state.next_s = asyncio.get_running_loop().time() + max(LOOK_S, 5 * (asyncio.get_running_loop().time() - now))
+        return state.busy
+
+    def keep(self, run_ids: set[str]) -> None:
+        """Forgets the runs that are not open any more."""
+        self._states = {run: state for run, state in self._states.items() if run in run_ids}
+        self._moved = {run: seen for run, seen in self._moved.items() if run in run_ids}
+
+    async def _look(self, run_id: str, following: Following) -> bool:
+        redis, keys = self._context.redis, self._context.keys
+        asked_raw = await redis.hgetall(keys.promoted(run_id))
+        raw = await redis.hmget(keys.run(run_id), *OWN_FIELDS)  # after it: whoever is being asked is in an open batch
+        cursor, generation, deadline_ms, deadline_s, cancel, open_, audits = ((value or b"").decode() for value in raw)
+        if cancel:
+            return False
+        rows_committed = int(wire.load(cursor)["row"]) if cursor else 0
+        await asyncio.to_thread(following.prepared, rows_committed)
+        late = _is_late(self._context.clock.now_ms(), deadline_ms, deadline_s)
+        over = await self._over(following.others, late)  # before their parts are read: an ended run has them all
+        await asyncio.to_thread(following.answered)
+        asked = {int(row): state for row, state in asked_raw.items()}
+        if done := following.settled(asked, int(generation or 0)):
+            await redis.hdel(keys.promoted(run_id), *done)
+            asked = {row: state for row, state in asked.items() if row not in set(done)}
+        rows, waiting = await asyncio.to_thread(following.due, asked, int(generation or 0), over.__contains__)
+        if rows:
+            count = await self._context.scripts.promote(keys=[keys.run(run_id), keys.promoted(run_id)], args=rows)
+            log.info("run %s: %d followers are asked themselves; their leaders have no answer", run_id, count)
+        live = b"wa" if int(open_ or 0) > int(audits or 0) else b"w"  # a batch that could not be read settles nothing
+        return bool(rows or waiting or any(state in live for state in asked.values()))
+
+    async def _over(self, runs: Sequence[str], late: bool) -> set[str]:
+        """Other runs for whose answers nobody waits any more: ended, out of money, or standing still."""
+        if late:
+            return set(runs)
+        redis, keys = self._context.redis, self._context.keys
+        pipe = redis.pipeline(transaction=False)
+        for run in runs:
+            pipe.hmget(keys.run(run), "status", "blocked", *PROGRESS_FIELDS)
+        found = await pipe.execute() if runs else []
+        now = asyncio.get_running_loop().time()
+        over = set()
+        for run, (status, blocked, *progress) in zip(runs, found, strict=True):
+            seen, since = self._moved.get(run, ((), now))
+            if seen != tuple(progress):
+                self._moved[run] = (tuple(progress), now)
+                since = now
+            ended = (status or b"").decode() not in wire.RUN_OPEN
+            if ended or (blocked or b"").startswith(b"budget") or now - since > PATIENCE_S:
+                over.add(run)
+        return over
+
+
+def _is_late(now_ms: int, deadline_ms: str, deadline_s: str) -> bool:
+    """Whether the last moment has come at which a follower can still be asked in time."""
+    if not deadline_ms:
+        return False
+    return now_ms > float(deadline_ms) - LAST_SHARE * 1000 * float(deadline_s or 0)
