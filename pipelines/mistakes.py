@@ -106,9 +106,7 @@ def cross_checks(settings: Settings) -> Iterator[Problem]:
     yield from _target_problems(settings)
     yield from _route_problems(settings)
     yield from _rule_problems(settings)
-    for name, schedule in settings.schedules.items():
-        if schedule.route is not None:
-            yield from _missing_name(("schedules", name, "route"), schedule.route, settings.routes, "route")
+    yield from _schedule_problems(settings)
     jwt = settings.api.jwt
     if jwt is not None and (jwt.secret is None) == (jwt.jwks is None):
         yield (
@@ -188,6 +186,19 @@ def _route_problems(settings: Settings) -> Iterator[Problem]:
                 holder = other if other != name else alias
                 message = f"`routes.{name}.models` names {alias!r}, which already means route `{holder}`; remove one"
                 yield (*key, "models"), message
+
+
+def _schedule_problems(settings: Settings) -> Iterator[Problem]:
+    for name, each in settings.schedules.items():
+        key, written = ("schedules", name), f"`schedules.{name}"
+        if each.route is not None:
+            yield from _missing_name((*key, "route"), each.route, settings.routes, "route")
+        if each.client is not None and not NAME.fullmatch(each.client):
+            yield (*key, "client"), f"{written}.client` = {each.client[:60]!r} is not a name of a client"
+        if each.labels and each.output_schema is not None:
+            yield (*key, "labels"), f"{written}` has both labels and schema; keep one"
+        if len(set(each.labels)) == 1:
+            yield (*key, "labels"), f"{written}.labels` names one label; write two or more"
 
 
 def _rule_problems(settings: Settings) -> Iterator[Problem]:

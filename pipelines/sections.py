@@ -109,10 +109,9 @@ def _timezone(value: object) -> str:
 
 
 def _cron(value: object) -> str:
-    text = " ".join(str(value).split())
-    if len(text.split(" ")) != 5:
-        raise ValueError('should be five cron fields such as "0 2 * * *"')
-    return text
+    from pipelines.cron import checked  # croniter comes with it, and few have schedules
+
+    return checked(str(value))
 
 
 Duration = Annotated[float, BeforeValidator(_duration)]

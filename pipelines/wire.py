@@ -123,6 +123,22 @@ class Keys:
         """requests of a client in this minute; a minute."""
         return f"{self.prefix}:asked:{client}"
 
+    def schedule(self, name: str) -> str:
+        """hash: since when it is to fire, the firing under way, its last run; lives as long as somebody looks after it."""
+        return f"{self.prefix}:schedule:{name}"
+
+    def schedule_files(self, name: str) -> str:
+        """hash URL -> how the file was when a firing took it."""
+        return f"{self.prefix}:schedule-files:{name}"
+
+    def schedule_history(self, name: str) -> str:
+        """list of firings, newest first."""
+        return f"{self.prefix}:schedule-history:{name}"
+
+    def quota(self, scope: str) -> str:
+        """what a client has submitted in a minute, day or month; lives a little longer than that."""
+        return f"{self.prefix}:quota:{scope}"
+
     def job(self, batch_id: str, epoch: int) -> str:
         """ARQ's names ignore its queue, so the prefix is part of the id."""
         return f"{self.prefix}:{batch_id}:{epoch}"

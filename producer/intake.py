@@ -96,6 +96,32 @@ async def register(
         records.delete(run_id)
 
 
+async def register_as(
+    redis: Redis,
+    keys: wire.Keys,
+    records: Records,
+    run_id: str,
+    *,
+    client: str,
+    sources: tuple[Source, ...],
+    options: Options,
+    now_ms: int,
+    origin: str,
+    estimate: tuple[int, int] = (0, 0),
+) -> bool:
+    """A new run under a name that its caller can find again, once: False when it is there already. Whatever ran before
+    with these sources and options is not asked, and its answers are reused like any other run's."""
+    print_ = fingerprint(client, sources, options)
+    fields = {**_new_fields(client, sources, options, print_, now_ms, estimate), "fresh": "", "origin": origin}
+    while not await redis.exists(keys.run(run_id)):
+        seen: str | None = await redis.hget(keys.fingerprints, print_)  # type: ignore[misc]
+        if records.read(run_id) is None:  # who slept on the way must not undo the record of a run that has ended
+            records.write(run_id, {**_record(run_id, client, sources, options, print_, now_ms), "origin": origin})
+        if await _put(redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or "", was=_was({})):
+            return True
+    return False
+
+
 def _decide(run_id: str, run: Mapping[str, str], sources: tuple[Source, ...]) -> str:
     """new | resumed | finished | ending, for a command whose run is already known."""
     status = run.get("status", "")

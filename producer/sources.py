@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from pipelines import files
-from pipelines.errors import SourceError
+from pipelines.errors import NothingMatches, SourceError
 from pipelines.files import reason, shown_url
 from pipelines.types import Source
 
@@ -43,7 +43,7 @@ def resolve(sources: Iterable[str], base: Path | None = None) -> tuple[Source, .
     urls: dict[str, None] = {}
     for text in sources:
         try:
-            urls.update(dict.fromkeys(_expand(text, base or Path.cwd())))
+            urls.update(dict.fromkeys(expand(text, base)))
         except OSError as exc:
             raise _unreadable(text, exc) from exc
     if not urls:
@@ -99,8 +99,9 @@ def estimate(source: Source) -> tuple[int, int]:
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
-def _expand(text: str, base: Path) -> list[str]:
-    """Absolute paths or URLs, sorted where a glob names them."""
+def expand(text: str, base: Path | None = None) -> list[str]:
+    """Absolute paths or URLs, sorted where a glob names them; NothingMatches, or SourceError for what is no file."""
+    base = base or Path.cwd()
     if text.startswith("file://"):
         text = unquote(urlsplit(text).path)
     if "://" in text:
@@ -110,7 +111,7 @@ def _expand(text: str, base: Path) -> list[str]:
         names = glob(str(Path(text).expanduser()), root_dir=base, recursive=True)  # noqa: PTH207  # absolute ones too
         found = sorted(_absolute(base / name) for name in names if not (base / name).is_dir())
         if not found:
-            raise SourceError(f"{text}: no file matches this pattern (looked in {base}); correct it")
+            raise NothingMatches(f"{text}: no file matches this pattern (looked in {base}); correct it")
         return found
     if path.is_dir():
         raise SourceError(f"{path}: is a directory; name its files, e.g. {text.rstrip('/')}/*.jsonl")
@@ -141,7 +142,7 @@ def _expand_remote(url: str) -> list[str]:
     tail = PurePosixPath(*parts[fixed:])
     found = sorted("/".join(name) for name in names if len(name) == len(tail.parts) and _matches(name, tail))
     if not found:
-        raise SourceError(f"{shown_url(url)}: no object matches this pattern; correct it")
+        raise NothingMatches(f"{shown_url(url)}: no object matches this pattern; correct it")
     return [f"{scheme}://{root}/{name}{mark}{query}" for name in found]
 
 
@@ -150,6 +151,13 @@ def _matches(name: tuple[str, ...], pattern: PurePosixPath) -> bool:
 
 
 # -- bytes -------------------------------------------------------------------------------------------------------------
+
+
+def written(url: str) -> tuple[int, int]:
+    """A file's size in bytes and the time (ns) at which it was last written."""
+    stream, size_bytes, mtime_ns = _open(url)
+    stream.close()
+    return size_bytes, mtime_ns
 
 
 def _open(url: str) -> tuple[BinaryIO, int, int]:

@@ -19,6 +19,7 @@ OWNERS = {
     "faiss": ("worker/dedupe/index.py", "worker/dedupe/vectors.py"),
     "torch": ("worker/dedupe/encode.py",),
     "sentence_transformers": ("worker/dedupe/encode.py",),
+    "croniter": ("pipelines/cron.py",),
     "tiktoken": ("pipelines/tokens.py",),
     "genai_prices": ("pipelines/money.py",),
     "jsonschema_rs": ("pipelines/quality.py",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from producer.cli import admin, clients, doctor, rehearse, report, results, run, runs, serve
+from producer.cli import admin, clients, doctor, rehearse, report, results, run, runs, schedules, serve
 
 app = typer.Typer(
     name="spillway",
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 budget = typer.Typer(help="Show and set spending limits.", no_args_is_help=True, rich_markup_mode=None)
 keys = typer.Typer(help="Make and revoke the keys of HTTP clients.", no_args_is_help=True, rich_markup_mode=None)
+clock = typer.Typer(help="Runs by the clock.", no_args_is_help=True, rich_markup_mode=None)
 
 app.command("run")(run.run)
 app.command("submit")(run.submit)
@@ -37,6 +38,9 @@ keys.command("disable")(clients.disable)
 app.add_typer(budget, name="budget")
 budget.command("show")(admin.budget_show)
 budget.command("set")(admin.budget_set)
+app.add_typer(clock, name="schedules")
+clock.command("list")(schedules.schedules_list)
+clock.command("run")(schedules.schedules_run)
 
 
 @app.callback()
