@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,11 +16,13 @@ import msgspec
 from pipelines import openai_lines
 from pipelines.printable import json_safe, printable
 
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 1024
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would run or swallow at the beginning of a cell."""
 _JSON_COLUMNS = ("parsed", "tags", "response")
 _MONEY_COLUMNS = ("cost_usd", "avoided_usd")
+
+_encode = msgspec.json.Encoder().encode
 
 Row = dict[str, Any]
 
@@ -31,14 +33,12 @@ def _parquet(source: str, target: BinaryIO) -> None:
 
 
 def _jsonl(source: str, target: BinaryIO) -> None:
-    encode = msgspec.json.Encoder().encode
     for row in rows_of(source):
         for name in _JSON_COLUMNS:
             row[name] = openai_lines.embedded(row[name])
         for name in _MONEY_COLUMNS:
             row[name] = f"{row[name]:f}"
-        target.write(json_safe(encode(row).decode()).encode())
-        target.write(b"\n")
+        target.write(line_bytes(row))
 
 
 def _csv(source: str, target: BinaryIO) -> None:
@@ -54,10 +54,13 @@ def _csv(source: str, target: BinaryIO) -> None:
 
 
 def _openai(source: str, target: BinaryIO) -> None:
-    encode = msgspec.json.Encoder().encode
     for row in rows_of(source):
-        target.write(json_safe(encode(openai_lines.line_of(row)).decode()).encode())
-        target.write(b"\n")
+        target.write(line_bytes(openai_lines.line_of(row)))
+
+
+def line_bytes(value: Row) -> bytes:
+    """One line of JSON; what would break a line or a terminal for some readers is escaped in it."""
+    return json_safe(_encode(value).decode()).encode() + b"\n"
 
 
 WRITERS: Mapping[str, Callable[[str, BinaryIO], None]] = {
@@ -74,11 +77,12 @@ def csv_cell(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else f"{value:f}"
 
 
-def rows_of(source: str) -> Iterable[Row]:
+def rows_of(source: str, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """The rows of a results.parquet, or some columns of them."""
     import pyarrow.parquet as pq
 
     with _opened(source) as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(BLOCK_ROWS):
+        for batch in pq.ParquetFile(stream).iter_batches(BLOCK_ROWS, columns=columns, use_threads=False):
             yield from batch.to_pylist()
 
 

@@ -58,6 +58,7 @@ class Server:
 
     def _close(self) -> None:
         self._reader.join(timeout=10)
+        print("".join(self.said))  # pytest shows it when a test fails
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -11,13 +12,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from pipelines import wire
 from pipelines.settings import Settings
-from producer.api import clients, errors, health
+from producer.api import batches, clients, errors, files, health
+from producer.api.keeper import Keeper
 from producer.api.limits import Limits
 from producer.api.state import State
 from producer.queue import connected
 from producer.records import Records
 
-ROUTERS = (health.router, clients.router)
+ROUTERS = (health.router, clients.router, files.router, batches.router)
 UPLOADS = ("/v1/files",)
 """Paths whose body is written to the data root as it comes."""
 
@@ -29,8 +31,13 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
     async def open_(app: FastAPI) -> AsyncIterator[None]:
         async with connected(redis_url) as redis:
             keys, records = wire.Keys(settings.spillway.prefix), Records(settings.spillway.data)
-            app.state.spillway = State(settings, redis, keys, records)
-            yield
+            state = app.state.spillway = State(settings, redis, keys, records, asyncio.Event())
+            keeper = asyncio.create_task(Keeper(state).run())
+            try:
+                yield
+            finally:
+                keeper.cancel()
+                await asyncio.gather(keeper, return_exceptions=True)
 
     app = FastAPI(title="Spillway", version=version("spillway-batch"), lifespan=open_, redirect_slashes=False)
     for router in ROUTERS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
@@ -10,6 +11,7 @@ from pipelines import wire
 from pipelines.settings import Settings
 from producer.queue import Redis
 from producer.records import Records
+from producer.store import Store
 
 
 class State(NamedTuple):
@@ -19,6 +21,16 @@ class State(NamedTuple):
     redis: Redis
     keys: wire.Keys
     records: Records
+    bell: asyncio.Event
+
+    @property
+    def store(self) -> Store:
+        """The data root's files."""
+        return self.records.store
+
+    def wake(self) -> None:
+        """There is something to do for the keeper."""
+        self.bell.set()
 
 
 def _state(request: Request) -> State:
