@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any
 
 import httpx
 from openai import AsyncOpenAI, OpenAI
+from openai.types import Batch, FileObject
 
 from tests.support_program import Program
 
-KEY = "sk-spill-"
+CHAT = "/v1/chat/completions"
+ADMIN = "the admin's own key"
+"""What every server here has as its `[api] admin_key`."""
 
 
 class Server:
@@ -65,8 +69,9 @@ class Server:
 
     def key(self, name: str = "acme", *, admin: bool = False) -> str:
         if name not in self.keys:
-            made = self.program.run("clients", "add", name, *(["--admin"] if admin else []), *self._redis)
-            self.keys[name] = made.stdout.strip()
+            asked, boss = {"name": name, "admin": admin}, {"x-api-key": ADMIN}
+            made = httpx.post(f"{self.url}/v1/clients", json=asked, headers=boss, trust_env=False, timeout=60)
+            self.keys[name] = made.json()["key"]
         return self.keys[name]
 
     def openai(self, name: str = "acme", **options: Any) -> OpenAI:
@@ -96,6 +101,27 @@ def serving(program: Program, *arguments: str, redis_url: str | None = None) -> 
         except subprocess.TimeoutExpired:
             server.kill()
             raise
+
+
+def put(client: OpenAI, content: bytes, **more: Any) -> FileObject:
+    return client.files.create(file=("input.jsonl", content), purpose="batch", **more)
+
+
+def make(client: OpenAI, file_id: str, **more: Any) -> Batch:
+    asked: Any = {"endpoint": CHAT, "completion_window": "24h", **more}
+    return client.batches.create(input_file_id=file_id, **asked)
+
+
+def ended(client: OpenAI, batch_id: str, seconds: float = 90) -> Batch:
+    until = time.monotonic() + seconds
+    while (batch := client.batches.retrieve(batch_id)).status not in ("completed", "failed", "expired", "cancelled"):
+        assert time.monotonic() < until, batch
+        time.sleep(0.05)
+    return batch
+
+
+def lines_of(client: OpenAI, file_id: str | None) -> list[dict[str, Any]]:
+    return [json.loads(each) for each in client.files.content(file_id).text.splitlines()] if file_id else []
 
 
 def line(custom_id: str, prompt: str, **more: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support_program import CLOUD, GPU, Program
-from tests.support_serving import Server, serving
+from tests.support_serving import ADMIN, Server, serving
 from tests.support_upstream import Upstream
 
 REFUSED = {"kind": "400", "match": "REFUSE"}
@@ -23,6 +23,8 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Server]:
-    program = Program(tmp_path_factory.mktemp("api"), upstream, routes={"small": ROUTE}, api={"any_window": True})
+    program = Program(
+        tmp_path_factory.mktemp("api"), upstream, routes={"small": ROUTE}, api={"any_window": True, "admin_key": ADMIN}
+    )
     with serving(program, "--workers") as found:
         yield found

@@ -15,11 +15,10 @@ from jwt.algorithms import RSAAlgorithm
 
 from tests.support_program import Program
 from tests.support_redis import redis_server
-from tests.support_serving import Server, serving
+from tests.support_serving import ADMIN, Server, serving
 
 SECRET = "a secret of thirty-two bytes or more"  # noqa: S105
 JSON = {"content-type": "application/json"}
-ADMIN = "the admin's own key"
 
 
 @pytest.fixture(scope="module")
