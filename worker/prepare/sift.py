@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from pipelines import identity, route, schemas, wire
-from pipelines.batch import Asked, output_estimate, pack, work
+from pipelines.batch import Asked, pack, unmeasured, work
 from pipelines.dedup import Candidate, Link, stored
 from pipelines.settings import Settings
 from pipelines.shard import system_text, user_text
@@ -82,7 +82,7 @@ class Sifter:
             index: rule.daily_limit for index, rule in enumerate(settings.rules) if rule.daily_limit is not None
         }
         """Prompts that each limited rule may still route today."""
-        self.expect: Callable[[str, int, Options], int] = _unmeasured
+        self.expect: Callable[[str, int, Options], int] = unmeasured
         """Output tokens of a route's answer, given max_tokens; a plan puts what was measured here."""
         self.paused: frozenset[str] = frozenset()
         """Routes whose audits found too many wrong reuses: exact and canonical keys alone reuse there."""
@@ -269,10 +269,6 @@ class Sifter:
         """Rows of a retry or resume, on the routes that they had."""
         tokens = count_chats([row.body for row in rows], self._encoding)
         return [self._asked(asker, row, name, count) for row, name, count in zip(rows, routes, tokens, strict=True)]
-
-
-def _unmeasured(route_name: str, max_tokens: int, options: Options) -> int:
-    return output_estimate(max_tokens, options.labels)
 
 
 def _explain(chunk: Chunk, run_id: str, screened: Screened, at: dict[int, int]) -> None:
