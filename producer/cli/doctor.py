@@ -19,8 +19,8 @@ from producer.cli import frames, say, session
 from producer.cli.options import Output, taking
 
 if TYPE_CHECKING:
-    from pipelines.invariants import Violation
     from pipelines.settings import Settings
+    from pipelines.violation import Violation
 
 GOOD, WARNING, BAD = "ok", "warning", "problem"
 FOUND = 3
@@ -77,7 +77,8 @@ def _broken(root: str, run_id: str, rows_in: int) -> list[Violation]:
     from pipelines.invariants import check, check_across
 
     results, costs = frames.scan(root, run_id)
-    broken = check(results, costs, rows_in)
+    chunks = frames.chunks(root, [run_id]) if frames.chunk_rows(root, run_id) is not None else None
+    broken = check(results, costs, rows_in, chunks, frames.parts(root, run_id))
     if broken:
         return broken
     runs = results.select(pl.col("duplicate_run").drop_nulls().unique()).collect()["duplicate_run"].to_list()

@@ -60,6 +60,12 @@ def chunks(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:
     return pl.concat([empty, *found], how="diagonal")  # older runs know fewer columns
 
 
+def parts(root: str, run_id: str) -> pl.LazyFrame | None:
+    """A run's settled parts; None when they are gone."""
+    files = _files(root, f"{paths.parts_dir(run_id)}/*.parquet")
+    return _scan(files) if files else None
+
+
 def audits(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:
     """What the audits of these runs said."""
     import polars as pl

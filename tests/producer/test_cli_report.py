@@ -37,11 +37,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             call(0, 0, **own, avoided_usd=saved, avoided_cause="local"),
             call(1, 1, **own, lane="cloud", target="mini", cost_usd=price),
         ]
-        calls = [{**one, "call_id": f"{run}:{one['call_id']}"} for one in calls]
+        calls = [{**one, "call_id": one["call_id"].replace(RUN, run)} for one in calls]
         write(tmp_path / "data" / paths.results(run), rows, schemas.RESULTS)
         write(tmp_path / "data" / paths.costs_part("2026-03-01", run, "00000001"), calls, schemas.COSTS)
-        chunk: list[dict[str, Any]] = [{"row": n, "tags": "{}"} for n in range(3)]
-        chunk[2]["link_kind"] = "semantic"
+        chunk: list[dict[str, Any]] = [{"row": n, "tags": "{}", "kind": "asked", "route": "small"} for n in range(3)]
+        chunk[2] |= {"link_kind": "semantic", "kind": "link", "similarity": 0.97}
         write(tmp_path / "data" / paths.chunk(run, 0, 0), chunk, schemas.CHUNK)
     return tmp_path
 
