@@ -30,6 +30,7 @@ BRIDGES = {
     "producer/cli/session.py",
     "producer/cli/rehearse.py",
     "producer/cli/doctor.py",
+    "producer/cli/installation.py",
     "producer/cli/admin.py",
     "producer/cli/options.py",
 }
