@@ -97,5 +97,10 @@ def first_row(chunk_name: str) -> int:
     return int(chunk_name.rsplit("-", 1)[1].removesuffix(".parquet"))
 
 
+def rehearsal() -> str:
+    """The mark of a data root in which stand-in servers answer; it names their scenario."""
+    return "rehearsal.json"
+
+
 def redis_dir() -> str:
     return "redis"

@@ -34,10 +34,11 @@ class Unreadable(ValueError):
 
 
 class Keys:
-    """Names under one prefix; a simulation has its own and so never meets real state."""
+    """Names under one prefix; a rehearsal has its own and so never meets real state."""
 
     def __init__(self, prefix: str = "spillway") -> None:
         self.prefix = prefix
+        self.id = f"{prefix}:id"  # string: a random name of this Redis' memory; lives as long as it remembers anything
         self.open_runs = f"{prefix}:runs:open"  # set
         self.all_runs = f"{prefix}:runs:all"  # zset id -> created ms
         self.fingerprints = f"{prefix}:fingerprints"  # hash fingerprint -> run id
@@ -116,6 +117,22 @@ class Keys:
     def alerts(self, day: str) -> str:
         """hash budget scope -> what was told about it that day; lives a few days."""
         return f"{self.prefix}:alerts:{day}"
+
+    def schedule(self, name: str) -> str:
+        """hash: since when it is to fire, the firing under way, its last run; lives as long as somebody looks after it."""
+        return f"{self.prefix}:schedule:{name}"
+
+    def schedule_files(self, name: str) -> str:
+        """hash URL -> how the file was when a firing took it."""
+        return f"{self.prefix}:schedule-files:{name}"
+
+    def schedule_history(self, name: str) -> str:
+        """list of firings, newest first."""
+        return f"{self.prefix}:schedule-history:{name}"
+
+    def quota(self, scope: str) -> str:
+        """what a client has submitted in a minute, day or month; lives a little longer than that."""
+        return f"{self.prefix}:quota:{scope}"
 
     def job(self, batch_id: str, epoch: int) -> str:
         """ARQ's names ignore its queue, so the prefix is part of the id."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from pipelines import budgets, wire
+from pipelines import budgets, days, wire
 from pipelines.errors import UsageError
 from producer.queue import Redis, now_ms
 
@@ -55,8 +53,7 @@ async def give(redis: Redis, keys: wire.Keys, scope: str, limit: str) -> None:
 
 async def alerts(redis: Redis, keys: wire.Keys, timezone: str) -> list[dict[str, Any]]:
     """What was told today (budgets near their limit, the emergency cut-off), the oldest first."""
-    zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
-    day = datetime.fromtimestamp(await now_ms(redis) / 1000, zone).date().isoformat()
+    day = days.day(await now_ms(redis), timezone)
     told = [_object(raw) for raw in (await redis.hvals(keys.alerts(day)))]  # type: ignore[misc]
     return sorted((each for each in told if each), key=lambda each: (each.get("at_ms") or 0, str(each.get("scope"))))
 

@@ -16,7 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pipelines.errors import QueueError
 
-__all__ = ["Redis", "connected", "now_ms", "without_password"]
+__all__ = ["Redis", "RedisError", "connected", "now_ms", "without_password"]
 
 PATIENCE = 6
 """Tries within one command: a restart of Redis is survived, a wrong address is told within seconds."""

@@ -1,4 +1,4 @@
-"""What is known of a run without Redis: `runs/<id>.json` under the data root, a local folder or an object-store URL."""
+"""What is known without Redis of a data root, a local folder or an object-store URL, and of its runs: `runs/<id>.json`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from pipelines.errors import StoreError
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full: free space",
-    errno.EACCES: "no permission: check the owner of the data root",
-    errno.EPERM: "no permission: check the owner of the data root",
-    errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another --data",
-    errno.EEXIST: "a file stands where a folder is needed: move it away, or choose another --data",
-    errno.EROFS: "the file system is read-only: choose another --data",
+    errno.EACCES: "no permission: check its owner",
+    errno.EPERM: "no permission: check its owner",
+    errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another place",
+    errno.EEXIST: "a file stands where a folder is needed: move it away, or choose another place",
+    errno.EISDIR: "it is a folder: name a file",
+    errno.EROFS: "the file system is read-only: choose another place",
 }
 
 
@@ -36,12 +37,14 @@ class Records:
 
     def write(self, run_id: str, record: dict[str, Any]) -> None:
         """There whole or not at all; StoreError with the remedy."""
-        target = self.path(paths.run_record(run_id))
+        self._write(self.path(paths.run_record(run_id)), record)
+
+    def _write(self, target: str, value: dict[str, Any]) -> None:
         try:
             if self._remote:
-                self._write_remote(target, wire.dump(record))
+                self._write_remote(target, wire.dump(value))
             else:
-                _write_local(Path(target), wire.dump(record))
+                _write_local(Path(target), wire.dump(value))
         except OSError as error:
             raise unwritable(target, error) from None
 
@@ -72,18 +75,39 @@ class Records:
         if not self._remote:
             Path(self.path(paths.run_record(run_id))).unlink(missing_ok=True)
 
+    def rehearsal(self) -> str | None:
+        """The scenario that is rehearsed in this data root; None in one of real runs."""
+        try:
+            raw = self._read_bytes(self.path(paths.rehearsal()))
+        except OSError:
+            return None
+        try:
+            mark = wire.load(raw)
+        except ValueError:
+            mark = None  # damaged, and still a mark
+        return str(mark.get("scenario", "")) if isinstance(mark, dict) else ""
+
+    def mark_rehearsal(self, scenario: str) -> None:
+        """Says that stand-in servers answer here."""
+        self._write(self.path(paths.rehearsal()), {"scenario": scenario})
+
     def ids(self) -> list[str]:
         """Every run with a record, newest first (ids begin with their time)."""
-        folder = self.path("runs")
-        names: Iterable[str]
-        if self._remote:
-            from pyarrow import fs
-
-            store, where = fs.FileSystem.from_uri(folder)
-            names = [info.base_name for info in store.get_file_info(fs.FileSelector(where, allow_not_found=True))]
-        else:
-            names = [path.name for path in Path(folder).glob("*.json")] if Path(folder).is_dir() else []
+        names = self._names("runs")
         return sorted((name.removesuffix(".json") for name in names if name.endswith(".json")), reverse=True)
+
+    def has_parts(self, run_id: str) -> bool:
+        """Whether anything of a run has been settled."""
+        return any(name.endswith(".parquet") for name in self._names(paths.parts_dir(run_id)))
+
+    def _names(self, folder: str) -> list[str]:
+        where = self.path(folder)
+        if not self._remote:
+            return [path.name for path in Path(where).iterdir()] if Path(where).is_dir() else []
+        from pyarrow import fs
+
+        store, inside = fs.FileSystem.from_uri(where)
+        return [info.base_name for info in store.get_file_info(fs.FileSelector(inside, allow_not_found=True))]
 
     def with_fingerprint(self, fingerprint: str, known: Iterable[str]) -> dict[str, Any] | None:
         """The newest run of that fingerprint that Redis, which knows `known`, has lost."""
@@ -113,7 +137,7 @@ class Records:
 
 def unwritable(target: str, error: OSError) -> StoreError:
     """One line for what the operating system refused."""
-    remedy = _REMEDIES.get(error.errno or 0, "check the data root (--data)")
+    remedy = _REMEDIES.get(error.errno or 0, "choose another place (--data, --out)")
     return StoreError(f"cannot write {target}: {error.strerror or error}; {remedy}")
 
 

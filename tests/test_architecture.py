@@ -19,6 +19,7 @@ OWNERS = {
     "faiss": ("worker/dedupe/index.py", "worker/dedupe/vectors.py"),
     "torch": ("worker/dedupe/encode.py",),
     "sentence_transformers": ("worker/dedupe/encode.py",),
+    "croniter": ("pipelines/cron.py",),
     "tiktoken": ("pipelines/tokens.py",),
     "genai_prices": ("pipelines/prices.py",),
     "jsonschema_rs": ("pipelines/quality.py",),
@@ -27,11 +28,14 @@ OWNERS = {
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 BRIDGES = {
+    "producer/cli/__init__.py",
     "producer/cli/session.py",
     "producer/cli/rehearse.py",
     "producer/cli/doctor.py",
     "producer/cli/installation.py",
-    "producer/cli/admin.py",
+    "producer/cli/plan.py",
+    "producer/cli/targets.py",
+    "producer/cli/worker.py",
     "producer/cli/options.py",
 }
 """The commands that may start worker code in their own process; nothing else of `producer` knows `worker`."""

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from pipelines.expr import NAMES
-from pipelines.mistakes import NAMED_SECTIONS, PLAIN_SECTIONS
+from pipelines.mistakes import INNER_SECTIONS, NAMED_SECTIONS, PLAIN_SECTIONS
 from pipelines.route import STRATEGIES
 from pipelines.sections import BASE_URLS, KEY_VARIABLES, Kind, Rule, Section
 from pipelines.settings import load_settings
@@ -36,6 +36,13 @@ def described(section: str) -> set[str]:
 def test_every_key_is_described_under_its_section_and_no_other(section: str) -> None:
     keys = {field.alias or name for name, field in SECTIONS[section].model_fields.items()}
     assert described(section) == keys
+
+
+def test_every_key_of_the_inner_tables_is_described() -> None:
+    for name, model in INNER_SECTIONS.items():
+        table = PAGE.partition(f"| key of `{name}` |")[2].partition("\n\n")[0]
+        keys = {field.alias or key for key, field in model.model_fields.items()}
+        assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == keys, name
 
 
 def written(default: object) -> str:

@@ -10,11 +10,9 @@ import asyncio
 import fcntl
 import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +21,7 @@ from typing import IO, Any, Self
 from pipelines.errors import ConfigError, QueueError, StoreError
 from pipelines.paths import redis_dir
 from pipelines.settings import Settings
+from worker.children import CONTROL_ROLES, DRAIN_ROLES, Child, start
 from worker.queue import connect, shut_down
 
 SOCKET_MAX_BYTES = 100
@@ -32,15 +31,6 @@ DISK_LEAST_BYTES = 256 << 10
 STOP_S = 30.0
 ALONE_S = 2.0
 """Without their Redis, workers have nobody to hand anything back to."""
-CONTROL_ROLES = ("prepare", "schedule", "settle")
-DRAIN_ROLES = ("local", "cloud")
-LEAN = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": "262144",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "OMP_NUM_THREADS": str(os.cpu_count() or 2),
-}
-"""Memory that is freed goes back to the system, instead of into one reserve per thread and for ever."""
 
 
 def redis_binary() -> str:
@@ -69,8 +59,7 @@ class Embedded:
         self._root = Path(settings.spillway.data).resolve()
         self._log_path = log_file or self._root / "logs" / f"worker-{os.getpid()}.log"
         self._users: IO[str] | None = None
-        self._log: IO[bytes] | None = None
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[Child] = []
         self.redis_url = self._given or ""
 
     async def __aenter__(self) -> Self:
@@ -93,8 +82,6 @@ class Embedded:
         await self.stop_workers()
         if self._users is not None:
             await self._stop_redis()
-        if self._log is not None:
-            self._log.close()
 
     # -- Redis -------------------------------------------------------------------------------------------------
 
@@ -155,26 +142,13 @@ class Embedded:
         """One process for the flow, and one or more for the lanes."""
         try:
             self._log_path.parent.mkdir(parents=True, exist_ok=True)
-            self._log = self._log_path.open("ab")
+            self._log_path.open("ab").close()
         except OSError as error:
             raise StoreError(f"cannot write {self._log_path}: {error.strerror}; choose another --data") from None
         drains = max(1, min(4, (os.cpu_count() or 2) // 4))
+        settings = portable(self._settings, self._root)
         for roles in (CONTROL_ROLES, *[DRAIN_ROLES] * drains):
-            self.workers.append(self._start_worker(roles))
-
-    def _start_worker(self, roles: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        """Settings travel by a pipe, since they hold keys; never by arguments or files."""
-        command = [sys.executable, "-m", "worker", "--redis", self.redis_url, "--roles", ",".join(roles)]
-        process = subprocess.Popen(
-            [*command, "--parent", str(os.getpid())],
-            env={**os.environ, **LEAN},
-            stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, start_new_session=True,
-            cwd=Path(__file__).resolve().parent.parent,
-        )  # fmt: skip
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(portable(self._settings, self._root)).encode())
-        process.stdin.close()
-        return process
+            self.workers.append(start(roles, self.redis_url, settings, self._log_path))
 
     async def stop_workers(self) -> None:
         """SIGTERM: calls in flight end, the rest is handed back."""

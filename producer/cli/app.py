@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from producer.cli import admin, doctor, rehearse, report, results, run, runs
+from producer.cli import budget, doctor, plan, rehearse, report, results, run, runs, schedules, targets, worker
 
 app = typer.Typer(
     name="spillway",
@@ -13,23 +13,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-budget = typer.Typer(help="Show and set spending limits.", no_args_is_help=True, rich_markup_mode=None)
+limits = typer.Typer(help="Show and set spending limits.", no_args_is_help=True, rich_markup_mode=None)
+clock = typer.Typer(help="Runs by the clock.", no_args_is_help=True, rich_markup_mode=None)
 
 app.command("run")(run.run)
 app.command("submit")(run.submit)
-app.command("worker")(admin.worker)
+app.command("worker")(worker.worker)
 app.command("status")(runs.status)
 app.command("cancel")(runs.cancel)
 app.command("retry")(runs.retry)
 app.command("results")(results.results)
 app.command("report")(report.report)
-app.command("plan")(admin.plan)
-app.command("targets")(admin.targets)
+app.command("plan")(plan.plan)
+app.command("targets")(targets.targets)
 app.command("simulate")(rehearse.simulate)
 app.command("doctor")(doctor.doctor)
-app.add_typer(budget, name="budget")
-budget.command("show")(admin.budget_show)
-budget.command("set")(admin.budget_set)
+app.add_typer(limits, name="budget")
+limits.command("show")(budget.show)
+limits.command("set")(budget.set_)
+app.add_typer(clock, name="schedules")
+clock.command("list")(schedules.schedules_list)
+clock.command("run")(schedules.schedules_run)
 
 
 @app.callback()

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines import paths
+from pipelines import paths, wire
 from pipelines.errors import StoreError
+from producer.records import Records
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,6 +30,18 @@ def scan(root: str, run_id: str | None = None) -> tuple[pl.LazyFrame, pl.LazyFra
     from pipelines import schemas
 
     return _lazy(results_files(root, run_id), schemas.RESULTS), _lazy(costs_files(root, run_id), schemas.COSTS)
+
+
+def unfinished(root: str, run_id: str | None, client: str | None) -> list[str]:
+    """Runs (or this one) that have calls in the ledger and have not ended: their rows are not in the results yet."""
+    records = Records(root)
+    names = sorted({PurePosixPath(file).name.partition(".")[0] for file in costs_files(root, run_id)})
+    found = [record for name in names if (record := records.read(name)) is not None]
+    return [
+        record["run_id"]
+        for record in found
+        if record.get("status") not in wire.RUN_ENDED and client in (None, record.get("client"))
+    ]
 
 
 def with_links(results: pl.LazyFrame, root: str, run_id: str | None = None) -> pl.LazyFrame:

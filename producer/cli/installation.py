@@ -60,6 +60,8 @@ async def _targets(settings: Settings) -> list[Finding]:
     """Each with its price, and what it says when it is asked (a list of models or the like: it costs nothing)."""
     from worker.schedule.health import survey
 
+    if session.is_rehearsal(settings):
+        return [Finding("targets", GOOD, "stand-in servers, started with each rehearsal")]
     if not settings.targets:
         return [Finding("targets", WARNING, "none configured; `spillway run` looks on localhost and for provider keys")]
     broken = {name: why for name in settings.targets if (why := _unusable(settings, name))}

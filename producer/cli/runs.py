@@ -14,11 +14,12 @@ import typer
 from pipelines import wire
 from pipelines.errors import UsageError
 from pipelines.printable import one_line
-from producer.cli import outcome, say, session
+from producer.cli import outcome, rehearse, say, session
 from producer.cli.options import OfRun, Output, taking
 from producer.cli.run import follow, until_interrupted
 
 if TYPE_CHECKING:
+    from pipelines.settings import Settings
     from producer.records import Records
     from producer.runs import LaneView, RunView
 
@@ -87,10 +88,9 @@ async def _views(found: session.Session | None, records: Records, run_id: str | 
         return [await _view(found, records, run_id)]
     live = await runs.list_runs(found.redis, found.keys) if found else []
     known = {view.run_id for view in live}
-    rest = (records.read(name) for name in records.ids()[:50] if name not in known)
-    return sorted(
-        [*live, *(runs.of_record(record) for record in rest if record)], key=lambda view: view.run_id, reverse=True
-    )
+    rest = [records.read(name) for name in records.ids()[:50] if name not in known]
+    told = [await _recorded(found, records, record) for record in rest if record]
+    return sorted([*live, *told], key=lambda view: view.run_id, reverse=True)
 
 
 async def _view(found: session.Session | None, records: Records, run_id: str) -> RunView:
@@ -105,7 +105,16 @@ async def _view(found: session.Session | None, records: Records, run_id: str) ->
                 raise
     if record is None:
         raise UsageError(f"no run {run_id[:64]!r} under {records.root}; `spillway status` lists the runs")
-    return runs.of_record(record)
+    return await _recorded(found, records, record)
+
+
+async def _recorded(found: session.Session | None, records: Records, record: Mapping[str, Any]) -> RunView:
+    from producer import runs
+
+    if found is None or record.get("summary"):
+        return runs.of_record(record)
+    has_parts = records.has_parts(record["run_id"])
+    return runs.of_record(record, await runs.why_unknown(found.redis, found.keys, record, has_parts=has_parts))
 
 
 async def _show_poison(found: session.Session, shown: set[str]) -> None:
@@ -226,14 +235,15 @@ async def _cancel(ask: OfRun) -> int:
     from producer import intake
 
     settings = session.settings_of(ask)
+    records = _records(settings.spillway.data)
     async with session.looking(settings) as found:
-        if found is not None:
+        if found is not None and await _others_work(settings, found):
             return _cancelled(await intake.cancel(found.redis, found.keys, ask.run), ask.json)
-    view = await _view(None, _records(settings.spillway.data), ask.run)
+        view = await _view(found, records, ask.run)
     if view.ended:
         return _cancelled(view, ask.json)
-    async with session.draining(session.with_targets(settings, ask)) as now:  # somebody has to close the run's books
-        await intake.cancel(now.redis, now.keys, ask.run)
+    async with rehearse.working(ask, records.rehearsal()) as own, session.draining(own) as now:
+        await intake.cancel(now.redis, now.keys, ask.run)  # and somebody has to close the run's books
         followed = await follow(ask.run, now, quiet=True)
     return _cancelled(followed.view, ask.json)
 
@@ -254,11 +264,11 @@ async def _retry(ask: OfRun) -> int:
     settings = session.settings_of(ask)
     records = _records(settings.spillway.data)
     async with session.looking(settings) as found:
-        if found is not None:
+        if found is not None and await _others_work(settings, found):
             view = await intake.retry(found.redis, found.keys, records, ask.run, await now_ms(found.redis))
             return _cancelled(view, ask.json)
-    await _view(None, records, ask.run)
-    async with session.draining(session.with_targets(settings, ask)) as now:
+        await _view(found, records, ask.run)
+    async with rehearse.working(ask, records.rehearsal()) as own, session.draining(own) as now:
         await intake.retry(now.redis, now.keys, records, ask.run, await now_ms(now.redis))
         view = (await follow(ask.run, now, quiet=False)).view
     if view.status not in wire.RUN_ENDED:
@@ -270,6 +280,13 @@ async def _retry(ask: OfRun) -> int:
     else:
         outcome.describe(records, figures)
     return outcome.exit_code(figures)
+
+
+async def _others_work(settings: Settings, found: session.Session) -> bool:
+    """Whether workers drain here or will; a rehearsal's only work beside the command that started its servers."""
+    from producer import runs
+
+    return not session.is_rehearsal(settings) or bool(await runs.workers(found.redis, found.keys))
 
 
 def _records(root: str) -> Records:

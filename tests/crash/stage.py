@@ -10,19 +10,24 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from pipelines import wire
+from pipelines.journal import fold
+from pipelines.types import Entry
 from tests.support_program import Program, wait_until
 from tests.support_redis import server_program
 from tests.support_upstream import ROOT
 
 LEASE_S = 2.0
 START_S = 20.0
+T = TypeVar("T")
 
 
 def clean_environment() -> dict[str, str]:
@@ -66,11 +71,17 @@ class RedisProcess:
 
     def kill_forgetting(self, seconds: float) -> None:
         """As `everysec` allows on a slow disk: what was acknowledged in the last seconds is not in the file."""
+        self.forgetting(lambda: time.sleep(seconds))
+
+    def forgetting(self, happening: Callable[[], T]) -> T:
+        """What `happening` returns; then a Redis that has forgotten all of it, killed and started again."""
         [log] = self.folder.rglob("*.aof")
         kept_bytes = log.stat().st_size
-        time.sleep(seconds)
+        happened = happening()
         self.kill()
         os.truncate(log, kept_bytes)
+        self.start()
+        return happened
 
     def pause(self, seconds: float) -> None:
         assert self.process is not None
@@ -247,24 +258,48 @@ class Field:
             time.sleep(0.05)
         return self.fields(run_id)["status"]
 
-    def kill_workers(self) -> None:
+    def kill_workers(self, *, mend: bool = True) -> None:
         """kill -9, all of them."""
         for index in range(len(self.roles)):
             self.workers.signal(index, signal.SIGKILL)
         for process in self.workers.processes:
             process.wait()
-        self.workers.mend()
+        if mend:
+            self.workers.mend()
 
     def calling(self) -> int | None:
-        """The index of a worker whose calls are out now; None when there is none."""
+        """The index of a worker whose calls are out, as its last heartbeat has it; None when there is none."""
         redis = self.redis.client
-        for owner, who in redis.hgetall("spillway:workers").items():  # type: ignore[union-attr]
+        for index, owner in self.owners().items():
             said = json.loads(redis.get(f"spillway:worker:{owner}") or "{}")  # type: ignore[arg-type]
             if any(target["in_flight"] > 1 for target in said.get("targets", {}).values()):
-                pids = [process.pid for process in self.workers.processes]
-                if (pid := json.loads(who)["pid"]) in pids:
-                    return pids.index(pid)
+                return index
         return None
+
+    def calls_out(self, index: int) -> dict[str, set[str]]:
+        """Calls of one worker's batches that were sent and have not ended, as the journals in Redis have them."""
+        owner, found = self.owners()[index], {}
+        for batch in self.redis.client.zrange("spillway:rung", 0, -1):  # type: ignore[union-attr]
+            if self.holder(batch) == owner and (lost := fold(self._journal(batch)).lost()):
+                found[batch] = {intent.call for intent in lost}
+        return found
+
+    def epoch(self, batch: str) -> str | None:
+        return self.redis.client.hget(f"spillway:batch:{batch}", "epoch")  # type: ignore[return-value]
+
+    def holder(self, batch: str) -> str | None:
+        """The worker that has claimed a batch; nothing when nobody has."""
+        return self.redis.client.hget(f"spillway:batch:{batch}", "holder")  # type: ignore[return-value]
+
+    def _journal(self, batch: str) -> list[Entry]:
+        with Redis(unix_socket_path=str(self.redis.socket)) as raw:
+            return wire.readable_entries(raw.lrange(f"spillway:journal:{batch}", 0, -1))  # type: ignore[arg-type]
+
+    def owners(self) -> dict[int, str]:
+        """The names that the living workers go by, by index."""
+        pids = {process.pid: index for index, process in enumerate(self.workers.processes)}
+        said = self.redis.client.hgetall("spillway:workers").items()  # type: ignore[union-attr]
+        return {pids[pid]: owner for owner, who in said if (pid := json.loads(who)["pid"]) in pids}
 
     def requests(self) -> int:
         return sum(int(each["requests"]) for each in self.upstream.status().values())

@@ -26,6 +26,8 @@ from tests.support_frames import (
 )
 
 Rows = list[dict[str, Any]]
+LOST = {"outcome": "lost", "cost_basis": "upper_bound", "http_status": None, "error_code": "timeout",
+        "input_tokens": 0, "output_tokens": 0}  # fmt: skip
 CLOUD = {"lane": "cloud", "target": "mini"}
 IN_CHUNK = ("row", "custom_id", "tags", "route", "similarity", "error_code", "error_message")
 
@@ -41,10 +43,10 @@ def good() -> tuple[Rows, Rows]:
         result(6, status="expired", attempts=0),
     ]
     costs = [
-        call(0, 0, cost_usd=Decimal("0.000000000001"), outcome="lost", cost_basis="upper_bound", **CLOUD),
+        call(0, 0, cost_usd=Decimal("0.000000000001"), **LOST, **CLOUD),
         call(1, 0, cost_usd=Decimal("0.000000000002"), **CLOUD),
         call(2, 1, avoided_usd=Decimal("0.5"), avoided_cause="local"),
-        call(3, 5, cost_usd=Decimal("0.000000000001"), outcome="lost", cost_basis="upper_bound"),
+        call(3, 5, cost_usd=Decimal("0.000000000001"), **LOST),
         call(4, 0, purpose="late", cost_usd=Decimal(3), **CLOUD),
         call(5, None, purpose="audit", cost_usd=Decimal(3)),
     ]
@@ -123,7 +125,7 @@ BROKEN: list[tuple[str, Break, int | None, str]] = [
     ("duplicate of no row", _set(2, duplicate_of=99), 2, "is a duplicate of row 99, which is missing"),
     ("answer that points", _set(1, duplicate_of=0), 1, "points to row 0 but is no duplicate"),
     ("a client of its own", _set(4, client="acme"), None, "rows of 2 clients"),
-    ("a shared name", _set(6, custom_id="id-5"), 5, "shares its custom_id 'id-5'"),
+    ("a shared name", _set(6, custom_id="5"), 5, "shares its custom_id '5'"),
     ("no name", _set(6, custom_id=None), 6, "lacks what every row has"),
     ("an answer with an error", _set(1, error_message="no"), 1, "is answered, but has an error"),
     ("an answer without text", _set(1, output=None), 1, "is answered, but has no answer"),
@@ -150,7 +152,7 @@ BROKEN: list[tuple[str, Break, int | None, str]] = [
     ("a duplicate that avoided more", _set(2, avoided_usd=Decimal(1)), 2, "avoided_usd is 1"),
     ("a call of another client", _call(3, client="acme"), 5, "client is default by the results, acme by a call"),
     ("a call of another route", _call(3, route="large"), 5, "route is small by the results, large by a call"),
-    ("a call of another name", _call(3, custom_id="x"), 5, "custom_id is id-5 by the results, x by a call"),
+    ("a call of another name", _call(3, custom_id="x"), 5, "custom_id is 5 by the results, x by a call"),
     ("an unknown purpose", _call(5, purpose="fun"), None, "has an unknown purpose"),
     ("an odd id", _call(5, call_id=f"{RUN}.b"), None, "has an id that is none"),
     ("an id of elsewhere", _call(5, call_id="x.b:1:1"), None, "has another run's id"),

@@ -48,6 +48,58 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
     assert "Usage: spillway" in out
 
 
+PLACES = [
+    (["run", "in.jsonl", "--simulate", "--data", "/proc/x"], 1, "cannot write /proc/x/simulate"),
+    (["run", "in.jsonl", "--data", "/proc/x"], 1, "cannot use the data root /proc/x"),
+    (["run", "in.jsonl", "--data", "a-file/deeper"], 1, "Not a directory"),
+    (["run", "in.jsonl", "--simulate", "--data", "a-file"], 2, "the data root a-file is no folder"),
+    (["status", "--data", "a-file"], 2, "the data root a-file is no folder"),
+    (["report", "cost", "--data", "a-file"], 2, "the data root a-file is no folder"),
+    (["doctor", "--data", "file:///proc/self/status"], 2, "the data root /proc/self/status is no folder"),
+    (["run", "in.jsonl", "--data", "nope://x"], 2, "neither a folder nor an object store"),
+    (["status", "--data", "s3://"], 2, "neither a folder nor an object store"),
+    (["status", "--data", "http://127.0.0.1:9/x"], 2, "neither a folder nor an object store"),
+    (["run", "in.jsonl", "--out", "a-file"], 2, "cannot write to --out a-file"),
+    (["run", "in.jsonl", "--out", "/proc/x"], 2, "cannot write to --out /proc/x"),
+    (["report", "cost", "--format", "json", "--out", "a-folder"], 1, "--out a-folder: Is a directory; it is a folder: name a"),
+    (["report", "cost", "--format", "json", "--out", "a-file/x"], 1, "choose another place"),
+    (["run", "in.jsonl", "--config", "a-folder"], 2, "a-folder: cannot be read (Is a directory)"),
+    (["run", "in.jsonl", "--config", "binary"], 2, "binary:1: is not UTF-8"),
+    (["run", "in.jsonl", "--template", "binary"], 2, "--template binary: is not UTF-8"),
+    (["run", "in.jsonl", "--template", "a-folder"], 2, "--template a-folder: cannot be read"),
+    (["run", "in.jsonl", "--schema", "binary"], 2, "--schema binary: is not UTF-8"),
+    (["run", "in.jsonl", "--simulate=a-folder"], 2, "a-folder: cannot be read"),
+    (["run", "in.jsonl", "--simulate=binary"], 2, "binary: is not valid TOML"),
+    (["simulate", "--config", "binary"], 2, "binary: is not valid TOML"),
+    (["run", ""], 2, "is a directory"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "code", "what"), PLACES, ids=lambda value: str(value)[:60])
+def test_a_place_that_is_not_what_it_should_be_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    arguments: list[str], code: int, what: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n')
+    (tmp_path / "a-file").write_text("x")
+    (tmp_path / "binary").write_bytes(b"\x8a\xff\x00")
+    (tmp_path / "a-folder").mkdir()
+    (tmp_path / "spillway.toml").write_text(
+        '[targets.t]\nkind = "simulator"\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    )
+    found, out, err = ran(capsys, *arguments)
+    assert (found, out) == (code, "")
+    assert what in err
+    assert len(err.splitlines()) == 1
+    assert "internal error" not in err
+
+
+def test_a_data_root_may_be_a_file_url(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran(capsys, "doctor", "--data", f"{tmp_path.as_uri()}/a%20b")[0] == 0
+    assert (tmp_path / "a b").is_dir()
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [

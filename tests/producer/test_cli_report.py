@@ -57,10 +57,42 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, said.out, said.err
 
 
+def goes_on(root: Path, run: str, client: str) -> None:
+    """The run has ended once and was taken up again: old results, a ledger that grows."""
+    record = {"run_id": run, "client": client, "status": "in_progress"}
+    path = root / "data" / paths.run_record(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record))
+    more = [call(9, 1, run_id=run, client=client, call_id="late", cost_usd=Decimal("0.5"), started_at=at(86_400))]
+    write(root / "data" / paths.costs_part("2026-03-02", run, "00000002"), more, schemas.COSTS)
+
+
+def test_savings_leave_out_a_run_that_goes_on_and_say_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    goes_on(root, OTHER, "acme")
+    code, out, err = ran(capsys, "report", "savings", "--format", "json")
+    (row,) = json.loads(out)
+    assert (code, row["answered"], row["calls"], row["spent_usd"]) == (0, 3, 2, "0.001000000000")
+    assert f"unfinished: {OTHER} (left out until it ends)" in err
+    code, out, err = ran(capsys, "report", "cost", "--by", "run", "--format", "json")
+    assert {row["run"]: row["cost_usd"] for row in json.loads(out)}[OTHER] == "0.501000000000"
+    assert f"unfinished: {OTHER} (its calls so far are counted, its rows when it ends)" in err
+    assert OTHER in ran(capsys, "report", "savings", "--run", OTHER)[2]
+    for nothing_to_say in (["--run", RUN], ["--client", "default"]):
+        assert ran(capsys, "report", "savings", *nothing_to_say)[2] == ""
+
+
+def test_savings_count_calls_that_belong_to_no_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    goes_on(root, OTHER, "acme")
+    probe = [call(1, None, run_id=None, call_id="probe", purpose="probe", cost_usd=Decimal("0.25"))]
+    write(root / "data/costs/day=2026-03-01/probe.parquet", probe, schemas.COSTS)
+    (row,) = json.loads(ran(capsys, "report", "savings", "--format", "json")[1])
+    assert row["spent_usd"] == "0.251000000000"
+
+
 def test_the_list_names_every_report(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = ran(capsys, "report", "--list")
     assert code == 0
-    assert {line.split()[0] for line in out.splitlines()} >= {"cost", "savings", "lanes", "dedupe"}
+    assert {line.split()[0] for line in out.splitlines()} >= {"cost", "daily", "savings", "lanes", "dedupe", "invoice"}
 
 
 def test_json_keeps_money_exact_and_filters_apply(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,6 +107,7 @@ def test_json_keeps_money_exact_and_filters_apply(root: Path, capsys: pytest.Cap
     assert spent("--run", RUN) == "0.001000000000"
     assert spent("--since", "2026-03-02") == "0.001000000000"
     assert spent("--until", "2026-03-01T08:00:01+00:00") == "0.001000000000"
+    assert spent("--until", "2026-03-01T09:30:00+01:30") == "0.000000000000"
     assert spent("--since", "1h", "--client", "acme") == "0.000000000000"
 
 
@@ -94,7 +127,7 @@ def test_a_table_has_totals(root: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "$0.00200" in out.splitlines()[-1] or "$0.00200" in out.splitlines()[-2]
 
 
-@pytest.mark.parametrize("name", ["cost", "savings", "lanes", "dedupe"])
+@pytest.mark.parametrize("name", ["cost", "daily", "savings", "lanes", "dedupe"])
 def test_every_report_in_every_form(root: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     for form in ("table", "parquet", "csv", "json", "html"):
         code, _, err = ran(capsys, "report", name, "--format", form, "--out", f"out/{name}.{form}")
@@ -104,6 +137,52 @@ def test_every_report_in_every_form(root: Path, capsys: pytest.CaptureFixture[st
     page = (root / f"out/{name}.html").read_text()
     assert page.startswith("<!doctype html>")
     assert ("<svg" in page) == (name in ("savings", "lanes"))
+
+
+INVOICE = ["invoice", "--client", "acme", "--month", "2026-03"]
+
+
+def test_an_invoice_in_every_form(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "spillway.toml").write_text("[clients.acme]\nmarkup = 0.2\n")
+    _, out, _ = ran(capsys, "report", *INVOICE, "--format", "json")
+    lines = json.loads(out)
+    assert [(line["item"], line["amount_usd"]) for line in lines] == [
+        ("usage", "0.001000000000"), ("usage", "0.000000000000"), ("1 answers reused", "0.000000000000"),
+        ("markup 20 %", "0.000200000000"), ("total", "0.001200000000"),
+    ]  # fmt: skip
+    _, out, _ = ran(capsys, "report", *INVOICE, "--format", "csv")
+    assert list(csv.DictReader(io.StringIO(out)))[-1]["amount_usd"] == "0.001200000000"
+    _, out, _ = ran(capsys, "report", *INVOICE)
+    assert "cost plus 20 %" in out and "$0.00" in out and "half-even to the cent" in out
+    code, _, err = ran(capsys, "report", *INVOICE, "--format", "html", "--out", "acme.html")
+    page = (root / "acme.html").read_text()
+    assert code == 0, err
+    assert "<title>Spillway: invoice of acme, 2026-03</title>" in page and "@media print" in page
+    assert "cost plus 20 %" in page and "http" not in page
+    _, out, err = ran(capsys, "report", *INVOICE[:-1], "2026-04", "--format", "json")
+    assert "client acme made no call in 2026-04" in err
+    assert [line["item"] for line in json.loads(out)] == ["markup 20 %", "total"] and json.loads(out)[-1][
+        "cost_usd"
+    ] == "0.000000000000"
+
+
+def test_a_client_without_a_plan_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ran(capsys, "report", *INVOICE, "--format", "json")
+    assert code == 0 and "no [clients.acme] in spillway.toml" in err
+    assert json.loads(out)[-1]["amount_usd"] == "0.001000000000"
+
+
+def test_months_and_days_are_those_of_the_configured_zone(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def days(zone: str, *options: str) -> list[str]:
+        (root / "spillway.toml").write_text(f'[spillway]\ntimezone = "{zone}"\n')
+        _, out, _ = ran(capsys, "report", "cost", "--by", "day", "--format", "json", *options)
+        return [row["day"] for row in json.loads(out)]
+
+    assert days("UTC") == ["2026-03-01", "2026-03-02"]  # calls of 08:00 UTC
+    assert days("Pacific/Pago_Pago") == ["2026-02-28", "2026-03-01"]
+    assert days("Pacific/Pago_Pago", "--month", "2026-02") == ["2026-02-28"]
+    assert days("Pacific/Pago_Pago", "--since", "2026-03-01") == ["2026-03-01"]
+    assert days("UTC", "--month", "2026-03") == ["2026-03-01", "2026-03-02"]
 
 
 def test_dedupe_knows_the_kinds_of_the_chunk_parts(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,6 +198,11 @@ def test_dedupe_knows_the_kinds_of_the_chunk_parts(root: Path, capsys: pytest.Ca
         (["cost", "--since", "yesterday"], "is no time"),
         (["cost", "--format", "xml"], "table, parquet, csv, json, html"),
         (["cost", "--run", "../.."], "not a run id"),
+        (["cost", "--month", "2026-13"], "should be a month such as 2026-03"),
+        (["cost", "--month", "2026-03", "--since", "2026-03-02"], "leave --since and --until out"),
+        (["invoice", "--client", "acme"], "--month YYYY-MM"),
+        (["invoice", "--month", "2026-03"], "--client NAME"),
+        (["invoice", "--client", "acme", "--month", "2026-03", "--run", RUN], "no --run"),
     ],
 )
 def test_nonsense_is_2(root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], what: str) -> None:
@@ -190,9 +274,9 @@ def test_doctor_looks_at_the_installation(root: Path, capsys: pytest.CaptureFixt
 
 def test_doctor_says_when_the_data_root_is_a_file(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "file").write_text("")
-    code, out, _ = ran(capsys, "doctor", "--data", "file")
-    assert code == 3
-    assert "choose another --data" in out
+    code, out, err = ran(capsys, "doctor", "--data", "file")
+    assert (code, out) == (2, "")
+    assert "choose another --data" in err
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pipelines.batch import Asked, output_estimate, pack, work
 from pipelines.dedup import Candidate, Link, stored
 from pipelines.settings import Settings
 from pipelines.shard import system_text, user_text
-from pipelines.tokens import count_chats, encoding_for
+from pipelines.tokens import Encoding, count_chats, encoding_for
 from pipelines.types import BadRow, BatchHead, Item, Options, Row
 from worker.dedupe.encode import Encoder
 from worker.dedupe.index import DuplicateIndex, Screened
@@ -62,6 +62,11 @@ class Asker(msgspec.Struct, frozen=True):
     template: Template | None = None
 
 
+def vocabulary(settings: Settings) -> Encoding:
+    """What prompts are counted with before their target is known."""
+    return encoding_for(next((target.model for target in settings.targets.values()), ""))
+
+
 class Sifter:
     """Rows to chunks under one configuration."""
 
@@ -70,7 +75,7 @@ class Sifter:
     ) -> None:
         self._settings, self._ledger, self._encoder, self._window = settings, ledger, encoder, window
         self._table = route.table(settings)
-        self._encoding = encoding_for(next((t.model for t in settings.targets.values()), ""))
+        self._encoding = vocabulary(settings)
         self.rates: dict[str, float] = {}
         """Rows per second of each route's lane, for the size of batches; 0 while unknown."""
         self.rules_left: dict[int, int] = {
