@@ -23,6 +23,7 @@ from pipelines.sections import (
     Spillway,
     Target,
 )
+from pipelines.serving import Api, Jwt
 from pipelines.toml_lines import line_of
 
 if TYPE_CHECKING:
@@ -35,11 +36,16 @@ NAMED_SECTIONS: dict[str, type[Section]] = {
     "clients": Client,
     "prices": Prices,
 }
-PLAIN_SECTIONS: dict[str, type[Section]] = {"spillway": Spillway, "budget": Budget, "routing": Routing}
-INNER_SECTIONS: dict[str, type[Section]] = {"smtp": Smtp, "quota": Quota}
+PLAIN_SECTIONS: dict[str, type[Section]] = {
+    "spillway": Spillway,
+    "api": Api,
+    "budget": Budget,
+    "routing": Routing,
+}
+INNER_SECTIONS: dict[str, type[Section]] = {"smtp": Smtp, "quota": Quota, "jwt": Jwt}
 SECTIONS = (*PLAIN_SECTIONS, *NAMED_SECTIONS, "rules")
 
-_SECRET = re.compile(r"api_key|url|webhook|secret|password")
+_SECRET = re.compile(r"api_key|admin_key|url|webhook|secret|password")
 _SHAPES = {
     "dict_type": "should be a table",
     "model_type": "should be a table",
@@ -103,6 +109,12 @@ def cross_checks(settings: Settings) -> Iterator[Problem]:
     yield from _rule_problems(settings)
     yield from _schedule_problems(settings)
     yield from _client_problems(settings)
+    jwt = settings.api.jwt
+    if jwt is not None and (jwt.secret is None) == (jwt.jwks is None):
+        yield (
+            ("api", "jwt"),
+            "`api.jwt` needs either `secret` (HS256) or `jwks`, a file of keys (RS256); give one of them",
+        )
     if settings.routing.strategy not in route.STRATEGIES:
         yield from _missing_name(("routing", "strategy"), settings.routing.strategy, route.STRATEGIES, "strategy")
 

@@ -102,5 +102,12 @@ def rehearsal() -> str:
     return "rehearsal.json"
 
 
+def upload(file_id: str, form: str) -> str:
+    """A file of the HTTP API; `form` is jsonl or parquet."""
+    if not is_run_id(file_id):
+        raise ValueError(f"not a file id: {file_id!r}")
+    return f"files/{file_id}.{form}"
+
+
 def redis_dir() -> str:
     return "redis"

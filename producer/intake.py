@@ -125,11 +125,15 @@ async def register_as(
     """A new run under a name that its caller can find again, once: False when it is there already. Whatever ran before
     with these sources and options is not asked, and its answers are reused like any other run's."""
     print_ = fingerprint(client, sources, options)
-    fields = {**_new_fields(client, sources, options, print_, now_ms, estimate), "fresh": "", "origin": origin}
+    new = Registration(
+        run_id=run_id, client=client, fingerprint=print_, created_ms=now_ms, options=options, sources=sources,
+        estimate=estimate, redis=await _name_of(redis, keys), origin=origin,
+    )  # fmt: skip
     while not await redis.exists(keys.run(run_id)):
         seen: str | None = await redis.hget(keys.fingerprints, print_)  # type: ignore[misc]
         if records.read(run_id) is None:  # who slept on the way must not undo the record of a run that has ended
-            records.write(run_id, {**_record(run_id, client, sources, options, print_, now_ms), "origin": origin})
+            records.write(run_id, registration.record(new))
+        fields = registration.fields(new)
         if await _put(redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or "", was=_was({})):
             return True
     return False

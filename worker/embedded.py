@@ -51,10 +51,13 @@ def redis_binary() -> str:
 
 
 class Embedded:
-    """`async with Embedded(settings) as e:` gives e.redis_url; workers run until it ends."""
+    """`async with Embedded(settings) as e:` gives e.redis_url; workers run until it ends, unless `workers` is False."""
 
-    def __init__(self, settings: Settings, redis_url: str | None = None, *, log_file: Path | None = None) -> None:
+    def __init__(
+        self, settings: Settings, redis_url: str | None = None, *, log_file: Path | None = None, workers: bool = True
+    ) -> None:
         self._settings = settings
+        self._wants_workers = workers
         self._given = redis_url if redis_url not in (None, "embedded") else None
         self._root = Path(settings.spillway.data).resolve()
         self._log_path = log_file or self._root / "logs" / f"worker-{os.getpid()}.log"
@@ -68,7 +71,7 @@ class Embedded:
                 folder = self._join()
                 self._start_workers()  # first: what they import takes longer than Redis
                 await self._start_redis(folder)
-            elif not await self._alive():
+            elif self._wants_workers and not await self._alive():
                 self._start_workers()
         except BaseException:
             await self.__aexit__(None, None, None)
@@ -140,6 +143,8 @@ class Embedded:
 
     def _start_workers(self) -> None:
         """One process for the flow, and one or more for the lanes."""
+        if not self._wants_workers:
+            return
         try:
             self._log_path.parent.mkdir(parents=True, exist_ok=True)
             self._log_path.open("ab").close()
@@ -200,6 +205,7 @@ def portable(settings: Settings, root: Path) -> dict[str, Any]:
     )]:  # fmt: skip
         if budget.smtp is not None and budget.smtp.secret:
             plain["smtp"]["password"] = budget.smtp.secret
+    data.pop("api", None)  # a worker serves nobody, and its keys are secrets
     data["routes"] = {name: data["routes"][name] for name, route in settings.routes.items() if not route.implied}
     return data
 

@@ -12,7 +12,8 @@ from pipelines import paths
 from pipelines.errors import StoreError, UsageError
 from pipelines.printable import one_line
 from producer.cli import frames, say
-from producer.records import Records, whole_file
+from producer.records import Records
+from producer.store import whole_file
 
 if TYPE_CHECKING:
     from producer.runs import RunView

@@ -172,7 +172,7 @@ def _write(ask: Report, name: str, frame: pl.DataFrame, sections: Sequence[Secti
         return
     data = _bytes(ask, name, frame, sections)
     if ask.out is not None:
-        from producer.records import whole_file
+        from producer.store import whole_file
 
         with whole_file(ask.out, f"--out {ask.out}") as staging:
             staging.write_bytes(data)
@@ -219,7 +219,7 @@ def _bytes(ask: Report, name: str, frame: pl.DataFrame, sections: Sequence[Secti
 def _csv(rows: Sequence[dict[str, Any]], columns: list[str]) -> str:
     import csv
 
-    from producer.cli.results import csv_cell
+    from producer.exports import csv_cell
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

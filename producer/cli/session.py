@@ -106,13 +106,14 @@ def _tell_missing_keys(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def draining(settings: Settings) -> AsyncIterator[Session]:
-    """Redis with workers: those that are alive there, else some of this machine until the block ends."""
+async def draining(settings: Settings, *, workers: bool = True) -> AsyncIterator[Session]:
+    """Redis with workers: those that are alive there, else some of this machine until the block ends. Without
+    `workers`, Redis alone: somebody else's, or this data root's private one."""
     from producer.queue import connected
     from worker.embedded import Embedded
 
     url = settings.spillway.redis_url
-    engine = Embedded(settings, redis_url=url)
+    engine = Embedded(settings, redis_url=url, workers=workers)
     try:
         async with engine:
             if url != EMBEDDED and engine.workers:

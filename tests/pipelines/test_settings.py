@@ -386,7 +386,7 @@ class TestImpliedRoutes:
             "FILE:14: `schedules.a.route` names the route 'smal', which does not exist; did you mean `small`?",
         ),
         (SMALL, '[routes.a]\ntargets = ["gpu"]', "FILE:2: `routes.a.targets` names the target 'gpu', which does not"),
-        (SMALL, '["a\\u001b[31m"]\nb = 1', "FILE: unknown key `a [31m`; use one of budget, "),
+        (SMALL, '["a\\u001b[31m"]\nb = 1', "FILE: unknown key `a [31m`; use one of api, budget, "),
         (SMALL, "targets = 5", "FILE:1: `targets` = '5' should be a table"),
     ],
 )

@@ -16,8 +16,9 @@ from openai.types.chat import ChatCompletion
 from redis import Redis
 
 from pipelines import schemas, wire
+from pipelines.openai_lines import line_of
 from producer.cli import main
-from producer.cli.results import csv_cell, openai_line
+from producer.exports import csv_cell
 from tests.support_frames import at, result
 from tests.support_redis import redis_server
 from tests.support_worker import Step, answer_all, working
@@ -249,7 +250,7 @@ def test_results_in_openais_form(here: Path, url: str, capsys: pytest.CaptureFix
 def test_every_status_has_a_line_in_openais_form() -> None:
     row: dict[str, Any] = dict.fromkeys(schemas.RESULTS.names)
     for status in ("ok", "duplicate", "invalid", "failed", "refused", "expired", "cancelled"):
-        line = openai_line({**row, "run_id": "r", "row": 1, "status": status})
+        line = line_of({**row, "run_id": "r", "row": 1, "status": status})
         assert (line["response"] is None) != (line["error"] is None), status
 
 

@@ -1,0 +1,201 @@
+"""Takes open batches from state to state beside the requests: looks at their files, makes runs of them, writes their outputs.
+
+Each step reads what is true, does what is safe to repeat, and changes the state last: a server that is killed anywhere
+leaves a batch that another one, or the next, takes on from there. The states themselves are in `batches.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from pipelines import route
+from pipelines.errors import SourceError, SpillwayError
+from pipelines.openai_lines import Wrong
+from pipelines.types import Options
+from producer import batches, intake, uploads
+from producer.api import outputs
+from producer.api.state import State
+from producer.batches import Batch
+from producer.lease import held
+from producer.queue import RedisError, now_ms
+from producer.runs import RunView
+from producer.sources import inspect
+from producer.uploads import Upload
+from producer.vetting import Vetted, vet
+
+log = logging.getLogger("spillway.api")
+
+LOOK_S = 0.25
+SWEEP_S = 30.0
+AT_ONCE = 4
+RETRY_S = 2.0
+READ_ROWS = 200
+
+
+class Keeper:
+    """One server's part in keeping the batches of all servers going."""
+
+    def __init__(self, here: State) -> None:
+        self._here = here
+        table = route.table(here.settings)
+        self._models = table.names if here.settings.targets else None
+        self._busy: dict[str, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._swept_s = 0.0
+
+    async def run(self) -> None:
+        """Until it is cancelled; what fails is tried again."""
+        try:
+            while True:
+                try:
+                    await self._look()
+                except (RedisError, OSError, SpillwayError) as error:
+                    log.warning("batches: %s", error)
+                except Exception:
+                    log.exception("looking after the batches failed; trying again")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._here.bell.wait(), LOOK_S)
+                self._here.bell.clear()
+        finally:
+            for task in self._busy.values():
+                task.cancel()
+            await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    async def _look(self) -> None:
+        here = self._here
+        ids = [each for each in await here.redis.smembers(here.keys.api_open) if each not in self._busy]  # type: ignore[misc]
+        for first in range(0, len(ids), READ_ROWS):
+            for batch, run in await batches.read(here.redis, here.keys, ids[first : first + READ_ROWS]):
+                if _is_due(batch, run):
+                    self._busy[batch.id] = asyncio.create_task(self._take(batch.id))
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._swept_s > SWEEP_S:
+            self._swept_s = now_s
+            await uploads.sweep(here.redis, here.keys, here.store)
+
+    async def _take(self, batch_id: str) -> None:
+        here = self._here
+        try:
+            async with self._places, held(here.redis, here.keys, f"api:{batch_id}") as ours:
+                for batch, run in await batches.read(here.redis, here.keys, [batch_id]) if ours else ():
+                    await self._step(batch, run)
+        except (RedisError, OSError, SpillwayError) as error:
+            log.warning("%s: %s; trying again", batch_id, error)
+            await asyncio.sleep(RETRY_S)
+        except Exception:
+            log.exception("%s failed; trying again", batch_id)
+            await asyncio.sleep(RETRY_S)
+        finally:
+            self._busy.pop(batch_id, None)
+            here.wake()
+
+    async def _step(self, batch: Batch, run: RunView | None) -> None:
+        if batch.ended:
+            return
+        if batch.status == "validating":
+            await self._validate(batch)
+        elif run is None:
+            await self._end(batch, "cancelled" if batch.status == "cancelling" else "failed")
+        elif run.ended:
+            await self._finish(batch, run)
+        elif batch.status == "cancelling":
+            await intake.cancel(self._here.redis, self._here.keys, batch.run_id)
+
+    # -- from a file to a run --------------------------------------------------------------------------------------
+
+    async def _validate(self, batch: Batch) -> None:
+        here = self._here
+        found = await uploads.get(here.redis, here.keys, batch.client, batch.input_file_id)
+        if found is None and not await self._is_held(batch):
+            await self._refuse(batch, (_no_file(batch.input_file_id),))
+            return
+        file = found or await uploads.even_if_gone(here.redis, here.keys, batch.input_file_id)
+        assert file is not None
+        vetted = await asyncio.to_thread(self._vet, file, batch.endpoint)
+        if vetted.wrong:
+            await self._refuse(batch, vetted.wrong)
+            return
+        try:
+            await self._register(batch, file, vetted)
+        except SourceError as error:
+            await self._refuse(batch, (Wrong("invalid_request", str(error), "file_id"),))
+            return
+        at_s = await batches.now_s(here.redis)
+        started = {"status": "in_progress", "in_progress_at": at_s, "total": vetted.rows, "model": vetted.model}
+        was = await batches.step(here.redis, here.keys, batch.id, ("validating",), **started)
+        if was != "validating":  # it was cancelled meanwhile
+            await batches.step(here.redis, here.keys, batch.id, ("cancelling",), total=vetted.rows)
+            await intake.cancel(here.redis, here.keys, batch.run_id)
+
+    async def _is_held(self, batch: Batch) -> bool:
+        held_by = self._here.keys.api_held(batch.input_file_id)
+        return bool(await self._here.redis.sismember(held_by, batch.id))  # type: ignore[misc]
+
+    def _vet(self, file: Upload, endpoint: str) -> Vetted:
+        with self._here.store.open(file.name) as stream:
+            return vet(stream, file.form, endpoint, self._models, self._here.settings.api.max_batch_rows)
+
+    async def _register(self, batch: Batch, file: Upload, vetted: Vetted) -> None:
+        here = self._here
+        source = await asyncio.to_thread(inspect, here.store.path(file.name))
+        at_ms = await now_ms(here.redis)
+        await intake.register_as(
+            here.redis,
+            here.keys,
+            here.records,
+            batch.run_id,
+            client=batch.client,
+            sources=(source,),
+            options=Options(
+                deadline_s=max(1.0, batch.expires_at - at_ms / 1000),
+                keep_response=here.settings.spillway.keep_response,
+            ),
+            now_ms=at_ms,
+            origin=f"batch {batch.id}",
+            estimate=(vetted.rows, file.size_bytes),
+        )
+
+    async def _refuse(self, batch: Batch, wrong: tuple[Wrong, ...]) -> None:
+        await self._end(batch, "failed", errors=wrong)
+
+    # -- from a run to its files -----------------------------------------------------------------------------------
+
+    async def _finish(self, batch: Batch, run: RunView) -> None:
+        here = self._here
+        if batch.finalizing_at is None:
+            at_s = await batches.now_s(here.redis)
+            status = "cancelling" if batch.status == "cancelling" else "finalizing"
+            await batches.step(here.redis, here.keys, batch.id, (batch.status,), status=status, finalizing_at=at_s)
+            here.wake()
+            return
+        made = await asyncio.to_thread(outputs.write, here, batch)
+        for file in made.files:
+            await uploads.keep(here.redis, here.keys, file)
+        status = "cancelled" if batch.status == "cancelling" else run.status
+        errors = (Wrong("server_error", run.error or "The input cannot be read on."),) if status == "failed" else ()
+        await self._end(batch, status, errors=errors, **made.fields)
+
+    async def _end(self, batch: Batch, status: str, **fields: object) -> None:
+        here = self._here
+        at_s = await batches.now_s(here.redis)
+        was = await batches.step(
+            here.redis, here.keys, batch.id, (batch.status,), status=status, **{f"{status}_at": at_s}, **fields
+        )
+        if was == batch.status and uploads.is_id(batch.input_file_id):
+            await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch.id)
+
+
+def _is_due(batch: Batch, run: RunView | None) -> bool:
+    """Whether there is a step to take now."""
+    if batch.status in ("validating", "finalizing"):
+        return True
+    if batch.status == "cancelling":
+        return run is None or run.ended or not run.cancel
+    return run is None or run.ended
+
+
+def _no_file(file_id: str) -> Wrong:
+    message = f"Cannot find file '{file_id}', or the organization does not have access to it."
+    return Wrong("invalid_request", message, "file_id")
