@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.errors import SpillwayError
-from producer.cli import frames, session
+from producer.cli import frames, notices, session
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -166,7 +166,7 @@ async def _redis(found: session.Session) -> list[Finding]:
         _version(info), _persistence(info, await _fsync(found)), _memory(info),
         _clock(max(before_s - theirs_s, theirs_s - after_s, 0.0)),
         Finding("workers", GOOD if alive or not open_runs else WARNING, f"{alive} alive, {open_runs} open runs"),
-        *await _closed(found),
+        *(Finding(f"target {name}", BAD, f"closed by the workers: {why}") for name, why in (await notices.closed(found)).items()),
     ]  # fmt: skip
     if poison:
         findings.append(
@@ -227,15 +227,3 @@ def _clock(off_s: float) -> Finding:
         return Finding("clock", GOOD, "agrees with Redis")
     told = f"{off_s:,.1f} s away from Redis', which alone counts: runs come to no harm, logs of hosts do not line up"
     return Finding("clock", WARNING, told)
-
-
-async def _closed(found: session.Session) -> list[Finding]:
-    """Targets that workers have closed: nothing helps but a person."""
-    from producer import runs
-
-    states = await runs.target_states(found.redis, found.keys)
-    return [
-        Finding(f"target {state.name}", BAD, f"closed by the workers: {state.reason}")
-        for state in states
-        if state.closed
-    ]
