@@ -63,10 +63,10 @@ class Records:
         """The scenario that is rehearsed in this data root; None in one of real runs."""
         try:
             mark = self._read(paths.rehearsal())
+        except ValueError:
+            mark = None  # damaged, and still a mark
         except (OSError, StoreError):
             return None
-        except ValueError:
-            mark = None
         return str(mark.get("scenario", "")) if isinstance(mark, dict) else ""
 
     def mark_rehearsal(self, scenario: str) -> None:

@@ -37,6 +37,7 @@ BRIDGES = {
     "producer/cli/session.py",
     "producer/cli/rehearse.py",
     "producer/cli/doctor.py",
+    "producer/cli/installation.py",
     "producer/cli/plan.py",
     "producer/cli/targets.py",
     "producer/cli/worker.py",

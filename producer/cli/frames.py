@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines import paths, wire
 from pipelines.errors import StoreError
@@ -73,6 +73,12 @@ def chunks(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:
     return pl.concat([empty, *found], how="diagonal")  # older runs know fewer columns
 
 
+def parts(root: str, run_id: str) -> pl.LazyFrame | None:
+    """A run's settled parts; None when they are gone."""
+    files = _files(root, f"{paths.parts_dir(run_id)}/*.parquet")
+    return _scan(files) if files else None
+
+
 def audits(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:
     """What the audits of these runs said."""
     import polars as pl
@@ -106,6 +112,33 @@ def chunk_rows(root: str, run_id: str) -> int | None:
         return None
     with reading(f"run {run_id}"):
         return int(_scan(chunks).select(pl.col("row").max()).collect().item() or 0) + 1
+
+
+class Index(NamedTuple):
+    """What a data root keeps for reuse: how much, what is damaged, and runs whose files are gone."""
+
+    clients: int
+    runs: int
+    damaged: list[str]
+    lost: list[str]
+
+
+def index(root: str) -> Index:
+    """Ended runs and files of answered prompts that later runs may reuse; the files are opened, not read."""
+    import pyarrow.parquet as pq
+
+    marks = _files(root, "index/client=*/*")
+    files = [name for name in marks if name.endswith(".parquet")]
+    runs = [mark[1] for name in marks if (mark := paths.of_ended_run(name)) and not name.endswith(".parquet")]
+    damaged = []
+    for name in files:
+        try:
+            pq.ParquetFile(name) if "://" not in root else _scan([name]).collect_schema()
+        except Exception:  # of pyarrow, of polars, of the operating system
+            damaged.append(PurePosixPath(name).name)
+    lost = [run for run in runs if not _files(root, f"{paths.chunks_dir(run)}/*.parquet")]
+    clients = {PurePosixPath(name).parent.name for name in marks}
+    return Index(len(clients), len(runs) - len(lost), damaged, lost)
 
 
 @contextmanager
