@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from redis import Redis
 
 from pipelines import schemas
 from tests.support_program import CLOUD, GPU, Program, wait_until
@@ -67,19 +68,16 @@ def test_three_processes_with_64_calls_each_never_pass_the_limit(tmp_path: Path,
     assert f"day:{today()}" in status["blocked"], "the scope that refuses is named"
 
 
-def steady_exposure(program: Program) -> tuple[Decimal, dict[str, Any]]:
-    """What a run's calls may cost as `status` says it, and its scope as `budget show` does, while nothing moved."""
-    while True:
-        first, flying, last = exposure(program), {}, None
-        if first[1] > 0:
-            flying, last = scope(program, f"run:{first[0]}"), exposure(program)
-        if first == last:
-            return first[1], flying
-
-
-def exposure(program: Program) -> tuple[str, Decimal]:
-    [run] = json.loads(program.run("status", "--json").stdout)
-    return run["run_id"], Decimal(run["unknown_exposure_usd"])
+def exposure_while_nothing_moved(program: Program, redis_url: str) -> tuple[str, int, Decimal]:
+    """A run's id, what is reserved for its calls in Redis (nano-dollars), and what `status` says of it meanwhile."""
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        while True:
+            wait_until(lambda: list(redis.scan_iter("*:budget:run:*")), 60)
+            [name] = redis.scan_iter("*:budget:run:*")
+            before = int(redis.hget(name, "reserved") or 0)  # type: ignore[arg-type]
+            [run] = json.loads(program.run("status", "--json").stdout)
+            if before > 0 and before == int(redis.hget(name, "reserved") or 0):  # type: ignore[arg-type]
+                return run["run_id"], before, Decimal(run["unknown_exposure_usd"])
 
 
 def test_show_set_exposure_and_status_while_workers_run(tmp_path: Path, redis_url: str) -> None:
@@ -89,8 +87,9 @@ def test_show_set_exposure_and_status_while_workers_run(tmp_path: Path, redis_ur
         with team(program, redis_url, lanes=1):
             following = program.start("run", str(source), "--dedupe", "off", "--json")
             wait_until(lambda: upstream.status("cloud")["in_flight"] > 0)
-            exposed, flying = steady_exposure(program)
-            assert exposed == Decimal(flying["reserved_usd"]) > 0, "calls under way are seen"
+            run_id, reserved_nusd, exposed = exposure_while_nothing_moved(program, redis_url)
+            assert exposed * 10**9 == reserved_nusd, "calls under way are seen"
+            flying = scope(program, f"run:{run_id}")
             assert flying["limit_usd"] is None and flying["percent"] is None
             wait_until(lambda: f"day:{today()}" in json.loads(program.run("status", "--json").stdout)[0]["blocked"], 60)
             before = upstream.bill("cloud")["calls"]
