@@ -1,4 +1,4 @@
-"""OpenAI batches as Redis has them: records, their states and the steps between them. Who takes the steps is `keeper.py`.
+"""Batches of the HTTP API as Redis has them, OpenAI's and Anthropic's: records, their states and the steps between them. Who takes the steps is `keeper.py`.
 
 validating -> failed | in_progress -> finalizing -> completed | expired; any open one -> cancelling -> cancelled. A step
 compares the state that it leaves, so two servers that take it at once take it once.
@@ -21,7 +21,9 @@ from producer.uploads import behind
 
 OPEN = ("validating", "in_progress", "finalizing", "cancelling")
 CANCELLABLE = ("validating", "in_progress", "finalizing")
-_ID = re.compile(r"batch_[0-9a-f]{12}[0-9a-f]{20}")
+BATCHES, MESSAGES = "batch_", "msgbatch_"
+"""The two kinds, told apart by how their ids begin; each has a list of its own."""
+_HEX = re.compile(r"[0-9a-f]{32}")
 
 # KEYS: 1 batch  2 batches of the client  3 open  4 input file  5 held   ARGV: 1 id  2 client, then field value ...
 _CREATE = """
@@ -70,6 +72,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     errors: tuple[Wrong, ...] = ()
     usage: dict[str, Any] | None = None
+    tally: dict[str, int] | None = None  # of messages: how many ended how
     output_file_id: str | None = None
     error_file_id: str | None = None
     in_progress_at: int | None = None
@@ -83,6 +86,11 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ended(self) -> bool:
         return self.status not in OPEN
+
+    @property
+    def is_messages(self) -> bool:
+        """Whether it is Anthropic's kind."""
+        return self.id.startswith(MESSAGES)
 
     def shown(self, run: RunView | None = None) -> dict[str, Any]:
         """OpenAI's Batch object; `run` has the live counts of one that is under way."""
@@ -131,22 +139,30 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         return {"total": self.total, "completed": completed, "failed": failed}
 
 
-_JSON = frozenset({"metadata", "errors", "usage"})
+_JSON = frozenset({"metadata", "errors", "usage", "tally"})
 
 
-def new_id(at_ms: int) -> str:
-    return f"batch_{at_ms:012x}{secrets.token_hex(10)}"
+def new_id(at_ms: int, kind: str = BATCHES) -> str:
+    return f"{kind}{at_ms:012x}{secrets.token_hex(10)}"
 
 
-def is_id(text: str) -> bool:
-    return _ID.fullmatch(text) is not None
+def is_id(text: str, kind: str = BATCHES) -> bool:
+    return text.startswith(kind) and _HEX.fullmatch(text, len(kind)) is not None
+
+
+def _list(keys: wire.Keys, client: str, kind: str) -> str:
+    return keys.api_messages(client) if kind == MESSAGES else keys.api_batches(client)
+
+
+def _kind(batch_id: str) -> str:
+    return MESSAGES if batch_id.startswith(MESSAGES) else BATCHES
 
 
 async def create(redis: Redis, keys: wire.Keys, batch: Batch) -> None:
     """Registers a batch, and that it reads its input file; one that is there already stays as it is."""
     names = [
         keys.api_batch(batch.id),
-        keys.api_batches(batch.client),
+        _list(keys, batch.client, _kind(batch.id)),
         keys.api_open,
         keys.api_file(batch.input_file_id[:80]),
         keys.api_held(batch.input_file_id[:80]),
@@ -163,9 +179,11 @@ async def step(redis: Redis, keys: wire.Keys, batch_id: str, leaving: Sequence[s
     return str(await redis.eval(_STEP, len(names), *names, batch_id, states, ends, *_flat(fields)))  # type: ignore[misc]
 
 
-async def get(redis: Redis, keys: wire.Keys, client: str, batch_id: str) -> tuple[Batch, RunView | None] | None:
+async def get(
+    redis: Redis, keys: wire.Keys, client: str, batch_id: str, kind: str = BATCHES
+) -> tuple[Batch, RunView | None] | None:
     """A client's batch with its run; None for what is not there and for what is somebody else's."""
-    found = await read(redis, keys, [batch_id] if is_id(batch_id) else [])
+    found = await read(redis, keys, [batch_id] if is_id(batch_id, kind) else [])
     return found[0] if found and found[0][0].client == client else None
 
 
@@ -184,11 +202,28 @@ async def read(redis: Redis, keys: wire.Keys, batch_ids: Sequence[str]) -> list[
 
 
 async def page(
-    redis: Redis, keys: wire.Keys, client: str, *, after: str | None, limit: int
+    redis: Redis,
+    keys: wire.Keys,
+    client: str,
+    *,
+    after: str | None,
+    limit: int,
+    before: str | None = None,
+    kind: str = BATCHES,
 ) -> tuple[list[tuple[Batch, RunView | None]], bool]:
-    """Up to `limit` of a client's batches behind `after`, newest first, and whether there are more."""
-    ids = await behind(redis, keys.api_batches(client), after, limit + 1, newest=True)
-    return await read(redis, keys, ids[:limit]), len(ids) > limit
+    """Up to `limit` of a client's batches behind `after`, or those just ahead of `before`; newest first, and whether
+    there are more that way."""
+    ids = await behind(redis, _list(keys, client, kind), after or before, limit + 1, newest=before is None)
+    shown = ids[:limit] if before is None else ids[:limit][::-1]
+    return await read(redis, keys, shown), len(ids) > limit
+
+
+async def delete(redis: Redis, keys: wire.Keys, batch: Batch) -> None:
+    """An ended batch is gone for its client; its run stays in the reports."""
+    pipe = redis.pipeline(transaction=True)
+    pipe.zrem(_list(keys, batch.client, _kind(batch.id)), batch.id)
+    pipe.delete(keys.api_batch(batch.id))
+    await pipe.execute()
 
 
 async def now_s(redis: Redis) -> int:

@@ -30,6 +30,7 @@ OWNERS = {
     "uvicorn": ("producer/api/server.py",),
     "jwt": ("producer/api/auth.py",),
     "python_multipart": ("producer/api/upload.py",),
+    "ijson": ("producer/api/messages.py",),
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 BRIDGES = {

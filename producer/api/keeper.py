@@ -15,7 +15,7 @@ from pipelines.errors import SourceError, SpillwayError
 from pipelines.openai_lines import Wrong
 from pipelines.types import Options
 from producer import batches, intake, quotas, uploads
-from producer.api import outputs, quota
+from producer.api import messages, outputs, quota
 from producer.api.state import State
 from producer.batches import Batch
 from producer.lease import held
@@ -116,7 +116,10 @@ class Keeper:
             return
         file = found or await uploads.even_if_gone(here.redis, here.keys, batch.input_file_id)
         assert file is not None
-        vetted = await asyncio.to_thread(self._vet, file, batch.endpoint)
+        if batch.is_messages:
+            vetted = Vetted(batch.total, None)  # looked at as they came in
+        else:
+            vetted = await asyncio.to_thread(self._vet, file, batch.endpoint)
         if vetted.wrong:
             await self._refuse(batch, vetted.wrong)
             return
@@ -190,7 +193,10 @@ class Keeper:
             await batches.step(here.redis, here.keys, batch.id, (batch.status,), status=status, finalizing_at=at_s)
             here.wake()
             return
-        made = await asyncio.to_thread(outputs.write, here, batch)
+        if batch.is_messages:
+            made = outputs.Made([], {"tally": await asyncio.to_thread(messages.tally, here, batch)})
+        else:
+            made = await asyncio.to_thread(outputs.write, here, batch)
         for file in made.files:
             await uploads.keep(here.redis, here.keys, file)
         status = "cancelled" if batch.status == "cancelling" else run.status
