@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from pipelines import wire
+from pipelines import hooks, wire
+from pipelines.hooks import Notice
 from pipelines.openai_lines import Wrong
 from producer.queue import Redis, now_ms
 from producer.runs import RunView, view
@@ -38,13 +39,19 @@ redis.call('SADD', KEYS[3], ARGV[1])
 return 1
 """
 
-# KEYS: 1 batch  2 open  ARGV: 1 id  2 states it may leave, with commas around each  3 '1' when it has ended by this,
-#       then field value ...  -> the state it was in; '' when there is none
+# KEYS: 1 batch  2 open  3 hooks  4 notice
+# ARGV: 1 id  2 states it may leave, with commas around each  3 '1' when it has ended by this  4 id of the notice that tells
+#       of it, '' for none  5 notice  6 seconds to remember it, then field value ...
+# -> the state it was in; '' when there is none
 _STEP = """
 local now = redis.call('HGET', KEYS[1], 'status')
 if not now then return '' end
 if not string.find(ARGV[2], ',' .. now .. ',', 1, true) then return now end
-redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+if ARGV[4] ~= '' and redis.call('HSETNX', KEYS[4], 'notice', ARGV[5]) == 1 then
+  redis.call('EXPIRE', KEYS[4], ARGV[6])
+  redis.call('ZADD', KEYS[3], 0, ARGV[4])
+end
 if ARGV[3] == '1' then redis.call('SREM', KEYS[2], ARGV[1]) else redis.call('SADD', KEYS[2], ARGV[1]) end
 return now
 """
@@ -171,12 +178,22 @@ async def create(redis: Redis, keys: wire.Keys, batch: Batch) -> None:
     await redis.eval(_CREATE, len(names), *names, batch.id, batch.client, *fields)  # type: ignore[misc]
 
 
-async def step(redis: Redis, keys: wire.Keys, batch_id: str, leaving: Sequence[str], **fields: Any) -> str:
-    """Changes a batch that is in one of the states `leaving`; the state that it was in, '' for none."""
+async def step(
+    redis: Redis,
+    keys: wire.Keys,
+    batch_id: str,
+    leaving: Sequence[str],
+    *,
+    notice: Notice | None = None,
+    **fields: Any,
+) -> str:
+    """Changes a batch that is in one of the states `leaving`, and has `notice` delivered; the state that it was in, ''
+    for none."""
     ends = "1" if fields.get("status", OPEN[0]) not in OPEN else "0"
     states = f",{','.join(leaving)},"
-    names = [keys.api_batch(batch_id), keys.api_open]
-    return str(await redis.eval(_STEP, len(names), *names, batch_id, states, ends, *_flat(fields)))  # type: ignore[misc]
+    told = (notice.id, msgspec.json.encode(notice), hooks.KEPT_S) if notice else ("", "", 0)
+    names = [keys.api_batch(batch_id), keys.api_open, keys.hooks, keys.hook(told[0])]
+    return str(await redis.eval(_STEP, len(names), *names, batch_id, states, ends, *told, *_flat(fields)))  # type: ignore[misc]
 
 
 async def get(

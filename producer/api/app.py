@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -12,12 +14,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from pipelines import wire
 from pipelines.settings import Settings
+from producer import schedules
 from producer.api import batches, clients, errors, files, health, messages
 from producer.api.keeper import Keeper
 from producer.api.limits import Limits
 from producer.api.state import State
 from producer.queue import connected
 from producer.records import Records
+from producer.schedules import Desk
 
 ROUTERS = (health.router, clients.router, files.router, batches.router, messages.router)
 UPLOADS = ("/v1/files", "/v1/messages/batches")
@@ -33,11 +37,14 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             keys, records = wire.Keys(settings.spillway.prefix), Records(settings.spillway.data)
             state = app.state.spillway = State(settings, redis, keys, records, asyncio.Event())
             keeper = asyncio.create_task(Keeper(state).run())
+            stopping = asyncio.Event()
+            clock = asyncio.create_task(schedules.keep(Desk(redis, keys, records, settings), _owner(), stopping))
             try:
                 yield
             finally:
+                stopping.set()
                 keeper.cancel()
-                await asyncio.gather(keeper, return_exceptions=True)
+                await asyncio.gather(keeper, clock, return_exceptions=True)
 
     about = {"title": "Spillway", "version": version("spillway-batch")}
     # Pages about the API would load their scripts from somebody else's server; openapi.json needs none.
@@ -50,3 +57,8 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
         app.add_middleware(CORSMiddleware, allow_origins=api.cors_origins, allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(Limits, max_body_bytes=api.max_body_bytes, uploads=dict.fromkeys(UPLOADS, api.max_upload_bytes))
     return app
+
+
+def _owner() -> str:
+    """The name under which this server looks after the schedules."""
+    return f"{socket.gethostname()}-{os.getpid()}"

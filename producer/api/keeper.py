@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from typing import Any
 
-from pipelines import route
+from pipelines import hooks, route
 from pipelines.errors import SourceError, SpillwayError
+from pipelines.hooks import Notice
 from pipelines.openai_lines import Wrong
 from pipelines.types import Options
 from producer import batches, intake, quotas, uploads
@@ -127,7 +129,12 @@ class Keeper:
             await self._refuse(batch, (wrong,))
             return
         at_s = await batches.now_s(here.redis)
-        started = {"status": "in_progress", "in_progress_at": at_s, "total": vetted.rows, "model": vetted.model}
+        started: dict[str, Any] = {
+            "status": "in_progress",
+            "in_progress_at": at_s,
+            "total": vetted.rows,
+            "model": vetted.model,
+        }
         was = await batches.step(here.redis, here.keys, batch.id, ("validating",), **started)
         if was != "validating":  # it was cancelled meanwhile
             await batches.step(here.redis, here.keys, batch.id, ("cancelling",), total=vetted.rows)
@@ -206,11 +213,19 @@ class Keeper:
     async def _end(self, batch: Batch, status: str, **fields: object) -> None:
         here = self._here
         at_s = await batches.now_s(here.redis)
-        was = await batches.step(
-            here.redis, here.keys, batch.id, (batch.status,), status=status, **{f"{status}_at": at_s}, **fields
-        )
+        told = self._notice(batch, status, at_s)
+        changed: dict[str, Any] = {"status": status, f"{status}_at": at_s, **fields}
+        was = await batches.step(here.redis, here.keys, batch.id, (batch.status,), notice=told, **changed)
         if was == batch.status and uploads.is_id(batch.input_file_id):
             await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch.id)
+
+    def _notice(self, batch: Batch, status: str, at_s: int) -> Notice | None:
+        """What the client's webhook is told."""
+        client = self._here.settings.clients.get(batch.client)
+        if client is None or client.webhook is None:
+            return None
+        subject, data = f"{batch.id} {batch.generation}", {"id": batch.id, "status": status}
+        return hooks.notice(batch.client, f"batch.{status}", subject, at_s * 1000, data)
 
 
 def _is_due(batch: Batch, run: RunView | None) -> bool:
