@@ -145,6 +145,12 @@ def against_parts(results: pl.LazyFrame, parts: pl.LazyFrame) -> Iterator[Violat
     )
 
 
+def slim(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The frame with short hashes in place of long texts: enough to tell whether two are the same."""
+    names = set(frame.collect_schema().names())
+    return frame.with_columns(pl.col(name).hash() for name in TEXTS if name in names)
+
+
 def _published(costs: pl.LazyFrame) -> pl.LazyFrame:
     """The call whose answer a row shows: the last one that was good."""
     good = (pl.col("purpose") == "answer") & (pl.col("outcome") == "ok") & pl.col("error_code").is_null()
@@ -153,8 +159,7 @@ def _published(costs: pl.LazyFrame) -> pl.LazyFrame:
 
 def _differ(mine: pl.LazyFrame, theirs: pl.LazyFrame, columns: Sequence[str], whose: str) -> Iterator[Violation]:
     """One violation for each row that is in both and not the same in all columns; it names the first of them."""
-    values = [pl.col(column).hash() if column in TEXTS else pl.col(column) for column in columns]
-    both = mine.select("row", *values).join(theirs.select("row", *values), on="row", suffix=_THEIRS)
+    both = mine.select("row", *columns).join(theirs.select("row", *columns), on="row", suffix=_THEIRS)
     same = [pl.col(column).eq_missing(pl.col(column + _THEIRS)) for column in columns]
 
     def text(row: int, *cells: Any) -> str:
