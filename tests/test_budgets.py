@@ -67,16 +67,29 @@ def test_three_processes_with_64_calls_each_never_pass_the_limit(tmp_path: Path,
     assert f"day:{today()}" in status["blocked"], "the scope that refuses is named"
 
 
+def steady_exposure(program: Program) -> tuple[Decimal, dict[str, Any]]:
+    """What a run's calls may cost as `status` says it, and its scope as `budget show` does, while nothing moved."""
+    while True:
+        first, flying, last = exposure(program), {}, None
+        if first[1] > 0:
+            flying, last = scope(program, f"run:{first[0]}"), exposure(program)
+        if first == last:
+            return first[1], flying
+
+
+def exposure(program: Program) -> tuple[str, Decimal]:
+    [run] = json.loads(program.run("status", "--json").stdout)
+    return run["run_id"], Decimal(run["unknown_exposure_usd"])
+
+
 def test_show_set_exposure_and_status_while_workers_run(tmp_path: Path, redis_url: str) -> None:
-    with Upstream({"servers": {"cloud": {**LONG, "latency_ms": 4000}}}) as upstream:
+    with Upstream({"servers": {"cloud": {**LONG, "latency_ms": 8000}}}) as upstream:
         program = Program(tmp_path, None, **configured(upstream, redis_url, daily_usd="0.001", alert_at=0.5))
         source = program.rows(prompts(60, max_tokens=100))
         with team(program, redis_url, lanes=1):
             following = program.start("run", str(source), "--dedupe", "off", "--json")
             wait_until(lambda: upstream.status("cloud")["in_flight"] > 0)
-            run = json.loads(program.run("status", "--json").stdout)[0]
-            exposed = Decimal(run["unknown_exposure_usd"])
-            flying = scope(program, f"run:{run['run_id']}")
+            exposed, flying = steady_exposure(program)
             assert exposed == Decimal(flying["reserved_usd"]) > 0, "calls under way are seen"
             assert flying["limit_usd"] is None and flying["percent"] is None
             wait_until(lambda: f"day:{today()}" in json.loads(program.run("status", "--json").stdout)[0]["blocked"], 60)
