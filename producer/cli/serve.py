@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.errors import SpillwayError
 from producer.cli import say, session
 from producer.cli.options import Common, taking
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
+    from worker.embedded import Embedded
+
+WATCH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +34,16 @@ class Serve(Common):
 @taking(Serve)
 def serve(ask: Serve) -> int:
     """Serves OpenAI's Files and Batches API until stopped; SIGTERM finishes requests in flight."""
+    import uvloop
+
     from worker.main import log_to_stderr
 
     given = {name: value for name, value in (("host", ask.host), ("port", ask.port)) if value is not None}
     settings = session.settings_of(ask, api=given)
     log_to_stderr()
-    return asyncio.run(_serve(session.with_targets(settings, ask) if ask.workers else settings, ask.workers))
+    if ask.workers:
+        settings = session.with_targets(settings, ask)
+    return uvloop.run(_serve(settings, ask.workers))
 
 
 async def _serve(settings: Settings, workers: bool) -> int:
@@ -47,7 +53,18 @@ async def _serve(settings: Settings, workers: bool) -> int:
         url = now.engine.redis_url if now.engine else settings.spillway.redis_url
         if not await now.redis.exists(now.keys.clients):
             say.note("no client has a key yet: `spillway clients add NAME` prints one")
-        if not await serve(settings, url):
-            where = f"{settings.api.host}:{settings.api.port}"
-            raise SpillwayError(f"cannot listen on {where}; choose another --host or --port")
+        watching = asyncio.create_task(_watch(now.engine))
+        try:
+            await serve(settings, url)
+        finally:
+            watching.cancel()
     return 0
+
+
+async def _watch(engine: Embedded | None) -> None:
+    """Says once that a worker of this command died, or its disk is full; the server goes on answering."""
+    while engine is not None:
+        if broken := engine.failed():
+            say.note(f"spillway: {broken}; batches wait until `spillway serve --workers` is started anew")
+            return
+        await asyncio.sleep(WATCH_S)

@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipelines import paths, schemas
 from pipelines.errors import ConfigError, StoreError
 from producer.cli import _with_optional_values, main
+from tests.support_frames import at, call
+from tests.support_worker import write
 
 COMMANDS = [
     "run",
@@ -200,6 +204,42 @@ def test_plan_is_a_table_for_people(
     for part in ("p50 cost", "p90 time", "local", "route"):
         assert part in out
     assert not (tmp_path / "data").exists()
+
+
+def test_a_plan_learns_from_the_ledger_of_earlier_runs_of_its_form(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned(*options: str) -> dict[str, Any]:
+        code, out, err = ran(capsys, "plan", "in.jsonl", "--dedupe", "off", "--json", *options)
+        assert code == 0, err
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    def settled(run: str, options: dict[str, Any], tokens: int) -> None:
+        calls = [call(n, n, run_id=run, route="default", output_tokens=tokens, finished_at=at(4)) for n in range(50)]
+        write(tmp_path / "data" / paths.costs_part("2026-03-01", run, "00000001"), calls, schemas.COSTS)
+        record = tmp_path / "data" / paths.run_record(run)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps({"run_id": run, "options": options, "status": "completed"}))
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n' * 100)
+    (tmp_path / "spillway.toml").write_text(
+        '[targets.gpu]\nkind = "vllm"\nbase_url = "http://127.0.0.1:1/v1"\nmodel = "q"\nmax_concurrency = 4\n'
+    )
+    (route,) = planned()["routes"]
+    assert (route["output_tokens"], route["output_from"]) == (20_000, "assumed")
+    settled("20260301-000000-aaaaaa", {}, 30)
+    settled("20260301-000000-bbbbbb", {"labels": ["yes", "no"]}, 2)
+    (tmp_path / "data/costs/day=2026-03-01/20260301-000000-cccccc.00000001.parquet").write_bytes(b"damaged")
+    plain = planned()
+    assert (plain["routes"][0]["output_tokens"], plain["routes"][0]["output_from"]) == (3_000, "measured")
+    assert "lengths of 50 earlier answers" in plain["assumption"]
+    local = next(lane for lane in plain["lanes"] if lane["lane"] == "local")
+    assert local["seconds_p50"] == 100.0, "100 rows of 4 s each, 4 at once"
+    assert planned("--labels", "yes,no")["routes"][0]["output_tokens"] == 200
+    (tmp_path / "schema.json").write_text('{"type": "object", "properties": {"a": {"type": "string"}}}')
+    assert planned("--schema", "schema.json")["routes"][0]["output_from"] == "schema"
 
 
 def test_targets_are_listed_with_health_and_price(
