@@ -1,6 +1,6 @@
 """`python -m tests.crash.chaos --seeds 20`: real processes, several faults at random moments, the bill as the judge.
 
-A seed decides the form (workers on one Redis, or the embedded one), the faults and their moments; it is printed first.
+A seed decides the form (workers on one Redis, of one host or several, or the embedded one), the faults and their moments; it is printed first.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from tests.crash import stage
+from tests.crash.hosts import OtherHost
 from tests.crash.judge import judge
 from tests.support_net import free_port
 from tests.support_program import CLOUD, GPU, Program
@@ -152,17 +153,23 @@ class Field(Scene):
         ]  # fmt: skip
 
 
-def in_the_field(folder: Path, seed: int) -> list[str]:
+def on_two_hosts(folder: Path, seed: int) -> list[str]:
+    """The same with two of three workers elsewhere: their clocks are minutes off, and nobody sees their processes."""
+    hosts = {index: OtherHost(folder / f"host{index}", minutes * 60) for index, minutes in ((1, 7), (2, -11))}
+    return in_the_field(folder, seed, hosts)
+
+
+def in_the_field(folder: Path, seed: int, hosts: dict[int, OtherHost] | None = None) -> list[str]:
     """Workers on one Redis; what does not hold afterwards."""
     scene = Field(folder, seed)
-    roles = scene.random.choice(ROLES)
+    roles = scene.random.choice(ROLES[:2] if hosts else ROLES)
     scene.redis = stage.RedisProcess(folder / "redis", scene.random.choice(["everysec", "always"]))
     scene.redis.start()
     try:
         with scene.upstream() as scene.servers:
             program = scene.program(scene.servers)
             scene.data = program.data
-            with stage.Workers(program, scene.redis.url, roles) as scene.workers:
+            with stage.Workers(program, scene.redis.url, roles, hosts) as scene.workers:
                 return _field_run(scene, program)
     finally:
         scene.redis.kill()
@@ -262,12 +269,14 @@ def _redis_of(program: Program) -> list[int]:
     return found
 
 
-FORMS: dict[str, Callable[[Path, int], list[str]]] = {"field": in_the_field, "embedded": embedded}
+FORMS: dict[str, Callable[[Path, int], list[str]]] = {
+    "field": in_the_field, "embedded": embedded, "hosts": on_two_hosts,
+}  # fmt: skip
 
 
 def play(seed: int, form: str | None = None) -> list[str]:
     """One seed in a folder of its own; an empty list means that everything holds."""
-    chosen = form or ("embedded" if seed % 4 == 3 else "field")
+    chosen = form or ("embedded" if seed % 4 == 3 else "hosts" if seed % 8 == 5 else "field")
     with tempfile.TemporaryDirectory(prefix="sw-crash-", ignore_cleanup_errors=True) as folder:
         return FORMS[chosen](Path(folder), seed)
 
