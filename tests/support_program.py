@@ -82,16 +82,27 @@ class Program:
 
     def workers(self) -> list[int]:
         """Process ids of the workers of this data root."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    line = (entry / "cmdline").read_text().replace("\0", " ")
-                except OSError:
-                    continue
-                if "-m worker --redis" in line and str(self.data) in line:
-                    found.append(int(entry.name))
-        return found
+        return _processes("-m worker --redis", str(self.data))
+
+    def redis(self) -> list[int]:
+        """Process ids of the private Redis of this data root."""
+        return [
+            pid for pid in _processes("redis-server", str(self.data / "redis/redis.sock")) if pid not in self.workers()
+        ]
+
+
+def _processes(*words: str) -> list[int]:
+    """Those whose command line holds all of these words."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+            if all(word in line for word in words):
+                found.append(int(entry.name))
+    return found
 
 
 def _toml(value: Mapping[str, Any], at: tuple[str, ...] = ()) -> str:
