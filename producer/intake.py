@@ -5,24 +5,28 @@ The record on disk comes first: a Redis that forgets its last seconds is told ag
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pipelines import identity, registration, wire
 from pipelines.errors import SourceError, UsageError
+from pipelines.files import changed
 from pipelines.registration import Registration
 from pipelines.types import Options, Source
 from producer.queue import Redis
 from producer.records import Records
 from producer.runs import RunView, fields_of, get, view
-from producer.sources import changed
+from producer.sources import inspect
 
 RESUMED = ["expired", "cancelled"]
-"""What a resumed run asks again; its failed rows are `retry`'s matter."""
+"""What a resumed run asks again; its failed rows are `retry`'s matter. But where a source could not be read again in the
+middle of a retry or resume, nobody knows which rows are failed for that alone."""
 
 # KEYS: 1 fingerprints  2 run  3 open runs  4 all runs  5 wake
 # ARGV: 1 fingerprint ('' leave)  2 run id under it as seen ('' none)  3 run's status and cancel as seen ('' new run)
@@ -214,6 +218,8 @@ async def _resume(
         records.reopen(run_id)
     if run["status"] in ("expired", "cancelled"):
         fields |= _again(run, RESUMED)
+    elif run["status"] == "failed" and int(run.get("generation") or 0):
+        fields |= _again(run, [*RESUMED, "failed"])
     elif run["status"] == "failed":
         fields |= {
             "status": "in_progress",
@@ -279,6 +285,14 @@ async def cancel(redis: Redis, keys: wire.Keys, run_id: str) -> RunView:
             return await get(redis, keys, run_id)
 
 
+def _same_sources(run: RunView) -> None:
+    """Raises SourceError when a source that can be seen from here is not what it was; workers look for themselves."""
+    for old in run.sources:
+        is_here = "://" in old.url or Path(old.url).exists()
+        if is_here and (differs := changed(old, inspect(old.url))):
+            raise SourceError(f"{old.url} changed ({differs}) since run {run.run_id} began; put it back to retry")
+
+
 async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, now_ms: int) -> RunView:
     """Asks an ended run's failed rows again; its deadline starts again. UsageError when there is nothing to retry."""
     while True:
@@ -288,6 +302,7 @@ async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, no
             raise UsageError(f"run {run_id} is {now.status}: retry it when it has ended")
         if (now.summary or {}).get("failed", now.failed) == 0:
             raise UsageError(f"run {run_id} has no failed rows to retry")
+        await asyncio.to_thread(_same_sources, now)
         records.reopen(run_id)
         terms = registration.terms(wire.unpack_options(fields["options"].encode()), now_ms)
         if await _put(redis, keys, run_id, now_ms, {**terms, **_again(fields, ["failed"])}, was=_was(fields)):

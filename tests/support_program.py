@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +84,25 @@ class Program:
     def workers(self) -> list[int]:
         """Process ids of the workers of this data root."""
         found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    line = (entry / "cmdline").read_text().replace("\0", " ")
-                    log = (entry / "fd" / "1").readlink()
-                except OSError:
-                    continue
-                if "-m worker" in line and log.is_relative_to(self.data):
-                    found.append(int(entry.name))
+        for pid, _ in _processes("-m worker"):
+            with contextlib.suppress(OSError):
+                if (Path("/proc") / pid / "fd" / "1").readlink().is_relative_to(self.data):
+                    found.append(int(pid))
         return found
+
+    def redis(self) -> list[int]:
+        """Process ids of the private Redis of this data root."""
+        return [int(pid) for pid, line in _processes("redis-server") if str(self.data / "redis/redis.sock") in line]
+
+
+def _processes(word: str) -> Iterator[tuple[str, str]]:
+    """Ids and command lines of those whose command line holds this word."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                line = (entry / "cmdline").read_text().replace("\0", " ")
+                if word in line:
+                    yield entry.name, line
 
 
 def _toml(value: Mapping[str, Any], at: tuple[str, ...] = ()) -> str:

@@ -58,6 +58,26 @@ def paused_while_calling(there: Field) -> tuple[int, dict[str, set[str]]]:
     raise AssertionError("no worker with calls out")
 
 
+def test_a_queue_that_is_deleted_while_its_worker_is_down_is_rung_again(tmp_path: Path) -> None:
+    gpu = {**GPU, "slots": SLOTS, "latency_ms": 150}
+    with Upstream({"servers": {"gpu": gpu}}) as upstream, Field(tmp_path, upstream, [CONTROL, LANES]) as there:
+        run_id = there.submit(there.program.rows(prompts(ROWS)))
+        redis = there.redis.client
+        wait_until(lambda: there.requests() > 40, 40)
+        there.workers.signal(1, signal.SIGKILL)
+        there.workers.processes[1].wait()
+        time.sleep(1.0)  # what it held is rung again, to nobody
+        redis.delete("spillway:local", *redis.keys("arq:*"))  # type: ignore[misc]
+        assert there.workers.mend() == 1
+        began_s = time.monotonic()
+        before = there.requests()
+        wait_until(lambda: there.requests() > before, 30)
+        assert there.wait_for_end(run_id, 60) == "completed"
+        assert time.monotonic() - began_s < 40
+        wrong = judge(there.program, run_id, ROWS, upstream.calls(), in_flight=SLOTS, redis=redis)
+    assert not wrong, wrong
+
+
 def test_what_arq_forgets_is_rung_again(tmp_path: Path) -> None:
     gpu = {**GPU, "slots": SLOTS, "latency_ms": 150}
     with Upstream({"servers": {"gpu": gpu}}) as upstream, Field(tmp_path, upstream, [CONTROL, LANES]) as there:
