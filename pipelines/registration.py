@@ -14,7 +14,8 @@ Fields = dict[str, str | bytes | int]
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
-    """One command's run; `estimate` is (rows, bytes), `redis` the name of the Redis that was told."""
+    """One command's run; `estimate` is (rows, bytes), `redis` the name of the Redis that was told, `origin` what made
+    it other than a command (a schedule's firing)."""
 
     run_id: str
     client: str
@@ -25,6 +26,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     estimate: tuple[int, int] = (0, 0)
     fresh: bool = False
     redis: str = ""
+    origin: str = ""
 
 
 def fields(run: Registration) -> Fields:
@@ -38,6 +40,7 @@ def fields(run: Registration) -> Fields:
         "rows_estimate": run.estimate[0],
         "bytes_estimate": run.estimate[1],
         "fresh": "1" if run.fresh else "",
+        "origin": run.origin,
         **dict.fromkeys(("cursor", "cancel", "redo", "error", "summary", "finished_ms"), ""),
         **dict.fromkeys(("prepared", "rows", "asked", "duplicate", "invalid", "open", "generation"), "0"),
         **terms(run.options, run.created_ms),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,16 @@ class Program:
 
     def workers(self) -> list[int]:
         """Process ids of the workers of this data root."""
-        return _processes("-m worker --redis", str(self.data))
+        found = []
+        for pid in _processes("-m worker"):
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/fd/1").readlink().is_relative_to(self.data):
+                    found.append(pid)
+        return found
 
     def redis(self) -> list[int]:
         """Process ids of the private Redis of this data root."""
-        return [
-            pid for pid in _processes("redis-server", str(self.data / "redis/redis.sock")) if pid not in self.workers()
-        ]
+        return _processes("redis-server", str(self.data / "redis/redis.sock"))
 
 
 def _processes(*words: str) -> list[int]:

@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
+from pipelines import budgets
 from pipelines.printable import one_line
+from worker import aside
 from worker.context import Context, boot_id
 from worker.drain.drain import Drain
-from worker.money import budget
+from worker.money import budget, reported
 from worker.queue import RedisError
 from worker.timing import ALIVE_MS
 
@@ -133,9 +135,10 @@ class Heart:
         while True:
             await asyncio.sleep(BEAT_S)
             try:
-                await self.beat()
                 if self._beats % BURY_EVERY == 0:
+                    await aside.shared(self._context)
                     await bury(self._context)
+                await self.beat()
             except (RedisError, OSError) as error:
                 log.warning("heartbeat: %s", error)
 
@@ -204,6 +207,9 @@ class Heart:
         )
 
     def _counters(self, pipe: Any) -> None:
+        if self._drain is not None and (own := self._drain.ledger.spent_by_key()):
+            day = self._context.clock.date(self._context.settings.spillway.timezone)
+            reported.count(pipe, self._context.keys.reported(day), own)
         context = self._context
         for run in context.runs():
             if run.counts or run.refused_nusd:
@@ -235,7 +241,7 @@ class Heart:
             self._budget_day = day
             await context.clock.set(context.redis)
             for run in context.runs():
-                shared = budget.shared(context.settings, run.client, day)  # the run's own limit may have changed
+                shared = budgets.shared(context.settings, run.client, day)  # the run's own limit may have changed
                 await budget.ensure(context.redis, context.keys, shared)
 
 
