@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,25 +84,29 @@ class Program:
     def workers(self) -> list[int]:
         """Process ids of the workers of this data root."""
         found = []
-        for pid, _ in _processes("-m worker"):
-            with contextlib.suppress(OSError):
-                if (Path("/proc") / pid / "fd" / "1").readlink().is_relative_to(self.data):
-                    found.append(int(pid))
+        for pid in _processes("-m worker"):
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/fd/1").readlink().is_relative_to(self.data):
+                    found.append(pid)
         return found
 
     def redis(self) -> list[int]:
         """Process ids of the private Redis of this data root."""
-        return [int(pid) for pid, line in _processes("redis-server") if str(self.data / "redis/redis.sock") in line]
+        return _processes("redis-server", str(self.data / "redis/redis.sock"))
 
 
-def _processes(word: str) -> Iterator[tuple[str, str]]:
-    """Ids and command lines of those whose command line holds this word."""
+def _processes(*words: str) -> list[int]:
+    """Those whose command line holds all of these words."""
+    found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with contextlib.suppress(OSError):
+            try:
                 line = (entry / "cmdline").read_text().replace("\0", " ")
-                if word in line:
-                    yield entry.name, line
+            except OSError:
+                continue
+            if all(word in line for word in words):
+                found.append(int(entry.name))
+    return found
 
 
 def _toml(value: Mapping[str, Any], at: tuple[str, ...] = ()) -> str:
