@@ -18,10 +18,10 @@ _FLAT_MAX = 20_000
 _GROWTH = 4
 _TRAIN_PER_LIST = 40
 _MAX_LISTS = 4096
-_CODES = f"PQ{(DIMENSIONS + _SALT) // 2}x4fs"
-"""Two bits a number, compared many at once, are enough to propose by; what is proposed is scored with the stored vectors."""
+_CODES = f"PQ{DIMENSIONS + _SALT}x4fs"
+"""Four bits a number, many compared at once, are enough to propose by; what is proposed is scored with the stored vectors."""
 
-_PROPOSED = 3
+_PROPOSED = 2
 """So many times the neighbours that are wanted are scored: rough codes put the nearest among them, seldom in order."""
 
 _PROBES = 12

@@ -52,7 +52,7 @@ def test_growth_beyond_the_flat_index_keeps_every_id() -> None:
 def test_the_nearest_are_found_among_many_that_are_nearly_as_near() -> None:
     """Thousands of prompts of one template lie close together: rough codes alone could not tell them apart."""
     noise = np.random.default_rng(8).standard_normal((24_000, DIMENSIONS)).astype(np.float32) / DIMENSIONS**0.5
-    stored = np.repeat(unit(240, 9), 100, axis=0) + np.float32(0.3) * noise
+    stored = np.repeat(unit(240, 9), 100, axis=0) + np.float32(0.2) * noise
     stored /= np.linalg.norm(stored, axis=1, keepdims=True)
     vectors = Vectors()
     vectors.add(stored.astype(np.float16), families(24_000))
