@@ -3,5 +3,5 @@
 shard -> dedup -> route -> batch -> plan -> quality -> settle -> reports
 
 No Redis, HTTP, clock, FAISS, torch or asyncio in here; settings.py owns the environment, tokens.py tiktoken and
-money.py the price list.
+prices.py the price list.
 """

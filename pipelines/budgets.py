@@ -1,18 +1,22 @@
-"""What a budget scope in Redis says, when it deserves an alert and in which words; it reads and tells nobody."""
+"""Which budget scopes a run counts in, what one in Redis says, when it deserves an alert and in which words; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from pipelines.money import PUSD_PER_NUSD, pusd_to_usd_str
+from pipelines.money import PUSD_PER_NUSD, pusd_to_usd_str, usd_to_nusd
+from pipelines.paths import is_run_id
 from pipelines.settings import Settings
 
 UNLIMITED = "unlimited"
 CUTOFF = "cutoff"
+KEEP_S = 40 * 86_400
+"""How long a scope is kept after it was last given a limit."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -42,9 +46,60 @@ def _after(name: str, kind: str) -> str:
     return rest if head == kind else ""
 
 
+def scopes(settings: Settings, client: str, run_id: str, run_limit_nusd: int | None, day: str) -> dict[str, int | None]:
+    """Scope name -> limit in nano-dollars (None: counted, not limited) for one run on one day.
+
+    The run's own is always there: what is reserved in it is the run's unknown exposure.
+    """
+    return {**shared(settings, client, day), f"run:{run_id}": run_limit_nusd}
+
+
+def shared(settings: Settings, client: str, day: str) -> dict[str, int | None]:
+    """The scopes that runs of one client share. All are counted, so that `budget set` may limit any of them at any time;
+    a client has its own where the configuration names it."""
+    month, all_ = day[:7], settings.budget
+    wanted = {f"day:{day}": _nusd(all_.daily_usd), f"month:{month}": _nusd(all_.monthly_usd)}
+    if client in settings.clients:
+        own = settings.clients[client].budget
+        daily = [usd for usd in (own.daily_usd, own.emergency_cutoff_usd) if usd is not None] if own else []
+        wanted[f"client:{client}:day:{day}"] = _nusd(min(daily, default=None))
+        wanted[f"client:{client}:month:{month}"] = _nusd(own.monthly_usd if own else None)
+    return wanted
+
+
+def _nusd(usd: Decimal | None) -> int | None:
+    return None if usd is None else usd_to_nusd(usd)
+
+
+def problem_of(settings: Settings, name: str) -> str:
+    """Why no run ever counts in a scope of this name; empty when one may."""
+    kind, _, rest = name.partition(":")
+    if kind == "client":
+        client, _, rest = rest.partition(":")
+        kind, _, rest = rest.partition(":")
+        if client not in settings.clients:
+            return f"client {client[:64]!r} has no scopes of its own; add [clients.NAME] to spillway.toml"
+        if kind not in ("day", "month"):
+            return "a client's scopes are client:NAME:day:2026-03-01 and client:NAME:month:2026-03"
+    if kind == "run":
+        return "" if is_run_id(rest) else f"{rest[:64]!r} is not a run id; `spillway status` lists the runs"
+    if kind not in ("day", "month", CUTOFF):
+        return f"no scope {name[:64]!r}; `spillway budget show` names them, such as day:2026-03-01"
+    return "" if _is_date(f"{rest}-01" if kind == "month" else rest) else f"{rest[:64]!r} is no {kind}"
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
 def read(name: str, limit: str | None, spent: str | None, reserved: str | None) -> Scope:
-    """Redis' texts as a scope. What is no number counts as nothing spent and nothing allowed."""
+    """Redis' texts as a scope. What is no number counts as nothing spent, and then nothing is allowed either."""
     most = None if limit == UNLIMITED else _whole(limit)
+    if not all(_is_whole(text) for text in (spent, reserved)):
+        most = 0
     return Scope(name, most, _whole(spent), _whole(reserved))
 
 
@@ -53,10 +108,15 @@ def of_fields(name: str, fields: Mapping[str, str]) -> Scope:
 
 
 def _whole(text: str | None) -> int:
+    return int(text or 0) if _is_whole(text) else 0
+
+
+def _is_whole(text: str | None) -> bool:
     try:
-        return int(text or 0)
+        int(text or 0)
     except ValueError:
-        return 0
+        return False
+    return True
 
 
 def alert_at(settings: Settings, scope: Scope) -> float:

@@ -3,6 +3,7 @@
 SpillwayError                 base: one line that says what is wrong, where, and what to do
 ├── ConfigError               spillway.toml, environment or options are wrong (exit 2)
 ├── SourceError               a source cannot be read at all, or changed since intake (exit 2)
+│   └── NothingMatches        a pattern names no file: a schedule waits, a command says so
 ├── UsageError                the command makes no sense here, e.g. an unknown run id (exit 2)
 ├── StoreError                the data root cannot be read or written: full disk, permission (exit 1)
 ├── QueueError                Redis cannot be reached or refuses (exit 2 when it never answered)
@@ -26,6 +27,10 @@ class SourceError(SpillwayError):
     """A source cannot be read at all, or is not what it was at intake."""
 
     exit_code = 2
+
+
+class NothingMatches(SourceError):
+    """A pattern names no file."""
 
 
 class UsageError(SpillwayError):

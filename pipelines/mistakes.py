@@ -13,6 +13,7 @@ from pipelines.sections import (
     Budget,
     Client,
     Prices,
+    Quota,
     Route,
     Routing,
     Rule,
@@ -22,6 +23,7 @@ from pipelines.sections import (
     Spillway,
     Target,
 )
+from pipelines.serving import Api, Jwt
 from pipelines.toml_lines import line_of
 
 if TYPE_CHECKING:
@@ -34,10 +36,16 @@ NAMED_SECTIONS: dict[str, type[Section]] = {
     "clients": Client,
     "prices": Prices,
 }
-PLAIN_SECTIONS: dict[str, type[Section]] = {"spillway": Spillway, "budget": Budget, "routing": Routing}
+PLAIN_SECTIONS: dict[str, type[Section]] = {
+    "spillway": Spillway,
+    "api": Api,
+    "budget": Budget,
+    "routing": Routing,
+}
+INNER_SECTIONS: dict[str, type[Section]] = {"smtp": Smtp, "quota": Quota, "jwt": Jwt}
 SECTIONS = (*PLAIN_SECTIONS, *NAMED_SECTIONS, "rules")
 
-_SECRET = re.compile(r"api_key|url|webhook|secret|password")
+_SECRET = re.compile(r"api_key|admin_key|url|webhook|secret|password")
 _SHAPES = {
     "dict_type": "should be a table",
     "model_type": "should be a table",
@@ -99,12 +107,14 @@ def cross_checks(settings: Settings) -> Iterator[Problem]:
     yield from _target_problems(settings)
     yield from _route_problems(settings)
     yield from _rule_problems(settings)
-    for name, schedule in settings.schedules.items():
-        if schedule.route is not None:
-            yield from _missing_name(("schedules", name, "route"), schedule.route, settings.routes, "route")
-    for name, client in settings.clients.items():
-        if client.markup and client.share_of_savings is not None:
-            yield ("clients", name, "markup"), f"`clients.{name}` has both markup and share_of_savings; keep one"
+    yield from _schedule_problems(settings)
+    yield from _client_problems(settings)
+    jwt = settings.api.jwt
+    if jwt is not None and (jwt.secret is None) == (jwt.jwks is None):
+        yield (
+            ("api", "jwt"),
+            "`api.jwt` needs either `secret` (HS256) or `jwks`, a file of keys (RS256); give one of them",
+        )
     if settings.routing.strategy not in route.STRATEGIES:
         yield from _missing_name(("routing", "strategy"), settings.routing.strategy, route.STRATEGIES, "strategy")
 
@@ -136,8 +146,8 @@ def known_keys(parent: Key) -> list[str]:
         model = Rule
     elif parent[0] in NAMED_SECTIONS:
         model = Budget if parent[0] == "clients" and len(parent) > 2 else NAMED_SECTIONS[str(parent[0])]
-    if parent[-1] == "smtp":
-        model = Smtp
+    if parent[-1] in INNER_SECTIONS:
+        model = INNER_SECTIONS[str(parent[-1])]
     return [field.alias or name for name, field in model.model_fields.items()] if model else []
 
 
@@ -176,6 +186,37 @@ def _route_problems(settings: Settings) -> Iterator[Problem]:
                 holder = other if other != name else alias
                 message = f"`routes.{name}.models` names {alias!r}, which already means route `{holder}`; remove one"
                 yield (*key, "models"), message
+
+
+def _schedule_problems(settings: Settings) -> Iterator[Problem]:
+    for name, each in settings.schedules.items():
+        key, written = ("schedules", name), f"`schedules.{name}"
+        if each.route is not None:
+            yield from _missing_name((*key, "route"), each.route, settings.routes, "route")
+        if each.client is not None and not NAME.fullmatch(each.client):
+            yield (*key, "client"), f"{written}.client` = {each.client[:60]!r} is not a name of a client"
+        if each.labels and each.output_schema is not None:
+            yield (*key, "labels"), f"{written}` has both labels and schema; keep one"
+        if len(set(each.labels)) == 1:
+            yield (*key, "labels"), f"{written}.labels` names one label; write two or more"
+
+
+def _client_problems(settings: Settings) -> Iterator[Problem]:
+    prices = ("price_per_mtokens_in", "price_per_mtokens_out")
+    for name, client in settings.clients.items():
+        key, written = ("clients", name), f"`clients.{name}`"
+        priced = [price for price in prices if getattr(client, price) is not None]
+        plans = [
+            *(["markup"] if client.markup else []),
+            *(["share_of_savings"] if client.share_of_savings is not None else []),
+            *priced[:1],
+        ]
+        if len(plans) > 1:
+            yield (*key, plans[0]), f"{written} has both {plans[0]} and {plans[1]}; keep one"
+        if len(priced) == 1:
+            yield (*key, priced[0]), f"{written} needs both {prices[0]} and {prices[1]}, or neither"
+        if client.free_tokens and not priced:
+            yield (*key, "free_tokens"), f"{written} has free_tokens without prices; add {prices[0]} and {prices[1]}"
 
 
 def _rule_problems(settings: Settings) -> Iterator[Problem]:

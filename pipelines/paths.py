@@ -97,5 +97,17 @@ def first_row(chunk_name: str) -> int:
     return int(chunk_name.rsplit("-", 1)[1].removesuffix(".parquet"))
 
 
+def rehearsal() -> str:
+    """The mark of a data root in which stand-in servers answer; it names their scenario."""
+    return "rehearsal.json"
+
+
+def upload(file_id: str, form: str) -> str:
+    """A file of the HTTP API; `form` is jsonl or parquet."""
+    if not is_run_id(file_id):
+        raise ValueError(f"not a file id: {file_id!r}")
+    return f"files/{file_id}.{form}"
+
+
 def redis_dir() -> str:
     return "redis"

@@ -7,7 +7,23 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+
+from pipelines.checked import (
+    Address,
+    Concurrency,
+    Cron,
+    Duration,
+    Names,
+    RedisUrl,
+    Seconds,
+    Share,
+    Timezone,
+    Tokens,
+    Usd,
+    Webhook,
+)
+from pipelines.checked import duration_s as duration_s
 
 Lane = Literal["local", "cloud"]
 Kind = Literal[
@@ -40,88 +56,6 @@ KEY_VARIABLES = {
 CLOUD_CONCURRENCY = 64
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhd])+")
-_TERM = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
-_UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-def duration_s(value: object) -> float:
-    """Seconds of a duration written 45s, 30m, 2h, 1d or 1h30m; ValueError for anything else, a bare number included."""
-    text = str(value).strip().lower()
-    if not _DURATION.fullmatch(text):
-        raise ValueError("should be a duration such as 45s, 30m, 2h or 1d")
-    return float(sum(Decimal(number) * _UNIT_S[unit] for number, unit in _TERM.findall(text)))
-
-
-def _duration(value: object) -> float:
-    # A default or a copied section holds seconds already; from a file or the environment only text comes.
-    return value if type(value) is float else duration_s(value)
-
-
-def _names(value: object) -> object:
-    """An environment variable holds one text: a list is written there with commas."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _concurrency(value: object) -> object:
-    text = str(value).strip().lower()
-    if text == "auto":
-        return "auto"
-    if isinstance(value, bool) or not text.isdigit() or not 1 <= int(text) <= 100_000:
-        raise ValueError('should be "auto" or a whole number of at least 1')
-    return int(text)
-
-
-def _address(value: object) -> str:
-    text = str(value).strip().rstrip("/")
-    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text):
-        raise ValueError("should be an address such as http://localhost:1234/v1")
-    if "@" in text.partition("://")[2].partition("/")[0]:
-        raise ValueError("must not hold a password; use api_key")
-    return text
-
-
-def _webhook(value: object) -> str:
-    text = str(value).strip()
-    if not re.fullmatch(r"https?://[^\s/?#]+\S*", text):
-        raise ValueError("should be an address such as https://example.org/hooks/spillway")
-    return text
-
-
-def _redis_url(value: object) -> str:
-    text = str(value)
-    if text != "embedded" and not text.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError('should be "embedded", redis://…, rediss://… or unix://…')
-    return text
-
-
-def _timezone(value: object) -> str:
-    text = str(value)
-    if text == "UTC":
-        return text
-    from zoneinfo import ZoneInfo
-
-    try:
-        ZoneInfo(text)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError("should be a time zone such as UTC or Europe/Berlin") from error
-    return text
-
-
-def _cron(value: object) -> str:
-    text = " ".join(str(value).split())
-    if len(text.split(" ")) != 5:
-        raise ValueError('should be five cron fields such as "0 2 * * *"')
-    return text
-
-
-Duration = Annotated[float, BeforeValidator(_duration)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
-Usd = Annotated[Decimal, Field(ge=0, max_digits=20, decimal_places=12)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Tokens = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
 
 class Section(BaseModel):
     """What every section shares: unknown keys, NaN and changes after loading are refused."""
@@ -133,8 +67,8 @@ class Section(BaseModel):
 
 class Spillway(Section):
     data: str = Field(default="data", min_length=1)
-    redis_url: Annotated[str, BeforeValidator(_redis_url)] = Field(default="embedded", repr=False)
-    timezone: Annotated[str, BeforeValidator(_timezone)] = "UTC"
+    redis_url: RedisUrl = Field(default="embedded", repr=False)
+    timezone: Timezone = "UTC"
     keep_response: bool = True
     index_prompts: Annotated[int, Field(ge=1_000)] = 2_000_000
     prefix: str = Field(default="spillway", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
@@ -162,7 +96,7 @@ class Budget(Section):
     monthly_usd: Usd | None = None
     alert_at: Share = 0.8
     emergency_cutoff_usd: Usd | None = None
-    webhook: Annotated[str, BeforeValidator(_webhook)] | None = Field(default=None, repr=False)
+    webhook: Webhook | None = Field(default=None, repr=False)
     smtp: Smtp | None = None
 
 
@@ -181,10 +115,10 @@ class Target(Section):
     lane: Lane = "cloud"
     kind: Kind
     model: str = Field(min_length=1)
-    base_url: Annotated[str, BeforeValidator(_address)] | None = None
+    base_url: Address | None = None
     provider: str | None = None
     api_key: SecretStr | None = None
-    max_concurrency: Annotated[int | Literal["auto"], BeforeValidator(_concurrency)] = CLOUD_CONCURRENCY
+    max_concurrency: Concurrency = CLOUD_CONCURRENCY
     rpm: Tokens | None = None
     tpm: Tokens | None = None
     context_tokens: Tokens | None = None
@@ -274,7 +208,7 @@ class Routing(Section):
 
 
 class Schedule(Section):
-    cron: Annotated[str, BeforeValidator(_cron)]
+    cron: Cron
     source: Names = Field(min_length=1)
     deadline: Duration | None = None
     client: str | None = None
@@ -286,8 +220,23 @@ class Schedule(Section):
     dedupe: Dedupe | None = None
 
 
+class Quota(Section):
+    """What a client may submit; dollars are its budget's matter."""
+
+    rows_per_day: Tokens | None = None
+    rows_per_month: Tokens | None = None
+    tokens_per_day: Tokens | None = None
+    tokens_per_month: Tokens | None = None
+    submissions_per_minute: Tokens | None = None
+    rows_in_queue: Tokens | None = None
+
+
 class Client(Section):
     budget: Budget = Budget()
+    quota: Quota = Quota()
     weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
-    markup: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    markup: Annotated[Decimal, Field(ge=0, le=1_000)] = Decimal(0)
     share_of_savings: Annotated[Decimal, Field(ge=0, le=1)] | None = None
+    price_per_mtokens_in: Usd | None = None
+    price_per_mtokens_out: Usd | None = None
+    free_tokens: Annotated[int, Field(ge=0)] = 0

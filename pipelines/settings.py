@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from pipelines.errors import ConfigError
 from pipelines.mistakes import NAMED_SECTIONS, Layer, cross_checks, did_you_mean, explain, place
 from pipelines.sections import Budget, Client, Prices, Route, Routing, Rule, Schedule, Spillway, Target, duration_s
+from pipelines.serving import Api
 
 __all__ = ["DEFAULT_FILE", "Settings", "duration_s", "load_settings", "parse_settings"]
 
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     )
 
     spillway: Spillway = Spillway()
+    api: Api = Api()
     budget: Budget = Budget()
     targets: dict[str, Target] = Field(default_factory=dict)
     routes: dict[str, Route] = Field(default_factory=dict)
@@ -120,7 +122,8 @@ def _build(layers: list[Layer], environment: Mapping[str, str]) -> Settings:
         settings.targets[name] = _with_key(target, environment)
     for name, client in settings.clients.items():
         settings.clients[name] = client.model_copy(update={"budget": _with_password(client.budget, environment)})
-    return settings.model_copy(update={"budget": _with_password(settings.budget, environment)})
+    budget, api = _with_password(settings.budget, environment), _with_secrets(settings.api, environment)
+    return settings.model_copy(update={"budget": budget, "api": api})
 
 
 def _with_key(target: Target, environment: Mapping[str, str]) -> Target:
@@ -131,13 +134,23 @@ def _with_key(target: Target, environment: Mapping[str, str]) -> Target:
     return target.with_key(value or None, missing=None if value else variable)
 
 
+def _with_secrets(api: Api, environment: Mapping[str, str]) -> Api:
+    """The admin's key and the secret of [api.jwt], where they name environment variables: without them nobody passes."""
+    jwt = api.jwt.model_copy(update={"secret": _secret(api.jwt.secret, environment)}) if api.jwt else None
+    return api.model_copy(update={"admin_key": _secret(api.admin_key, environment), "jwt": jwt})
+
+
+def _secret(given: SecretStr | None, environment: Mapping[str, str]) -> SecretStr | None:
+    text = given.get_secret_value() if given else ""
+    value = environment.get(text[4:], "").strip() if text.startswith("env:") else text
+    return SecretStr(value) if value else None
+
+
 def _with_password(budget: Budget, environment: Mapping[str, str]) -> Budget:
     """The password of [budget.smtp], where it names an environment variable; without it mail goes out unsigned."""
-    secret = budget.smtp.secret if budget.smtp else None
-    if budget.smtp is None or secret is None or not secret.startswith("env:"):
+    if budget.smtp is None:
         return budget
-    value = environment.get(secret[4:], "").strip()
-    smtp = budget.smtp.model_copy(update={"password": SecretStr(value) if value else None})
+    smtp = budget.smtp.model_copy(update={"password": _secret(budget.smtp.password, environment)})
     return budget.model_copy(update={"smtp": smtp})
 
 

@@ -6,7 +6,7 @@ A call that was sent and never heard of again is `lost`, at its upper bound. Not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -70,6 +70,11 @@ def _facts(targets: Mapping[str, Facts], name: str) -> Facts:
     return targets.get(name) or Facts("cloud", "unknown", "")
 
 
+def _price_date(as_of: str, started_us: int) -> date:
+    """The price's own date; the call's, where nobody knows the target any more."""
+    return date.fromisoformat(as_of) if as_of else datetime.fromtimestamp(started_us // 1_000_000, UTC).date()
+
+
 def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targets: Mapping[str, Facts]) -> None:
     head = journal.head
     for call, intent in state.intents.items():
@@ -98,7 +103,7 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
             usage.output_tokens,
             usage.reasoning_tokens,
             called.price_id or facts.price_id,
-            date.fromisoformat(as_of) if (as_of := called.price_as_of or facts.price_as_of) else None,
+            _price_date(called.price_as_of or facts.price_as_of, intent.started_us),
             called.cost_pusd,
             called.cost_basis,
             called.avoided_pusd if avoids else 0,

@@ -155,6 +155,7 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     model: str | None
     tool_calls: bool = False
     cost_reported_pusd: int | None = None
+    tier: str | None = None  # the service tier that answered; it may be another one than was asked for
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):

@@ -34,10 +34,11 @@ class Unreadable(ValueError):
 
 
 class Keys:
-    """Names under one prefix; a simulation has its own and so never meets real state."""
+    """Names under one prefix; a rehearsal has its own and so never meets real state."""
 
     def __init__(self, prefix: str = "spillway") -> None:
         self.prefix = prefix
+        self.id = f"{prefix}:id"  # string: a random name of this Redis' memory; lives as long as it remembers anything
         self.open_runs = f"{prefix}:runs:open"  # set
         self.all_runs = f"{prefix}:runs:all"  # zset id -> created ms
         self.fingerprints = f"{prefix}:fingerprints"  # hash fingerprint -> run id
@@ -51,6 +52,10 @@ class Keys:
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
         self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused
         self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
+        self.clients = f"{prefix}:clients"  # hash client -> its key's digest, id, age and state; never the key
+        self.api_open = f"{prefix}:api-open"  # set of OpenAI batches that have not ended
+        self.api_expiring = f"{prefix}:api-expiring"  # zset file id -> unix s at which it expires
+        self.client_keys = f"{prefix}:client-keys"  # hash digest of a key -> client
 
     def run(self, run_id: str) -> str:
         return f"{self.prefix}:run:{run_id}"
@@ -110,12 +115,57 @@ class Keys:
         return f"{self.prefix}:budget:{scope}"
 
     def reported(self, day: str) -> str:
-        """hash name of a provider's key -> its spend at the day's first look and now, nano-dollars; a few days."""
+        """hash name of a provider's key -> `first own now`: what it and we with it had spent at the day's first look, and
+        its spend now; `own NAME` -> what we spend with it; nano-dollars; a few days."""
         return f"{self.prefix}:reported:{day}"
 
     def alerts(self, day: str) -> str:
         """hash budget scope -> what was told about it that day; lives a few days."""
         return f"{self.prefix}:alerts:{day}"
+
+    def api_file(self, file_id: str) -> str:
+        """hash: a file that a client sent or was made; its bytes are under the data root."""
+        return f"{self.prefix}:api-file:{file_id}"
+
+    def api_files(self, client: str) -> str:
+        """zset of a client's files, all of one score: their ids begin with their time."""
+        return f"{self.prefix}:api-files:{client}"
+
+    def api_held(self, file_id: str) -> str:
+        """set of the open batches that read a file: its bytes stay until they have ended."""
+        return f"{self.prefix}:api-held:{file_id}"
+
+    def api_batch(self, batch_id: str) -> str:
+        """hash: an OpenAI batch and the run that it became."""
+        return f"{self.prefix}:api-batch:{batch_id}"
+
+    def api_batches(self, client: str) -> str:
+        """zset of a client's batches, as with files."""
+        return f"{self.prefix}:api-batches:{client}"
+
+    def api_once(self, client: str, digest: str) -> str:
+        """what a request with this idempotency key made, or that this body was sent; a day or a minute."""
+        return f"{self.prefix}:api-once:{client}:{digest}"
+
+    def asked(self, client: str) -> str:
+        """requests of a client in this minute; a minute."""
+        return f"{self.prefix}:asked:{client}"
+
+    def schedule(self, name: str) -> str:
+        """hash: since when it is to fire, the firing under way, its last run; lives as long as somebody looks after it."""
+        return f"{self.prefix}:schedule:{name}"
+
+    def schedule_files(self, name: str) -> str:
+        """hash URL -> how the file was when a firing took it."""
+        return f"{self.prefix}:schedule-files:{name}"
+
+    def schedule_history(self, name: str) -> str:
+        """list of firings, newest first."""
+        return f"{self.prefix}:schedule-history:{name}"
+
+    def quota(self, scope: str) -> str:
+        """what a client has submitted in a minute, day or month; lives a little longer than that."""
+        return f"{self.prefix}:quota:{scope}"
 
     def job(self, batch_id: str, epoch: int) -> str:
         """ARQ's names ignore its queue, so the prefix is part of the id."""

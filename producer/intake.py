@@ -1,4 +1,7 @@
-"""Registers a run in Redis and rings the bell, cancels it, retries it. It reads no prompt and asks nobody."""
+"""Registers a run in Redis and rings the bell, cancels it, retries it. It reads no prompt and asks nobody.
+
+The record on disk comes first: a Redis that forgets its last seconds is told again what it says.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from pipelines import identity, wire
+from pipelines import identity, registration, wire
 from pipelines.errors import SourceError, UsageError
+from pipelines.registration import Registration
 from pipelines.types import Options, Source
 from producer.queue import Redis
 from producer.records import Records
-from producer.runs import RunView, fields_of, get
+from producer.runs import RunView, fields_of, get, view
 from producer.sources import changed
 
 RESUMED = ["expired", "cancelled"]
@@ -83,17 +87,59 @@ async def register(
         run = await fields_of(redis, keys, seen) if seen else {}
         if run and seen and not fresh and (now := _decide(seen, run, sources)) != "new":
             if now != "resumed" or await _resume(redis, keys, records, seen, run, options, now_ms):
+                if now == "finished":
+                    ended = view(seen, run)
+                    records.close(seen, ended.status, ended.finished_ms or now_ms, ended.summary)
                 return Registered(seen, now)
             continue
-        if not run and not fresh and (lost := _finished(records, print_, sources, await _known(redis, keys))):
-            return Registered(lost, "finished")
-        run_id = new_run_id(now_ms)
-        fields = {**_new_fields(client, sources, options, print_, now_ms, estimate), "fresh": "1" if fresh else ""}
-        records.write(run_id, _record(run_id, client, sources, options, print_, now_ms))
-        if await _put(redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or ""):
+        name = await _name_of(redis, keys)
+        lost = None
+        if not run and not fresh:
+            known = await _known(redis, keys)
+            if finished := _finished(records, print_, sources, known):
+                return Registered(finished, "finished")
+            lost = _forgotten(records, print_, sources, known, name)
+        new = Registration(
+            run_id=lost or new_run_id(now_ms), client=client, fingerprint=print_, created_ms=now_ms, options=options,
+            sources=sources, estimate=estimate, fresh=fresh, redis=name,
+        )  # fmt: skip
+        records.write(new.run_id, registration.record(new))
+        put = await _put(redis, keys, new.run_id, now_ms, registration.fields(new), fingerprint=print_, seen=seen or "")
+        if put or (fresh and await fields_of(redis, keys, new.run_id)):  # a worker that started now read the record
             open_ = bool(run) and run.get("status") not in ("completed", "failed")
-            return Registered(run_id, "new", seen if open_ else None)
-        records.delete(run_id)
+            return Registered(new.run_id, "resumed" if lost else "new", seen if open_ else None)
+        if not await fields_of(redis, keys, new.run_id):
+            records.delete(new.run_id)
+
+
+async def register_as(
+    redis: Redis,
+    keys: wire.Keys,
+    records: Records,
+    run_id: str,
+    *,
+    client: str,
+    sources: tuple[Source, ...],
+    options: Options,
+    now_ms: int,
+    origin: str,
+    estimate: tuple[int, int] = (0, 0),
+) -> bool:
+    """A new run under a name that its caller can find again, once: False when it is there already. Whatever ran before
+    with these sources and options is not asked, and its answers are reused like any other run's."""
+    print_ = fingerprint(client, sources, options)
+    new = Registration(
+        run_id=run_id, client=client, fingerprint=print_, created_ms=now_ms, options=options, sources=sources,
+        estimate=estimate, redis=await _name_of(redis, keys), origin=origin,
+    )  # fmt: skip
+    while not await redis.exists(keys.run(run_id)):
+        seen: str | None = await redis.hget(keys.fingerprints, print_)  # type: ignore[misc]
+        if records.read(run_id) is None:  # who slept on the way must not undo the record of a run that has ended
+            records.write(run_id, registration.record(new))
+        fields = registration.fields(new)
+        if await _put(redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or "", was=_was({})):
+            return True
+    return False
 
 
 def _decide(run_id: str, run: Mapping[str, str], sources: tuple[Source, ...]) -> str:
@@ -105,9 +151,13 @@ def _decide(run_id: str, run: Mapping[str, str], sources: tuple[Source, ...]) ->
     if status == "failed":
         return "new" if differs else "resumed"
     if differs:
-        remedy = "put it back to resume, or start anew with --fresh"
-        raise SourceError(f"{differs} since run {run_id} began, which is not finished; {remedy}")
+        raise _not_the_same(differs, run_id)
     return "ending" if status in wire.RUN_OPEN and run.get("cancel") else "resumed"
+
+
+def _not_the_same(differs: str, run_id: str) -> SourceError:
+    remedy = "put it back to resume, or start anew with --fresh"
+    return SourceError(f"{differs} since run {run_id} began, which is not finished; {remedy}")
 
 
 def _difference(old: tuple[Source, ...], now: tuple[Source, ...]) -> str | None:
@@ -115,6 +165,27 @@ def _difference(old: tuple[Source, ...], now: tuple[Source, ...]) -> str | None:
         if said := changed(before, after):
             return f"{after.url} changed ({said})"
     return None
+
+
+async def _name_of(redis: Redis, keys: wire.Keys) -> str:
+    """The name of this Redis' memory: another one, or the same after it was emptied, has another name."""
+    await redis.set(keys.id, secrets.token_hex(8), nx=True)
+    return await redis.get(keys.id) or ""
+
+
+def _forgotten(
+    records: Records, print_: str, sources: tuple[Source, ...], known: Iterable[str], redis: str
+) -> str | None:
+    """An open run of this command that this Redis was told of and has lost with its last seconds; nothing is settled yet.
+
+    Raises SourceError when its source is not what it was.
+    """
+    run = registration.lost(records.with_fingerprint(print_, known) or {}, redis)
+    if run is None or records.has_parts(run.run_id):
+        return None
+    if differs := _difference(run.sources, sources):
+        raise _not_the_same(differs, run.run_id)
+    return run.run_id
 
 
 async def _known(redis: Redis, keys: wire.Keys) -> list[str]:
@@ -138,7 +209,7 @@ async def _resume(
     redis: Redis, keys: wire.Keys, records: Records, run_id: str, run: Mapping[str, str], options: Options, now_ms: int
 ) -> bool:
     """Brings the run back on this command's terms; one that had ended asks its unanswered rows again."""
-    fields = _terms(options, now_ms)
+    fields = registration.terms(options, now_ms)
     if run["status"] in wire.RUN_ENDED:
         records.reopen(run_id)
     if run["status"] in ("expired", "cancelled"):
@@ -171,51 +242,6 @@ def _again(run: Mapping[str, str], statuses: list[str]) -> dict[str, str | bytes
         "finished_ms": "",
         "error": "",
         **dict.fromkeys(statuses, "0"),
-    }
-
-
-def _terms(options: Options, now_ms: int) -> dict[str, str | bytes | int]:
-    """What a resumed run takes from the new command; its deadline starts again."""
-    deadline_s = options.deadline_s
-    return {
-        "options": wire.pack_options(options),
-        "deadline_s": "" if deadline_s is None else str(deadline_s),
-        "deadline_ms": "" if deadline_s is None else now_ms + round(deadline_s * 1000),
-        "budget_nusd": "" if options.budget_nusd is None else options.budget_nusd,
-        "started_ms": now_ms,
-        "blocked": "",
-    }
-
-
-def _new_fields(
-    client: str, sources: tuple[Source, ...], options: Options, print_: str, now_ms: int, estimate: tuple[int, int]
-) -> dict[str, str | bytes | int]:
-    return {
-        "status": "in_progress",
-        "client": client,
-        "created_ms": now_ms,
-        "sources": wire.pack_sources(sources),
-        "fingerprint": print_,
-        "rows_estimate": estimate[0],
-        "bytes_estimate": estimate[1],
-        **dict.fromkeys(("cursor", "cancel", "redo", "error", "summary", "finished_ms"), ""),
-        **dict.fromkeys(("prepared", "rows", "asked", "duplicate", "invalid", "open", "generation"), "0"),
-        **_terms(options, now_ms),
-    }
-
-
-def _record(
-    run_id: str, client: str, sources: tuple[Source, ...], options: Options, print_: str, now_ms: int
-) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        "client": client,
-        "fingerprint": print_,
-        "created_ms": now_ms,
-        "finished_ms": None,
-        "status": "in_progress",
-        "options": msgspec.to_builtins(options),
-        "sources": msgspec.to_builtins(sources),
     }
 
 
@@ -263,6 +289,6 @@ async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, no
         if (now.summary or {}).get("failed", now.failed) == 0:
             raise UsageError(f"run {run_id} has no failed rows to retry")
         records.reopen(run_id)
-        terms = _terms(wire.unpack_options(fields["options"].encode()), now_ms)
+        terms = registration.terms(wire.unpack_options(fields["options"].encode()), now_ms)
         if await _put(redis, keys, run_id, now_ms, {**terms, **_again(fields, ["failed"])}, was=_was(fields)):
             return await get(redis, keys, run_id)

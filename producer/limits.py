@@ -1,15 +1,14 @@
-"""What Redis says of money: every budget scope, today's alerts, and each run's unknown exposure. Nothing is changed."""
+"""What Redis says of money: every budget scope, today's alerts, each run's unknown exposure; and a scope's new limit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from pipelines import budgets, wire
+from pipelines import budgets, days, wire
+from pipelines.errors import UsageError
 from producer.queue import Redis, now_ms
 
 
@@ -17,10 +16,13 @@ async def scopes(redis: Redis, keys: wire.Keys) -> list[budgets.Scope]:
     """Every scope there is, by name; a cut-off shows what its day has spent."""
     prefix = keys.budget("")
     names = sorted([name async for name in redis.scan_iter(match=f"{_literal(prefix)}*", count=500)])
-    found = {
-        name.removeprefix(prefix): budgets.of_fields(name.removeprefix(prefix), await redis.hgetall(name))  # type: ignore[misc]
-        for name in names
-    }
+    pipe = redis.pipeline(transaction=False)
+    for name in names:
+        pipe.hgetall(name)
+    found = {}
+    for name, fields in zip(names, await pipe.execute(raise_on_error=False) if names else [], strict=True):
+        scope = name.removeprefix(prefix)  # another kind of value than ours allows nothing
+        found[scope] = budgets.of_fields(scope, fields if isinstance(fields, dict) else {"limit": "0"})
     return [_with_the_days_spend(scope, found) for scope in found.values()]
 
 
@@ -32,10 +34,26 @@ def _with_the_days_spend(scope: budgets.Scope, found: dict[str, budgets.Scope]) 
     )
 
 
+async def give(redis: Redis, keys: wire.Keys, scope: str, limit: str) -> None:
+    """Gives a scope a limit (nano-dollars, or `unlimited`) at once; UsageError for a run that is not there."""
+    run_id = budgets.Scope(scope, None).run_id
+    if run_id and not await redis.exists(keys.run(run_id)):
+        raise UsageError(f"no run {run_id!r} here; `spillway status` lists the runs")
+    pipe = redis.pipeline(transaction=True)
+    if await redis.type(keys.budget(scope)) not in ("hash", "none"):
+        pipe.delete(keys.budget(scope))  # what nobody can read
+    pipe.hset(keys.budget(scope), "limit", limit)
+    pipe.expire(keys.budget(scope), budgets.KEEP_S)
+    if run_id:
+        pipe.hset(keys.run(run_id), "budget_nusd", "" if limit == budgets.UNLIMITED else limit)
+    pipe.lpush(keys.wake, "x")
+    pipe.ltrim(keys.wake, 0, 15)
+    await pipe.execute()
+
+
 async def alerts(redis: Redis, keys: wire.Keys, timezone: str) -> list[dict[str, Any]]:
     """What was told today (budgets near their limit, the emergency cut-off), the oldest first."""
-    zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
-    day = datetime.fromtimestamp(await now_ms(redis) / 1000, zone).date().isoformat()
+    day = days.day(await now_ms(redis), timezone)
     told = [_object(raw) for raw in (await redis.hvals(keys.alerts(day)))]  # type: ignore[misc]
     return sorted((each for each in told if each), key=lambda each: (each.get("at_ms") or 0, str(each.get("scope"))))
 

@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 from redis.asyncio import Redis, from_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError as RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pipelines.errors import QueueError
 
-__all__ = ["Redis", "connected", "now_ms", "without_password"]
+__all__ = ["Redis", "RedisError", "connected", "now_ms", "without_password"]
 
 PATIENCE = 6
 """Tries within one command: a restart of Redis is survived, a wrong address is told within seconds."""

@@ -1,26 +1,13 @@
-"""What is known of a run without Redis: `runs/<id>.json` under the data root, a local folder or an object-store URL."""
+"""What is known without Redis of a data root, a local folder or an object-store URL, and of its runs: `runs/<id>.json`."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipelines import paths, wire
 from pipelines.errors import StoreError
-
-_REMEDIES = {
-    errno.ENOSPC: "the disk is full: free space",
-    errno.EACCES: "no permission: check the owner of the data root",
-    errno.EPERM: "no permission: check the owner of the data root",
-    errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another --data",
-    errno.EEXIST: "a file stands where a folder is needed: move it away, or choose another --data",
-    errno.EROFS: "the file system is read-only: choose another --data",
-}
+from producer.store import Store
 
 
 class Records:
@@ -28,31 +15,32 @@ class Records:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self._remote = "://" in root
+        self.store = Store(root)
 
     def path(self, name: str) -> str:
         """Where a file of the data root is."""
-        return f"{self.root.rstrip('/')}/{name}" if self._remote else str(Path(self.root).resolve() / name)
+        return self.store.path(name)
 
     def write(self, run_id: str, record: dict[str, Any]) -> None:
         """There whole or not at all; StoreError with the remedy."""
-        target = self.path(paths.run_record(run_id))
-        try:
-            if self._remote:
-                self._write_remote(target, wire.dump(record))
-            else:
-                _write_local(Path(target), wire.dump(record))
-        except OSError as error:
-            raise unwritable(target, error) from None
+        self._write(paths.run_record(run_id), record)
+
+    def _write(self, name: str, value: dict[str, Any]) -> None:
+        with self.store.create(name) as out:
+            out.write(wire.dump(value))
+
+    def _read(self, name: str) -> Any:
+        """What a JSON file holds; FileNotFoundError, StoreError, or ValueError for what is no JSON."""
+        with self.store.open(name) as stream:
+            return wire.load(bytes(stream.read()))
 
     def read(self, run_id: str) -> dict[str, Any] | None:
         """A run's record; None when there is none, or it is not one."""
         if not paths.is_run_id(run_id):
             return None
         try:
-            raw = self._read_bytes(self.path(paths.run_record(run_id)))
-            record = wire.load(raw)
-        except (OSError, ValueError):
+            record = self._read(paths.run_record(run_id))
+        except (OSError, StoreError, ValueError):
             return None
         return record if isinstance(record, dict) and record.get("run_id") == run_id else None
 
@@ -62,6 +50,12 @@ class Records:
         if record is not None:
             self.write(run_id, {**record, "status": "in_progress", "finished_ms": None, "summary": None})
 
+    def close(self, run_id: str, status: str, finished_ms: int, summary: Mapping[str, Any] | None) -> None:
+        """Says again how a run ended, when a command that reopened its record died before it told Redis."""
+        record = self.read(run_id)
+        if record is not None and record.get("status") != status:
+            self.write(run_id, {**record, "status": status, "finished_ms": finished_ms, "summary": summary})
+
     def leave(self, run_id: str, seen: Mapping[str, Any]) -> None:
         """Notes how far a run had come when its command stopped following it."""
         record = self.read(run_id)
@@ -69,21 +63,30 @@ class Records:
             self.write(run_id, {**record, "seen": dict(seen)})
 
     def delete(self, run_id: str) -> None:
-        if not self._remote:
-            Path(self.path(paths.run_record(run_id))).unlink(missing_ok=True)
+        self.store.delete(paths.run_record(run_id))
+
+    def rehearsal(self) -> str | None:
+        """The scenario that is rehearsed in this data root; None in one of real runs."""
+        try:
+            mark = self._read(paths.rehearsal())
+        except ValueError:
+            mark = None  # damaged, and still a mark
+        except (OSError, StoreError):
+            return None
+        return str(mark.get("scenario", "")) if isinstance(mark, dict) else ""
+
+    def mark_rehearsal(self, scenario: str) -> None:
+        """Says that stand-in servers answer here."""
+        self._write(paths.rehearsal(), {"scenario": scenario})
 
     def ids(self) -> list[str]:
         """Every run with a record, newest first (ids begin with their time)."""
-        folder = self.path("runs")
-        names: Iterable[str]
-        if self._remote:
-            from pyarrow import fs
-
-            store, where = fs.FileSystem.from_uri(folder)
-            names = [info.base_name for info in store.get_file_info(fs.FileSelector(where, allow_not_found=True))]
-        else:
-            names = [path.name for path in Path(folder).glob("*.json")] if Path(folder).is_dir() else []
+        names = self.store.names("runs")
         return sorted((name.removesuffix(".json") for name in names if name.endswith(".json")), reverse=True)
+
+    def has_parts(self, run_id: str) -> bool:
+        """Whether anything of a run has been settled."""
+        return any(name.endswith(".parquet") for name in self.store.names(paths.parts_dir(run_id)))
 
     def with_fingerprint(self, fingerprint: str, known: Iterable[str]) -> dict[str, Any] | None:
         """The newest run of that fingerprint that Redis, which knows `known`, has lost."""
@@ -93,55 +96,3 @@ class Records:
             if record and record.get("fingerprint") == fingerprint:
                 return record
         return None
-
-    def _read_bytes(self, target: str) -> bytes:
-        if not self._remote:
-            return Path(target).read_bytes()
-        from pyarrow import fs
-
-        store, where = fs.FileSystem.from_uri(target)
-        with store.open_input_stream(where) as stream:
-            return bytes(stream.read())
-
-    def _write_remote(self, target: str, data: bytes) -> None:
-        from pyarrow import fs
-
-        store, where = fs.FileSystem.from_uri(target)
-        with store.open_output_stream(where) as out:
-            out.write(data)
-
-
-def unwritable(target: str, error: OSError) -> StoreError:
-    """One line for what the operating system refused."""
-    remedy = _REMEDIES.get(error.errno or 0, "check the data root (--data)")
-    return StoreError(f"cannot write {target}: {error.strerror or error}; {remedy}")
-
-
-@contextmanager
-def whole_file(target: Path, name: str) -> Iterator[Path]:
-    """A path to write to; its file appears as `target` complete or not at all. `name` is what an error calls it."""
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield staging
-        staging.replace(target)
-    except OSError as error:
-        raise unwritable(name, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            staging.unlink()
-
-
-def _write_local(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = target.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with staging.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        staging.replace(target)
-    except OSError:
-        with contextlib.suppress(OSError):
-            staging.unlink()
-        raise

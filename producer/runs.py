@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
 
 from pipelines import paths, wire
-from pipelines.errors import UsageError
+from pipelines.errors import QueueError, UsageError
 from pipelines.types import Source
 from producer.queue import Redis
 
 FOLLOW_S = 0.5
+FORGOTTEN_S = 20.0
+"""How long who follows a run waits for it to be registered again, when Redis has forgotten its last seconds."""
 
 
 COUNTED = (
@@ -96,21 +99,29 @@ async def list_runs(redis: Redis, keys: wire.Keys, limit: int = 50) -> list[RunV
 
 
 async def follow(redis: Redis, keys: wire.Keys, run_id: str, every_s: float = FOLLOW_S) -> AsyncIterator[RunView]:
-    """The run, again and again, until it has ended; the last view is the end."""
+    """The run, again and again, until it has ended; the last view is the end.
+
+    UsageError when there is none of that id; QueueError when Redis forgets it and no worker registers it again.
+    """
+    now = await get(redis, keys, run_id)
+    seen_s = time.monotonic()
     while True:
-        now = await get(redis, keys, run_id)
         yield now
         if now.ended:
             return
         await asyncio.sleep(every_s)
+        if fields := await fields_of(redis, keys, run_id):
+            now, seen_s = view(run_id, fields), time.monotonic()
+        elif time.monotonic() - seen_s > FORGOTTEN_S:
+            raise QueueError(f"Redis has forgotten run {run_id}; the same command starts it again")
 
 
 async def fields_of(redis: Redis, keys: wire.Keys, run_id: str) -> dict[str, str]:
-    """The hash of a run; empty when there is none."""
+    """The hash of a run; empty when there is none, or what is left of one that Redis forgot."""
     if not paths.is_run_id(run_id):
         return {}
     found: dict[str, str] = await redis.hgetall(keys.run(run_id))  # type: ignore[misc]
-    return found
+    return found if "status" in found else {}
 
 
 def view(run_id: str, fields: Mapping[str, str]) -> RunView:
@@ -164,6 +175,28 @@ async def lanes(redis: Redis, keys: wire.Keys) -> list[LaneView]:
     return sorted(found, key=lambda lane: (lane.lane != "local", lane.name))
 
 
+class TargetState(msgspec.Struct, frozen=True):
+    """What workers have learned of a target."""
+
+    name: str
+    up: bool = True
+    closed: bool = False
+    reason: str = ""
+
+
+async def target_states(redis: Redis, keys: wire.Keys) -> list[TargetState]:
+    """Every target of which a worker has said something, by name."""
+    raw = await redis.hgetall(keys.targets)  # type: ignore[misc]
+    return [_target_state(name, _object(value)) for name, value in sorted(raw.items())]
+
+
+def _target_state(name: str, said: Mapping[str, Any]) -> TargetState:
+    try:
+        return msgspec.convert({**said, "name": name}, TargetState)
+    except msgspec.ValidationError:
+        return TargetState(name)
+
+
 async def workers(redis: Redis, keys: wire.Keys) -> int:
     """How many workers are alive."""
     owners = await redis.hkeys(keys.workers)  # type: ignore[misc]
@@ -196,8 +229,19 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def of_record(record: Mapping[str, Any]) -> RunView:
-    """A run of which only its record is left: ended, or waiting for its Redis to run again."""
+STOPPED = "stopped; the same command resumes it"
+FORGOTTEN = "Redis forgot it with its last seconds; a worker that starts, or the same command, goes on with it"
+ELSEWHERE = "another Redis has it, or this one was emptied or set back; the same command starts it anew here"
+
+
+async def why_unknown(redis: Redis, keys: wire.Keys, record: Mapping[str, Any], *, has_parts: bool) -> str:
+    """Why this Redis, which is up, does not know the open run of a record, and what to do."""
+    ours = record.get("redis") == await redis.get(keys.id)
+    return FORGOTTEN if ours and not has_parts else ELSEWHERE
+
+
+def of_record(record: Mapping[str, Any], why: str = STOPPED) -> RunView:
+    """A run of which only its record is left: ended, or open for some reason."""
     summary = record.get("summary")
     seen = summary or record.get("seen") or {}
     counts: dict[str, Any] = {name: int(seen[name]) for name in (*COUNTED, "rows_estimate") if name in seen}
@@ -209,6 +253,6 @@ def of_record(record: Mapping[str, Any]) -> RunView:
         finished_ms=record.get("finished_ms"),
         prepared=bool(summary),
         summary=summary,
-        blocked="" if summary else "stopped; the same command resumes it",
+        blocked="" if summary else why,
         **counts,
     )

@@ -87,9 +87,10 @@ class Program:
             if entry.name.isdigit():
                 try:
                     line = (entry / "cmdline").read_text().replace("\0", " ")
+                    log = (entry / "fd" / "1").readlink()
                 except OSError:
                     continue
-                if "-m worker --redis" in line and str(self.data) in line:
+                if "-m worker" in line and log.is_relative_to(self.data):
                     found.append(int(entry.name))
         return found
 

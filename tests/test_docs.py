@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from pipelines.expr import NAMES
-from pipelines.mistakes import NAMED_SECTIONS, PLAIN_SECTIONS
+from pipelines.mistakes import INNER_SECTIONS, NAMED_SECTIONS, PLAIN_SECTIONS
 from pipelines.route import STRATEGIES
 from pipelines.sections import BASE_URLS, KEY_VARIABLES, Kind, Rule, Section
 from pipelines.settings import load_settings
@@ -38,6 +38,13 @@ def test_every_key_is_described_under_its_section_and_no_other(section: str) -> 
     assert described(section) == keys
 
 
+def test_every_key_of_the_inner_tables_is_described() -> None:
+    for name, model in INNER_SECTIONS.items():
+        table = PAGE.partition(f"| key of `{name}` |")[2].partition("\n\n")[0]
+        keys = {field.alias or key for key, field in model.model_fields.items()}
+        assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == keys, name
+
+
 def written(default: object) -> str:
     return (
         str(default).lower()
@@ -56,7 +63,9 @@ def test_plain_defaults_are_those_of_the_code(section: str) -> None:
         default, said = field.default, rows[field.alias or name].strip()
         if field.is_required():
             assert not said, f"[{section}] {name} is required and has no default"
-        elif isinstance(default, bool | int | float) and name not in by_kind and name != "reuse_for":
+        elif (
+            isinstance(default, bool | int | float) and name not in by_kind and name not in ("reuse_for", "keep_files")
+        ):
             assert said == f"`{written(default)}`" or said == f"`{default}`", f"[{section}] {name}"
         elif isinstance(default, str) and name not in by_kind:
             assert said == f'`"{default}"`', f"[{section}] {name}"

@@ -8,6 +8,7 @@ import io
 import json
 import pickle
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,58 @@ def _plant(redis: Redis, runs: dict[str, str], boom: bytes) -> None:
     for queue in (KEYS.local_queue, KEYS.cloud_queue):
         redis.set(f"arq:job:{queue}-evil", boom)
         redis.zadd(queue, {f"{queue}-evil": 1})
+
+
+def test_garbage_in_what_all_runs_share_stops_nobody(tmp_path: Path, redis_url: str) -> None:
+    """Slots, rates, health, figures and budgets: what cannot be read is as if nobody had said it, but for a budget, which
+    then admits nothing."""
+    with Upstream({"servers": {"gpu": GPU, "cloud": CLOUD}}) as upstream:
+        config = upstream.settings()
+        config["routes"] = {"free": {"targets": ["gpu"]}, "paid": {"targets": ["cloud"]}}
+        config["targets"]["gpu"]["rpm"] = 100_000
+        program = Program(tmp_path, None, **config, spillway={"redis_url": redis_url}, budget={"daily_usd": 5})
+        free, paid = (str(program.rows(prompts(word, 40), f"{word}.jsonl")) for word in ("free", "paid"))
+        redis: Redis = Redis.from_url(redis_url)
+        today = datetime.now(UTC).date().isoformat()
+        with team(program, redis_url, lanes=2):
+            _plant_shared(redis, today)
+            assert program.json("run", free, "--route", "free", "--dedupe", "off")["ok"] == 40
+            walled = program.run("run", paid, "--route", "paid", "--dedupe", "off", code=4)
+            assert f"budget day:{today}" in walled.stderr and upstream.bill("cloud")["calls"] == 0
+            redis.delete(KEYS.budget(f"day:{today}"))
+            with team(program, redis_url, lanes=1):  # a worker that starts meets all of it too
+                _plant_shared(redis, today)
+                _plant_kinds(redis, today)
+                more = str(program.rows(prompts("more", 40), "more.jsonl"))
+                assert program.json("run", more, "--route", "free", "--dedupe", "off")["ok"] == 40
+                assert f"day:{today}" in program.run("budget", "show").stdout
+                program.run("budget", "set", f"day:{today}", "5")
+                assert program.json("run", paid, "--route", "paid", "--dedupe", "off")["ok"] == 40
+        redis.close()
+    logs = program.log()
+    assert "Traceback" not in logs and clean(logs)
+
+
+def _plant_shared(redis: Redis, today: str) -> None:
+    bad = {"up": "maybe", "until_ms": "soon", "parallel": "many", "paused_ms": [1], "failing_since": {}, "closed": "no",
+           "reason": 7, "context_tokens": "long", "cutoff": 3}  # fmt: skip
+    for name in ("gpu", "cloud"):
+        redis.hset(KEYS.slots(name), mapping={"a": "garbage", "b": "1 2", "c": "99999 9 99999999999999", "d": "-5 1 x"})
+        redis.hset(KEYS.rate(name), mapping={"r": "many", "k": "nan", "ts": "1e400", "pause": "later"})
+        redis.hset(KEYS.targets, name, wire.dump(bad))
+        redis.hset(KEYS.lanes, name, wire.dump({"slots": "x", "up": 3, "rows_per_s": []}))
+    redis.hset(KEYS.paused, mapping={"free": b"\xff", "paid": "[1]"})
+    redis.hset(KEYS.reported(today), "openrouter:x", "much more")
+    redis.hset(KEYS.alerts(today), "day:x", b"\xff\xfe")
+    redis.hset(KEYS.budget(f"day:{today}"), mapping={"limit": "many", "spent": "some", "configured": ESCAPE})
+
+
+def _plant_kinds(redis: Redis, today: str) -> None:
+    """Other kinds of values than ours."""
+    names = [KEYS.targets, KEYS.lanes, KEYS.poison, KEYS.paused, KEYS.preparing, KEYS.wake, KEYS.alerts(today)]
+    for name in [*names, KEYS.slots("gpu"), KEYS.rate("gpu"), KEYS.budget(f"day:{today}"), KEYS.reported(today)]:
+        redis.delete(name)
+        redis.set(name, ESCAPE)
 
 
 # -- pickle ------------------------------------------------------------------------------------------------------------

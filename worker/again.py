@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 from pipelines import wire
 from pipelines.types import Called, Entry, Intent, Late
@@ -60,8 +61,15 @@ class Again:
         self._tail: deque[Said] = deque()
         self._steps: deque[Step] = deque()
         self._run_id = self._opened = ""
+        self.memory = ""
+        """The name of what Redis remembers; the same in every life of it, until it is emptied."""
         self._synced = False
         self._telling = asyncio.Lock()
+
+    @property
+    def life(self) -> str:
+        """What Redis calls the life of its process in which all was said again that this process knew."""
+        return self._run_id
 
     def remember(
         self, batch: str, epoch: int, scopes: tuple[str, ...], number: int, blobs: tuple[bytes, ...],
@@ -110,9 +118,17 @@ class Again:
     async def _tell(self, run_id: str) -> None:
         """Once for each life of Redis after the first that this process knew."""
         async with self._telling:
-            if self._run_id and run_id != self._run_id:
-                await self._say(run_id)
+            if run_id != self._run_id:
+                await self._name()
+                if self._run_id:
+                    await self._say(run_id)
             self._run_id = run_id
+
+    async def _name(self) -> None:
+        """Gives Redis' memory a name, or the one back that it had."""
+        redis, key = self._context.redis, self._context.keys.id
+        await redis.set(key, self.memory or uuid4().hex[:16], nx=True)
+        self.memory = (await redis.get(key) or b"").decode(errors="replace")
 
     async def _life(self) -> str:
         """What Redis calls this life of its process; '' when it does not say."""

@@ -1,10 +1,11 @@
-"""Sets aside what cannot be read in Redis, a batch or a whole run: one line in the log, everybody else's work goes on.
+"""Sets aside what cannot be read in Redis, a batch, a run or a shared key: one line in the log, others' work goes on.
 
 Redis is trusted with nothing but bytes: whoever can write to it may break runs, but runs nothing and stops nobody.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 
@@ -59,6 +60,33 @@ async def run(context: Context, run_id: str, error: BaseException) -> None:
     }
     await redis.hset(keys.run(run_id), mapping=ended)
     context.forget_run(run_id)
+
+
+async def shared(context: Context) -> None:
+    """What all runs share, if another kind of value stands there: it goes aside, and workers begin it anew. Budgets stay
+    as they are: one that cannot be read admits nothing."""
+    redis, keys = context.redis, context.keys
+    day = context.clock.date(context.settings.spillway.timezone)
+    wanted = {
+        b"set": [keys.open_runs],
+        b"zset": [keys.all_runs, keys.rung, keys.local_queue, keys.cloud_queue],
+        b"list": [keys.wake],
+        b"hash": [
+            keys.fingerprints, keys.workers, keys.targets, keys.lanes, keys.poison, keys.paused, keys.preparing,
+            keys.alerts(day), keys.reported(day), keys.rules(day), keys.audits(day),
+            *(of(name) for name in context.settings.targets for of in (keys.slots, keys.rate)),
+        ],
+    }  # fmt: skip
+    kinds = {key: kind for kind, names in wanted.items() for key in names}
+    pipe = redis.pipeline(transaction=False)
+    for key in kinds:
+        pipe.type(key)
+    for key, found in zip(kinds, await pipe.execute(), strict=True):
+        if found not in (b"none", kinds[key]):
+            log.error("%s holds a %s, which is not ours; set aside", key, found.decode())
+            with contextlib.suppress(RedisError):  # another worker was faster
+                await redis.rename(key, f"{key}:aside")
+                await redis.expire(f"{key}:aside", KEEP_S)
 
 
 class Strikes:

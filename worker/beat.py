@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
+from pipelines import budgets
 from pipelines.printable import one_line
+from worker import aside
 from worker.context import Context, boot_id
 from worker.drain.drain import Drain
-from worker.money import budget
+from worker.money import budget, reported
 from worker.queue import RedisError
 from worker.timing import ALIVE_MS
 
@@ -21,6 +23,8 @@ log = logging.getLogger("spillway.beat")
 BEAT_S = 0.4
 BURY_EVERY = 3
 """Beats between two looks for dead neighbours on this machine."""
+TIDY_EVERY = 12
+"""Beats between two looks for keys that hold another kind of value than ours."""
 
 
 class TargetStats(msgspec.Struct):
@@ -36,11 +40,12 @@ class TargetStats(msgspec.Struct):
 
 
 class Beat(msgspec.Struct):
-    """What a worker says of itself; its key lives ALIVE_MS."""
+    """What a worker says of itself; its key lives ALIVE_MS. `number` tells a new one from the one that was seen already."""
 
     roles: tuple[str, ...] = ()
     batches: dict[str, int] = {}
     targets: dict[str, TargetStats] = {}
+    number: int = 0
 
 
 def read_beat(raw: bytes) -> Beat | None:
@@ -122,20 +127,21 @@ class Heart:
     def __init__(self, context: Context, drain: Drain | None, roles: tuple[str, ...]) -> None:
         self._context, self._drain, self._roles = context, drain, roles
         self._budget_day = ""
+        self._beats = 0
         self._identity = msgspec.json.encode(identity())
 
     async def register(self) -> None:
         await self.beat()
 
     async def run(self) -> None:
-        beats = 0
         while True:
             await asyncio.sleep(BEAT_S)
-            beats += 1
             try:
-                await self.beat()
-                if beats % BURY_EVERY == 0:
+                if self._beats % TIDY_EVERY == 0:
+                    await aside.shared(self._context)
+                if self._beats % BURY_EVERY == 0:
                     await bury(self._context)
+                await self.beat()
             except (RedisError, OSError) as error:
                 log.warning("heartbeat: %s", error)
 
@@ -151,6 +157,7 @@ class Heart:
     async def beat(self) -> None:
         """One pipeline out and back: alive, counters, then orders: epochs, cancels, targets."""
         context, keys = self._context, self._context.keys
+        self._beats += 1
         running = list(self._drain.running.values()) if self._drain else []
         pipe = context.redis.pipeline(transaction=False)
         pipe.set(keys.worker(context.owner), msgspec.json.encode(self._said()), px=ALIVE_MS)
@@ -182,7 +189,7 @@ class Heart:
 
     def _said(self) -> Beat:
         if self._drain is None:
-            return Beat(self._roles)
+            return Beat(self._roles, number=self._beats)
         lanes = self._drain.lanes
         return Beat(
             self._roles,
@@ -199,16 +206,19 @@ class Heart:
                 )
                 for name, lane in lanes.items()
             },
+            self._beats,
         )
 
     def _counters(self, pipe: Any) -> None:
-        for run in self._context.runs():
-            counts, run.counts = run.counts, type(run.counts)()
-            for name, delta in counts.items():
-                pipe.hincrby(self._context.keys.run(run.id), name, delta)
-            if run.refused_nusd:
-                pipe.hset(self._context.keys.run(run.id), "refused_nusd", run.refused_nusd)
-                run.refused_nusd = 0
+        if self._drain is not None and (own := self._drain.ledger.spent_by_key()):
+            day = self._context.clock.date(self._context.settings.spillway.timezone)
+            reported.count(pipe, self._context.keys.reported(day), own)
+        context = self._context
+        for run in context.runs():
+            if run.counts or run.refused_nusd:
+                said = [part for pair in run.counts.items() for part in pair]
+                context.scripts.queue(pipe, "count", [context.keys.run(run.id)], [run.refused_nusd or "", *said])
+                run.counts, run.refused_nusd = type(run.counts)(), 0
 
     def _targets(self, raw: dict[bytes, bytes]) -> None:
         """Learns what others know of the targets; queued prompts leave one that went down."""
@@ -234,7 +244,7 @@ class Heart:
             self._budget_day = day
             await context.clock.set(context.redis)
             for run in context.runs():
-                shared = budget.shared(context.settings, run.client, day)  # the run's own limit may have changed
+                shared = budgets.shared(context.settings, run.client, day)  # the run's own limit may have changed
                 await budget.ensure(context.redis, context.keys, shared)
 
 

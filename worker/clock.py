@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
+from pipelines import days
 from worker.queue import Redis, redis_now_us
 
 
@@ -31,5 +30,4 @@ class Clock:
 
     def date(self, timezone: str) -> str:
         """Today in a time zone, YYYY-MM-DD."""
-        zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
-        return datetime.fromtimestamp(self.now_us() / 1e6, zone).date().isoformat()
+        return days.day(self.now_ms(), timezone)

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import msgspec
 
-from pipelines import wire
+from pipelines import budgets, wire
 from pipelines.quality import compile_schema
 from pipelines.settings import Settings
 from pipelines.types import Called, Options
@@ -54,7 +54,7 @@ class RunContext:
 
     def wanted_scopes(self, clock: Clock) -> dict[str, int | None]:
         day = clock.date(self._settings.spillway.timezone)
-        return budget.scopes(self._settings, self.client, self.id, self.limit_nusd, day)
+        return budgets.scopes(self._settings, self.client, self.id, self.limit_nusd, day)
 
     def scopes(self, clock: Clock) -> tuple[str, ...]:
         """Redis keys of every budget that a paid call of this run must fit into now."""

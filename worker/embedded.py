@@ -10,11 +10,9 @@ import asyncio
 import fcntl
 import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +21,7 @@ from typing import IO, Any, Self
 from pipelines.errors import ConfigError, QueueError, StoreError
 from pipelines.paths import redis_dir
 from pipelines.settings import Settings
+from worker.children import CONTROL_ROLES, DRAIN_ROLES, Child, start
 from worker.queue import connect, shut_down
 
 SOCKET_MAX_BYTES = 100
@@ -32,15 +31,6 @@ DISK_LEAST_BYTES = 256 << 10
 STOP_S = 30.0
 ALONE_S = 2.0
 """Without their Redis, workers have nobody to hand anything back to."""
-CONTROL_ROLES = ("prepare", "schedule", "settle")
-DRAIN_ROLES = ("local", "cloud")
-LEAN = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": "262144",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "OMP_NUM_THREADS": str(os.cpu_count() or 2),
-}
-"""Memory that is freed goes back to the system, instead of into one reserve per thread and for ever."""
 
 
 def redis_binary() -> str:
@@ -61,16 +51,18 @@ def redis_binary() -> str:
 
 
 class Embedded:
-    """`async with Embedded(settings) as e:` gives e.redis_url; workers run until it ends."""
+    """`async with Embedded(settings) as e:` gives e.redis_url; workers run until it ends, unless `workers` is False."""
 
-    def __init__(self, settings: Settings, redis_url: str | None = None, *, log_file: Path | None = None) -> None:
+    def __init__(
+        self, settings: Settings, redis_url: str | None = None, *, log_file: Path | None = None, workers: bool = True
+    ) -> None:
         self._settings = settings
+        self._wants_workers = workers
         self._given = redis_url if redis_url not in (None, "embedded") else None
         self._root = Path(settings.spillway.data).resolve()
         self._log_path = log_file or self._root / "logs" / f"worker-{os.getpid()}.log"
         self._users: IO[str] | None = None
-        self._log: IO[bytes] | None = None
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[Child] = []
         self.redis_url = self._given or ""
 
     async def __aenter__(self) -> Self:
@@ -79,7 +71,7 @@ class Embedded:
                 folder = self._join()
                 self._start_workers()  # first: what they import takes longer than Redis
                 await self._start_redis(folder)
-            elif not await self._alive():
+            elif self._wants_workers and not await self._alive():
                 self._start_workers()
         except BaseException:
             await self.__aexit__(None, None, None)
@@ -89,11 +81,10 @@ class Embedded:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _heard()
         await self.stop_workers()
         if self._users is not None:
             await self._stop_redis()
-        if self._log is not None:
-            self._log.close()
 
     # -- Redis -------------------------------------------------------------------------------------------------
 
@@ -152,28 +143,17 @@ class Embedded:
 
     def _start_workers(self) -> None:
         """One process for the flow, and one or more for the lanes."""
+        if not self._wants_workers:
+            return
         try:
             self._log_path.parent.mkdir(parents=True, exist_ok=True)
-            self._log = self._log_path.open("ab")
+            self._log_path.open("ab").close()
         except OSError as error:
             raise StoreError(f"cannot write {self._log_path}: {error.strerror}; choose another --data") from None
         drains = max(1, min(4, (os.cpu_count() or 2) // 4))
+        settings = portable(self._settings, self._root)
         for roles in (CONTROL_ROLES, *[DRAIN_ROLES] * drains):
-            self.workers.append(self._start_worker(roles))
-
-    def _start_worker(self, roles: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        """Settings travel by a pipe, since they hold keys; never by arguments or files."""
-        command = [sys.executable, "-m", "worker", "--redis", self.redis_url, "--roles", ",".join(roles)]
-        process = subprocess.Popen(
-            [*command, "--parent", str(os.getpid())],
-            env={**os.environ, **LEAN},
-            stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, start_new_session=True,
-            cwd=Path(__file__).resolve().parent.parent,
-        )  # fmt: skip
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(portable(self._settings, self._root)).encode())
-        process.stdin.close()
-        return process
+            self.workers.append(start(roles, self.redis_url, settings, self._log_path))
 
     async def stop_workers(self) -> None:
         """SIGTERM: calls in flight end, the rest is handed back."""
@@ -225,6 +205,7 @@ def portable(settings: Settings, root: Path) -> dict[str, Any]:
     )]:  # fmt: skip
         if budget.smtp is not None and budget.smtp.secret:
             plain["smtp"]["password"] = budget.smtp.secret
+    data.pop("api", None)  # a worker serves nobody, and its keys are secrets
     data["routes"] = {name: data["routes"][name] for name, route in settings.routes.items() if not route.implied}
     return data
 
@@ -249,6 +230,14 @@ def _spawn_redis(folder: Path, socket: str) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise QueueError(f"the embedded Redis did not start: {said[-1] if said else 'no reason given'}")
+
+
+def _heard() -> None:
+    """The interruption that brought us here is on its way out. While it still counts as pending, Python before 3.11.3
+    takes every time-out of redis-py for one more interruption, and workers and Redis would be left behind."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
 
 
 async def _answers(url: str) -> bool:

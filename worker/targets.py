@@ -21,6 +21,11 @@ DEFAULT_LOCAL_SLOTS = 8
 BREAKER_MS = 2_000
 SILENT_MS = 30_000
 CLOSED_MS = 24 * 3_600_000
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "up": (bool,), "closed": (bool,), "reason": (str,), "until_ms": (int,), "paused_ms": (int,), "failing_since": (int,),
+    "parallel": (int,), "context_tokens": (int,), "model": (str,), "cutoff": (str,),
+}  # fmt: skip
+"""What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
 
 
@@ -38,7 +43,7 @@ class Targets:
         if isinstance(target.max_concurrency, int):
             return target.max_concurrency
         said = self.states.get(name, {}).get("parallel")
-        return int(said) if said else DEFAULT_LOCAL_SLOTS
+        return said if said and said > 0 else DEFAULT_LOCAL_SLOTS
 
     def window(self, name: str) -> int | None:
         """Context of a target in tokens: what the server says, else as configured; None: unknown."""
@@ -105,12 +110,13 @@ class Targets:
 
 
 def _state(raw: bytes) -> dict[str, Any]:
-    """What somebody wrote about a target; nothing when it cannot be read."""
+    """What somebody wrote about a target, without what no worker writes."""
     try:
         value = wire.load(raw)
     except (ValueError, RecursionError, msgspec.MsgspecError):
         value = None
-    return value if isinstance(value, dict) else {}
+    told = value if isinstance(value, dict) else {}
+    return {field: told[field] for field, kinds in _FIELDS.items() if type(told.get(field)) in kinds}
 
 
 def unanswered(targets: Targets, view: plan.RunView, snapshot: plan.Snapshot, rung: Sequence[BatchHead]) -> str:

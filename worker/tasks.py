@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from worker import leased
+from pipelines.errors import SpillwayError
+from worker import aside, leased
 from worker.beat import Heart, bury
 from worker.context import Context
 from worker.drain.drain import Drain
@@ -25,6 +27,22 @@ log = logging.getLogger("spillway.worker")
 ROLES = ("prepare", "schedule", "local", "cloud", "settle")
 MAX_JOBS = 32
 STOP_S = 25.0
+
+
+MODULES = {
+    "prepare": ("worker.prepare.prepare", "worker.dedupe.encode", "jinja2", "tiktoken"),
+    "schedule": ("worker.schedule.scheduler", "worker.schedule.watch", "worker.money.alerts"),
+    "settle": ("worker.settle.settle",),
+    "local": ("worker.backends.hot",),
+    "cloud": ("worker.backends.hot",),
+}
+"""What a role imports besides this file; a process of lanes alone stays small."""
+
+
+def load(roles: tuple[str, ...]) -> None:
+    """Imports what these roles need, for a process that has nothing else to do yet."""
+    for name in ("worker.main", *(module for role in roles for module in MODULES[role])):
+        import_module(name)
 
 
 class Process:
@@ -49,8 +67,11 @@ class Process:
 
     async def start(self) -> None:
         """Registers, buries the dead of this machine, starts the loops of the roles."""
+        if "prepare" in self.roles:
+            self._start(asyncio.to_thread(self._warm_up))
         await self.context.clock.set(self.context.redis)
         await self.context.scripts.load()
+        await aside.shared(self.context)
         await bury(self.context)
         await self.context.targets.trust_again(self.context.redis, self.context.keys)
         await self.heart.register()
@@ -86,6 +107,14 @@ class Process:
             from worker.settle.settle import Settler
 
             self._leased("settle", Settler(self.context, self.ledger).step)
+
+    def _warm_up(self) -> None:
+        """The vocabulary that the first chunk needs, loaded while Redis is greeted."""
+        from pipelines.tokens import count_tokens
+        from worker.prepare.sift import vocabulary
+
+        with contextlib.suppress(SpillwayError):  # a broken one is the first chunk's trouble
+            count_tokens([""], vocabulary(self.context.settings))
 
     def _listen(self, pool: Any, role: str) -> None:
         assert self.drain is not None

@@ -3,7 +3,9 @@
 A report is a module with `build(results, costs, by) -> pl.LazyFrame`, `BY` (what it groups by when nothing is asked),
 `DIMENSIONS` (what it can group by) and `TOTALS` (columns that may be summed); its docstring's first line is its help.
 Optional: `bars(rows)` for the HTML page's chart, `LINKS = True` to get the duplicate stage's link kinds and guards,
-`sections(extra, pairs=…)` for what stands below the table. What reports share is in `shared/`.
+`WHOLE_RUNS = True` to get nothing of unfinished runs,
+`sections(extra, pairs=…)` for what stands below the table, `TERMS = True` for a report that is made for one client and month:
+its `build` takes `terms`, its `statement(terms, total_usd)` stands below. What reports share is in `shared/`.
 """
 
 from __future__ import annotations
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
     import polars as pl
 
     from pipelines.reports.shared.sections import Extra, Section
+    from pipelines.reports.shared.terms import Terms
 
-__all__ = ["Report", "bars", "grouping", "help_of", "load", "names", "sections", "totals", "wants_links"]
+__all__ = [
+    "Report", "bars", "billed", "grouping", "help_of", "load", "names", "sections", "totals", "wants_links", "wants_terms",
+    "wants_whole_runs",
+]  # fmt: skip
 
 
 Rows = Sequence[Mapping[str, Any]]
@@ -75,6 +81,23 @@ def totals(name: str, rows: Rows) -> dict[str, Any] | None:
 def wants_links(name: str) -> bool:
     """Whether the report reads the duplicate stage's chunk parts beside the results."""
     return bool(getattr(_module(name), "LINKS", False))
+
+
+def wants_terms(name: str) -> bool:
+    """Whether the report is made for one client and month."""
+    return bool(getattr(_module(name), "TERMS", False))
+
+
+def billed(name: str, results: pl.LazyFrame, costs: pl.LazyFrame, terms: Terms) -> tuple[pl.DataFrame, list[Section]]:
+    """Such a report, and what it says of itself; both frames hold that client and month alone."""
+    module = _module(name)
+    made = module.build(results, costs, [], terms).collect()
+    return made, module.statement(terms, made["amount_usd"][-1])
+
+
+def wants_whole_runs(name: str) -> bool:
+    """Whether the report is wrong of a run whose rows are not all there yet."""
+    return bool(getattr(_module(name), "WHOLE_RUNS", False))
 
 
 def sections(name: str, extra: Extra, *, pairs: bool) -> list[Section]:

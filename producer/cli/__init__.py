@@ -7,6 +7,7 @@ import sys
 
 from pipelines.errors import SpillwayError
 from pipelines.printable import one_line
+from worker import children
 
 INTERRUPTED = 130
 DEMO = "demo"
@@ -17,6 +18,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code (README)."""
     arguments = _with_optional_values(list(sys.argv[1:] if argv is None else argv))
     try:
+        if arguments[:1] == ["run"] and not {"--help", "--redis"} & set(arguments):
+            children.warm()  # most runs need them, and they take as long to load as what follows here
         from producer.cli.app import app  # in here: Ctrl-C while it loads is an interruption like any other
 
         code = app(arguments, prog_name="spillway", standalone_mode=False)
@@ -31,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in arguments:
             raise
         return _fail(error)
+    finally:
+        children.discard()
 
 
 def _with_optional_values(arguments: list[str]) -> list[str]:

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from producer.cli import admin, doctor, rehearse, report, results, run, runs
+from producer.cli import (
+    budget,
+    clients,
+    doctor,
+    plan,
+    rehearse,
+    report,
+    results,
+    run,
+    runs,
+    schedules,
+    serve,
+    targets,
+    worker,
+)
 
 app = typer.Typer(
     name="spillway",
@@ -13,23 +27,34 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-budget = typer.Typer(help="Show and set spending limits.", no_args_is_help=True, rich_markup_mode=None)
+limits = typer.Typer(help="Show and set spending limits.", no_args_is_help=True, rich_markup_mode=None)
+keys = typer.Typer(help="Make and revoke the keys of HTTP clients.", no_args_is_help=True, rich_markup_mode=None)
+clock = typer.Typer(help="Runs by the clock.", no_args_is_help=True, rich_markup_mode=None)
 
 app.command("run")(run.run)
 app.command("submit")(run.submit)
-app.command("worker")(admin.worker)
+app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.command("status")(runs.status)
 app.command("cancel")(runs.cancel)
 app.command("retry")(runs.retry)
 app.command("results")(results.results)
 app.command("report")(report.report)
-app.command("plan")(admin.plan)
-app.command("targets")(admin.targets)
+app.command("plan")(plan.plan)
+app.command("targets")(targets.targets)
 app.command("simulate")(rehearse.simulate)
 app.command("doctor")(doctor.doctor)
-app.add_typer(budget, name="budget")
-budget.command("show")(admin.budget_show)
-budget.command("set")(admin.budget_set)
+app.add_typer(limits, name="budget")
+limits.command("show")(budget.show)
+limits.command("set")(budget.set_)
+app.add_typer(keys, name="clients")
+keys.command("add")(clients.add)
+keys.command("list")(clients.list_)
+keys.command("rotate")(clients.rotate)
+keys.command("disable")(clients.disable)
+app.add_typer(clock, name="schedules")
+clock.command("list")(schedules.schedules_list)
+clock.command("run")(schedules.schedules_run)
 
 
 @app.callback()

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.errors import ConfigError, SpillwayError
+from pipelines.errors import ConfigError, SpillwayError, UsageError
 from producer.cli import DEMO, say, session
 from producer.cli.options import Common
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
 
-PREFIX = "spillway-sim"
+CLIENT = "simulate"
+"""On whose behalf every rehearsal asks."""
 START_S = 30.0
 STOP_S = 5.0
 
@@ -39,22 +40,50 @@ def simulate(
 
 
 @asynccontextmanager
-async def scenario(ask: Common) -> AsyncIterator[Settings]:
+async def working(ask: Common, scenario: str | None) -> AsyncIterator[Settings]:
+    """Settings to drain with: the configured targets, or for a scenario its stand-in servers as long as the block lasts."""
+    if scenario is None:
+        yield session.with_targets(session.settings_of(ask), ask)
+        return
+    async with _rehearsing(ask, scenario or DEMO) as settings:
+        yield settings
+
+
+@asynccontextmanager
+async def _rehearsing(ask: Common, named: str) -> AsyncIterator[Settings]:
     """Starts the scenario's servers in a process of their own and yields settings that lead to them alone."""
     from pipelines.settings import parse_settings
     from worker.simulator import scenario_settings
 
-    named = getattr(ask, "simulate", DEMO)
-    real = session.settings_of(ask).spillway
-    root = f"{real.data.rstrip('/')}/simulate"
     config, path = _config(named)
+    found = session.settings_of(ask)
+    real = found.spillway
+    root = real.data if session.is_rehearsal(found) else f"{real.data.rstrip('/')}/simulate"
+    _mark(root, str(path.resolve()) if path else DEMO)
     folder = Path(root if "://" not in root else "data/simulate")
     async with _servers(path, folder) as urls:
         for name, url in urls.items():
             say.note(f"stand-in server {name} at {url}")
         say.note(f"a rehearsal: its records are under {root} (`spillway report savings --data {root}`)")
-        own = {"data": root, "redis_url": real.redis_url, "prefix": PREFIX, "keep_response": real.keep_response}
+        own = {
+            "data": root,
+            "redis_url": real.redis_url,
+            "prefix": session.REHEARSAL,
+            "keep_response": real.keep_response,
+        }
         yield parse_settings({**scenario_settings(config, urls), "spillway": own})
+
+
+def _mark(root: str, scenario: str) -> None:
+    """Makes a data root one of rehearsals, unless real runs are in it."""
+    from producer.records import Records
+
+    records = Records(root)
+    if records.rehearsal() is None:
+        newest = next(iter(records.ids()), "")
+        if newest and (records.read(newest) or {}).get("client") != CLIENT:
+            raise UsageError(f"{root} holds real runs and cannot take rehearsals; choose another --data")
+    records.mark_rehearsal(scenario)
 
 
 def _config(named: str) -> tuple[dict[str, Any], Path | None]:

@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     import polars as pl
 
     from pipelines.reports.shared.sections import Extra, Section
+    from pipelines.reports.shared.terms import Terms
+    from pipelines.settings import Settings
 
+SHOWN = 3
+"""Unfinished runs that are named."""
 FORMATS = ("table", "parquet", "csv", "json", "html")
 
 
@@ -33,6 +37,9 @@ class Report(Common):
     list_: Annotated[bool, typer.Option("--list", help="Name every report.")] = False
     since: Annotated[str | None, typer.Option(metavar="WHEN", help="2026-03-01, 2026-03-01T08:00, or 24h ago")] = None
     until: Annotated[str | None, typer.Option(metavar="WHEN", help="Up to but without this time.")] = None
+    month: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM", help="Of this month, in the configured time zone.")
+    ] = None
     client: Annotated[str | None, typer.Option(metavar="NAME", help="Of this client only.")] = None
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Of this run only.")] = None
     by: Annotated[list[str] | None, typer.Option(metavar="A,B", help="What to group by; again or with commas.")] = None
@@ -65,19 +72,43 @@ def _build(ask: Report, name: str, by: list[str]) -> tuple[pl.DataFrame, list[Se
 
     if ask.run is not None and not paths.is_run_id(ask.run):
         raise UsageError(f"--run {ask.run[:64]!r} is not a run id; `spillway status` lists the runs")
-    now = datetime.now(UTC)
-    since, until = _when(ask.since, "--since", now), _when(ask.until, "--until", now)
     settings = session.settings_of(ask)
-    root = settings.spillway.data
-    results, costs = frames.scan(root, ask.run)
+    root, timezone = settings.spillway.data, settings.spillway.timezone
+    since, until = _span(ask, timezone)
+    terms = _terms(ask, name, settings) if reports.wants_terms(name) else None
+    results, costs = _without_unfinished(ask, name, root, *frames.scan(root, ask.run))
     if reports.wants_links(name):
         results = frames.with_links(results, root, ask.run)
-    results, costs = narrow(results, costs, since=since, until=until, client=ask.client, run=ask.run)
+    results, costs = narrow(results, costs, since=since, until=until, client=ask.client, run=ask.run, timezone=timezone)
+    if terms is not None:
+        made, said = reports.billed(name, results, costs, terms)
+        if not made["calls"][-1]:
+            say.note(f"client {terms.client} made no call in {terms.month}")
+        return made, said
     built = reports.load(name).build(results, costs, by).collect()
     if ask.format not in ("table", "html") or not reports.wants_links(name):
         return built, []
     allowed = {route: found.max_false_reuse for route, found in settings.routes.items()}
     return built, reports.sections(name, _extra(root, results, allowed), pairs=ask.format == "html")
+
+
+def _without_unfinished(
+    ask: Report, name: str, root: str, results: pl.LazyFrame, costs: pl.LazyFrame
+) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Says which runs go on; a report that compares rows with calls gets neither of them."""
+    import polars as pl
+
+    from pipelines import reports
+
+    runs = frames.unfinished(root, ask.run, ask.client)
+    if not runs:
+        return results, costs
+    more = f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else ""
+    whole = reports.wants_whole_runs(name)
+    what = "left out until it ends" if whole else "its calls so far are counted, its rows when it ends"
+    say.note(f"unfinished: {', '.join(runs[:SHOWN])}{more} ({what}); `spillway status` says how far")
+    other = ~pl.col("run_id").is_in(runs).fill_null(False)
+    return (results.filter(other), costs.filter(other)) if whole else (results, costs)
 
 
 def _extra(root: str, results: pl.LazyFrame, allowed: dict[str, float]) -> Extra:
@@ -88,8 +119,38 @@ def _extra(root: str, results: pl.LazyFrame, allowed: dict[str, float]) -> Extra
     return Extra(frames.chunks(root, runs), frames.audits(root, runs), partial(frames.texts, root), allowed)
 
 
-def _when(text: str | None, option: str, now: datetime) -> datetime | None:
-    """A date or time (UTC unless it says otherwise), or how long ago."""
+def _terms(ask: Report, name: str, settings: Settings) -> Terms:
+    """Whose bill for which month; a bill of part of a month is none."""
+    from pipelines.reports.shared.terms import Terms
+    from pipelines.sections import Client
+
+    if ask.client is None or ask.month is None or ask.run or ask.by:
+        raise UsageError(
+            f"report {name} is of one client and month: write --client NAME --month YYYY-MM, and no --run or --by"
+        )
+    if ask.client not in settings.clients:
+        say.note(f"no [clients.{ask.client}] in spillway.toml: its calls are billed at cost")
+    plan = settings.clients.get(ask.client, Client())
+    return Terms(ask.client, ask.month, settings.spillway.timezone, plan)
+
+
+def _span(ask: Report, timezone: str) -> tuple[datetime | None, datetime | None]:
+    """From when and up to when, by the clock of the configured zone."""
+    from pipelines.days import month_span, zone
+
+    if ask.month is None:
+        now = datetime.now(UTC)
+        return _when(ask.since, "--since", now, zone(timezone)), _when(ask.until, "--until", now, zone(timezone))
+    if ask.since or ask.until:
+        raise UsageError("--month says from when to when; leave --since and --until out")
+    try:
+        return month_span(ask.month, timezone)
+    except ValueError as error:
+        raise UsageError(f"--month {ask.month[:40]!r} {error}") from None
+
+
+def _when(text: str | None, option: str, now: datetime, zone: tzinfo) -> datetime | None:
+    """A date or time (of the zone unless it says otherwise), or how long ago."""
     from pipelines.sections import duration_s
 
     if text is None:
@@ -102,16 +163,16 @@ def _when(text: str | None, option: str, now: datetime) -> datetime | None:
         when = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{option} {text[:40]!r} is no time; write 2026-03-01, 2026-03-01T08:00 or 24h") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+    return (when if when.tzinfo else when.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def _write(ask: Report, name: str, frame: pl.DataFrame, sections: Sequence[Section]) -> None:
     if ask.format == "table" and ask.out is None:
         _print(name, frame, sections)
         return
-    data = _bytes(ask.format, name, frame, sections)
+    data = _bytes(ask, name, frame, sections)
     if ask.out is not None:
-        from producer.records import whole_file
+        from producer.store import whole_file
 
         with whole_file(ask.out, f"--out {ask.out}") as staging:
             staging.write_bytes(data)
@@ -134,7 +195,8 @@ def _print(name: str, frame: pl.DataFrame, sections: Sequence[Section]) -> None:
         say.table(section.rows, list(section.rows[0]))
 
 
-def _bytes(form: str, name: str, frame: pl.DataFrame, sections: Sequence[Section]) -> bytes:
+def _bytes(ask: Report, name: str, frame: pl.DataFrame, sections: Sequence[Section]) -> bytes:
+    form = ask.format
     if form == "parquet":
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd")
@@ -145,7 +207,7 @@ def _bytes(form: str, name: str, frame: pl.DataFrame, sections: Sequence[Section
     if form == "json":
         return (say.to_json(rows) + "\n").encode()
     if form == "html":
-        return _html(name, rows, frame.columns, sections).encode()
+        return _html(_title(ask), name, rows, frame.columns, sections).encode()
     from contextlib import redirect_stdout
 
     text = io.StringIO()
@@ -157,7 +219,7 @@ def _bytes(form: str, name: str, frame: pl.DataFrame, sections: Sequence[Section
 def _csv(rows: Sequence[dict[str, Any]], columns: list[str]) -> str:
     import csv
 
-    from producer.cli.results import csv_cell
+    from producer.exports import csv_cell
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -166,11 +228,18 @@ def _csv(rows: Sequence[dict[str, Any]], columns: list[str]) -> str:
     return text.getvalue()
 
 
-def _html(name: str, rows: Sequence[dict[str, Any]], columns: list[str], sections: Sequence[Section]) -> str:
+def _title(ask: Report) -> str:
+    about = ", ".join(part for part in (ask.client, ask.month) if part)
+    return f"Spillway: {ask.name}{f' of {about}' if about else ''}"
+
+
+def _html(
+    title: str, name: str, rows: Sequence[dict[str, Any]], columns: list[str], sections: Sequence[Section]
+) -> str:
     from pipelines import reports
     from pipelines.reports.shared.html import page
 
     return page(
-        f"Spillway: {name}", reports.help_of(name), rows, columns, reports.totals(name, rows), reports.bars(name, rows),
+        title, reports.help_of(name), rows, columns, reports.totals(name, rows), reports.bars(name, rows),
         sections,
     )  # fmt: skip

@@ -74,7 +74,7 @@ def order(ask: Intake, settings: Settings) -> Order:
     from producer.records import Records
     from producer.sources import resolve
 
-    client = "simulate" if ask.simulate else ask.client or "default"
+    client = rehearse.CLIENT if ask.simulate is not None else ask.client or "default"
     if not NAME.fullmatch(client):
         raise UsageError(f"--client {client[:80]!r} is not a name; use letters, digits, `_`, `-` and `.`")
     if ask.route is not None and ask.route not in settings.routes:
@@ -88,10 +88,7 @@ def order(ask: Intake, settings: Settings) -> Order:
 
 async def _run(ask: Intake) -> int:
     began_s = time.monotonic()
-    if ask.simulate is None:
-        settings = session.with_targets(session.settings_of(ask), ask)
-        return await _drain(order(ask, settings), ask, began_s)
-    async with rehearse.scenario(ask) as settings:
+    async with rehearse.working(ask, ask.simulate) as settings:
         return await _drain(order(ask, settings), ask, began_s)
 
 
@@ -243,7 +240,9 @@ async def _submit(ask: Intake) -> int:
         raise UsageError(
             "submit leaves the work to workers elsewhere and cannot --simulate; use `spillway run --simulate`"
         )
-    wanted = order(ask, session.settings_of(ask))
+    settings = session.settings_of(ask)
+    session.refuse_rehearsal(settings)
+    wanted = order(ask, settings)
     async with session.looking(wanted.settings) as found:
         registered = await _register(wanted, session.shared_redis(found, "submit"))
     if registered.state == "finished":

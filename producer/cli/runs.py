@@ -14,11 +14,12 @@ import typer
 from pipelines import wire
 from pipelines.errors import UsageError
 from pipelines.printable import one_line
-from producer.cli import outcome, say, session
+from producer.cli import notices, outcome, rehearse, say, session
 from producer.cli.options import OfRun, Output, taking
 from producer.cli.run import follow, until_interrupted
 
 if TYPE_CHECKING:
+    from pipelines.settings import Settings
     from producer.records import Records
     from producer.runs import LaneView, RunView
 
@@ -72,8 +73,7 @@ async def _status(ask: Status) -> int:
             money = await _money(found, settings.spillway.timezone, views)
             _show(views, lanes, ask.json, one=ask.run is not None, money=money)
             if found is not None and not ask.json:
-                await _show_poison(found, {view.run_id for view in views})
-                await _show_paused(found)
+                await notices.show(found, {view.run_id for view in views})
             if not ask.watch or found is None or all(view.ended for view in views):
                 return 0
             await asyncio.sleep(WATCH_S)
@@ -87,10 +87,9 @@ async def _views(found: session.Session | None, records: Records, run_id: str | 
         return [await _view(found, records, run_id)]
     live = await runs.list_runs(found.redis, found.keys) if found else []
     known = {view.run_id for view in live}
-    rest = (records.read(name) for name in records.ids()[:50] if name not in known)
-    return sorted(
-        [*live, *(runs.of_record(record) for record in rest if record)], key=lambda view: view.run_id, reverse=True
-    )
+    rest = [records.read(name) for name in records.ids()[:50] if name not in known]
+    told = [await _recorded(found, records, record) for record in rest if record]
+    return sorted([*live, *told], key=lambda view: view.run_id, reverse=True)
 
 
 async def _view(found: session.Session | None, records: Records, run_id: str) -> RunView:
@@ -105,25 +104,16 @@ async def _view(found: session.Session | None, records: Records, run_id: str) ->
                 raise
     if record is None:
         raise UsageError(f"no run {run_id[:64]!r} under {records.root}; `spillway status` lists the runs")
-    return runs.of_record(record)
+    return await _recorded(found, records, record)
 
 
-async def _show_poison(found: session.Session, shown: set[str]) -> None:
-    """Batches that were set aside because their workers died of them."""
-    aside = await found.redis.hgetall(found.keys.poison)  # type: ignore[misc]
-    for batch, reason in sorted(aside.items()):
-        run_id = batch.partition(".")[0]
-        if run_id in shown:
-            print(f"{run_id}: batch {batch} is set aside, its rows fail: {reason}")
-
-
-async def _show_paused(found: session.Session) -> None:
-    """Routes whose audits found too many wrong reuses."""
+async def _recorded(found: session.Session | None, records: Records, record: Mapping[str, Any]) -> RunView:
     from producer import runs
 
-    for _, raw in sorted((await found.redis.hgetall(found.keys.paused)).items()):  # type: ignore[misc]
-        if message := runs.paused_message(raw):
-            print(message)
+    if found is None or record.get("summary"):
+        return runs.of_record(record)
+    has_parts = records.has_parts(record["run_id"])
+    return runs.of_record(record, await runs.why_unknown(found.redis, found.keys, record, has_parts=has_parts))
 
 
 class Money(NamedTuple):
@@ -131,6 +121,7 @@ class Money(NamedTuple):
 
     exposures_nusd: Mapping[str, int] = {}
     alerts: Sequence[Mapping[str, Any]] = ()
+    closed: Mapping[str, str] = {}
 
 
 async def _money(found: session.Session | None, timezone: str, views: Sequence[RunView]) -> Money:
@@ -140,7 +131,7 @@ async def _money(found: session.Session | None, timezone: str, views: Sequence[R
 
     open_ids = [view.run_id for view in views if not view.ended]
     exposures = await limits.exposures_nusd(found.redis, found.keys, open_ids)
-    return Money(exposures, await limits.alerts(found.redis, found.keys, timezone))
+    return Money(exposures, await limits.alerts(found.redis, found.keys, timezone), await notices.closed(found))
 
 
 def _show(
@@ -154,7 +145,7 @@ def _show(
     if as_json:
         said = [
             {**_figures(view), "unknown_exposure_usd": money.exposures_nusd.get(view.run_id, 0) * _NANO,
-             "alerts": [alert for alert in money.alerts if _concerns(alert, view)]}
+             "alerts": [alert for alert in money.alerts if _concerns(alert, view)], "closed_targets": dict(money.closed)}
             for view in views
         ]  # fmt: skip
         say.as_json(said[0] if one else said)
@@ -226,14 +217,15 @@ async def _cancel(ask: OfRun) -> int:
     from producer import intake
 
     settings = session.settings_of(ask)
+    records = _records(settings.spillway.data)
     async with session.looking(settings) as found:
-        if found is not None:
+        if found is not None and await _others_work(settings, found):
             return _cancelled(await intake.cancel(found.redis, found.keys, ask.run), ask.json)
-    view = await _view(None, _records(settings.spillway.data), ask.run)
+        view = await _view(found, records, ask.run)
     if view.ended:
         return _cancelled(view, ask.json)
-    async with session.draining(session.with_targets(settings, ask)) as now:  # somebody has to close the run's books
-        await intake.cancel(now.redis, now.keys, ask.run)
+    async with rehearse.working(ask, records.rehearsal()) as own, session.draining(own) as now:
+        await intake.cancel(now.redis, now.keys, ask.run)  # and somebody has to close the run's books
         followed = await follow(ask.run, now, quiet=True)
     return _cancelled(followed.view, ask.json)
 
@@ -254,11 +246,11 @@ async def _retry(ask: OfRun) -> int:
     settings = session.settings_of(ask)
     records = _records(settings.spillway.data)
     async with session.looking(settings) as found:
-        if found is not None:
+        if found is not None and await _others_work(settings, found):
             view = await intake.retry(found.redis, found.keys, records, ask.run, await now_ms(found.redis))
             return _cancelled(view, ask.json)
-    await _view(None, records, ask.run)
-    async with session.draining(session.with_targets(settings, ask)) as now:
+        await _view(found, records, ask.run)
+    async with rehearse.working(ask, records.rehearsal()) as own, session.draining(own) as now:
         await intake.retry(now.redis, now.keys, records, ask.run, await now_ms(now.redis))
         view = (await follow(ask.run, now, quiet=False)).view
     if view.status not in wire.RUN_ENDED:
@@ -270,6 +262,13 @@ async def _retry(ask: OfRun) -> int:
     else:
         outcome.describe(records, figures)
     return outcome.exit_code(figures)
+
+
+async def _others_work(settings: Settings, found: session.Session) -> bool:
+    """Whether workers drain here or will; a rehearsal's only work beside the command that started its servers."""
+    from producer import runs
+
+    return not session.is_rehearsal(settings) or bool(await runs.workers(found.redis, found.keys))
 
 
 def _records(root: str) -> Records:

@@ -67,6 +67,15 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], totals: Map
     console().print(shown)
 
 
+def rows(found: Sequence[Mapping[str, Any]], *, as_json: bool) -> int:
+    """Rows for people or for programs; the exit code of a command that has nothing else to say."""
+    if as_json:
+        print(to_json(found), flush=True)
+    elif found:
+        table(found, list(dict.fromkeys(name for row in found for name in row)))
+    return 0
+
+
 def upright(row: Mapping[str, Any], columns: Sequence[str]) -> None:
     from rich import box
     from rich.table import Table

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines import wire
-from pipelines.errors import ConfigError, QueueError, StoreError
+from pipelines.errors import ConfigError, QueueError, StoreError, UsageError
 from producer.cli.options import Common
 from producer.cli.say import note
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from worker.embedded import Embedded
 
 EMBEDDED = "embedded"
+STORES = ("s3://", "gs://", "gcs://", "abfs://", "abfss://", "hdfs://")
+REHEARSAL = "spillway-sim"
+"""The Redis prefix of every data root that is a rehearsal's, and of no other."""
 
 
 class Session(NamedTuple):
@@ -29,16 +32,52 @@ class Session(NamedTuple):
 
 
 def settings_of(ask: Common, **more: Any) -> Settings:
-    """spillway.toml, environment and the command's own options, the later ones first."""
+    """spillway.toml, environment and the command's own options, the later ones first; in a rehearsal's data root under
+    the prefix of rehearsals, so that it meets no real state."""
     from pipelines.settings import load_settings
+    from producer.records import Records
 
     given = {"data": ask.data, "redis_url": ask.redis, **more.pop("spillway", {})}
     overrides = {"spillway": {name: value for name, value in given.items() if value is not None}, **more}
-    return load_settings(ask.config, overrides)
+    settings = load_settings(ask.config, overrides)
+    root = _root(settings.spillway.data)
+    if is_rehearsal(settings):
+        raise ConfigError(f"[spillway] prefix: {REHEARSAL!r} is kept for rehearsals (--simulate); choose another one")
+    prefix = settings.spillway.prefix if Records(root).rehearsal() is None else REHEARSAL
+    where = settings.spillway.model_copy(update={"data": root, "prefix": prefix})
+    return settings.model_copy(update={"spillway": where})
+
+
+def _root(data: str) -> str:
+    """The data root as a path or an object store's URL; ConfigError for what can be neither."""
+    from urllib.parse import unquote
+
+    path = unquote(data.removeprefix("file://")) if data.startswith("file://") else data
+    if "://" in path and (not path.startswith(STORES) or path.endswith("://")):
+        raise ConfigError(f"the data root {path} is neither a folder nor an object store ({', '.join(STORES)})")
+    if "://" not in path and Path(path).exists() and not Path(path).is_dir():
+        raise ConfigError(f"the data root {path} is no folder; choose another --data")
+    return path
+
+
+def is_rehearsal(settings: Settings) -> bool:
+    """Whether stand-in servers answer in this data root."""
+    return settings.spillway.prefix == REHEARSAL
+
+
+def refuse_rehearsal(settings: Settings) -> None:
+    """UsageError where real targets would answer a rehearsal's rows, or real rows would land among rehearsed ones."""
+    if is_rehearsal(settings):
+        root = settings.spillway.data
+        raise UsageError(
+            f"{root} holds rehearsals, no real target works there: add --simulate, or choose another --data"
+        )
 
 
 def with_targets(settings: Settings, ask: Common) -> Settings:
-    """Settings that name at least one target: as configured, else what this machine offers; says what it found."""
+    """Settings that name at least one target: as configured, else what this machine offers; says what it found.
+    UsageError in a rehearsal's data root."""
+    refuse_rehearsal(settings)
     if settings.targets:
         _tell_missing_keys(settings)
         return settings
@@ -67,13 +106,14 @@ def _tell_missing_keys(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def draining(settings: Settings) -> AsyncIterator[Session]:
-    """Redis with workers: those that are alive there, else some of this machine until the block ends."""
+async def draining(settings: Settings, *, workers: bool = True) -> AsyncIterator[Session]:
+    """Redis with workers: those that are alive there, else some of this machine until the block ends. Without
+    `workers`, Redis alone: somebody else's, or this data root's private one."""
     from producer.queue import connected
     from worker.embedded import Embedded
 
     url = settings.spillway.redis_url
-    engine = Embedded(settings, redis_url=url)
+    engine = Embedded(settings, redis_url=url, workers=workers)
     try:
         async with engine:
             if url != EMBEDDED and engine.workers:

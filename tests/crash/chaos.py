@@ -114,8 +114,7 @@ class Field(Scene):
         seconds = self.random.uniform(0.1, 2.0)
         self.say(f"kill -9 redis, the last {seconds:.1f} s are forgotten")
         self.in_flight += 2 * SLOTS
-        self.redis.kill_forgetting(seconds)
-        return self.redis.start()
+        return self.redis.kill_forgetting(seconds)
 
     def pause_redis(self) -> None:
         self.say("redis hangs 3 s")

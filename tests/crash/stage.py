@@ -9,20 +9,27 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from pipelines import wire
+from pipelines.journal import fold
+from pipelines.types import Entry
+from tests.crash.hosts import OtherHost
 from tests.support_program import Program, wait_until
 from tests.support_redis import server_program
 from tests.support_upstream import ROOT
 
 LEASE_S = 2.0
 START_S = 20.0
+T = TypeVar("T")
 
 
 def clean_environment() -> dict[str, str]:
@@ -66,11 +73,17 @@ class RedisProcess:
 
     def kill_forgetting(self, seconds: float) -> None:
         """As `everysec` allows on a slow disk: what was acknowledged in the last seconds is not in the file."""
+        self.forgetting(lambda: time.sleep(seconds))
+
+    def forgetting(self, happening: Callable[[], T]) -> T:
+        """What `happening` returns; then a Redis that has forgotten all of it, killed and started again."""
         [log] = self.folder.rglob("*.aof")
         kept_bytes = log.stat().st_size
-        time.sleep(seconds)
+        happened = happening()
         self.kill()
         os.truncate(log, kept_bytes)
+        self.start()
+        return happened
 
     def pause(self, seconds: float) -> None:
         assert self.process is not None
@@ -79,34 +92,15 @@ class RedisProcess:
         self.process.send_signal(signal.SIGCONT)
 
 
-class OtherHost:
-    """What a process sees on another machine, as far as one machine can pretend it: process ids that mean nothing here
-    (a namespace of its own, where that is allowed), a clock that is minutes off, its own folder for scratch files."""
-
-    CLOCK = "import time\nreal, real_ns = time.time, time.time_ns\n" \
-        "time.time = lambda: real() + {0}\ntime.time_ns = lambda: real_ns() + {0} * 10**9\n"  # fmt: skip
-
-    def __init__(self, folder: Path, clock_off_s: int) -> None:
-        folder.mkdir()
-        (folder / "sitecustomize.py").write_text(self.CLOCK.format(clock_off_s))
-        inherited = os.environ.get("PYTHONPATH", str(ROOT))
-        self.environment = {"PYTHONPATH": f"{folder}{os.pathsep}{inherited}", "TMPDIR": str(folder)}
-        namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        try:
-            allowed = subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode == 0
-        except OSError:
-            allowed = False
-        self.prefix = namespace if allowed else []
-
-
 class Workers:
     """`spillway worker` processes, one per entry of `roles` ('' is all roles); `mend` starts the dead again."""
 
     def __init__(
-        self, program: Program, redis_url: str, roles: list[str], hosts: dict[int, OtherHost] | None = None
-    ) -> None:
+        self, program: Program, redis_url: str, roles: list[str], hosts: dict[int, OtherHost] | None = None,
+        dies: bool = False,
+    ) -> None:  # fmt: skip
         self._program, self._url, self._roles = program, redis_url, roles
-        self._hosts = hosts or {}
+        self._hosts, self._dies = hosts or {}, dies
         self._log = (program.folder / "workers.log").open("ab")
         self.processes: list[subprocess.Popen[bytes]] = []
 
@@ -126,6 +120,8 @@ class Workers:
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         roles, host = self._roles[index], self._hosts.get(index)
         command = self._program.command("worker", "--redis", self._url, *(("--roles", roles) if roles else ()))
+        if self._dies:
+            command = dying(self._program, command)
         environment = {**clean_environment(), **(host.environment if host else {})}
         command = [*(host.prefix if host else []), *command]
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log)
@@ -170,6 +166,11 @@ class Blocked:
         self._aside.rename(self._folder)
 
 
+def dying(program: Program, command: list[str]) -> list[str]:
+    """A command of the program as dying.py runs it."""
+    return [sys.executable, "-m", "tests.crash.dying", str(program.folder), *command[3:]]
+
+
 def submit(program: Program, redis_url: str, *arguments: str) -> str:
     """The id of a run that workers elsewhere drain."""
     done = program.json("submit", *arguments, "--redis", redis_url)
@@ -206,9 +207,10 @@ class Field:
         data: str | None = None,
         hosts: dict[int, OtherHost] | None = None,
         fsync: str = "always",
+        dies: bool = False,
         **settings: Any,
     ) -> None:
-        self._hosts = hosts
+        self._hosts, self._dies = hosts, dies
         self.program = Program(folder, upstream, **settings)
         self.program.root = data or self.program.root
         self.upstream = upstream
@@ -217,7 +219,7 @@ class Field:
 
     def __enter__(self) -> Self:
         self.redis.start()
-        self.workers = Workers(self.program, self.redis.url, self.roles, self._hosts)
+        self.workers = Workers(self.program, self.redis.url, self.roles, self._hosts, self._dies)
         self.workers.__enter__()
         return self
 
@@ -247,24 +249,48 @@ class Field:
             time.sleep(0.05)
         return self.fields(run_id)["status"]
 
-    def kill_workers(self) -> None:
+    def kill_workers(self, *, mend: bool = True) -> None:
         """kill -9, all of them."""
         for index in range(len(self.roles)):
             self.workers.signal(index, signal.SIGKILL)
         for process in self.workers.processes:
             process.wait()
-        self.workers.mend()
+        if mend:
+            self.workers.mend()
 
     def calling(self) -> int | None:
-        """The index of a worker whose calls are out now; None when there is none."""
+        """The index of a worker whose calls are out, as its last heartbeat has it; None when there is none."""
         redis = self.redis.client
-        for owner, who in redis.hgetall("spillway:workers").items():  # type: ignore[union-attr]
+        for index, owner in self.owners().items():
             said = json.loads(redis.get(f"spillway:worker:{owner}") or "{}")  # type: ignore[arg-type]
             if any(target["in_flight"] > 1 for target in said.get("targets", {}).values()):
-                pids = [process.pid for process in self.workers.processes]
-                if (pid := json.loads(who)["pid"]) in pids:
-                    return pids.index(pid)
+                return index
         return None
+
+    def calls_out(self, index: int) -> dict[str, set[str]]:
+        """Calls of one worker's batches that were sent and have not ended, as the journals in Redis have them."""
+        owner, found = self.owners()[index], {}
+        for batch in self.redis.client.zrange("spillway:rung", 0, -1):  # type: ignore[union-attr]
+            if self.holder(batch) == owner and (lost := fold(self._journal(batch)).lost()):
+                found[batch] = {intent.call for intent in lost}
+        return found
+
+    def epoch(self, batch: str) -> str | None:
+        return self.redis.client.hget(f"spillway:batch:{batch}", "epoch")  # type: ignore[return-value]
+
+    def holder(self, batch: str) -> str | None:
+        """The worker that has claimed a batch; nothing when nobody has."""
+        return self.redis.client.hget(f"spillway:batch:{batch}", "holder")  # type: ignore[return-value]
+
+    def _journal(self, batch: str) -> list[Entry]:
+        with Redis(unix_socket_path=str(self.redis.socket)) as raw:
+            return wire.readable_entries(raw.lrange(f"spillway:journal:{batch}", 0, -1))  # type: ignore[arg-type]
+
+    def owners(self) -> dict[int, str]:
+        """The names that the living workers go by, by index."""
+        pids = {process.pid: index for index, process in enumerate(self.workers.processes)}
+        said = self.redis.client.hgetall("spillway:workers").items()  # type: ignore[union-attr]
+        return {pids[pid]: owner for owner, who in said if (pid := json.loads(who)["pid"]) in pids}
 
     def requests(self) -> int:
         return sum(int(each["requests"]) for each in self.upstream.status().values())

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tests.crash.judge import judge
-from tests.crash.stage import LEASE_S, Field
+from tests.crash.stage import Field
 from tests.support_program import GPU, wait_until
 from tests.support_upstream import Upstream
 from tests.test_flow import prompts
@@ -21,24 +21,41 @@ SLOTS = 8
 ROWS = 240
 
 
-def test_two_workers_that_both_believe_they_own_a_batch_never_both_publish(tmp_path: Path) -> None:
-    gpu = {**GPU, "slots": SLOTS, "latency_ms": 1500}
+@pytest.mark.parametrize("wakes", ["while the other works on it", "after the run has ended"])
+def test_two_workers_that_both_believe_they_own_a_batch_never_both_publish(tmp_path: Path, wakes: str) -> None:
+    gpu = {**GPU, "slots": SLOTS, "latency_ms": 200}
     with Upstream({"servers": {"gpu": gpu}}) as upstream, Field(tmp_path, upstream, [CONTROL, LANES, LANES]) as there:
-        run_id = there.submit(there.program.rows(prompts(96)))
-        wait_until(lambda: there.requests() > 20, 40)
-        for lanes in (1, 2):  # both, for then all calls that are out are theirs
-            there.workers.signal(lanes, signal.SIGSTOP)
-        wait_until(lambda: "is gone" in there.workers.log(), 12 * LEASE_S)
-        time.sleep(0.5)
-        for lanes in (1, 2):
-            there.workers.signal(lanes, signal.SIGCONT)
+        run_id = there.submit(there.program.rows(prompts(ROWS)))
+        wait_until(lambda: there.requests() > 40, 40)
+        paused, out = paused_while_calling(there)
+        own = {batch: there.epoch(batch) for batch in out}
+        if wakes == "after the run has ended":
+            assert there.wait_for_end(run_id) == "completed"
+        else:  # who took the batch over has claimed it, and the one that pauses knows nothing of that
+            wait_until(lambda: all(there.epoch(batch) != own[batch] and there.holder(batch) for batch in out), 40)
+        there.workers.signal(paused, signal.SIGCONT)
+        wait_until(lambda: there.workers.log().count("was taken over; nothing published") >= len(out), 20)
         assert there.wait_for_end(run_id) == "completed"
-        time.sleep(1.0)
         costs = there.program.costs()
         odd = costs.filter((pl.col("purpose") == "late") | (pl.col("outcome") == "lost"))
-        assert 0 < odd.height <= 2 * SLOTS, "the late one's calls are in the ledger, and marked"
-        wrong = judge(there.program, run_id, 96, upstream.calls(), in_flight=2 * SLOTS, redis=there.redis.client)
+        assert set().union(*out.values()) <= set(odd["call_id"]), "the late one's calls are in the ledger, and marked"
+        assert len(upstream.calls()) <= ROWS + odd.height <= ROWS + 2 * SLOTS, "nothing else is asked again"
+        wrong = judge(there.program, run_id, ROWS, upstream.calls(), in_flight=SLOTS, redis=there.redis.client)
     assert not wrong, wrong
+
+
+def paused_while_calling(there: Field) -> tuple[int, dict[str, set[str]]]:
+    """Stops a worker of lanes whose calls are out: its index, and those calls by batch, as its journals have them."""
+    until_s = time.monotonic() + 40
+    while time.monotonic() < until_s:
+        if (lanes := there.calling()) is None:
+            continue
+        there.workers.signal(lanes, signal.SIGSTOP)
+        time.sleep(0.2)  # what it had sent to Redis is there
+        if out := there.calls_out(lanes):
+            return lanes, out
+        there.workers.signal(lanes, signal.SIGCONT)  # they had ended since its last heartbeat
+    raise AssertionError("no worker with calls out")
 
 
 def test_what_arq_forgets_is_rung_again(tmp_path: Path) -> None:
@@ -82,7 +99,6 @@ def test_a_redis_that_forgot_its_last_seconds_is_told_again(tmp_path: Path, lane
         wait_until(lambda: there.requests() > 100, 40)
         for seconds in (1.8, 0.6):
             there.redis.kill_forgetting(seconds)
-            there.redis.start()
             before = there.requests()
             wait_until(lambda: there.requests() > before + 100, 40)  # noqa: B023
         assert there.wait_for_end(run_id) == "completed"
@@ -92,6 +108,36 @@ def test_a_redis_that_forgot_its_last_seconds_is_told_again(tmp_path: Path, lane
         assert good["row"].is_unique().all(), "bought again though the answer had been acknowledged"
         wrong = judge(there.program, run_id, 1000, upstream.calls(), in_flight=2 * SLOTS, redis=there.redis.client)
         assert "notes said again" in there.workers.log()
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("workers", ["live", "die too"])
+def test_a_run_registered_just_before_redis_forgot_its_last_seconds_is_not_lost(tmp_path: Path, workers: str) -> None:
+    gpu = {**GPU, "slots": SLOTS, "latency_ms": 60}
+    with (
+        Upstream({"servers": {"gpu": gpu}}) as upstream,
+        Field(tmp_path, upstream, [CONTROL, LANES], fsync="everysec") as there,
+    ):
+        source = there.program.rows(prompts(ROWS))
+        wait_until(lambda: len(there.owners()) == 2)
+        time.sleep(1.5)  # what these workers said is on the disk
+
+        def registered() -> str:
+            run_id = there.submit(source)
+            if workers == "live":  # and at work already
+                wait_until(lambda: there.requests() > SLOTS, 40)
+            else:
+                there.kill_workers(mend=False)
+            return run_id
+
+        run_id = there.redis.forgetting(registered)
+        assert not there.fields(run_id) or workers == "live", "it was registered in what is forgotten"
+        there.workers.mend()
+        wait_until(lambda: bool(there.fields(run_id)), 20)
+        assert there.submit(source) == run_id, "the same command finds it again"
+        assert there.wait_for_end(run_id) == "completed"
+        wrong = judge(there.program, run_id, ROWS, upstream.calls(), in_flight=2 * SLOTS, redis=there.redis.client)
+        assert "registered again from its record" in there.workers.log()
     assert not wrong, wrong
 
 

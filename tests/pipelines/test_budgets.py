@@ -38,6 +38,24 @@ def test_a_client_is_told_at_its_own_share() -> None:
     assert budgets.alert_at(settings, Scope("run:r", 1)) == 0.9
 
 
+def test_every_shared_scope_is_counted_and_may_be_limited() -> None:
+    settings = parse_settings({"budget": {"monthly_usd": 2}, "clients": {"acme": {"budget": {"daily_usd": 1}}}})
+    assert budgets.shared(settings, "x", "2026-03-01") == {"day:2026-03-01": None, "month:2026-03": 2_000_000_000}
+    counted = budgets.scopes(settings, "acme", "20260301-000000-abcdef", 5, "2026-03-01")
+    assert counted["client:acme:day:2026-03-01"] == 1_000_000_000
+    assert counted["client:acme:month:2026-03"] is None and counted["run:20260301-000000-abcdef"] == 5
+    assert [budgets.problem_of(settings, name) for name in counted] == [""] * 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "day", "day:", "day:2026-13-01", "month:2026", "client:acme", "client:acme:week:1", "client:x:day:2026-03-01",
+     "client:acme:day:x", "run:../x", "hour:1", "cutoff:2026-03"],
+)  # fmt: skip
+def test_a_scope_in_which_nothing_counts_is_refused(name: str) -> None:
+    assert budgets.problem_of(parse_settings({"clients": {"acme": {}}}), name)
+
+
 def test_words_and_json_are_exact() -> None:
     scope = Scope("run:r-1", 2_000_000_000, 1_500_000_001, 3)
     assert budgets.alert_text(scope) == "budget run:r-1: $1.500000001 of $2.00 is spent (75%)"

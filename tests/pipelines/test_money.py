@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import money
-from pipelines.money import Price, Rates, Unknown, cost_pusd, price_of, usd_to_pusd, worst_case_pusd
+from pipelines import prices as price_list
+from pipelines.money import Price, Rates, Unknown, cost_pusd, usd_to_pusd, worst_case_pusd
+from pipelines.prices import price_of
 from pipelines.settings import Settings, parse_settings
 from pipelines.types import Usage
 
@@ -306,7 +308,7 @@ def test_our_integers_are_the_price_lists_decimals() -> None:
 
     checked = 0
     for provider, model, context in _chat_prices():
-        tiers = money._list_tiers(model.get_prices(AT, context))
+        tiers = price_list._list_tiers(model.get_prices(AT, context))
         for usage in (Usage(1000, 0, 0, 100, 0), Usage(300_000, 100_000, 0, 70_000, 9), Usage(200_001, 1, 0, 1, 1)):
             listed = model.calc_price(
                 ListUsage(

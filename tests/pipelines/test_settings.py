@@ -329,6 +329,46 @@ class TestImpliedRoutes:
             'route = "small"\n[clients.a]\nmarkup = 0.1\nshare_of_savings = 0.1',
             "FILE:12: `clients.a` has both",
         ),
+        (
+            'route = "small"',
+            'route = "small"\n[clients.a]\nmarkup = 0.1\nprice_per_mtokens_in = 1\nprice_per_mtokens_out = 2',
+            "FILE:12: `clients.a` has both markup and price_per_mtokens_in; keep one",
+        ),
+        (
+            'route = "small"',
+            'route = "small"\n[clients.a]\nprice_per_mtokens_out = 2',
+            "FILE:12: `clients.a` needs both price_per_mtokens_in and price_per_mtokens_out",
+        ),
+        (
+            'route = "small"',
+            'route = "small"\n[clients.a]\nfree_tokens = 2',
+            "FILE:12: `clients.a` has free_tokens without prices",
+        ),
+        (
+            'route = "small"',
+            'route = "small"\n[clients.a]\nquota = { rows_a_day = 1 }',
+            "FILE:12: unknown key `clients.a.quota.rows_a_day`; did you mean `rows_per_day`?",
+        ),
+        (
+            'route = "small"',
+            'route = "small"\n[clients.a]\nquota = { rows_per_day = 0 }',
+            "FILE:12: `clients.a.quota.rows_per_day` = '0' should be",
+        ),
+        (
+            'route = "small"',
+            'route = "small"\n[schedules.a]\nsource = "x"\ncron = "0 0 30 2 *"',
+            "FILE:13: `schedules.a.cron` = '0 0 30 2 *' is no time that ever comes",
+        ),
+        (
+            'route = "small"',
+            'route = "small"\n[schedules.a]\ncron = "0 2 * * *"\nsource = "x"\nlabels = ["a", "b"]\nschema = "s"',
+            "FILE:14: `schedules.a` has both labels and schema",
+        ),
+        (
+            'route = "small"',
+            'route = "small"\n[schedules.a]\ncron = "0 2 * * *"\nsource = "x"\nclient = "../b"',
+            "FILE:14: `schedules.a.client` = '../b' is not a name",
+        ),
         ("[targets.gpu]\n", "[targets.gpu\n", "FILE:1: not valid TOML at `[targets.gpu`: "),
         ('"lmstudio"', '"lmstudio', "FILE:2: not valid TOML at `kind`: "),
         ('model = "q"', 'model = "q"\nmodel = "r"', "FILE:4: not valid TOML at `model`: "),
@@ -346,7 +386,7 @@ class TestImpliedRoutes:
             "FILE:14: `schedules.a.route` names the route 'smal', which does not exist; did you mean `small`?",
         ),
         (SMALL, '[routes.a]\ntargets = ["gpu"]', "FILE:2: `routes.a.targets` names the target 'gpu', which does not"),
-        (SMALL, '["a\\u001b[31m"]\nb = 1', "FILE: unknown key `a [31m`; use one of budget, "),
+        (SMALL, '["a\\u001b[31m"]\nb = 1', "FILE: unknown key `a [31m`; use one of api, budget, "),
         (SMALL, "targets = 5", "FILE:1: `targets` = '5' should be a table"),
     ],
 )

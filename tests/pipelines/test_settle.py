@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import pyarrow as pa
@@ -53,6 +54,11 @@ def test_sent_and_never_heard_of_is_lost_at_its_bound() -> None:
         ("c2", "ok", "billed"),
     ]
     assert results[0]["cost_usd"] == Decimal("0.000000001600")
+
+
+def test_a_lost_call_to_a_target_that_is_gone_has_the_date_of_the_call() -> None:
+    _, costs = both(intent("c1", target="gone"))
+    assert (costs[0]["outcome"], costs[0]["price_id"], costs[0]["price_as_of"]) == ("lost", "", date(2023, 11, 14))
 
 
 def test_saying_it_twice_changes_nothing() -> None:

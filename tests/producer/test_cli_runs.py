@@ -16,8 +16,9 @@ from openai.types.chat import ChatCompletion
 from redis import Redis
 
 from pipelines import schemas, wire
+from pipelines.openai_lines import line_of
 from producer.cli import main
-from producer.cli.results import csv_cell, openai_line
+from producer.exports import csv_cell
 from tests.support_frames import at, result
 from tests.support_redis import redis_server
 from tests.support_worker import Step, answer_all, working
@@ -105,6 +106,26 @@ def test_status_shows_how_far_a_run_is(here: Path, url: str, capsys: pytest.Capt
     said = json.loads(ran(capsys, "status", run_id, "--redis", url, "--json")[1])
     assert (said["ok"], said["rows"], said["unanswered"], said["blocked"]) == (3, 10, 7, "budget is closed")
     assert Decimal(said["cost_usd"]) == Decimal("0.005")
+
+
+def test_status_and_targets_say_which_targets_are_closed(
+    here: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = submitted(capsys, url)
+    told = {"mini": b'{"up":false,"closed":true,"reason":"HTTP 402: no \\u001b[31mcredit"}', "odd": b"[1]"}
+    with Redis.from_url(url) as redis:
+        redis.hset("spillway:targets", mapping=told)
+    code, out, _ = ran(capsys, "status", "--redis", url)
+    assert code == 0 and "target mini is closed: HTTP 402: no" in out and "\x1b" not in out
+    (one,) = json.loads(ran(capsys, "status", "--redis", url, "--json")[1])
+    assert one["run_id"] == run_id and list(one["closed_targets"]) == ["mini"]
+    Path("spillway.toml").write_text(
+        '[targets.mini]\nkind = "openai"\nmodel = "gpt-4o-mini"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    )
+    (row,) = json.loads(ran(capsys, "targets", "--redis", url, "--json")[1])
+    assert row["workers_say"].startswith("closed: HTTP 402") and not row["up"]
+    shown = ran(capsys, "targets", "--redis", url)[1]
+    assert "closed: HTTP 402" in shown and "\x1b" not in shown
 
 
 def test_status_works_from_the_records_when_no_redis_runs(
@@ -249,7 +270,7 @@ def test_results_in_openais_form(here: Path, url: str, capsys: pytest.CaptureFix
 def test_every_status_has_a_line_in_openais_form() -> None:
     row: dict[str, Any] = dict.fromkeys(schemas.RESULTS.names)
     for status in ("ok", "duplicate", "invalid", "failed", "refused", "expired", "cancelled"):
-        line = openai_line({**row, "run_id": "r", "row": 1, "status": status})
+        line = line_of({**row, "run_id": "r", "row": 1, "status": status})
         assert (line["response"] is None) != (line["error"] is None), status
 
 
@@ -282,12 +303,18 @@ def test_budget_is_shown_and_set_while_workers_run(here: Path, url: str, capsys:
         assert redis.llen(keys.wake) == 1
         assert ran(capsys, "budget", "set", "day:2026-03-01", "unlimited", "--redis", url)[0] == 0
         assert redis.hget(keys.budget("day:2026-03-01"), "limit") == "unlimited"
-        assert ran(capsys, "budget", "set", "run:unknown", "1", "--redis", url)[0] == 0
-        assert redis.exists(keys.run("unknown")) == 0
+        assert 0 < redis.ttl(keys.budget("day:2026-03-01")) <= 40 * 86_400
+        gone = "run:20260301-000000-abcdef"
+        assert ran(capsys, "budget", "set", gone, "1", "--redis", url)[0] == 2
+        assert redis.exists(keys.run(gone), keys.budget(gone)) == 0
     assert "day:2026-03-01" in ran(capsys, "budget", "show", "--redis", url)[1]
 
 
-@pytest.mark.parametrize(("scope", "usd"), [("today", "5"), ("day:2026-03-01", "five"), ("day:2026-03-01", "-1")])
+@pytest.mark.parametrize(
+    ("scope", "usd"),
+    [("today", "5"), ("day:2026-03-01", "five"), ("day:2026-03-01", "-1"), ("day:2026-03", "1"), ("day:20260301", "1"),
+     ("month:2026-03-01", "1"), ("client:nobody:day:2026-03-01", "1"), ("run:../../x", "1"), ("cutoff:", "1")],
+)  # fmt: skip
 def test_budget_set_refuses_nonsense(
     here: Path, url: str, capsys: pytest.CaptureFixture[str], scope: str, usd: str
 ) -> None:

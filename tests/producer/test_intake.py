@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from redis import Redis as Plain
 
-from pipelines import paths, wire
+from pipelines import paths, registration, wire
 from pipelines.errors import QueueError, SourceError, StoreError, UsageError
 from pipelines.types import Options, Source
 from producer import intake, runs
@@ -104,9 +105,9 @@ async def test_another_client_source_or_option_is_another_run(redis: Redis, reco
 
 async def test_a_full_disk_registers_nothing(redis: Redis, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
-    with pytest.raises(StoreError, match="choose another --data"):
+    with pytest.raises(StoreError, match="choose another place"):
         await start(redis, Records(str(tmp_path / "file")))
-    assert await redis.keys("test-intake:*") == []
+    assert await redis.keys("test-intake:*") == [KEYS.id]
 
 
 async def test_the_bell_does_not_grow(redis: Redis, records: Records) -> None:
@@ -219,6 +220,60 @@ async def test_a_finished_run_is_known_when_redis_is_lost(redis: Redis, records:
     records.write(made.run_id, {**record, "status": "completed"})
     assert await start(redis, records) == intake.Registered(made.run_id, "finished")
     assert (await start(redis, records, sources=(OTHER,))).state == "new"
+
+
+async def forget(redis: Redis, run_id: str) -> None:
+    """What a Redis does that is killed just after a registration."""
+    await redis.delete(KEYS.run(run_id), KEYS.fingerprints, KEYS.open_runs, KEYS.all_runs)
+
+
+async def test_a_run_that_redis_forgot_with_its_last_seconds_goes_on_under_its_name(
+    redis: Redis, records: Records
+) -> None:
+    made = await start(redis, records)
+    await forget(redis, made.run_id)
+    with pytest.raises(SourceError, match="changed"):
+        await start(redis, records, sources=(OTHER,))
+    assert await start(redis, records) == intake.Registered(made.run_id, "resumed")
+    assert await redis.smembers(KEYS.open_runs) == {made.run_id}
+    await forget(redis, made.run_id)
+    parts = Path(records.path(paths.parts_dir(made.run_id)))
+    parts.mkdir(parents=True)
+    (parts / "00000001.parquet").write_bytes(b"settled")
+    assert (await start(redis, records)).state == "new", "set back by more than seconds: its parts are not overwritten"
+
+
+async def test_a_run_of_another_redis_is_left_alone(redis: Redis, records: Records) -> None:
+    made = await start(redis, records)
+    why = {"has_parts": False}
+    record = records.read(made.run_id) or {}
+    assert await runs.why_unknown(redis, KEYS, record, **why) == runs.FORGOTTEN
+    await redis.flushdb()
+    again = await start(redis, records)
+    assert again.state == "new" and again.run_id != made.run_id
+    assert await runs.why_unknown(redis, KEYS, record, **why) == runs.ELSEWHERE
+
+
+async def test_a_worker_that_is_faster_with_the_record_makes_no_second_run(
+    url: str, redis: Redis, tmp_path: Path
+) -> None:
+    class Watched(Records):
+        """A worker that starts reads the record before the command has told Redis."""
+
+        def write(self, run_id: str, record: dict[str, Any]) -> None:
+            super().write(run_id, record)
+            found = registration.lost(record, record["redis"])
+            assert found is not None
+            worker.hset(KEYS.run(run_id), mapping=registration.fields(found))
+            worker.hset(KEYS.fingerprints, found.fingerprint, run_id)
+            worker.sadd(KEYS.open_runs, run_id)
+
+    records = Watched(str(tmp_path / "data"))
+    with Plain.from_url(url) as worker:
+        for fresh in (False, True):
+            made = await start(redis, records, fresh=fresh, now_ms=NOW_MS + 5000 * fresh)
+            assert records.read(made.run_id), "the record stays"
+        assert await redis.scard(KEYS.open_runs) == 2
 
 
 async def test_the_records_alone_know_a_finished_run(redis: Redis, records: Records) -> None:

@@ -124,6 +124,11 @@ def test_missing_things_are_named(tmp_path: Path) -> None:
         ("a.jsonl", b" \n\n", "the file is empty"),
         ("a.jsonl.gz", gzip.compress(b"", mtime=0), "the file is empty"),
         ("a.jsonl.zst", zstandard.ZstdCompressor().compress(b"\n"), "the file is empty"),
+        ("a.jsonl", b"\xef\xbb\xbf\r\n\t\n", "the file is empty"),
+        ("a.jsonl", b"\n" * (2 << 20) + LINE, "begins with over a MiB of blank lines"),
+        ("a.csv", b"id,prompt\n", "has a header but no rows"),
+        ("a.csv", b"id;prompt\r\n\r\n\n", "has a header but no rows"),
+        ("a.csv.gz", gzip.compress(b'"id","a\nb"', mtime=0), "has a header but no rows"),
         ("a.jsonl.gz", LINE, "looks like text, but its name says gzip"),
         ("a.jsonl.zst", gzip.compress(LINE, mtime=0), "looks like gzip, but its name says zstd"),
         ("a.jsonl", gzip.compress(LINE, mtime=0), "looks like gzip, but its name says text"),
@@ -162,9 +167,12 @@ def test_unreachable_urls() -> None:
 
 def test_a_parquet_file_with_a_broken_footer(tmp_path: Path) -> None:
     path = put(tmp_path / "a.parquet", b"PAR1" + b"x" * 50 + (40).to_bytes(4, "little") + b"PAR1")
-    (found,) = resolve([str(path)])
-    with pytest.raises(SourceError, match="no readable Parquet file"):
-        estimate(found)
+    assert "no readable Parquet file" in refused(path)
+
+
+def test_a_parquet_file_without_rows(tmp_path: Path) -> None:
+    pq.write_table(pa.schema({"prompt": pa.string()}).empty_table(), tmp_path / "a.parquet")
+    assert "a.parquet: has columns but no rows" in refused(tmp_path / "a.parquet")
 
 
 # -- remote objects: the same code over a local file's URL, for want of an object store --------------------------------

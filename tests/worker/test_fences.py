@@ -84,10 +84,23 @@ async def test_a_living_worker_that_lost_its_batch_gives_it_up_after_some_looks(
     await take(context, "w1")
     await register(context, "w1")
     healer = Healer(context)
-    for _ in range(LOOKS - 1):
-        await healer.look({"w1": Beat()})
+    for number in range(LOOKS - 1):
+        await healer.look({"w1": Beat(number=number)})
         assert await state(context) == "rung"
-    await healer.look({"w1": Beat()})
+    await healer.look({"w1": Beat(number=LOOKS)})
+    assert await state(context) == "waiting"
+
+
+async def test_a_heartbeat_from_before_the_claim_takes_nothing_however_often_it_is_read(context: Context) -> None:
+    """A worker that pauses for a moment after its claim still holds its leases, and its calls may be out."""
+    await take(context, "w1")
+    await register(context, "w1")
+    healer = Healer(context)
+    for _ in range(3 * LOOKS):
+        await healer.look({"w1": Beat(number=7)})
+    assert await state(context) == "rung"
+    for _ in range(2):  # its heartbeat has lapsed: it is silent, then forgotten
+        await healer.look({})
     assert await state(context) == "waiting"
 
 

@@ -60,6 +60,7 @@ class Answer(msgspec.Struct, frozen=True):
     model: str | None = None
     usage: Counts | None = None
     error: Any = None
+    service_tier: str | None = None
 
 
 _DECODER = msgspec.json.Decoder(Answer)

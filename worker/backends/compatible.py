@@ -150,7 +150,7 @@ class Compatible:
         if raw == "error":
             return Failure("unknown", "finish_error", "HTTP 200: the provider broke the answer off", response.status)
         cost = answers.reported_pusd(answer.usage) if self.reports_cost else None
-        return Completion(text, finish, usage, answer.model, calls, cost)
+        return Completion(text, finish, usage, answer.model, calls, cost, answer.service_tier)
 
     def _error_inside(
         self, target: Target, response: Response, answer: answers.Answer, choice: answers.Choice | None

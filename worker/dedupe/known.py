@@ -62,14 +62,16 @@ class Known:
         )
 
     def _forget(self, open_rows: Mapping[str, int], ended: Mapping[str, int], now_ms: int) -> None:
-        """Runs that are too old, that go on, or that ended with prompts that were not answered."""
+        """Runs that are too old, that go on, or that ended with prompts that were not answered. And open ones of which Redis
+        forgot chunks: their rows come again, and would be taken for duplicates of themselves."""
         stale = {run for run, until_ms in self._ended.items() if run not in ended or until_ms <= now_ms}
         left = {run for run in self._open if run not in open_rows and not (run in ended and self._all_good(run))}
-        if stale or left:
-            self.index.forget(frozenset(stale | left))
+        set_back = {run for run, rows in self._open.items() if rows > open_rows.get(run, rows)}
+        if stale or left or set_back:
+            self.index.forget(frozenset(stale | left | set_back))
         for run in set(self._open) - open_rows.keys() - left:
             self._ended[run] = self._until_ms(ended[run], now_ms)
-        self._open = {run: rows for run, rows in self._open.items() if run in open_rows}
+        self._open = {run: rows for run, rows in self._open.items() if run in open_rows and run not in set_back}
         self._ended = {run: until_ms for run, until_ms in self._ended.items() if run not in stale}
         self._rows = {run: rows for run, rows in self._rows.items() if run in open_rows or run in ended}
 

@@ -173,9 +173,12 @@ class Drain:
         if isinstance(request, Failure):
             self._decide(prompt, name, request, None, None)
             return
+        bound = self.ledger.bound_pusd(name, item)
+        if isinstance(bound, Failure):
+            self._decide(prompt, name, bound, None, None)
+            return
         started_us = self.clock.now_us()
         prompt.first_us = prompt.first_us or started_us
-        bound = self.ledger.bound_pusd(name, item.input_tokens, item.max_tokens, long_cache=b'"1h"' in item.body)
         intent = Intent(batch.next_call(), item.row, prompt.attempts + 1, name, started_us, bound)
         scopes = batch.run.scopes(self.clock) if bound else ()
         if not await self.journal.intent(batch, scopes, intent):
@@ -200,6 +203,7 @@ class Drain:
         """The ledger's view of a call."""
         busy_s = seconds / max(1, self.lanes[name].in_use)
         facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route)
+        self.ledger.note(name, facts.cost_pusd)
         if batch.head.purpose == "audit":  # nobody wanted it but us: nothing was avoided by it
             facts = msgspec.structs.replace(facts, avoided_pusd=0, avoided_cause=None)
         return Called(

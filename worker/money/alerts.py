@@ -53,9 +53,9 @@ class Alerts:
     async def _names(self, day: str) -> list[str]:
         """Today's scopes: everybody's, each client's, each open run's, and once more those of runs just ended."""
         settings = self._context.settings
-        names = dict.fromkeys(budget.shared(settings, "", day))
+        names = dict.fromkeys(budgets.shared(settings, "", day))
         for client in settings.clients:
-            names |= dict.fromkeys(budget.shared(settings, client, day))
+            names |= dict.fromkeys(budgets.shared(settings, client, day))
         members = await self._context.redis.smembers(self._context.keys.open_runs)
         now_open = {run.decode(errors="replace") for run in members}
         names |= dict.fromkeys(f"run:{run}" for run in sorted(now_open | self._runs))

@@ -1,47 +1,14 @@
-"""Budget scopes: their names, and their limits in Redis. Reserving and settling happen in scripts/append.lua."""
+"""Budget scopes in Redis: their limits and what is left. Reserving and settling happen in scripts/append.lua."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 from pathlib import Path
 
 from pipelines import budgets, wire
-from pipelines.money import usd_to_nusd
-from pipelines.settings import Settings
 from worker.queue import Redis
 
-KEEP_S = 40 * 86_400
 _LIMIT = (Path(__file__).parent.parent / "scripts" / "limit.lua").read_text()
-
-
-def scopes(settings: Settings, client: str, run_id: str, run_limit_nusd: int | None, day: str) -> dict[str, int | None]:
-    """Scope name -> limit in nano-dollars (None: counted, not limited) for one run on one day.
-
-    The run's own is always there: what is reserved in it is the run's unknown exposure.
-    """
-    return {**shared(settings, client, day), f"run:{run_id}": run_limit_nusd}
-
-
-def shared(settings: Settings, client: str, day: str) -> dict[str, int | None]:
-    """The scopes that runs of one client share."""
-    month = day[:7]
-    wanted: dict[str, int | None] = {f"day:{day}": _nusd(settings.budget.daily_usd)}
-    if settings.budget.monthly_usd is not None:
-        wanted[f"month:{month}"] = _nusd(settings.budget.monthly_usd)
-    own = settings.clients[client].budget if client in settings.clients else None
-    if own is None:
-        return wanted
-    daily = [usd for usd in (own.daily_usd, own.emergency_cutoff_usd) if usd is not None]
-    if daily:
-        wanted[f"client:{client}:day:{day}"] = _nusd(min(daily))
-    if own.monthly_usd is not None:
-        wanted[f"client:{client}:month:{month}"] = _nusd(own.monthly_usd)
-    return wanted
-
-
-def _nusd(usd: Decimal | None) -> int | None:
-    return None if usd is None else usd_to_nusd(usd)
 
 
 async def ensure(redis: Redis, keys: wire.Keys, wanted: dict[str, int | None]) -> None:
@@ -50,7 +17,7 @@ async def ensure(redis: Redis, keys: wire.Keys, wanted: dict[str, int | None]) -
         return
     names = [keys.budget(name) for name in wanted]
     limits = [budgets.UNLIMITED if limit is None else str(limit) for limit in wanted.values()]
-    await redis.eval(_LIMIT, len(names), *names, KEEP_S, *limits)
+    await redis.eval(_LIMIT, len(names), *names, budgets.KEEP_S, *limits)
 
 
 async def look(redis: Redis, keys: wire.Keys, names: Iterable[str]) -> list[budgets.Scope]:
@@ -60,7 +27,9 @@ async def look(redis: Redis, keys: wire.Keys, names: Iterable[str]) -> list[budg
     for name in names:
         pipe.hmget(keys.budget(name), "limit", "spent", "reserved")
     found = []
-    for name, fields in zip(names, await pipe.execute() if names else [], strict=True):
+    for name, fields in zip(names, await pipe.execute(raise_on_error=False) if names else [], strict=True):
+        if isinstance(fields, Exception):  # not the kind of value that we write: it admits nothing
+            fields = (b"0", None, None)
         limit, spent, reserved = (each.decode(errors="replace") if each is not None else None for each in fields)
         if limit is not None:
             found.append(budgets.read(name, limit, spent, reserved))

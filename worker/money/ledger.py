@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
 
 import msgspec
 
-from pipelines.money import Price, Unknown, cost_pusd, price_of, worst_case_pusd
+from pipelines.money import Price, Unknown, cost_pusd, is_priced, pusd_to_nusd_ceil, worst_case_pusd
+from pipelines.prices import price_of
 from pipelines.settings import Settings
-from pipelines.types import Completion, Failure, Usage
+from pipelines.types import Completion, Failure, Item, Usage
+from worker.money.reported import key_of
 from worker.targets import Targets
 
 REFRESH_S = 60.0
@@ -39,8 +42,10 @@ class Ledger:
 
     def __init__(self, settings: Settings, targets: Targets) -> None:
         self._settings, self._targets = settings, targets
-        self._prices: dict[str, Price] = {}
+        self._prices: dict[str, Price | Unknown] = {}
         self._as_of = 0.0
+        self._told_keys = {name: key_of(target) for name, target in settings.targets.items()}
+        self._spent_by_key: Counter[str] = Counter()
         self._refresh()
 
     def _refresh(self) -> None:
@@ -54,20 +59,26 @@ class Ledger:
             price = price_of(target, self._settings.prices, datetime.fromtimestamp(now, UTC), name=name)
             if isinstance(price, Unknown):
                 self._targets.close(name, price.message)
-            else:
-                self._prices[name] = price
+            self._prices[name] = price
 
     def price(self, name: str) -> Price | None:
         self._refresh()
-        return self._prices.get(name)
+        price = self._prices.get(name)
+        return price if isinstance(price, Price) else None
 
-    def bound_pusd(self, name: str, input_tokens: int, max_tokens: int, *, long_cache: bool = False) -> int:
-        """The most that a call can cost; what is reserved before it is sent."""
-        price = self.price(name)
-        if price is None:
-            return 0
-        most = max_tokens or self._settings.targets[name].max_output_tokens
-        return worst_case_pusd(price, input_tokens, most, long_cache=long_cache)
+    def bound_pusd(self, name: str, item: Item) -> int | Failure:
+        """The most that a call can cost, which is reserved before it is sent; a Failure where nobody knows it, though
+        another worker may think that the target is open."""
+        self._refresh()
+        price = self._prices[name]
+        if isinstance(price, Unknown):
+            return Failure("auth", "no_price", price.message)
+        service = _service_of(item.body)
+        if not is_priced(price, service):
+            told = f"no price is known for service tier {service!r} of {price.price_id}; state one under [prices]"
+            return Failure("invalid", "no_price", told)
+        most = item.max_tokens or self._settings.targets[name].max_output_tokens
+        return worst_case_pusd(price, item.input_tokens, most, long_cache=b'"1h"' in item.body, service=service)
 
     def cloud_estimate_pusd(self, route: str, input_tokens: int, output_tokens: int) -> int:
         """Expected price at the route's cheapest cloud target; 0 when it has none."""
@@ -83,6 +94,16 @@ class Ledger:
     def _cheapest_cloud(self, route: str, usage: Usage) -> int | None:
         prices = [self.price(name) for name in self._targets.route_targets(route, "cloud")]
         return min((cost_pusd(price, usage) for price in prices if price is not None), default=None)
+
+    def note(self, name: str, cost_pusd: int) -> None:
+        """Counts what a call has cost, where the provider of its key tells what all have spent with it (reported.py)."""
+        if (key := self._told_keys[name]) is not None:
+            self._spent_by_key[key] += pusd_to_nusd_ceil(cost_pusd)
+
+    def spent_by_key(self) -> dict[str, int]:
+        """Nano-dollars by key since this was last asked."""
+        spent, self._spent_by_key = self._spent_by_key, Counter()
+        return spent
 
     def charge(self, name: str, outcome: Completion | Failure, busy_s: float, bound_pusd: int, route: str) -> Charge:
         """What a call's outcome means in money. Nothing heard after sending: lost, at its upper bound."""
@@ -101,7 +122,7 @@ class Ledger:
         if outcome.cost_reported_pusd is not None:
             cost, basis = outcome.cost_reported_pusd, "reported"
         else:
-            cost = cost_pusd(price, outcome.usage, busy_us=int(busy_s * 1e6)) if price else 0
+            cost = cost_pusd(price, outcome.usage, busy_us=int(busy_s * 1e6), service=outcome.tier) if price else 0
             basis = price.basis if price else "billed"
             if price is not None and price.basis == "billed" and _is_unmetered(outcome):
                 cost, basis = max(cost, bound_pusd), "upper_bound"
@@ -117,6 +138,18 @@ class Ledger:
             return 0
         cloud = self._cheapest_cloud(route, usage)
         return max(0, cloud - cost) if cloud is not None else 0
+
+
+def _service_of(body: bytes) -> str | None:
+    """The service tier that a row asks for; None when it leaves that to the provider."""
+    if b'"service_tier"' not in body:
+        return None
+    wanted = msgspec.json.decode(body, type=_Wanted).service_tier
+    return None if wanted is None else wanted.lower()
+
+
+class _Wanted(msgspec.Struct):
+    service_tier: str | None = None
 
 
 def _is_behind_a_gateway(failure: Failure) -> bool:

@@ -24,6 +24,8 @@ from worker.dedupe.known import Known
 from worker.money.ledger import Ledger
 from worker.prepare.clients import Clients
 from worker.prepare.ids import Ids
+from worker.prepare.lost import Lost
+from worker.prepare.pace import rows_per_s
 from worker.prepare.promote import Promoters, batch_arguments
 from worker.prepare.redo import Redo
 from worker.prepare.sift import Asker, Chunk, Indexes, Sifter
@@ -42,12 +44,12 @@ LOW_WATER_ROWS = 2_048
 AHEAD_S = 20.0
 REST_S = 0.1
 FIELDS = ("prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted")
-MOST_ROWS_PER_S = 1e7
 
 
 class Progress(msgspec.Struct):
-    """What this process holds of a run it prepares; thrown away whenever a commit is lost."""
+    """What this process holds of a run it prepares, up to `row`; thrown away whenever a commit is lost."""
 
+    row: int
     asker: Asker
     reader: Reader
     indexes: Indexes
@@ -77,10 +79,12 @@ class Preparer:
         self._clients = Clients(context, self._sifter, self._forget)
         self._progress: dict[str, Progress] = {}
         self._promoters = Promoters(context, self._sifter)
+        self._lost = Lost(context)
         self._strikes = Strikes(context, "prepare")
 
     async def step(self) -> None:
         """One chunk of the run that needs it most, or a short rest."""
+        await self._lost.look()
         for run in await self._unprepared():
             try:
                 worked = await self._clients.prepare(run.client, partial(self._work, run))
@@ -149,8 +153,7 @@ class Preparer:
 
     async def _ahead_rows(self) -> int:
         """The high-water mark: some seconds of what the lanes really answer; also learns each route's rate."""
-        raw = await self.context.redis.hgetall(self.context.keys.lanes)
-        rows = {name.decode(errors="replace"): _rate(figures) for name, figures in raw.items()}
+        rows = await rows_per_s(self.context)
         for name, found in self.context.settings.routes.items():
             lane = [rows.get(target, 0.0) for target in found.targets]
             self._sifter.rates[name] = next((rate for rate in lane if rate), 0.0)
@@ -166,7 +169,10 @@ class Preparer:
         )
         if raw is None:
             return False
-        progress = self._progress.get(run_id) or await self._open(run_id)
+        at = _cursor(raw)
+        progress = self._progress.get(run_id)
+        if progress is None or progress.row != at.row:  # else a Redis that forgot our last chunks
+            progress = await self._open(run_id, at)
         if redo:
             return await self._redo_chunk(progress, raw, int(generation or 0), wire.load(redo))
         await self._clients.refresh(progress.asker, fresh=progress.fresh)
@@ -174,8 +180,6 @@ class Preparer:
         self._sifter.paused = paused(
             await context.redis.hgetall(keys.paused), context.settings.routes, context.clock.now_ms()
         )
-        cursor = wire.load(raw) if raw else None
-        at = Cursor(**cursor) if cursor else Cursor(0, 0, 0)
         size = FIRST_ROWS if at.row == 0 else EMBEDDED_ROWS if progress.embeds else CHUNK_ROWS
         rows, after = await asyncio.to_thread(progress.reader.read, at, size, CHUNK_BYTES)
         ask = cancel in (None, b"", b"0")
@@ -202,6 +206,7 @@ class Preparer:
     @staticmethod
     def _learn(progress: Progress, rows: int, chunk: Chunk) -> None:
         """The chunk was committed."""
+        progress.row = rows
         if progress.known is not None:
             progress.known.learned(progress.asker.id, rows, chunk.screened)
         if chunk.ids is not None:
@@ -218,17 +223,16 @@ class Preparer:
         used = await self.context.redis.hgetall(self.context.keys.rules(self._today()))
         self._sifter.rules_left = {i: limit - int(used.get(str(i).encode(), 0)) for i, limit in limits.items()}
 
-    async def _open(self, run_id: str) -> Progress:
+    async def _open(self, run_id: str, at: Cursor) -> Progress:
         """Starts or resumes a run here: its reader, and what is known from committed chunk parts."""
         asker, reader = await self._asker(run_id)
-        keys = self.context.keys
-        fresh, cursor = await self.context.redis.hmget(keys.run(run_id), "fresh", "cursor")
-        known = await self._clients.known(asker, fresh=fresh == b"1")
+        fresh = await self.context.redis.hget(self.context.keys.run(run_id), "fresh") == b"1"
+        known = await self._clients.known(asker, fresh=fresh)
         indexes = Indexes(known.index if known else None, Ids())
         embeds = self._sifter.mode(asker) == "semantic"
-        progress = Progress(asker, reader, indexes, known, embeds, fresh == b"1")
-        if cursor:
-            await asyncio.to_thread(self._restore_ids, progress, Cursor(**wire.load(cursor)).row)
+        progress = Progress(at.row, asker, reader, indexes, known, embeds, fresh)
+        if at.row:
+            await asyncio.to_thread(self._restore_ids, progress, at.row)
         self._progress[run_id] = progress
         return progress
 
@@ -288,10 +292,6 @@ class Preparer:
         return committed
 
 
-def _rate(figures: bytes) -> float:
-    """Rows per second in a lane's published figures; 0 for what no scheduler wrote."""
-    try:
-        rate = float(wire.load(figures)["rows_per_s"])
-    except (ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError):
-        return 0.0
-    return rate if 0 <= rate < MOST_ROWS_PER_S else 0.0
+def _cursor(raw: bytes) -> Cursor:
+    """Where a run stands; how far a retry has come is in there too, and is redo's matter."""
+    return msgspec.convert(wire.load(raw), Cursor) if raw else Cursor()

@@ -13,11 +13,11 @@ import msgspec
 import pyarrow as pa
 
 from pipelines import identity, route, schemas, wire
-from pipelines.batch import Asked, output_estimate, pack, work
+from pipelines.batch import Asked, pack, unmeasured, work
 from pipelines.dedup import Candidate, Link, stored
 from pipelines.settings import Settings
 from pipelines.shard import system_text, user_text
-from pipelines.tokens import count_chats, encoding_for
+from pipelines.tokens import Encoding, count_chats, encoding_for
 from pipelines.types import BadRow, BatchHead, Item, Options, Row
 from worker.dedupe.encode import Encoder
 from worker.dedupe.index import DuplicateIndex, Screened
@@ -28,8 +28,6 @@ from worker.sources.template import Template
 PREFIX_CHARS = 256
 NO_FAMILY = bytes(8)
 PROVEN = ("edit", "semantic")
-MANY_TOKENS = 4096
-"""Output assumed for each of several samples when the row gives no limit."""
 
 
 class Chunk(msgspec.Struct):
@@ -64,6 +62,11 @@ class Asker(msgspec.Struct, frozen=True):
     template: Template | None = None
 
 
+def vocabulary(settings: Settings) -> Encoding:
+    """What prompts are counted with before their target is known."""
+    return encoding_for(next((target.model for target in settings.targets.values()), ""))
+
+
 class Sifter:
     """Rows to chunks under one configuration."""
 
@@ -72,13 +75,15 @@ class Sifter:
     ) -> None:
         self._settings, self._ledger, self._encoder, self._window = settings, ledger, encoder, window
         self._table = route.table(settings)
-        self._encoding = encoding_for(next((t.model for t in settings.targets.values()), ""))
+        self._encoding = vocabulary(settings)
         self.rates: dict[str, float] = {}
         """Rows per second of each route's lane, for the size of batches; 0 while unknown."""
         self.rules_left: dict[int, int] = {
             index: rule.daily_limit for index, rule in enumerate(settings.rules) if rule.daily_limit is not None
         }
         """Prompts that each limited rule may still route today."""
+        self.expect: Callable[[str, int, Options], int] = unmeasured
+        """Output tokens of a route's answer, given max_tokens; a plan puts what was measured here."""
         self.paused: frozenset[str] = frozenset()
         """Routes whose audits found too many wrong reuses: exact and canonical keys alone reuse there."""
 
@@ -229,13 +234,18 @@ class Sifter:
         check = wire.dump([options.labels, options.schema, options.template, answering, only_here])
         return identity.salt(asker.client, name, model, check)
 
+    def _longest(self, route: str) -> int:
+        """Output tokens of an answer whose row names no limit: the largest of the targets that may give it."""
+        return max(self._settings.targets[name].max_output_tokens for name in self._settings.routes[route].targets)
+
     def _asked(self, asker: Asker, row: Row, name: str, tokens: int) -> Asked:
         samples = row.body.get("n") or 1
-        max_tokens = row.body.get("max_completion_tokens") or row.body.get("max_tokens") or 0
-        max_tokens = (max_tokens or MANY_TOKENS) * samples if samples > 1 else max_tokens
+        # Servers differ in which of the two they obey.
+        max_tokens = max(row.body.get("max_completion_tokens") or 0, row.body.get("max_tokens") or 0)
+        max_tokens = (max_tokens or self._longest(name)) * samples if samples > 1 else max_tokens
         item = Item(row.row, msgspec.json.encode(row.body), tokens, int(max_tokens), row.custom_id)
         prefix = item.body[:PREFIX_CHARS]
-        return Asked(item, name, prefix, output_estimate(item.max_tokens, asker.options.labels))
+        return Asked(item, name, prefix, self.expect(name, item.max_tokens, asker.options))
 
     def cut(
         self, asker: Asker, asked: list[Asked], generation: int, first_row: int, chunk: Chunk, mark: str = "",

@@ -6,8 +6,7 @@ It only looks at what Redis says, twice or more before it takes a batch from som
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines import wire
 from pipelines.journal import fold
@@ -19,10 +18,18 @@ from worker.timing import LEASE_MS
 log = logging.getLogger("spillway.heal")
 
 LOOKS = 3
-"""A holder that is silent, or that does not know its batch, at so many looks in a row has lost it: after an outage of
-Redis everybody is silent for a moment."""
+"""A holder that does not name its batch in so many of its heartbeats, each seen at a look of its own, has lost it. One
+heartbeat counts once: the last one of a worker that pauses may be older than its claim. Who is silent is forgotten first,
+and loses its batches a look later: after an outage of Redis everybody is silent for a moment."""
 POISON_TRIES = 3
 POISON_KEEP_S = 30 * 86_400
+
+
+class Strikes(NamedTuple):
+    """At how many looks a holder did not name its batch, and in which heartbeat the last time."""
+
+    times: int = 0
+    beat: int = -1
 
 
 class Healer:
@@ -30,15 +37,15 @@ class Healer:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._strikes: Counter[tuple[bytes, bytes]] = Counter()
+        self._strikes: dict[tuple[bytes, bytes], Strikes] = {}
 
     async def look(self, beats: dict[str, Beat]) -> None:
         """One look; an error of Redis in the middle makes it forget the earlier ones."""
-        strikes, self._strikes = self._strikes, Counter()
+        strikes, self._strikes = self._strikes, {}
         await bury(self._context)
         redis, keys = self._context.redis, self._context.keys
         known = {owner.decode() for owner in await redis.hkeys(keys.workers)}
-        seen: Counter[tuple[bytes, bytes]] = Counter()
+        seen: dict[tuple[bytes, bytes], Strikes] = {}
         for batch, since, fields in await self._rung():
             if isinstance(fields, Exception) or not _is_ours(batch, fields):
                 await aside.batch(
@@ -55,10 +62,14 @@ class Healer:
                     await self._give_back(batch, epoch, lanes, head, "never taken")
                 continue
             owner = holder.decode()
-            if owner in beats and batch.decode() in beats[owner].batches:
+            beat = beats.get(owner)
+            if beat is not None and batch.decode() in beat.batches:
                 continue
-            seen[batch, epoch] = strikes[batch, epoch] + 1
-            if owner not in known or seen[batch, epoch] >= LOOKS:
+            before = strikes.get((batch, epoch), Strikes())
+            if beat is not None and beat.number != before.beat:
+                before = Strikes(before.times + 1, beat.number)
+            seen[batch, epoch] = before
+            if owner not in known or before.times >= LOOKS:
                 await self._take(batch, epoch, lanes, head, owner)
         await self._forget(known - beats.keys())
         self._strikes = seen

@@ -17,10 +17,11 @@ local wants = #ARGV > 5
 local room, tight = nil, 0
 if wants then
   for i = 3, #KEYS do
-    local s = redis.call('HMGET', KEYS[i], 'limit', 'spent', 'reserved')
-    local left = 0  -- a scope that nobody set admits nothing
-    if s[1] == 'unlimited' then left = nil
-    elseif s[1] then left = tonumber(s[1]) - tonumber(s[2] or 0) - spent - tonumber(s[3] or 0) + settled end
+    local s = redis.pcall('HMGET', KEYS[i], 'limit', 'spent', 'reserved')
+    local limit, was, held = tonumber(s[1] or ''), tonumber(s[2] or 0), tonumber(s[3] or 0)
+    local left = 0  -- a scope that nobody set, or that cannot be read, admits nothing
+    if s[1] == 'unlimited' and was and held then left = nil
+    elseif limit and was and held then left = limit - was - spent - held + settled end
     if left and (room == nil or left < room) then room, tight = left, i - 2 end
   end
 end
@@ -36,10 +37,10 @@ end
 local moved = string.format('%.0f', total - settled)
 for i = 3, #KEYS do
   if total ~= settled then
-    redis.call('HINCRBY', KEYS[i], 'reserved', moved)
+    redis.pcall('HINCRBY', KEYS[i], 'reserved', moved)
     redis.call('HINCRBY', KEYS[1], 'o:' .. KEYS[i], moved)
   end
-  if spent > 0 then redis.call('HINCRBY', KEYS[i], 'spent', ARGV[4]) end
+  if spent > 0 then redis.pcall('HINCRBY', KEYS[i], 'spent', ARGV[4]) end
 end
 if #out > 0 then redis.call('RPUSH', KEYS[2], unpack(out)) end
 if (#ARGV - 5) / 2 == admitted then tight = 0 end

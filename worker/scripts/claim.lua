@@ -10,8 +10,8 @@ for i = 1, #all, 2 do
   if string.sub(all[i], 1, 2) == 'o:' then
     local scope, held = string.sub(all[i], 3), tonumber(all[i + 1])
     if held ~= 0 then
-      redis.call('HINCRBY', scope, 'reserved', string.format('%.0f', -held))
-      redis.call('HINCRBY', scope, 'spent', string.format('%.0f', held))
+      redis.pcall('HINCRBY', scope, 'reserved', string.format('%.0f', -held))
+      redis.pcall('HINCRBY', scope, 'spent', string.format('%.0f', held))
     end
     redis.call('HDEL', KEYS[1], all[i])
   end

@@ -5,12 +5,16 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local rpm, tpm, pause = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local s = redis.call('HMGET', KEYS[1], 'r', 'k', 'ts', 'pause')
-local until_ms = tonumber(s[4] or 0)
+local function known(i, most, otherwise)  -- what was stored, unless it is nothing of ours
+  local value = tonumber(s[i] or '')
+  return value and value >= 0 and value <= most and value or otherwise
+end
+local until_ms = known(4, now + 3600000, 0)
 if pause > 0 then until_ms = math.max(until_ms, now + pause); redis.call('HSET', KEYS[1], 'pause', until_ms) end
 local rb, kb = math.max(1, rpm / 60), math.max(1, tpm)
-local ts = math.min(tonumber(s[3] or now), now)
-local r = math.min(rb, tonumber(s[1] or rb) + (now - ts) * rpm / 60000)
-local k = math.min(kb, tonumber(s[2] or kb / 2) + (now - ts) * tpm / 60000)
+local ts = known(3, now, now)
+local r = math.min(rb, known(1, rb, rb) + (now - ts) * rpm / 60000)
+local k = math.min(kb, known(2, kb, kb / 2) + (now - ts) * tpm / 60000)
 local n, wait = 0, 0
 if until_ms > now then wait = until_ms - now
 else

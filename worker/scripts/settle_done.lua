@@ -13,8 +13,8 @@ for _, id in ipairs(ids) do
   local all = redis.call('HGETALL', ARGV[2] .. id)
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 2) == 'o:' and tonumber(all[i + 1]) ~= 0 then
-      redis.call('HINCRBY', string.sub(all[i], 3), 'reserved', string.format('%.0f', -tonumber(all[i + 1])))
-      redis.call('HINCRBY', string.sub(all[i], 3), 'spent', all[i + 1])
+      redis.pcall('HINCRBY', string.sub(all[i], 3), 'reserved', string.format('%.0f', -tonumber(all[i + 1])))
+      redis.pcall('HINCRBY', string.sub(all[i], 3), 'spent', all[i + 1])
     end
   end
   redis.call('DEL', ARGV[2] .. id, ARGV[3] .. id)

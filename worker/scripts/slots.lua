@@ -9,8 +9,9 @@ local me, want, used, cap, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local all = redis.call('HGETALL', KEYS[1])
 local others, held, wants = 0, 0, { { want, me } }
 for i = 1, #all, 2 do
-  local g, w, e = string.match(all[i + 1], '(%d+) (%d+) (%d+)')
-  if tonumber(e) <= now then redis.call('HDEL', KEYS[1], all[i])
+  local g, w, e = string.match(all[i + 1], '^(%d+) (%d+) (%d+)$')
+  e = tonumber(e)
+  if not e or e <= now or e > now + 10 * lease then redis.call('HDEL', KEYS[1], all[i])  -- over, or nothing of ours
   elseif all[i] == me then held = tonumber(g)
   else
     others = others + tonumber(g)

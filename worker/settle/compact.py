@@ -20,6 +20,7 @@ from pipelines import paths, schemas
 from pipelines.errors import LeaseLost
 from pipelines.settle import money
 from worker.settle.follow import Copies, best_last
+from worker.settle.names import Names
 from worker.store import Store
 
 RANGE_ROWS = 8_192
@@ -45,13 +46,14 @@ def compact(
     parts = store.names(paths.parts_dir(run_id))
     total_rows = sum(rows for _, _, rows in chunks)
     width = _range_rows(store, parts, total_rows)
-    copies = Copies(store, run_id, [name for _, name, _ in chunks], parts)
+    names = [name for _, name, _ in chunks]
+    copies, called = Copies(store, run_id, names, parts), Names(store, names, total_rows)
     totals = _Totals()
     with tempfile.TemporaryDirectory(prefix="spillway-") as scratch:
         _scatter(store, run_id, parts, Path(scratch), width, copies)
         with store.parquet_writer(paths.results(run_id), schemas.RESULTS) as out:
             for chunk_group in _ranges(chunks, width):
-                table = _gather(store, run_id, client, ending, chunk_group, Path(scratch), width)
+                table = _gather(store, run_id, client, ending, chunk_group, Path(scratch), called)
                 totals.add(table)
                 out.write_table(table, row_group_size=BLOCK_ROWS)
             if not still_ours():
@@ -148,7 +150,7 @@ def _gather(
     ending: str,
     group: tuple[int, int, int, list[str]],
     scratch: Path,
-    width: int,
+    called: Names,
 ) -> pa.Table:
     """Pass two: the rows of one range, complete and in order."""
     number, low, high, names = group
@@ -160,10 +162,10 @@ def _gather(
     if path.exists():
         with pa.ipc.open_stream(str(path)) as stream:
             answers = stream.read_all()
-    return _join(run_id, client, ending, who, answers)
+    return _join(run_id, client, ending, who, answers, called)
 
 
-def _join(run_id: str, client: str, ending: str, who: pa.Table, answers: pa.Table) -> pa.Table:
+def _join(run_id: str, client: str, ending: str, who: pa.Table, answers: pa.Table, called: Names) -> pa.Table:
     rows = who["row"].to_numpy()
     count = len(rows)
     cost, attempts = _own_costs(answers, rows)
@@ -180,7 +182,7 @@ def _join(run_id: str, client: str, ending: str, who: pa.Table, answers: pa.Tabl
     out: dict[str, pa.Array] = {
         "run_id": pa.array([run_id] * count),
         "row": who["row"].combine_chunks(),
-        "custom_id": pc.coalesce(who["custom_id"], pc.cast(who["row"], pa.string())),
+        "custom_id": pc.coalesce(who["custom_id"], called.of(who["row"])),
         "client": pa.array([client] * count),
         "status": pa.array(status),
         "route": who["route"],

@@ -234,7 +234,7 @@ class Settler:
             "run_id": run_id, "client": fields.get("client"), "fingerprint": fields.get("fingerprint"),
             "created_ms": int(fields.get("created_ms") or 0), "finished_ms": now_ms, "status": status,
             "options": wire.load(fields.get("options") or "{}"), "sources": wire.load(fields.get("sources") or "[]"),
-            "generation": int(fields.get("generation") or 0), "summary": summary,
+            "generation": int(fields.get("generation") or 0), "origin": fields.get("origin", ""), "summary": summary,
         }  # fmt: skip
         self.context.store.write_bytes(paths.run_record(run_id), wire.dump(record))
         mark_ended(self.context.store, fields.get("client") or "default", now_ms, run_id)

@@ -35,6 +35,8 @@ def cell(column: str, value: Any) -> str:
     """One value of a report."""
     if value is None:
         return "-"
+    if column == "due_usd":
+        return f"${Decimal(value):,.2f}"
     if column.endswith("_usd"):
         return dollars(Decimal(value))
     if column.endswith("_share"):

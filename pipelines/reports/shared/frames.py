@@ -21,9 +21,11 @@ def narrow(
     until: datetime | None = None,
     client: str | None = None,
     run: str | None = None,
+    timezone: str = "UTC",
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Results and ledger rows of one client or run, from `since` on and before `until`."""
-    results, costs = with_calendar(results, _result_time()), with_calendar(costs, pl.col("started_at"))
+    """Results and ledger rows of one client or run, from `since` on and before `until`; days are those of `timezone`."""
+    results = with_calendar(results, _result_time(), timezone)
+    costs = with_calendar(costs, pl.col("started_at"), timezone)
     for column, wanted in (("client", client), ("run_id", run)):
         if wanted is not None:
             results, costs = results.filter(pl.col(column) == wanted), costs.filter(pl.col(column) == wanted)
@@ -34,14 +36,15 @@ def narrow(
     return results, costs
 
 
-def with_calendar(frame: pl.LazyFrame, when: pl.Expr) -> pl.LazyFrame:
-    """Adds `at`, the columns of CALENDAR (UTC, as text) and `run`, unless they are there."""
+def with_calendar(frame: pl.LazyFrame, when: pl.Expr, timezone: str = "UTC") -> pl.LazyFrame:
+    """Adds `at`, the columns of CALENDAR (by the zone's clock, as text) and `run`, unless they are there."""
     if "at" in frame.collect_schema():
         return frame
+    shown = pl.col("at").dt.convert_time_zone(timezone)
     return frame.with_columns(when.alias("at")).with_columns(
-        pl.col("at").dt.strftime("%Y-%m-%d").alias("day"),
-        pl.col("at").dt.strftime("%G-W%V").alias("week"),
-        pl.col("at").dt.strftime("%Y-%m").alias("month"),
+        shown.dt.strftime("%Y-%m-%d").alias("day"),
+        shown.dt.strftime("%G-W%V").alias("week"),
+        shown.dt.strftime("%Y-%m").alias("month"),
         pl.col("run_id").alias("run"),
     )
 

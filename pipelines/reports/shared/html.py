@@ -17,8 +17,10 @@ h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 th,td{padding:.35rem .7rem;border-bottom:1px solid #d8dee4;text-align:left;white-space:nowrap}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}tfoot td{font-weight:600;border-top:2px solid #57606a}
 svg{width:100%;height:auto;margin:1rem 0}svg text{font:13px system-ui,sans-serif;fill:#1b1f24}rect{fill:#2f6f9f}
-@media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}th,td{border-color:#30363d}p{color:#8b949e}
+@media screen and (prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}th,td{border-color:#30363d}p{color:#8b949e}
 svg text{fill:#e6edf3}rect{fill:#58a6ff}}
+@page{margin:16mm}@media print{body{font-size:10pt;margin:0;max-width:none;padding:0;color:#000}thead{display:table-header-group}
+.wide{overflow:visible}th,td{white-space:normal;padding:.2rem .35rem}tr,svg{break-inside:avoid}p{color:#333}}
 """
 _BAR, _GAP, _LABEL, _WIDTH = 22, 8, 230, 900
 

@@ -77,6 +77,20 @@ def test_open_runs_are_known_up_to_their_cursors(root: Root) -> None:
     assert leaders(known, 3) == [("a", 3)]
 
 
+def test_chunks_that_redis_forgot_are_forgotten(root: Root) -> None:
+    """They are prepared again, and must not be taken for duplicates of themselves."""
+    root.chunk("a", 0, 2)
+    root.chunk("a", 2, 2)
+    known = root.known()
+    known.sync({"a": 4}, NOW)
+    known.sync({"a": 2}, NOW)
+    assert leaders(known, 0, 1, 2, 3) == [("a", 0), ("a", 1), None, None]
+    known.sync({"a": 0}, NOW)
+    assert leaders(known, 0, 1) == [None, None]
+    known.sync({"a": 4}, NOW)
+    assert leaders(known, 0, 3) == [("a", 0), ("a", 3)]
+
+
 def test_ended_runs_are_known_by_what_they_answered(root: Root) -> None:
     root.chunk("a", 0, 3)
     root.end("a", NOW - HOUR // 2, "ok", "failed", "ok")

@@ -14,13 +14,14 @@ from typing import Any
 import polars as pl
 import pytest
 
+from pipelines import budgets
 from pipelines.settings import parse_settings
 from tests.support_net import free_port, wait_for_port
 from tests.support_redis import redis_server
 from tests.worker.backends.server import Scripted, answer
 from worker import tell
 from worker.context import Context
-from worker.money import budget
+from worker.money import budget, reported
 from worker.money.alerts import Alerts
 from worker.queue import connect
 
@@ -94,7 +95,7 @@ async def made(server: str, tmp_path: Path) -> AsyncIterator[Any]:
 async def spend(context: Context, nusd: int, reserved: int = 0, client: str = "default", run: str = "r-1") -> str:
     """Opens a run and books money in its scopes; returns the day."""
     day = context.clock.date("UTC")
-    scopes = budget.scopes(context.settings, client, run, None, day)
+    scopes = budgets.scopes(context.settings, client, run, None, day)
     await budget.ensure(context.redis, context.keys, scopes)
     await context.redis.sadd(context.keys.open_runs, run)
     for name in scopes:
@@ -213,6 +214,14 @@ async def test_a_limit_set_by_hand_stays_until_the_configuration_changes(made: A
         assert await limit_of(context, "day:x") == expected
 
 
+async def test_a_limit_set_before_the_day_began_stays(made: Any) -> None:
+    context = made()
+    await context.redis.hset(context.keys.budget("day:x"), "limit", "5")
+    for wanted, limit in ((100, b"5"), (100, b"5"), (7, b"7")):
+        await budget.ensure(context.redis, context.keys, {"day:x": wanted})
+        assert await limit_of(context, "day:x") == limit
+
+
 async def test_settling_after_midnight_goes_to_the_day_that_reserved(made: Any) -> None:
     context = made(budget={"daily_usd": 1})
     run = await context.run("r-1")
@@ -281,8 +290,15 @@ async def test_what_a_provider_reports_for_the_key_counts_for_the_cutoff(made: A
         targets = {"gpu": TARGETS["gpu"], "mini": router, "maxi": {**router, "model": "openai/gpt-4o"}}
         context = made(budget={"emergency_cutoff_usd": 2}, targets=targets)
         alerts = Alerts(context)
-        day = await spend(context, NANO)
-        for usage, still_up in ((90.5, set(TARGETS)), (92.4, set(TARGETS)), (92.5, {"gpu"})):
+        day = await spend(context, NANO)  # half of it with the key: of what it reports, so much is not others'
+        key = reported.key_of(context.settings.targets["mini"])
+        assert key == reported.key_of(context.settings.targets["maxi"]) and "sk-or" not in str(key)
+        for own, usage, still_up in (
+            (NANO // 4, 90.5, set(TARGETS)), (NANO // 4, 90.6, set(TARGETS)), (0, 91.74, set(TARGETS)), (0, 91.75, {"gpu"}),
+        ):  # fmt: skip
+            async with context.redis.pipeline() as pipe:
+                reported.count(pipe, context.keys.reported(day), {str(key): own})
+                await pipe.execute()
             provider._paths = {"/key": answer(200, {"data": {"usage": usage}})}
             await alerts._cutoff._reported.look(day)
             await alerts._look()
@@ -290,7 +306,7 @@ async def test_what_a_provider_reports_for_the_key_counts_for_the_cutoff(made: A
         told = json.loads(await context.redis.hget(context.keys.alerts(day), f"cutoff:{day}"))
         assert (told["event"], told["spent_usd"]) == ("emergency_cutoff", "2.00")
         kept = await context.redis.hgetall(context.keys.reported(day))
-        assert len(kept) == 1 and b"sk-or" not in b"".join(kept), "one look for each key, which is not in Redis"
+        assert len(kept) == 2 and b"sk-or" not in b"".join(kept), "one look for each key, which is not in Redis"
         assert await context.redis.ttl(context.keys.reported(day)) > 0
         provider._paths = {"/key": answer(500)}
         await alerts._cutoff._reported.look(day)
@@ -312,4 +328,4 @@ async def test_a_worker_that_starts_tries_closed_targets_but_keeps_the_cutoff(ma
 
 async def test_a_clients_cutoff_is_its_wall(made: Any) -> None:
     context = made(clients={"acme": {"budget": {"daily_usd": 3, "emergency_cutoff_usd": 2}}})
-    assert budget.shared(context.settings, "acme", "2026-01-01")["client:acme:day:2026-01-01"] == 2 * NANO
+    assert budgets.shared(context.settings, "acme", "2026-01-01")["client:acme:day:2026-01-01"] == 2 * NANO

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.money import pusd_to_usd, usd_to_pusd
 from pipelines.settings import Settings, parse_settings
-from pipelines.types import Completion, Failure
+from pipelines.types import Completion, Failure, Item
 from worker.backends import load
 from worker.backends.exchange import Response
 from worker.clock import Clock
@@ -28,6 +28,12 @@ SETTINGS = parse_settings(
             "router": {"kind": "openrouter", "model": "openai/gpt-4o-mini"},
             "cerebras": {"kind": "cerebras", "model": "gpt-oss-120b"},
             "own": {"kind": "openai", "base_url": "http://localhost:1/v1", "model": "mine"},
+            "hub": {"kind": "huggingface", "model": "meta-llama/Llama-3.3-70B-Instruct:groq"},
+            "pod": {"kind": "runpod", "base_url": "http://localhost:1/v1", "model": "mine"},
+            "paid-vllm": {"kind": "vllm", "base_url": "http://localhost:1/v1", "model": "mine", "lane": "cloud"},
+            "paid-cpp": {"kind": "llamacpp", "base_url": "http://localhost:1/v1", "model": "mine", "lane": "cloud"},
+            "paid-ollama": {"kind": "ollama", "base_url": "http://localhost:1/v1", "model": "mine", "lane": "cloud"},
+            "gpt5": {"kind": "openai", "model": "gpt-5"},
             "gpu": {"kind": "lmstudio", "model": "qwen", "watts": 360, "usd_per_kwh": 0.30},
         },
         "prices": {"mine": {"input_usd_per_mtok": "0.1234567", "output_usd_per_mtok": "0.7654321",
@@ -68,6 +74,10 @@ def charged(name: str, body: Any, *, status: int = 200, bound_pusd: int = 0, bus
     return ledger()[0].charge(name, outcome, busy_s, bound_pusd, name)
 
 
+def item(body: bytes, output: int = 1) -> Item:
+    return Item(0, body, 1000, output, None)
+
+
 OPENAI = {
     "prompt_tokens": 2006, "completion_tokens": 300, "total_tokens": 2306,
     "prompt_tokens_details": {"cached_tokens": 1920, "audio_tokens": 0},
@@ -98,6 +108,24 @@ OWN_KEY = {**ROUTED, "cost": 0.00001, "is_byok": True, "cost_details": {"upstrea
 TIMED = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500,
          "prompt_tokens_details": {"cached_tokens": 128}}  # fmt: skip
 
+WROTE = {
+    "prompt_tokens": 5000, "completion_tokens": 10, "total_tokens": 5010,
+    "prompt_tokens_details": {"cached_tokens": 1024, "cache_write_tokens": 2048},
+}  # fmt: skip
+NO_DETAILS = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500, "prompt_tokens_details": None}
+CPP = {**NO_DETAILS, "prompt_tokens_details": {"cached_tokens": 900}}
+TIMINGS = {"cache_n": 900, "prompt_n": 100, "predicted_n": 500, "predicted_per_second": 41.7}
+POD = {
+    "prompt_tokens": 1000,
+    "completion_tokens": 500,
+    "total_tokens": 1700,
+    "completion_tokens_details": {"reasoning_tokens": 200},
+}  # reasoning beside the answer: its total says so
+OLLAMA = {
+    "model": "mine", "created_at": "2026-11-01T00:00:00Z", "message": {"role": "assistant", "content": "Paris."},
+    "done": True, "done_reason": "stop", "total_duration": 5, "prompt_eval_count": 1000, "eval_count": 500,
+}  # fmt: skip
+
 MILLION = Decimal(1_000_000)
 
 
@@ -115,6 +143,14 @@ MILLION = Decimal(1_000_000)
         ("router", chat(OWN_KEY), [(1, "200")], "reported"),
         ("cerebras", chat(TIMED), [(1000, "0.35"), (500, "0.75")], "billed"),
         ("own", chat(OPENAI), [(86, "0.1234567"), (1920, "0.0000001"), (300, "0.7654321")], "billed"),
+        ("gpt5", {**chat(REASONED), "service_tier": "flex"}, [(75, "0.625"), (1186, "5")], "billed"),
+        ("gpt5", {**chat(OPENAI), "service_tier": "priority"}, [(86, "2.5"), (1920, "0.25"), (300, "20")], "billed"),
+        ("mini", chat(WROTE), [(3976, "0.15"), (1024, "0.075"), (10, "0.60")], "billed"),
+        ("hub", chat(NO_DETAILS), [(1000, "0.59"), (500, "0.79")], "billed"),
+        ("pod", chat(POD), [(1000, "0.1234567"), (700, "0.7654321")], "billed"),
+        ("paid-vllm", chat(NO_DETAILS), [(1000, "0.1234567"), (500, "0.7654321")], "billed"),
+        ("paid-cpp", {**chat(CPP), "timings": TIMINGS}, [(100, "0.1234567"), (900, "0.0000001"), (500, "0.7654321")], "billed"),
+        ("paid-ollama", OLLAMA, [(1000, "0.1234567"), (500, "0.7654321")], "billed"),
     ],
 )  # fmt: skip
 def test_recorded_usage_costs_what_a_person_computes(
@@ -140,8 +176,42 @@ def test_usage_is_counted_in_one_way() -> None:
 
 def test_an_hours_cache_is_reserved_for_where_it_is_asked_for() -> None:
     book = ledger()[0]
-    usual, long = (book.bound_pusd("haiku", 1000, 1, long_cache=each) for each in (False, True))
+    bodies = (b'{"messages":[]}', b'{"messages":[{"cache_control":{"ttl":"1h"}}]}')
+    usual, long = (book.bound_pusd("haiku", item(body)) for body in bodies)
     assert (usual, long) == (usd_to_pusd("0.00138"), usd_to_pusd("0.002205"))
+
+
+@pytest.mark.parametrize(
+    ("served", "dollars_of_a_million"),
+    [
+        ("default", [(86, "0.15"), (1920, "0.075"), (300, "0.60")]),
+        ("priority", [(86, "0.25"), (1920, "0.125"), (300, "1")]),
+        ("scale", [(86, "0.15"), (1920, "0.075"), (300, "0.60")]),
+        (None, [(86, "0.15"), (1920, "0.075"), (300, "0.60")]),
+    ],
+)
+def test_the_tier_that_answered_is_what_is_paid(
+    served: str | None, dollars_of_a_million: list[tuple[int, str]]
+) -> None:
+    expected = sum(Decimal(tokens) * Decimal(usd) for tokens, usd in dollars_of_a_million) / MILLION
+    assert charged("mini", {**chat(OPENAI), "service_tier": served}).cost_pusd == usd_to_pusd(expected)
+
+
+@pytest.mark.parametrize(
+    ("asked", "usd"),
+    [("auto", "0.000765"), ("flex", "0.000765"), ("priority", "0.001275"), ("PRIORITY", "0.001275")],
+)
+def test_a_dearer_tier_is_reserved_for_where_it_is_asked_for(asked: str, usd: str) -> None:
+    body = json.dumps({"messages": [], "service_tier": asked}).encode()
+    assert ledger()[0].bound_pusd("mini", item(body, output=1000)) == usd_to_pusd(usd)  # 1100 and 1000 tokens
+
+
+def test_a_tier_whose_price_nobody_knows_is_refused() -> None:
+    body = b'{"messages":[],"service_tier":"priority"}'
+    refused = ledger()[0].bound_pusd("cerebras", item(body))
+    assert isinstance(refused, Failure) and (refused.kind, refused.code) == ("invalid", "no_price")
+    assert "'priority'" in refused.message
+    assert isinstance(ledger()[0].bound_pusd("own", item(body)), int), "a stated price holds whatever the tier"
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None, "completion_tokens": -5},
@@ -173,6 +243,10 @@ def test_an_unknown_price_closes_the_target_with_the_line_to_add() -> None:
     book, targets = ledger(settings)
     assert book.price("x") is None and not targets.is_up("x")
     assert '"nobody-knows-me" = { input_usd_per_mtok = …' in targets.states["x"]["reason"]
+    targets.open("x")  # a worker with another configuration knows a price
+    refused = book.bound_pusd("x", item(b"{}"))
+    assert isinstance(refused, Failure) and refused.kind == "auth", "closed again"
+    assert '"nobody-knows-me" = { input_usd_per_mtok = …' in refused.message
 
 
 def test_a_moderated_request_is_not_billed() -> None:

@@ -35,7 +35,8 @@ def ended(row: int, status: str = "ok", generation: int = 0, **more: Any) -> dic
     return {
         "row": row, "status": status, "generation": generation, "output": f"answer {row}" if status == "ok" else None,
         "cost_usd": CENT, "avoided_usd": Decimal(0), "worth_usd": 2 * CENT if status == "ok" else Decimal(0),
-        "attempts": 1, "error_code": None if status == "ok" else "lost", "started_at": now, "finished_at": now, **more,
+        "attempts": 1, "error_code": None if status == "ok" else "lost", "started_at": now, "finished_at": now,
+        "finish_reason": "stop" if status == "ok" else None, **more,
     }  # fmt: skip
 
 
@@ -118,3 +119,19 @@ def test_a_retry_asks_followers_that_had_calls_or_a_leader_elsewhere(root: Root)
         patch.setattr("worker.prepare.redo.rows_of", lambda _s, _r, _n, rows: (wanted.append(rows), ([], []))[1])
         redo.read(None, 0)  # type: ignore[arg-type]
     assert wanted == [{0, 1, 3}], "2 follows its leader"
+
+
+def test_a_row_without_an_id_is_called_by_its_number_unless_another_row_was_given_that_name(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    ids = ["2", "row-3", None, None, "5", None, "row-5", "07", "", None, "9999", None]
+    root.run([{**asked(row), "custom_id": given} for row, given in enumerate(ids)], [ended(row) for row in range(12)])
+    found = root.compact()["custom_id"].to_list()
+    assert found == ["2", "row-3", "row-2", "3", "5", "row-row-5", "row-5", "07", "", "9", "9999", "11"]
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("ids", [[None] * 3, ["2", "0", "1"]])
+def test_where_all_rows_have_ids_or_none_has_they_stay(tmp_path: Path, ids: list[str | None]) -> None:
+    root = Root(tmp_path)
+    root.run([{**asked(row), "custom_id": given} for row, given in enumerate(ids)], [ended(row) for row in range(3)])
+    assert root.compact()["custom_id"].to_list() == [given or str(row) for row, given in enumerate(ids)]

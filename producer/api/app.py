@@ -1,0 +1,52 @@
+"""Puts the server together: routers, limits, errors, and what is open while it runs. It serves no request itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from pipelines import wire
+from pipelines.settings import Settings
+from producer.api import batches, clients, errors, files, health
+from producer.api.keeper import Keeper
+from producer.api.limits import Limits
+from producer.api.state import State
+from producer.queue import connected
+from producer.records import Records
+
+ROUTERS = (health.router, clients.router, files.router, batches.router)
+UPLOADS = ("/v1/files",)
+"""Paths whose body is written to the data root as it comes."""
+
+
+def create_app(settings: Settings, redis_url: str) -> FastAPI:
+    """The server for one data root and one Redis."""
+
+    @asynccontextmanager
+    async def open_(app: FastAPI) -> AsyncIterator[None]:
+        async with connected(redis_url) as redis:
+            keys, records = wire.Keys(settings.spillway.prefix), Records(settings.spillway.data)
+            state = app.state.spillway = State(settings, redis, keys, records, asyncio.Queue())
+            keeper = asyncio.create_task(Keeper(state).run())
+            try:
+                yield
+            finally:
+                keeper.cancel()
+                await asyncio.gather(keeper, return_exceptions=True)
+
+    about = {"title": "Spillway", "version": version("spillway-batch")}
+    # Pages about the API would load their scripts from somebody else's server; openapi.json needs none.
+    app = FastAPI(**about, lifespan=open_, redirect_slashes=False, docs_url=None, redoc_url=None)  # type: ignore[arg-type]
+    for router in ROUTERS:
+        app.include_router(router)
+    errors.install(app)
+    api = settings.api
+    if api.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=api.cors_origins, allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(Limits, max_body_bytes=api.max_body_bytes, uploads=dict.fromkeys(UPLOADS, api.max_upload_bytes))
+    return app

@@ -1,0 +1,75 @@
+"""What a request may be before anybody reads it: the size of its headers and body; and the id that it is known by.
+
+Pure ASGI: nothing is buffered, and a stream stays one.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from producer.api.errors import ApiError, respond
+
+HEADERS_MAX_BYTES = 32 << 10
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Limits:
+    """Refuses with 431 and 413; `uploads` are the paths whose body may be larger, with their limit in bytes."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, uploads: Mapping[str, int]) -> None:
+        self._app, self._max_bytes, self._uploads = app, max_body_bytes, uploads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        named = _named(send, _request_id(headers))
+        most = self._uploads.get(scope["path"], self._max_bytes)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_MAX_BYTES:
+            await respond(ApiError(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes."))(
+                scope, receive, named
+            )
+        elif headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > most:
+            await respond(too_large(most))(scope, receive, named)
+        else:
+            await self._app(scope, _counted(receive, most), named)
+
+
+def too_large(most: int) -> ApiError:
+    return ApiError(413, f"The body is larger than {most} bytes.", code="body_too_large")
+
+
+def _request_id(headers: Headers) -> str:
+    """The caller's own, where it is a plain word; it stands in our log."""
+    given = headers.get("x-request-id", "")
+    return given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+
+def _named(send: Send, request_id: str) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["x-request-id"] = request_id
+        await send(message)
+
+    return sending
+
+
+def _counted(receive: Receive, most: int) -> Receive:
+    """A body of unknown length ends with an error once it is too long."""
+    taken = 0
+
+    async def receiving() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > most:
+            raise too_large(most)
+        return message
+
+    return receiving

@@ -1,0 +1,41 @@
+"""What every request works with: settings, Redis with its names, and the data root. Opened once by `app.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, NamedTuple
+
+from fastapi import Depends, Request
+
+from pipelines import wire
+from pipelines.settings import Settings
+from producer.queue import Redis
+from producer.records import Records
+from producer.store import Store
+
+
+class State(NamedTuple):
+    """One server's things; the same for all its requests."""
+
+    settings: Settings
+    redis: Redis
+    keys: wire.Keys
+    records: Records
+    bell: asyncio.Queue[str]
+
+    @property
+    def store(self) -> Store:
+        """The data root's files."""
+        return self.records.store
+
+    def wake(self, batch_id: str) -> None:
+        """There is something to do for this batch; what is not told is found soon all the same."""
+        self.bell.put_nowait(batch_id)
+
+
+def _state(request: Request) -> State:
+    state: State = request.app.state.spillway
+    return state
+
+
+Here = Annotated[State, Depends(_state)]

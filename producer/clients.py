@@ -1,0 +1,143 @@
+"""Clients and their keys: one key for one client, kept in Redis as its SHA-256. Who asks what is for `api/auth.py`.
+
+A key is `sk-spill-` and 32 random bytes; it is shown once. Two hashes: client -> record with the digest of its key, and
+digest -> client, so that a key is found in one step and a new one makes the old one worthless at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import Any
+
+import msgspec
+
+from pipelines import wire
+from pipelines.errors import UsageError
+from pipelines.sections import NAME
+from producer.queue import Redis, now_ms
+
+PREFIX = "sk-spill-"
+ID_CHARS = 8
+"""How much of a key is public, so that people can tell keys apart."""
+
+# KEYS: 1 clients  2 digests   ARGV: 1 client  2 record  3 digest  4 the record as seen ('' none)
+_PUT = """
+local now = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if now ~= ARGV[4] then return 0 end
+if now ~= '' then redis.call('HDEL', KEYS[2], cjson.decode(now)['digest']) end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[1])
+return 1
+"""
+
+# KEYS: 1 clients  2 digests  ARGV: 1 digest  2 prefix of the counters -> {client, record, requests this minute, ms left}
+_FIND = """
+local client = redis.call('HGET', KEYS[2], ARGV[1])
+if not client then return {} end
+local counter = ARGV[2] .. client
+local asked = redis.call('INCR', counter)
+if asked == 1 then redis.call('PEXPIRE', counter, 60000) end
+return {client, redis.call('HGET', KEYS[1], client) or '', asked, redis.call('PTTL', counter)}
+"""
+
+
+class ClientKey(msgspec.Struct, frozen=True):
+    """What is known of a client's key; `digest` is its SHA-256, hex."""
+
+    client: str
+    key_id: str
+    digest: str
+    created_ms: int
+    admin: bool = False
+    disabled: bool = False
+
+    def shown(self) -> dict[str, Any]:
+        """Without the digest: for lists."""
+        return {
+            "client": self.client,
+            "key_id": self.key_id,
+            "created_ms": self.created_ms,
+            "admin": self.admin,
+            "disabled": self.disabled,
+        }
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The client of a key, and how often it has asked in this minute."""
+
+    key: ClientKey
+    asked: int
+    resets_ms: int
+
+
+def digest_of(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def add(redis: Redis, keys: wire.Keys, client: str, *, admin: bool = False) -> tuple[str, ClientKey]:
+    """A new client's key, to be shown once; UsageError when the name is no name or has a key already."""
+    if not NAME.fullmatch(client):
+        raise UsageError(f"{client[:80]!r} is not a name; use letters, digits, `_`, `-` and `.`")
+    made, record = _made(client, await now_ms(redis), admin)
+    if not await _put(redis, keys, record, b""):
+        raise UsageError(f"client {client!r} has a key already; `spillway clients rotate {client}` makes a new one")
+    return made, record
+
+
+async def rotate(redis: Redis, keys: wire.Keys, client: str) -> tuple[str, ClientKey]:
+    """A new key for a client; the old one is worthless from now on. UsageError for an unknown client."""
+    while True:
+        seen = await _raw(redis, keys, client)
+        made, record = _made(client, await now_ms(redis), _read(seen).admin)
+        if await _put(redis, keys, record, seen):
+            return made, record
+
+
+async def disable(redis: Redis, keys: wire.Keys, client: str) -> ClientKey:
+    """Refuses a client's key until it is rotated; twice is once. UsageError for an unknown client."""
+    while True:
+        seen = await _raw(redis, keys, client)
+        record = msgspec.structs.replace(_read(seen), disabled=True)
+        if await _put(redis, keys, record, seen):
+            return record
+
+
+async def listed(redis: Redis, keys: wire.Keys) -> list[ClientKey]:
+    """Every client with a key, by name."""
+    found = await redis.hvals(keys.clients)  # type: ignore[misc]
+    return sorted((_read(raw) for raw in found), key=lambda each: each.client)
+
+
+async def find(redis: Redis, keys: wire.Keys, key: str) -> Found | None:
+    """Whose key this is, counting the request; None for a key that is not valid."""
+    digest = digest_of(key)
+    reply = await redis.eval(_FIND, 2, keys.clients, keys.client_keys, digest, keys.asked(""))  # type: ignore[misc]
+    if not reply or not reply[1]:
+        return None
+    record = _read(reply[1])
+    if record.disabled or not hmac.compare_digest(record.digest, digest):
+        return None
+    return Found(record, int(reply[2]), int(reply[3]))
+
+
+def _made(client: str, created_ms: int, admin: bool) -> tuple[str, ClientKey]:
+    key = PREFIX + secrets.token_urlsafe(32)
+    return key, ClientKey(client, key[: len(PREFIX) + ID_CHARS], digest_of(key), created_ms, admin)
+
+
+async def _raw(redis: Redis, keys: wire.Keys, client: str) -> str:
+    seen: str | None = await redis.hget(keys.clients, client)  # type: ignore[misc]
+    if seen is None:
+        raise UsageError(f"no client {client[:80]!r}; `spillway clients list` names them")
+    return seen
+
+
+def _read(raw: str | bytes) -> ClientKey:
+    return msgspec.json.decode(raw, type=ClientKey)
+
+
+async def _put(redis: Redis, keys: wire.Keys, record: ClientKey, seen: str | bytes) -> bool:
+    given: list[Any] = [record.client, wire.dump(msgspec.to_builtins(record)), record.digest, seen]
+    return bool(await redis.eval(_PUT, 2, keys.clients, keys.client_keys, *given))  # type: ignore[misc]

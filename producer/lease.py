@@ -1,0 +1,43 @@
+"""One step at a time across servers: a named lease on Redis' clock, renewed while the step lives.
+
+A lease saves work; what must not happen twice is safe to repeat by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pipelines import wire
+from producer.queue import Redis
+
+LEASE_MS = 15_000
+
+# KEYS: 1 lease  ARGV: 1 owner  2 ms, 0 gives it back  -> 1 when it was ours
+_LEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] == '0' then redis.call('DEL', KEYS[1]) else redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 1
+"""
+
+
+@asynccontextmanager
+async def held(redis: Redis, keys: wire.Keys, name: str) -> AsyncIterator[bool]:
+    """Whether the lease is ours for the block: False while somebody else holds it."""
+    owner, key = secrets.token_hex(8), keys.lease(name)
+    if not await redis.set(key, owner, nx=True, px=LEASE_MS):
+        yield False
+        return
+    renewing = asyncio.create_task(_renew(redis, key, owner))
+    try:
+        yield True
+    finally:
+        renewing.cancel()
+        await redis.eval(_LEASE, 1, key, owner, "0")  # type: ignore[misc]
+
+
+async def _renew(redis: Redis, key: str, owner: str) -> None:
+    while await redis.eval(_LEASE, 1, key, owner, str(LEASE_MS)):  # type: ignore[misc]
+        await asyncio.sleep(LEASE_MS / 3000)

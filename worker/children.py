@@ -1,0 +1,63 @@
+"""Worker processes of `spillway run`: started before their settings are known, told them by a pipe when they are.
+
+Half of a first answer's time is imports. They are done beside the program's own; the rest of a child's life is
+embedded.py's matter. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+CONTROL_ROLES = ("prepare", "schedule", "settle")
+DRAIN_ROLES = ("local", "cloud")
+LEAN = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "262144",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OMP_NUM_THREADS": str(os.cpu_count() or 2),
+}
+"""Memory that is freed goes back to the system, instead of into one reserve per thread and for ever."""
+
+Child = subprocess.Popen[bytes]
+_waiting: dict[tuple[str, ...], Child] = {}
+
+
+def warm() -> None:
+    """Starts what every `spillway run` on one machine needs; `discard` ends what was not needed after all."""
+    for roles in (CONTROL_ROLES, DRAIN_ROLES):
+        _waiting[roles] = _start(roles)
+
+
+def start(roles: tuple[str, ...], redis_url: str, settings: dict[str, Any], log: Path) -> Child:
+    """A worker that runs. Settings travel by a pipe, since they hold keys; never by arguments or files."""
+    child = _waiting.pop(roles, None) or _start(roles)
+    assert child.stdin is not None
+    told = {"redis_url": redis_url, "settings": settings, "log": str(log)}
+    try:
+        child.stdin.write(json.dumps(told).encode())
+        child.stdin.close()
+    except BrokenPipeError:  # it has ended already; whoever looks after it will see
+        pass
+    return child
+
+
+def discard() -> None:
+    """Ends the children that were never told anything."""
+    for child in _waiting.values():
+        with child:
+            child.kill()
+    _waiting.clear()
+
+
+def _start(roles: tuple[str, ...]) -> Child:
+    return subprocess.Popen(
+        [sys.executable, "-m", "worker", "--roles", ",".join(roles), "--parent", str(os.getpid())],
+        env={**os.environ, **LEAN},
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        cwd=Path(__file__).resolve().parent.parent,
+    )  # fmt: skip

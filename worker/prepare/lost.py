@@ -1,0 +1,61 @@
+"""Runs that Redis forgot with its last seconds: their records are on disk, and they are registered again from them.
+
+Only what this Redis was told itself: a data root may have runs of another Redis, which goes on with them. And only runs
+of which nothing was settled: a Redis that knows nothing of settled parts was set back by more than its last seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+
+from pipelines import paths, registration, wire
+from pipelines.registration import Registration
+from worker.context import Context
+from worker.store import Store
+
+log = logging.getLogger("spillway.prepare")
+
+NEWEST = 200
+"""Of the runs that Redis does not know, so many are looked at: what it lost is young."""
+
+
+class Lost:
+    """Looks once in each life of Redis."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._looked: str | None = None
+
+    async def look(self) -> None:
+        life = self._context.again.life
+        if life == self._looked:
+            return
+        redis, keys = self._context.redis, self._context.keys
+        known = {run.decode(errors="replace") for run in await redis.zrange(keys.all_runs, 0, -1)}
+        for run in await asyncio.to_thread(_forgotten, self._context.store, known, self._context.again.memory):
+            names = [keys.run(run.run_id), keys.fingerprints, keys.open_runs, keys.all_runs, keys.wake]
+            said = [part for pair in registration.fields(run).items() for part in pair]
+            args = [run.run_id, run.fingerprint, run.created_ms, *said]
+            if await self._context.scripts.register_again(keys=names, args=args):
+                log.warning("run %s: Redis had forgotten it; registered again from its record", run.run_id)
+        self._looked = life
+
+
+def _forgotten(store: Store, known: set[str], memory: str) -> list[Registration]:
+    """Open runs whose records name this Redis' memory, and that are not in it; nothing of them is settled."""
+    ids = sorted(name.rsplit("/", 1)[1].removesuffix(".json") for name in store.names("runs"))
+    unknown = [run_id for run_id in ids if run_id not in known and paths.is_run_id(run_id)]
+    young = (registration.lost(_record(store, run_id), memory) for run_id in unknown[-NEWEST:])
+    return [run for run in young if run is not None and not store.names(paths.parts_dir(run.run_id))]
+
+
+def _record(store: Store, run_id: str) -> dict[str, object]:
+    """Empty for what is no record."""
+    try:
+        found = wire.load(store.read_bytes(paths.run_record(run_id)))
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return {}
+    return found if isinstance(found, dict) and found.get("run_id") == run_id else {}
