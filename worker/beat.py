@@ -14,7 +14,7 @@ from pipelines.printable import one_line
 from worker import aside
 from worker.context import Context, boot_id
 from worker.drain.drain import Drain
-from worker.money import budget
+from worker.money import budget, reported
 from worker.queue import RedisError
 from worker.timing import ALIVE_MS
 
@@ -23,6 +23,8 @@ log = logging.getLogger("spillway.beat")
 BEAT_S = 0.4
 BURY_EVERY = 3
 """Beats between two looks for dead neighbours on this machine."""
+TIDY_EVERY = 12
+"""Beats between two looks for keys that hold another kind of value than ours."""
 
 
 class TargetStats(msgspec.Struct):
@@ -135,8 +137,9 @@ class Heart:
         while True:
             await asyncio.sleep(BEAT_S)
             try:
-                if self._beats % BURY_EVERY == 0:
+                if self._beats % TIDY_EVERY == 0:
                     await aside.shared(self._context)
+                if self._beats % BURY_EVERY == 0:
                     await bury(self._context)
                 await self.beat()
             except (RedisError, OSError) as error:
@@ -207,6 +210,9 @@ class Heart:
         )
 
     def _counters(self, pipe: Any) -> None:
+        if self._drain is not None and (own := self._drain.ledger.spent_by_key()):
+            day = self._context.clock.date(self._context.settings.spillway.timezone)
+            reported.count(pipe, self._context.keys.reported(day), own)
         context = self._context
         for run in context.runs():
             if run.counts or run.refused_nusd:

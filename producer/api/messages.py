@@ -68,7 +68,7 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
         file, rows = await _received(request, here, caller.client, batch_id, at_ms // 1000)
         await uploads.keep(here.redis, here.keys, file, listed=False)
         await batches.create(here.redis, here.keys, _new(batch_id, caller.client, file, rows, at_ms))
-        here.wake()
+        here.wake(batch_id)
     return await retrieve(request, batch_id, here, caller)
 
 
@@ -110,7 +110,7 @@ async def cancel(request: Request, batch_id: str, here: Here, caller: Caller) ->
         raise ApiError(400, "This batch has ended; it cannot be canceled any more.")
     if was in CANCELLABLE and await here.redis.exists(here.keys.run(batch.run_id)):
         await intake.cancel(here.redis, here.keys, batch.run_id)
-    here.wake()
+    here.wake(batch_id)
     return await retrieve(request, batch_id, here, caller)
 
 
