@@ -12,16 +12,16 @@ from starlette.middleware.cors import CORSMiddleware
 
 from pipelines import wire
 from pipelines.settings import Settings
-from producer.api import batches, clients, errors, files, health
+from producer.api import batches, clients, errors, files, health, runs
 from producer.api.keeper import Keeper
 from producer.api.limits import Limits
 from producer.api.state import State
 from producer.queue import connected
 from producer.records import Records
 
-ROUTERS = (health.router, clients.router, files.router, batches.router)
-UPLOADS = ("/v1/files",)
-"""Paths whose body is written to the data root as it comes."""
+ROUTERS = (health.router, clients.router, files.router, batches.router, runs.router)
+UPLOADS = ("/v1/files", "/v1/runs")
+"""Paths whose body may be written to the data root as it comes."""
 
 
 def create_app(settings: Settings, redis_url: str) -> FastAPI:

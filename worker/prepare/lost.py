@@ -37,6 +37,7 @@ class Lost:
         known = {run.decode(errors="replace") for run in await redis.zrange(keys.all_runs, 0, -1)}
         for run in await asyncio.to_thread(_forgotten, self._context.store, known, self._context.again.memory):
             names = [keys.run(run.run_id), keys.fingerprints, keys.open_runs, keys.all_runs, keys.wake]
+            names.append(keys.runs_of(run.client))
             said = [part for pair in registration.fields(run).items() for part in pair]
             args = [run.run_id, run.fingerprint, run.created_ms, *said]
             if await self._context.scripts.register_again(keys=names, args=args):
