@@ -31,7 +31,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
     async def open_(app: FastAPI) -> AsyncIterator[None]:
         async with connected(redis_url) as redis:
             keys, records = wire.Keys(settings.spillway.prefix), Records(settings.spillway.data)
-            state = app.state.spillway = State(settings, redis, keys, records, asyncio.Event())
+            state = app.state.spillway = State(settings, redis, keys, records, asyncio.Queue())
             keeper = asyncio.create_task(Keeper(state).run())
             try:
                 yield

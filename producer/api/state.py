@@ -21,16 +21,16 @@ class State(NamedTuple):
     redis: Redis
     keys: wire.Keys
     records: Records
-    bell: asyncio.Event
+    bell: asyncio.Queue[str]
 
     @property
     def store(self) -> Store:
         """The data root's files."""
         return self.records.store
 
-    def wake(self) -> None:
-        """There is something to do for the keeper."""
-        self.bell.set()
+    def wake(self, batch_id: str) -> None:
+        """There is something to do for this batch; what is not told is found soon all the same."""
+        self.bell.put_nowait(batch_id)
 
 
 def _state(request: Request) -> State:
