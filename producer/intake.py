@@ -222,14 +222,8 @@ async def _resume(
     if run["status"] in ("expired", "cancelled"):
         fields |= _again(run, RESUMED)
     elif run["status"] == "failed":
-        fields |= {
-            "status": "in_progress",
-            "prepared": "0",
-            "error": "",
-            "summary": "",
-            "finished_ms": "",
-            "cancel": "",
-        }
+        cleared = dict.fromkeys(("error", "summary", "finished_ms", "cancel"), "")
+        fields |= {"status": "in_progress", "prepared": "0", **cleared}
     return await _put(redis, keys, run_id, now_ms, fields, was=_was(run))
 
 

@@ -29,6 +29,7 @@ OWNERS = {
     "starlette": ("producer/api/",),
     "uvicorn": ("producer/api/server.py",),
     "jwt": ("producer/api/auth.py",),
+    "prometheus_client": ("producer/api/meter.py", "producer/api/metrics.py"),
     "python_multipart": ("producer/api/upload.py",),
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}

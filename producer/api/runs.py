@@ -65,7 +65,7 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
                 asked = ask.of_form(here, caller.client, form.fields)
             else:
                 name = await _write(here, caller.client, run_id, asked)
-            await _register(here, caller.client, run_id, asked, await asyncio.to_thread(_look, here, name))
+            await _register(here, caller.client, run_id, asked, await asyncio.to_thread(look, here.store.path(name)))
         except Exception:
             if name:
                 await asyncio.to_thread(here.store.delete, name)
@@ -218,12 +218,13 @@ def _write_rows(here: State, name: str, lines: Iterable[bytes]) -> None:
         out.writelines(lines)
 
 
-def _look(here: State, name: str) -> Content:
+def look(path: str) -> Content:
+    """A source file as it is; ApiError for what can be seen to be none. Blocking."""
     try:
-        source = inspect(here.store.path(name))
+        source = inspect(path)
         return Content(source, *estimate(source))
     except SourceError as error:
-        reason = str(error).removeprefix(f"{here.store.path(name)}: ")
+        reason = str(error).removeprefix(f"{path}: ")
         raise ApiError(400, f"The file cannot be run: {reason}.", code="invalid_file_format", param="file") from None
 
 
