@@ -22,6 +22,9 @@ EVERY_S = 0.5
 COMMENT_S = 15.0
 """Silence that is longer than this ends some proxies' patience."""
 RETRY_MS = 1000
+DOCUMENT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
 
 Shown = Callable[[RunView], dict[str, Any]]
 

@@ -23,6 +23,9 @@ MEDIA: dict[str, str] = {
     "parquet": "application/vnd.apache.parquet",
     "openai": "application/jsonl",
 }
+DOCUMENT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Rows", "content": {each.partition(";")[0]: {} for each in MEDIA.values()}}
+}
 TABLE_ROWS = 512
 
 

@@ -91,13 +91,13 @@ async def retrieve(run_id: str, here: Here, caller: Caller) -> dict[str, Any]:
     return shown(await mine(here, caller.client, run_id))
 
 
-@router.get("/{run_id}/results", response_class=Response)
+@router.get("/{run_id}/results", response_class=Response, responses=results.DOCUMENT)
 async def get_results(run_id: str, here: Here, caller: Caller, format: results.Format = "jsonl") -> Response:  # noqa: A002
     """The rows, in input order; of a run under way those that are settled so far, in no order."""
     return await results.respond(here, await mine(here, caller.client, run_id), format)
 
 
-@router.get("/{run_id}/events", response_class=events.Stream)
+@router.get("/{run_id}/events", response_class=Response, responses=events.DOCUMENT)
 async def get_events(run_id: str, here: Here, caller: Caller) -> Response:
     """Server-sent events: `progress` with the run whenever it changed, and `end` with the run as it ended."""
     await mine(here, caller.client, run_id)
@@ -136,16 +136,14 @@ async def mine(here: State, client: str, run_id: str) -> RunView:
 
 
 async def _find(here: State, client: str, run_id: str) -> RunView | None:
-    """By Redis, or for a run that ended before this Redis began, by its record."""
+    """By Redis, or for a run that ended before this Redis began, by its record. Somebody else's run is looked for as long
+    as one that does not exist."""
     fields = await runs.fields_of(here.redis, here.keys, run_id)
-    if fields:
-        view = runs.view(run_id, fields)
-    else:
+    view = runs.view(run_id, fields) if fields else None
+    if view is None or view.client != client:
         record = await asyncio.to_thread(here.records.read, run_id)
-        if record is None or not record.get("summary"):
-            return None
-        view = runs.of_record(record)
-    return view if view.client == client and not _is_batch(view) else None
+        view = runs.of_record(record) if record is not None and record.get("summary") and not fields else None
+    return view if view is not None and view.client == client and not _is_batch(view) else None
 
 
 def new_id(at_ms: int) -> str:
