@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -30,6 +31,7 @@ Shown = Callable[[RunView], dict[str, Any]]
 
 
 _open: Counter[str] = Counter()
+_stopping = asyncio.Event()
 
 
 class Stream(StreamingResponse):
@@ -49,6 +51,11 @@ class Stream(StreamingResponse):
             _open[self._client] -= 1
             if not _open[self._client]:
                 del _open[self._client]
+
+
+def stop() -> None:
+    """The server ends: so do its streams; whoever follows comes back by himself."""
+    _stopping.set()
 
 
 def follow(here: State, client: str, run_id: str, shown: Shown) -> Stream:
@@ -74,7 +81,9 @@ async def _events(here: State, run_id: str, shown: Shown) -> AsyncIterator[bytes
         elif silent_s >= COMMENT_S:
             yield b": still here\n\n"
             silent_s = 0.0
-        await asyncio.sleep(EVERY_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_stopping.wait(), EVERY_S)
+            return
         silent_s += EVERY_S
 
 

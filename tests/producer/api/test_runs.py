@@ -8,13 +8,16 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
 import polars as pl
 import pytest
 
-from tests.support_serving import Server
+from tests.support_program import Program
+from tests.support_redis import redis_server
+from tests.support_serving import ADMIN, Server, serving
 from tests.support_upstream import Upstream
 
 _numbers = count()
@@ -321,3 +324,18 @@ def test_uploads_may_be_large_and_json_may_not(server: Server) -> None:
         big = b'{"prompts": ["' + b"x" * (17 << 20) + b'"]}'
         reply = http.post("/v1/runs", content=big, headers={"content-type": "application/json"})
         assert error(reply, 413)["code"] == "body_too_large"
+
+
+def test_who_follows_does_not_keep_a_server_from_ending(tmp_path: Path) -> None:
+    from producer.api.server import STOP_S
+
+    with redis_server() as url, serving(Program(tmp_path, api={"admin_key": ADMIN}), redis_url=url) as server:
+        with server.http() as http:
+            run = start(http, prompts=["Name a colour."])
+            with http.stream("GET", f"/v1/runs/{run['id']}/events") as stream:
+                texts = stream.iter_lines()
+                assert next(texts).startswith("retry:")
+                began_s = time.monotonic()
+                assert server.stop() == 0
+                assert not [text for text in texts if text.startswith("event: end")]
+        assert time.monotonic() - began_s < STOP_S
