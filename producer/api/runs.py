@@ -27,10 +27,11 @@ from producer.api.files import listing
 from producer.api.once import reserve
 from producer.api.quota import admitted
 from producer.api.state import Here, State
+from producer.content import HEAD_BYTES
 from producer.lease import held
 from producer.queue import now_ms
 from producer.runs import RunView
-from producer.sources import estimate, inspect
+from producer.sources import estimate, inspect, lines
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -54,7 +55,8 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
     run_id = await reserve(request, here, caller.client, new_id(await now_ms(here.redis)), body)
     async with held(here.redis, here.keys, f"api:{run_id}") as ours:
         if not ours:
-            raise conflict("A request with this Idempotency-Key is being served; ask again when it has ended.")
+            message = "A request with this Idempotency-Key is being served; ask again when it has ended."
+            raise ApiError(409, message, code="request_in_progress", headers={"retry-after": "1"})
         if (known := await _find(here, caller.client, run_id)) is not None:
             return shown(known)
         name = ""
@@ -220,7 +222,10 @@ def look(path: str) -> Content:
     """A source file as it is; ApiError for what can be seen to be none. Blocking."""
     try:
         source = inspect(path)
-        return Content(source, *estimate(source))
+        rows, size_bytes = estimate(source)
+        if source.format == "jsonl" and size_bytes >= HEAD_BYTES:  # a quota is not to be fooled by the first MiB
+            rows = max(1, lines(source))
+        return Content(source, rows, size_bytes)
     except SourceError as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise ApiError(400, f"The file cannot be run: {reason}.", code="invalid_file_format", param="file") from None

@@ -187,6 +187,7 @@ def test_a_client_goes_only_the_ways_that_it_may(server: Server) -> None:
 
 
 def test_over_quota_is_429_with_the_limit_and_when_it_turns(server: Server) -> None:
+    files = len(list(server.program.data.glob("files/*")))
     with server.http("small") as http:
         run = start(http, prompts=fresh(8))
         refused = http.post("/v1/runs", json={"prompts": fresh(3)})
@@ -194,12 +195,15 @@ def test_over_quota_is_429_with_the_limit_and_when_it_turns(server: Server) -> N
         assert (told["code"], told["param"]) == ("quota_exceeded", "rows_per_day")
         assert 0 < int(refused.headers["retry-after"]) <= 86_400 and int(refused.headers["x-ratelimit-reset"]) > 0
         assert "resets at" in told["message"]
+        long = b'{"prompt": "' + b"x" * (1 << 20) + b'"}\n' + b'{"prompt": "y"}\n' * 20
+        fooled = http.post("/v1/runs", files={"file": ("rows.jsonl", long)})
+        assert error(fooled, 429)["param"] == "rows_per_day" and "asks for 21" in error(fooled, 429)["message"]
         never = http.post("/v1/runs", json={"prompts": fresh(11)})
         assert error(never, 429)["param"] == "rows_per_day" and "retry-after" not in never.headers
         ended(http, run["id"])
-        ended(http, start(http, prompts=fresh(2))["id"])  # what was refused was not counted
-        assert sorted(server.program.data.glob("files/*"))  # and left no file
+        ended(http, start(http, prompts=fresh(2))["id"])  # what was refused was not counted, and left no file
         assert len(http.get("/v1/runs").json()["data"]) == 2
+        assert len(list(server.program.data.glob("files/*"))) == files + 2
         codes = [error(http.post("/v1/runs", json={"prompts": fresh(1)}), 429)["param"] for _ in range(8)]
         assert codes[0] == "rows_per_day"
 
