@@ -83,6 +83,9 @@ class RunView(msgspec.Struct, frozen=True):
         return self.rows if self.prepared else max(self.rows, self.rows_estimate)
 
 
+_FIELDS = msgspec.structs.fields(RunView)[2:]
+
+
 async def get(redis: Redis, keys: wire.Keys, run_id: str) -> RunView:
     """A run as it is now; UsageError when there is none of that id."""
     fields = await fields_of(redis, keys, run_id)
@@ -154,7 +157,7 @@ async def fields_of(redis: Redis, keys: wire.Keys, run_id: str) -> dict[str, str
 def view(run_id: str, fields: Mapping[str, str]) -> RunView:
     """Redis' texts as values; what is missing is nought."""
     given: dict[str, Any] = {"run_id": run_id, "status": fields.get("status", "in_progress")}
-    for field in msgspec.structs.fields(RunView)[2:]:
+    for field in _FIELDS:
         text = fields.get(field.name, "")
         with contextlib.suppress(ValueError, OverflowError, RecursionError, msgspec.MsgspecError):  # not what we wrote
             if text != "":
