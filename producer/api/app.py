@@ -12,16 +12,17 @@ from starlette.middleware.cors import CORSMiddleware
 
 from pipelines import wire
 from pipelines.settings import Settings
-from producer.api import batches, clients, errors, files, health
+from producer.api import batches, clients, costs, errors, estimates, files, health, metrics, runs, targets
 from producer.api.keeper import Keeper
 from producer.api.limits import Limits
+from producer.api.meter import Meter
 from producer.api.state import State
 from producer.queue import connected
 from producer.records import Records
 
-ROUTERS = (health.router, clients.router, files.router, batches.router)
-UPLOADS = ("/v1/files",)
-"""Paths whose body is written to the data root as it comes."""
+ROUTERS = tuple(each.router for each in (health, clients, files, batches, runs, estimates, targets, costs, metrics))
+UPLOADS = ("/v1/files", "/v1/runs")
+"""Paths whose body may be written to the data root as it comes."""
 
 
 def create_app(settings: Settings, redis_url: str) -> FastAPI:
@@ -49,4 +50,5 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
     if api.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=api.cors_origins, allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(Limits, max_body_bytes=api.max_body_bytes, uploads=dict.fromkeys(UPLOADS, api.max_upload_bytes))
+    app.add_middleware(Meter)
     return app
