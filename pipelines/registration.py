@@ -15,7 +15,7 @@ Fields = dict[str, str | bytes | int]
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
     """One command's run; `estimate` is (rows, bytes), `redis` the name of the Redis that was told, `origin` what made
-    it other than a command (a schedule's firing)."""
+    it other than a command (a schedule's firing), `metadata` the caller's own words about it."""
 
     run_id: str
     client: str
@@ -27,6 +27,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     fresh: bool = False
     redis: str = ""
     origin: str = ""
+    metadata: dict[str, str] = {}
 
 
 def fields(run: Registration) -> Fields:
@@ -41,6 +42,7 @@ def fields(run: Registration) -> Fields:
         "bytes_estimate": run.estimate[1],
         "fresh": "1" if run.fresh else "",
         "origin": run.origin,
+        "metadata": wire.dump(run.metadata) if run.metadata else "",
         **dict.fromkeys(("cursor", "cancel", "redo", "error", "summary", "finished_ms"), ""),
         **dict.fromkeys(("prepared", "rows", "asked", "duplicate", "invalid", "open", "generation"), "0"),
         **terms(run.options, run.created_ms),

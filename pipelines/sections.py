@@ -236,6 +236,7 @@ class Client(Section):
     webhook: Webhook | None = Field(default=None, repr=False)
     webhook_secret: SecretStr | None = None
     quota: Quota = Quota()
+    routes: Names = ()
     weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
     markup: Annotated[Decimal, Field(ge=0, le=1_000)] = Decimal(0)
     share_of_savings: Annotated[Decimal, Field(ge=0, le=1)] | None = None

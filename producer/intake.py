@@ -26,7 +26,7 @@ RESUMED = ["expired", "cancelled"]
 """What a resumed run asks again; its failed rows are `retry`'s matter. But where a source could not be read again in the
 middle of a retry or resume, nobody knows which rows are failed for that alone."""
 
-# KEYS: 1 fingerprints  2 run  3 open runs  4 all runs  5 wake
+# KEYS: 1 fingerprints  2 run  3 open runs  4 all runs  5 wake  6 the client's runs, for a new one
 # ARGV: 1 fingerprint ('' leave)  2 run id under it as seen ('' none)  3 run's status and cancel as seen ('' new run)
 #       4 run id  5 created_ms, then field value ...
 # Returns 1, or 0 when somebody else was faster: look again.
@@ -40,6 +40,7 @@ redis.call('HSET', KEYS[2], unpack(ARGV, 6))
 if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[4]) end
 redis.call('SADD', KEYS[3], ARGV[4])
 redis.call('ZADD', KEYS[4], 'NX', ARGV[5], ARGV[4])
+if KEYS[6] then redis.call('ZADD', KEYS[6], 'NX', ARGV[5], ARGV[4]) end
 redis.call('LPUSH', KEYS[5], 'x')
 redis.call('LTRIM', KEYS[5], 0, 15)
 return 1
@@ -106,7 +107,8 @@ async def register(
             sources=sources, estimate=estimate, fresh=fresh, redis=name,
         )  # fmt: skip
         records.write(new.run_id, registration.record(new))
-        put = await _put(redis, keys, new.run_id, now_ms, registration.fields(new), fingerprint=print_, seen=seen or "")
+        fields = registration.fields(new)
+        put = await _put(redis, keys, new.run_id, now_ms, fields, fingerprint=print_, seen=seen or "", client=client)
         if put or (fresh and await fields_of(redis, keys, new.run_id)):  # a worker that started now read the record
             open_ = bool(run) and run.get("status") not in ("completed", "failed")
             return Registered(new.run_id, "resumed" if lost else "new", seen if open_ else None)
@@ -126,20 +128,25 @@ async def register_as(
     now_ms: int,
     origin: str,
     estimate: tuple[int, int] = (0, 0),
+    fresh: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> bool:
     """A new run under a name that its caller can find again, once: False when it is there already. Whatever ran before
-    with these sources and options is not asked, and its answers are reused like any other run's."""
+    with these sources and options is not asked, and its answers are reused like any other run's, unless it is `fresh`."""
     print_ = fingerprint(client, sources, options)
     new = Registration(
         run_id=run_id, client=client, fingerprint=print_, created_ms=now_ms, options=options, sources=sources,
-        estimate=estimate, redis=await _name_of(redis, keys), origin=origin,
+        estimate=estimate, redis=await _name_of(redis, keys), origin=origin, fresh=fresh,
+        metadata=dict(metadata or {}),
     )  # fmt: skip
     while not await redis.exists(keys.run(run_id)):
         seen: str | None = await redis.hget(keys.fingerprints, print_)  # type: ignore[misc]
         if records.read(run_id) is None:  # who slept on the way must not undo the record of a run that has ended
             records.write(run_id, registration.record(new))
         fields = registration.fields(new)
-        if await _put(redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or "", was=_was({})):
+        if await _put(
+            redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or "", was=_was({}), client=client
+        ):
             return True
     return False
 
@@ -207,14 +214,8 @@ async def _resume(
     elif run["status"] == "failed" and int(run.get("generation") or 0):
         fields |= _again(run, [*RESUMED, "failed"])
     elif run["status"] == "failed":
-        fields |= {
-            "status": "in_progress",
-            "prepared": "0",
-            "error": "",
-            "summary": "",
-            "finished_ms": "",
-            "cancel": "",
-        }
+        cleared = dict.fromkeys(("error", "summary", "finished_ms", "cancel"), "")
+        fields |= {"status": "in_progress", "prepared": "0", **cleared}
     return await _put(redis, keys, run_id, now_ms, fields, was=_was(run))
 
 
@@ -247,9 +248,11 @@ async def _put(
     fingerprint: str = "",
     seen: str = "",
     was: str = "",
+    client: str = "",
 ) -> bool:
-    """One atomic step: compare what was seen, then run, sets and bell together."""
+    """One atomic step: compare what was seen, then run, sets and bell together. `client` is given with a new run."""
     names = [keys.fingerprints, keys.run(run_id), keys.open_runs, keys.all_runs, keys.wake]
+    names += [keys.runs_of(client)] if client else []
     flat = [part for pair in fields.items() for part in pair]
     arguments: list[Any] = [*names, fingerprint, seen, was, run_id, created_ms, *flat]
     return bool(await redis.eval(_PUT, len(names), *arguments))  # type: ignore[misc]

@@ -60,6 +60,12 @@ def estimate(source: Source) -> tuple[int, int]:
         return content.size(stream, source)
 
 
+def lines(source: Source) -> int:
+    """How many lines a file has that is not compressed; reads it whole, in blocks."""
+    with _open(source.url)[0] as stream:
+        return sum(block.count(b"\n") for block in iter(lambda: stream.read(content.HEAD_BYTES), b""))
+
+
 # -- names -------------------------------------------------------------------------------------------------------------
 
 

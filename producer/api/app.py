@@ -15,17 +15,32 @@ from starlette.middleware.cors import CORSMiddleware
 from pipelines import wire
 from pipelines.settings import Settings
 from producer import schedules
-from producer.api import batches, clients, errors, files, health, messages
+from producer.api import (
+    batches,
+    clients,
+    costs,
+    errors,
+    estimates,
+    files,
+    health,
+    messages,
+    metrics,
+    runs,
+    targets,
+)
 from producer.api.keeper import Keeper
 from producer.api.limits import Limits
+from producer.api.meter import Meter
 from producer.api.state import State
 from producer.queue import connected
 from producer.records import Records
 from producer.schedules import Desk
 
-ROUTERS = (health.router, clients.router, files.router, batches.router, messages.router)
-UPLOADS = ("/v1/files", "/v1/messages/batches")
-"""Paths whose body is written to the data root as it comes."""
+ROUTERS = tuple(
+    each.router for each in (health, clients, files, batches, messages, runs, estimates, targets, costs, metrics)
+)
+UPLOADS = ("/v1/files", "/v1/runs", "/v1/messages/batches")
+"""Paths whose body may be written to the data root as it comes."""
 
 
 def create_app(settings: Settings, redis_url: str) -> FastAPI:
@@ -56,6 +71,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
     if api.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=api.cors_origins, allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(Limits, max_body_bytes=api.max_body_bytes, uploads=dict.fromkeys(UPLOADS, api.max_upload_bytes))
+    app.add_middleware(Meter)
     return app
 
 

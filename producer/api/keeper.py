@@ -45,8 +45,6 @@ class Keeper:
 
     def __init__(self, here: State) -> None:
         self._here = here
-        table = route.table(here.settings)
-        self._models = table.names if here.settings.targets else None
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
         self._swept_s = 0.0
@@ -130,7 +128,7 @@ class Keeper:
         if batch.is_messages:
             vetted = Vetted(batch.total, None)  # looked at as they came in
         else:
-            vetted = await asyncio.to_thread(self._vet, file, batch.endpoint)
+            vetted = await asyncio.to_thread(self._vet, file, batch.endpoint, batch.client)
         if vetted.wrong:
             await self._refuse(batch, vetted.wrong)
             return
@@ -172,9 +170,11 @@ class Keeper:
         held_by = self._here.keys.api_held(batch.input_file_id)
         return bool(await self._here.redis.sismember(held_by, batch.id))  # type: ignore[misc]
 
-    def _vet(self, file: Upload, endpoint: str) -> Vetted:
+    def _vet(self, file: Upload, endpoint: str, client: str) -> Vetted:
+        settings = self._here.settings
+        models = route.table(settings, client).names if settings.targets else None
         with self._here.store.open(file.name) as stream:
-            return vet(stream, file.form, endpoint, self._models, self._here.settings.api.max_batch_rows)
+            return vet(stream, file.form, endpoint, models, settings.api.max_batch_rows)
 
     async def _register(self, batch: Batch, file: Upload, vetted: Vetted) -> None:
         here = self._here

@@ -165,16 +165,16 @@ async def _received(request: Request, here: State, client: str, batch_id: str, a
         except ClientDisconnect:
             raise ApiError(400, "The body is cut off before its end.") from None
         await asyncio.to_thread(body.seek, 0)
-        rows, size_bytes = await asyncio.to_thread(_translate, here, cast(BinaryIO, body), file_id)
+        rows, size_bytes = await asyncio.to_thread(_translate, here, client, cast(BinaryIO, body), file_id)
     expires_s = at_s + WINDOW_S + int(here.settings.api.keep_files)
     return Upload(file_id, client, f"{batch_id}.jsonl", "batch", "jsonl", size_bytes, at_s, expires_s), rows
 
 
-def _translate(here: State, body: BinaryIO, file_id: str) -> tuple[int, int]:
+def _translate(here: State, client: str, body: BinaryIO, file_id: str) -> tuple[int, int]:
     """Writes the batch file; 400 for what is no list of requests, and nothing is kept then."""
     import ijson
 
-    models = route.table(here.settings).names if here.settings.targets else None
+    models = route.table(here.settings, client).names if here.settings.targets else None
     most = min(ROWS_MAX, here.settings.api.max_batch_rows or ROWS_MAX)
     seen: set[str] = set()
     size_bytes = 0

@@ -15,11 +15,11 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from pipelines import hooks
 from pipelines.errors import ConfigError
+from pipelines.portable import plain
 from pipelines.settings import parse_settings
 from tests.support_redis import redis_server
 from tests.worker.backends.server import Request, Scripted, answer
 from worker.context import Context
-from worker.embedded import portable
 from worker.hooks import Hooks, announce
 from worker.money.alerts import Alerts
 from worker.queue import connect
@@ -176,7 +176,7 @@ def test_workers_of_this_machine_get_the_secret_and_do_without_a_missing_one(tmp
     given = {"clients": {"acme": {"webhook": "http://127.0.0.1/x", "webhook_secret": "env:HOOK"}}}
     for environ, secret in (({"HOOK": SECRET}, SECRET), ({}, None)):
         there = (
-            parse_settings(portable(parse_settings(given, environ=environ), tmp_path)).clients["acme"].webhook_secret
+            parse_settings(plain(parse_settings(given, environ=environ), str(tmp_path))).clients["acme"].webhook_secret
         )
         assert (there.get_secret_value() if there else None) == secret
 

@@ -31,11 +31,12 @@ async def remember(context: Context, run_id: str) -> None:
         return
     args = [run_id, fields.get(b"fingerprint", b""), fields.get(b"created_ms", b"0")]
     said = [part for pair in fields.items() for part in pair]
-    context.again.remember_step("register_again", _names(keys, run_id), [*args, *said])
+    client = fields.get(b"client", b"default").decode(errors="replace")
+    context.again.remember_step("register_again", _names(keys, run_id, client), [*args, *said])
 
 
-def _names(keys: wire.Keys, run_id: str) -> list[str]:
-    return [keys.run(run_id), keys.fingerprints, keys.open_runs, keys.all_runs, keys.wake]
+def _names(keys: wire.Keys, run_id: str, client: str) -> list[str]:
+    return [keys.run(run_id), keys.fingerprints, keys.open_runs, keys.all_runs, keys.wake, keys.runs_of(client)]
 
 
 class Lost:
@@ -54,7 +55,7 @@ class Lost:
         for run in await asyncio.to_thread(_forgotten, self._context.store, known, self._context.again.memory):
             said = [part for pair in registration.fields(run).items() for part in pair]
             args = [run.run_id, run.fingerprint, run.created_ms, *said]
-            if await self._context.scripts.register_again(keys=_names(keys, run.run_id), args=args):
+            if await self._context.scripts.register_again(keys=_names(keys, run.run_id, run.client), args=args):
                 log.warning("run %s: Redis had forgotten it; registered again from its record", run.run_id)
         self._looked = life
 

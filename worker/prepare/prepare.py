@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from pipelines import paths, schemas, wire
 from pipelines.errors import SourceError
+from pipelines.rendering import compile_template
 from worker.aside import Strikes
 from worker.context import Context
 from worker.dedupe.encode import Encoder
@@ -31,7 +32,6 @@ from worker.prepare.redo import Redo
 from worker.prepare.sift import Asker, Chunk, Indexes, Sifter
 from worker.settle.audits import paused
 from worker.sources.source import Cursor, Reader
-from worker.sources.template import compile_template
 
 log = logging.getLogger("spillway.prepare")
 

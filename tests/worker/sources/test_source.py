@@ -23,11 +23,11 @@ import zstandard
 
 from pipelines import wire
 from pipelines.errors import SourceError
+from pipelines.rendering import Template, compile_template
 from pipelines.shard import ROW_MAX_BYTES
 from pipelines.types import BadRow, Row, Source
 from producer.sources import inspect
 from worker.sources.source import Cursor, Reader, rows_at
-from worker.sources.template import Template, compile_template
 
 ALL = (1 << 20, 1 << 40)
 
