@@ -16,7 +16,7 @@ from tests.support_program import Program
 CLEAN_S = 20.0
 """How long the bells that kills left in ARQ's queues may take to be answered: a lease of a job and a poll, with room."""
 
-MAY_STAY = ("id", "run:", "runs:all", "fingerprints", "targets", "lanes", "wake")
+MAY_STAY = ("id", "run:", "runs:", "fingerprints", "targets", "lanes", "wake")
 """What a completed run leaves without an expiry; `workers` too, while workers live."""
 
 
