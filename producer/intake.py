@@ -5,6 +5,7 @@ The record on disk comes first: a Redis that forgets its last seconds is told ag
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -13,16 +14,17 @@ from typing import Any
 import msgspec
 
 from pipelines import identity, registration, wire
-from pipelines.errors import SourceError, UsageError
+from pipelines.errors import UsageError
 from pipelines.registration import Registration
 from pipelines.types import Options, Source
+from producer import unchanged
 from producer.queue import Redis
 from producer.records import Records
 from producer.runs import RunView, fields_of, get, view
-from producer.sources import changed
 
 RESUMED = ["expired", "cancelled"]
-"""What a resumed run asks again; its failed rows are `retry`'s matter."""
+"""What a resumed run asks again; its failed rows are `retry`'s matter. But where a source could not be read again in the
+middle of a retry or resume, nobody knows which rows are failed for that alone."""
 
 # KEYS: 1 fingerprints  2 run  3 open runs  4 all runs  5 wake  6 the client's runs, for a new one
 # ARGV: 1 fingerprint ('' leave)  2 run id under it as seen ('' none)  3 run's status and cancel as seen ('' new run)
@@ -152,26 +154,14 @@ async def register_as(
 def _decide(run_id: str, run: Mapping[str, str], sources: tuple[Source, ...]) -> str:
     """new | resumed | finished | ending, for a command whose run is already known."""
     status = run.get("status", "")
-    differs = _difference(wire.unpack_sources(run["sources"].encode()), sources)
+    differs = unchanged.difference(wire.unpack_sources(run["sources"].encode()), sources)
     if status == "completed":
         return "new" if differs else "finished"
     if status == "failed":
         return "new" if differs else "resumed"
     if differs:
-        raise _not_the_same(differs, run_id)
+        raise unchanged.refusal(differs, run_id)
     return "ending" if status in wire.RUN_OPEN and run.get("cancel") else "resumed"
-
-
-def _not_the_same(differs: str, run_id: str) -> SourceError:
-    remedy = "put it back to resume, or start anew with --fresh"
-    return SourceError(f"{differs} since run {run_id} began, which is not finished; {remedy}")
-
-
-def _difference(old: tuple[Source, ...], now: tuple[Source, ...]) -> str | None:
-    for before, after in zip(old, now, strict=True):  # the fingerprint says that they are the same files
-        if said := changed(before, after):
-            return f"{after.url} changed ({said})"
-    return None
 
 
 async def _name_of(redis: Redis, keys: wire.Keys) -> str:
@@ -190,8 +180,8 @@ def _forgotten(
     run = registration.lost(records.with_fingerprint(print_, known) or {}, redis)
     if run is None or records.has_parts(run.run_id):
         return None
-    if differs := _difference(run.sources, sources):
-        raise _not_the_same(differs, run.run_id)
+    if differs := unchanged.difference(run.sources, sources):
+        raise unchanged.refusal(differs, run.run_id)
     return run.run_id
 
 
@@ -209,7 +199,7 @@ def _finished(records: Records, print_: str, sources: tuple[Source, ...], known:
     if record is None or record.get("status") != "completed":
         return None
     old = wire.unpack_sources(wire.dump(record.get("sources", [])))
-    return str(record["run_id"]) if _difference(old, sources) is None else None
+    return str(record["run_id"]) if unchanged.difference(old, sources) is None else None
 
 
 async def _resume(
@@ -221,6 +211,8 @@ async def _resume(
         records.reopen(run_id)
     if run["status"] in ("expired", "cancelled"):
         fields |= _again(run, RESUMED)
+    elif run["status"] == "failed" and int(run.get("generation") or 0):
+        fields |= _again(run, [*RESUMED, "failed"])
     elif run["status"] == "failed":
         cleared = dict.fromkeys(("error", "summary", "finished_ms", "cancel"), "")
         fields |= {"status": "in_progress", "prepared": "0", **cleared}
@@ -291,6 +283,7 @@ async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, no
             raise UsageError(f"run {run_id} is {now.status}: retry it when it has ended")
         if (now.summary or {}).get("failed", now.failed) == 0:
             raise UsageError(f"run {run_id} has no failed rows to retry")
+        await asyncio.to_thread(unchanged.check, now)
         records.reopen(run_id)
         terms = registration.terms(wire.unpack_options(fields["options"].encode()), now_ms)
         if await _put(redis, keys, run_id, now_ms, {**terms, **_again(fields, ["failed"])}, was=_was(fields)):

@@ -25,7 +25,7 @@ from worker.dedupe.known import Known
 from worker.money.ledger import Ledger
 from worker.prepare.clients import Clients
 from worker.prepare.ids import Ids
-from worker.prepare.lost import Lost
+from worker.prepare.lost import Lost, remember
 from worker.prepare.pace import rows_per_s
 from worker.prepare.promote import Promoters, batch_arguments
 from worker.prepare.redo import Redo
@@ -233,6 +233,8 @@ class Preparer:
         progress = Progress(at.row, asker, reader, indexes, known, embeds, fresh)
         if at.row:
             await asyncio.to_thread(self._restore_ids, progress, at.row)
+        else:
+            await remember(self.context, run_id)
         self._progress[run_id] = progress
         return progress
 

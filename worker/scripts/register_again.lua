@@ -3,7 +3,7 @@
 -- Returns 0 when it is there, or when the same command was given again since.
 if redis.call('HEXISTS', KEYS[1], 'status') == 1 then return 0 end
 local other = redis.call('HGET', KEYS[2], ARGV[2])
-if other and other > ARGV[1] then return 0 end
+if other and tonumber(redis.call('ZSCORE', KEYS[4], other) or 0) > tonumber(ARGV[3]) then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[1])
