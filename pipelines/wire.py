@@ -44,6 +44,7 @@ class Keys:
         self.fingerprints = f"{prefix}:fingerprints"  # hash fingerprint -> run id
         self.rung = f"{prefix}:rung"  # zset batch id -> ms it was rung
         self.wake = f"{prefix}:wake"  # list: the scheduler's bell
+        self.arrived = f"{prefix}:arrived"  # list: prepare's bell
         self.workers = f"{prefix}:workers"  # hash worker id -> identity
         self.local_queue = f"{prefix}:local"
         self.cloud_queue = f"{prefix}:cloud"

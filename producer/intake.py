@@ -24,7 +24,7 @@ from producer.sources import changed
 RESUMED = ["expired", "cancelled"]
 """What a resumed run asks again; its failed rows are `retry`'s matter."""
 
-# KEYS: 1 fingerprints  2 run  3 open runs  4 all runs  5 wake
+# KEYS: 1 fingerprints  2 run  3 open runs  4 all runs  5 wake  6 prepare's bell
 # ARGV: 1 fingerprint ('' leave)  2 run id under it as seen ('' none)  3 run's status and cancel as seen ('' new run)
 #       4 run id  5 created_ms, then field value ...
 # Returns 1, or 0 when somebody else was faster: look again.
@@ -40,6 +40,8 @@ redis.call('SADD', KEYS[3], ARGV[4])
 redis.call('ZADD', KEYS[4], 'NX', ARGV[5], ARGV[4])
 redis.call('LPUSH', KEYS[5], 'x')
 redis.call('LTRIM', KEYS[5], 0, 15)
+redis.call('LPUSH', KEYS[6], 'x')
+redis.call('LTRIM', KEYS[6], 0, 3)
 return 1
 """
 
@@ -89,7 +91,7 @@ async def register(
             if now != "resumed" or await _resume(redis, keys, records, seen, run, options, now_ms):
                 return Registered(seen, now)
             continue
-        name = await _name_of(redis, keys)
+        name = await memory_of(redis, keys)
         lost = None
         if not run and not fresh:
             known = await _known(redis, keys)
@@ -101,7 +103,7 @@ async def register(
             sources=sources, estimate=estimate, fresh=fresh, redis=name,
         )  # fmt: skip
         records.write(new.run_id, registration.record(new))
-        put = await _put(redis, keys, new.run_id, now_ms, registration.fields(new), fingerprint=print_, seen=seen or "")
+        put = await put(redis, keys, new.run_id, now_ms, registration.fields(new), fingerprint=print_, seen=seen or "")
         if put or (fresh and await fields_of(redis, keys, new.run_id)):  # a worker that started now read the record
             open_ = bool(run) and run.get("status") not in ("completed", "failed")
             return Registered(new.run_id, "resumed" if lost else "new", seen if open_ else None)
@@ -127,14 +129,14 @@ async def register_as(
     print_ = fingerprint(client, sources, options)
     new = Registration(
         run_id=run_id, client=client, fingerprint=print_, created_ms=now_ms, options=options, sources=sources,
-        estimate=estimate, redis=await _name_of(redis, keys), origin=origin,
+        estimate=estimate, redis=await memory_of(redis, keys), origin=origin,
     )  # fmt: skip
     while not await redis.exists(keys.run(run_id)):
         seen: str | None = await redis.hget(keys.fingerprints, print_)  # type: ignore[misc]
         if records.read(run_id) is None:  # who slept on the way must not undo the record of a run that has ended
             records.write(run_id, registration.record(new))
         fields = registration.fields(new)
-        if await _put(redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or "", was=_was({})):
+        if await put(redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or "", was=_was({})):
             return True
     return False
 
@@ -164,7 +166,7 @@ def _difference(old: tuple[Source, ...], now: tuple[Source, ...]) -> str | None:
     return None
 
 
-async def _name_of(redis: Redis, keys: wire.Keys) -> str:
+async def memory_of(redis: Redis, keys: wire.Keys) -> str:
     """The name of this Redis' memory: another one, or the same after it was emptied, has another name."""
     await redis.set(keys.id, secrets.token_hex(8), nx=True)
     return await redis.get(keys.id) or ""
@@ -220,7 +222,7 @@ async def _resume(
             "finished_ms": "",
             "cancel": "",
         }
-    return await _put(redis, keys, run_id, now_ms, fields, was=_was(run))
+    return await put(redis, keys, run_id, now_ms, fields, was=_was(run))
 
 
 def _again(run: Mapping[str, str], statuses: list[str]) -> dict[str, str | bytes | int]:
@@ -242,7 +244,7 @@ def _again(run: Mapping[str, str], statuses: list[str]) -> dict[str, str | bytes
     }
 
 
-async def _put(
+async def put(
     redis: Redis,
     keys: wire.Keys,
     run_id: str,
@@ -254,7 +256,7 @@ async def _put(
     was: str = "",
 ) -> bool:
     """One atomic step: compare what was seen, then run, sets and bell together."""
-    names = [keys.fingerprints, keys.run(run_id), keys.open_runs, keys.all_runs, keys.wake]
+    names = [keys.fingerprints, keys.run(run_id), keys.open_runs, keys.all_runs, keys.wake, keys.arrived]
     flat = [part for pair in fields.items() for part in pair]
     arguments: list[Any] = [*names, fingerprint, seen, was, run_id, created_ms, *flat]
     return bool(await redis.eval(_PUT, len(names), *arguments))  # type: ignore[misc]
@@ -272,7 +274,7 @@ async def cancel(redis: Redis, keys: wire.Keys, run_id: str) -> RunView:
         if now.ended or fields.get("cancel"):
             return now
         wanted = {"cancel": "1", "status": "cancelling"}
-        if await _put(redis, keys, run_id, now.created_ms, wanted, was=_was(fields)):
+        if await put(redis, keys, run_id, now.created_ms, wanted, was=_was(fields)):
             return await get(redis, keys, run_id)
 
 
@@ -287,5 +289,5 @@ async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, no
             raise UsageError(f"run {run_id} has no failed rows to retry")
         records.reopen(run_id)
         terms = registration.terms(wire.unpack_options(fields["options"].encode()), now_ms)
-        if await _put(redis, keys, run_id, now_ms, {**terms, **_again(fields, ["failed"])}, was=_was(fields)):
+        if await put(redis, keys, run_id, now_ms, {**terms, **_again(fields, ["failed"])}, was=_was(fields)):
             return await get(redis, keys, run_id)
