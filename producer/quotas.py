@@ -88,8 +88,8 @@ _GIVE_BACK = """
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
 for i = 2, 3 do
   if redis.call('EXISTS', KEYS[i]) == 1 then
-    redis.call('HINCRBY', KEYS[i], 'rows', -tonumber(ARGV[2]))
-    redis.call('HINCRBY', KEYS[i], 'tokens', -tonumber(ARGV[3]))
+    redis.call('HINCRBY', KEYS[i], 'rows', 0 - tonumber(ARGV[2]))  -- not -n: minus nought is no integer to Redis
+    redis.call('HINCRBY', KEYS[i], 'tokens', 0 - tonumber(ARGV[3]))
   end
 end
 return 1

@@ -97,7 +97,7 @@ def serving(program: Program, *arguments: str, redis_url: str | None = None) -> 
         yield server
     finally:
         try:
-            server.stop()
+            assert server.stop() == 0, "SIGTERM is how a server ends"
         except subprocess.TimeoutExpired:
             server.kill()
             raise

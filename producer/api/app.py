@@ -39,7 +39,9 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
                 keeper.cancel()
                 await asyncio.gather(keeper, return_exceptions=True)
 
-    app = FastAPI(title="Spillway", version=version("spillway-batch"), lifespan=open_, redirect_slashes=False)
+    about = {"title": "Spillway", "version": version("spillway-batch")}
+    # Pages about the API would load their scripts from somebody else's server; openapi.json needs none.
+    app = FastAPI(**about, lifespan=open_, redirect_slashes=False, docs_url=None, redoc_url=None)  # type: ignore[arg-type]
     for router in ROUTERS:
         app.include_router(router)
     errors.install(app)

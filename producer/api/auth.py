@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 
 import jwt
 from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
 
 from pipelines.errors import ConfigError
 from pipelines.sections import NAME
@@ -33,7 +34,11 @@ class Identity(NamedTuple):
     admin: bool = False
 
 
-async def identify(request: Request, here: Here) -> Identity:
+_bearer = HTTPBearer(auto_error=False, description="A client's key; `x-api-key` is taken too.")
+"""For the description of the API alone: what is wrong with a key is said below."""
+
+
+async def identify(request: Request, here: Here, _: Annotated[object, Depends(_bearer)]) -> Identity:
     """401 for nobody, 429 for a client that asks too often."""
     key = _given(request)
     api = here.settings.api

@@ -5,23 +5,32 @@ Here a batch is only written down; `keeper.py` takes it from there.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import iterate_in_threadpool
 
+from pipelines import openai_lines, paths
 from pipelines.errors import UsageError
 from pipelines.openai_lines import ENDPOINTS
 from pipelines.sections import duration_s
 from producer import batches, intake, uploads
+from producer.api import outputs
 from producer.api.auth import Caller
 from producer.api.errors import ApiError, conflict, not_found
-from producer.api.files import LEAST_S, MOST_S, listing
+from producer.api.files import BLOCK_BYTES, LEAST_S, MOST_S, listing
 from producer.api.once import reserve
+from producer.api.quota import admit
 from producer.api.state import Here, State
 from producer.batches import CANCELLABLE, Batch
+from producer.exports import line_bytes, rows_of
+from producer.partial import rows_so_far
 from producer.queue import now_ms
 from producer.runs import RunView
 
@@ -30,10 +39,26 @@ router = APIRouter(prefix="/v1/batches", tags=["batches"])
 WINDOW = "24h"
 PAIRS_MAX, KEY_MAX_CHARS, VALUE_MAX_CHARS = 16, 64, 512
 WINDOW_MAX_S = 30 * 86_400
+NEW: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/json": {"schema": {
+    "type": "object", "required": ["input_file_id", "endpoint", "completion_window"],
+    "properties": {
+        "input_file_id": {"type": "string"}, "endpoint": {"type": "string", "enum": list(ENDPOINTS)},
+        "completion_window": {"type": "string", "example": WINDOW},
+        "metadata": {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": PAIRS_MAX},
+        "output_expires_after": {
+            "type": "object", "required": ["anchor", "seconds"],
+            "properties": {
+                "anchor": {"type": "string", "enum": ["created_at"]},
+                "seconds": {"type": "integer", "minimum": LEAST_S, "maximum": MOST_S},
+            },
+        },
+    },
+}}}}}  # fmt: skip
+"""The body is read by hand, so that every mistake is told as OpenAI tells it."""
 _WORD = re.compile(r"[\x21-\x7e]{1,80}")
 
 
-@router.post("")
+@router.post("", openapi_extra=NEW)
 async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]:
     """A batch of an uploaded file; the file is looked at afterwards, and what is wrong with it is in the batch."""
     body = await request.body()
@@ -41,6 +66,8 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
     at_ms = await now_ms(here.redis)
     wanted = _checked(here, given, caller.client, at_ms)
     batch_id = await reserve(request, here, caller.client, batches.new_id(at_ms), body)
+    if await batches.get(here.redis, here.keys, caller.client, batch_id) is None:
+        await admit(here, caller.client)
     await batches.create(here.redis, here.keys, msgspec.structs.replace(wanted, id=batch_id))
     found = await batches.get(here.redis, here.keys, caller.client, batch_id)
     assert found is not None
@@ -100,6 +127,29 @@ async def retry(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
             await uploads.delete(here.redis, here.keys, here.store, file)
     here.wake()
     return await retrieve(batch_id, here, caller)
+
+
+@router.get("/{batch_id}/results", response_class=StreamingResponse)
+async def results(batch_id: str, here: Here, caller: Caller) -> StreamingResponse:
+    """Output and error lines in one stream, also while the batch is under way: those that there are so far."""
+    batch, _ = await mine(here, caller.client, batch_id)
+    whole = paths.results(batch.run_id)
+    if batch.ended and await asyncio.to_thread(here.store.exists, whole):
+        rows = rows_of(here.store.path(whole), outputs.COLUMNS)
+    else:
+        rows = rows_so_far(here.store, batch.run_id)
+    return StreamingResponse(iterate_in_threadpool(_blocks(rows)), media_type="application/jsonl")
+
+
+def _blocks(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+    """Lines, many at a time: each step to a thread and back has its price."""
+    block = bytearray()
+    for row in rows:
+        block += line_bytes(openai_lines.line_of(row))
+        if len(block) >= BLOCK_BYTES:
+            yield bytes(block)
+            block.clear()
+    yield bytes(block)
 
 
 async def mine(here: State, client: str, batch_id: str) -> tuple[Batch, RunView | None]:

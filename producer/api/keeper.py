@@ -14,12 +14,13 @@ from pipelines import route
 from pipelines.errors import SourceError, SpillwayError
 from pipelines.openai_lines import Wrong
 from pipelines.types import Options
-from producer import batches, intake, uploads
-from producer.api import outputs
+from producer import batches, intake, quotas, uploads
+from producer.api import outputs, quota
 from producer.api.state import State
 from producer.batches import Batch
 from producer.lease import held
 from producer.queue import RedisError, now_ms
+from producer.quotas import Refused
 from producer.runs import RunView
 from producer.sources import inspect
 from producer.uploads import Upload
@@ -32,6 +33,8 @@ SWEEP_S = 30.0
 AT_ONCE = 4
 RETRY_S = 2.0
 READ_ROWS = 200
+TOKEN_BYTES = 4
+"""About so many bytes of a request are a token: quotas of tokens are booked before anybody counts them."""
 
 
 class Keeper:
@@ -117,10 +120,8 @@ class Keeper:
         if vetted.wrong:
             await self._refuse(batch, vetted.wrong)
             return
-        try:
-            await self._register(batch, file, vetted)
-        except SourceError as error:
-            await self._refuse(batch, (Wrong("invalid_request", str(error), "file_id"),))
+        if wrong := await self._book_and_register(batch, file, vetted):
+            await self._refuse(batch, (wrong,))
             return
         at_s = await batches.now_s(here.redis)
         started = {"status": "in_progress", "in_progress_at": at_s, "total": vetted.rows, "model": vetted.model}
@@ -128,6 +129,25 @@ class Keeper:
         if was != "validating":  # it was cancelled meanwhile
             await batches.step(here.redis, here.keys, batch.id, ("cancelling",), total=vetted.rows)
             await intake.cancel(here.redis, here.keys, batch.run_id)
+
+    async def _book_and_register(self, batch: Batch, file: Upload, vetted: Vetted) -> Wrong | None:
+        """The run of this batch, once, within its client's quota; or why there is none."""
+        here = self._here
+        if await here.redis.exists(here.keys.run(batch.run_id)):
+            return None
+        booked = await quota.book(here, batch.client, vetted.rows, file.size_bytes // TOKEN_BYTES)
+        if isinstance(booked, Refused):
+            code = "token_limit_exceeded" if booked.limit.startswith("tokens") else booked.code
+            return Wrong(code, quota.told(booked), booked.limit)
+        try:
+            await self._register(batch, file, vetted)
+        except SourceError as error:
+            if booked is not None:
+                await quotas.give_back(here.redis, here.keys, booked)
+            return Wrong("invalid_request", str(error), "file_id")
+        if booked is not None:
+            await quotas.landed(here.redis, here.keys, booked)
+        return None
 
     async def _is_held(self, batch: Batch) -> bool:
         held_by = self._here.keys.api_held(batch.input_file_id)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+
 import uvicorn
 
+from pipelines.errors import SpillwayError
 from pipelines.settings import Settings
 from producer.api.app import create_app
 
@@ -14,25 +21,40 @@ KEEP_ALIVE_S = 30
 class _Server(uvicorn.Server):
     """Says where it listens once it does: with port 0 the system chooses."""
 
-    async def startup(self, sockets: object = None) -> None:
-        await super().startup(sockets=sockets)  # type: ignore[arg-type]
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """A signal ends the server and not the process: Redis and workers of this command end after it."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
         for server in self.servers if self.started else ():
             host, port = server.sockets[0].getsockname()[:2]
             print(f"spillway serves http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
 
 
-async def serve(settings: Settings, redis_url: str) -> bool:
-    """True when it ended as it was told to; False when it could not start."""
+async def serve(settings: Settings, redis_url: str) -> None:
+    """Until a signal ends it. SpillwayError when its address cannot be had."""
+    api = settings.api
     config = uvicorn.Config(
         create_app(settings, redis_url),
-        host=settings.api.host,
-        port=settings.api.port,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_S,
     )
-    server = _Server(config)
-    await server.serve()
-    return server.started
+    with _listening(api.host, api.port) as own:
+        await _Server(config).serve(sockets=[own])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SpillwayError(f"cannot listen on {host}:{port} ({why}); choose another --host or --port") from None

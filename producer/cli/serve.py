@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.errors import SpillwayError
 from producer.cli import say, session
 from producer.cli.options import Common, taking
 
@@ -32,12 +30,16 @@ class Serve(Common):
 @taking(Serve)
 def serve(ask: Serve) -> int:
     """Serves OpenAI's Files and Batches API until stopped; SIGTERM finishes requests in flight."""
+    import uvloop
+
     from worker.main import log_to_stderr
 
     given = {name: value for name, value in (("host", ask.host), ("port", ask.port)) if value is not None}
     settings = session.settings_of(ask, api=given)
     log_to_stderr()
-    return asyncio.run(_serve(session.with_targets(settings, ask) if ask.workers else settings, ask.workers))
+    if ask.workers:
+        settings = session.with_targets(settings, ask)
+    return uvloop.run(_serve(settings, ask.workers))
 
 
 async def _serve(settings: Settings, workers: bool) -> int:
@@ -47,7 +49,5 @@ async def _serve(settings: Settings, workers: bool) -> int:
         url = now.engine.redis_url if now.engine else settings.spillway.redis_url
         if not await now.redis.exists(now.keys.clients):
             say.note("no client has a key yet: `spillway clients add NAME` prints one")
-        if not await serve(settings, url):
-            where = f"{settings.api.host}:{settings.api.port}"
-            raise SpillwayError(f"cannot listen on {where}; choose another --host or --port")
+        await serve(settings, url)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from itertools import count
 from pathlib import Path
@@ -347,6 +348,29 @@ def test_failed_lines_are_asked_again_and_the_files_made_anew(server: Server, up
         with pytest.raises(openai.NotFoundError):
             client.files.retrieve(batch.error_file_id or "")
         assert http.post(f"/v1/batches/{batch.id}/retry").status_code == 409
+
+
+def test_results_are_there_while_the_batch_runs(server: Server, upstream: Upstream) -> None:
+    upstream.control("*", latency_ms=700)
+    try:
+        with server.openai() as client, server.http() as http:
+            batch = make(client, put(client, jsonl(fresh(150))).id)
+            until, early = time.monotonic() + 60, ""
+            while not early:
+                assert time.monotonic() < until
+                early = http.get(f"/v1/batches/{batch.id}/results").text
+                time.sleep(0.1)
+            assert client.batches.retrieve(batch.id).status == "in_progress"
+            upstream.control("*", latency_ms=20)
+            done = ended(client, batch.id)
+            whole = http.get(f"/v1/batches/{batch.id}/results").text.splitlines()
+            assert len(whole) == 150 and {each["custom_id"] for each in map(json.loads, whole)} == {
+                f"r{i}" for i in range(150)
+            }
+            assert set(early.splitlines()) <= set(whole), "what was told early is what is told at the end"
+            assert sorted(whole) == sorted(client.files.content(done.output_file_id or "").text.splitlines())
+    finally:
+        upstream.control("*", latency_ms=20)
 
 
 def test_parquet_goes_in_too(server: Server, tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""What a client may still submit, asked before anything is taken in: 429 with the limit's name and when it turns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pipelines.sections import Client, Quota
+from producer import quotas
+from producer.api.errors import ApiError
+from producer.api.state import State
+from producer.queue import now_ms
+from producer.quotas import Refused, Taken
+
+_NO_MINUTE = {"submissions_per_minute": None}
+
+
+async def admit(here: State, client: str) -> None:
+    """Counts a submission whose size nobody knows yet; 429 when not even one more row may be submitted."""
+    terms = _terms(here, client)
+    if terms is None:
+        return
+    taken = await _take(here, terms, client, 1, 0)
+    if isinstance(taken, Refused):
+        raise refusal(taken, await now_ms(here.redis))
+    await quotas.give_back(here.redis, here.keys, taken)
+
+
+async def book(here: State, client: str, rows: int, tokens: int) -> Taken | Refused | None:
+    """Books what an admitted submission turned out to be; None for a client without limits."""
+    terms = _terms(here, client)
+    if terms is None:
+        return None
+    counted = terms.model_copy(update={"quota": terms.quota.model_copy(update=_NO_MINUTE)})
+    return await _take(here, counted, client, rows, tokens)
+
+
+def refusal(refused: Refused, at_ms: int) -> ApiError:
+    headers = {}
+    if refused.reset_ms is not None:
+        headers = {"retry-after": str(max(1, -(-(refused.reset_ms - at_ms) // 1000)))}
+    return ApiError(429, told(refused), code=refused.code, param=refused.limit, headers=headers)
+
+
+def told(refused: Refused) -> str:
+    """The limit that refuses, and when it turns."""
+    if refused.reset_ms is None:
+        return f"{refused.message}."
+    return f"{refused.message}; it resets at {datetime.fromtimestamp(refused.reset_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}."
+
+
+def _terms(here: State, client: str) -> Client | None:
+    terms = here.settings.clients.get(client)
+    limited = terms is not None and (
+        terms.quota != Quota() or terms.budget.daily_usd is not None or terms.budget.monthly_usd is not None
+    )
+    return terms if limited else None
+
+
+async def _take(here: State, terms: Client, client: str, rows: int, tokens: int) -> Taken | Refused:
+    zone = here.settings.spillway.timezone
+    return await quotas.take(here.redis, here.keys, terms, client, rows=rows, tokens=tokens, timezone=zone)

@@ -1,0 +1,99 @@
+"""A server that is killed at any moment loses no batch and doubles none; workers that are killed neither."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support_program import CLOUD, GPU, Program
+from tests.support_redis import redis_server
+from tests.support_serving import ADMIN, CHAT, Server, jsonl, line
+from tests.support_team import team
+from tests.support_upstream import Upstream
+
+BATCHES, ROWS, KILLS = 6, 60, 5
+
+
+def test_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    gpu = {**GPU, "latency_ms": 60}
+    with Upstream({"servers": {"gpu": gpu, "cloud": CLOUD}}) as upstream, redis_server() as redis_url:
+        program = Program(tmp_path, upstream, api={"admin_key": ADMIN})
+        with team(program, redis_url) as workers:
+            server = Server(program, redis_url=redis_url)
+            try:
+                made = [_submit(server, number) for number in range(BATCHES)]
+                for number in range(KILLS):
+                    time.sleep(chance.uniform(0.05, 0.6))
+                    server.kill()
+                    if number == 1:
+                        workers[1].kill()
+                    server.start()
+                for number, batch_id in enumerate(made):
+                    _check(server, number, _ended(server, batch_id))
+                assert len(_get(server, "/v1/batches?limit=100")["data"]) == BATCHES
+            finally:
+                server.stop()
+        billed = upstream.bill("gpu")["calls"] + upstream.bill("cloud")["calls"]
+        assert BATCHES * ROWS <= billed <= BATCHES * ROWS + gpu["slots"] + 64, (
+            "at most what was in flight is paid twice"
+        )
+        runs = list((program.data / "runs").glob("*.json"))
+        assert len(runs) == BATCHES, "one run for each batch"
+
+
+def _submit(server: Server, number: int) -> str:
+    lines = [line(f"b{number}-{row}", f"Name the colour of object {number * ROWS + row}.") for row in range(ROWS)]
+    for each in lines:
+        each["body"]["model"] = "qwen"
+    with server.http() as http:
+        file = http.post("/v1/files", files={"file": ("a.jsonl", jsonl(lines))}, data={"purpose": "batch"}).json()
+        asked = {"input_file_id": file["id"], "endpoint": CHAT, "completion_window": "24h"}
+        return str(http.post("/v1/batches", json=asked).json()["id"])
+
+
+def _get(server: Server, path: str) -> Any:
+    with server.http() as http:
+        return http.get(path).json()
+
+
+def _ended(server: Server, batch_id: str) -> dict[str, Any]:
+    until = time.monotonic() + 90
+    while True:
+        batch: dict[str, Any] = _get(server, f"/v1/batches/{batch_id}")
+        if batch["status"] in ("completed", "failed", "expired", "cancelled"):
+            return batch
+        assert time.monotonic() < until, batch
+        time.sleep(0.1)
+
+
+def _check(server: Server, number: int, batch: dict[str, Any]) -> None:
+    assert batch["status"] == "completed", batch
+    assert batch["request_counts"] == {"total": ROWS, "completed": ROWS, "failed": 0}
+    with server.http() as http:
+        lines = http.get(f"/v1/files/{batch['output_file_id']}/content").text.splitlines()
+    ids = [json.loads(each)["custom_id"] for each in lines]
+    assert sorted(ids) == sorted(f"b{number}-{row}" for row in range(ROWS))
+
+
+def test_a_form_that_is_cut_off_leaves_nothing(tmp_path: Path) -> None:
+    with redis_server() as redis_url:
+        server = Server(Program(tmp_path, api={"admin_key": ADMIN}), redis_url=redis_url)
+        try:
+            kind = {"content-type": "multipart/form-data; boundary=b", "authorization": f"Bearer {server.key()}"}
+            head = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n{}\n'
+            reply = httpx.post(f"{server.url}/v1/files", content=head, headers=kind, trust_env=False)
+            assert reply.status_code == 400 and "cut off" in reply.json()["error"]["message"]
+            assert (
+                not list((server.program.data / "files").glob("*"))
+                if (server.program.data / "files").exists()
+                else True
+            )
+            assert _get(server, "/v1/files")["data"] == []
+        finally:
+            server.stop()

@@ -1,0 +1,76 @@
+"""Quotas as clients of the server meet them: told at once where that can be known, else in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from tests.support_program import Program
+from tests.support_serving import ADMIN, Server, ended, jsonl, line, make, put, serving
+
+GPU = {"gpu": {"kind": "lmstudio", "base_url": "http://127.0.0.1:9/v1", "model": "gpt-4o-mini"}}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    clients = {
+        "rows": {"quota": {"rows_per_day": 5}},
+        "tokens": {"quota": {"tokens_per_day": 100}},
+        "hasty": {"quota": {"submissions_per_minute": 2}},
+        "broke": {"budget": {"daily_usd": 0}},
+    }
+    program = Program(tmp_path_factory.mktemp("quota"), targets=GPU, clients=clients, api={"admin_key": ADMIN})
+    with serving(program) as found:
+        yield found
+
+
+def lines(rows: int) -> bytes:
+    return jsonl([line(f"r{number}", "x") for number in range(rows)])
+
+
+def started(client: openai.OpenAI, rows: int) -> str:
+    """The state that a batch of so many lines gets to."""
+    batch = make(client, put(client, lines(rows)).id)
+    while (batch := client.batches.retrieve(batch.id)).status == "validating":
+        pass
+    return batch.status
+
+
+def test_rows_of_a_day(server: Server) -> None:
+    with server.openai("rows") as client:
+        assert started(client, 3) == "in_progress"
+        failed = ended(client, make(client, put(client, lines(3)).id).id)
+        assert failed.status == "failed" and failed.errors is not None
+        (wrong,) = failed.errors.data or []
+        assert (wrong.code, wrong.param) == ("quota_exceeded", "rows_per_day")
+        assert "resets at" in (wrong.message or "") and "3 of 5 rows" in (wrong.message or "")
+        assert started(client, 2) == "in_progress", "what was refused was not booked"
+        with pytest.raises(openai.RateLimitError) as refused:
+            make(client, put(client, lines(1)).id)
+        assert (refused.value.code, refused.value.param) == ("quota_exceeded", "rows_per_day")
+        assert 0 < int(refused.value.response.headers["retry-after"]) <= 86_400
+
+
+def test_tokens_fail_a_batch_as_openai_does(server: Server) -> None:
+    with server.openai("tokens") as client:
+        failed = ended(client, make(client, put(client, lines(20)).id).id)
+        assert failed.errors is not None
+        assert [each.code for each in failed.errors.data or []] == ["token_limit_exceeded"]
+
+
+def test_submissions_of_a_minute(server: Server) -> None:
+    with server.openai("hasty") as client:
+        file = put(client, lines(1))
+        made = [make(client, file.id) for _ in range(2)]
+        with pytest.raises(openai.RateLimitError) as refused:
+            make(client, file.id)
+        assert refused.value.code == "rate_limit_exceeded"
+        assert {each.id for each in client.batches.list()} == {each.id for each in made}
+
+
+def test_a_budget_that_is_spent(server: Server) -> None:
+    with server.openai("broke") as client, pytest.raises(openai.RateLimitError) as refused:
+        make(client, put(client, lines(1)).id)
+    assert refused.value.param == "usd_per_day"

@@ -1,0 +1,166 @@
+"""`spillway serve` as a program: it starts what it needs, ends what it started, and stays light."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support_net import free_port
+from tests.support_program import CLOUD, Program, wait_until
+from tests.support_serving import ADMIN, CHAT, ended, jsonl, line, make, put, serving
+from tests.support_upstream import ROOT, Upstream
+
+
+def test_it_ends_its_redis_and_workers_and_knows_everything_when_it_comes_back(tmp_path: Path) -> None:
+    api = {"admin_key": ADMIN}
+    with Upstream({"servers": {"cloud": CLOUD}}) as upstream:
+        program = Program(tmp_path, upstream, api=api)
+        with serving(program, "--workers") as server:
+            wait_until(lambda: any("no client has a key" in each for each in server.said))
+            wait_until(lambda: len(program.workers()) >= 2)
+            with server.openai() as client:
+                done = ended(client, make(client, put(client, jsonl([line("a", "Name a metal.")])).id).id)
+                assert done.status == "completed"
+            assert server.peak_bytes() < 200 << 20
+            keys = server.keys
+        assert program.workers() == []
+        assert not (program.data / "redis/redis.sock").exists(), "Redis went with its last user"
+        with serving(program) as server:
+            server.keys = keys
+            with server.openai() as client:
+                assert client.batches.retrieve(done.id) == done
+                assert client.files.content(done.output_file_id or "").text
+
+
+def test_requests_in_flight_end_before_it_does(tmp_path: Path) -> None:
+    with serving(Program(tmp_path, api={"admin_key": ADMIN})) as server:
+        server.key()
+
+        def slowly() -> Any:
+            head = '--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b\r\n'
+            yield (head + 'content-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n').encode()
+            server.process.terminate()
+            for _ in range(4):
+                time.sleep(0.25)
+                yield b'{"a": 1}\n'
+            yield b"\r\n--b--\r\n"
+
+        with server.http() as http:
+            reply = http.post(
+                "/v1/files", content=slowly(), headers={"content-type": "multipart/form-data; boundary=b"}
+            )
+        assert reply.status_code == 200 and reply.json()["bytes"] == 36
+
+
+def test_an_address_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        said = Program(tmp_path).run("serve", "--port", port, code=1).stderr
+    assert f"cannot listen on 127.0.0.1:{port}" in said.splitlines()[-1] and "Traceback" not in said
+
+
+def test_a_redis_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    said = Program(tmp_path).run("serve", "--redis", f"redis://127.0.0.1:{free_port()}", code=None).stderr
+    assert "cannot reach Redis" in said and "Traceback" not in said
+
+
+def test_the_server_loads_nothing_heavy() -> None:
+    heavy = ("torch", "faiss", "polars", "sentence_transformers", "tiktoken", "numpy", "pyarrow")
+    code = f"import sys, producer.cli.serve, producer.api.server; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A server as it is without any setting, and nobody who works."""
+    with serving(Program(tmp_path_factory.mktemp("alone"), api={"admin_key": ADMIN})) as found:
+        yield found
+
+
+ODD = ["", "\x00", "../../x", "a" * 5000, "é", "\ud800", "{}", "%00", "batch_" + "g" * 32, "0", "-1", "null", "a\nb"]
+
+
+def test_nothing_that_is_sent_is_an_internal_error(alone: Any) -> None:
+    """Odd ids, queries and bodies against every path of the description."""
+    with alone.http() as http, alone.http(None) as boss:
+        boss.headers["x-api-key"] = ADMIN
+        paths = http.get("/openapi.json").json()["paths"]
+        assert {"/v1/files", "/v1/files/{file_id}/content", "/v1/batches/{batch_id}/cancel", "/health"} <= set(paths)
+        bodies: list[Any] = [
+            b"", b"[]", b"null", b"\xff\xfe", b"{", b'{"a": ' * 2000, b'{"metadata": "\\ud800"}',
+            *(json.dumps({"input_file_id": each, "endpoint": CHAT, "completion_window": "24h", "name": each,
+                          "metadata": {each: each}}).encode() for each in ODD),
+        ]  # fmt: skip
+        for path, methods in paths.items():
+            for method in methods:
+                for number, odd in enumerate(ODD):
+                    url = "/".join(_quoted(odd) if part.startswith("{") else part for part in path.split("/"))
+                    query = {"limit": odd, "after": odd, "order": odd, "purpose": odd} if number % 2 else {"after": odd}
+                    for asking in (http, boss):
+                        reply = asking.request(
+                            method,
+                            url,
+                            params={name: value.encode("utf-8", "replace").decode() for name, value in query.items()},
+                            content=bodies[number % len(bodies)] if method == "post" else None,
+                            headers={"content-type": "application/json", "idempotency-key": odd.encode("utf-8", "replace")
+                                     if odd.isprintable() else "k"},
+                        )  # fmt: skip
+                        assert reply.status_code < 500, (method, url, reply.text)
+                        if reply.status_code >= 400:
+                            assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+        for body in bodies:
+            assert http.post("/v1/batches", content=body).status_code < 500
+            assert (
+                boss.post("/v1/clients", content=body, headers={"content-type": "application/json"}).status_code < 500
+            )
+
+
+def _quoted(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text.encode("utf-8", "replace"), safe="")
+
+
+FORMS = [
+    b"", b"--b", b"--b\r\n\r\n\r\n--b--", b"--b\r\ncontent-disposition: x\r\n\r\n{}\r\n--b--\r\n", b"\x00" * 100,
+    b"--b\r\n" + b"a" * 9000 + b": b\r\n\r\n{}\r\n--b--\r\n",
+    b'--b\r\ncontent-disposition: form-data; name="file"\r\n\r\n{}\r\n--b--\r\n',
+    b'--b\r\ncontent-disposition: form-data; name="other"; filename="a"\r\n\r\n{}\r\n--b--\r\n',
+    (b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n{}\r\n' * 2) + b"--b--\r\n",
+    b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\n' + b"x" * 9000 + b"\r\n--b--\r\n",
+    b"".join(b'--b\r\ncontent-disposition: form-data; name="f%d"\r\n\r\n1\r\n' % i for i in range(50)) + b"--b--\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS, ids=range(len(FORMS)))
+def test_a_form_that_is_not_in_order_is_a_400(alone: Any, form: bytes) -> None:
+    with alone.http() as http:
+        for kind in (
+            "multipart/form-data; boundary=b",
+            "multipart/form-data",
+            "text/plain",
+            "multipart/form-data; boundary=",
+        ):
+            reply = http.post("/v1/files", content=form, headers={"content-type": kind})
+            assert reply.status_code == 400, reply.text
+    folder = alone.program.data / "files"
+    assert not folder.exists() or not [each for each in folder.iterdir() if each.stat().st_size != 2]
+
+
+@pytest.mark.parametrize("window", ["1h", "48h", "", "2d", "24H", "1d"])
+def test_only_openais_window_is_taken_without_the_setting(alone: Any, window: str) -> None:
+    with alone.http() as http:
+        asked = {"input_file_id": "file-x", "endpoint": CHAT, "completion_window": window}
+        reply = http.post("/v1/batches", json=asked)
+        assert reply.status_code == 400 and "completion_window" in reply.json()["error"]["message"]
