@@ -44,7 +44,11 @@ def fields(run: Registration) -> Fields:
         "bytes_estimate": run.estimate[1],
         "fresh": "1" if run.fresh else "",
         "origin": run.origin,
-        **({"inbox": str(run.inbox_until_ms), "segments": len(run.sources), "tell": run.tell} if run.inbox_until_ms else {}),
+        **(
+            {"inbox": str(run.inbox_until_ms), "segments": len(run.sources), "tell": run.tell}
+            if run.inbox_until_ms
+            else {}
+        ),
         **dict.fromkeys(("cursor", "cancel", "redo", "error", "summary", "finished_ms"), ""),
         **dict.fromkeys(("prepared", "rows", "asked", "duplicate", "invalid", "open", "generation"), "0"),
         **terms(run.options, run.created_ms),

@@ -33,4 +33,5 @@ class Api(Section):
     max_batch_rows: Annotated[int, Field(ge=0)] = 0
     any_window: bool = False
     keep_files: Duration = 30 * 86_400.0
+    chat_wait: Duration = 120.0
     jwt: Jwt | None = None

@@ -143,6 +143,10 @@ class Keys:
         """zset of a client's batches, as with files."""
         return f"{self.prefix}:api-batches:{client}"
 
+    def told(self, server: str) -> str:
+        """channel: what the runs of a server's waiting clients say to it."""
+        return f"{self.prefix}:told:{server}"
+
     def api_once(self, client: str, digest: str) -> str:
         """what a request with this idempotency key made, or that this body was sent; a day or a minute."""
         return f"{self.prefix}:api-once:{client}:{digest}"

@@ -192,7 +192,7 @@ class Answers:
         self._seen = {run: seen for run, seen in self._seen.items() if run in wanted}
         pipe = self._redis.pipeline(transaction=False)
         for run in wanted:
-            pipe.hmget(self._keys.run(run), "status", "settled", "cursor")
+            pipe.hmget(self._keys.run(run), ["status", "settled", "cursor"])
         states = await pipe.execute() if wanted else []
         for (run, rows), state in zip(wanted.items(), states, strict=True):
             await self._look_at(run, rows, [(each or b"").decode(errors="replace") for each in state], run in urgent)

@@ -35,7 +35,9 @@ def in_parts(store: Store, run_id: str, rows: set[int], skip: set[str]) -> list[
 
 def unasked(store: Store, run_id: str, rows: set[int], committed: int) -> list[Unasked]:
     """Which of the rows are not asked, by the chunk parts below row `committed`. Blocking."""
-    firsts = {paths.first_row(name): name for name in store.names(paths.chunks_dir(run_id)) if name.endswith(".parquet")}
+    firsts = {
+        paths.first_row(name): name for name in store.names(paths.chunks_dir(run_id)) if name.endswith(".parquet")
+    }
     starts = sorted(first for first in firsts if first < committed)
     found: list[Unasked] = []
     for at, first in enumerate(starts):

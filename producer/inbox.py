@@ -211,7 +211,7 @@ class _Inbox:
         names, at = [keys.run(run.id), keys.wake, keys.arrived], len(run.sources) - 1
         while at < len(run.sources):
             source, rows = run.sources[at]
-            told = [str(at), msgspec.json.encode(source), str(rows), str(source.size_bytes)]
+            told = [str(at), msgspec.json.encode(source).decode(), str(rows), str(source.size_bytes)]
             done = int(await redis.eval(_APPEND, 3, *names, *told))  # type: ignore[misc]
             if done == 0:
                 return False

@@ -103,8 +103,8 @@ async def register(
             sources=sources, estimate=estimate, fresh=fresh, redis=name,
         )  # fmt: skip
         records.write(new.run_id, registration.record(new))
-        put = await put(redis, keys, new.run_id, now_ms, registration.fields(new), fingerprint=print_, seen=seen or "")
-        if put or (fresh and await fields_of(redis, keys, new.run_id)):  # a worker that started now read the record
+        done = await put(redis, keys, new.run_id, now_ms, registration.fields(new), fingerprint=print_, seen=seen or "")
+        if done or (fresh and await fields_of(redis, keys, new.run_id)):  # a worker that started now read the record
             open_ = bool(run) and run.get("status") not in ("completed", "failed")
             return Registered(new.run_id, "resumed" if lost else "new", seen if open_ else None)
         if not await fields_of(redis, keys, new.run_id):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -10,16 +11,18 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from pipelines import wire
+from pipelines import route, wire
 from pipelines.settings import Settings
-from producer.api import batches, clients, errors, files, health
+from producer.answers import Answers
+from producer.api import batches, chat, clients, errors, files, health
 from producer.api.keeper import Keeper
 from producer.api.limits import Limits
 from producer.api.state import State
+from producer.inbox import Inboxes
 from producer.queue import connected
 from producer.records import Records
 
-ROUTERS = (health.router, clients.router, files.router, batches.router)
+ROUTERS = (health.router, clients.router, files.router, batches.router, chat.router)
 UPLOADS = ("/v1/files",)
 """Paths whose body is written to the data root as it comes."""
 
@@ -29,15 +32,24 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
 
     @asynccontextmanager
     async def open_(app: FastAPI) -> AsyncIterator[None]:
-        async with connected(redis_url) as redis:
+        async with connected(redis_url) as redis, connected(redis_url, text=False) as raw:
             keys, records = wire.Keys(settings.spillway.prefix), Records(settings.spillway.data)
-            state = app.state.spillway = State(settings, redis, keys, records, asyncio.Event())
-            keeper = asyncio.create_task(Keeper(state).run())
+            channel = keys.told(secrets.token_hex(8))
+            answers = Answers(raw, keys, records.store, channel)
+            models = route.table(settings).names if settings.targets else None
+            inboxes = Inboxes(redis, keys, records, channel)
+            state = app.state.spillway = State(
+                settings, redis, keys, records, asyncio.Event(), inboxes, answers, models
+            )
+            beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run())]
+            await answers.listening.wait()
             try:
                 yield
             finally:
-                keeper.cancel()
-                await asyncio.gather(keeper, return_exceptions=True)
+                await inboxes.close()
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
 
     about = {"title": "Spillway", "version": version("spillway-batch")}
     # Pages about the API would load their scripts from somebody else's server; openapi.json needs none.

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 
-from pipelines import route
 from pipelines.errors import SourceError, SpillwayError
 from pipelines.openai_lines import Wrong
 from pipelines.types import Options
@@ -42,8 +41,6 @@ class Keeper:
 
     def __init__(self, here: State) -> None:
         self._here = here
-        table = route.table(here.settings)
-        self._models = table.names if here.settings.targets else None
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
         self._swept_s = 0.0
@@ -155,7 +152,7 @@ class Keeper:
 
     def _vet(self, file: Upload, endpoint: str) -> Vetted:
         with self._here.store.open(file.name) as stream:
-            return vet(stream, file.form, endpoint, self._models, self._here.settings.api.max_batch_rows)
+            return vet(stream, file.form, endpoint, self._here.models, self._here.settings.api.max_batch_rows)
 
     async def _register(self, batch: Batch, file: Upload, vetted: Vetted) -> None:
         here = self._here

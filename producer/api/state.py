@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
 
 from pipelines import wire
 from pipelines.settings import Settings
+from producer.answers import Answers
+from producer.inbox import Inboxes
 from producer.queue import Redis
 from producer.records import Records
 from producer.store import Store
@@ -22,6 +25,10 @@ class State(NamedTuple):
     keys: wire.Keys
     records: Records
     bell: asyncio.Event
+    inboxes: Inboxes
+    answers: Answers
+    models: Container[str] | None
+    """What rows may name; None where any may, because this process knows no targets."""
 
     @property
     def store(self) -> Store:

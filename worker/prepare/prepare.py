@@ -200,7 +200,9 @@ class Preparer:
             name = paths.chunk(run_id, 0, at.row)
             await asyncio.to_thread(self._write, name, chunk, at)
         last = after is None and inbox in (None, b"", SEALED)
-        behind = Cursor(len(sources), 0, at.row + len(rows)) if inbox else Cursor(at.source, at.offset, at.row + len(rows))
+        behind = (
+            Cursor(len(sources), 0, at.row + len(rows)) if inbox else Cursor(at.source, at.offset, at.row + len(rows))
+        )
         following = after or behind
         committed = await self._commit(run_id, raw, msgspec.to_builtins(following), last, chunk)
         if not committed:
