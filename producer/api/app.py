@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -18,11 +19,13 @@ from producer.api import batches, chat, clients, errors, files, health
 from producer.api.keeper import Keeper
 from producer.api.limits import Limits
 from producer.api.state import State
+from producer.clients import find_all
 from producer.inbox import Inboxes
 from producer.queue import connected
 from producer.records import Records
+from producer.together import Together
 
-ROUTERS = (health.router, clients.router, files.router, batches.router, chat.router)
+ROUTERS = (chat.router, health.router, clients.router, files.router, batches.router)
 UPLOADS = ("/v1/files",)
 """Paths whose body is written to the data root as it comes."""
 
@@ -37,9 +40,10 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             channel = keys.told(secrets.token_hex(8))
             answers = Answers(raw, keys, records.store, channel)
             models = route.table(settings).names if settings.targets else None
+            finder = Together(partial(find_all, redis, keys))
             inboxes = Inboxes(redis, keys, records, channel)
             state = app.state.spillway = State(
-                settings, redis, keys, records, asyncio.Event(), inboxes, answers, models
+                settings, redis, keys, records, asyncio.Event(), inboxes, answers, finder, models
             )
             beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run())]
             await answers.listening.wait()

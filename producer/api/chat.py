@@ -23,10 +23,10 @@ from pipelines.told import Key, Row
 from pipelines.types import BadRow, Options
 from producer import quotas
 from producer.api import errors, quota
-from producer.api.auth import Caller
+from producer.api.auth import Caller, client_of, who
 from producer.api.errors import ApiError, not_found
 from producer.api.once import KEPT_S, reserve
-from producer.api.state import Here, State
+from producer.api.state import Here, State, state_of
 from producer.inbox import Place
 from producer.queue import now_ms
 from producer.quotas import Refused
@@ -43,11 +43,34 @@ NOT_RETRIED = {"x-should-retry": "false"}
 """It was tried here as often as it makes sense; official clients would try again by themselves."""
 UNSUPPORTED = ("/v1/embeddings", "/v1/responses", "/v1/completions", "/v1/moderations", "/v1/images/generations")
 
+DESCRIBED: dict[str, Any] = {
+    "security": [{"HTTPBearer": []}],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object", "required": ["messages"],
+                    "properties": {
+                        "model": {"type": "string"}, "stream": {"type": "boolean"},
+                        "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+                    },
+                }
+            }
+        },
+    },
+}  # fmt: skip
+"""For the description of the API; the body is read by hand, and has OpenAI's other parameters too."""
 
-@router.post("/v1/chat/completions")
-async def create(request: Request, here: Here, caller: Caller) -> Response:
+
+@router.post("/v1/chat/completions", openapi_extra=DESCRIBED)
+async def create(request: Request) -> Response:
     """Waits for the answer, at most as long as `x-spillway-wait-s` or the configuration says; 0 only accepts (202)."""
     since_s = time.monotonic()
+    here = await state_of(
+        request
+    )  # by hand: hundreds come every second, and declared dependencies take half of the time
+    caller = await client_of(await who(request, here))
     body = await request.body()
     given = _object(body)
     streams, usage_too = _stream(given)

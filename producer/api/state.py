@@ -11,10 +11,12 @@ from fastapi import Depends, Request
 from pipelines import wire
 from pipelines.settings import Settings
 from producer.answers import Answers
+from producer.clients import Found
 from producer.inbox import Inboxes
 from producer.queue import Redis
 from producer.records import Records
 from producer.store import Store
+from producer.together import Together
 
 
 class State(NamedTuple):
@@ -27,6 +29,8 @@ class State(NamedTuple):
     bell: asyncio.Event
     inboxes: Inboxes
     answers: Answers
+    finder: Together[str, Found | None]
+    """Whose key it is."""
     models: Container[str] | None
     """What rows may name; None where any may, because this process knows no targets."""
 
@@ -40,9 +44,9 @@ class State(NamedTuple):
         self.bell.set()
 
 
-def _state(request: Request) -> State:
+async def state_of(request: Request) -> State:
     state: State = request.app.state.spillway
     return state
 
 
-Here = Annotated[State, Depends(_state)]
+Here = Annotated[State, Depends(state_of)]

@@ -200,10 +200,8 @@ class Preparer:
             name = paths.chunk(run_id, 0, at.row)
             await asyncio.to_thread(self._write, name, chunk, at)
         last = after is None and inbox in (None, b"", SEALED)
-        behind = (
-            Cursor(len(sources), 0, at.row + len(rows)) if inbox else Cursor(at.source, at.offset, at.row + len(rows))
-        )
-        following = after or behind
+        source, offset = (len(sources), 0) if inbox else (at.source, at.offset)
+        following = after or Cursor(source, offset, at.row + len(rows))
         committed = await self._commit(run_id, raw, msgspec.to_builtins(following), last, chunk)
         if not committed:
             self._progress.pop(run_id, None)
