@@ -34,4 +34,5 @@ class Api(Section):
     any_window: bool = False
     keep_files: Duration = 30 * 86_400.0
     chat_wait: Duration = 120.0
+    inbox_open: Annotated[Duration, Field(gt=0, le=3600)] = 30.0
     jwt: Jwt | None = None

@@ -27,8 +27,8 @@ log = logging.getLogger("spillway.api")
 
 GATHER_S = 0.01
 """So long a submission waits for others; while a segment is being written, more of them gather by themselves."""
-OPEN_S, GRACE_S = 30.0, 15.0
-"""How long a run takes rows; and how much longer Redis would let it, for a server that is slow or dead."""
+GRACE = 1.5
+"""A run takes rows as long as the configuration says; Redis would let it half as long again, for a server that is slow."""
 MOST_ROWS, MOST_SEGMENTS = 4096, 256
 SEGMENT_ROWS, SEGMENT_BYTES = 2048, 8 << 20
 
@@ -86,10 +86,10 @@ class _Run:
 
 
 class Inboxes:
-    """One server's; `channel` is where it listens for answers."""
+    """One server's; `channel` is where it listens for answers, `open_s` how long a run takes rows."""
 
-    def __init__(self, redis: Redis, keys: wire.Keys, records: Records, channel: str) -> None:
-        self.redis, self.keys, self.records, self.channel = redis, keys, records, channel
+    def __init__(self, redis: Redis, keys: wire.Keys, records: Records, channel: str, open_s: float) -> None:
+        self.redis, self.keys, self.records, self.channel, self.open_s = redis, keys, records, channel, open_s
         self._of: dict[tuple[str, bytes], _Inbox] = {}
 
     async def submit(self, client: str, lines: list[bytes], options: Options | None = None) -> Place:
@@ -142,7 +142,7 @@ class _Inbox:
     async def run(self) -> None:
         """Until nothing has come in for as long as a run takes rows."""
         while True:
-            left_s = OPEN_S if self._run is None else self._run.until_s - asyncio.get_running_loop().time()
+            left_s = self._all.open_s if self._run is None else self._run.until_s - asyncio.get_running_loop().time()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), max(0.0, left_s))
             if not self._waiting:
@@ -226,11 +226,11 @@ class _Inbox:
         new = Registration(
             run_id=run_id, client=self._client, fingerprint=f"inbox {run_id}", created_ms=at_ms, options=self._options,
             sources=(), redis=await intake.memory_of(redis, keys), origin="inbox", tell=self._all.channel,
-            inbox_until_ms=at_ms + round(1000 * (OPEN_S + GRACE_S)),
+            inbox_until_ms=at_ms + round(1000 * GRACE * self._all.open_s),
         )  # fmt: skip
         await asyncio.to_thread(records.write, run_id, registration.record(new))
         await intake.put(redis, keys, run_id, at_ms, registration.fields(new))
-        return _Run(run_id, since_s + OPEN_S)
+        return _Run(run_id, since_s + self._all.open_s)
 
     async def _close(self) -> None:
         run, self._run = self._run, None

@@ -41,7 +41,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             answers = Answers(raw, keys, records.store, channel)
             models = route.table(settings).names if settings.targets else None
             finder = Together(partial(find_all, redis, keys))
-            inboxes = Inboxes(redis, keys, records, channel)
+            inboxes = Inboxes(redis, keys, records, channel, settings.api.inbox_open)
             state = app.state.spillway = State(
                 settings, redis, keys, records, asyncio.Event(), inboxes, answers, finder, models
             )
