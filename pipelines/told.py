@@ -21,6 +21,7 @@ COLUMNS = (
     "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd", "error_code",
     "error_message", "http_status", "response", "finished_at",
 )  # fmt: skip
+FREE = pusd_to_usd_str(0)
 ANSWERS, SORTED = b"a", b"s"
 """The first byte of a message: scripts/append.lua writes `a<run> <lane>`, a line feed and the journal's entries."""
 
@@ -107,7 +108,7 @@ def _row(run_id: str, lane: str, done: Done, call: Called | None) -> Row:
 
 def invalid(key: Key, why: Unasked) -> Row:
     """The answer to a row that cannot be asked."""
-    named = {"run_id": key[0], "row": key[1], "status": "invalid", "cost_usd": "0"}
+    named = {"run_id": key[0], "row": key[1], "status": "invalid", "cost_usd": FREE}
     return {**dict.fromkeys(COLUMNS), **named, "error_code": why.code, "error_message": why.message}
 
 
@@ -116,6 +117,6 @@ def copied(key: Key, leader: Row) -> Row:
     run_id, row = key
     elsewhere = leader["run_id"] if leader["run_id"] != run_id else None
     return {
-        **leader, "run_id": run_id, "row": row, "custom_id": None, "status": "duplicate", "cost_usd": "0",
+        **leader, "run_id": run_id, "row": row, "custom_id": None, "status": "duplicate", "cost_usd": FREE,
         "duplicate_of": leader["row"], "duplicate_run": elsewhere,
     }  # fmt: skip

@@ -6,9 +6,11 @@ Slow and sure: it is for what no message said. Parquet is read in threads by the
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from pipelines import paths, told, wire
+from pipelines.money import pusd_to_usd_str
 from pipelines.told import Row, Unasked
 from producer.queue import Redis
 from producer.store import Store
@@ -84,8 +86,12 @@ def _may_hold(batch: str, run_id: str, rows: set[int]) -> bool:
 def _rows(store: Store, name: str, rows: set[int], run_id: str) -> list[Row]:
     found = _read(store, name, told.COLUMNS, rows)
     return [
-        {**dict.fromkeys(told.COLUMNS), **row, "run_id": run_id, "cost_usd": f"{row['cost_usd']:f}"} for row in found
+        {**dict.fromkeys(told.COLUMNS), **row, "run_id": run_id, "cost_usd": _usd(row["cost_usd"])} for row in found
     ]
+
+
+def _usd(amount: Decimal) -> str:
+    return pusd_to_usd_str(int(amount.scaleb(12)))
 
 
 def _read(store: Store, name: str, columns: Sequence[str], rows: Iterable[int]) -> list[dict[str, Any]]:
