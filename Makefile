@@ -18,6 +18,7 @@ check: $(VENV)/.tested
 
 crash: $(VENV)/.tested
 	$(BIN)/python -m tests.crash.chaos --seeds 20
+	CRASH_EVERY=1 $(BIN)/python -m pytest tests/crash/test_kill_points.py
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m tests.benchmarks.end_to_end

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from pipelines.types import Item
+from pipelines.types import Item, Options
 
 MIN_ROWS, MAX_ROWS, MAX_BYTES = 16, 256, 1 << 20
 LANE_TIME_S = 15.0
@@ -29,6 +29,11 @@ def output_estimate(max_tokens: int, labels: tuple[str, ...] | None) -> int:
     """Output tokens to expect before anything was measured."""
     guess = max((len(label) for label in labels), default=4) // 3 + 2 if labels else DEFAULT_OUTPUT_TOKENS
     return min(guess, max_tokens) if max_tokens else guess
+
+
+def unmeasured(route: str, max_tokens: int, options: Options) -> int:
+    """The same for a row of a route, whichever that is; a plan that knows more takes pipelines/lengths.py instead."""
+    return output_estimate(max_tokens, options.labels)
 
 
 def work(input_tokens: int, output_tokens: int) -> float:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from pipelines import lexicon
 from pipelines.casing import same_capitals
+from pipelines.difference import Span, differences
 from pipelines.guards import Side, sides
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
 from pipelines.layout import layout
-from pipelines.reading import Span, Token, differences, tokens
+from pipelines.reading import Token, tokens
 from pipelines.wording import same_but_instructions, same_question, swapped_pair
 from pipelines.words import ARTICLES, GREETINGS, POLITE, QUANTIFIERS
 
@@ -184,7 +185,7 @@ def _same_word(x: Token, y: Token, cased: bool, task: str) -> str | None:
         return "spelling"
     if x.kind != "word" or y.kind != "word":
         return None
-    if spelling(x.norm) == spelling(y.norm):
+    if lexicon.spelling(x.norm) == lexicon.spelling(y.norm):
         return "spelling"
     if {x.norm, y.norm} == {"a", "an"}:
         return "article"
@@ -195,22 +196,3 @@ def _same_word(x: Token, y: Token, cased: bool, task: str) -> str | None:
         return "typo"
     slip = lexicon.typo_of_name if proper[0] else lexicon.typo
     return "typo" if slip(x.norm, y.norm) else None
-
-
-_SPELLINGS = (
-    (re.compile(r"(?<=[a-z]{3})is(e|ed|es|ing|ation|ations|er|ers)$"), r"iz\1"),
-    (re.compile(r"(?<=[a-z]{2})our(s|ed|ing|ite|ites|able|ful|less)?$"), r"or\1"),
-    (re.compile(r"(?<=[a-z]{3}[ae])ll(ed|ing|er|ers)$"), r"l\1"),
-    (re.compile(r"(?<=[a-z]{2}[tlb])(?<!timb)re(s?)$"), r"er\1"),
-    (re.compile(r"ogue(s?)$"), r"og\1"),
-    (re.compile(r"(?<=[dfp][er][ft])ence(s?)$"), r"ense\1"),
-    (re.compile(r"^grey"), "gray"),
-)
-"""British endings and their American forms, applied to both sides."""
-
-
-def spelling(word: str) -> str:
-    """One spelling for the British and the American form of a word."""
-    for pattern, replacement in _SPELLINGS:
-        word = pattern.sub(replacement, word)
-    return word

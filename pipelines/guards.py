@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pipelines import lexicon
+from pipelines.difference import Span, differences
 from pipelines.layout import layout
-from pipelines.reading import Span, Token, differences, tokens
+from pipelines.reading import Token, tokens
 from pipelines.words import (
     COMPARATIVES,
     DATES,

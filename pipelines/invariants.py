@@ -5,43 +5,44 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import msgspec
 import polars as pl
 import pyarrow as pa
 
-from pipelines import schemas
+from pipelines import crosscheck, schemas
+from pipelines.violation import Violation, say
 
-MOST_PER_CHECK = 20
 STATUSES = ("ok", "duplicate", "invalid", "failed", "refused", "expired", "cancelled")
 CAUSES = ("duplicate", "local", "provider_batch", "cheaper_model")
 
 _MONEY = pl.Decimal(38, 12)
 
 
-class Violation(msgspec.Struct, frozen=True):
-    """One thing that does not hold; `row` is None when it is not about one row."""
-
-    row: int | None
-    what: str
-
-
 class Frames(NamedTuple):
-    """A run's results, its ledger rows, and how many rows went in."""
+    """A run's results, its ledger rows, how many rows went in, and what results and ledger were made of, if it is kept."""
 
     results: pl.LazyFrame
     costs: pl.LazyFrame
     rows_in: int
+    chunks: pl.LazyFrame | None = None
+    parts: pl.LazyFrame | None = None
 
 
-def check(results: pl.LazyFrame, costs: pl.LazyFrame, rows_in: int) -> list[Violation]:
+def check(
+    results: pl.LazyFrame,
+    costs: pl.LazyFrame,
+    rows_in: int,
+    chunks: pl.LazyFrame | None = None,
+    parts: pl.LazyFrame | None = None,
+) -> list[Violation]:
     """Everything that is wrong with one run; an empty list means that every invariant holds.
 
-    `costs` holds the run's ledger rows only. Each check names at most MOST_PER_CHECK rows and counts the rest.
+    `costs` holds the run's ledger rows only; `chunks` and `parts` are its chunk and part files. Each check names at most
+    MOST_PER_CHECK rows and counts the rest.
     """
     broken = [*_schema("results", results, schemas.RESULTS), *_schema("costs", costs, schemas.COSTS)]
     if broken:
         return broken  # the other checks would only fail to run
-    frames = Frames(results, costs, rows_in)
+    frames = Frames(results, costs, rows_in, chunks, parts)
     return [violation for one in CHECKS for violation in one(frames)]
 
 
@@ -70,23 +71,23 @@ def _rows_in_are_rows_out(frames: Frames) -> Iterator[Violation]:
         yield Violation(None, f"rows of {runs} runs in one file")
     if rows != different:
         twice = frames.results.group_by("row").len().filter(pl.col("len") > 1).sort("row").select("row", pl.col("len"))
-        yield from _say(twice, lambda row, times: f"is there {times} times")
+        yield from say(twice, lambda row, times: f"is there {times} times")
     if rows == frames.rows_in == different:
         span = frames.results.filter((pl.col("row") < 0) | (pl.col("row") >= rows)).select(
             "row", pl.col("row").alias("_")
         )
-        yield from _say(span, lambda row, _: f"is not one of the {rows} input rows")
+        yield from say(span, lambda row, _: f"is not one of the {rows} input rows")
 
 
 def _rows_are_in_input_order(frames: Frames) -> Iterator[Violation]:
     before = pl.col("row").shift(1)
     late = frames.results.select("row", before.alias("before")).filter(pl.col("row") < pl.col("before"))
-    yield from _say(late, lambda row, previous: f"comes after row {previous}: not in input order")
+    yield from say(late, lambda row, previous: f"comes after row {previous}: not in input order")
 
 
 def _statuses_are_known(frames: Frames) -> Iterator[Violation]:
     odd = frames.results.filter(~pl.col("status").is_in(STATUSES).fill_null(False)).select("row", "status")
-    yield from _say(odd, lambda row, status: f"has the unknown status {status!r}")
+    yield from say(odd, lambda row, status: f"has the unknown status {status!r}")
 
 
 def _costs_are_the_ledgers(frames: Frames) -> Iterator[Violation]:
@@ -99,7 +100,7 @@ def _avoided_is_the_ledgers(frames: Frames) -> Iterator[Violation]:
     yield from _compare(frames, "avoided_usd", asked, "avoided {0} by the results, {1} by the ledger")
     named = pl.col("avoided_cause").is_in(CAUSES).fill_null(False)
     nameless = frames.costs.filter((pl.col("avoided_usd") != 0) & ~named).select("row", "call_id")
-    yield from _say(nameless, lambda row, call: f"call {call} avoided money without a known cause")
+    yield from say(nameless, lambda row, call: f"call {call} avoided money without a known cause")
 
 
 def _compare(frames: Frames, column: str, where: pl.Expr, text: str) -> Iterator[Violation]:
@@ -115,21 +116,21 @@ def _compare(frames: Frames, column: str, where: pl.Expr, text: str) -> Iterator
         .filter(pl.col("said") != pl.col("ledger"))
         .select("row", "said", "ledger")
     )
-    yield from _say(both, lambda row, said, ledger: text.format(f"{said:f}", f"{ledger:f}"))
+    yield from say(both, lambda row, said, ledger: text.format(f"{said:f}", f"{ledger:f}"))
 
 
 def _calls_belong_to_rows(frames: Frames) -> Iterator[Violation]:
     answers = frames.costs.filter(pl.col("purpose") == "answer")
     lost = answers.join(frames.results, on="row", how="anti", nulls_equal=False).select("row", "call_id")
-    yield from _say(lost, lambda row, call: f"call {call} was paid for a row that is not in the results")
+    yield from say(lost, lambda row, call: f"call {call} was paid for a row that is not in the results")
     runs = frames.results.select("run_id").unique()
     others = frames.costs.join(runs, on="run_id", how="anti").select("row", "call_id", "run_id")
-    yield from _say(others, lambda row, call, run: f"call {call} belongs to run {run}")
+    yield from say(others, lambda row, call, run: f"call {call} belongs to run {run}")
 
 
 def _call_ids_are_unique(frames: Frames) -> Iterator[Violation]:
     twice = frames.costs.group_by("call_id").agg(pl.col("row").first(), pl.len()).filter(pl.col("len") > 1)
-    yield from _say(
+    yield from say(
         twice.select("row", "call_id", "len").sort("call_id"),
         lambda row, call, times: f"call {call} is booked {times} times",
     )
@@ -138,20 +139,20 @@ def _call_ids_are_unique(frames: Frames) -> Iterator[Violation]:
 def _duplicates_are_free_and_point_to_answers(frames: Frames) -> Iterator[Violation]:
     links = frames.results.filter(pl.col("status") == "duplicate")
     paid = links.filter(pl.col("cost_usd") != 0).select("row", "cost_usd")
-    yield from _say(paid, lambda row, cost: f"is a duplicate but costs {cost:f}")
-    yield from _say(
+    yield from say(paid, lambda row, cost: f"is a duplicate but costs {cost:f}")
+    yield from say(
         links.filter(pl.col("duplicate_of").is_null()).select("row", "status"),
         lambda row, _: "is a duplicate of nothing",
     )
     leaders = frames.results.select(pl.col("row").alias("duplicate_of"), pl.col("status").alias("leader"))
     here = links.filter(pl.col("duplicate_run").is_null() & pl.col("duplicate_of").is_not_null())
     wrong = here.join(leaders, on="duplicate_of", how="left").filter(pl.col("leader").fill_null("missing") != "ok")
-    yield from _say(
+    yield from say(
         wrong.select("row", "duplicate_of", pl.col("leader").fill_null("missing")),
         lambda row, of, status: f"is a duplicate of row {of}, which is {status}",
     )
     stray = frames.results.filter((pl.col("status") != "duplicate") & pl.col("duplicate_of").is_not_null())
-    yield from _say(stray.select("row", "duplicate_of"), lambda row, of: f"points to row {of} but is no duplicate")
+    yield from say(stray.select("row", "duplicate_of"), lambda row, of: f"points to row {of} but is no duplicate")
 
 
 def check_across(results: pl.LazyFrame, others: pl.LazyFrame) -> list[Violation]:
@@ -179,19 +180,21 @@ def check_across(results: pl.LazyFrame, others: pl.LazyFrame) -> list[Violation]
         .alias("wrong")
     ).filter(pl.col("wrong").is_not_null())
     return list(
-        _say(
+        say(
             wrong.select("row", "run", "of", "wrong"),
             lambda row, run, of, text: f"is a duplicate of run {run} row {of}, which {text}",
         )
     )
 
 
-def _say(found: pl.LazyFrame, text: Callable[..., str]) -> Iterator[Violation]:
-    """One violation per row of `found` (its first column is the row), the rest only counted."""
-    rows = found.sort("row").collect().rows()
-    yield from (Violation(row[0], text(*row)) for row in rows[:MOST_PER_CHECK])
-    if len(rows) > MOST_PER_CHECK:
-        yield Violation(None, f"and {len(rows) - MOST_PER_CHECK} more like the last one")
+def _files_agree(frames: Frames) -> Iterator[Violation]:
+    yield from crosscheck.alone(frames.results, frames.costs)
+    yield from crosscheck.against_ledger(frames.results, frames.costs)
+    yield from crosscheck.duplicates(frames.results, frames.costs)
+    if frames.chunks is not None:
+        yield from crosscheck.against_chunks(frames.results, frames.costs, frames.chunks)
+    if frames.parts is not None:
+        yield from crosscheck.against_parts(frames.results, frames.parts)
 
 
 CHECKS: tuple[Callable[[Frames], Iterator[Violation]], ...] = (
@@ -203,4 +206,5 @@ CHECKS: tuple[Callable[[Frames], Iterator[Violation]], ...] = (
     _calls_belong_to_rows,
     _call_ids_are_unique,
     _duplicates_are_free_and_point_to_answers,
+    _files_agree,
 )

@@ -60,7 +60,7 @@ def layout(text: str) -> str:
     if not _may_hold_code(text):
         return _prose(text)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    coded = _marked_lines(lines, _keeps_its_line)
+    coded = _marked_lines(lines, _looks_like_code if _dashed_once(lines) else _keeps_its_line)
     return _mixed(lines, coded) if True in coded else _prose(text)
 
 
@@ -125,6 +125,12 @@ def _looks_like_code(line: str) -> bool:
 def _keeps_its_line(line: str) -> bool:
     line = _ends(line)
     return _is_code_line(line) or _is_list_line(line)
+
+
+def _dashed_once(lines: list[str]) -> bool:
+    """One line that begins with a dash is no list, but prose that was broken there: `AP\n- The game …`."""
+    listed = [line for line in map(_ends, lines) if _is_list_line(line)]
+    return len(listed) == 1 and listed[0][:2] == "- "
 
 
 def _ends(line: str) -> str:

@@ -1,44 +1,35 @@
-"""Which words are ordinary and which spellings are slips, judged from a tokenizer's ranked, cased vocabulary.
+"""Which words are ordinary and which spellings are slips, judged from a tokenizer's ranked, cased vocabulary, which knows what
+is common and what is a name, and from a dictionary, which knows what is a word at all.
 
-It reads no file itself: the vocabulary comes from tokens.py, once; without one no typo is ever forgiven.
+It reads no file itself: both come from tokens.py, once; without them no typo is ever forgiven.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from pipelines.words import NUMBER_WORDS, PREFIXES, SUFFIXES
 
 _MIN_TYPO_LETTERS = 4
 _MIN_RARE_LETTERS = 6
-_COMMON_RANK = 60_000
-"""Beyond this rank the vocabulary holds many pieces of words; a stem must be more common than that."""
+_MIN_LISTED_LETTERS = 8
+"""A dictionary word that the vocabulary lacks may be a name; a long one hardly becomes another one by a slip."""
 
-_ENDINGS = ("s", "es", "ed", "d", "ing", "er", "est", "ly", "ness", "less", "ful", "able", "ment", "y")
-_STARTS = (
-    "un",
-    "re",
-    "dis",
-    "mis",
-    "non",
-    "over",
-    "under",
-    "out",
-    "pre",
-    "anti",
-    "inter",
-    "sub",
-    "super",
-    "counter",
-    "semi",
-)
+_ROMAN = re.compile(r"[ivxlcdm]+")
+_CACHED = 65_536
 
 _lower: dict[str, int] = {}
 _title: dict[str, int] = {}
+_listed: frozenset[str] = frozenset()
 
 
-def install(tokens: Iterable[tuple[bytes, int]]) -> None:
-    """Take whole words from a byte-pair vocabulary: tokens that start with a space, with their ranks."""
+def install(tokens: Iterable[tuple[bytes, int]], listed: Iterable[str] = ()) -> None:
+    """Take whole words from a byte-pair vocabulary, tokens that start with a space, with their ranks; and a dictionary's words."""
+    global _listed
+    _listed = frozenset(listed)
+    known.cache_clear()
     for token, rank in tokens:
         if len(token) < 3 or token[0] != 32:
             continue
@@ -48,7 +39,7 @@ def install(tokens: Iterable[tuple[bytes, int]]) -> None:
 
 
 def load() -> None:
-    """Install the o200k vocabulary unless one is there."""
+    """Install the o200k vocabulary and the English dictionary unless they are there."""
     if installed():
         return
     import base64
@@ -56,7 +47,7 @@ def load() -> None:
     from pipelines import tokens
 
     lines = (line.split() for line in tokens._read("o200k_base").splitlines())
-    install((base64.b64decode(token), int(rank)) for token, rank in lines)
+    install(((base64.b64decode(token), int(rank)) for token, rank in lines), tokens.english_words())
 
 
 def installed() -> bool:
@@ -64,9 +55,10 @@ def installed() -> bool:
     return bool(_lower)
 
 
+@lru_cache(maxsize=_CACHED)
 def known(word: str) -> bool:
-    """The vocabulary holds this word, in whatever case."""
-    return word in _lower or word in _title
+    """The vocabulary or the dictionary holds this word, in whatever case and in British or American spelling."""
+    return word in _lower or word in _title or word in _listed or spelling(word) in _listed
 
 
 def ordinary(word: str) -> bool:
@@ -86,38 +78,47 @@ def typo(a: str, b: str) -> bool:
 
     Fingers seldom miss a first letter, and `ethanol` without a slip is not `methanol`.
     """
-    if not installed() or a == b or not (a.isalpha() and b.isalpha()) or abs(len(a) - len(b)) > 1:
-        return False
-    if min(len(a), len(b)) < _MIN_TYPO_LETTERS or not one_edit(a, b) or (a[0] != b[0] and not _swapped(a, b)):
+    if not installed() or not _near(a, b, _MIN_TYPO_LETTERS) or (a[0] != b[0] and not _swapped(a, b)):
         return False
     if _tripled(a, b) or _tripled(b, a):
         return True
-    if derived(a, b) or (known(a) and known(b)):
+    right = b if known(b) else a
+    if right in NUMBER_WORDS or (known(a) and known(b)) or _perhaps_derived(a, b, right):
         return False
-    right, wrong = (b, a) if known(b) else (a, b)
-    if ordinary(right):
-        return not _word_form(wrong)
-    if right in NUMBER_WORDS or min(len(a), len(b)) < _MIN_RARE_LETTERS:
+    if ordinary(right) or (right in _listed and len(right) >= _MIN_LISTED_LETTERS and not is_name(right)):
+        return True
+    if min(len(a), len(b)) < _MIN_RARE_LETTERS:
         return False
-    return _swapped(a, b) or (not known(right) and _doubled(a, b))
+    return _swapped(a, b) or (right not in _title and right not in _lower and _doubled(a, b))
 
 
 def typo_of_name(a: str, b: str) -> bool:
     """A slip in a word that may be a name: only what can hardly be another name, `Micheal` for `Michael` apart."""
-    if not installed() or min(len(a), len(b)) < _MIN_RARE_LETTERS or not one_edit(a, b) or (known(a) and known(b)):
+    if not installed() or not _near(a, b, _MIN_RARE_LETTERS) or (known(a) and known(b)):
         return False
     return _tripled(a, b) or _tripled(b, a) or (_swapped(a, b) and (known(a) or known(b)))
 
 
 def typo_for_labels(a: str, b: str) -> bool:
     """Where only a label is asked for, a slip in a name or in a rare word is as harmless as one in an ordinary word."""
-    if not installed() or min(len(a), len(b)) <= _MIN_TYPO_LETTERS or not one_edit(a, b) or a[0] != b[0]:
+    if not installed() or not _near(a, b, _MIN_TYPO_LETTERS + 1) or a[0] != b[0]:
         return False
-    if derived(a, b) or (known(a) and known(b)) or {a, b} & NUMBER_WORDS:
+    right = b if known(b) else a
+    if {a, b} & NUMBER_WORDS or (known(a) and known(b)) or _perhaps_derived(a, b, right):
         return False
-    if known(a) or known(b):
-        return not _word_form(b if known(a) else a)
-    return min(len(a), len(b)) >= _MIN_RARE_LETTERS and a[-1] == b[-1]
+    return known(right) or (min(len(a), len(b)) >= _MIN_RARE_LETTERS and a[-1] == b[-1])
+
+
+def _near(a: str, b: str, letters: int) -> bool:
+    """One edit apart and long enough; two Roman numbers never are."""
+    if a == b or not (a.isalpha() and b.isalpha()) or min(len(a), len(b)) < letters or not one_edit(a, b):
+        return False
+    return _ROMAN.fullmatch(a) is None or _ROMAN.fullmatch(b) is None
+
+
+def _perhaps_derived(a: str, b: str, right: str) -> bool:
+    """Another form of a word that the dictionary does not list; those of the words that it lists are in it."""
+    return right not in _listed and derived(a, b)
 
 
 def _swapped(a: str, b: str) -> bool:
@@ -181,28 +182,27 @@ def _swap(a: str, b: str, affix: str, ending: int) -> bool:
     return stem == b or any(b.startswith(other) and b[len(other) :] == stem for other in others if other != affix)
 
 
-def _word_form(word: str) -> bool:
-    """An unlisted word that is a common one with a common ending or beginning: probably real."""
-    for end in _ENDINGS:
-        if word.endswith(end):
-            stem = word[: -len(end)]
-            vowel = end[0] in "ei" and _common(stem + "e")
-            if (_common(stem) and not _wants_doubling(stem, end)) or vowel:
-                return True
-    return any(word.startswith(start) and _common(word[len(start) :]) for start in _STARTS)
+_SPELLINGS = (
+    (re.compile(r"(?<=[a-z]{3})is(e|ed|es|ing|ation|ations|er|ers)$"), r"iz\1"),
+    (re.compile(r"(?<=[a-z]{2})our(s|ed|ing|ite|ites|able|ful|less)?$"), r"or\1"),
+    (re.compile(r"(?<=[a-z]{3}[ae])ll(ed|ing|er|ers)$"), r"l\1"),
+    (re.compile(r"(?<=[a-z]{2}[tlb])(?<!timb)re(s?)$"), r"er\1"),
+    (re.compile(r"ogue(s?)$"), r"og\1"),
+    (re.compile(r"(?<=[dfp][er][ft])ence(s?)$"), r"ense\1"),
+    (re.compile(r"^grey"), "gray"),
+)
+"""British endings and their American forms, applied to both sides."""
 
 
-def _common(stem: str) -> bool:
-    return len(stem) >= _MIN_TYPO_LETTERS - 1 and ordinary(stem) and _lower[stem] < _COMMON_RANK
-
-
-def _wants_doubling(stem: str, end: str) -> bool:
-    """`red` makes `redder`, not `reder`."""
-    one_vowel = sum(letter in "aeiouy" for letter in stem) == 1
-    return end[0] in "ei" and one_vowel and len(stem) > 2 and stem[-2] in "aeiou" and stem[-1] not in "aeiouwxy"
+def spelling(word: str) -> str:
+    """One spelling for the British and the American form of a word."""
+    for pattern, replacement in _SPELLINGS:
+        word = pattern.sub(replacement, word)
+    return word
 
 
 def forget() -> None:
     """Back to no vocabulary."""
     _lower.clear()
     _title.clear()
+    install(())

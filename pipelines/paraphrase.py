@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines import lexicon
+from pipelines.difference import Span, differences
 from pipelines.explain import Read, read
 from pipelines.guards import code, links, negation, opposites, order, sides, units
 from pipelines.instruction import CLOSED, LITERAL
-from pipelines.reading import Span, Token, differences
+from pipelines.reading import Token
 from pipelines.words import ARTICLES, ASKING, DIRECTIONS, NEGATION, NUMBER_WORDS, POLITE, PRONOUNS
 
 

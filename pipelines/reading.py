@@ -1,21 +1,18 @@
 """How the duplicate stage reads a text in layout form: its tokens, and its loose form without case and soft punctuation.
 
-Only forms and comparisons of forms live here; what a difference means is decided in guards.py and explain.py.
+Where two readings differ is difference.py's, what a difference means guards.py's and explain.py's concern.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from pipelines.words import ASKING, CONTRACTION_TAILS, CONTRACTIONS
 
 _CACHED_PIECES = 65_536
 _CACHED_LETTERS = 64
-_SMALL = 300
-_MAX_EDITS = 16
 _YEAR = 4
 
 
@@ -29,15 +26,18 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"(?P<link>https?://\S*[^\s.,;!]|www\.\S*[^\s.,;!]|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8})"
+    r"(?P<link>(?i:https?)://\S*[^\s.,;!]|(?i:www)\.\S*[^\s.,;!]|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8})"
     r"|(?P<face>[:;=8][-']?[)(DPpO/\\|]+(?!\w)|<3)"
     r"|(?P<id>[@#]\w+|\w*_\w[\w]*"
     r"|(?:[^\W\d_]{1,40}[-./]?)?\d[\d.,:/-]{0,40}[^\W\d_][\w.:/-]{0,200}\w|[^\W\d_]{1,40}[-./]?\d[\w.:/-]{0,200}\w|[^\W\d_]{1,40}\d)"
     r"|(?P<number>\d+(?:[.,:/-]\d+)*)"
-    r"|(?P<word>(?:[^\W\d_]\.){2,}|[^\W\d_]+(?:'[^\W\d_]+)?|'(?i:s|re|ve|ll|d|m|t)\b)"
+    r"|(?P<word>[^\W\d_](?:\.[^\W\d_]){1,20}\b\.?|[^\W\d_]+(?:'[^\W\d_]+)?|'(?i:s|re|ve|ll|d|m|t)\b)"
     r"|(?P<symbol>\S)"
 )
 """Every repetition is bounded: a megabyte of dashes must not take an hour."""
+
+_HOST = re.compile(r"(?i:https?://|www\.)[^/?#@]*(?![^/?#]*@)")
+"""What of an address has no case; names and passwords in it, and what follows the host, do."""
 
 _GROUPS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
 _SOFT = frozenset(".,;:!\"'`-()")
@@ -125,10 +125,15 @@ def _read_piece(word: str, first: bool) -> _Piece:
             out.append(Token(raw, raw, "soft" if _is_soft(raw, word, match.start()) else "symbol", after))
             after = after or raw in _ENDS
         else:
-            norm = raw.replace(",", "") if kind == "number" and _GROUPS.match(raw) else raw
-            out.append(Token(norm, raw, "symbol" if kind == "face" else kind, after))
+            out.append(Token(_norm(kind, raw), raw, "symbol" if kind == "face" else kind, after))
             after = False
     return _Piece(tuple(out), after, opens, "?" in word)
+
+
+def _norm(kind: str, raw: str) -> str:
+    if kind == "number":
+        return raw.replace(",", "") if _GROUPS.match(raw) else raw
+    return _HOST.sub(lambda found: found.group().lower(), raw, count=1) if kind == "link" else raw
 
 
 def _put_word(out: list[Token], raw: str, low: str, first: bool) -> None:
@@ -140,7 +145,7 @@ def _put_word(out: list[Token], raw: str, low: str, first: bool) -> None:
         for part in _spelt_out(low):
             out.append(Token(part, raw, "word", first))
         return
-    out.append(Token(low, raw, "word", first))
+    out.append(Token(low.rstrip("."), raw, "word", first))
 
 
 def _spelt_out(low: str) -> list[str]:
@@ -226,73 +231,3 @@ def _keep_marks_between_numbers(pieces: Sequence[str], forms: list[str | None]) 
     for at, piece in enumerate(pieces):
         if len(piece) == 1 and not forms[at] and _joins_numbers(piece, *_around(pieces, at)):
             forms[at] = piece
-
-
-class Span(NamedTuple):
-    """One place where two token lists differ, as half-open ranges."""
-
-    a0: int
-    a1: int
-    b0: int
-    b1: int
-
-
-def differences(a: list[str], b: list[str]) -> list[Span]:
-    """Where two lists differ: common head and tail first, then the longest common runs between them.
-
-    Long lists that differ in many places are one difference from the first place to the last.
-    """
-    head, limit = 0, min(len(a), len(b))
-    while head < limit and a[head] == b[head]:
-        head += 1
-    tail, limit = 0, limit - head
-    while tail < limit and a[-1 - tail] == b[-1 - tail]:
-        tail += 1
-    mid_a, mid_b = a[head : len(a) - tail], b[head : len(b) - tail]
-    if not mid_a and not mid_b:
-        return []
-    whole = [Span(head, head + len(mid_a), head, head + len(mid_b))]
-    if not mid_a or not mid_b or len(mid_a) == len(mid_b) == 1:
-        return whole
-    if max(len(mid_a), len(mid_b)) > _SMALL:
-        spans = _few_edits(mid_a, mid_b)
-        return whole if spans is None else [Span(head + i, head + j, head + k, head + m) for i, j, k, m in spans]
-    codes = SequenceMatcher(None, mid_a, mid_b, autojunk=False).get_opcodes()
-    return [Span(head + i, head + j, head + k, head + m) for tag, i, j, k, m in codes if tag != "equal"]
-
-
-def _few_edits(a: list[str], b: list[str]) -> list[Span] | None:
-    """The shortest way from one long list to the other by single deletions and insertions, if it is short."""
-    reach: dict[int, tuple[int, tuple[tuple[int, int], ...]]] = {1: (0, ())}
-    for edits in range(_MAX_EDITS + 1):
-        for k in range(-edits, edits + 1, 2):
-            down = k == -edits or (k != edits and reach.get(k - 1, (-1, ()))[0] < reach.get(k + 1, (-1, ()))[0])
-            x, path = reach[k + 1] if down else (reach[k - 1][0] + 1, reach[k - 1][1])
-            y = x - k
-            if edits:
-                path = (*path, (x, y - 1) if down else (x - 1, y))
-            while x < len(a) and y < len(b) and a[x] == b[y]:
-                x, y = x + 1, y + 1
-            reach[k] = (x, path)
-            if x >= len(a) and y >= len(b):
-                return _spans(a, b, path)
-    return None
-
-
-def _spans(a: list[str], b: list[str], path: tuple[tuple[int, int], ...]) -> list[Span]:
-    """Neighbouring single edits as one span; an edit at (x, y) deletes a[x] or inserts b[y]."""
-    spans: list[Span] = []
-    for at, (x, y) in enumerate(path):
-        following = path[at + 1] if at + 1 < len(path) else (len(a), len(b))
-        deletes = _is_deletion(a, b, x, y, following)
-        end = (x + 1, y) if deletes else (x, y + 1)
-        if spans and spans[-1].a1 == x and spans[-1].b1 == y:
-            spans[-1] = Span(spans[-1].a0, end[0], spans[-1].b0, end[1])
-        else:
-            spans.append(Span(x, end[0], y, end[1]))
-    return spans
-
-
-def _is_deletion(a: list[str], b: list[str], x: int, y: int, following: tuple[int, int]) -> bool:
-    """From (x, y) a diagonal run must lead to the next edit: after a deletion it starts one to the right."""
-    return following[0] - (x + 1) == following[1] - y

@@ -137,6 +137,18 @@ def _vocabulary(name: Encoding) -> tiktoken.Encoding:
     return encoding
 
 
+def english_words() -> frozenset[str]:
+    """The words of an English dictionary in lower case, their forms and many names included."""
+    import gzip
+    from importlib.resources import files
+
+    import msgspec
+
+    packed = files("spellchecker").joinpath("resources", "en.json.gz").read_bytes()
+    counts = msgspec.json.decode(gzip.decompress(packed), type=dict[str, int])
+    return frozenset(word for word in counts if word.isalpha())
+
+
 def _read(name: str) -> bytes:
     import zstandard
 

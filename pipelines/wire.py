@@ -116,7 +116,8 @@ class Keys:
         return f"{self.prefix}:budget:{scope}"
 
     def reported(self, day: str) -> str:
-        """hash name of a provider's key -> its spend at the day's first look and now, nano-dollars; a few days."""
+        """hash name of a provider's key -> `first own now`: what it and we with it had spent at the day's first look, and
+        its spend now; `own NAME` -> what we spend with it; nano-dollars; a few days."""
         return f"{self.prefix}:reported:{day}"
 
     def alerts(self, day: str) -> str:

@@ -98,6 +98,7 @@ class Answers:
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        await asyncio.to_thread(finding.load)  # not while the first one waits
         await asyncio.gather(self._listen(), self._look_again())
 
     # -- messages ----------------------------------------------------------------------------------------------------

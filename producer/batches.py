@@ -183,6 +183,32 @@ async def read(redis: Redis, keys: wire.Keys, batch_ids: Sequence[str]) -> list[
     ]
 
 
+def is_due(status: str, run_status: str, cancels: bool) -> bool:
+    """Whether there is a step to take for an open batch; `run_status` is '' where there is no run."""
+    if status in ("validating", "finalizing"):
+        return True
+    if run_status == "" or run_status in wire.RUN_ENDED:
+        return True
+    return status == "cancelling" and not cancels
+
+
+async def due(redis: Redis, keys: wire.Keys) -> list[str]:
+    """The open batches for which there is a step to take."""
+    ids = list(await redis.smembers(keys.api_open))  # type: ignore[misc]
+    pipe = redis.pipeline(transaction=False)
+    for batch_id in ids:
+        pipe.hmget(keys.api_batch(batch_id), ["status", "run_id"])
+    known = await pipe.execute()
+    for _, run_id in known:
+        pipe.hmget(keys.run(run_id or "-"), ["status", "cancel"])
+    runs = await pipe.execute()
+    return [
+        batch_id
+        for batch_id, (status, _), (run_status, cancels) in zip(ids, known, runs, strict=True)
+        if is_due(status or "", run_status or "", bool(cancels))
+    ]
+
+
 async def page(
     redis: Redis, keys: wire.Keys, client: str, *, after: str | None, limit: int
 ) -> tuple[list[tuple[Batch, RunView | None]], bool]:

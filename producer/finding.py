@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 from pipelines import paths, told, wire
@@ -18,6 +19,12 @@ from producer.store import Store
 CHUNK_MOST_ROWS = 4096
 JOURNALS_AT_ONCE = 64
 UNASKED = ("row", "kind", "error_code", "error_message", "leader_row", "leader_run")
+
+
+def load() -> None:
+    """Imports what reading takes. Blocking."""
+    import_module("pyarrow.compute")
+    import_module("pyarrow.parquet")
 
 
 def in_results(store: Store, run_id: str, rows: set[int]) -> list[Row]:

@@ -52,9 +52,12 @@ end
 return 1
 """
 
-# KEYS: 1 run | closes it early; prepare does the rest
+# KEYS: 1 run  2 prepare's bell | closes it early; prepare does the rest
 _CLOSE = """
-if tonumber(redis.call('HGET', KEYS[1], 'inbox') or '') then redis.call('HSET', KEYS[1], 'inbox', 'closing') end
+if not tonumber(redis.call('HGET', KEYS[1], 'inbox') or '') then return 0 end
+redis.call('HSET', KEYS[1], 'inbox', 'closing')
+redis.call('LPUSH', KEYS[2], 'x')
+redis.call('LTRIM', KEYS[2], 0, 3)
 return 1
 """
 
@@ -236,8 +239,8 @@ class _Inbox:
         run, self._run = self._run, None
         if run is not None:
             with contextlib.suppress(RedisError, OSError):  # it closes by itself
-                await self._all.redis.eval(_CLOSE, 1, self._all.keys.run(run.id))  # type: ignore[misc]
-                await self._all.redis.lpush(self._all.keys.arrived, "x")  # type: ignore[misc]
+                names = [self._all.keys.run(run.id), self._all.keys.arrived]
+                await self._all.redis.eval(_CLOSE, 2, *names)  # type: ignore[misc]
 
 
 def _source(path: str, content: bytes) -> Source:

@@ -18,7 +18,7 @@ from pipelines.registration import Registration
 from pipelines.types import Options, Source
 from producer.queue import Redis
 from producer.records import Records
-from producer.runs import RunView, fields_of, get
+from producer.runs import RunView, fields_of, get, view
 from producer.sources import changed
 
 RESUMED = ["expired", "cancelled"]
@@ -89,6 +89,9 @@ async def register(
         run = await fields_of(redis, keys, seen) if seen else {}
         if run and seen and not fresh and (now := _decide(seen, run, sources)) != "new":
             if now != "resumed" or await _resume(redis, keys, records, seen, run, options, now_ms):
+                if now == "finished":
+                    ended = view(seen, run)
+                    records.close(seen, ended.status, ended.finished_ms or now_ms, ended.summary)
                 return Registered(seen, now)
             continue
         name = await memory_of(redis, keys)

@@ -23,7 +23,7 @@ DAY_KEPT_S, MONTH_KEPT_S = 3 * 86_400, 40 * 86_400
 # KEYS: 1 minute  2 day  3 month  4 tickets  5 open runs  6 client's budget of the day  7 of the month
 # ARGV: 1 rows  2 tokens  3 now_ms  4 ticket  5 ticket_ms  6 client  7 run key prefix  8 day kept_s  9 month kept_s,
 #       then limits ('' none): 10 submissions/minute  11 rows/day  12 rows/month  13 tokens/day  14 tokens/month
-#       15 rows in queue  16 nano-dollars/day  17 nano-dollars/month
+#       15 rows in queue  16 nano-dollars/day  17 nano-dollars/month; 18 submissions
 # Returns {0} when it is booked, else {number of the limit that refuses, limit, used, asked}; the first in this order.
 _TAKE = """
 local rows, tokens, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -52,7 +52,7 @@ local function spent(key, limit)  -- a budget that was set by hand wins
   return tonumber(s[1] or limit) or math.huge, tonumber(s[2] or '0') or 0
 end
 local asks = {
-  {ARGV[10], function() return count(KEYS[1], 'submissions') end, 1},
+  {ARGV[10], function() return count(KEYS[1], 'submissions') end, tonumber(ARGV[18])},
   {ARGV[11], function() return count(KEYS[2], 'rows') end, rows},
   {ARGV[12], function() return count(KEYS[3], 'rows') end, rows},
   {ARGV[13], function() return count(KEYS[2], 'tokens') end, tokens},
@@ -71,7 +71,7 @@ for i = 16, 17 do
     if used >= limit then return {i - 9, string.format('%.0f', limit), string.format('%.0f', used), '0'} end
   end
 end
-redis.call('HINCRBY', KEYS[1], 'submissions', 1)
+redis.call('HINCRBY', KEYS[1], 'submissions', ARGV[18])
 redis.call('PEXPIRE', KEYS[1], 120000)
 for i = 2, 3 do
   redis.call('HINCRBY', KEYS[i], 'rows', ARGV[1])
@@ -143,10 +143,12 @@ async def take(
     *,
     rows: int,
     tokens: int = 0,
+    submissions: int = 1,
     timezone: str = "UTC",
     at_ms: int | None = None,
 ) -> Taken | Refused:
-    """Books a submission of a client, or nothing at all. `terms` is its section of the configuration."""
+    """Books a submission of a client, or nothing at all. `terms` is its section of the configuration; `submissions` is 0
+    for one that counted when it came, before its size was known."""
     at_ms = await now_ms(redis) if at_ms is None else at_ms
     day = days.day(at_ms, timezone)
     quota, budget, ticket = terms.quota, terms.budget, secrets.token_hex(8)
@@ -160,7 +162,7 @@ async def take(
     ]
     told = [
         rows, tokens, at_ms, ticket, TICKET_MS, client, keys.run(""), DAY_KEPT_S, MONTH_KEPT_S,
-        *("" if limit is None else limit for limit in limits),
+        *("" if limit is None else limit for limit in limits), submissions,
     ]  # fmt: skip
     refused, *figures = await redis.eval(_TAKE, len(names), *names, *(str(each) for each in told))  # type: ignore[misc]
     if not refused:

@@ -50,6 +50,12 @@ class Records:
         if record is not None:
             self.write(run_id, {**record, "status": "in_progress", "finished_ms": None, "summary": None})
 
+    def close(self, run_id: str, status: str, finished_ms: int, summary: Mapping[str, Any] | None) -> None:
+        """Says again how a run ended, when a command that reopened its record died before it told Redis."""
+        record = self.read(run_id)
+        if record is not None and record.get("status") != status:
+            self.write(run_id, {**record, "status": status, "finished_ms": finished_ms, "summary": summary})
+
     def leave(self, run_id: str, seen: Mapping[str, Any]) -> None:
         """Notes how far a run had come when its command stopped following it."""
         record = self.read(run_id)
@@ -63,10 +69,10 @@ class Records:
         """The scenario that is rehearsed in this data root; None in one of real runs."""
         try:
             mark = self._read(paths.rehearsal())
+        except ValueError:
+            mark = None  # damaged, and still a mark
         except (OSError, StoreError):
             return None
-        except ValueError:
-            mark = None
         return str(mark.get("scenario", "")) if isinstance(mark, dict) else ""
 
     def mark_rehearsal(self, scenario: str) -> None:

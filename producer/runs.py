@@ -175,6 +175,28 @@ async def lanes(redis: Redis, keys: wire.Keys) -> list[LaneView]:
     return sorted(found, key=lambda lane: (lane.lane != "local", lane.name))
 
 
+class TargetState(msgspec.Struct, frozen=True):
+    """What workers have learned of a target."""
+
+    name: str
+    up: bool = True
+    closed: bool = False
+    reason: str = ""
+
+
+async def target_states(redis: Redis, keys: wire.Keys) -> list[TargetState]:
+    """Every target of which a worker has said something, by name."""
+    raw = await redis.hgetall(keys.targets)  # type: ignore[misc]
+    return [_target_state(name, _object(value)) for name, value in sorted(raw.items())]
+
+
+def _target_state(name: str, said: Mapping[str, Any]) -> TargetState:
+    try:
+        return msgspec.convert({**said, "name": name}, TargetState)
+    except msgspec.ValidationError:
+        return TargetState(name)
+
+
 async def workers(redis: Redis, keys: wire.Keys) -> int:
     """How many workers are alive."""
     owners = await redis.hkeys(keys.workers)  # type: ignore[misc]

@@ -94,7 +94,7 @@ def expand(text: str, base: Path | None = None) -> list[str]:
             raise NothingMatches(f"{text}: no file matches this pattern (looked in {base}); correct it")
         return found
     if path.is_dir():
-        raise SourceError(f"{path}: is a directory; name its files, e.g. {text.rstrip('/')}/*.jsonl")
+        raise SourceError(f"{path}: is a directory; name its files, e.g. {text.rstrip('/') or path}/*.jsonl")
     if not path.exists():
         raise SourceError(f"{path}: no such file; check the path")
     if not path.is_file():

@@ -18,11 +18,12 @@ from pipelines.errors import StoreError
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full: free space",
-    errno.EACCES: "no permission: check the owner of the data root",
-    errno.EPERM: "no permission: check the owner of the data root",
-    errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another --data",
-    errno.EEXIST: "a file stands where a folder is needed: move it away, or choose another --data",
-    errno.EROFS: "the file system is read-only: choose another --data",
+    errno.EACCES: "no permission: check its owner",
+    errno.EPERM: "no permission: check its owner",
+    errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another place",
+    errno.EEXIST: "a file stands where a folder is needed: move it away, or choose another place",
+    errno.EISDIR: "it is a folder: name a file",
+    errno.EROFS: "the file system is read-only: choose another place",
 }
 
 
@@ -106,7 +107,7 @@ class Store:
 
 def unwritable(target: str, error: OSError, doing: str = "write") -> StoreError:
     """One line for what the operating system refused."""
-    remedy = _REMEDIES.get(error.errno or 0, "check the data root (--data)")
+    remedy = _REMEDIES.get(error.errno or 0, "choose another place (--data, --out)")
     return StoreError(f"cannot {doing} {target}: {error.strerror or error}; {remedy}")
 
 

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 hypothesis.settings.register_profile("gate", derandomize=True, deadline=None)
-hypothesis.settings.register_profile("search", max_examples=3000, deadline=None)
+hypothesis.settings.register_profile("search", max_examples=1000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 """Whether a commit may land must not hang on luck; `HYPOTHESIS_PROFILE=search` looks further, at new examples each time."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket as socketlib
 import subprocess
 import tempfile
 import time
@@ -27,6 +28,12 @@ def server_program() -> str | None:
     return str(named) if named and Path(named).exists() else str(beside) if beside.exists() else None
 
 
+def listens(path: str) -> bool:
+    """Whether somebody accepts connections there; the file is there a little earlier."""
+    with socketlib.socket(socketlib.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 @contextmanager
 def redis_server(*options: str) -> Iterator[str]:
     """The URL of a server that lives as long as the block; `options` are further redis-server arguments."""
@@ -39,7 +46,7 @@ def redis_server(*options: str) -> Iterator[str]:
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + START_S
-            while not Path(socket).exists():
+            while not listens(socket):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"{program} did not start")
                 time.sleep(0.01)

@@ -37,6 +37,7 @@ BRIDGES = {
     "producer/cli/session.py",
     "producer/cli/rehearse.py",
     "producer/cli/doctor.py",
+    "producer/cli/installation.py",
     "producer/cli/plan.py",
     "producer/cli/targets.py",
     "producer/cli/worker.py",
@@ -101,3 +102,17 @@ def test_the_readme_names_what_exists() -> None:
     for word in tree.split():
         if word.endswith(".py"):
             assert list(ROOT.glob(f"*/{word}")), f"README names {word}, which does not exist"
+
+
+def test_the_readme_explains_every_room() -> None:
+    """Every file of the three rooms' ground floor and every folder below the root stands in the tree."""
+    tree = (ROOT / "README.md").read_text().split("## The tree")[1].split("```")[1]
+    words = set(tree.replace(",", " ").replace(";", " ").split())
+    files = {path.name for room in ("pipelines", "producer", "worker") for path in (ROOT / room).glob("*.py")}
+    folders = {
+        f"{path.name}/"
+        for room in ("pipelines", "producer", "worker", "docs")
+        for path in (ROOT / room).iterdir()
+        if path.is_dir() and any(each.is_file() for each in path.iterdir()) and path.name != "__pycache__"
+    }
+    assert (files | folders) - words <= {"__init__.py", "__main__.py"}

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from redis import Redis
 
 from pipelines import schemas
 from tests.support_program import CLOUD, GPU, Program, wait_until
@@ -67,17 +68,28 @@ def test_three_processes_with_64_calls_each_never_pass_the_limit(tmp_path: Path,
     assert f"day:{today()}" in status["blocked"], "the scope that refuses is named"
 
 
+def exposure_while_nothing_moved(program: Program, redis_url: str) -> tuple[str, int, Decimal]:
+    """A run's id, what is reserved for its calls in Redis (nano-dollars), and what `status` says of it meanwhile."""
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        while True:
+            wait_until(lambda: list(redis.scan_iter("*:budget:run:*")), 60)
+            [name] = redis.scan_iter("*:budget:run:*")
+            before = int(redis.hget(name, "reserved") or 0)  # type: ignore[arg-type]
+            [run] = json.loads(program.run("status", "--json").stdout)
+            if before > 0 and before == int(redis.hget(name, "reserved") or 0):  # type: ignore[arg-type]
+                return run["run_id"], before, Decimal(run["unknown_exposure_usd"])
+
+
 def test_show_set_exposure_and_status_while_workers_run(tmp_path: Path, redis_url: str) -> None:
-    with Upstream({"servers": {"cloud": {**LONG, "latency_ms": 4000}}}) as upstream:
+    with Upstream({"servers": {"cloud": {**LONG, "latency_ms": 8000}}}) as upstream:
         program = Program(tmp_path, None, **configured(upstream, redis_url, daily_usd="0.001", alert_at=0.5))
         source = program.rows(prompts(60, max_tokens=100))
         with team(program, redis_url, lanes=1):
             following = program.start("run", str(source), "--dedupe", "off", "--json")
             wait_until(lambda: upstream.status("cloud")["in_flight"] > 0)
-            run = json.loads(program.run("status", "--json").stdout)[0]
-            exposed = Decimal(run["unknown_exposure_usd"])
-            flying = scope(program, f"run:{run['run_id']}")
-            assert exposed == Decimal(flying["reserved_usd"]) > 0, "calls under way are seen"
+            run_id, reserved_nusd, exposed = exposure_while_nothing_moved(program, redis_url)
+            assert exposed * 10**9 == reserved_nusd, "calls under way are seen"
+            flying = scope(program, f"run:{run_id}")
             assert flying["limit_usd"] is None and flying["percent"] is None
             wait_until(lambda: f"day:{today()}" in json.loads(program.run("status", "--json").stdout)[0]["blocked"], 60)
             before = upstream.bill("cloud")["calls"]

@@ -14,7 +14,7 @@ from pipelines.printable import one_line
 from worker import aside
 from worker.context import Context, boot_id
 from worker.drain.drain import Drain
-from worker.money import budget
+from worker.money import budget, reported
 from worker.queue import RedisError
 from worker.timing import ALIVE_MS
 
@@ -207,6 +207,9 @@ class Heart:
         )
 
     def _counters(self, pipe: Any) -> None:
+        if self._drain is not None and (own := self._drain.ledger.spent_by_key()):
+            day = self._context.clock.date(self._context.settings.spillway.timezone)
+            reported.count(pipe, self._context.keys.reported(day), own)
         context = self._context
         for run in context.runs():
             if run.counts or run.refused_nusd:

@@ -3,6 +3,7 @@
 A report is a module with `build(results, costs, by) -> pl.LazyFrame`, `BY` (what it groups by when nothing is asked),
 `DIMENSIONS` (what it can group by) and `TOTALS` (columns that may be summed); its docstring's first line is its help.
 Optional: `bars(rows)` for the HTML page's chart, `LINKS = True` to get the duplicate stage's link kinds and guards,
+`WHOLE_RUNS = True` to get nothing of unfinished runs,
 `sections(extra, pairs=…)` for what stands below the table, `TERMS = True` for a report that is made for one client and month:
 its `build` takes `terms`, its `statement(terms, total_usd)` stands below. What reports share is in `shared/`.
 """
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Report", "bars", "billed", "grouping", "help_of", "load", "names", "sections", "totals", "wants_links", "wants_terms",
+    "wants_whole_runs",
 ]  # fmt: skip
 
 
@@ -91,6 +93,11 @@ def billed(name: str, results: pl.LazyFrame, costs: pl.LazyFrame, terms: Terms) 
     module = _module(name)
     made = module.build(results, costs, [], terms).collect()
     return made, module.statement(terms, made["amount_usd"][-1])
+
+
+def wants_whole_runs(name: str) -> bool:
+    """Whether the report is wrong of a run whose rows are not all there yet."""
+    return bool(getattr(_module(name), "WHOLE_RUNS", False))
 
 
 def sections(name: str, extra: Extra, *, pairs: bool) -> list[Section]:

@@ -25,8 +25,12 @@ def build(results: pl.LazyFrame, costs: pl.LazyFrame, by: list[str]) -> pl.LazyF
 
 
 def _rows(results: pl.LazyFrame, by: list[str]) -> pl.LazyFrame:
-    """A duplicate avoided its money itself; what an asked row avoided is in the ledger."""
-    return results.select(
+    """A duplicate avoided its money itself; what an asked row avoided is in the ledger. Who answered a duplicate is its
+    leader's (docs/results.md), so here it has nobody."""
+    own = pl.col("status") != "duplicate"
+    return results.with_columns(
+        pl.when(own).then(pl.col(name)).alias(name) for name in ("lane", "target", "provider", "model")
+    ).select(
         *by,
         pl.lit(1, pl.Int64).alias("rows"),
         pl.col("status").is_in(["ok", "duplicate"]).cast(pl.Int64).alias("answered"),

@@ -1,7 +1,7 @@
 """What was spent, what was avoided and why, and what the same answers would have cost in the cloud alone.
 
 Avoided money is net of what the row itself cost, so spent and avoided together are the price of all cloud; the four
-causes add up to the total.
+causes add up to the total. Unfinished runs are left out: their calls are in the ledger before their rows are in the results.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ TOTALS = (
     "answered", "duplicates", "calls", "spent_usd", *(f"avoided_{cause}_usd" for cause in CAUSES), "avoided_usd",
     "all_cloud_usd",
 )  # fmt: skip
+WHOLE_RUNS = True
 
 
 def build(results: pl.LazyFrame, costs: pl.LazyFrame, by: list[str]) -> pl.LazyFrame:

@@ -43,7 +43,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             finder = Together(partial(find_all, redis, keys))
             inboxes = Inboxes(redis, keys, records, channel, settings.api.inbox_open)
             state = app.state.spillway = State(
-                settings, redis, keys, records, asyncio.Event(), inboxes, answers, finder, models
+                settings, redis, keys, records, asyncio.Queue(), inboxes, answers, finder, models
             )
             beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run())]
             await answers.listening.wait()

@@ -71,7 +71,7 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
     await batches.create(here.redis, here.keys, msgspec.structs.replace(wanted, id=batch_id))
     found = await batches.get(here.redis, here.keys, caller.client, batch_id)
     assert found is not None
-    here.wake()
+    here.wake(batch_id)
     return found[0].shown(found[1])
 
 
@@ -103,7 +103,7 @@ async def cancel(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
         raise conflict(f"Cannot cancel a batch with status '{was}'.")
     if was in CANCELLABLE and await here.redis.exists(here.keys.run(batch.run_id)):
         await intake.cancel(here.redis, here.keys, batch.run_id)
-    here.wake()
+    here.wake(batch_id)
     return await retrieve(batch_id, here, caller)
 
 
@@ -125,7 +125,7 @@ async def retry(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
     for file_id in (batch.output_file_id, batch.error_file_id):
         if file_id and (file := await uploads.get(here.redis, here.keys, caller.client, file_id)):
             await uploads.delete(here.redis, here.keys, here.store, file)
-    here.wake()
+    here.wake(batch_id)
     return await retrieve(batch_id, here, caller)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 
 from pipelines.errors import SourceError, SpillwayError
 from pipelines.openai_lines import Wrong
@@ -31,7 +32,7 @@ LOOK_S = 0.25
 SWEEP_S = 30.0
 AT_ONCE = 4
 RETRY_S = 2.0
-READ_ROWS = 200
+LOOK_SHARE = 10
 TOKEN_BYTES = 4
 """About so many bytes of a request are a token: quotas of tokens are booked before anybody counts them."""
 
@@ -49,37 +50,48 @@ class Keeper:
         """Until it is cancelled; what fails is tried again."""
         try:
             while True:
-                try:
-                    await self._look()
-                except (RedisError, OSError, SpillwayError) as error:
-                    log.warning("batches: %s", error)
-                except Exception:
-                    log.exception("looking after the batches failed; trying again")
+                rest_s = await self._look_round()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._here.bell.wait(), LOOK_S)
-                self._here.bell.clear()
+                    async with asyncio.timeout(rest_s):
+                        while True:
+                            self._begin(await self._here.bell.get())
         finally:
             for task in self._busy.values():
                 task.cancel()
             await asyncio.gather(*self._busy.values(), return_exceptions=True)
 
-    async def _look(self) -> None:
-        here = self._here
-        ids = [each for each in await here.redis.smembers(here.keys.api_open) if each not in self._busy]  # type: ignore[misc]
-        for first in range(0, len(ids), READ_ROWS):
-            for batch, run in await batches.read(here.redis, here.keys, ids[first : first + READ_ROWS]):
-                if _is_due(batch, run):
-                    self._busy[batch.id] = asyncio.create_task(self._take(batch.id))
-        now_s = asyncio.get_running_loop().time()
-        if now_s - self._swept_s > SWEEP_S:
-            self._swept_s = now_s
-            await uploads.sweep(here.redis, here.keys, here.store)
+    async def _look_round(self) -> float:
+        """Begins whatever is due; how long to rest, so that looking takes a small share of the time."""
+        began_s = time.monotonic()
+        try:
+            for batch_id in await batches.due(self._here.redis, self._here.keys):
+                self._begin(batch_id)
+            if began_s - self._swept_s > SWEEP_S:
+                self._swept_s = began_s
+                await uploads.sweep(self._here.redis, self._here.keys, self._here.store)
+        except (RedisError, OSError, SpillwayError) as error:
+            log.warning("batches: %s", error)
+            return RETRY_S
+        except Exception:
+            log.exception("looking after the batches failed; trying again")
+            return RETRY_S
+        return max(LOOK_S, LOOK_SHARE * (time.monotonic() - began_s))
+
+    def _begin(self, batch_id: str) -> None:
+        if batch_id not in self._busy:
+            self._busy[batch_id] = asyncio.create_task(self._take(batch_id))
 
     async def _take(self, batch_id: str) -> None:
+        """All the steps that can be taken now."""
         here = self._here
         try:
             async with self._places, held(here.redis, here.keys, f"api:{batch_id}") as ours:
-                for batch, run in await batches.read(here.redis, here.keys, [batch_id]) if ours else ():
+                while ours and (found := await batches.read(here.redis, here.keys, [batch_id])):
+                    batch, run = found[0]
+                    if batch.ended or not batches.is_due(
+                        batch.status, run.status if run else "", bool(run and run.cancel)
+                    ):
+                        break
                     await self._step(batch, run)
         except (RedisError, OSError, SpillwayError) as error:
             log.warning("%s: %s; trying again", batch_id, error)
@@ -89,11 +101,8 @@ class Keeper:
             await asyncio.sleep(RETRY_S)
         finally:
             self._busy.pop(batch_id, None)
-            here.wake()
 
     async def _step(self, batch: Batch, run: RunView | None) -> None:
-        if batch.ended:
-            return
         if batch.status == "validating":
             await self._validate(batch)
         elif run is None:
@@ -185,7 +194,6 @@ class Keeper:
             at_s = await batches.now_s(here.redis)
             status = "cancelling" if batch.status == "cancelling" else "finalizing"
             await batches.step(here.redis, here.keys, batch.id, (batch.status,), status=status, finalizing_at=at_s)
-            here.wake()
             return
         made = await asyncio.to_thread(outputs.write, here, batch)
         for file in made.files:
@@ -202,15 +210,6 @@ class Keeper:
         )
         if was == batch.status and uploads.is_id(batch.input_file_id):
             await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch.id)
-
-
-def _is_due(batch: Batch, run: RunView | None) -> bool:
-    """Whether there is a step to take now."""
-    if batch.status in ("validating", "finalizing"):
-        return True
-    if batch.status == "cancelling":
-        return run is None or run.ended or not run.cancel
-    return run is None or run.ended
 
 
 def _no_file(file_id: str) -> Wrong:

@@ -11,8 +11,6 @@ from producer.api.state import State
 from producer.queue import now_ms
 from producer.quotas import Refused, Taken
 
-_NO_MINUTE = {"submissions_per_minute": None}
-
 
 async def admit(here: State, client: str) -> None:
     """Counts a submission whose size nobody knows yet; 429 when not even one more row may be submitted."""
@@ -30,8 +28,7 @@ async def book(here: State, client: str, rows: int, tokens: int) -> Taken | Refu
     terms = _terms(here, client)
     if terms is None:
         return None
-    counted = terms.model_copy(update={"quota": terms.quota.model_copy(update=_NO_MINUTE)})
-    return await _take(here, counted, client, rows, tokens)
+    return await _take(here, terms, client, rows, tokens, submissions=0)
 
 
 def refusal(refused: Refused, at_ms: int) -> ApiError:
@@ -56,6 +53,8 @@ def _terms(here: State, client: str) -> Client | None:
     return terms if limited else None
 
 
-async def _take(here: State, terms: Client, client: str, rows: int, tokens: int) -> Taken | Refused:
-    zone = here.settings.spillway.timezone
-    return await quotas.take(here.redis, here.keys, terms, client, rows=rows, tokens=tokens, timezone=zone)
+async def _take(
+    here: State, terms: Client, client: str, rows: int, tokens: int, submissions: int = 1
+) -> Taken | Refused:
+    size = {"rows": rows, "tokens": tokens, "submissions": submissions}
+    return await quotas.take(here.redis, here.keys, terms, client, **size, timezone=here.settings.spillway.timezone)

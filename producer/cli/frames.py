@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines import paths
+from pipelines import paths, wire
 from pipelines.errors import StoreError
+from producer.records import Records
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,6 +30,18 @@ def scan(root: str, run_id: str | None = None) -> tuple[pl.LazyFrame, pl.LazyFra
     from pipelines import schemas
 
     return _lazy(results_files(root, run_id), schemas.RESULTS), _lazy(costs_files(root, run_id), schemas.COSTS)
+
+
+def unfinished(root: str, run_id: str | None, client: str | None) -> list[str]:
+    """Runs (or this one) that have calls in the ledger and have not ended: their rows are not in the results yet."""
+    records = Records(root)
+    names = sorted({PurePosixPath(file).name.partition(".")[0] for file in costs_files(root, run_id)})
+    found = [record for name in names if (record := records.read(name)) is not None]
+    return [
+        record["run_id"]
+        for record in found
+        if record.get("status") not in wire.RUN_ENDED and client in (None, record.get("client"))
+    ]
 
 
 def with_links(results: pl.LazyFrame, root: str, run_id: str | None = None) -> pl.LazyFrame:
@@ -58,6 +71,12 @@ def chunks(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:
     ]
     empty = _lazy([], schemas.CHUNK).with_columns(pl.lit("").alias("run_id"))
     return pl.concat([empty, *found], how="diagonal")  # older runs know fewer columns
+
+
+def parts(root: str, run_id: str) -> pl.LazyFrame | None:
+    """A run's settled parts; None when they are gone."""
+    files = _files(root, f"{paths.parts_dir(run_id)}/*.parquet")
+    return _scan(files) if files else None
 
 
 def audits(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:
@@ -93,6 +112,33 @@ def chunk_rows(root: str, run_id: str) -> int | None:
         return None
     with reading(f"run {run_id}"):
         return int(_scan(chunks).select(pl.col("row").max()).collect().item() or 0) + 1
+
+
+class Index(NamedTuple):
+    """What a data root keeps for reuse: how much, what is damaged, and runs whose files are gone."""
+
+    clients: int
+    runs: int
+    damaged: list[str]
+    lost: list[str]
+
+
+def index(root: str) -> Index:
+    """Ended runs and files of answered prompts that later runs may reuse; the files are opened, not read."""
+    import pyarrow.parquet as pq
+
+    marks = _files(root, "index/client=*/*")
+    files = [name for name in marks if name.endswith(".parquet")]
+    runs = [mark[1] for name in marks if (mark := paths.of_ended_run(name)) and not name.endswith(".parquet")]
+    damaged = []
+    for name in files:
+        try:
+            pq.ParquetFile(name) if "://" not in root else _scan([name]).collect_schema()
+        except Exception:  # of pyarrow, of polars, of the operating system
+            damaged.append(PurePosixPath(name).name)
+    lost = [run for run in runs if not _files(root, f"{paths.chunks_dir(run)}/*.parquet")]
+    clients = {PurePosixPath(name).parent.name for name in marks}
+    return Index(len(clients), len(runs) - len(lost), damaged, lost)
 
 
 @contextmanager

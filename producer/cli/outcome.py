@@ -172,7 +172,7 @@ def describe(records: Records, figures: Mapping[str, Any]) -> None:
     if figures["results"] is None:
         return
     for reason, rows in _reasons(records, figures):
-        print(f"{rows:,} rows: {reason}")
+        print(f"{rows:,} {'row' if rows == 1 else 'rows'}: {reason}")
     with frames.reading("the savings report"):
         savings = reports.load("savings").build(*frames.scan(records.root, figures["run_id"]), []).collect()
     say.table(savings.rows(named=True), savings.columns)
@@ -180,7 +180,7 @@ def describe(records: Records, figures: Mapping[str, Any]) -> None:
 
 
 def _reasons(records: Records, figures: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Why rows have no answer: the most frequent reasons and their rows."""
+    """Why rows have no answer: the most frequent kinds of reason, each by its first row's words, and their rows."""
     if not any(figures[name] for name in ("invalid", "failed", "refused")):
         return []
     import polars as pl
@@ -189,6 +189,7 @@ def _reasons(records: Records, figures: Mapping[str, Any]) -> list[tuple[str, in
         results, _ = frames.scan(records.root, figures["run_id"])
         why = pl.coalesce("error_message", "error_code")
         wrong = results.filter(pl.col("status").is_in(["invalid", "failed", "refused"]) & why.is_not_null())
-        counted = wrong.group_by(why.alias("why")).len().sort("len", "why", descending=[True, False]).head(REASONS)
-        found = counted.collect().rows()
-    return [(one_line(why)[:200], count) for why, count in found]
+        kinds = wrong.group_by(pl.coalesce("error_code", "status").alias("kind"))
+        counted = kinds.agg(pl.len(), why.sort_by("row").first().alias("why"), (why.n_unique() > 1).alias("differ"))
+        found = counted.sort("len", "kind", descending=[True, False]).head(REASONS).collect().rows()
+    return [(one_line(f"{kind}, such as: {why}" if differ else why)[:200], rows) for kind, rows, why, differ in found]

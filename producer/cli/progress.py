@@ -69,36 +69,41 @@ class _Silent:
 
 
 class _Lines:
-    """A line every LINE_EVERY_S while the run moves, seldom while it does not, and one at the end."""
+    """A line every LINE_EVERY_S while the run moves, seldom while it does not, one at once when a target goes down or comes
+    back, and one at the end."""
 
     def __init__(self) -> None:
         self._rate = Rate()
         self._said_s = float("-inf")
         self._said = -1
+        self._down: list[str] = []
 
     def show(self, run: RunView, lanes: Sequence[LaneView]) -> None:
         now_s = time.monotonic()
         rate = self._rate.add(run.done, now_s)
         moved = run.done + run.rows
+        down = [] if run.ended else [lane.name for lane in lanes if not lane.up]
         every_s = LINE_EVERY_S if moved != self._said else IDLE_EVERY_S
-        if run.ended or now_s - self._said_s >= every_s:
-            self._said_s, self._said = now_s, moved
-            note(line(run, rate))
+        if run.ended or down != self._down or now_s - self._said_s >= every_s:
+            self._said_s, self._said, self._down = now_s, moved, down
+            note(line(run, rate, lanes))
 
 
-def line(run: RunView, rate: float) -> str:
+def line(run: RunView, rate: float, lanes: Sequence[LaneView] = ()) -> str:
     """The run in one line."""
     left = eta_s(run, rate)
     parts = [f"{run.status}: {run.done:,}/{_total(run)} rows"]
     if not run.ended:  # afterwards the files know better than the live counters
-        lanes = f"local {run.rows_local:,}, cloud {run.rows_cloud:,}"
-        parts += [f"{lanes}, duplicates {run.duplicate:,}", *_reading(run), *_trouble(run)]
+        counts = f"local {run.rows_local:,}, cloud {run.rows_cloud:,}"
+        parts += [f"{counts}, duplicates {run.duplicate:,}", *_reading(run), *_trouble(run)]
     parts += [
         f"{dollars(run.cost_pusd * _PICO)} spent, {dollars(run.avoided_pusd * _PICO)} avoided",
         f"{rate:,.0f} rows/s",
     ]
     if left is not None and not run.ended:
         parts.append(f"{duration(left)} to go")
+    if not run.ended and not run.blocked:  # what blocks a run names its targets
+        parts += [one_line(f"{lane.name} is down: {lane.reason}") for lane in lanes if not lane.up]
     return "; ".join(parts) + (f"; waiting: {run.blocked}" if run.blocked else "")
 
 

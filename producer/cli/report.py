@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pipelines.reports.shared.terms import Terms
     from pipelines.settings import Settings
 
+SHOWN = 3
+"""Unfinished runs that are named."""
 FORMATS = ("table", "parquet", "csv", "json", "html")
 
 
@@ -74,7 +76,7 @@ def _build(ask: Report, name: str, by: list[str]) -> tuple[pl.DataFrame, list[Se
     root, timezone = settings.spillway.data, settings.spillway.timezone
     since, until = _span(ask, timezone)
     terms = _terms(ask, name, settings) if reports.wants_terms(name) else None
-    results, costs = frames.scan(root, ask.run)
+    results, costs = _without_unfinished(ask, name, root, *frames.scan(root, ask.run))
     if reports.wants_links(name):
         results = frames.with_links(results, root, ask.run)
     results, costs = narrow(results, costs, since=since, until=until, client=ask.client, run=ask.run, timezone=timezone)
@@ -88,6 +90,25 @@ def _build(ask: Report, name: str, by: list[str]) -> tuple[pl.DataFrame, list[Se
         return built, []
     allowed = {route: found.max_false_reuse for route, found in settings.routes.items()}
     return built, reports.sections(name, _extra(root, results, allowed), pairs=ask.format == "html")
+
+
+def _without_unfinished(
+    ask: Report, name: str, root: str, results: pl.LazyFrame, costs: pl.LazyFrame
+) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Says which runs go on; a report that compares rows with calls gets neither of them."""
+    import polars as pl
+
+    from pipelines import reports
+
+    runs = frames.unfinished(root, ask.run, ask.client)
+    if not runs:
+        return results, costs
+    more = f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else ""
+    whole = reports.wants_whole_runs(name)
+    what = "left out until it ends" if whole else "its calls so far are counted, its rows when it ends"
+    say.note(f"unfinished: {', '.join(runs[:SHOWN])}{more} ({what}); `spillway status` says how far")
+    other = ~pl.col("run_id").is_in(runs).fill_null(False)
+    return (results.filter(other), costs.filter(other)) if whole else (results, costs)
 
 
 def _extra(root: str, results: pl.LazyFrame, allowed: dict[str, float]) -> Extra:

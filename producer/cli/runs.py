@@ -14,7 +14,7 @@ import typer
 from pipelines import wire
 from pipelines.errors import UsageError
 from pipelines.printable import one_line
-from producer.cli import outcome, rehearse, say, session
+from producer.cli import notices, outcome, rehearse, say, session
 from producer.cli.options import OfRun, Output, taking
 from producer.cli.run import follow, until_interrupted
 
@@ -73,8 +73,7 @@ async def _status(ask: Status) -> int:
             money = await _money(found, settings.spillway.timezone, views)
             _show(views, lanes, ask.json, one=ask.run is not None, money=money)
             if found is not None and not ask.json:
-                await _show_poison(found, {view.run_id for view in views})
-                await _show_paused(found)
+                await notices.show(found, {view.run_id for view in views})
             if not ask.watch or found is None or all(view.ended for view in views):
                 return 0
             await asyncio.sleep(WATCH_S)
@@ -117,29 +116,12 @@ async def _recorded(found: session.Session | None, records: Records, record: Map
     return runs.of_record(record, await runs.why_unknown(found.redis, found.keys, record, has_parts=has_parts))
 
 
-async def _show_poison(found: session.Session, shown: set[str]) -> None:
-    """Batches that were set aside because their workers died of them."""
-    aside = await found.redis.hgetall(found.keys.poison)  # type: ignore[misc]
-    for batch, reason in sorted(aside.items()):
-        run_id = batch.partition(".")[0]
-        if run_id in shown:
-            print(f"{run_id}: batch {batch} is set aside, its rows fail: {reason}")
-
-
-async def _show_paused(found: session.Session) -> None:
-    """Routes whose audits found too many wrong reuses."""
-    from producer import runs
-
-    for _, raw in sorted((await found.redis.hgetall(found.keys.paused)).items()):  # type: ignore[misc]
-        if message := runs.paused_message(raw):
-            print(message)
-
-
 class Money(NamedTuple):
     """What the budgets say beside the runs."""
 
     exposures_nusd: Mapping[str, int] = {}
     alerts: Sequence[Mapping[str, Any]] = ()
+    closed: Mapping[str, str] = {}
 
 
 async def _money(found: session.Session | None, timezone: str, views: Sequence[RunView]) -> Money:
@@ -149,7 +131,7 @@ async def _money(found: session.Session | None, timezone: str, views: Sequence[R
 
     open_ids = [view.run_id for view in views if not view.ended]
     exposures = await limits.exposures_nusd(found.redis, found.keys, open_ids)
-    return Money(exposures, await limits.alerts(found.redis, found.keys, timezone))
+    return Money(exposures, await limits.alerts(found.redis, found.keys, timezone), await notices.closed(found))
 
 
 def _show(
@@ -163,7 +145,7 @@ def _show(
     if as_json:
         said = [
             {**_figures(view), "unknown_exposure_usd": money.exposures_nusd.get(view.run_id, 0) * _NANO,
-             "alerts": [alert for alert in money.alerts if _concerns(alert, view)]}
+             "alerts": [alert for alert in money.alerts if _concerns(alert, view)], "closed_targets": dict(money.closed)}
             for view in views
         ]  # fmt: skip
         say.as_json(said[0] if one else said)

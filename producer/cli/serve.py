@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,9 @@ from producer.cli.options import Common, taking
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
+    from worker.embedded import Embedded
+
+WATCH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,5 +53,18 @@ async def _serve(settings: Settings, workers: bool) -> int:
         url = now.engine.redis_url if now.engine else settings.spillway.redis_url
         if not await now.redis.exists(now.keys.clients):
             say.note("no client has a key yet: `spillway clients add NAME` prints one")
-        await serve(settings, url)
+        watching = asyncio.create_task(_watch(now.engine))
+        try:
+            await serve(settings, url)
+        finally:
+            watching.cancel()
     return 0
+
+
+async def _watch(engine: Embedded | None) -> None:
+    """Says once that a worker of this command died, or its disk is full; the server goes on answering."""
+    while engine is not None:
+        if broken := engine.failed():
+            say.note(f"spillway: {broken}; batches wait until `spillway serve --workers` is started anew")
+            return
+        await asyncio.sleep(WATCH_S)

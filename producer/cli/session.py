@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from worker.embedded import Embedded
 
 EMBEDDED = "embedded"
+STORES = ("s3://", "gs://", "gcs://", "abfs://", "abfss://", "hdfs://")
 REHEARSAL = "spillway-sim"
 """The Redis prefix of every data root that is a rehearsal's, and of no other."""
 
@@ -39,11 +40,24 @@ def settings_of(ask: Common, **more: Any) -> Settings:
     given = {"data": ask.data, "redis_url": ask.redis, **more.pop("spillway", {})}
     overrides = {"spillway": {name: value for name, value in given.items() if value is not None}, **more}
     settings = load_settings(ask.config, overrides)
+    root = _root(settings.spillway.data)
     if is_rehearsal(settings):
         raise ConfigError(f"[spillway] prefix: {REHEARSAL!r} is kept for rehearsals (--simulate); choose another one")
-    if Records(settings.spillway.data).rehearsal() is None:
-        return settings
-    return settings.model_copy(update={"spillway": settings.spillway.model_copy(update={"prefix": REHEARSAL})})
+    prefix = settings.spillway.prefix if Records(root).rehearsal() is None else REHEARSAL
+    where = settings.spillway.model_copy(update={"data": root, "prefix": prefix})
+    return settings.model_copy(update={"spillway": where})
+
+
+def _root(data: str) -> str:
+    """The data root as a path or an object store's URL; ConfigError for what can be neither."""
+    from urllib.parse import unquote
+
+    path = unquote(data.removeprefix("file://")) if data.startswith("file://") else data
+    if "://" in path and (not path.startswith(STORES) or path.endswith("://")):
+        raise ConfigError(f"the data root {path} is neither a folder nor an object store ({', '.join(STORES)})")
+    if "://" not in path and Path(path).exists() and not Path(path).is_dir():
+        raise ConfigError(f"the data root {path} is no folder; choose another --data")
+    return path
 
 
 def is_rehearsal(settings: Settings) -> bool:

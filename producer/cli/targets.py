@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.errors import UsageError
+from pipelines.errors import QueueError, UsageError
 from producer.cli import say, session
 from producer.cli.options import Output, taking
 
@@ -37,7 +37,11 @@ async def _targets(ask: Targets) -> int:
 
     settings = session.with_targets(session.settings_of(ask), ask)
     if ask.action is None:
-        rows = [{**row, "price": _price(settings, row["name"])} for row in await survey(settings)]
+        told = await _told(settings)
+        rows = [
+            {**row, "price": _price(settings, row["name"]), "workers_say": told.get(row["name"], "")}
+            for row in await survey(settings)
+        ]
         return say.rows(rows if ask.json else [_shown(row) for row in rows], as_json=ask.json)
     if ask.action != "check" or ask.name is None:
         raise UsageError("write `spillway targets`, or `spillway targets check NAME`")
@@ -46,13 +50,25 @@ async def _targets(ask: Targets) -> int:
     return say.rows([await check(settings, ask.name)], as_json=ask.json)
 
 
+async def _told(settings: Settings) -> dict[str, str]:
+    """What the workers say of targets that they do not use now, as far as their Redis can be asked."""
+    from producer import runs
+
+    try:
+        async with session.looking(settings) as found:
+            states = await runs.target_states(found.redis, found.keys) if found else []
+    except QueueError:
+        return {}
+    return {state.name: f"{'closed' if state.closed else 'down'}: {state.reason}" for state in states if not state.up}
+
+
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """What fits on a screen of a target's record."""
     return {
         "target": row["name"],
         "lane": row["lane"],
         "kind": row["kind"],
-        "health": "up" if row["up"] else f"down: {row['reason']}",
+        "health": row["workers_say"] or ("up" if row["up"] else f"down: {row['reason']}"),
         "model": row["loaded_model"] or row["model"],
         "parallel": row["parallel"] or row["max_concurrency"],
         "context": row["context_tokens"],

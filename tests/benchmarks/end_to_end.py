@@ -78,10 +78,11 @@ def upstream(folder: Path) -> Iterator[int]:
 @contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
     """Redis as the product starts it: AOF, a sync with every write."""
-    socket = str(folder / "r.sock")
+    socket, fsync = str(folder / "r.sock"), os.environ.get("BENCH_FSYNC", "always")
+    logged = ["--appendonly", "no"] if fsync == "memory" else ["--appendonly", "yes", "--appendfsync", fsync]
     command = [
-        redis_binary(), "--port", "0", "--unixsocket", socket, "--dir", str(folder), "--appendonly", "yes",
-        "--appendfsync", os.environ.get("BENCH_FSYNC", "always"), "--save", "", "--maxmemory-policy", "noeviction",
+        redis_binary(), "--port", "0", "--unixsocket", socket, "--dir", str(folder), *logged, "--save", "",
+        "--maxmemory-policy", "noeviction",
     ]  # fmt: skip
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:

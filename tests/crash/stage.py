@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from redis.exceptions import RedisError
 from pipelines import wire
 from pipelines.journal import fold
 from pipelines.types import Entry
+from tests.crash.hosts import OtherHost
 from tests.support_program import Program, wait_until
 from tests.support_redis import server_program
 from tests.support_upstream import ROOT
@@ -90,34 +92,15 @@ class RedisProcess:
         self.process.send_signal(signal.SIGCONT)
 
 
-class OtherHost:
-    """What a process sees on another machine, as far as one machine can pretend it: process ids that mean nothing here
-    (a namespace of its own, where that is allowed), a clock that is minutes off, its own folder for scratch files."""
-
-    CLOCK = "import time\nreal, real_ns = time.time, time.time_ns\n" \
-        "time.time = lambda: real() + {0}\ntime.time_ns = lambda: real_ns() + {0} * 10**9\n"  # fmt: skip
-
-    def __init__(self, folder: Path, clock_off_s: int) -> None:
-        folder.mkdir()
-        (folder / "sitecustomize.py").write_text(self.CLOCK.format(clock_off_s))
-        inherited = os.environ.get("PYTHONPATH", str(ROOT))
-        self.environment = {"PYTHONPATH": f"{folder}{os.pathsep}{inherited}", "TMPDIR": str(folder)}
-        namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        try:
-            allowed = subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode == 0
-        except OSError:
-            allowed = False
-        self.prefix = namespace if allowed else []
-
-
 class Workers:
     """`spillway worker` processes, one per entry of `roles` ('' is all roles); `mend` starts the dead again."""
 
     def __init__(
-        self, program: Program, redis_url: str, roles: list[str], hosts: dict[int, OtherHost] | None = None
-    ) -> None:
+        self, program: Program, redis_url: str, roles: list[str], hosts: dict[int, OtherHost] | None = None,
+        dies: bool = False,
+    ) -> None:  # fmt: skip
         self._program, self._url, self._roles = program, redis_url, roles
-        self._hosts = hosts or {}
+        self._hosts, self._dies = hosts or {}, dies
         self._log = (program.folder / "workers.log").open("ab")
         self.processes: list[subprocess.Popen[bytes]] = []
 
@@ -137,6 +120,8 @@ class Workers:
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         roles, host = self._roles[index], self._hosts.get(index)
         command = self._program.command("worker", "--redis", self._url, *(("--roles", roles) if roles else ()))
+        if self._dies:
+            command = dying(self._program, command)
         environment = {**clean_environment(), **(host.environment if host else {})}
         command = [*(host.prefix if host else []), *command]
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log)
@@ -181,6 +166,11 @@ class Blocked:
         self._aside.rename(self._folder)
 
 
+def dying(program: Program, command: list[str]) -> list[str]:
+    """A command of the program as dying.py runs it."""
+    return [sys.executable, "-m", "tests.crash.dying", str(program.folder), *command[3:]]
+
+
 def submit(program: Program, redis_url: str, *arguments: str) -> str:
     """The id of a run that workers elsewhere drain."""
     done = program.json("submit", *arguments, "--redis", redis_url)
@@ -217,9 +207,10 @@ class Field:
         data: str | None = None,
         hosts: dict[int, OtherHost] | None = None,
         fsync: str = "always",
+        dies: bool = False,
         **settings: Any,
     ) -> None:
-        self._hosts = hosts
+        self._hosts, self._dies = hosts, dies
         self.program = Program(folder, upstream, **settings)
         self.program.root = data or self.program.root
         self.upstream = upstream
@@ -228,7 +219,7 @@ class Field:
 
     def __enter__(self) -> Self:
         self.redis.start()
-        self.workers = Workers(self.program, self.redis.url, self.roles, self._hosts)
+        self.workers = Workers(self.program, self.redis.url, self.roles, self._hosts, self._dies)
         self.workers.__enter__()
         return self
 

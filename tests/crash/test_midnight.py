@@ -36,7 +36,7 @@ def test_a_run_at_its_wall_goes_on_when_the_day_turns(tmp_path: Path, monkeypatc
     with Upstream({"servers": {"cloud": long}}) as upstream:
         config = upstream.settings()
         config["targets"]["cloud"]["max_concurrency"] = SLOTS
-        midnight_s = time.time() + 20
+        midnight_s = round(time.time()) + 20  # zones have whole seconds
         zone(zones, round(-midnight_s % DAY_S))
         plain = {"spillway": {"timezone": "Test/Soon"}, "budget": {"daily_usd": LIMIT}, **config}
         with Field(tmp_path, None, [""], **plain) as there:

@@ -16,8 +16,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pyarrow.fs as pafs
 import pytest
 
+from tests.crash.hosts import OtherHost
 from tests.crash.judge import judge
-from tests.crash.stage import Field, OtherHost
+from tests.crash.stage import Field
 from tests.support_net import free_port, wait_for_port
 from tests.support_program import GPU, wait_until
 from tests.support_upstream import Upstream

@@ -72,6 +72,12 @@ What does foo_bar() do|What does foo_baz() do
 What does `sum(x)` return|What does `sum(y)` return
 print("a")|print('a ')
 Open https://a.org/x|Open https://a.org/y
+Open https://a.org/x|Open https://a.org/X
+Open https://Ann:Secret@a.org|Open https://ann:secret@a.org
+Find cheap hostels near the station|Find cheap hotels near the station
+Which modems do you sell?|Which models do you sell?
+The law was repealed|The law was repeated
+Was it Louis xvii|Was it Louis xviii
 Write to ann@example.org|Write to anne@example.org
 Great job 👍|Great job 👎
 Lovely :)|Lovely :(
@@ -185,6 +191,9 @@ My neighbours were organising a party|My neighbors were organizing a party
 The check-out was slow and rude|The check out was slow and rude
 “Lovely” staff – truly…|"Lovely" staff - truly...
 Our guide Kowalczyk was late|Our guide Kowalcyzk was late
+SEE HTTP://WWW.EXAMPLE.ORG/ FOR THE U.S. OFFICE|See http://www.example.org/ for the U.S. office
+The parcel went to the U.S.|The parcel went to the U.S .
+Their nationalty was asked|Their nationality was asked
 """,
     OPEN: """
 How do I descale a kettle?|How can you descale a kettle

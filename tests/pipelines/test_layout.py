@@ -19,6 +19,7 @@ SAME = [
     ("\ufb01ne", "fine"),
     ("\uff21\uff22", "AB"),
     ("def f(x):\n    return x\n", "\r\ndef f(x):  \r\n    return x\r\n"),
+    ("HAMBURG\n- The ferry sank", "HAMBURG - The ferry sank"),
     ("Fix:\n```python\nx = 1\n```", "Fix:\n\n```python\nx = 1\n   ```"),
 ]
 DIFFERENT = [
@@ -31,6 +32,8 @@ DIFFERENT = [
     ("x = ‘1’", "x = '1'"),
     ("a:\n  b: 1\n  c: 2", "a:\n  b: 1\nc: 2"),
     ("- eggs\n- milk", "- eggs - milk"),
+    ("Buy:\n- eggs\n  - brown\nfor me", "Buy: - eggs\n  - brown\nfor me"),
+    ("Do this:\n1. rest", "Do this: 1. rest"),
     ("name,age,city\nann,3,rome", "name,age,city ann,3,rome"),
 ]
 CODE = [

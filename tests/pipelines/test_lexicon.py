@@ -19,12 +19,19 @@ def vocabulary() -> Iterator[None]:
 SLIPS = [
     ("estimated", "estimaetd"), ("account", "acount"), ("exchange", "ecxhange"), ("transfer", "transffer"),
     ("delivery", "dellivery"), ("pending", "pendng"), ("cool", "coool"), ("greatness", "gretness"),
+    ("asked", "aked"), ("forced", "fored"), ("order", "orer"), ("money", "moey"), ("premier", "premer"),
+    ("nationality", "nationalty"), ("probably", "probaby"), ("accessories", "accesories"), ("biochemistry", "biocheistry"),
+    ("consequences", "concequences"), ("aluminium", "alumnium"), ("sincerely", "sincerly"), ("updated", "updateed"), ("marbles", "marbbles"),
 ]  # fmt: skip
 REAL = [
     ("trail", "trial"), ("casual", "causal"), ("moral", "amoral"), ("order", "orders"), ("walk", "walks"),
     ("form", "from"), ("quiet", "quite"), ("useful", "useless"), ("hoping", "hopping"), ("three", "thre"),
     ("desert", "dessert"), ("adapt", "adopt"), ("statue", "statute"), ("hypertension", "hypotension"), ("cat", "cta"),
     ("possible", "impossible"), ("affect", "effect"), ("lose", "loose"), ("bought", "brought"), ("planing", "planning"),
+    ("hostels", "hotels"), ("models", "modems"), ("models", "motels"), ("repealed", "repeated"), ("browning", "browsing"),
+    ("genome", "gnome"), ("campaign", "champaign"), ("rants", "ranks"), ("hammer", "hummer"), ("salmon", "saloon"),
+    ("applet", "apples"), ("revocation", "relocation"), ("criticise", "criticism"), ("xvii", "xviii"), ("xxvii", "xxviii"),
+    ("granada", "grenada"), ("projectors", "protectors"), ("emission", "omission"),
 ]  # fmt: skip
 NAMES = [("johnson", "jonson"), ("smith", "smyth")]
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.difference import differences
 from pipelines.layout import layout
-from pipelines.reading import differences, loose, tokens
+from pipelines.reading import loose, tokens
 
 KINDS = [
     ("see https://a.io/x?y=1 now", ["word", "link", "word"]),

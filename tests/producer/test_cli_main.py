@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipelines import paths, schemas
 from pipelines.errors import ConfigError, StoreError
 from producer.cli import _with_optional_values, main
+from tests.support_frames import at, call
+from tests.support_worker import write
 
 COMMANDS = [
     "run",
@@ -46,6 +50,58 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
     code, out, _ = ran(capsys, command, "--help")
     assert code == 0
     assert "Usage: spillway" in out
+
+
+PLACES = [
+    (["run", "in.jsonl", "--simulate", "--data", "/proc/x"], 1, "cannot write /proc/x/simulate"),
+    (["run", "in.jsonl", "--data", "/proc/x"], 1, "cannot use the data root /proc/x"),
+    (["run", "in.jsonl", "--data", "a-file/deeper"], 1, "Not a directory"),
+    (["run", "in.jsonl", "--simulate", "--data", "a-file"], 2, "the data root a-file is no folder"),
+    (["status", "--data", "a-file"], 2, "the data root a-file is no folder"),
+    (["report", "cost", "--data", "a-file"], 2, "the data root a-file is no folder"),
+    (["doctor", "--data", "file:///proc/self/status"], 2, "the data root /proc/self/status is no folder"),
+    (["run", "in.jsonl", "--data", "nope://x"], 2, "neither a folder nor an object store"),
+    (["status", "--data", "s3://"], 2, "neither a folder nor an object store"),
+    (["status", "--data", "http://127.0.0.1:9/x"], 2, "neither a folder nor an object store"),
+    (["run", "in.jsonl", "--out", "a-file"], 2, "cannot write to --out a-file"),
+    (["run", "in.jsonl", "--out", "/proc/x"], 2, "cannot write to --out /proc/x"),
+    (["report", "cost", "--format", "json", "--out", "a-folder"], 1, "--out a-folder: Is a directory; it is a folder: name a"),
+    (["report", "cost", "--format", "json", "--out", "a-file/x"], 1, "choose another place"),
+    (["run", "in.jsonl", "--config", "a-folder"], 2, "a-folder: cannot be read (Is a directory)"),
+    (["run", "in.jsonl", "--config", "binary"], 2, "binary:1: is not UTF-8"),
+    (["run", "in.jsonl", "--template", "binary"], 2, "--template binary: is not UTF-8"),
+    (["run", "in.jsonl", "--template", "a-folder"], 2, "--template a-folder: cannot be read"),
+    (["run", "in.jsonl", "--schema", "binary"], 2, "--schema binary: is not UTF-8"),
+    (["run", "in.jsonl", "--simulate=a-folder"], 2, "a-folder: cannot be read"),
+    (["run", "in.jsonl", "--simulate=binary"], 2, "binary: is not valid TOML"),
+    (["simulate", "--config", "binary"], 2, "binary: is not valid TOML"),
+    (["run", ""], 2, "is a directory"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "code", "what"), PLACES, ids=lambda value: str(value)[:60])
+def test_a_place_that_is_not_what_it_should_be_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    arguments: list[str], code: int, what: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n')
+    (tmp_path / "a-file").write_text("x")
+    (tmp_path / "binary").write_bytes(b"\x8a\xff\x00")
+    (tmp_path / "a-folder").mkdir()
+    (tmp_path / "spillway.toml").write_text(
+        '[targets.t]\nkind = "simulator"\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    )
+    found, out, err = ran(capsys, *arguments)
+    assert (found, out) == (code, "")
+    assert what in err
+    assert len(err.splitlines()) == 1
+    assert "internal error" not in err
+
+
+def test_a_data_root_may_be_a_file_url(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran(capsys, "doctor", "--data", f"{tmp_path.as_uri()}/a%20b")[0] == 0
+    assert (tmp_path / "a b").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -148,6 +204,42 @@ def test_plan_is_a_table_for_people(
     for part in ("p50 cost", "p90 time", "local", "route"):
         assert part in out
     assert not (tmp_path / "data").exists()
+
+
+def test_a_plan_learns_from_the_ledger_of_earlier_runs_of_its_form(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned(*options: str) -> dict[str, Any]:
+        code, out, err = ran(capsys, "plan", "in.jsonl", "--dedupe", "off", "--json", *options)
+        assert code == 0, err
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    def settled(run: str, options: dict[str, Any], tokens: int) -> None:
+        calls = [call(n, n, run_id=run, route="default", output_tokens=tokens, finished_at=at(4)) for n in range(50)]
+        write(tmp_path / "data" / paths.costs_part("2026-03-01", run, "00000001"), calls, schemas.COSTS)
+        record = tmp_path / "data" / paths.run_record(run)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps({"run_id": run, "options": options, "status": "completed"}))
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n' * 100)
+    (tmp_path / "spillway.toml").write_text(
+        '[targets.gpu]\nkind = "vllm"\nbase_url = "http://127.0.0.1:1/v1"\nmodel = "q"\nmax_concurrency = 4\n'
+    )
+    (route,) = planned()["routes"]
+    assert (route["output_tokens"], route["output_from"]) == (20_000, "assumed")
+    settled("20260301-000000-aaaaaa", {}, 30)
+    settled("20260301-000000-bbbbbb", {"labels": ["yes", "no"]}, 2)
+    (tmp_path / "data/costs/day=2026-03-01/20260301-000000-cccccc.00000001.parquet").write_bytes(b"damaged")
+    plain = planned()
+    assert (plain["routes"][0]["output_tokens"], plain["routes"][0]["output_from"]) == (3_000, "measured")
+    assert "lengths of 50 earlier answers" in plain["assumption"]
+    local = next(lane for lane in plain["lanes"] if lane["lane"] == "local")
+    assert local["seconds_p50"] == 100.0, "100 rows of 4 s each, 4 at once"
+    assert planned("--labels", "yes,no")["routes"][0]["output_tokens"] == 200
+    (tmp_path / "schema.json").write_text('{"type": "object", "properties": {"a": {"type": "string"}}}')
+    assert planned("--schema", "schema.json")["routes"][0]["output_from"] == "schema"
 
 
 def test_targets_are_listed_with_health_and_price(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,26 @@ def test_copies_hold_this_run_alone_and_leave_nothing_else(records: Records, tmp
     assert sorted(path.name for path in out.iterdir()) == ["costs.parquet", "results.parquet", "summary.json"]
     costs = pl.read_parquet(figures["costs"])
     assert (costs.height, costs["cost_usd"].sum()) == (3, Decimal("10000.000000000003"))
+
+
+def test_reasons_are_counted_by_kind_however_each_row_words_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"status": "failed", "error_code": "check_failed"}
+    rows = [
+        result(0),
+        *(result(n, **wrong, error_message=f"the answer {n} is none of the labels") for n in (1, 2, 3)),
+        *(result(n, status="invalid", error_code="no_prompt", error_message="no prompt") for n in (4, 5)),
+        result(6, status="invalid", error_code="not_json", error_message="line 6 is not JSON"),
+    ]
+    write(tmp_path / paths.results(RUN), rows, schemas.RESULTS)
+    records = Records(str(tmp_path))
+    outcome.describe(records, outcome.of_ended(records, RUN, "completed", None))
+    assert [line for line in capsys.readouterr().out.splitlines() if re.match(r"\d+ rows?:", line)] == [
+        "3 rows: check_failed, such as: the answer 1 is none of the labels",
+        "2 rows: no prompt",
+        "1 row: line 6 is not JSON",
+    ]
 
 
 def test_files_that_are_gone_are_said_to_be(records: Records) -> None:

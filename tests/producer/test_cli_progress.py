@@ -92,6 +92,22 @@ def test_the_panel_survives_a_run_that_has_not_begun() -> None:
     assert "0 of ~0 rows" in drawn(RunView("x", "in_progress"), [])
 
 
+def test_a_line_names_a_target_that_is_down_until_that_blocks_the_run() -> None:
+    text = line(RUN, 1.0, LANES)
+    assert text.endswith("; mini is down: connection [refused]") and "gpu" not in text
+    assert "is down" not in line(RunView("x", "in_progress", blocked="no target is up: cloud: gone"), 1.0, LANES)
+    assert "is down" not in line(RunView("x", "completed"), 1.0, LANES)
+
+
+def test_a_target_that_goes_down_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    up, down = (LaneView("gpu", "local", is_up, "asleep") for is_up in (True, False))
+    with display(quiet=False) as shown:
+        for lane in (up, up, down, down, up, up):
+            shown.show(RUN, [lane])
+    lines = capsys.readouterr().err.splitlines()
+    assert ["gpu is down: asleep" in each for each in lines] == [False, True, False]
+
+
 def test_quiet_shows_nothing_and_lines_come_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     with display(quiet=True) as shown:
         shown.show(RUN, LANES)

@@ -11,11 +11,16 @@ from typing import Any
 
 import polars as pl
 import pytest
+from redis import Redis
 
 from pipelines import paths, schemas
 from producer.cli import main
 from producer.cli.doctor import doctor  # noqa: F401 - importing it must not need Redis
 from tests.support_frames import RUN, at, call, duplicate, result
+from tests.support_net import free_port
+from tests.support_program import GPU, Program
+from tests.support_redis import redis_server
+from tests.support_upstream import Upstream
 from tests.support_worker import write
 
 OTHER = "20260302-080000-def456"
@@ -37,11 +42,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             call(0, 0, **own, avoided_usd=saved, avoided_cause="local"),
             call(1, 1, **own, lane="cloud", target="mini", cost_usd=price),
         ]
-        calls = [{**one, "call_id": f"{run}:{one['call_id']}"} for one in calls]
+        calls = [{**one, "call_id": one["call_id"].replace(RUN, run)} for one in calls]
         write(tmp_path / "data" / paths.results(run), rows, schemas.RESULTS)
         write(tmp_path / "data" / paths.costs_part("2026-03-01", run, "00000001"), calls, schemas.COSTS)
-        chunk: list[dict[str, Any]] = [{"row": n, "tags": "{}"} for n in range(3)]
-        chunk[2]["link_kind"] = "semantic"
+        chunk: list[dict[str, Any]] = [{"row": n, "tags": "{}", "kind": "asked", "route": "small"} for n in range(3)]
+        chunk[2] |= {"link_kind": "semantic", "kind": "link", "similarity": 0.97}
         write(tmp_path / "data" / paths.chunk(run, 0, 0), chunk, schemas.CHUNK)
     return tmp_path
 
@@ -50,6 +55,38 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     code = main([*arguments])
     said = capsys.readouterr()
     return code, said.out, said.err
+
+
+def goes_on(root: Path, run: str, client: str) -> None:
+    """The run has ended once and was taken up again: old results, a ledger that grows."""
+    record = {"run_id": run, "client": client, "status": "in_progress"}
+    path = root / "data" / paths.run_record(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record))
+    more = [call(9, 1, run_id=run, client=client, call_id="late", cost_usd=Decimal("0.5"), started_at=at(86_400))]
+    write(root / "data" / paths.costs_part("2026-03-02", run, "00000002"), more, schemas.COSTS)
+
+
+def test_savings_leave_out_a_run_that_goes_on_and_say_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    goes_on(root, OTHER, "acme")
+    code, out, err = ran(capsys, "report", "savings", "--format", "json")
+    (row,) = json.loads(out)
+    assert (code, row["answered"], row["calls"], row["spent_usd"]) == (0, 3, 2, "0.001000000000")
+    assert f"unfinished: {OTHER} (left out until it ends)" in err
+    code, out, err = ran(capsys, "report", "cost", "--by", "run", "--format", "json")
+    assert {row["run"]: row["cost_usd"] for row in json.loads(out)}[OTHER] == "0.501000000000"
+    assert f"unfinished: {OTHER} (its calls so far are counted, its rows when it ends)" in err
+    assert OTHER in ran(capsys, "report", "savings", "--run", OTHER)[2]
+    for nothing_to_say in (["--run", RUN], ["--client", "default"]):
+        assert ran(capsys, "report", "savings", *nothing_to_say)[2] == ""
+
+
+def test_savings_count_calls_that_belong_to_no_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    goes_on(root, OTHER, "acme")
+    probe = [call(1, None, run_id=None, call_id="probe", purpose="probe", cost_usd=Decimal("0.25"))]
+    write(root / "data/costs/day=2026-03-01/probe.parquet", probe, schemas.COSTS)
+    (row,) = json.loads(ran(capsys, "report", "savings", "--format", "json")[1])
+    assert row["spent_usd"] == "0.251000000000"
 
 
 def test_the_list_names_every_report(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,35 +250,77 @@ def test_doctor_of_an_unknown_run_is_2(root: Path, capsys: pytest.CaptureFixture
 
 
 def test_doctor_looks_at_the_installation(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (root / "spillway.toml").write_text(
-        '[targets.gpu]\nkind = "vllm"\nmodel = "q"\n[targets.odd]\nkind = "openai"\nmodel = "no-such-model"\n'
-    )
-    code, out, _ = ran(capsys, "doctor", "--json")
+    mark = root / "data" / paths.ended_run("default", 1, RUN)
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    with Upstream({"servers": {"gpu": GPU}}) as upstream:
+        config = upstream.settings()["targets"]["gpu"]
+        nowhere = {"kind": "vllm", "model": "q", "base_url": f"http://127.0.0.1:{free_port()}/v1"}
+        odd = {"kind": "openai", "model": "no-such-model", "base_url": "http://127.0.0.1:9/v1"}
+        program = Program(root, None, targets={"gpu": config, "asleep": nowhere, "odd": odd})
+        code, out, _ = ran(capsys, "doctor", "--json")
+        calls = upstream.bill("gpu")["calls"]
     found = {one["what"]: one for one in json.loads(out)}
-    assert code == 3
+    assert code == 3 and calls == 0 and program.config.exists()
     assert found["data root"]["state"] == "ok"
-    assert found["target gpu"]["state"] == "ok"
+    assert found["target gpu"]["state"] == "ok" and "answers in" in found["target gpu"]["detail"]
+    assert found["target asleep"]["state"] == "warning" and "does not answer" in found["target asleep"]["detail"]
     assert found["target odd"]["state"] == "problem"
-    assert "[prices]" in found["target odd"]["detail"]
+    assert "[prices]" in found["target odd"]["detail"] and "(not asked)" in found["target odd"]["detail"]
+    assert (found["index"]["state"], found["index"]["detail"]) == ("ok", "1 ended runs of 1 clients can be reused")
     assert found["redis"]["state"] == "ok"
     assert list((root / "data").glob("runs/*")) == []
 
 
 def test_doctor_says_when_the_data_root_is_a_file(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "file").write_text("")
-    code, out, _ = ran(capsys, "doctor", "--data", "file")
-    assert code == 3
-    assert "choose another --data" in out
+    code, out, err = ran(capsys, "doctor", "--data", "file")
+    assert (code, out) == (2, "")
+    assert "choose another --data" in err
 
 
-def test_doctor_warns_of_a_redis_that_forgets(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tests.support_redis import redis_server
-
-    with redis_server("--maxmemory-policy", "allkeys-lru") as url:
-        code, out, _ = ran(capsys, "doctor", "--redis", url, "--json")
+@pytest.mark.parametrize(
+    ("options", "states", "words"),
+    [
+        (("--maxmemory-policy", "allkeys-lru"), ("ok", "warning", "problem"), "a restart loses open runs"),
+        (("--appendonly", "yes"), ("ok", "warning", "ok"), "appendfsync everysec: it may forget up to two seconds"),
+        (("--appendonly", "yes", "--appendfsync", "no"), ("ok", "warning", "ok"), "up to half a minute"),
+        (("--appendonly", "yes", "--appendfsync", "always"), ("ok", "ok", "ok"), "every write synced"),
+        (("--maxmemory", "1mb"), ("ok", "warning", "warning"), "of 1 MiB used"),
+        (("--replicaof", "127.0.0.1", "9"), ("problem", "warning", "ok"), "a replica"),
+    ],
+)
+def test_doctor_warns_of_a_redis_that_forgets(
+    root: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], states: tuple[str, ...], words: str
+) -> None:
+    with redis_server(*options) as url:
+        _, out, _ = ran(capsys, "doctor", "--redis", url, "--json")
     found = {one["what"]: one["state"] for one in json.loads(out)}
-    assert code == 3
-    assert (found["redis"], found["redis persistence"], found["redis eviction"]) == ("ok", "warning", "problem")
+    assert (found["redis"], found["redis persistence"], found["redis eviction"]) == states
+    assert found["clock"] == "ok" and words in out
+
+
+def test_doctor_names_targets_that_workers_have_closed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with redis_server("--appendonly", "yes") as url:
+        with Redis.from_url(url) as redis:
+            redis.hset("spillway:targets", "mini", '{"up": false, "closed": true, "reason": "HTTP 402: no credit"}')
+        code, out, _ = ran(capsys, "doctor", "--redis", url)
+    assert code == 3 and "closed by the workers: HTTP 402: no credit" in out
+
+
+@pytest.mark.parametrize("broken", ["a file that is none", "a run whose files are gone"])
+def test_doctor_looks_at_what_may_be_reused(root: Path, capsys: pytest.CaptureFixture[str], broken: str) -> None:
+    gone = "20260303-080000-aaaaaa"
+    mark = (
+        root
+        / "data"
+        / (paths.answered_part("default", 2, 1, RUN) if "none" in broken else paths.ended_run("default", 1, gone))
+    )
+    mark.parent.mkdir(parents=True)
+    mark.write_bytes(b"PAR1 or not" if "none" in broken else b"")
+    _, out, _ = ran(capsys, "doctor", "--json")
+    found = {one["what"]: one for one in json.loads(out)}["index"]
+    assert found["state"] == "warning" and (mark.name if "none" in broken else gone) in found["detail"]
 
 
 def test_dedupe_goes_on_below_its_table_also_with_runs_of_an_older_version(

@@ -388,4 +388,4 @@ def test_a_saving_without_cause_is_found_by_the_doctor(
         run_id = json.loads(ran(capsys, "run", "in.jsonl", "--redis", url, "--json")[1])["run_id"]
     code, out, _ = ran(capsys, "doctor", "--run", run_id, "--redis", url)
     assert code == 3
-    assert "row 0 call b:1:0 avoided money without a known cause" in out
+    assert f"row 0 call {calls[0]['call_id']} avoided money without a known cause" in out

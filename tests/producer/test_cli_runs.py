@@ -108,6 +108,26 @@ def test_status_shows_how_far_a_run_is(here: Path, url: str, capsys: pytest.Capt
     assert Decimal(said["cost_usd"]) == Decimal("0.005")
 
 
+def test_status_and_targets_say_which_targets_are_closed(
+    here: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = submitted(capsys, url)
+    told = {"mini": b'{"up":false,"closed":true,"reason":"HTTP 402: no \\u001b[31mcredit"}', "odd": b"[1]"}
+    with Redis.from_url(url) as redis:
+        redis.hset("spillway:targets", mapping=told)
+    code, out, _ = ran(capsys, "status", "--redis", url)
+    assert code == 0 and "target mini is closed: HTTP 402: no" in out and "\x1b" not in out
+    (one,) = json.loads(ran(capsys, "status", "--redis", url, "--json")[1])
+    assert one["run_id"] == run_id and list(one["closed_targets"]) == ["mini"]
+    Path("spillway.toml").write_text(
+        '[targets.mini]\nkind = "openai"\nmodel = "gpt-4o-mini"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    )
+    (row,) = json.loads(ran(capsys, "targets", "--redis", url, "--json")[1])
+    assert row["workers_say"].startswith("closed: HTTP 402") and not row["up"]
+    shown = ran(capsys, "targets", "--redis", url)[1]
+    assert "closed: HTTP 402" in shown and "\x1b" not in shown
+
+
 def test_status_works_from_the_records_when_no_redis_runs(
     here: Path, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

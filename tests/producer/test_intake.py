@@ -105,7 +105,7 @@ async def test_another_client_source_or_option_is_another_run(redis: Redis, reco
 
 async def test_a_full_disk_registers_nothing(redis: Redis, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
-    with pytest.raises(StoreError, match="choose another --data"):
+    with pytest.raises(StoreError, match="choose another place"):
         await start(redis, Records(str(tmp_path / "file")))
     assert await redis.keys("test-intake:*") == [KEYS.id]
 

@@ -203,6 +203,7 @@ class Drain:
         """The ledger's view of a call."""
         busy_s = seconds / max(1, self.lanes[name].in_use)
         facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route)
+        self.ledger.note(name, facts.cost_pusd)
         if batch.head.purpose == "audit":  # nobody wanted it but us: nothing was avoided by it
             facts = msgspec.structs.replace(facts, avoided_pusd=0, avoided_cause=None)
         return Called(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from random import random
 
 import msgspec
 
 from pipelines.journal import State
-from pipelines.types import Completion, Failure
+from pipelines.types import Called, Completion, Failure
 
+At = tuple[int, str]  # a row at a target
 CHECK_TRIES = 2
 """An answer that fails its check is asked for once more, then the prompt goes on."""
 FINAL = frozenset({"invalid", "context"})
@@ -35,29 +37,28 @@ def history_of(state: State, most_paid: Callable[[str], int], since_us: int = 0)
     `since_us`, when somebody started the run again, is tried anew; only calls that may have been paid still count.
     """
     seen: dict[int, tuple[int, set[str]]] = {}
-    counts: dict[tuple[int, str], int] = {}
-    lost: dict[tuple[int, str], int] = {}
-    errors: dict[tuple[int, str], int] = {}
+    checks, paid, errors = Counter[At](), Counter[At](), Counter[At]()
     for call, intent in state.intents.items():
         attempts, given_up = seen.setdefault(intent.row, (0, set()))
         called = state.called.get(call)
         at = (intent.row, intent.target)
-        counts[at] = counts.get(at, 0) + 1
-        if called is None or called.outcome == "lost" or called.error_code == "not_json":
-            lost[at] = lost.get(at, 0) + 1
-        elif intent.started_us < since_us:
-            counts[at] -= 1
-        elif called.outcome == "error" and called.http_status is not None:
-            errors[at] = errors.get(at, 0) + 1
-        if lost.get(at, 0) >= most_paid(intent.target) or errors.get(at, 0) >= MAX_ERRORS:
-            given_up.add(intent.target)
-        old = intent.started_us < since_us
-        rejected = not old and called is not None and called.failure in FINAL and called.error_code != "not_json"
-        failed_checks = not old and called is not None and called.outcome == "ok" and counts[at] >= CHECK_TRIES
-        if rejected or failed_checks:
+        if called is None or _may_be_paid(called):
+            paid[at] += 1
+        elif intent.started_us >= since_us:
+            checks[at] += called.outcome == "ok"
+            errors[at] += called.outcome == "error" and called.http_status is not None
+            if called.failure in FINAL:
+                given_up.add(intent.target)
+        if paid[at] >= most_paid(intent.target) or errors[at] >= MAX_ERRORS or checks[at] >= CHECK_TRIES:
             given_up.add(intent.target)
         seen[intent.row] = (attempts + 1, given_up)
     return seen
+
+
+def _may_be_paid(called: Called) -> bool:
+    """A call that brought no answer and for which somebody may have been paid."""
+    broken = called.outcome == "ok" and called.failure not in (None, *FINAL)  # empty, or broken off, with its usage
+    return called.outcome == "lost" or called.error_code == "not_json" or broken
 
 
 def last_failure(state: State, row: int) -> Failure | None:

@@ -31,8 +31,8 @@ class Cutoff:
         return scope if reached else None
 
     async def _scope(self, day: str) -> Scope:
-        """What the day has cost (settled, and presumed where nothing was heard), or what providers say of our keys,
-        whichever is more, under the cut-off's own limit."""
+        """What the day has cost (settled, and presumed where nothing was heard) and what others have spent with our keys,
+        under the cut-off's own limit."""
         context, name = self._context, f"{CUTOFF}:{day}"
         usd = context.settings.budget.emergency_cutoff_usd
         if usd is not None:
@@ -40,8 +40,8 @@ class Cutoff:
         found = {each.name: each for each in await budget.look(context.redis, context.keys, [name, f"day:{day}"])}
         spent = found.get(f"day:{day}", Scope(name, None))
         limit = found[name].limit_nusd if name in found else None
-        reported = await self._reported.spent_nusd(day) if limit is not None else 0
-        return Scope(name, limit, max(spent.spent_nusd, reported), spent.reserved_nusd)
+        others = await self._reported.others_nusd(day) if limit is not None else 0
+        return Scope(name, limit, spent.spent_nusd + others, spent.reserved_nusd)
 
     def _close(self, day: str, scope: Scope) -> bool:
         targets = self._context.targets

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
 
 import msgspec
 
-from pipelines.money import Price, Unknown, cost_pusd, is_priced, worst_case_pusd
+from pipelines.money import Price, Unknown, cost_pusd, is_priced, pusd_to_nusd_ceil, worst_case_pusd
 from pipelines.prices import price_of
 from pipelines.settings import Settings
 from pipelines.types import Completion, Failure, Item, Usage
+from worker.money.reported import key_of
 from worker.targets import Targets
 
 REFRESH_S = 60.0
@@ -42,6 +44,8 @@ class Ledger:
         self._settings, self._targets = settings, targets
         self._prices: dict[str, Price | Unknown] = {}
         self._as_of = 0.0
+        self._told_keys = {name: key_of(target) for name, target in settings.targets.items()}
+        self._spent_by_key: Counter[str] = Counter()
         self._refresh()
 
     def _refresh(self) -> None:
@@ -90,6 +94,16 @@ class Ledger:
     def _cheapest_cloud(self, route: str, usage: Usage) -> int | None:
         prices = [self.price(name) for name in self._targets.route_targets(route, "cloud")]
         return min((cost_pusd(price, usage) for price in prices if price is not None), default=None)
+
+    def note(self, name: str, cost_pusd: int) -> None:
+        """Counts what a call has cost, where the provider of its key tells what all have spent with it (reported.py)."""
+        if (key := self._told_keys[name]) is not None:
+            self._spent_by_key[key] += pusd_to_nusd_ceil(cost_pusd)
+
+    def spent_by_key(self) -> dict[str, int]:
+        """Nano-dollars by key since this was last asked."""
+        spent, self._spent_by_key = self._spent_by_key, Counter()
+        return spent
 
     def charge(self, name: str, outcome: Completion | Failure, busy_s: float, bound_pusd: int, route: str) -> Charge:
         """What a call's outcome means in money. Nothing heard after sending: lost, at its upper bound."""

@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from pipelines import identity, route, schemas, wire
-from pipelines.batch import Asked, output_estimate, pack, work
+from pipelines.batch import Asked, pack, unmeasured, work
 from pipelines.dedup import Candidate, Link, stored
 from pipelines.settings import Settings
 from pipelines.shard import system_text, user_text
@@ -78,6 +78,8 @@ class Sifter:
             index: rule.daily_limit for index, rule in enumerate(settings.rules) if rule.daily_limit is not None
         }
         """Prompts that each limited rule may still route today."""
+        self.expect: Callable[[str, int, Options], int] = unmeasured
+        """Output tokens of a route's answer, given max_tokens; a plan puts what was measured here."""
         self.paused: frozenset[str] = frozenset()
         """Routes whose audits found too many wrong reuses: exact and canonical keys alone reuse there."""
 
@@ -239,7 +241,7 @@ class Sifter:
         max_tokens = (max_tokens or self._longest(name)) * samples if samples > 1 else max_tokens
         item = Item(row.row, msgspec.json.encode(row.body), tokens, int(max_tokens), row.custom_id)
         prefix = item.body[:PREFIX_CHARS]
-        return Asked(item, name, prefix, output_estimate(item.max_tokens, asker.options.labels))
+        return Asked(item, name, prefix, self.expect(name, item.max_tokens, asker.options))
 
     def cut(
         self, asker: Asker, asked: list[Asked], generation: int, first_row: int, chunk: Chunk, mark: str = "",

@@ -37,7 +37,11 @@ CLOUD_MODELS = {
     "cerebras": "gpt-oss-120b",
 }
 """What is asked of a provider of which only the key is known: cheap, and of a known price."""
-HELLO = b'{"messages":[{"role":"user","content":"Count from one to ten in words."}],"max_tokens":48,"temperature":0}'
+HELLO_TOKENS = 48
+HELLO = (
+    b'{"messages":[{"role":"user","content":"Count from one to ten in words."}],"max_tokens":%d,"temperature":0}'
+    % HELLO_TOKENS
+)
 
 
 class TargetStatus(msgspec.Struct, frozen=True):
@@ -123,14 +127,16 @@ def _record(target: Target, status: TargetStatus) -> dict[str, Any]:
 
 
 async def check(settings: Settings, name: str) -> dict[str, Any]:
-    """A look and one real call of a few tokens (at a paid target it costs what it costs, and no ledger sees it)."""
+    """A look and one real call of a few tokens; at a paid target it costs what it costs, and the ledger has it."""
+    from worker.backends.hot import Hot
+    from worker.money.probe import Probe
+
     target = settings.targets[name]
     record = _record(target, await inspect(name, target))
-    request = load(target.kind).request(target, HELLO)
-    if isinstance(request, Failure):
-        return {**record, "ok": False, "error": request.message}
+    request, probe = load(target.kind).request(target, HELLO), Probe(settings, name, HELLO, HELLO_TOKENS)
+    if isinstance(request, Failure) or probe.refused:
+        return {**record, "ok": False, "error": request.message if isinstance(request, Failure) else probe.refused}
     url, headers, body = request
-    from worker.backends.hot import Hot
 
     hot, began = Hot(1), time.monotonic()
     try:
@@ -141,7 +147,8 @@ async def check(settings: Settings, name: str) -> dict[str, Any]:
         await hot.close()
     seconds = time.monotonic() - began
     outcome = response if isinstance(response, Failure) else load(target.kind).parse(target, response)
-    return {**record, **_called(outcome, seconds)}
+    cost_usd = await asyncio.to_thread(probe.book, outcome, seconds)
+    return {**record, **_called(outcome, seconds), "cost_usd": cost_usd}
 
 
 def _called(outcome: Completion | Failure, seconds: float) -> dict[str, Any]:

@@ -16,10 +16,17 @@ from tests.support_frames import costs_frame, duplicate, result, results_frame
 def _rows() -> pl.LazyFrame:
     return results_frame(
         [
-            result(0),
-            duplicate(1, 0, similarity=1.0, avoided_usd=Decimal("0.01")),
+            result(0, custom_id=None),
+            duplicate(1, 0, similarity=1.0, avoided_usd=Decimal("0.01"), custom_id=None),
             duplicate(2, 0, similarity=0.97, avoided_usd=Decimal("0.02"), custom_id="mine"),
-            duplicate(3, 7, duplicate_run="20260201-000000-ffffff", similarity=0.96, avoided_usd=Decimal("0.04")),
+            duplicate(
+                3,
+                7,
+                duplicate_run="20260201-000000-ffffff",
+                similarity=0.96,
+                avoided_usd=Decimal("0.04"),
+                custom_id=None,
+            ),
         ]
     )
 

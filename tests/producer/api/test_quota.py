@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import openai
@@ -61,9 +62,14 @@ def test_tokens_fail_a_batch_as_openai_does(server: Server) -> None:
 
 
 def test_submissions_of_a_minute(server: Server) -> None:
+    left_s = 60 - time.time() % 60
+    time.sleep(left_s if left_s < 15 else 0)  # the turn of a minute would count anew
     with server.openai("hasty") as client:
         file = put(client, lines(1))
-        made = [make(client, file.id) for _ in range(2)]
+        made = [make(client, file.id)]
+        while client.batches.retrieve(made[0].id).status == "validating":
+            pass
+        made.append(make(client, file.id))  # the first one counted once, though its size was booked later
         with pytest.raises(openai.RateLimitError) as refused:
             make(client, file.id)
         assert refused.value.code == "rate_limit_exceeded"

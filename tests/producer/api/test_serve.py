@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +31,10 @@ def test_it_ends_its_redis_and_workers_and_knows_everything_when_it_comes_back(t
                 assert done.status == "completed"
             assert server.peak_bytes() < 200 << 20
             keys = server.keys
+            os.kill(program.workers()[0], signal.SIGKILL)
+            wait_until(lambda: any("a worker ended" in each for each in server.said))
+            with server.http(None) as http:
+                assert http.get("/health").status_code == 200
         assert program.workers() == []
         assert not (program.data / "redis/redis.sock").exists(), "Redis went with its last user"
         with serving(program) as server:

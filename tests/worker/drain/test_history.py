@@ -20,6 +20,9 @@ def called(number: int, outcome: str, failure: str | None, status: int | None, c
 
 
 OVERLOAD = ("rejected", "overload", 503)
+FAILED_CHECK = ("ok", None, 200, "check_failed")
+EMPTY = ("ok", "unknown", 200, "empty_answer")
+"""Its usage came with it, so that it is booked as what it cost."""
 LOST = ("lost", "unknown", None)
 
 
@@ -40,8 +43,13 @@ LOST = ("lost", "unknown", None)
         ([LOST] * 3, True),
         ([("error", "transient", 500)] * 3, False),
         ([("error", "transient", 500)] * 12, True),
-        ([("ok", None, 200)], False),
-        ([("ok", None, 200)] * 2, True),
+        ([FAILED_CHECK], False),
+        ([FAILED_CHECK] * 2, True),
+        ([OVERLOAD, ("error", "connect", None), FAILED_CHECK], False),
+        ([OVERLOAD, ("error", "connect", None), EMPTY], False),
+        ([EMPTY] * 2, False),
+        ([EMPTY, LOST, EMPTY], True),
+        ([EMPTY, FAILED_CHECK], False),
     ],
 )
 def test_only_the_prompts_own_faults_and_paid_calls_count(

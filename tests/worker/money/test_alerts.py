@@ -21,7 +21,7 @@ from tests.support_redis import redis_server
 from tests.worker.backends.server import Scripted, answer
 from worker import tell
 from worker.context import Context
-from worker.money import budget
+from worker.money import budget, reported
 from worker.money.alerts import Alerts
 from worker.queue import connect
 
@@ -290,8 +290,15 @@ async def test_what_a_provider_reports_for_the_key_counts_for_the_cutoff(made: A
         targets = {"gpu": TARGETS["gpu"], "mini": router, "maxi": {**router, "model": "openai/gpt-4o"}}
         context = made(budget={"emergency_cutoff_usd": 2}, targets=targets)
         alerts = Alerts(context)
-        day = await spend(context, NANO)
-        for usage, still_up in ((90.5, set(TARGETS)), (92.4, set(TARGETS)), (92.5, {"gpu"})):
+        day = await spend(context, NANO)  # half of it with the key: of what it reports, so much is not others'
+        key = reported.key_of(context.settings.targets["mini"])
+        assert key == reported.key_of(context.settings.targets["maxi"]) and "sk-or" not in str(key)
+        for own, usage, still_up in (
+            (NANO // 4, 90.5, set(TARGETS)), (NANO // 4, 90.6, set(TARGETS)), (0, 91.74, set(TARGETS)), (0, 91.75, {"gpu"}),
+        ):  # fmt: skip
+            async with context.redis.pipeline() as pipe:
+                reported.count(pipe, context.keys.reported(day), {str(key): own})
+                await pipe.execute()
             provider._paths = {"/key": answer(200, {"data": {"usage": usage}})}
             await alerts._cutoff._reported.look(day)
             await alerts._look()
@@ -299,7 +306,7 @@ async def test_what_a_provider_reports_for_the_key_counts_for_the_cutoff(made: A
         told = json.loads(await context.redis.hget(context.keys.alerts(day), f"cutoff:{day}"))
         assert (told["event"], told["spent_usd"]) == ("emergency_cutoff", "2.00")
         kept = await context.redis.hgetall(context.keys.reported(day))
-        assert len(kept) == 1 and b"sk-or" not in b"".join(kept), "one look for each key, which is not in Redis"
+        assert len(kept) == 2 and b"sk-or" not in b"".join(kept), "one look for each key, which is not in Redis"
         assert await context.redis.ttl(context.keys.reported(day)) > 0
         provider._paths = {"/key": answer(500)}
         await alerts._cutoff._reported.look(day)

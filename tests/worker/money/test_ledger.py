@@ -28,6 +28,12 @@ SETTINGS = parse_settings(
             "router": {"kind": "openrouter", "model": "openai/gpt-4o-mini"},
             "cerebras": {"kind": "cerebras", "model": "gpt-oss-120b"},
             "own": {"kind": "openai", "base_url": "http://localhost:1/v1", "model": "mine"},
+            "hub": {"kind": "huggingface", "model": "meta-llama/Llama-3.3-70B-Instruct:groq"},
+            "pod": {"kind": "runpod", "base_url": "http://localhost:1/v1", "model": "mine"},
+            "paid-vllm": {"kind": "vllm", "base_url": "http://localhost:1/v1", "model": "mine", "lane": "cloud"},
+            "paid-cpp": {"kind": "llamacpp", "base_url": "http://localhost:1/v1", "model": "mine", "lane": "cloud"},
+            "paid-ollama": {"kind": "ollama", "base_url": "http://localhost:1/v1", "model": "mine", "lane": "cloud"},
+            "gpt5": {"kind": "openai", "model": "gpt-5"},
             "gpu": {"kind": "lmstudio", "model": "qwen", "watts": 360, "usd_per_kwh": 0.30},
         },
         "prices": {"mine": {"input_usd_per_mtok": "0.1234567", "output_usd_per_mtok": "0.7654321",
@@ -102,6 +108,24 @@ OWN_KEY = {**ROUTED, "cost": 0.00001, "is_byok": True, "cost_details": {"upstrea
 TIMED = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500,
          "prompt_tokens_details": {"cached_tokens": 128}}  # fmt: skip
 
+WROTE = {
+    "prompt_tokens": 5000, "completion_tokens": 10, "total_tokens": 5010,
+    "prompt_tokens_details": {"cached_tokens": 1024, "cache_write_tokens": 2048},
+}  # fmt: skip
+NO_DETAILS = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500, "prompt_tokens_details": None}
+CPP = {**NO_DETAILS, "prompt_tokens_details": {"cached_tokens": 900}}
+TIMINGS = {"cache_n": 900, "prompt_n": 100, "predicted_n": 500, "predicted_per_second": 41.7}
+POD = {
+    "prompt_tokens": 1000,
+    "completion_tokens": 500,
+    "total_tokens": 1700,
+    "completion_tokens_details": {"reasoning_tokens": 200},
+}  # reasoning beside the answer: its total says so
+OLLAMA = {
+    "model": "mine", "created_at": "2026-11-01T00:00:00Z", "message": {"role": "assistant", "content": "Paris."},
+    "done": True, "done_reason": "stop", "total_duration": 5, "prompt_eval_count": 1000, "eval_count": 500,
+}  # fmt: skip
+
 MILLION = Decimal(1_000_000)
 
 
@@ -119,6 +143,14 @@ MILLION = Decimal(1_000_000)
         ("router", chat(OWN_KEY), [(1, "200")], "reported"),
         ("cerebras", chat(TIMED), [(1000, "0.35"), (500, "0.75")], "billed"),
         ("own", chat(OPENAI), [(86, "0.1234567"), (1920, "0.0000001"), (300, "0.7654321")], "billed"),
+        ("gpt5", {**chat(REASONED), "service_tier": "flex"}, [(75, "0.625"), (1186, "5")], "billed"),
+        ("gpt5", {**chat(OPENAI), "service_tier": "priority"}, [(86, "2.5"), (1920, "0.25"), (300, "20")], "billed"),
+        ("mini", chat(WROTE), [(3976, "0.15"), (1024, "0.075"), (10, "0.60")], "billed"),
+        ("hub", chat(NO_DETAILS), [(1000, "0.59"), (500, "0.79")], "billed"),
+        ("pod", chat(POD), [(1000, "0.1234567"), (700, "0.7654321")], "billed"),
+        ("paid-vllm", chat(NO_DETAILS), [(1000, "0.1234567"), (500, "0.7654321")], "billed"),
+        ("paid-cpp", {**chat(CPP), "timings": TIMINGS}, [(100, "0.1234567"), (900, "0.0000001"), (500, "0.7654321")], "billed"),
+        ("paid-ollama", OLLAMA, [(1000, "0.1234567"), (500, "0.7654321")], "billed"),
     ],
 )  # fmt: skip
 def test_recorded_usage_costs_what_a_person_computes(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from pipelines.sections import Target
@@ -246,12 +249,18 @@ COMPLETION = {
 }  # fmt: skip
 
 
-async def test_a_check_makes_one_real_call() -> None:
+PRICED = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+
+
+def booked(folder: Path) -> list[dict[str, Any]]:
+    return pl.read_parquet(folder / "costs/**/*.parquet", hive_partitioning=False).to_dicts()
+
+
+async def test_a_check_makes_one_real_call_and_the_ledger_has_it(tmp_path: Path) -> None:
     paths = {**PLAIN, "/v1/chat/completions": [0.1, *answer(200, COMPLETION)]}
     async with Scripted(paths=paths) as server:
-        settings = parse_settings(
-            {"targets": {"gpu": {"kind": "openai", "lane": "local", "model": "a", "base_url": f"{server.url}/v1"}}}
-        )
+        target = {"kind": "openai", "lane": "local", "model": "a", "base_url": f"{server.url}/v1", **PRICED}
+        settings = parse_settings({"targets": {"gpu": target}, "spillway": {"data": str(tmp_path)}})
         record = await check(settings, "gpu")
         asked = [request for request in server.requests if request.method == "POST"]
     assert len(asked) == 1
@@ -264,16 +273,24 @@ async def test_a_check_makes_one_real_call() -> None:
     )
     assert record["call_s"] >= 0.1
     assert 0 < record["tokens_per_s"] <= 480
+    (row,) = booked(tmp_path)
+    assert (row["purpose"], row["run_id"], row["outcome"], row["target"]) == ("probe", None, "ok", "gpu")
+    assert row["cost_usd"] == record["cost_usd"] == Decimal("0.000111")  # 15 and 48 tokens
 
 
-async def test_a_check_that_fails_says_why() -> None:
+async def test_a_check_that_fails_says_why(tmp_path: Path) -> None:
     async with Scripted(paths={**PLAIN, "/v1/chat/completions": WEBSITE}) as server:
-        settings = parse_settings(
-            {"targets": {"gpu": {"kind": "openai", "model": "a", "base_url": f"{server.url}/v1"}}}
-        )
+        target = {"kind": "openai", "model": "a", "base_url": f"{server.url}/v1"}
+        settings = parse_settings({"targets": {"gpu": {**target, **PRICED}}, "spillway": {"data": str(tmp_path)}})
         record = await check(settings, "gpu")
-    assert record["ok"] is False
-    assert "text/html" in record["error"]
+        assert record["ok"] is False
+        assert "text/html" in record["error"]
+        assert [(row["outcome"], row["error_code"]) for row in booked(tmp_path)] == [("rejected", "not_json")]
+        settings = parse_settings({"targets": {"gpu": target}, "spillway": {"data": str(tmp_path)}})
+        before = len(server.requests)
+        record = await check(settings, "gpu")
+        assert (record["ok"], "[prices]" in record["error"]) == (False, True), "what it costs is not known"
+        assert [request.method for request in server.requests[before:] if request.method == "POST"] == []
 
 
 async def test_a_machine_is_searched_at_the_usual_ports(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,8 @@ def ended(row: int, status: str = "ok", generation: int = 0, **more: Any) -> dic
     return {
         "row": row, "status": status, "generation": generation, "output": f"answer {row}" if status == "ok" else None,
         "cost_usd": CENT, "avoided_usd": Decimal(0), "worth_usd": 2 * CENT if status == "ok" else Decimal(0),
-        "attempts": 1, "error_code": None if status == "ok" else "lost", "started_at": now, "finished_at": now, **more,
+        "attempts": 1, "error_code": None if status == "ok" else "lost", "started_at": now, "finished_at": now,
+        "finish_reason": "stop" if status == "ok" else None, **more,
     }  # fmt: skip
 
 

@@ -1,0 +1,68 @@
+"""How long answers will be: as measured in the ledger, else as labels, schema or max_tokens allow, else a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import polars as pl
+
+from pipelines.batch import DEFAULT_OUTPUT_TOKENS, output_estimate
+from pipelines.types import Options
+
+LEAST_CALLS = 20
+"""Fewer calls measure nothing."""
+SCHEMA_CHARS_PER_TOKEN = 5
+"""An answer has about a token for each five characters of the schema that describes it."""
+
+
+class Measured(NamedTuple):
+    """Good answers of one route or target: how many, their mean and 90th percentile in tokens and in seconds."""
+
+    calls: int
+    output_tokens: float
+    high_tokens: float
+    call_s: float
+    slow_s: float
+
+
+Known = Mapping[tuple[str, str], Measured]
+"""By (route, target); ("", target) is a target over all routes, (route, "") a route over all targets."""
+
+
+def measure(costs: pl.DataFrame) -> dict[tuple[str, str], Measured]:
+    """What the ledger rows of answers say; groups of under LEAST_CALLS calls are left out."""
+    good = costs.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer") & (pl.col("output_tokens") > 0))
+    took_s = (pl.col("finished_at") - pl.col("started_at")).dt.total_microseconds() / 1e6
+    found: dict[tuple[str, str], Measured] = {}
+    for by in (["route", "target"], ["route"], ["target"]):
+        groups = good.group_by(by).agg(
+            pl.len().alias("calls"),
+            pl.col("output_tokens").mean(),
+            pl.col("output_tokens").quantile(0.9, "nearest").alias("high"),
+            took_s.mean().alias("call_s"),
+            took_s.quantile(0.9, "nearest").alias("slow_s"),
+        )
+        for row in groups.filter(pl.col("calls") >= LEAST_CALLS).iter_rows(named=True):
+            figures = (row["calls"], row["output_tokens"], row["high"], row["call_s"], row["slow_s"])
+            found[row.get("route", ""), row.get("target", "")] = Measured(*figures)
+    return found
+
+
+def of_route(known: Known, route: str, targets: Iterable[str]) -> Measured | None:
+    """What is known of a route, else of the first of its targets that is known from other routes."""
+    keys = [(route, ""), *(("", target) for target in targets)]
+    return next((known[key] for key in keys if key in known), None)
+
+
+def expect(measured: Measured | None, max_tokens: int, options: Options) -> tuple[int, str]:
+    """Output tokens of one answer, and where that comes from: measured, labels, schema, max_tokens or assumed."""
+    if measured is not None:
+        guess, source = max(1, round(measured.output_tokens)), "measured"
+    elif options.labels:
+        return output_estimate(max_tokens, options.labels), "labels"
+    elif options.schema:
+        guess, source = max(8, len(options.schema) // SCHEMA_CHARS_PER_TOKEN), "schema"
+    else:
+        guess, source = DEFAULT_OUTPUT_TOKENS, "assumed"
+    return (max_tokens, "max_tokens") if 0 < max_tokens < guess else (guess, source)

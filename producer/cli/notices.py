@@ -1,0 +1,30 @@
+"""What waits for a person beside the runs: closed targets, batches set aside, routes whose reuse is paused."""
+
+from __future__ import annotations
+
+from pipelines.printable import one_line
+from producer.cli import session
+
+
+async def show(found: session.Session, shown: set[str]) -> None:
+    """Prints it all; batches only of the runs that are shown."""
+    from producer import runs
+
+    for name, reason in (await closed(found)).items():
+        print(one_line(f"target {name} is closed: {reason}"))
+    aside = await found.redis.hgetall(found.keys.poison)  # type: ignore[misc]
+    for batch, reason in sorted(aside.items()):
+        run_id = batch.partition(".")[0]
+        if run_id in shown:
+            print(one_line(f"{run_id}: batch {batch} is set aside, its rows fail: {reason}"))
+    for _, raw in sorted((await found.redis.hgetall(found.keys.paused)).items()):  # type: ignore[misc]
+        if message := runs.paused_message(raw):
+            print(one_line(message))
+
+
+async def closed(found: session.Session) -> dict[str, str]:
+    """Targets that workers have closed (keys, funds, prices, the emergency cut-off), and why."""
+    from producer import runs
+
+    states = await runs.target_states(found.redis, found.keys)
+    return {state.name: state.reason for state in states if state.closed}

@@ -1,0 +1,48 @@
+"""How long an answer will be, and where that is known from."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.lengths import LEAST_CALLS, Measured, expect, measure, of_route
+from pipelines.types import Options
+from tests.support_frames import at, call, costs_frame
+
+MEASURED = Measured(50, 40.4, 90, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("measured", "max_tokens", "options", "expected"),
+    [
+        (MEASURED, 0, Options(), (40, "measured")),
+        (MEASURED, 16, Options(), (16, "max_tokens")),
+        (MEASURED, 0, Options(labels=("a", "b")), (40, "measured")),
+        (None, 0, Options(labels=("yes", "no")), (3, "labels")),
+        (None, 0, Options(schema="x" * 500), (100, "schema")),
+        (None, 0, Options(schema="{}"), (8, "schema")),
+        (None, 50, Options(schema="x" * 500), (50, "max_tokens")),
+        (None, 0, Options(), (200, "assumed")),
+        (None, 1000, Options(), (200, "assumed")),
+        (None, 60, Options(), (60, "max_tokens")),
+    ],
+)
+def test_the_best_that_is_known(
+    measured: Measured | None, max_tokens: int, options: Options, expected: tuple[int, str]
+) -> None:
+    assert expect(measured, max_tokens, options) == expected
+
+
+def test_good_answers_of_the_ledger_are_measured_by_route_and_target() -> None:
+    calls = [call(n, n, output_tokens=10 + n % 10, started_at=at(0), finished_at=at(2)) for n in range(20)]
+    calls += [call(100 + n, n, target="mini", output_tokens=100) for n in range(LEAST_CALLS - 1)]
+    noise = {"output_tokens": 9_999}
+    calls += [call(200 + n, n, **noise, purpose="audit") for n in range(30)]
+    calls += [call(300 + n, n, **noise, outcome="error") for n in range(30)]
+    calls += [call(400 + n, n, output_tokens=0) for n in range(30)]
+    known = measure(costs_frame(calls).collect())
+    assert known["small", "gpu"] == Measured(20, 14.5, 18, 2.0, 2.0)
+    assert ("small", "mini") not in known, "too few"
+    assert known["small", ""].calls == 39
+    assert of_route(known, "small", []) == known["small", ""]
+    assert of_route(known, "other", ["mini", "gpu"]) == known["", "gpu"]
+    assert of_route(known, "other", ["mini"]) is None

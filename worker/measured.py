@@ -1,0 +1,57 @@
+"""What earlier runs under the data root measured, read from the newest ledger parts only: for `spillway plan`."""
+
+from __future__ import annotations
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+
+from pipelines import paths, wire
+from pipelines.lengths import Known, measure
+from pipelines.types import Options
+from worker.store import Store
+
+MOST_ROWS, MOST_FILES = 100_000, 200
+COLUMNS = ["run_id", "route", "target", "outcome", "purpose", "output_tokens", "started_at", "finished_at"]
+
+
+def read(store: Store, options: Options) -> Known:
+    """Lengths and times of the newest calls of runs whose answers were asked for in the same form: labels, a schema, or
+    free text. Damaged files measure nothing."""
+    wanted, forms = _form(options), dict[str, str]()
+    found: list[pa.Table] = []
+    rows = 0
+    for seen, name in enumerate(_newest(store)):
+        if seen >= MOST_FILES or rows >= MOST_ROWS:
+            break
+        run = name.rpartition("/")[2].partition(".")[0]
+        if run not in forms:
+            forms[run] = _form_of(store, run)
+        if forms[run] == wanted:
+            try:
+                found.append(store.read_table(name, columns=COLUMNS))
+            except (OSError, pa.ArrowException):
+                continue
+            rows += found[-1].num_rows
+    if not found:
+        return {}
+    costs = pl.from_arrow(pa.concat_tables(found, promote_options="permissive"))
+    assert isinstance(costs, pl.DataFrame)
+    return measure(costs)
+
+
+def _newest(store: Store) -> list[str]:
+    return [name for day in reversed(store.folders("costs")) for name in reversed(store.names(day))]
+
+
+def _form(options: Options) -> str:
+    return "labels" if options.labels else "schema" if options.schema else "text"
+
+
+def _form_of(store: Store, run: str) -> str:
+    """The form of a run's answers; empty for a run without a record."""
+    try:
+        record = wire.load(store.read_bytes(paths.run_record(run)))
+        return _form(msgspec.convert(record["options"], Options))
+    except (OSError, ValueError, KeyError, TypeError, msgspec.MsgspecError):
+        return ""
