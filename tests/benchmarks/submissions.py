@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import tempfile
@@ -81,10 +82,31 @@ def quantiles(seconds: list[float]) -> dict[str, float]:
     return {name: round(ordered[min(len(ordered) - 1, int(q * len(ordered)))] * 1000, 1) for name, q in at.items()}
 
 
-def cpu_ms(pid: int) -> float:
-    """What a process has used by now."""
-    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(stat[11]) + int(stat[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+def scripts_of_server(redis: Redis) -> int:
+    """What a submission costs Redis: the server alone sends scripts as text, and hardly anything else."""
+    return int(redis.info("commandstats").get("cmdstat_eval", {"calls": 0})["calls"])
+
+
+def cpu_ms(server: Server, redis: Redis, upstream: Upstream) -> dict[str, float]:
+    """What the server, the workers that it started, Redis and the stand-ins have used by now."""
+    assert upstream.process is not None
+    tick = os.sysconf("SC_CLK_TCK")
+    names = {server.process.pid: "api", redis.info("server")["process_id"]: "redis", upstream.process.pid: "upstream"}
+    used = dict.fromkeys(("api", "workers", "redis", "upstream"), 0.0)
+    parents, spent = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = int(stat[1])
+                spent[int(entry.name)] = (int(stat[11]) + int(stat[12])) * 1000 / tick
+    for pid, ms in spent.items():
+        above = pid
+        while above > 1 and above not in names:
+            above = parents.get(above, 0)
+        if above in names:
+            used[names[above] if above == pid or names[above] != "api" else "workers"] += ms
+    return used
 
 
 def measure(folder: Path, rate: int, seconds: float, dedupe: str) -> dict[str, Any]:
@@ -96,13 +118,15 @@ def measure(folder: Path, rate: int, seconds: float, dedupe: str) -> dict[str, A
         redis = Redis(unix_socket_path=url.removeprefix("unix://"))
         with serving(program, "--workers", redis_url=url) as server:
             server.key()
-            before, cpu_before_ms = redis.info()["total_commands_processed"], cpu_ms(server.process.pid)
+            before, cpu_before_ms = scripts_of_server(redis), cpu_ms(server, redis, upstream)
             figures = asyncio.run(load(server, rate, seconds))
-            commands = redis.info()["total_commands_processed"] - before
-            cpu = (cpu_ms(server.process.pid) - cpu_before_ms) / figures["submissions"]
-            figures["api_cpu_ms_per_submission"] = round(cpu, 2)
+            scripts = scripts_of_server(redis) - before
+            cpu = cpu_ms(server, redis, upstream)
+            figures["cpu_ms_per_submission"] = {
+                name: round((cpu[name] - cpu_before_ms[name]) / figures["submissions"], 2) for name in cpu
+            }
             figures["api_peak_mb"] = round(server.peak_bytes() / 2**20)
-            figures["redis_commands_per_submission"] = round(commands / figures["submissions"], 2)
+            figures["redis_scripts_per_submission"] = round(scripts / figures["submissions"], 2)
     return {"dedupe": dedupe, **figures, "load_average": round(os.getloadavg()[0], 1)}
 
 
