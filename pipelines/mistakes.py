@@ -205,6 +205,8 @@ def _client_problems(settings: Settings) -> Iterator[Problem]:
     prices = ("price_per_mtokens_in", "price_per_mtokens_out")
     for name, client in settings.clients.items():
         key, written = ("clients", name), f"`clients.{name}`"
+        for named in client.routes:
+            yield from _missing_name((*key, "routes"), named, settings.routes, "route")
         priced = [price for price in prices if getattr(client, price) is not None]
         plans = [
             *(["markup"] if client.markup else []),

@@ -103,7 +103,7 @@ def rehearsal() -> str:
 
 
 def upload(file_id: str, form: str) -> str:
-    """A file of the HTTP API; `form` is jsonl or parquet."""
+    """A file of the HTTP API, or a run's own source; `form` is jsonl, parquet or csv."""
     if not is_run_id(file_id):
         raise ValueError(f"not a file id: {file_id!r}")
     return f"files/{file_id}.{form}"

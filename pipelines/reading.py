@@ -186,14 +186,14 @@ def loose(text: str) -> str:
     if text[:1] == "\t" or "\n" in text:
         return "\n".join(line if line[:1] == "\t" else loose(line) for line in text.split("\n"))
     pieces = text.split(" ")
-    forms = [_forms.get(piece) for piece in pieces]
+    forms = list(map(_forms.get, pieces))
     if None in forms:
         forms = [_piece(piece) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
     if "?" in text:
         _drop_needless_questions(pieces, forms)
     if "" in forms:
         _keep_marks_between_numbers(pieces, forms)
-    return " ".join(form for form in forms if form)
+    return " ".join(filter(None, forms))
 
 
 _forms: dict[str, str] = {}

@@ -79,6 +79,7 @@ class Table(msgspec.Struct, frozen=True):
     choices: tuple[Choice, ...]
     strategy: str
     reasoning: frozenset[bytes]
+    allowed: frozenset[str]
 
 
 class Assignment(msgspec.Struct, frozen=True, gc=False):
@@ -96,12 +97,22 @@ class Unroutable(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
-def table(settings: Settings) -> Table:
-    """Compiles routes, aliases and rules; the settings are already checked."""
-    names = {alias: name for name, route in settings.routes.items() for alias in route.models}
-    names.update({name: name for name in settings.routes})
+def allowed(settings: Settings, client: str) -> frozenset[str]:
+    """The routes that a client may use: those of its section, else all."""
+    own = settings.clients.get(client)
+    return frozenset(own.routes if own is not None and own.routes else settings.routes)
+
+
+def table(settings: Settings, client: str = "") -> Table:
+    """Compiles routes, aliases and rules, as far as the client may use them; the settings are already checked."""
+    may = allowed(settings, client)
+    routes = {name: route for name, route in settings.routes.items() if name in may}
+    names = {alias: name for name, route in routes.items() for alias in route.models}
+    names.update({name: name for name in routes})
     rules = tuple((compile_when(rule.when), rule.route) for rule in settings.rules)
-    written = [_choice(name, route) for name, route in settings.routes.items() if not route.implied]
+    written = [_choice(name, route) for name, route in routes.items() if not route.implied]
+    if not written and len(may) < len(settings.routes):
+        written = [_choice(name, route) for name, route in routes.items()]
     return Table(
         names=names,
         rules=rules,
@@ -109,6 +120,7 @@ def table(settings: Settings) -> Table:
         choices=tuple(written),
         strategy=settings.routing.strategy,
         reasoning=_words(" ".join(settings.routing.keywords)) or REASONING,
+        allowed=may,
     )
 
 
@@ -143,7 +155,7 @@ def assign(
         facts |= {"input_tokens": input_tokens, "model": model, "labels": list(labels or ()), "has_schema": has_schema}
         facts["client"] = client
         for index, (when, name) in enumerate(table.rules):
-            if index not in limited and when(facts):
+            if index not in limited and name in table.allowed and when(facts):
                 return Assignment(name, f"rule {index + 1}", index)
     if len(table.choices) == 1:
         return Assignment(table.choices[0].name, "only route")

@@ -234,6 +234,7 @@ class Quota(Section):
 class Client(Section):
     budget: Budget = Budget()
     quota: Quota = Quota()
+    routes: Names = ()
     weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
     markup: Annotated[Decimal, Field(ge=0, le=1_000)] = Decimal(0)
     share_of_savings: Annotated[Decimal, Field(ge=0, le=1)] | None = None

@@ -19,7 +19,7 @@ class Violation(msgspec.Struct, frozen=True):
 
 def say(found: pl.LazyFrame, text: Callable[..., str]) -> Iterator[Violation]:
     """One violation per row of `found` (its first column is the row), the rest only counted."""
-    rows = found.sort("row").collect().rows()
+    rows = found.sort("row").collect(engine="streaming").rows()
     yield from (Violation(row[0], text(*row)) for row in rows[:MOST_PER_CHECK])
     if len(rows) > MOST_PER_CHECK:
         yield Violation(None, f"and {len(rows) - MOST_PER_CHECK} more like the last one")

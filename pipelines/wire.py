@@ -65,6 +65,10 @@ class Keys:
         """zset batch id -> cloud dollars saved per local second (head = highest)."""
         return f"{self.prefix}:waiting:{run_id}"
 
+    def runs_of(self, client: str) -> str:
+        """zset of a client's runs -> created ms."""
+        return f"{self.prefix}:runs:of:{client}"
+
     def drained(self, run_id: str) -> str:
         """list of batches whose prompts all ended, waiting to be settled."""
         return f"{self.prefix}:drained:{run_id}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,45 +27,54 @@ _encode = msgspec.json.Encoder().encode
 Row = dict[str, Any]
 
 
-def _parquet(source: str, target: BinaryIO) -> None:
-    with _opened(source) as stream:
-        shutil.copyfileobj(stream, target, 1 << 20)
-
-
-def _jsonl(source: str, target: BinaryIO) -> None:
-    for row in rows_of(source):
+def _jsonl(rows: Iterable[Row]) -> Iterator[bytes]:
+    for row in rows:
         for name in _JSON_COLUMNS:
             row[name] = openai_lines.embedded(row[name])
         for name in _MONEY_COLUMNS:
             row[name] = f"{row[name]:f}"
-        target.write(line_bytes(row))
+        yield line_bytes(row)
 
 
-def _csv(source: str, target: BinaryIO) -> None:
-    text = io.TextIOWrapper(target, encoding="utf-8", newline="", write_through=True)
+def _csv(rows: Iterable[Row], *, on_screen: bool = False) -> Iterator[bytes]:
+    text = io.StringIO(newline="")
     writer = csv.writer(text)
-    on_screen = target.isatty()
-    for number, row in enumerate(rows_of(source)):
+    for number, row in enumerate(rows):
         if number == 0:
             writer.writerow(row)
         cells = [csv_cell(value) for value in row.values()]
         writer.writerow([printable(cell) if on_screen and isinstance(cell, str) else cell for cell in cells])
-    text.detach()
+        yield text.getvalue().encode()
+        text.seek(0)
+        text.truncate()
 
 
-def _openai(source: str, target: BinaryIO) -> None:
-    for row in rows_of(source):
-        target.write(line_bytes(openai_lines.line_of(row)))
+def _openai(rows: Iterable[Row]) -> Iterator[bytes]:
+    for row in rows:
+        yield line_bytes(openai_lines.line_of(row))
+
+
+LINES: Mapping[str, Callable[[Iterable[Row]], Iterator[bytes]]] = {"jsonl": _jsonl, "csv": _csv, "openai": _openai}
+"""Rows as the lines of each form."""
+
+
+def write(form: str, source: str, target: BinaryIO) -> None:
+    """A whole results.parquet in one of FORMATS."""
+    if form == "parquet":
+        with _opened(source) as stream:
+            shutil.copyfileobj(stream, target, 1 << 20)
+        return
+    rows = rows_of(source)
+    for line in _csv(rows, on_screen=target.isatty()) if form == "csv" else LINES[form](rows):
+        target.write(line)
+
+
+FORMATS = ("parquet", *LINES)
 
 
 def line_bytes(value: Row) -> bytes:
     """One line of JSON; what would break a line or a terminal for some readers is escaped in it."""
     return json_safe(_encode(value).decode()).encode() + b"\n"
-
-
-WRITERS: Mapping[str, Callable[[str, BinaryIO], None]] = {
-    "parquet": _parquet, "jsonl": _jsonl, "csv": _csv, "openai": _openai,
-}  # fmt: skip
 
 
 def csv_cell(value: Any) -> Any:

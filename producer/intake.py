@@ -5,6 +5,7 @@ The record on disk comes first: a Redis that forgets its last seconds is told ag
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -13,18 +14,19 @@ from typing import Any
 import msgspec
 
 from pipelines import identity, registration, wire
-from pipelines.errors import SourceError, UsageError
+from pipelines.errors import UsageError
 from pipelines.registration import Registration
 from pipelines.types import Options, Source
+from producer import unchanged
 from producer.queue import Redis
 from producer.records import Records
 from producer.runs import RunView, fields_of, get, view
-from producer.sources import changed
 
 RESUMED = ["expired", "cancelled"]
-"""What a resumed run asks again; its failed rows are `retry`'s matter."""
+"""What a resumed run asks again; its failed rows are `retry`'s matter. But where a source could not be read again in the
+middle of a retry or resume, nobody knows which rows are failed for that alone."""
 
-# KEYS: 1 fingerprints  2 run  3 open runs  4 all runs  5 wake  6 prepare's bell
+# KEYS: 1 fingerprints  2 run  3 open runs  4 all runs  5 wake  6 prepare's bell  7 the client's runs, for a new one
 # ARGV: 1 fingerprint ('' leave)  2 run id under it as seen ('' none)  3 run's status and cancel as seen ('' new run)
 #       4 run id  5 created_ms, then field value ...
 # Returns 1, or 0 when somebody else was faster: look again.
@@ -38,6 +40,7 @@ redis.call('HSET', KEYS[2], unpack(ARGV, 6))
 if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[4]) end
 redis.call('SADD', KEYS[3], ARGV[4])
 redis.call('ZADD', KEYS[4], 'NX', ARGV[5], ARGV[4])
+if KEYS[7] then redis.call('ZADD', KEYS[7], 'NX', ARGV[5], ARGV[4]) end
 redis.call('LPUSH', KEYS[5], 'x')
 redis.call('LTRIM', KEYS[5], 0, 15)
 redis.call('LPUSH', KEYS[6], 'x')
@@ -106,7 +109,8 @@ async def register(
             sources=sources, estimate=estimate, fresh=fresh, redis=name,
         )  # fmt: skip
         records.write(new.run_id, registration.record(new))
-        done = await put(redis, keys, new.run_id, now_ms, registration.fields(new), fingerprint=print_, seen=seen or "")
+        fields = registration.fields(new)
+        done = await put(redis, keys, new.run_id, now_ms, fields, fingerprint=print_, seen=seen or "", client=client)
         if done or (fresh and await fields_of(redis, keys, new.run_id)):  # a worker that started now read the record
             open_ = bool(run) and run.get("status") not in ("completed", "failed")
             return Registered(new.run_id, "resumed" if lost else "new", seen if open_ else None)
@@ -126,20 +130,25 @@ async def register_as(
     now_ms: int,
     origin: str,
     estimate: tuple[int, int] = (0, 0),
+    fresh: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> bool:
     """A new run under a name that its caller can find again, once: False when it is there already. Whatever ran before
-    with these sources and options is not asked, and its answers are reused like any other run's."""
+    with these sources and options is not asked, and its answers are reused like any other run's, unless it is `fresh`."""
     print_ = fingerprint(client, sources, options)
     new = Registration(
         run_id=run_id, client=client, fingerprint=print_, created_ms=now_ms, options=options, sources=sources,
-        estimate=estimate, redis=await memory_of(redis, keys), origin=origin,
+        estimate=estimate, redis=await memory_of(redis, keys), origin=origin, fresh=fresh,
+        metadata=dict(metadata or {}),
     )  # fmt: skip
     while not await redis.exists(keys.run(run_id)):
         seen: str | None = await redis.hget(keys.fingerprints, print_)  # type: ignore[misc]
         if records.read(run_id) is None:  # who slept on the way must not undo the record of a run that has ended
             records.write(run_id, registration.record(new))
         fields = registration.fields(new)
-        if await put(redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or "", was=_was({})):
+        if await put(
+            redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or "", was=_was({}), client=client
+        ):
             return True
     return False
 
@@ -147,26 +156,14 @@ async def register_as(
 def _decide(run_id: str, run: Mapping[str, str], sources: tuple[Source, ...]) -> str:
     """new | resumed | finished | ending, for a command whose run is already known."""
     status = run.get("status", "")
-    differs = _difference(wire.unpack_sources(run["sources"].encode()), sources)
+    differs = unchanged.difference(wire.unpack_sources(run["sources"].encode()), sources)
     if status == "completed":
         return "new" if differs else "finished"
     if status == "failed":
         return "new" if differs else "resumed"
     if differs:
-        raise _not_the_same(differs, run_id)
+        raise unchanged.refusal(differs, run_id)
     return "ending" if status in wire.RUN_OPEN and run.get("cancel") else "resumed"
-
-
-def _not_the_same(differs: str, run_id: str) -> SourceError:
-    remedy = "put it back to resume, or start anew with --fresh"
-    return SourceError(f"{differs} since run {run_id} began, which is not finished; {remedy}")
-
-
-def _difference(old: tuple[Source, ...], now: tuple[Source, ...]) -> str | None:
-    for before, after in zip(old, now, strict=True):  # the fingerprint says that they are the same files
-        if said := changed(before, after):
-            return f"{after.url} changed ({said})"
-    return None
 
 
 async def memory_of(redis: Redis, keys: wire.Keys) -> str:
@@ -185,8 +182,8 @@ def _forgotten(
     run = registration.lost(records.with_fingerprint(print_, known) or {}, redis)
     if run is None or records.has_parts(run.run_id):
         return None
-    if differs := _difference(run.sources, sources):
-        raise _not_the_same(differs, run.run_id)
+    if differs := unchanged.difference(run.sources, sources):
+        raise unchanged.refusal(differs, run.run_id)
     return run.run_id
 
 
@@ -204,7 +201,7 @@ def _finished(records: Records, print_: str, sources: tuple[Source, ...], known:
     if record is None or record.get("status") != "completed":
         return None
     old = wire.unpack_sources(wire.dump(record.get("sources", [])))
-    return str(record["run_id"]) if _difference(old, sources) is None else None
+    return str(record["run_id"]) if unchanged.difference(old, sources) is None else None
 
 
 async def _resume(
@@ -216,15 +213,11 @@ async def _resume(
         records.reopen(run_id)
     if run["status"] in ("expired", "cancelled"):
         fields |= _again(run, RESUMED)
+    elif run["status"] == "failed" and int(run.get("generation") or 0):
+        fields |= _again(run, [*RESUMED, "failed"])
     elif run["status"] == "failed":
-        fields |= {
-            "status": "in_progress",
-            "prepared": "0",
-            "error": "",
-            "summary": "",
-            "finished_ms": "",
-            "cancel": "",
-        }
+        cleared = dict.fromkeys(("error", "summary", "finished_ms", "cancel"), "")
+        fields |= {"status": "in_progress", "prepared": "0", **cleared}
     return await put(redis, keys, run_id, now_ms, fields, was=_was(run))
 
 
@@ -257,9 +250,11 @@ async def put(
     fingerprint: str = "",
     seen: str = "",
     was: str = "",
+    client: str = "",
 ) -> bool:
-    """One atomic step: compare what was seen, then run, sets and bell together."""
+    """One atomic step: compare what was seen, then run, sets and bell together. `client` is given with a new run."""
     names = [keys.fingerprints, keys.run(run_id), keys.open_runs, keys.all_runs, keys.wake, keys.arrived]
+    names += [keys.runs_of(client)] if client else []
     flat = [part for pair in fields.items() for part in pair]
     arguments: list[Any] = [*names, fingerprint, seen, was, run_id, created_ms, *flat]
     return bool(await redis.eval(_PUT, len(names), *arguments))  # type: ignore[misc]
@@ -290,6 +285,7 @@ async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, no
             raise UsageError(f"run {run_id} is {now.status}: retry it when it has ended")
         if (now.summary or {}).get("failed", now.failed) == 0:
             raise UsageError(f"run {run_id} has no failed rows to retry")
+        await asyncio.to_thread(unchanged.check, now)
         records.reopen(run_id)
         terms = registration.terms(wire.unpack_options(fields["options"].encode()), now_ms)
         if await put(redis, keys, run_id, now_ms, {**terms, **_again(fields, ["failed"])}, was=_was(fields)):

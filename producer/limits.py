@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,6 +24,20 @@ async def scopes(redis: Redis, keys: wire.Keys) -> list[budgets.Scope]:
         scope = name.removeprefix(prefix)  # another kind of value than ours allows nothing
         found[scope] = budgets.of_fields(scope, fields if isinstance(fields, dict) else {"limit": "0"})
     return [_with_the_days_spend(scope, found) for scope in found.values()]
+
+
+async def some(redis: Redis, keys: wire.Keys, wanted: Mapping[str, int | None]) -> list[budgets.Scope]:
+    """These scopes; one that nothing has counted in yet has the limit that the configuration gives it (nano-dollars)."""
+    pipe = redis.pipeline(transaction=False)
+    for name in wanted:
+        pipe.hgetall(keys.budget(name))
+    replies = await pipe.execute(raise_on_error=False) if wanted else []
+    return [
+        budgets.Scope(name, limit)
+        if fields == {}
+        else budgets.of_fields(name, fields if isinstance(fields, dict) else {"limit": "0"})
+        for (name, limit), fields in zip(wanted.items(), replies, strict=True)
+    ]
 
 
 def _with_the_days_spend(scope: budgets.Scope, found: dict[str, budgets.Scope]) -> budgets.Scope:

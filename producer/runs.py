@@ -58,6 +58,8 @@ class RunView(msgspec.Struct, frozen=True):
     blocked: str = ""
     error: str = ""
     cancel: str = ""
+    origin: str = ""
+    metadata: dict[str, str] = {}
     sources: tuple[Source, ...] = ()
     summary: dict[str, Any] | None = None
 
@@ -81,6 +83,9 @@ class RunView(msgspec.Struct, frozen=True):
         return self.rows if self.prepared else max(self.rows, self.rows_estimate)
 
 
+_FIELDS = msgspec.structs.fields(RunView)[2:]
+
+
 async def get(redis: Redis, keys: wire.Keys, run_id: str) -> RunView:
     """A run as it is now; UsageError when there is none of that id."""
     fields = await fields_of(redis, keys, run_id)
@@ -96,6 +101,31 @@ async def list_runs(redis: Redis, keys: wire.Keys, limit: int = 50) -> list[RunV
     for run_id in ids:
         pipe.hgetall(keys.run(run_id))
     return [view(run_id, fields) for run_id, fields in zip(ids, await pipe.execute(), strict=True) if fields]
+
+
+# KEYS: 1 the client's runs  ARGV: 1 the run behind which the page begins, '' none  2 rows  -> ids, or nil: no such run
+_PAGE = """
+local first = 0
+if ARGV[1] ~= '' then
+  local rank = redis.call('ZREVRANK', KEYS[1], ARGV[1])
+  if not rank then return false end
+  first = rank + 1
+end
+return redis.call('ZREVRANGE', KEYS[1], first, first + ARGV[2] - 1)
+"""
+
+
+async def page(redis: Redis, keys: wire.Keys, client: str, after: str, limit: int) -> tuple[list[RunView], bool] | None:
+    """Up to `limit` of a client's runs behind the run `after` ('': from the newest on), and whether there are more; None
+    when the client has no run `after`."""
+    found: list[str] | None = await redis.eval(_PAGE, 1, keys.runs_of(client), after, str(limit + 1))  # type: ignore[misc]
+    if found is None:
+        return None
+    pipe = redis.pipeline(transaction=False)
+    for run_id in found[:limit]:
+        pipe.hgetall(keys.run(run_id))
+    replies = await pipe.execute() if found else []
+    return [view(run_id, fields) for run_id, fields in zip(found, replies, strict=False) if fields], len(found) > limit
 
 
 async def follow(redis: Redis, keys: wire.Keys, run_id: str, every_s: float = FOLLOW_S) -> AsyncIterator[RunView]:
@@ -127,7 +157,7 @@ async def fields_of(redis: Redis, keys: wire.Keys, run_id: str) -> dict[str, str
 def view(run_id: str, fields: Mapping[str, str]) -> RunView:
     """Redis' texts as values; what is missing is nought."""
     given: dict[str, Any] = {"run_id": run_id, "status": fields.get("status", "in_progress")}
-    for field in msgspec.structs.fields(RunView)[2:]:
+    for field in _FIELDS:
         text = fields.get(field.name, "")
         with contextlib.suppress(ValueError, OverflowError, RecursionError, msgspec.MsgspecError):  # not what we wrote
             if text != "":
@@ -144,6 +174,8 @@ def _value(name: str, kind: Any, text: str) -> Any:
     if name == "summary":
         summary = wire.load(text)
         return summary if isinstance(summary, dict) else None
+    if name == "metadata":
+        return msgspec.json.decode(text, type=dict[str, str])
     return text if kind is str else int(float(text))
 
 
@@ -252,6 +284,8 @@ def of_record(record: Mapping[str, Any], why: str = STOPPED) -> RunView:
         created_ms=record.get("created_ms") or 0,
         finished_ms=record.get("finished_ms"),
         prepared=bool(summary),
+        origin=record.get("origin") or "",
+        metadata=record.get("metadata") or {},
         summary=summary,
         blocked="" if summary else why,
         **counts,

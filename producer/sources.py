@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from glob import glob, has_magic
-from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -18,10 +17,6 @@ from pipelines.errors import NothingMatches, SourceError
 from pipelines.files import reason, shown_url
 from pipelines.types import Source
 from producer import content
-from producer.content import HEAD_BYTES
-
-WHOLE_DIGEST_BYTES = 64 << 20
-SAMPLES, SAMPLE_BYTES = 64, 64 << 10
 
 
 def resolve(sources: Iterable[str], base: Path | None = None) -> tuple[Source, ...]:
@@ -47,7 +42,7 @@ def inspect(url: str) -> Source:
         with stream:
             if size_bytes == 0:
                 raise SourceError(f"{shown_url(url)}: the file is empty; put prompts into it or leave it out")
-            digest = _digest(stream, size_bytes)
+            digest = files.digest(stream, size_bytes)
             source = Source(url, form, compression, size_bytes, mtime_ns, digest)
             content.check(stream, source)
     except OSError as exc:
@@ -59,21 +54,16 @@ def _unreadable(url: str, exc: OSError) -> SourceError:
     return SourceError(f"{shown_url(url)[:200]}: cannot be read ({reason(exc, url)}); check the path and permissions")
 
 
-def changed(old: Source, now: Source) -> str | None:
-    """What differs between two looks at one file, in words. Only where the digest is of samples does the time count."""
-    if old.size_bytes != now.size_bytes:
-        return f"its size was {old.size_bytes} bytes and is {now.size_bytes}"
-    if old.digest != now.digest:
-        return "its content changed (the size is the same)"
-    if old.size_bytes > WHOLE_DIGEST_BYTES and old.mtime_ns != now.mtime_ns:
-        return "it was written again (size and samples are the same)"
-    return None
-
-
 def estimate(source: Source) -> tuple[int, int]:
     """About how many rows and decompressed bytes (content.size)."""
     with _open(source.url)[0] as stream:
         return content.size(stream, source)
+
+
+def lines(source: Source) -> int:
+    """How many lines a file has that is not compressed; reads it whole, in blocks."""
+    with _open(source.url)[0] as stream:
+        return sum(block.count(b"\n") for block in iter(lambda: stream.read(content.HEAD_BYTES), b""))
 
 
 # -- names -------------------------------------------------------------------------------------------------------------
@@ -162,16 +152,3 @@ def _filesystem(url: str) -> tuple[Any, str]:
         known = "s3://, gs://, abfs://, hdfs:// and local paths can be read"
         raise SourceError(f"{shown_url(url)}: cannot be opened ({reason(exc, url)}); {known}") from exc
     return filesystem, path
-
-
-def _digest(stream: BinaryIO, size_bytes: int) -> str:
-    digest = blake2b(size_bytes.to_bytes(8, "big"), digest_size=16)
-    if size_bytes <= WHOLE_DIGEST_BYTES:
-        while block := stream.read(HEAD_BYTES):
-            digest.update(block)
-        return digest.hexdigest()
-    last = size_bytes - SAMPLE_BYTES
-    for offset in [0, *(last * number // (SAMPLES + 1) for number in range(1, SAMPLES + 1)), last]:
-        stream.seek(offset)
-        digest.update(stream.read(SAMPLE_BYTES))
-    return digest.hexdigest()

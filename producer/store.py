@@ -74,6 +74,17 @@ class Store:
             store, where = _filesystem(target)
             return cast(BinaryIO, store.open_input_file(where))
 
+    def copy(self, name: str, to: str) -> None:
+        """The same bytes under another name too, without reading them where that can be. FileNotFoundError, StoreError."""
+        source, target = self.path(name), self.path(to)
+        with _said(target, "read" if self.remote else "copy"):
+            if self.remote:
+                store, where = _filesystem(source)
+                store.copy_file(where, _filesystem(target)[1])
+                return
+            with contextlib.suppress(FileExistsError):
+                os.link(source, target)
+
     def exists(self, name: str) -> bool:
         if not self.remote:
             return Path(self.path(name)).is_file()

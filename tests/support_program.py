@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +84,29 @@ class Program:
     def workers(self) -> list[int]:
         """Process ids of the workers of this data root."""
         found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    line = (entry / "cmdline").read_text().replace("\0", " ")
-                    log = (entry / "fd" / "1").readlink()
-                except OSError:
-                    continue
-                if "-m worker" in line and log.is_relative_to(self.data):
-                    found.append(int(entry.name))
+        for pid in _processes("-m worker"):
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/fd/1").readlink().is_relative_to(self.data):
+                    found.append(pid)
         return found
+
+    def redis(self) -> list[int]:
+        """Process ids of the private Redis of this data root."""
+        return _processes("redis-server", str(self.data / "redis/redis.sock"))
+
+
+def _processes(*words: str) -> list[int]:
+    """Those whose command line holds all of these words."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+            if all(word in line for word in words):
+                found.append(int(entry.name))
+    return found
 
 
 def _toml(value: Mapping[str, Any], at: tuple[str, ...] = ()) -> str:

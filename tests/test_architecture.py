@@ -23,12 +23,13 @@ OWNERS = {
     "tiktoken": ("pipelines/tokens.py",),
     "genai_prices": ("pipelines/prices.py",),
     "jsonschema_rs": ("pipelines/quality.py",),
-    "jinja2": ("worker/sources/template.py", "pipelines/reports/shared/html.py"),
+    "jinja2": ("pipelines/rendering.py", "pipelines/reports/shared/html.py"),
     "pydantic_settings": ("pipelines/settings.py",),
     "fastapi": ("producer/api/",),
     "starlette": ("producer/api/",),
     "uvicorn": ("producer/api/server.py",),
     "jwt": ("producer/api/auth.py",),
+    "prometheus_client": ("producer/api/meter.py", "producer/api/metrics.py"),
     "python_multipart": ("producer/api/upload.py",),
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}

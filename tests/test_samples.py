@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from pipelines import route, shard, tokens
+from pipelines.rendering import compile_template
 from pipelines.types import Row
-from worker.sources.template import compile_template
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 REPEATS = {"identical", "case", "spaces", "unicode", "punctuation", "typo", "reworded"}

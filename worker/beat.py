@@ -23,6 +23,8 @@ log = logging.getLogger("spillway.beat")
 BEAT_S = 0.4
 BURY_EVERY = 3
 """Beats between two looks for dead neighbours on this machine."""
+TIDY_EVERY = 12
+"""Beats between two looks for keys that hold another kind of value than ours."""
 
 
 class TargetStats(msgspec.Struct):
@@ -135,8 +137,9 @@ class Heart:
         while True:
             await asyncio.sleep(BEAT_S)
             try:
-                if self._beats % BURY_EVERY == 0:
+                if self._beats % TIDY_EVERY == 0:
                     await aside.shared(self._context)
+                if self._beats % BURY_EVERY == 0:
                     await bury(self._context)
                 await self.beat()
             except (RedisError, OSError) as error:

@@ -15,6 +15,7 @@ from pipelines.batch import SERIAL_TOKENS_PER_S
 from pipelines.lengths import Known
 from pipelines.money import pusd_to_usd_str
 from pipelines.plan import GUESSED_TOKENS_PER_S
+from pipelines.rendering import compile_template
 from pipelines.settings import Settings
 from pipelines.types import BatchHead, Options, Source
 from worker.clock import Clock
@@ -24,7 +25,6 @@ from worker.money.ledger import Ledger
 from worker.prepare.ids import Ids
 from worker.prepare.sift import Asker, Indexes, Sifter
 from worker.sources.source import Cursor, Reader
-from worker.sources.template import compile_template
 from worker.store import Store
 from worker.targets import Targets
 

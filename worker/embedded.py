@@ -16,8 +16,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
+from pipelines import portable
 from pipelines.errors import ConfigError, QueueError, StoreError
 from pipelines.paths import redis_dir
 from pipelines.settings import Settings
@@ -151,7 +152,7 @@ class Embedded:
         except OSError as error:
             raise StoreError(f"cannot write {self._log_path}: {error.strerror}; choose another --data") from None
         drains = max(1, min(4, (os.cpu_count() or 2) // 4))
-        settings = portable(self._settings, self._root)
+        settings = portable.plain(self._settings, str(self._root))
         for roles in (CONTROL_ROLES, *[DRAIN_ROLES] * drains):
             self.workers.append(start(roles, self.redis_url, settings, self._log_path))
 
@@ -187,27 +188,6 @@ class Embedded:
             if process.poll() not in (None, 0):
                 return f"a worker ended with status {process.returncode}; see {self._log_path}"
         return None
-
-
-def portable(settings: Settings, root: Path) -> dict[str, Any]:
-    """Settings as plain values with their secrets, for a child process' standard input."""
-    data = settings.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    data.setdefault("spillway", {})["data"] = settings.spillway.data if "://" in settings.spillway.data else str(root)
-    for name, target in settings.targets.items():
-        if target.key:
-            data["targets"][name]["api_key"] = target.key
-        elif target.key_variable:
-            data["targets"][name]["api_key"] = f"env:{target.key_variable}"
-        else:
-            data["targets"][name].pop("api_key", None)
-    for budget, plain in [(settings.budget, data.get("budget", {})), *(
-        (client.budget, data.get("clients", {}).get(name, {}).get("budget", {})) for name, client in settings.clients.items()
-    )]:  # fmt: skip
-        if budget.smtp is not None and budget.smtp.secret:
-            plain["smtp"]["password"] = budget.smtp.secret
-    data.pop("api", None)  # a worker serves nobody, and its keys are secrets
-    data["routes"] = {name: data["routes"][name] for name, route in settings.routes.items() if not route.implied}
-    return data
 
 
 def socket_path(folder: Path) -> str:

@@ -58,7 +58,12 @@ def _examples() -> pl.Expr:
         pl.when(pl.col("duplicate_run").is_null()).then(pl.lit("row ")).otherwise(pl.col("duplicate_run") + " row ")
     )
     text = own + " -> " + leader + pl.col("duplicate_of").cast(pl.String)
-    return text.sort_by(pl.col("similarity").fill_null(1.0), "row").head(EXAMPLES).str.join("; ")
+    return (
+        text.sort_by(pl.col("similarity").fill_null(1.0), "row")
+        .unique(maintain_order=True)
+        .head(EXAMPLES)
+        .str.join("; ")
+    )
 
 
 def sections(extra: Extra, *, pairs: bool) -> list[Section]:
@@ -83,6 +88,7 @@ def sections(extra: Extra, *, pairs: bool) -> list[Section]:
 def _refused(misses: pl.LazyFrame) -> list[dict[str, Any]]:
     own = pl.coalesce("custom_id", pl.col("row").cast(pl.String))
     text = (own + " ~ row " + pl.col("miss_row").cast(pl.String)).sort_by("miss_cosine", descending=True)
+    text = text.unique(maintain_order=True)
     table = misses.group_by(pl.col("miss_guard").alias("guard")).agg(
         pl.len().cast(pl.Int64).alias("refused"),
         pl.col("miss_cosine").max().alias("nearest"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -15,9 +15,10 @@ from starlette.middleware.cors import CORSMiddleware
 from pipelines import route, wire
 from pipelines.settings import Settings
 from producer.answers import Answers
-from producer.api import batches, chat, clients, errors, files, health
+from producer.api import batches, chat, clients, costs, errors, estimates, files, health, metrics, runs, targets
 from producer.api.keeper import Keeper
 from producer.api.limits import Limits
+from producer.api.meter import Meter
 from producer.api.state import State
 from producer.clients import find_all
 from producer.inbox import Inboxes
@@ -25,9 +26,11 @@ from producer.queue import connected
 from producer.records import Records
 from producer.together import Together
 
-ROUTERS = (chat.router, health.router, clients.router, files.router, batches.router)
-UPLOADS = ("/v1/files",)
-"""Paths whose body is written to the data root as it comes."""
+ROUTERS = tuple(
+    each.router for each in (chat, health, clients, files, batches, runs, estimates, targets, costs, metrics)
+)
+UPLOADS = ("/v1/files", "/v1/runs")
+"""Paths whose body may be written to the data root as it comes."""
 
 
 def create_app(settings: Settings, redis_url: str) -> FastAPI:
@@ -39,7 +42,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             keys, records = wire.Keys(settings.spillway.prefix), Records(settings.spillway.data)
             channel = keys.told(secrets.token_hex(8))
             answers = Answers(raw, keys, records.store, channel)
-            models = route.table(settings).names if settings.targets else None
+            models = lru_cache(1024)(partial(_models, settings))
             finder = Together(partial(find_all, redis, keys))
             inboxes = Inboxes(redis, keys, records, channel, settings.api.inbox_open)
             state = app.state.spillway = State(
@@ -65,4 +68,9 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
     if api.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=api.cors_origins, allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(Limits, max_body_bytes=api.max_body_bytes, uploads=dict.fromkeys(UPLOADS, api.max_upload_bytes))
+    app.add_middleware(Meter)
     return app
+
+
+def _models(settings: Settings, client: str) -> Container[str] | None:
+    return route.table(settings, client).names if settings.targets else None

@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import iterate_in_threadpool
 
-from pipelines import openai_lines, paths
+from pipelines import paths
 from pipelines.errors import UsageError
 from pipelines.openai_lines import ENDPOINTS
 from pipelines.sections import duration_s
@@ -24,12 +22,13 @@ from producer import batches, intake, uploads
 from producer.api import outputs
 from producer.api.auth import Caller
 from producer.api.errors import ApiError, conflict, not_found
-from producer.api.files import BLOCK_BYTES, LEAST_S, MOST_S, listing
+from producer.api.files import LEAST_S, MOST_S, listing
 from producer.api.once import reserve
 from producer.api.quota import admit
+from producer.api.results import gathered
 from producer.api.state import Here, State
 from producer.batches import CANCELLABLE, Batch
-from producer.exports import line_bytes, rows_of
+from producer.exports import LINES, rows_of
 from producer.partial import rows_so_far
 from producer.queue import now_ms
 from producer.runs import RunView
@@ -138,18 +137,7 @@ async def results(batch_id: str, here: Here, caller: Caller) -> StreamingRespons
         rows = rows_of(here.store.path(whole), outputs.COLUMNS)
     else:
         rows = rows_so_far(here.store, batch.run_id)
-    return StreamingResponse(iterate_in_threadpool(_blocks(rows)), media_type="application/jsonl")
-
-
-def _blocks(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
-    """Lines, many at a time: each step to a thread and back has its price."""
-    block = bytearray()
-    for row in rows:
-        block += line_bytes(openai_lines.line_of(row))
-        if len(block) >= BLOCK_BYTES:
-            yield bytes(block)
-            block.clear()
-    yield bytes(block)
+    return StreamingResponse(gathered(LINES["openai"](rows)), media_type="application/jsonl")
 
 
 async def mine(here: State, client: str, batch_id: str) -> tuple[Batch, RunView | None]:

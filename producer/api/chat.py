@@ -75,7 +75,7 @@ async def create(request: Request) -> Response:
     body = await request.body()
     given = _object(body)
     streams, usage_too = _stream(given)
-    line = _line(here, given)
+    line = _line(here, caller.client, given)
     wait_s = _wait_s(request, here, here.settings.api.chat_wait)
     if wait_s and here.answers.waiting >= MOST_WAITING:
         raise errors.unavailable("Too many requests wait for their answer; try again.")
@@ -135,12 +135,13 @@ def _stream(given: dict[str, Any]) -> tuple[bool, bool]:
     return streams is True, isinstance(options, dict) and options.get("include_usage") is True
 
 
-def _line(here: State, given: dict[str, Any]) -> bytes:
+def _line(here: State, client: str, given: dict[str, Any]) -> bytes:
     """The row of a request that can be asked."""
     row = parse_record(0, {"body": given})
     if isinstance(row, BadRow):
         raise ApiError(400, f"{row.message}.", code=row.code)
-    if here.models is not None and row.model is not None and row.model not in here.models:
+    models = here.models(client)
+    if models is not None and row.model is not None and row.model not in models:
         message = f"The model '{row.model[:100]}' does not exist or you do not have access to it."
         raise ApiError(404, message, code="model_not_found", param="model")
     return msgspec.json.encode({"body": given})

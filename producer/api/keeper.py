@@ -122,7 +122,7 @@ class Keeper:
             return
         file = found or await uploads.even_if_gone(here.redis, here.keys, batch.input_file_id)
         assert file is not None
-        vetted = await asyncio.to_thread(self._vet, file, batch.endpoint)
+        vetted = await asyncio.to_thread(self._vet, file, batch.endpoint, batch.client)
         if vetted.wrong:
             await self._refuse(batch, vetted.wrong)
             return
@@ -159,9 +159,10 @@ class Keeper:
         held_by = self._here.keys.api_held(batch.input_file_id)
         return bool(await self._here.redis.sismember(held_by, batch.id))  # type: ignore[misc]
 
-    def _vet(self, file: Upload, endpoint: str) -> Vetted:
-        with self._here.store.open(file.name) as stream:
-            return vet(stream, file.form, endpoint, self._here.models, self._here.settings.api.max_batch_rows)
+    def _vet(self, file: Upload, endpoint: str, client: str) -> Vetted:
+        here = self._here
+        with here.store.open(file.name) as stream:
+            return vet(stream, file.form, endpoint, here.models(client), here.settings.api.max_batch_rows)
 
     async def _register(self, batch: Batch, file: Upload, vetted: Vetted) -> None:
         here = self._here

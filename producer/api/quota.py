@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from pipelines.sections import Client, Quota
@@ -10,6 +12,11 @@ from producer.api.errors import ApiError
 from producer.api.state import State
 from producer.queue import now_ms
 from producer.quotas import Refused, Taken
+
+BYTES_PER_TOKEN = 4
+"""What a submission's tokens are before anybody has counted them."""
+RETRY_S = 30
+"""When to ask again where no turn of the clock is waited for: rows in the queue end by themselves."""
 
 
 async def admit(here: State, client: str) -> None:
@@ -31,10 +38,34 @@ async def book(here: State, client: str, rows: int, tokens: int) -> Taken | Refu
     return await _take(here, terms, client, rows, tokens, submissions=0)
 
 
+@asynccontextmanager
+async def admitted(here: State, client: str, rows: int, size_bytes: int) -> AsyncIterator[None]:
+    """Books a submission whose run the block registers, or 429; when the block fails, it is given back."""
+    terms = _terms(here, client)
+    if terms is None:
+        yield
+        return
+    taken = await _take(here, terms, client, rows, size_bytes // BYTES_PER_TOKEN)
+    if isinstance(taken, Refused):
+        raise refusal(taken, await now_ms(here.redis))
+    try:
+        yield
+    except BaseException:
+        await quotas.give_back(here.redis, here.keys, taken)
+        raise
+    await quotas.landed(here.redis, here.keys, taken)
+
+
 def refusal(refused: Refused, at_ms: int) -> ApiError:
+    """`retry-after`, and the moment as unix seconds; neither where the submission is too large at any time."""
     headers = {}
     if refused.reset_ms is not None:
-        headers = {"retry-after": str(max(1, -(-(refused.reset_ms - at_ms) // 1000)))}
+        headers = {
+            "retry-after": str(max(1, -(-(refused.reset_ms - at_ms) // 1000))),
+            "x-ratelimit-reset": str(-(-refused.reset_ms // 1000)),
+        }
+    elif refused.asked <= refused.allowed:
+        headers = {"retry-after": str(RETRY_S)}
     return ApiError(429, told(refused), code=refused.code, param=refused.limit, headers=headers)
 
 

@@ -12,6 +12,7 @@ import uvicorn
 
 from pipelines.errors import SpillwayError
 from pipelines.settings import Settings
+from producer.api import events
 from producer.api.app import create_app
 
 STOP_S = 10
@@ -28,6 +29,10 @@ class _Server(uvicorn.Server):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        events.stop()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)

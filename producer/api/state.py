@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
@@ -31,8 +31,8 @@ class State(NamedTuple):
     answers: Answers
     finder: Together[str, Found | None]
     """Whose key it is."""
-    models: Container[str] | None
-    """What rows may name; None where any may, because this process knows no targets."""
+    models: Callable[[str], Container[str] | None]
+    """What a client's rows may name; None where any may, because this process knows no targets."""
 
     @property
     def store(self) -> Store:

@@ -19,7 +19,7 @@ from producer.api.errors import ApiError
 from producer.store import Store
 
 BLOCK_BYTES = 1 << 20
-FIELD_MAX_BYTES = 4096
+FIELD_MAX_BYTES = 64 << 10
 FIELDS_MAX = 32
 PARQUET = b"PAR1"
 
@@ -143,10 +143,16 @@ class _Writer:
 
     def _write(self, block: bytes) -> None:
         if self._out is None:
-            self._form.kind = "parquet" if block.startswith(PARQUET) else "jsonl"
+            self._form.kind = _kind(self._form.filename or "", block)
             self._out = self._stack.enter_context(self._store.create(paths.upload(self._id, self._form.kind)))
         self._form.size_bytes += len(block)
         self._out.write(block)
+
+
+def _kind(filename: str, block: bytes) -> str:
+    if block.startswith(PARQUET):
+        return "parquet"
+    return "csv" if filename.lower().endswith(".csv") else "jsonl"
 
 
 def _boundary(request: Request) -> bytes:

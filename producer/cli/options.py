@@ -185,6 +185,6 @@ def _check_schema(text: str, path: Path | None) -> None:
 
 
 def _check_template(text: str, path: Path | None) -> None:
-    from worker.sources.template import compile_template
+    from pipelines.rendering import compile_template
 
     compile_template(text, f"--template {path}")

@@ -15,7 +15,7 @@ from pipelines import paths, wire
 from pipelines.errors import StoreError, UsageError
 from producer.cli import session
 from producer.cli.options import OfRun, taking
-from producer.exports import WRITERS
+from producer.exports import FORMATS, write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +29,14 @@ class Results(OfRun):
 @taking(Results)
 def results(ask: Results) -> int:
     """Writes a finished run's rows, in input order."""
-    if ask.format not in WRITERS:
-        raise UsageError(f"--format {ask.format!r} is not one of {', '.join(WRITERS)}")
+    if ask.format not in FORMATS:
+        raise UsageError(f"--format {ask.format!r} is not one of {', '.join(FORMATS)}")
     root = session.settings_of(ask).spillway.data
     source = _results_file(root, ask.run)
     if ask.format == "parquet" and ask.out is None and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal; give --out PATH")
     with _target(ask.out) as target:
-        WRITERS[ask.format](source, target)
+        write(ask.format, source, target)
     return 0
 
 

@@ -1,6 +1,7 @@
 """`python -m tests.crash.chaos --seeds 20`: real processes, several faults at random moments, the bill as the judge.
 
-A seed decides the form (workers on one Redis, or the embedded one), the faults and their moments; it is printed first.
+A seed decides the form (workers on one Redis, of one host or several, or the embedded one), the faults (faults.py) and
+their moments; it is printed first.
 """
 
 from __future__ import annotations
@@ -20,157 +21,62 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from tests.crash import stage
+from tests.crash.faults import ROWS, SLOTS, Field, Scene
+from tests.crash.hosts import OtherHost
 from tests.crash.judge import judge
-from tests.support_net import free_port
-from tests.support_program import CLOUD, GPU, Program
-from tests.support_upstream import ROOT, Upstream
+from tests.support_program import Program, wait_until
+from tests.support_upstream import ROOT
 
-ROWS = 480
-SLOTS = 8
 CALM_S = 75.0
 """A run must end within this, once nothing is broken any more."""
 ROLES = [["", "", ""], ["prepare,schedule,settle", "local,cloud", "local,cloud"], ["", "local,cloud"]]
-BAD_ANSWERS = ["empty", "error_in_200", "reset", "lost", "cut", "truncated", "late", "hang", "500", "429", "paid_502"]
 
 
-class Scene:
-    """One run under fire: what stands, and how many calls a fault may have cut off."""
-
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.seed, self.folder = seed, folder
-        self.in_flight = 0
-        self.lane = "gpu"
-        self.said: list[str] = []
-        self.began_s = time.monotonic()
-
-    def say(self, what: str) -> None:
-        self.said.append(f"{time.monotonic() - self.began_s:.1f}s {what}")
-
-    def upstream(self) -> Upstream:
-        """Fixed ports: a server that died comes back under its address."""
-        gpu = {**GPU, "slots": SLOTS, "latency_ms": 150, "port": free_port(), "late_ms": 3500}
-        cloud = {**CLOUD, "latency_ms": 60, "port": free_port(), "late_ms": 3500}
-        rate = self.random.choice([0.0, 0.0, 0.04])
-        bad = dict.fromkeys(self.random.sample(BAD_ANSWERS, 2), rate) if rate else {}
-        if bad:
-            self.say(f"answers: {bad}")
-        servers = {"gpu": gpu, "cloud": {**cloud, "fault_rates": bad}}
-        self.lane = self.random.choice(["gpu", "gpu", "cloud"])
-        if self.lane == "cloud":
-            servers = {"cloud": {**servers["cloud"], "latency_ms": 150}}
-            self.say("cloud only")
-        return Upstream({"seed": self.seed, "servers": servers})
-
-    def program(self, upstream: Upstream) -> Program:
-        config = upstream.settings()
-        for target in config["targets"].values():
-            target["timeout_s"] = 2.0
-            target["max_paid_attempts"] = 24  # no row may end for the faults alone
-            target["max_concurrency"] = SLOTS
-        program = Program(self.folder, None, **config)
-        program.rows([{"id": f"r{i}", "prompt": f"Name the colour of object number {i}."} for i in range(ROWS)])
-        return program
-
-
-# -- faults on workers and one Redis ----------------------------------------------------------------------------------
-
-
-class Field(Scene):
-    """Workers by `spillway worker` on a Redis of the test's own."""
-
-    redis: stage.RedisProcess
-    workers: stage.Workers
-    servers: Upstream
-    data: Path
-
-    def kill_worker(self) -> None:
-        self._hit(signal.SIGKILL, "kill -9")
-        self.in_flight += 2 * SLOTS
-
-    def stop_worker(self) -> None:
-        self._hit(signal.SIGTERM, "SIGTERM")
-
-    def pause_worker(self) -> None:
-        """Longer than every lease: the others take over, then there are two."""
-        index = self._hit(signal.SIGSTOP, "SIGSTOP")
-        self.in_flight += 2 * SLOTS
-        time.sleep(self.random.uniform(1.2, 3.0) * stage.LEASE_S)
-        self.workers.signal(index, signal.SIGCONT)
-        self.say(f"SIGCONT worker {index}")
-
-    def kill_redis(self) -> None:
-        away_s = self.random.choice([0.1, 1.0, 4.0, 4.0, 20.0])
-        self.say(f"kill -9 redis ({self.redis.fsync}), back after {away_s} s")
-        self.in_flight += 2 * SLOTS
-        self.redis.kill()
-        time.sleep(away_s)
-        self.redis.start()
-
-    def forget_redis(self) -> None:
-        """Acknowledged writes are gone, as `everysec` allows: everybody who lives says them again."""
-        if self.redis.fsync == "always":  # which forgets nothing
-            return self.kill_redis()
-        seconds = self.random.uniform(0.1, 2.0)
-        self.say(f"kill -9 redis, the last {seconds:.1f} s are forgotten")
-        self.in_flight += 2 * SLOTS
-        return self.redis.kill_forgetting(seconds)
-
-    def pause_redis(self) -> None:
-        self.say("redis hangs 3 s")
-        self.redis.pause(3.0)
-
-    def block_data(self) -> None:
-        name = self.random.choice(["costs", "results"])
-        self.say(f"{name} cannot be written for 2 s")
-        with stage.Blocked(self.data / name):
-            time.sleep(2.0)
-
-    def kill_upstream(self) -> None:
-        """The bill is its own, so the process stays and only refuses."""
-        name = self.lane
-        self.say(f"{name} is down for 2 s")
-        self.servers.control(name, down=True)
-        time.sleep(2.0)
-        self.servers.control(name, down=False)
-
-    def break_upstream(self) -> None:
-        what = self.random.choice(["hang", "reset", "late", "empty", "error_in_200", "lost_reset"])
-        self.say(f"{self.lane}: the next 12 answers: {what}")
-        self.servers.control(self.lane, faults=[{"kind": what, "match": "Name", "times": 12}])
-
-    def _hit(self, number: int, name: str) -> int:
-        index = self.random.randrange(len(self.workers.processes))
-        self.say(f"{name} worker {index}")
-        self.workers.signal(index, number)
-        return index
-
-    def faults(self) -> list[Callable[[], None]]:
-        return [
-            self.kill_worker, self.kill_worker, self.stop_worker, self.pause_worker, self.kill_redis, self.forget_redis, self.pause_redis,
-            self.block_data, self.kill_upstream, self.break_upstream,
-        ]  # fmt: skip
-
-
-def in_the_field(folder: Path, seed: int) -> list[str]:
+def in_the_field(folder: Path, seed: int, hosts: dict[int, OtherHost] | None = None) -> list[str]:
     """Workers on one Redis; what does not hold afterwards."""
     scene = Field(folder, seed)
-    roles = scene.random.choice(ROLES)
+    roles = scene.random.choice(ROLES[:2] if hosts else ROLES)
     scene.redis = stage.RedisProcess(folder / "redis", scene.random.choice(["everysec", "always"]))
     scene.redis.start()
     try:
         with scene.upstream() as scene.servers:
             program = scene.program(scene.servers)
             scene.data = program.data
-            with stage.Workers(program, scene.redis.url, roles) as scene.workers:
+            with stage.Workers(program, scene.redis.url, roles, hosts) as scene.workers:
                 return _field_run(scene, program)
     finally:
         scene.redis.kill()
 
 
+def on_two_hosts(folder: Path, seed: int) -> list[str]:
+    """The same, with all workers but one elsewhere: their clocks are minutes off, and nobody sees their processes."""
+    hosts = {index: OtherHost(folder / f"host{index}", minutes * 60) for index, minutes in ((1, 7), (2, -11))}
+    return in_the_field(folder, seed, hosts)
+
+
+def _registered(scene: Field, program: Program) -> str:
+    """The run; sometimes Redis forgets its registration, and what had begun by then."""
+    chance = random.Random(f"{scene.seed} registration")
+
+    def submit() -> str:
+        return stage.submit(program, scene.redis.url, str(program.folder / "rows.jsonl"), "--dedupe", "exact")
+
+    def briefly() -> str:
+        run_id = submit()
+        time.sleep(chance.uniform(0.0, 1.5))
+        return run_id
+
+    if scene.redis.fsync == "always" or chance.random() < 0.6:
+        return submit()
+    wait_until(lambda: scene.redis.client.hlen("spillway:workers") == len(scene.workers.processes), 40)
+    time.sleep(1.2)  # what the workers said of themselves is on the disk
+    scene.in_flight += 2 * SLOTS
+    scene.say("redis forgets the registration")
+    return scene.redis.forgetting(briefly)
+
+
 def _field_run(scene: Field, program: Program) -> list[str]:
-    source = str(program.folder / "rows.jsonl")
-    run_id = stage.submit(program, scene.redis.url, source, "--dedupe", "exact")
+    run_id = _registered(scene, program)
     for fault in scene.random.choices(scene.faults(), k=scene.random.randint(3, 8)):
         time.sleep(scene.random.uniform(0.2, 1.6))
         fault()
@@ -221,7 +127,7 @@ def _buried(program: Program) -> Iterator[Program]:
     try:
         yield program
     finally:
-        for pid in [*program.workers(), *_redis_of(program)]:
+        for pid in [*program.workers(), *program.redis()]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -234,7 +140,7 @@ def _started(command: list[str]) -> subprocess.Popen[str]:
 
 def _shoot(scene: Scene, program: Program, process: subprocess.Popen[str]) -> None:
     """kill -9 or SIGTERM of the program, some worker, everything, or the Redis behind it."""
-    victims = {"program": [process.pid], "workers": program.workers(), "redis": _redis_of(program)}
+    victims = {"program": [process.pid], "workers": program.workers(), "redis": program.redis()}
     name = scene.random.choice(list(victims))
     number = scene.random.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
     chosen = victims[name] if scene.random.random() < 0.5 else victims[name][:1]
@@ -248,26 +154,14 @@ def _shoot(scene: Scene, program: Program, process: subprocess.Popen[str]) -> No
         process.send_signal(signal.SIGINT)
 
 
-def _redis_of(program: Program) -> list[int]:
-    socket = program.data / "redis" / "redis.sock"
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_text()
-            except OSError:
-                continue
-            if str(socket) in line and "redis-server" in line and "python" not in line:
-                found.append(int(entry.name))
-    return found
-
-
-FORMS: dict[str, Callable[[Path, int], list[str]]] = {"field": in_the_field, "embedded": embedded}
+FORMS: dict[str, Callable[[Path, int], list[str]]] = {
+    "field": in_the_field, "embedded": embedded, "hosts": on_two_hosts,
+}  # fmt: skip
 
 
 def play(seed: int, form: str | None = None) -> list[str]:
     """One seed in a folder of its own; an empty list means that everything holds."""
-    chosen = form or ("embedded" if seed % 4 == 3 else "field")
+    chosen = form or ("embedded" if seed % 4 == 3 else "hosts" if seed % 8 == 5 else "field")
     with tempfile.TemporaryDirectory(prefix="sw-crash-", ignore_cleanup_errors=True) as folder:
         return FORMS[chosen](Path(folder), seed)
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -111,8 +112,8 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.wake()
         for process in self.processes:
-            process.send_signal(signal.SIGCONT)
             process.kill()
             process.wait()
         self._log.close()
@@ -127,8 +128,10 @@ class Workers:
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log)
 
     def signal(self, index: int, number: int) -> None:
-        if self.processes[index].poll() is None:
-            self.processes[index].send_signal(number)
+        process, host = self.processes[index], self._hosts.get(index)
+        if process.poll() is None:
+            with suppress(ProcessLookupError, FileNotFoundError):
+                os.kill(host.process_of(process.pid) if host else process.pid, number)
 
     def mend(self) -> int:
         """Starts what died; how many that were."""
@@ -138,9 +141,8 @@ class Workers:
         return len(dead)
 
     def wake(self) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
+        for index in range(len(self.processes)):
+            self.signal(index, signal.SIGCONT)
 
     def log(self) -> str:
         self._log.flush()

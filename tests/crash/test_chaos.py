@@ -9,7 +9,7 @@ import pytest
 
 from tests.crash.chaos import play
 
-FIXED = [("field", 1), ("field", 2), ("embedded", 3)]
+FIXED = [("field", 1), ("field", 2), ("embedded", 3), ("hosts", 5)]
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # processes that share a suite must draw the same seed
 FRESH = (random.Random(RUN) if RUN else random.SystemRandom()).randrange(1000, 1_000_000)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -76,6 +77,28 @@ def test_retry_asks_only_failed_rows_and_survives_a_kill(tmp_path: Path) -> None
         again = Counter(call["prompt_hash"] for call in calls) - answered
         assert not answered.keys() & again.keys(), "only failed rows are asked again"
         wrong = judge(there.program, run_id, ROWS, calls, in_flight=2 * SLOTS, redis=there.redis.client)
+    assert not wrong, wrong
+
+
+def test_a_resume_whose_source_changed_under_it_asks_the_rest_when_that_is_restored(tmp_path: Path) -> None:
+    with field(tmp_path, latency_ms=300) as there:
+        source = there.program.rows(prompts(ROWS))
+        was = source.read_text()
+        run_id = there.submit(source)
+        wait_until(lambda: there.fields(run_id).get("prepared") == "1" and there.requests() > SLOTS, 40)
+        there.ask("cancel", run_id)
+        assert there.wait_for_end(run_id) == "cancelled"
+        there.workers.signal(0, signal.SIGKILL)
+        there.workers.processes[0].wait()
+        assert there.submit(source) == run_id
+        source.write_text(was.replace(f"number {ROWS - 1}", f"number {ROWS + 1}"))  # as long as it was
+        assert there.wait_for_end(run_id) == "failed"
+        assert "changed since it was submitted" in there.fields(run_id)["error"]
+        source.write_text(was)
+        there.upstream.control("gpu", latency_ms=30)
+        assert there.submit(source) == run_id
+        assert there.wait_for_end(run_id) == "completed"
+        wrong = judge(there.program, run_id, ROWS, there.upstream.calls(), in_flight=SLOTS, redis=there.redis.client)
     assert not wrong, wrong
 
 

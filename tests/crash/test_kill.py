@@ -12,6 +12,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.crash.judge import judge
+from tests.crash.stage import Field
 from tests.support_program import CLOUD, GPU, Program, wait_until
 from tests.support_upstream import Upstream
 from tests.test_flow import agrees_with, prompts
@@ -94,3 +96,49 @@ def test_a_changed_source_is_refused_by_name(tmp_path: Path) -> None:
         source.write_text(source.read_text().replace("number 150", "number 9150"))
         refused = program.run("run", str(source), "--dedupe", "exact", code=2)
         assert "rows.jsonl" in refused.stderr and "changed" in refused.stderr
+
+
+def test_a_source_changed_since_intake_is_refused_by_name_at_every_entry(tmp_path: Path) -> None:
+    """Same length, so that only its content tells: by run, submit, resume and retry, and by a worker that reads on."""
+    bad = {"kind": "400", "match": "object number 29"}
+    with (
+        Upstream({"servers": {"gpu": {**GPU, "slots": SLOTS, "latency_ms": 300, "faults": [bad]}}}) as upstream,
+        Field(tmp_path, upstream, [""]) as there,
+    ):
+        source = there.program.rows(prompts(300))
+        was = source.read_text()
+        edited = was.replace("number 290", "number 920")
+
+        def refused(*arguments: str) -> None:
+            said = there.ask(*arguments, code=2)
+            assert "rows.jsonl" in said and "changed" in said and "Traceback" not in said, said
+
+        run_id = there.submit(source)
+        wait_until(lambda: there.fields(run_id).get("prepared") == "1", 40)
+        source.write_text(edited)
+        for command in ("submit", "run"):
+            refused(command, str(source), "--dedupe", "exact")
+        there.ask("cancel", run_id)
+        source.write_text(was)
+        assert there.wait_for_end(run_id) == "cancelled"
+        source.write_text(edited)
+        refused("submit", str(source), "--dedupe", "exact")
+        source.write_text(was)
+        assert there.submit(source) == run_id
+        assert there.wait_for_end(run_id) == "completed"
+        source.write_text(edited)
+        refused("retry", run_id)
+        source.rename(source.with_suffix(".away"))  # seen from another host, which cannot look: the worker does
+        upstream.control("gpu", faults=[])
+        there.ask("retry", run_id)
+        source.with_suffix(".away").rename(source)
+        assert there.wait_for_end(run_id) == "failed"
+        told = there.program.json("status", run_id, "--redis", there.redis.url)
+        assert "rows.jsonl" in told["error"]
+        asked = len(upstream.calls())
+        source.write_text(was)
+        assert there.submit(source) == run_id
+        assert there.wait_for_end(run_id) == "completed"
+        wrong = judge(there.program, run_id, 300, upstream.calls(), in_flight=SLOTS, redis=there.redis.client)
+        assert len(upstream.calls()) > asked
+    assert not wrong, wrong

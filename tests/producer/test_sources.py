@@ -14,9 +14,10 @@ import pytest
 import zstandard
 
 from pipelines.errors import SourceError
+from pipelines.files import WHOLE_DIGEST_BYTES, changed
 from pipelines.types import Source
 from producer import sources
-from producer.sources import WHOLE_DIGEST_BYTES, changed, estimate, resolve
+from producer.sources import estimate, resolve
 
 LINE = b'{"prompt": "hello"}\n'
 

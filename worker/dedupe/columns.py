@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,8 @@ class Scratch:
     def read(self, start: int, size: int) -> bytes:
         """What was appended there."""
         return os.pread(self._file, size, start) if size else b""
+
+    def gather(self, starts: Iterable[int], size: int) -> bytes:
+        """Pieces of one size, one behind the other."""
+        file = self._file
+        return b"".join([os.pread(file, size, start) for start in starts])

@@ -23,6 +23,23 @@ NEWEST = 200
 """Of the runs that Redis does not know, so many are looked at: what it lost is young."""
 
 
+async def remember(context: Context, run_id: str) -> None:
+    """Notes a run that may just have been registered, before its first chunk is committed: said again together, they make
+    the same batches, in which the other workers' journals find their place."""
+    redis, keys = context.redis, context.keys
+    fields = await redis.hgetall(keys.run(run_id))
+    if fields.get(b"status") != b"in_progress" or fields.get(b"cursor"):
+        return
+    args = [run_id, fields.get(b"fingerprint", b""), fields.get(b"created_ms", b"0")]
+    said = [part for pair in fields.items() for part in pair]
+    client = fields.get(b"client", b"default").decode(errors="replace")
+    context.again.remember_step("register_again", _names(keys, run_id, client), [*args, *said])
+
+
+def _names(keys: wire.Keys, run_id: str, client: str) -> list[str]:
+    return [keys.run(run_id), keys.fingerprints, keys.open_runs, keys.all_runs, keys.wake, keys.runs_of(client)]
+
+
 class Lost:
     """Looks once in each life of Redis."""
 
@@ -39,10 +56,9 @@ class Lost:
         for run in await asyncio.to_thread(_forgotten, self._context.store, known, self._context.again.memory):
             if run.inbox_until_ms:
                 run = msgspec.structs.replace(run, sources=segments(self._context.store, run.run_id))
-            names = [keys.run(run.run_id), keys.fingerprints, keys.open_runs, keys.all_runs, keys.wake]
             said = [part for pair in registration.fields(run).items() for part in pair]
             args = [run.run_id, run.fingerprint, run.created_ms, *said]
-            if await self._context.scripts.register_again(keys=names, args=args):
+            if await self._context.scripts.register_again(keys=_names(keys, run.run_id, run.client), args=args):
                 log.warning("run %s: Redis had forgotten it; registered again from its record", run.run_id)
         self._looked = life
 

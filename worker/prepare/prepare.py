@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from pipelines import paths, schemas, told, wire
 from pipelines.errors import SourceError
+from pipelines.rendering import compile_template
 from worker.aside import Strikes
 from worker.context import Context
 from worker.dedupe.encode import Encoder
@@ -25,14 +26,13 @@ from worker.money.ledger import Ledger
 from worker.prepare.clients import Clients
 from worker.prepare.ids import Ids
 from worker.prepare.inboxes import SEALED, Inboxes
-from worker.prepare.lost import Lost
+from worker.prepare.lost import Lost, remember
 from worker.prepare.pace import rows_per_s
 from worker.prepare.promote import Promoters, batch_arguments
 from worker.prepare.redo import Redo
 from worker.prepare.sift import Asker, Chunk, Indexes, Sifter
 from worker.settle.audits import paused
 from worker.sources.source import Cursor, Reader
-from worker.sources.template import compile_template
 
 log = logging.getLogger("spillway.prepare")
 
@@ -43,8 +43,7 @@ HIGH_WATER_ROWS, HIGH_WATER_BYTES = 24_576, 48 << 20
 LOW_WATER_ROWS = 2_048
 """Prepared ahead while no rate is known, so that batches get their size from the lanes' real speed."""
 AHEAD_S = 20.0
-REST_S = 0.1
-"""Unless something arrives."""
+REST_S = 0.1  # unless something arrives
 FIELDS = ("prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted")
 
 
@@ -242,6 +241,8 @@ class Preparer:
         progress = Progress(at.row, asker, reader, indexes, known, embeds, fresh)
         if at.row:
             await asyncio.to_thread(indexes.ids.restore, self.context.store, run_id, at.row)
+        else:
+            await remember(self.context, run_id)
         self._progress[run_id] = progress
         return progress
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipelines import identity, route, schemas, wire
 from pipelines.batch import Asked, pack, unmeasured, work
 from pipelines.dedup import Candidate, Link, stored
+from pipelines.rendering import Template
 from pipelines.settings import Settings
 from pipelines.shard import system_text, user_text
 from pipelines.tokens import Encoding, count_chats, encoding_for
@@ -23,7 +24,6 @@ from worker.dedupe.encode import Encoder
 from worker.dedupe.index import DuplicateIndex, Screened
 from worker.money.ledger import Ledger
 from worker.prepare.ids import Ids
-from worker.sources.template import Template
 
 PREFIX_CHARS = 256
 NO_FAMILY = bytes(8)
@@ -71,6 +71,7 @@ class Sifter:
     ) -> None:
         self._settings, self._ledger, self._encoder, self._window = settings, ledger, encoder, window
         self._table = route.table(settings)
+        self._own = {name: route.table(settings, name) for name, client in settings.clients.items() if client.routes}
         self._encoding = vocabulary(settings)
         self.rates: dict[str, float] = {}
         """Rows per second of each route's lane, for the size of batches; 0 while unknown."""
@@ -151,7 +152,7 @@ class Sifter:
         """The row's route; a rule that has spent its daily limit is passed over."""
         spent = {index for index, left in self.rules_left.items() if chunk.rules[index] >= left}
         found = route.assign(
-            self._table, row.body, row.tags, model=row.model, input_tokens=tokens, client=asker.client,
+            self._own.get(asker.client, self._table), row.body, row.tags, model=row.model, input_tokens=tokens, client=asker.client,
             labels=asker.options.labels, has_schema=asker.options.schema is not None, route=asker.options.route,
             limited=spent,
         )  # fmt: skip

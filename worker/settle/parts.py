@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -34,9 +35,13 @@ class Written(NamedTuple):
 
 
 def write_part(
-    store: Store, facts: Mapping[str, Facts], run: RunContext, part: str, replies: list[Any], ending: str
+    store: Store, facts: Mapping[str, Facts], run: RunContext, part: str, replies: list[Any], ending: str, today: date
 ) -> Written:
-    """Writes the files of some batches; `replies` are head, payload and poison, then the journal, of each. Blocking."""
+    """Writes the files of some batches; `replies` are head, payload and poison, then the journal, of each. Blocking.
+
+    `today` is the UTC date: a part of this name that a Redis which was set back no longer knows may have had calls of any day
+    since the run began.
+    """
     journals, rows, size = [], 0, 0
     for (head, payload, poison), blobs in zip(replies[::2], replies[1::2], strict=True):
         try:
@@ -55,8 +60,11 @@ def write_part(
     store.write_table(paths.part(run.id, part), results)
     if audits.num_rows:
         store.write_table(paths.audit_part(run.id, part), audits)
-    for day, table in _by_day(costs):
+    days = dict(_by_day(costs))
+    for day, table in days.items():
         store.write_table(paths.costs_part(day, run.id, part), table)
+    for day in _days_of(run, today) - days.keys():
+        store.delete(paths.costs_part(day, run.id, part))
     lost = results.num_rows - pc.sum(pc.equal(results["status"], "ok")).as_py() if results.num_rows else 0
     written = Written(rows, size, lost, sum(1 for journal in journals if journal.head.purpose == "audit"))
     del journals, results, costs, audits
@@ -95,6 +103,12 @@ def _unanswered(row: int, state: State, ending: str, poison: str) -> Done:
     status, code, message = ("failed", "poison", poison) if poison else (ending or "cancelled", None, None)
     started = min((i.started_us for i in state.intents.values() if i.row == row), default=0)
     return Done(row, status, None, attempts, None, None, None, None, code, message, None, None, started, started)
+
+
+def _days_of(run: RunContext, today: date) -> set[str]:
+    """UTC dates on which calls of a run may have started."""
+    first = datetime.fromtimestamp(int(run.created_ms or 0) / 1000, UTC).date() if run.created_ms else today
+    return {(first + timedelta(days=number)).isoformat() for number in range((today - first).days + 1)}
 
 
 def _by_day(costs: pa.Table) -> list[tuple[str, pa.Table]]:

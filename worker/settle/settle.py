@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from datetime import date
 from itertools import accumulate
 from typing import Any
 
@@ -170,7 +171,8 @@ class Settler:
         if any(head is None for head, _, _ in replies[::2]):
             return 0  # batches go only when their part exists: somebody else was faster
         ending = ENDING.get((cancel or b"").decode(), "")
-        done = await asyncio.to_thread(write_part, self.context.store, self._facts(), run, part, replies, ending)
+        today = date.fromisoformat(self.context.clock.date("UTC"))
+        done = await asyncio.to_thread(write_part, self.context.store, self._facts(), run, part, replies, ending, today)
         lengths = [len(journal) for journal in replies[1::2]]
         return int(await self.context.scripts.settle_done(
             keys=[keys.run(run_id), keys.parts(run_id), keys.wake],

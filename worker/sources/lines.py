@@ -9,11 +9,14 @@ import csv
 import json
 from collections.abc import Generator, Iterator
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+from msgspec.structs import replace
 from pyarrow import fs
 
 from pipelines import files
@@ -33,23 +36,40 @@ _decode = msgspec.json.Decoder().decode
 
 
 def open_raw(source: Source) -> pa.NativeFile:
-    """The file's bytes as they are stored. Raises SourceError when it is not there, or not as long as at intake."""
+    """The file's bytes as they are stored. Raises SourceError when it is not there, or not what it was at intake."""
     try:
-        if "://" in source.url:
-            filesystem, path = fs.FileSystem.from_uri(source.url)
-            raw = filesystem.open_input_file(path)
-        else:
-            raw = pa.OSFile(source.url, "rb")
-        size = raw.size()
+        raw, size, mtime_ns = _stored(source.url)
+        differs = _differs(source, size, mtime_ns)
     except (OSError, pa.ArrowException) as exc:
         where, why = shown_url(source.url), reason(exc, source.url)
         raise SourceError(f"{where}: cannot be opened ({why}); put the file back") from exc
-    if size != source.size_bytes:
+    if differs:
         raw.close()
-        was = f"{source.size_bytes} bytes then, {size} now"
         where = shown_url(source.url)
-        raise SourceError(f"{where}: changed since it was submitted ({was}); restore it or submit a new run")
+        raise SourceError(f"{where}: changed since it was submitted ({differs}); restore it or submit a new run")
     return raw
+
+
+def _stored(url: str) -> tuple[pa.NativeFile, int, int]:
+    """A file, its size in bytes and when it was last written."""
+    if "://" not in url:
+        return (raw := pa.OSFile(url, "rb")), raw.size(), Path(url).stat().st_mtime_ns
+    filesystem, path = fs.FileSystem.from_uri(url)
+    return (raw := filesystem.open_input_file(path)), raw.size(), filesystem.get_file_info(path).mtime_ns or 0
+
+
+def _differs(source: Source, size_bytes: int, mtime_ns: int) -> str | None:
+    """What is not as it was at intake; the content is read only where the time of the last writing is another one."""
+    if (size_bytes, mtime_ns) == (source.size_bytes, source.mtime_ns):
+        return None
+    digest = _digest(source.url, size_bytes, mtime_ns) if size_bytes == source.size_bytes else ""
+    return files.changed(source, replace(source, size_bytes=size_bytes, mtime_ns=mtime_ns, digest=digest))
+
+
+@lru_cache(maxsize=256)
+def _digest(url: str, size_bytes: int, _mtime_ns: int) -> str:
+    with _stored(url)[0] as raw:
+        return files.digest(raw, size_bytes)
 
 
 def blocks(source: Source, offset: int) -> Generator[list[bytes] | int]:

@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from pipelines.errors import SourceError
 from pipelines.files import reason, shown_url
+from pipelines.rendering import Template
 from pipelines.shard import NO_COLUMNS, Problem, bad_row, parse_record
 from pipelines.types import BadRow, Row, Source
 from worker.sources.lines import Entry, csv_rows, jsonl
 from worker.sources.tables import parquet_rows
-from worker.sources.template import Template
 
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 8 << 20

@@ -51,6 +51,12 @@ def test_examples_are_the_least_similar_by_the_callers_names() -> None:
     assert table["examples"].item() == "3 -> 20260201-000000-ffffff row 7; mine -> row 0; 1 -> row 0"
 
 
+def test_an_example_that_two_runs_give_is_shown_once() -> None:
+    table = dedupe.build(pl.concat([_rows(), _rows()]), costs_frame([]), []).collect()
+    assert table["links"].item() == 6
+    assert table["examples"].item() == "3 -> 20260201-000000-ffffff row 7; mine -> row 0; 1 -> row 0"
+
+
 def test_scope_tells_this_run_from_earlier_ones() -> None:
     table = dedupe.build(_rows(), costs_frame([]), ["scope"]).collect()
     assert dict(zip(table["scope"], table["links"], strict=True)) == {"this run": 2, "another run": 1}

@@ -49,6 +49,22 @@ def test_growth_beyond_the_flat_index_keeps_every_id() -> None:
     assert hits >= 0.99 * len(picked)
 
 
+def test_the_nearest_are_found_among_many_that_are_nearly_as_near() -> None:
+    """Thousands of prompts of one template lie close together: rough codes alone could not tell them apart."""
+    noise = np.random.default_rng(8).standard_normal((24_000, DIMENSIONS)).astype(np.float32) / DIMENSIONS**0.5
+    stored = np.repeat(unit(240, 9), 100, axis=0) + np.float32(0.2) * noise
+    stored /= np.linalg.norm(stored, axis=1, keepdims=True)
+    vectors = Vectors()
+    vectors.add(stored.astype(np.float16), families(24_000))
+    picked = np.arange(0, 24_000, 40)
+    asked = stored[picked] + np.float32(0.25) * noise[::-1][picked]
+    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
+    near = vectors.propose(asked, families(len(picked)), 8)
+    assert max(map(len, near)) == 8
+    found = [at in [other for other, _ in pairs] for pairs, at in zip(near, picked.tolist(), strict=True)]
+    assert np.mean(found) >= 0.995
+
+
 def test_a_copy_of_some_is_renumbered() -> None:
     vectors, stored = Vectors(), unit(100, 5)
     vectors.add(stored.astype(np.float16), families(100))

@@ -95,9 +95,11 @@ async def test_a_run_with_settled_parts_is_not_begun_again(context: Context) -> 
 
 async def test_a_command_that_was_given_again_since_is_not_run_twice(context: Context) -> None:
     write(context)
-    await context.redis.hset(context.keys.fingerprints, RUN.fingerprint, "20260101-000009-aaaaaa")
+    keys, again = context.keys, "20260101-000009-aaaaaa"
+    await context.redis.hset(keys.fingerprints, RUN.fingerprint, again)
+    await context.redis.zadd(keys.all_runs, {again: RUN.created_ms + 9_000})
     await Lost(context).look()
-    assert await known(context) == []
+    assert await known(context) == [again.encode()]
 
 
 async def test_it_looks_once_in_each_life_of_redis(context: Context) -> None:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -22,10 +23,11 @@ import zstandard
 
 from pipelines import wire
 from pipelines.errors import SourceError
+from pipelines.rendering import Template, compile_template
 from pipelines.shard import ROW_MAX_BYTES
 from pipelines.types import BadRow, Row, Source
+from producer.sources import inspect
 from worker.sources.source import Cursor, Reader, rows_at
-from worker.sources.template import Template, compile_template
 
 ALL = (1 << 20, 1 << 40)
 
@@ -33,7 +35,9 @@ ALL = (1 << 20, 1 << 40)
 def source(path: Path) -> Source:
     suffixes = path.name.split(".")
     compression = suffixes[-1] if suffixes[-1] in ("gz", "zst") else ""
-    return Source(str(path), suffixes[-2 if compression else -1], compression, path.stat().st_size, 0, "")
+    return Source(
+        str(path), suffixes[-2 if compression else -1], compression, path.stat().st_size, path.stat().st_mtime_ns, ""
+    )
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -385,6 +389,14 @@ def test_a_file_that_changed_or_went_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(lines({"prompt": "a"}, {"prompt": "b"}))
     with pytest.raises(SourceError, match="changed since it was submitted"):
         Reader((seen,)).read(Cursor(), *ALL)
+    write(path, lines({"prompt": "a"}))
+    known = inspect(str(path))
+    path.touch()
+    assert Reader((known,)).read(Cursor(), *ALL)[0], "written again, and the same"
+    write(path, lines({"prompt": "b"}))
+    os.utime(path, ns=(0, known.mtime_ns + 1))
+    with pytest.raises(SourceError, match=r"a\.jsonl: changed since .*the size is the same"):
+        Reader((known,)).read(Cursor(), *ALL)
     path.unlink()
     with pytest.raises(SourceError, match="cannot be opened"):
         Reader((seen,)).read(Cursor(), *ALL)

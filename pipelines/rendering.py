@@ -1,7 +1,8 @@
-"""Makes prompts of records by a Jinja2 template, in a sandbox; the only file of the worker that imports jinja2.
+"""Makes prompts of records by a Jinja2 template, in a sandbox; the only file beside the reports' page that imports jinja2.
 
 The sandbox keeps a template away from Python and files and bounds what it prints. It does not bound the time and memory
-of a template that sets out to waste them: templates come from whoever may start runs.
+of a template that sets out to waste them: the operator's own may do as they like, those of strangers (clients of the
+HTTP API) must pass `refuse_unbounded`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,40 @@ OUTPUT_MAX_CHARS = 1 << 20
 ROW = "row"
 """`row["a name with spaces"]` reaches the columns whose names are no Jinja2 names."""
 
+BOUNDED_FILTERS = frozenset(
+    [
+        "abs",
+        "capitalize",
+        "count",
+        "d",
+        "default",
+        "e",
+        "escape",
+        "first",
+        "float",
+        "int",
+        "last",
+        "length",
+        "lower",
+        "max",
+        "min",
+        "round",
+        "string",
+        "title",
+        "tojson",
+        "trim",
+        "upper",
+        "wordcount",
+    ]
+)
+"""Filters whose result is about as large as what they get, and takes about as long."""
+BOUNDED_LOOPS, CHAINED_FILTERS = 4, 3
+_WITH_ARGUMENTS = frozenset({"d", "default", "trim"})
+_UNBOUNDED = (
+    nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.Assign, nodes.AssignBlock, nodes.With, nodes.Concat, nodes.Add,
+    nodes.Mul, nodes.Pow, nodes.Mod, nodes.Call,
+)  # fmt: skip
+"""What can make much of little when it is used again and again."""
 _WIDE = re.compile(r"\d{4}|\*|\{[^}]*\{")
 """A format whose width is in the thousands, or comes from a value."""
 _PADDING = frozenset({"center", "ljust", "rjust", "zfill", "expandtabs"})
@@ -132,6 +167,41 @@ def compile_template(text: str, name: str = "template") -> Template:
     except RecursionError as exc:
         raise ConfigError(f"{name} is nested too deeply; make it simpler") from exc
     return Template(compiled, columns, whole_row)
+
+
+def refuse_unbounded(text: str, name: str = "template") -> None:
+    """ConfigError for a template whose time or memory could grow faster than its row: it may show columns, ask `if`, use
+    BOUNDED_FILTERS, and loop over a column with nothing but the loop's own names inside. `text` compiles."""
+    tree = _sandbox().parse(text)
+    for node in tree.find_all(_UNBOUNDED):
+        raise ConfigError(f"{name}, line {node.lineno}: `{type(node).__name__.lower()}` is not available here")
+    for used in tree.find_all(nodes.Filter):
+        if used.name not in BOUNDED_FILTERS or (_has_arguments(used) and used.name not in _WITH_ARGUMENTS):
+            known = ", ".join(sorted(BOUNDED_FILTERS))
+            raise ConfigError(
+                f"{name}, line {used.lineno}: the filter `{used.name}`, used like this, is not available here; there are {known}"
+            )
+        if len(list(used.find_all(nodes.Filter))) >= CHAINED_FILTERS:
+            raise ConfigError(f"{name}, line {used.lineno}: more than {CHAINED_FILTERS} filters one after the other")
+    loops = list(tree.find_all(nodes.For))
+    if len(loops) > BOUNDED_LOOPS:
+        raise ConfigError(f"{name} has more than {BOUNDED_LOOPS} loops; make it simpler")
+    for loop in loops:
+        own = {"loop", *(each.name for each in _names(loop.target))}
+        inside = [*loop.body, *loop.else_, *([loop.test] if loop.test else [])]
+        foreign = [each.name for node in inside for each in _names(node) if each.name not in own]
+        if loop.recursive or any(loop.find_all(nodes.For)) or foreign:
+            raise ConfigError(
+                f"{name}, line {loop.lineno}: a loop may use its own variable and no other loop or column"
+            )
+
+
+def _names(node: nodes.Node) -> list[nodes.Name]:
+    return [each for each, _ in _walk(node, None) if isinstance(each, nodes.Name)]
+
+
+def _has_arguments(used: nodes.Filter) -> bool:
+    return bool(used.args or used.kwargs or used.dyn_args or used.dyn_kwargs)
 
 
 def _refuse_other_files(tree: nodes.Template, name: str) -> None:

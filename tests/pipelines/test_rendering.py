@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipelines.errors import ConfigError
+from pipelines.rendering import OUTPUT_MAX_CHARS, compile_template, refuse_unbounded
 from pipelines.shard import Problem
-from worker.sources.template import OUTPUT_MAX_CHARS, compile_template
 
 
 def refused(text: str, record: dict[str, object] | None = None) -> str:
@@ -98,3 +98,43 @@ def test_formats_of_usual_width_work() -> None:
 def test_output_is_bounded() -> None:
     record = {"x": "y" * 100_000, "n": list(range(20))}
     assert str(OUTPUT_MAX_CHARS) in refused("{% for i in n %}{{ x }}{% endfor %}", record)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% set a = x ~ x %}{{ a }}",
+        "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
+        "{{ x | replace('', x) }}",
+        "{{ x + x }}",
+        "{{ x * 9 }}",
+        "{{ x | tojson(indent=99999) }}",
+        "{{ 1.5 | round(999999999) }}",
+        "{{ x | tojson | tojson | tojson | tojson }}",
+        "{% for a in x %}{% for b in a %}{% endfor %}{% endfor %}",
+        "{% for a in x %}{% if x | upper %}{% endif %}{% endfor %}",
+        "{% for a in x if x | upper %}{% endfor %}",
+        "{% for a in x recursive %}{{ loop(a) }}{% endfor %}",
+        "{% for a in x %}{% endfor %}" * 5,
+        "{{ x.join(x) }}",
+        "{% filter upper %}{{ x }}{% endfilter %}",
+        "{% with a = x %}{{ a }}{% endwith %}",
+    ],
+)
+def test_a_stranger_may_not_make_much_of_little(text: str) -> None:
+    compile_template(text)
+    with pytest.raises(ConfigError):
+        refuse_unbounded(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Answer: {{ question }}",
+        "{{ row['a b'] | trim | upper | default('none') }}{% if lang == 'de' %} auf Deutsch{% endif %}",
+        "{% for each in tags %}{{ loop.index }}. {{ each | tojson }}{% if not loop.last %}, {% endif %}{% endfor %}",
+        "{{ price | round }} {{ name[:20] }} {{ a if b else c }}",
+    ],
+)
+def test_what_a_stranger_needs_is_there(text: str) -> None:
+    refuse_unbounded(text)

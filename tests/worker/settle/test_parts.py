@@ -1,0 +1,62 @@
+"""A part's files hold what its batches' journals say, and nothing of an earlier part of that name that Redis forgot."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipelines import paths, wire
+from pipelines.settings import Settings
+from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Usage
+from worker.context import RunContext
+from worker.settle.parts import write_part
+from worker.store import Store
+
+RUN = "20260301-230000-abc123"
+BEGAN = datetime(2026, 3, 1, 23, 0, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
+TODAY = date(2026, 3, 2)
+
+
+def batch(name: int, *started: datetime) -> list[Any]:
+    """What Redis says of one batch: a call and an answer for each of its rows."""
+    batch_id = f"{RUN}.0.{name}.0"
+    entries: list[Entry] = []
+    for row, at in enumerate(started, name):
+        call, us = f"{batch_id}:1:{row}", int(at.timestamp() * 1e6)
+        entries.append(Intent(call, row, 1, "gpu", us, 0))
+        entries.append(
+            Called(call, "ok", 200, None, Usage(1, 0, 0, 1, 0), 5, "billed", "m", "p", "2026-03-01", 0, None, us + 1)
+        )
+        entries.append(Done(row, "ok", call, 1, "a", None, "stop", None, None, None, 200, None, us, us + 1))
+    items = [Item(row, b"{}", 1, 0) for row in range(name, name + len(started))]
+    head = wire.pack_head(BatchHead(batch_id, RUN, "small", 0, len(items), 1, 1, 1.0, 1, 1))
+    return [(head, wire.pack_items(items), None), [wire.pack_entries(entries)]]
+
+
+def settle(store: Store, part: str, *batches: list[Any]) -> None:
+    run = RunContext(RUN, {"created_ms": str(int(BEGAN.timestamp() * 1000))}, Settings())
+    write_part(store, {}, run, part, [each for one in batches for each in one], "", TODAY)
+
+
+def ledger(folder: Path) -> list[str]:
+    found = pl.read_parquet(folder / "costs/**/*.parquet", hive_partitioning=False)
+    return sorted(found["call_id"].to_list())
+
+
+def test_a_part_that_redis_forgot_leaves_no_calls_of_another_day(tmp_path: Path) -> None:
+    """Before midnight's rollback, part 1 had a batch with calls of both days; then another batch gets its name."""
+    store, before, after = Store(str(tmp_path)), MIDNIGHT - timedelta(minutes=1), MIDNIGHT + timedelta(minutes=1)
+    both, late = batch(0, before, after), batch(2, after, after)
+    settle(store, "00000001", both)
+    assert len(ledger(tmp_path)) == 2
+    settle(store, "00000001", late)
+    settle(store, "00000002", both)
+    told = ledger(tmp_path)
+    assert len(told) == len(set(told)) == 4, "every call once"
+    assert not store.exists(paths.costs_part("2026-03-01", RUN, "00000001"))
+    settle(store, "00000002", batch(0, before, before))
+    assert len(ledger(tmp_path)) == 4 and not store.exists(paths.costs_part("2026-03-02", RUN, "00000002"))
