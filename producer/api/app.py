@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
+from functools import lru_cache, partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from pipelines import wire
+from pipelines import route, wire
 from pipelines.settings import Settings
 from producer import schedules
+from producer.answers import Answers
 from producer.api import (
     batches,
+    chat,
     clients,
     costs,
     errors,
@@ -32,12 +36,15 @@ from producer.api.keeper import Keeper
 from producer.api.limits import Limits
 from producer.api.meter import Meter
 from producer.api.state import State
+from producer.clients import find_all
+from producer.inbox import Inboxes
 from producer.queue import connected
 from producer.records import Records
 from producer.schedules import Desk
+from producer.together import Together
 
 ROUTERS = tuple(
-    each.router for each in (health, clients, files, batches, messages, runs, estimates, targets, costs, metrics)
+    each.router for each in (chat, health, clients, files, batches, messages, runs, estimates, targets, costs, metrics)
 )
 UPLOADS = ("/v1/files", "/v1/runs", "/v1/messages/batches")
 """Paths whose body may be written to the data root as it comes."""
@@ -48,18 +55,28 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
 
     @asynccontextmanager
     async def open_(app: FastAPI) -> AsyncIterator[None]:
-        async with connected(redis_url) as redis:
+        async with connected(redis_url) as redis, connected(redis_url, text=False) as raw:
             keys, records = wire.Keys(settings.spillway.prefix), Records(settings.spillway.data)
-            state = app.state.spillway = State(settings, redis, keys, records, asyncio.Queue())
-            keeper = asyncio.create_task(Keeper(state).run())
+            channel = keys.told(secrets.token_hex(8))
+            answers = Answers(raw, keys, records.store, channel)
+            models = lru_cache(1024)(partial(_models, settings))
+            finder = Together(partial(find_all, redis, keys))
+            inboxes = Inboxes(redis, keys, records, channel, settings.api.inbox_open)
+            state = app.state.spillway = State(
+                settings, redis, keys, records, asyncio.Queue(), inboxes, answers, finder, models
+            )
             stopping = asyncio.Event()
             clock = asyncio.create_task(schedules.keep(Desk(redis, keys, records, settings), _owner(), stopping))
+            beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run())]
+            await answers.listening.wait()
             try:
                 yield
             finally:
                 stopping.set()
-                keeper.cancel()
-                await asyncio.gather(keeper, clock, return_exceptions=True)
+                await inboxes.close()
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(clock, *beside, return_exceptions=True)
 
     about = {"title": "Spillway", "version": version("spillway-batch")}
     # Pages about the API would load their scripts from somebody else's server; openapi.json needs none.
@@ -78,3 +95,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
 def _owner() -> str:
     """The name under which this server looks after the schedules."""
     return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _models(settings: Settings, client: str) -> Container[str] | None:
+    return route.table(settings, client).names if settings.targets else None

@@ -18,7 +18,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from pipelines import anthropic_lines, paths, route
+from pipelines import anthropic_lines, paths
 from pipelines.anthropic_turns import Cannot
 from producer import batches, intake, uploads
 from producer.api.auth import Caller
@@ -174,7 +174,7 @@ def _translate(here: State, client: str, body: BinaryIO, file_id: str) -> tuple[
     """Writes the batch file; 400 for what is no list of requests, and nothing is kept then."""
     import ijson
 
-    models = route.table(here.settings, client).names if here.settings.targets else None
+    models = here.models(client)
     most = min(ROWS_MAX, here.settings.api.max_batch_rows or ROWS_MAX)
     seen: set[str] = set()
     size_bytes = 0

@@ -222,3 +222,29 @@ class TestComplexity:
         score = complexity(features(chat(text), tokens))
         assert 0 <= score <= 1
         assert complexity(features(chat(text), tokens + 100)) >= score
+
+
+class TestRoutesOfAClient:
+    def restricted(self, *routes: str, **sections: Any) -> route.Table:
+        clients = {"acme": {"routes": list(routes)}, "free": {}}
+        settings = parse_settings({"targets": TARGETS, "routes": TWO, "clients": clients, **sections})
+        assert named(route.table(settings, "free"), model="large") == "large"
+        assert named(route.table(settings, "stranger"), HARD) == "large"
+        return route.table(settings, "acme")
+
+    def test_names_of_other_routes_are_unknown_and_not_even_told(self) -> None:
+        own = self.restricted("small")
+        assert named(own, model="small") == named(own, model="gpt-4o-mini") == "small"
+        for name in ("large", "mini", "gpu", "qwen"):
+            found = assign(own, chat(EASY), {}, model=name)
+            assert isinstance(found, Unroutable) and "large" not in found.message.partition("known:")[2]
+        assert isinstance(assign(own, chat(EASY), {}, route="large"), Unroutable)
+
+    def test_rules_and_the_strategy_choose_among_its_own(self) -> None:
+        rules = [{"when": "true", "route": "large"}, {"when": "'x' in tags", "route": "small"}]
+        own = self.restricted("small", rules=rules)
+        assert named(own, HARD) == "small"
+        assert assign(own, chat(HARD), {"x": True}) == Assignment("small", "rule 2", 1), "rules keep their numbers"
+
+    def test_a_target_alone_is_a_route_too(self) -> None:
+        assert named(self.restricted("gpu"), HARD) == "gpu"

@@ -341,6 +341,11 @@ class TestImpliedRoutes:
         ),
         (
             'route = "small"',
+            'route = "small"\n[clients.a]\nroutes = ["smal"]',
+            "FILE:12: `clients.a.routes` names the route 'smal', which does not exist; did you mean `small`?",
+        ),
+        (
+            'route = "small"',
             'route = "small"\n[clients.a]\nfree_tokens = 2',
             "FILE:12: `clients.a` has free_tokens without prices",
         ),

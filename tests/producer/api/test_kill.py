@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,40 @@ def test_a_form_that_is_cut_off_leaves_nothing(tmp_path: Path) -> None:
             assert _get(server, "/v1/files")["data"] == []
         finally:
             server.stop()
+
+
+def test_who_repeats_a_request_after_a_kill_gets_the_same_run(tmp_path: Path) -> None:
+    """Requests with a key each, repeated until they are answered, while the server is killed again and again."""
+    chance, bodies = random.Random(3), [{"prompts": [f"Name colour {n}-{i}." for i in range(5)]} for n in range(12)]
+    with redis_server() as redis_url:
+        server = Server(Program(tmp_path, api={"admin_key": ADMIN}), redis_url=redis_url)
+        try:
+            server.key()
+            with ThreadPoolExecutor(len(bodies)) as pool:
+                asked = [pool.submit(_until_answered, server, f"key {n}", body) for n, body in enumerate(bodies)]
+                for _ in range(2):
+                    time.sleep(chance.uniform(0.02, 0.3))
+                    server.kill()
+                    server.start()
+                made = [each.result() for each in asked]
+            again = [_until_answered(server, f"key {n}", body) for n, body in enumerate(bodies)]
+            assert made == again and len(set(made)) == len(bodies)
+            listed = [run["id"] for run in _get(server, "/v1/runs?limit=100")["data"]]
+            assert sorted(listed) == sorted(made), "one run for each request"
+        finally:
+            server.stop()
+
+
+def _until_answered(server: Server, key: str, body: dict[str, Any]) -> str:
+    until = time.monotonic() + 105
+    while time.monotonic() < until:
+        try:
+            with server.http() as http:
+                reply = http.post("/v1/runs", json=body, headers={"Idempotency-Key": key})
+        except httpx.TransportError:
+            reply = None
+        if reply is not None and reply.status_code == 200:
+            return str(reply.json()["id"])
+        assert reply is None or reply.status_code in (409, 503), reply.text
+        time.sleep(0.1)
+    raise AssertionError("no answer")

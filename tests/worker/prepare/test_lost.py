@@ -56,6 +56,7 @@ async def test_what_redis_forgot_is_registered_again_as_it_was(context: Context)
     keys, redis = context.keys, context.redis
     assert await known(context) == [RUN.run_id.encode()]
     assert await redis.smembers(keys.open_runs) == {RUN.run_id.encode()}
+    assert await redis.zrange(keys.runs_of("acme"), 0, -1) == [RUN.run_id.encode()]
     assert await redis.hget(keys.fingerprints, RUN.fingerprint) == RUN.run_id.encode()
     run = await context.run(RUN.run_id)
     assert (run.client, run.options) == ("acme", RUN.options)
