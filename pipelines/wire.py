@@ -149,13 +149,13 @@ class Keys:
         """zset of a client's batches, as with files."""
         return f"{self.prefix}:api-batches:{client}"
 
-    def api_messages(self, client: str) -> str:
-        """zset of a client's batches of messages (Anthropic's kind), as with files."""
-        return f"{self.prefix}:api-messages:{client}"
-
     def told(self, server: str) -> str:
         """channel: what the runs of a server's waiting clients say to it."""
         return f"{self.prefix}:told:{server}"
+
+    def api_messages(self, client: str) -> str:
+        """zset of a client's batches of messages (Anthropic's kind), as with files."""
+        return f"{self.prefix}:api-messages:{client}"
 
     def api_once(self, client: str, digest: str) -> str:
         """what a request with this idempotency key made, or that this body was sent; a day or a minute."""

@@ -68,6 +68,8 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             stopping = asyncio.Event()
             clock = asyncio.create_task(schedules.keep(Desk(redis, keys, records, settings), _owner(), stopping))
             beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run())]
+            stopping = asyncio.Event()
+            clock = asyncio.create_task(schedules.keep(Desk(redis, keys, records, settings), _owner(), stopping))
             await answers.listening.wait()
             try:
                 yield
@@ -76,7 +78,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
                 await inboxes.close()
                 for task in beside:
                     task.cancel()
-                await asyncio.gather(clock, *beside, return_exceptions=True)
+                await asyncio.gather(*beside, clock, return_exceptions=True)
 
     about = {"title": "Spillway", "version": version("spillway-batch")}
     # Pages about the API would load their scripts from somebody else's server; openapi.json needs none.
@@ -92,10 +94,10 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
     return app
 
 
+def _models(settings: Settings, client: str) -> Container[str] | None:
+    return route.table(settings, client).names if settings.targets else None
+
+
 def _owner() -> str:
     """The name under which this server looks after the schedules."""
     return f"{socket.gethostname()}-{os.getpid()}"
-
-
-def _models(settings: Settings, client: str) -> Container[str] | None:
-    return route.table(settings, client).names if settings.targets else None

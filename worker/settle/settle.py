@@ -230,17 +230,6 @@ class Settler:
         self.context.forget_run(run_id)
         log.info("run %s %s: %s", run_id, status, totals)
 
-    def _notice(self, fields: dict[str, str], summary: dict[str, Any], now_ms: int) -> Notice | None:
-        """What the client's webhook is told; a run that is a batch's is told of by that batch, and inbox runs are ours."""
-        client = self.context.settings.clients.get(summary["client"])
-        if client is None or client.webhook is None or fields.get("inbox"):
-            return None
-        if fields.get("origin", "").startswith("batch "):
-            return None
-        data = {"id": summary["run_id"], **{name: summary[name] for name in TOLD}}
-        subject = f"{summary['run_id']} {fields.get('generation') or 0}"
-        return hooks.notice(summary["client"], f"run.{summary['status']}", subject, now_ms, data)
-
     async def _forget_inbox(self, run_id: str, again: int) -> None:
         """There may be one every half a minute: Redis keeps it for a while, the disk its segments where rows may be asked
         again."""
@@ -249,6 +238,20 @@ class Settler:
         await redis.zrem(keys.all_runs, run_id)
         if not again:
             await asyncio.to_thread(forget, self.context.store, run_id)
+
+    def _notice(self, fields: dict[str, str], summary: dict[str, Any], now_ms: int) -> Notice | None:
+        """What the client's webhook is told; a run that is a batch's is told of by that batch."""
+        client = self.context.settings.clients.get(summary["client"])
+        if (
+            client is None
+            or client.webhook is None
+            or fields.get("inbox")
+            or fields.get("origin", "").startswith("batch ")
+        ):
+            return None
+        data = {"id": summary["run_id"], **{name: summary[name] for name in TOLD}}
+        subject = f"{summary['run_id']} {fields.get('generation') or 0}"
+        return hooks.notice(summary["client"], f"run.{summary['status']}", subject, now_ms, data)
 
     async def _is_ours(self, run_id: str, generation: bytes | None) -> bool:
         redis, keys = self.context.redis, self.context.keys
