@@ -65,8 +65,6 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             state = app.state.spillway = State(
                 settings, redis, keys, records, asyncio.Queue(), inboxes, answers, finder, models
             )
-            stopping = asyncio.Event()
-            clock = asyncio.create_task(schedules.keep(Desk(redis, keys, records, settings), _owner(), stopping))
             beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run())]
             stopping = asyncio.Event()
             clock = asyncio.create_task(schedules.keep(Desk(redis, keys, records, settings), _owner(), stopping))
