@@ -29,9 +29,9 @@ async def remember(context: Context, run_id: str) -> None:
     fields = await redis.hgetall(keys.run(run_id))
     if fields.get(b"status") != b"in_progress" or fields.get(b"cursor"):
         return
-    client = fields.get(b"client", b"default").decode(errors="replace")
     args = [run_id, fields.get(b"fingerprint", b""), fields.get(b"created_ms", b"0")]
     said = [part for pair in fields.items() for part in pair]
+    client = fields.get(b"client", b"default").decode(errors="replace")
     context.again.remember_step("register_again", _names(keys, run_id, client), [*args, *said])
 
 
