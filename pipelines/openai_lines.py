@@ -123,6 +123,11 @@ def _answer(row: Mapping[str, Any]) -> Any:
     """The provider's own answer where it was kept, else one made of its parts."""
     if row["response"] is not None:
         return embedded(row["response"])
+    return completion_of(row)
+
+
+def completion_of(row: Mapping[str, Any]) -> Row:
+    """OpenAI's `chat.completion`, made of the columns of a result."""
     usage = {"prompt_tokens": row["input_tokens"] or 0, "completion_tokens": row["output_tokens"] or 0}
     message = {"role": "assistant", "content": row["output"], "refusal": None}
     return {

@@ -109,5 +109,16 @@ def upload(file_id: str, form: str) -> str:
     return f"files/{file_id}.{form}"
 
 
+def inbox_dir(run_id: str) -> str:
+    """The small submissions of an inbox run."""
+    if not is_run_id(run_id):
+        raise ValueError(f"not a run id: {run_id!r}")
+    return f"inbox/{run_id}"
+
+
+def inbox_segment(run_id: str, number: int) -> str:
+    return f"{inbox_dir(run_id)}/{number:06d}.jsonl"
+
+
 def redis_dir() -> str:
     return "redis"

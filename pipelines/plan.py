@@ -52,7 +52,11 @@ class BatchView(msgspec.Struct, frozen=True):
 
 
 class RunView(msgspec.Struct, frozen=True):
-    """One open run; `waiting` is ordered from head to tail, `ahead` is work rung or not yet prepared."""
+    """One open run; `waiting` is ordered from head to tail, `ahead` is work rung or not yet prepared.
+
+    `waited_for`: somebody waits for each answer. It goes first among its client's runs, and what the local lane cannot take
+    now to the cloud.
+    """
 
     id: str
     client: str
@@ -61,6 +65,7 @@ class RunView(msgspec.Struct, frozen=True):
     waiting: tuple[BatchView, ...]
     ahead: float = 0.0
     may_buy: bool = True
+    waited_for: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -152,7 +157,8 @@ def _local_order(snapshot: Snapshot, run: RunView) -> Iterator[tuple[BatchView, 
 
 
 def _due(run: RunView) -> tuple[float, int, str]:
-    return (run.deadline_ms if run.deadline_ms is not None else float("inf"), run.created_ms, run.id)
+    due = run.deadline_ms if run.deadline_ms is not None else float("inf")
+    return (0 if run.waited_for else due, run.created_ms, run.id)
 
 
 def _fill_cloud(snapshot: Snapshot, taken: set[str]) -> Iterator[Ring]:
@@ -181,7 +187,9 @@ def _to_spill(
             yield batch, cloud
         else:
             late.append((batch, cloud))
-    if run.deadline_ms is not None and late:
+    if run.waited_for:
+        yield from late
+    elif run.deadline_ms is not None and late:
         yield from late[: _due_now(snapshot, run, before, late)]
 
 

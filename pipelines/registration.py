@@ -15,7 +15,8 @@ Fields = dict[str, str | bytes | int]
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
     """One command's run; `estimate` is (rows, bytes), `redis` the name of the Redis that was told, `origin` what made
-    it other than a command (a schedule's firing), `metadata` the caller's own words about it."""
+    it other than a command (a schedule's firing), `metadata` the caller's own words about it. An inbox run has
+    `inbox_until_ms`, after which nobody may add to it, and `tell`, the channel where its answers are waited for."""
 
     run_id: str
     client: str
@@ -28,6 +29,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     redis: str = ""
     origin: str = ""
     metadata: dict[str, str] = {}
+    inbox_until_ms: int = 0
+    tell: str = ""
 
 
 def fields(run: Registration) -> Fields:
@@ -43,6 +46,11 @@ def fields(run: Registration) -> Fields:
         "fresh": "1" if run.fresh else "",
         "origin": run.origin,
         "metadata": wire.dump(run.metadata) if run.metadata else "",
+        **(
+            {"inbox": str(run.inbox_until_ms), "segments": len(run.sources), "tell": run.tell}
+            if run.inbox_until_ms
+            else {}
+        ),
         **dict.fromkeys(("cursor", "cancel", "redo", "error", "summary", "finished_ms"), ""),
         **dict.fromkeys(("prepared", "rows", "asked", "duplicate", "invalid", "open", "generation"), "0"),
         **terms(run.options, run.created_ms),

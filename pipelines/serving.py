@@ -33,4 +33,6 @@ class Api(Section):
     max_batch_rows: Annotated[int, Field(ge=0)] = 0
     any_window: bool = False
     keep_files: Duration = 30 * 86_400.0
+    chat_wait: Duration = 120.0
+    inbox_open: Annotated[Duration, Field(gt=0, le=3600)] = 30.0
     jwt: Jwt | None = None

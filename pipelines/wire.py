@@ -44,6 +44,7 @@ class Keys:
         self.fingerprints = f"{prefix}:fingerprints"  # hash fingerprint -> run id
         self.rung = f"{prefix}:rung"  # zset batch id -> ms it was rung
         self.wake = f"{prefix}:wake"  # list: the scheduler's bell
+        self.arrived = f"{prefix}:arrived"  # list: prepare's bell
         self.workers = f"{prefix}:workers"  # hash worker id -> identity
         self.local_queue = f"{prefix}:local"
         self.cloud_queue = f"{prefix}:cloud"
@@ -146,6 +147,10 @@ class Keys:
     def api_batches(self, client: str) -> str:
         """zset of a client's batches, as with files."""
         return f"{self.prefix}:api-batches:{client}"
+
+    def told(self, server: str) -> str:
+        """channel: what the runs of a server's waiting clients say to it."""
+        return f"{self.prefix}:told:{server}"
 
     def api_once(self, client: str, digest: str) -> str:
         """what a request with this idempotency key made, or that this body was sent; a day or a minute."""

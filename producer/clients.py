@@ -32,14 +32,21 @@ redis.call('HSET', KEYS[2], ARGV[3], ARGV[1])
 return 1
 """
 
-# KEYS: 1 clients  2 digests  ARGV: 1 digest  2 prefix of the counters -> {client, record, requests this minute, ms left}
+# KEYS: 1 clients  2 digests  ARGV: 1 prefix of the counters  2.. digests
+# Returns for each {client, record, requests this minute, ms left}, or nothing
 _FIND = """
-local client = redis.call('HGET', KEYS[2], ARGV[1])
-if not client then return {} end
-local counter = ARGV[2] .. client
-local asked = redis.call('INCR', counter)
-if asked == 1 then redis.call('PEXPIRE', counter, 60000) end
-return {client, redis.call('HGET', KEYS[1], client) or '', asked, redis.call('PTTL', counter)}
+local found = {}
+for i = 2, #ARGV do
+  local client = redis.call('HGET', KEYS[2], ARGV[i])
+  found[i - 1] = {}
+  if client then
+    local counter = ARGV[1] .. client
+    local asked = redis.call('INCR', counter)
+    if asked == 1 then redis.call('PEXPIRE', counter, 60000) end
+    found[i - 1] = {client, redis.call('HGET', KEYS[1], client) or '', asked, redis.call('PTTL', counter)}
+  end
+end
+return found
 """
 
 
@@ -112,8 +119,18 @@ async def listed(redis: Redis, keys: wire.Keys) -> list[ClientKey]:
 
 async def find(redis: Redis, keys: wire.Keys, key: str) -> Found | None:
     """Whose key this is, counting the request; None for a key that is not valid."""
-    digest = digest_of(key)
-    reply = await redis.eval(_FIND, 2, keys.clients, keys.client_keys, digest, keys.asked(""))  # type: ignore[misc]
+    [found] = await find_all(redis, keys, [key])
+    return found
+
+
+async def find_all(redis: Redis, keys: wire.Keys, given: list[str]) -> list[Found | None]:
+    """`find` for several keys in one step."""
+    digests = [digest_of(key) for key in given]
+    replies = await redis.eval(_FIND, 2, keys.clients, keys.client_keys, keys.asked(""), *digests)  # type: ignore[misc]
+    return [_found(digest, reply) for digest, reply in zip(digests, replies, strict=True)]
+
+
+def _found(digest: str, reply: list[Any]) -> Found | None:
     if not reply or not reply[1]:
         return None
     record = _read(reply[1])

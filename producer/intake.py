@@ -26,7 +26,7 @@ RESUMED = ["expired", "cancelled"]
 """What a resumed run asks again; its failed rows are `retry`'s matter. But where a source could not be read again in the
 middle of a retry or resume, nobody knows which rows are failed for that alone."""
 
-# KEYS: 1 fingerprints  2 run  3 open runs  4 all runs  5 wake  6 the client's runs, for a new one
+# KEYS: 1 fingerprints  2 run  3 open runs  4 all runs  5 wake  6 prepare's bell  7 the client's runs, for a new one
 # ARGV: 1 fingerprint ('' leave)  2 run id under it as seen ('' none)  3 run's status and cancel as seen ('' new run)
 #       4 run id  5 created_ms, then field value ...
 # Returns 1, or 0 when somebody else was faster: look again.
@@ -40,9 +40,11 @@ redis.call('HSET', KEYS[2], unpack(ARGV, 6))
 if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[4]) end
 redis.call('SADD', KEYS[3], ARGV[4])
 redis.call('ZADD', KEYS[4], 'NX', ARGV[5], ARGV[4])
-if KEYS[6] then redis.call('ZADD', KEYS[6], 'NX', ARGV[5], ARGV[4]) end
+if KEYS[7] then redis.call('ZADD', KEYS[7], 'NX', ARGV[5], ARGV[4]) end
 redis.call('LPUSH', KEYS[5], 'x')
 redis.call('LTRIM', KEYS[5], 0, 15)
+redis.call('LPUSH', KEYS[6], 'x')
+redis.call('LTRIM', KEYS[6], 0, 3)
 return 1
 """
 
@@ -95,7 +97,7 @@ async def register(
                     records.close(seen, ended.status, ended.finished_ms or now_ms, ended.summary)
                 return Registered(seen, now)
             continue
-        name = await _name_of(redis, keys)
+        name = await memory_of(redis, keys)
         lost = None
         if not run and not fresh:
             known = await _known(redis, keys)
@@ -108,8 +110,8 @@ async def register(
         )  # fmt: skip
         records.write(new.run_id, registration.record(new))
         fields = registration.fields(new)
-        put = await _put(redis, keys, new.run_id, now_ms, fields, fingerprint=print_, seen=seen or "", client=client)
-        if put or (fresh and await fields_of(redis, keys, new.run_id)):  # a worker that started now read the record
+        done = await put(redis, keys, new.run_id, now_ms, fields, fingerprint=print_, seen=seen or "", client=client)
+        if done or (fresh and await fields_of(redis, keys, new.run_id)):  # a worker that started now read the record
             open_ = bool(run) and run.get("status") not in ("completed", "failed")
             return Registered(new.run_id, "resumed" if lost else "new", seen if open_ else None)
         if not await fields_of(redis, keys, new.run_id):
@@ -136,7 +138,7 @@ async def register_as(
     print_ = fingerprint(client, sources, options)
     new = Registration(
         run_id=run_id, client=client, fingerprint=print_, created_ms=now_ms, options=options, sources=sources,
-        estimate=estimate, redis=await _name_of(redis, keys), origin=origin, fresh=fresh,
+        estimate=estimate, redis=await memory_of(redis, keys), origin=origin, fresh=fresh,
         metadata=dict(metadata or {}),
     )  # fmt: skip
     while not await redis.exists(keys.run(run_id)):
@@ -144,7 +146,7 @@ async def register_as(
         if records.read(run_id) is None:  # who slept on the way must not undo the record of a run that has ended
             records.write(run_id, registration.record(new))
         fields = registration.fields(new)
-        if await _put(
+        if await put(
             redis, keys, run_id, now_ms, fields, fingerprint=print_, seen=seen or "", was=_was({}), client=client
         ):
             return True
@@ -164,7 +166,7 @@ def _decide(run_id: str, run: Mapping[str, str], sources: tuple[Source, ...]) ->
     return "ending" if status in wire.RUN_OPEN and run.get("cancel") else "resumed"
 
 
-async def _name_of(redis: Redis, keys: wire.Keys) -> str:
+async def memory_of(redis: Redis, keys: wire.Keys) -> str:
     """The name of this Redis' memory: another one, or the same after it was emptied, has another name."""
     await redis.set(keys.id, secrets.token_hex(8), nx=True)
     return await redis.get(keys.id) or ""
@@ -216,7 +218,7 @@ async def _resume(
     elif run["status"] == "failed":
         cleared = dict.fromkeys(("error", "summary", "finished_ms", "cancel"), "")
         fields |= {"status": "in_progress", "prepared": "0", **cleared}
-    return await _put(redis, keys, run_id, now_ms, fields, was=_was(run))
+    return await put(redis, keys, run_id, now_ms, fields, was=_was(run))
 
 
 def _again(run: Mapping[str, str], statuses: list[str]) -> dict[str, str | bytes | int]:
@@ -238,7 +240,7 @@ def _again(run: Mapping[str, str], statuses: list[str]) -> dict[str, str | bytes
     }
 
 
-async def _put(
+async def put(
     redis: Redis,
     keys: wire.Keys,
     run_id: str,
@@ -251,7 +253,7 @@ async def _put(
     client: str = "",
 ) -> bool:
     """One atomic step: compare what was seen, then run, sets and bell together. `client` is given with a new run."""
-    names = [keys.fingerprints, keys.run(run_id), keys.open_runs, keys.all_runs, keys.wake]
+    names = [keys.fingerprints, keys.run(run_id), keys.open_runs, keys.all_runs, keys.wake, keys.arrived]
     names += [keys.runs_of(client)] if client else []
     flat = [part for pair in fields.items() for part in pair]
     arguments: list[Any] = [*names, fingerprint, seen, was, run_id, created_ms, *flat]
@@ -270,7 +272,7 @@ async def cancel(redis: Redis, keys: wire.Keys, run_id: str) -> RunView:
         if now.ended or fields.get("cancel"):
             return now
         wanted = {"cancel": "1", "status": "cancelling"}
-        if await _put(redis, keys, run_id, now.created_ms, wanted, was=_was(fields)):
+        if await put(redis, keys, run_id, now.created_ms, wanted, was=_was(fields)):
             return await get(redis, keys, run_id)
 
 
@@ -286,5 +288,5 @@ async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, no
         await asyncio.to_thread(unchanged.check, now)
         records.reopen(run_id)
         terms = registration.terms(wire.unpack_options(fields["options"].encode()), now_ms)
-        if await _put(redis, keys, run_id, now_ms, {**terms, **_again(fields, ["failed"])}, was=_was(fields)):
+        if await put(redis, keys, run_id, now_ms, {**terms, **_again(fields, ["failed"])}, was=_was(fields)):
             return await get(redis, keys, run_id)

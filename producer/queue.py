@@ -23,12 +23,12 @@ PATIENCE = 6
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Redis]:
-    """A client that answers text; QueueError when Redis cannot be reached, is lost for long, or refuses."""
+async def connected(url: str, *, text: bool = True) -> AsyncIterator[Redis]:
+    """A client that answers text, or bytes; QueueError when Redis cannot be reached, is lost for long, or refuses."""
     try:
         redis: Redis = from_url(
             url,
-            decode_responses=True,
+            decode_responses=text,
             encoding_errors="replace",
             retry=Retry(ExponentialBackoff(cap=1, base=0.05), PATIENCE),
             retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError],

@@ -80,7 +80,7 @@ def listen(
         redis_pool=redis_pool,
         handle_signals=False,
         max_jobs=max_jobs,
-        poll_delay=0.1,
+        poll_delay=0.04,
         queue_read_limit=1000,
         health_check_interval=10,
         health_check_key=f"{queue}:health",

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
+from functools import lru_cache, partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from pipelines import wire
+from pipelines import route, wire
 from pipelines.settings import Settings
-from producer.api import batches, clients, costs, errors, estimates, files, health, metrics, runs, targets
+from producer.answers import Answers
+from producer.api import batches, chat, clients, costs, errors, estimates, files, health, metrics, runs, targets
 from producer.api.keeper import Keeper
 from producer.api.limits import Limits
 from producer.api.meter import Meter
 from producer.api.state import State
+from producer.clients import find_all
+from producer.inbox import Inboxes
 from producer.queue import connected
 from producer.records import Records
+from producer.together import Together
 
-ROUTERS = tuple(each.router for each in (health, clients, files, batches, runs, estimates, targets, costs, metrics))
+ROUTERS = tuple(
+    each.router for each in (chat, health, clients, files, batches, runs, estimates, targets, costs, metrics)
+)
 UPLOADS = ("/v1/files", "/v1/runs")
 """Paths whose body may be written to the data root as it comes."""
 
@@ -30,15 +38,25 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
 
     @asynccontextmanager
     async def open_(app: FastAPI) -> AsyncIterator[None]:
-        async with connected(redis_url) as redis:
+        async with connected(redis_url) as redis, connected(redis_url, text=False) as raw:
             keys, records = wire.Keys(settings.spillway.prefix), Records(settings.spillway.data)
-            state = app.state.spillway = State(settings, redis, keys, records, asyncio.Queue())
-            keeper = asyncio.create_task(Keeper(state).run())
+            channel = keys.told(secrets.token_hex(8))
+            answers = Answers(raw, keys, records.store, channel)
+            models = lru_cache(1024)(partial(_models, settings))
+            finder = Together(partial(find_all, redis, keys))
+            inboxes = Inboxes(redis, keys, records, channel, settings.api.inbox_open)
+            state = app.state.spillway = State(
+                settings, redis, keys, records, asyncio.Queue(), inboxes, answers, finder, models
+            )
+            beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run())]
+            await answers.listening.wait()
             try:
                 yield
             finally:
-                keeper.cancel()
-                await asyncio.gather(keeper, return_exceptions=True)
+                await inboxes.close()
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
 
     about = {"title": "Spillway", "version": version("spillway-batch")}
     # Pages about the API would load their scripts from somebody else's server; openapi.json needs none.
@@ -52,3 +70,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
     app.add_middleware(Limits, max_body_bytes=api.max_body_bytes, uploads=dict.fromkeys(UPLOADS, api.max_upload_bytes))
     app.add_middleware(Meter)
     return app
+
+
+def _models(settings: Settings, client: str) -> Container[str] | None:
+    return route.table(settings, client).names if settings.targets else None

@@ -21,7 +21,7 @@ from pipelines.sections import NAME
 from pipelines.serving import Jwt
 from producer import clients
 from producer.api.errors import ApiError
-from producer.api.state import Here
+from producer.api.state import Here, State
 
 KEY_MAX_CHARS = 8192
 LEEWAY_S = 30
@@ -40,13 +40,18 @@ _bearer = HTTPBearer(auto_error=False, description="A client's key; `x-api-key` 
 
 async def identify(request: Request, here: Here, _: Annotated[object, Depends(_bearer)]) -> Identity:
     """401 for nobody, 429 for a client that asks too often."""
+    return await who(request, here)
+
+
+async def who(request: Request, here: State) -> Identity:
+    """`identify`, called by hand."""
     key = _given(request)
     api = here.settings.api
     if api.admin_key is not None and _same(key, api.admin_key.get_secret_value()):
         return Identity("", admin=True)
     if api.jwt is not None and not key.startswith(clients.PREFIX):
         return Identity(await asyncio.to_thread(_of_token, key, api.jwt))
-    found = await clients.find(here.redis, here.keys, key)
+    found = await here.finder.ask(key)
     if found is None:
         raise _refused("Incorrect API key provided.", "invalid_api_key")
     if 0 < api.requests_per_minute < found.asked:
@@ -60,19 +65,19 @@ async def identify(request: Request, here: Here, _: Annotated[object, Depends(_b
     return Identity(found.key.client, found.key.admin)
 
 
-def _client(asked: Annotated[Identity, Depends(identify)]) -> Identity:
+async def client_of(asked: Annotated[Identity, Depends(identify)]) -> Identity:
     if not asked.client:
         raise ApiError(403, "The admin key belongs to no client; use a client's key here.", code="no_client")
     return asked
 
 
-def _admin(asked: Annotated[Identity, Depends(identify)]) -> Identity:
+async def _admin(asked: Annotated[Identity, Depends(identify)]) -> Identity:
     if not asked.admin:
         raise ApiError(403, "This needs an admin key.", code="admin_only")
     return asked
 
 
-Caller = Annotated[Identity, Depends(_client)]
+Caller = Annotated[Identity, Depends(client_of)]
 """A client: its name owns whatever it makes and sees."""
 Admin = Annotated[Identity, Depends(_admin)]
 Anyone = Annotated[Identity, Depends(identify)]

@@ -11,7 +11,6 @@ import contextlib
 import logging
 import time
 
-from pipelines import route
 from pipelines.errors import SourceError, SpillwayError
 from pipelines.openai_lines import Wrong
 from pipelines.types import Options
@@ -161,10 +160,9 @@ class Keeper:
         return bool(await self._here.redis.sismember(held_by, batch.id))  # type: ignore[misc]
 
     def _vet(self, file: Upload, endpoint: str, client: str) -> Vetted:
-        settings = self._here.settings
-        models = route.table(settings, client).names if settings.targets else None
-        with self._here.store.open(file.name) as stream:
-            return vet(stream, file.form, endpoint, models, settings.api.max_batch_rows)
+        here = self._here
+        with here.store.open(file.name) as stream:
+            return vet(stream, file.form, endpoint, here.models(client), here.settings.api.max_batch_rows)
 
     async def _register(self, batch: Batch, file: Upload, vetted: Vetted) -> None:
         here = self._here

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Container
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
 
 from pipelines import wire
 from pipelines.settings import Settings
+from producer.answers import Answers
+from producer.clients import Found
+from producer.inbox import Inboxes
 from producer.queue import Redis
 from producer.records import Records
 from producer.store import Store
+from producer.together import Together
 
 
 class State(NamedTuple):
@@ -22,6 +27,12 @@ class State(NamedTuple):
     keys: wire.Keys
     records: Records
     bell: asyncio.Queue[str]
+    inboxes: Inboxes
+    answers: Answers
+    finder: Together[str, Found | None]
+    """Whose key it is."""
+    models: Callable[[str], Container[str] | None]
+    """What a client's rows may name; None where any may, because this process knows no targets."""
 
     @property
     def store(self) -> Store:
@@ -33,9 +44,9 @@ class State(NamedTuple):
         self.bell.put_nowait(batch_id)
 
 
-def _state(request: Request) -> State:
+async def state_of(request: Request) -> State:
     state: State = request.app.state.spillway
     return state
 
 
-Here = Annotated[State, Depends(_state)]
+Here = Annotated[State, Depends(state_of)]

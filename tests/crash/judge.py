@@ -16,7 +16,7 @@ from tests.support_program import Program
 CLEAN_S = 20.0
 """How long the bells that kills left in ARQ's queues may take to be answered: a lease of a job and a poll, with room."""
 
-MAY_STAY = ("id", "run:", "runs:all", "fingerprints", "targets", "lanes", "wake")
+MAY_STAY = ("id", "run:", "runs:", "fingerprints", "targets", "lanes", "wake")
 """What a completed run leaves without an expiry; `workers` too, while workers live."""
 
 
@@ -28,7 +28,7 @@ def judge(
     return [
         *_rows(results, rows),
         *(f"doctor: {one.row} {one.what}" for one in invariants.check(results.lazy(), costs.lazy(), rows)),
-        *_ledger(costs, calls),
+        *ledger(costs, calls),
         *_bought_again(costs, calls, in_flight),
         *(_left_in_redis(redis) if redis is not None else ()),
     ]
@@ -43,7 +43,8 @@ def _rows(results: pl.DataFrame, rows: int) -> list[str]:
     return wrong
 
 
-def _ledger(costs: pl.DataFrame, calls: list[dict[str, Any]]) -> list[str]:
+def ledger(costs: pl.DataFrame, calls: list[dict[str, Any]]) -> list[str]:
+    """What the ledger does not say of the upstream's bill."""
     wrong = [] if costs["call_id"].is_unique().all() else ["ledger: call ids are not unique"]
     booked, billed = pusd(costs), sum(call["cost_pusd"] for call in calls)
     if booked < billed:

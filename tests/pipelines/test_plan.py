@@ -56,6 +56,17 @@ FULL = msgspec.structs.replace(GPU, rung_rows=100)
         ("cloud gave up: only local", snapshot(run(batches(1, lanes="local")), gpu=DOWN), []),
         ("may not buy: no cloud move", snapshot(run(batches(2), may_buy=False), gpu=DOWN), []),
         ("may not buy: local goes on", snapshot(run(batches(1), may_buy=False)), [("b0", "local")]),
+        (
+            "waited for: what local cannot take now goes to the cloud",
+            snapshot(run(batches(2), waited_for=True), gpu=FULL),
+            [("b1", "cloud"), ("b0", "cloud")],
+        ),
+        ("waited for: local first", snapshot(run(batches(1), waited_for=True)), [("b0", "local")]),
+        (
+            "waited for and may not buy: local or nothing",
+            snapshot(run(batches(2), waited_for=True, may_buy=False), gpu=FULL),
+            [],
+        ),
         ("enough time: nothing spills", snapshot(run(batches(3), deadline_s=60), gpu=FULL), []),
         (
             "short of time: just the shortage leaves, from the tail",
@@ -190,3 +201,14 @@ def test_local_is_never_idle_while_work_for_it_waits(runs: list[RunView], gpu: T
     ]
     if gpu.up and left:
         assert gpu.rung_rows + local >= stock(gpu)
+
+
+def test_a_run_that_is_waited_for_goes_first_among_its_clients_runs() -> None:
+    urgent = msgspec.structs.replace(
+        run(tuple(BatchView(f"u{i}", "small", 8, 1.0) for i in range(1))), id="u", created_ms=9
+    )
+    waited = msgspec.structs.replace(urgent, waited_for=True)
+    assert moved(plan(snapshot(run(batches(1)), urgent)))[0] == ("b0", "local")
+    assert moved(plan(snapshot(run(batches(1)), waited)))[0] == ("u0", "local")
+    due = run(batches(1), deadline_s=600)
+    assert moved(plan(snapshot(due, waited)))[0] == ("u0", "local")

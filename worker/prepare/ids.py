@@ -7,6 +7,9 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines import paths
+from worker.store import Store
+
 
 class Ids:
     """The custom ids of a run, as sorted 64-bit hashes in tiers: 8 bytes a row (two ids of a million meet in one of 37
@@ -27,6 +30,13 @@ class Ids:
             repeated.append(was or number in seen)
             seen.add(number)
         return repeated, hashes
+
+    def restore(self, store: Store, run_id: str, rows: int) -> None:
+        """Learns the ids of the committed chunk parts again: those below row `rows`. Blocking."""
+        for name in store.names(paths.chunks_dir(run_id)):
+            if paths.first_row(name) < rows:
+                ids = store.read_table(name, columns=["custom_id"])["custom_id"].to_pylist()
+                self.learn(self.repeated([text for text in ids if text is not None])[1])
 
     def learn(self, hashes: NDArray[np.uint64]) -> None:
         if len(hashes):

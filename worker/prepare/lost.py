@@ -14,6 +14,7 @@ import msgspec
 from pipelines import paths, registration, wire
 from pipelines.registration import Registration
 from worker.context import Context
+from worker.prepare.inboxes import segments
 from worker.store import Store
 
 log = logging.getLogger("spillway.prepare")
@@ -29,9 +30,9 @@ async def remember(context: Context, run_id: str) -> None:
     fields = await redis.hgetall(keys.run(run_id))
     if fields.get(b"status") != b"in_progress" or fields.get(b"cursor"):
         return
+    client = fields.get(b"client", b"default").decode(errors="replace")
     args = [run_id, fields.get(b"fingerprint", b""), fields.get(b"created_ms", b"0")]
     said = [part for pair in fields.items() for part in pair]
-    client = fields.get(b"client", b"default").decode(errors="replace")
     context.again.remember_step("register_again", _names(keys, run_id, client), [*args, *said])
 
 
@@ -53,6 +54,8 @@ class Lost:
         redis, keys = self._context.redis, self._context.keys
         known = {run.decode(errors="replace") for run in await redis.zrange(keys.all_runs, 0, -1)}
         for run in await asyncio.to_thread(_forgotten, self._context.store, known, self._context.again.memory):
+            if run.inbox_until_ms:
+                run = msgspec.structs.replace(run, sources=segments(self._context.store, run.run_id))
             said = [part for pair in registration.fields(run).items() for part in pair]
             args = [run.run_id, run.fingerprint, run.created_ms, *said]
             if await self._context.scripts.register_again(keys=_names(keys, run.run_id, run.client), args=args):

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from pipelines import paths, schemas, wire
+from pipelines import paths, schemas, told, wire
 from pipelines.errors import SourceError
 from pipelines.rendering import compile_template
 from worker.aside import Strikes
@@ -25,6 +25,7 @@ from worker.dedupe.known import Known
 from worker.money.ledger import Ledger
 from worker.prepare.clients import Clients
 from worker.prepare.ids import Ids
+from worker.prepare.inboxes import SEALED, Inboxes
 from worker.prepare.lost import Lost, remember
 from worker.prepare.pace import rows_per_s
 from worker.prepare.promote import Promoters, batch_arguments
@@ -42,7 +43,7 @@ HIGH_WATER_ROWS, HIGH_WATER_BYTES = 24_576, 48 << 20
 LOW_WATER_ROWS = 2_048
 """Prepared ahead while no rate is known, so that batches get their size from the lanes' real speed."""
 AHEAD_S = 20.0
-REST_S = 0.1
+REST_S = 0.1  # unless something arrives
 FIELDS = ("prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted")
 
 
@@ -79,7 +80,7 @@ class Preparer:
         self._clients = Clients(context, self._sifter, self._forget)
         self._progress: dict[str, Progress] = {}
         self._promoters = Promoters(context, self._sifter)
-        self._lost = Lost(context)
+        self._lost, self._inboxes = Lost(context), Inboxes(context)
         self._strikes = Strikes(context, "prepare")
 
     async def step(self) -> None:
@@ -97,7 +98,7 @@ class Preparer:
                 self._progress.pop(run.id, None)
                 await self._strikes.strike(run.id, error)
         await self.rest()
-        await asyncio.sleep(REST_S)
+        await self.context.redis.blpop([self.context.keys.arrived], timeout=REST_S)
 
     async def rest(self, *, everything: bool = False) -> None:
         """Gives back the clients that had no work for a while."""
@@ -164,17 +165,22 @@ class Preparer:
     async def _chunk(self, run_id: str) -> bool:
         """Prepares and commits one chunk; False when there was nothing to do or somebody else did it."""
         context, keys = self.context, self.context.keys
-        raw, generation, cancel, redo = await context.redis.hmget(
-            keys.run(run_id), "cursor", "generation", "cancel", "redo"
+        raw, generation, cancel, redo, inbox = await context.redis.hmget(
+            keys.run(run_id), "cursor", "generation", "cancel", "redo", "inbox"
         )
         if raw is None:
             return False
         at = _cursor(raw)
+        sources = await self._inboxes.sources(run_id) if inbox else ()
+        if inbox not in (None, b"", SEALED) and at.source >= len(sources):
+            return await self._inboxes.seal(run_id)
         progress = self._progress.get(run_id)
         if progress is None or progress.row != at.row:  # else a Redis that forgot our last chunks
             progress = await self._open(run_id, at)
         if redo:
             return await self._redo_chunk(progress, raw, int(generation or 0), wire.load(redo))
+        if inbox:
+            progress.reader.grow(sources)
         await self._clients.refresh(progress.asker, fresh=progress.fresh)
         await self._count_rules()
         self._sifter.paused = paused(
@@ -192,13 +198,15 @@ class Preparer:
         if rows:
             name = paths.chunk(run_id, 0, at.row)
             await asyncio.to_thread(self._write, name, chunk, at)
-        following = after or Cursor(at.source, at.offset, at.row + len(rows))
-        committed = await self._commit(run_id, raw, msgspec.to_builtins(following), after is None, chunk)
+        last = after is None and inbox in (None, b"", SEALED)
+        source, offset = (len(sources), 0) if inbox else (at.source, at.offset)
+        following = after or Cursor(source, offset, at.row + len(rows))
+        committed = await self._commit(run_id, raw, msgspec.to_builtins(following), last, chunk)
         if not committed:
             self._progress.pop(run_id, None)
             return False
         await asyncio.to_thread(self._learn, progress, following.row, chunk)
-        if after is None:
+        if last:
             self._progress.pop(run_id, None)
             self._clients.done(run_id)
         return True
@@ -232,7 +240,7 @@ class Preparer:
         embeds = self._sifter.mode(asker) == "semantic"
         progress = Progress(at.row, asker, reader, indexes, known, embeds, fresh)
         if at.row:
-            await asyncio.to_thread(self._restore_ids, progress, at.row)
+            await asyncio.to_thread(indexes.ids.restore, self.context.store, run_id, at.row)
         else:
             await remember(self.context, run_id)
         self._progress[run_id] = progress
@@ -243,13 +251,6 @@ class Preparer:
         sources = wire.unpack_sources(await self.context.redis.hget(self.context.keys.run(run_id), "sources"))
         template = compile_template(run.options.template) if run.options.template else None
         return Asker(run_id, run.client, run.options, template), Reader(sources, template)
-
-    def _restore_ids(self, progress: Progress, rows: int) -> None:
-        """Ids of the committed chunk parts: those below the cursor's row."""
-        store = self.context.store
-        for name in store.names(paths.chunks_dir(progress.asker.id)):
-            if paths.first_row(name) < rows:
-                progress.indexes.restore_ids(store.read_table(name, columns=["custom_id"]))
 
     def _write(self, name: str, chunk: Chunk, at: Cursor) -> None:
         arrays = [pa.array(chunk.columns[field.name], field.type) for field in schemas.CHUNK]
@@ -269,7 +270,7 @@ class Preparer:
         names = [keys.run(run_id), keys.waiting(run_id), keys.wake, keys.rules(self._today())]
         args: list[Any] = [before, wire.dump(after), int(last), len(counters) // 2, *counters, len(chunk.rules), *uses]
         batch_names, batch_args = batch_arguments(keys, chunk)
-        names, args = names + batch_names, args + batch_args
+        names, args = names + batch_names, [*args, *batch_args, told.sorted_out(run_id, chunk.columns)]
         committed = bool(await self.context.scripts.commit_chunk(keys=names, args=args))
         if committed:
             self.context.again.remember_step("commit_chunk", names, args)

@@ -48,10 +48,6 @@ class Indexes(msgspec.Struct):
     ids: Ids
     salts: dict[tuple[str, str | None], bytes] = {}
 
-    def restore_ids(self, table: pa.Table) -> None:
-        """Learns the ids of a committed chunk part again."""
-        self.ids.learn(self.ids.repeated([text for text in table["custom_id"].to_pylist() if text is not None])[1])
-
 
 class Asker(msgspec.Struct, frozen=True):
     """Whose rows these are: the run's id, client and options, and its template if it has one."""

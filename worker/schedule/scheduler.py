@@ -192,7 +192,7 @@ class Scheduler:
         return plan.RunView(
             run_id, run.client, int(fields.get("created_ms") or 0), deadline,
             () if run.stopped else tuple(self._batch_view(b, run.started_ms) for b in self._may_run(waiting, rung)),
-            ahead, await self._may_buy(run, fields),
+            ahead, await self._may_buy(run, fields), bool(fields.get("tell")),
         )  # fmt: skip
 
     def _may_run(self, waiting: list[str], rung: Iterable[str]) -> Iterator[str]:

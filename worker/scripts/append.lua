@@ -4,7 +4,7 @@
 --       then per intent: amount entry
 -- Returns {-1} when fenced (another epoch, or another holder), else {1, intents admitted, scope that refused or 0}; the same number again answers the same.
 local mark = 'flush:' .. (KEYS[3] or '')  -- a batch may have news of two days in one flush
-local b = redis.call('HMGET', KEYS[1], 'epoch', mark, 'holder')
+local b = redis.call('HMGET', KEYS[1], 'epoch', mark, 'holder', 'tell', 'lane')
 local owner = string.match(ARGV[5], '^(.*)%-%d+$')
 if b[1] ~= ARGV[1] or (b[3] and b[3] ~= '' and b[3] ~= owner) then return {-1, 0, 0} end
 if b[3] == '' then redis.call('HSET', KEYS[1], 'holder', owner) end  -- a Redis that was killed forgot the claim
@@ -43,6 +43,9 @@ for i = 3, #KEYS do
   if spent > 0 then redis.pcall('HINCRBY', KEYS[i], 'spent', ARGV[4]) end
 end
 if #out > 0 then redis.call('RPUSH', KEYS[2], unpack(out)) end
+if b[4] and ARGV[2] ~= '' then  -- somebody waits for these answers
+  redis.call('PUBLISH', b[4], 'a' .. string.match(KEYS[1], ':batch:([^.:]+)') .. ' ' .. (b[5] or '') .. '\n' .. ARGV[2])
+end
 if (#ARGV - 5) / 2 == admitted then tight = 0 end
 redis.call('HSET', KEYS[1], mark, ARGV[5] .. ' ' .. admitted .. ' ' .. tight)
 return {1, admitted, tight}

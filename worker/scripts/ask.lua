@@ -1,7 +1,7 @@
 -- Batches of promoted followers, made exactly once: every row must still be wanted, then rows, counters and batches move.
 -- KEYS: 1 run  2 waiting  3 wake  4 promoted  5.. batch hashes
 -- ARGV: 1 n rows, then rows, n counters, then name value ..., then per batch: id score head payload
-local r = redis.call('HMGET', KEYS[1], 'status', 'cancel')
+local r = redis.call('HMGET', KEYS[1], 'status', 'cancel', 'tell')
 if (r[2] or '') ~= '' or not string.find(' validating in_progress finalizing ', ' ' .. (r[1] or '?') .. ' ', 1, true) then return 0 end
 local rows = tonumber(ARGV[1])
 for i = 2, rows + 1 do
@@ -16,6 +16,7 @@ for _ = 1, n do redis.call('HINCRBY', KEYS[1], ARGV[at], ARGV[at + 1]); at = at 
 for i = 5, #KEYS do
   redis.call('HSET', KEYS[i], 'state', 'waiting', 'epoch', '0', 'lanes', 'any', 'tries', '0', 'head', ARGV[at + 2], 'payload', ARGV[at + 3])
   redis.call('ZADD', KEYS[2], ARGV[at + 1], ARGV[at])
+  if (r[3] or '') ~= '' then redis.call('HSET', KEYS[i], 'tell', r[3]) end
   at = at + 4
 end
 redis.call('LPUSH', KEYS[3], 'x')

@@ -1,9 +1,11 @@
 -- Commits a prepared chunk exactly once: the cursor is compared, then batches, counters and cursor move together.
 -- KEYS: 1 run  2 waiting  3 wake  4 today's uses of each rule  5.. batch hashes
 -- ARGV: 1 cursor expected  2 cursor new  3 prepared 0|1  4 n counters, then name value ...,
---       n rules, then index uses most ('' no limit) ..., then per batch: id score head payload
+--       n rules, then index uses most ('' no limit) ..., then per batch: id score head payload,
+--       then for a run whose submitters wait: what is known of its rows by now
 -- Returns 0 when the cursor has moved, or when a rule has no room left for these uses: look again.
 if redis.call('HGET', KEYS[1], 'cursor') ~= ARGV[1] then return 0 end
+local tell = redis.call('HGET', KEYS[1], 'tell') or ''
 local n = tonumber(ARGV[4])
 local first = 6 + 2 * n
 for r = 0, tonumber(ARGV[first - 1]) - 1 do
@@ -21,8 +23,10 @@ for i = 5, #KEYS do
   redis.call('HSET', KEYS[i], 'state', 'waiting', 'epoch', '0', 'lanes', 'any', 'tries', '0', 'head', ARGV[at + 2], 'payload', ARGV[at + 3])
   redis.call('PERSIST', (string.gsub(KEYS[i], ':batch:', ':journal:', 1)))  -- what again.lua kept for it
   redis.call('ZADD', KEYS[2], ARGV[at + 1], ARGV[at])
+  if tell ~= '' then redis.call('HSET', KEYS[i], 'tell', tell) end
   at = at + 4
 end
+if tell ~= '' and (ARGV[at] or '') ~= '' then redis.call('PUBLISH', tell, ARGV[at]) end
 redis.call('LPUSH', KEYS[3], 'x')
 redis.call('LTRIM', KEYS[3], 0, 15)
 return 1

@@ -20,6 +20,7 @@ from worker.aside import Strikes
 from worker.context import Context
 from worker.dedupe.ended import mark_ended
 from worker.money.ledger import Ledger
+from worker.prepare.inboxes import forget
 from worker.settle.audits import Audits
 from worker.settle.compact import compact, ledger_totals
 from worker.settle.followers import Followers
@@ -33,6 +34,7 @@ PART_ROWS = 4096
 PART_AGE_S = 3.0
 PART_AGE_MOST_S = 60.0
 REST_S = 0.15
+INBOX_KEPT_S = 6 * 3600
 COUNTS = ("open", "borrowed", "fallen", "proven", "audit_open", "audit_wanted")
 FIELDS = (*COUNTS, "prepared", "cancel", "status", "audit", "blocked")
 ENDING = {"1": "cancelled", "cancelled": "cancelled", "expired": "expired", "failed": "failed"}
@@ -215,8 +217,19 @@ class Settler:
             log.warning("run %s: it went on while it was being closed", run_id)
             return
         await redis.expire(keys.budget(f"run:{run_id}"), 86_400)
+        if fields.get("inbox"):
+            await self._forget_inbox(run_id, again=totals["failed"] + totals["unanswered"])
         self.context.forget_run(run_id)
         log.info("run %s %s: %s", run_id, status, totals)
+
+    async def _forget_inbox(self, run_id: str, again: int) -> None:
+        """There may be one every half a minute: Redis keeps it for a while, the disk its segments where rows may be asked
+        again."""
+        redis, keys = self.context.redis, self.context.keys
+        await redis.expire(keys.run(run_id), INBOX_KEPT_S)
+        await redis.zrem(keys.all_runs, run_id)
+        if not again:
+            await asyncio.to_thread(forget, self.context.store, run_id)
 
     async def _is_ours(self, run_id: str, generation: bytes | None) -> bool:
         redis, keys = self.context.redis, self.context.keys

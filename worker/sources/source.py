@@ -64,6 +64,10 @@ class Reader:
             self._open(Cursor(number, 0, row))
         return rows, None
 
+    def grow(self, sources: tuple[Source, ...]) -> None:
+        """More sources behind those that it has."""
+        self._sources = sources
+
     def close(self) -> None:
         self._entries, self._at = iter(()), None
 

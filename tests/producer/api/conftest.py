@@ -24,7 +24,10 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Server]:
     program = Program(
-        tmp_path_factory.mktemp("api"), upstream, routes={"small": ROUTE}, api={"any_window": True, "admin_key": ADMIN}
+        tmp_path_factory.mktemp("api"),
+        upstream,
+        routes={"small": ROUTE},
+        api={"any_window": True, "admin_key": ADMIN, "inbox_open": "5s"},
     )
     with serving(program, "--workers") as found:
         yield found

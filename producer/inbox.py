@@ -1,0 +1,248 @@
+"""Small submissions, sealed together: the rows of some milliseconds become one segment file of an inbox run and one step in
+Redis, and only then their submitters are told that they are accepted. Who answers them, and when, is not its matter.
+
+A run takes rows for a while, then closes; a server that is killed leaves one that closes by Redis' clock. What is refused
+because it has closed meanwhile goes into the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from hashlib import blake2b
+
+import msgspec
+
+from pipelines import paths, registration, wire
+from pipelines.errors import QueueError, StoreError
+from pipelines.registration import Registration
+from pipelines.types import Options, Source
+from producer import intake
+from producer.queue import Redis, RedisError, now_ms
+from producer.records import Records
+
+log = logging.getLogger("spillway.api")
+
+GATHER_S = 0.01
+"""So long a submission waits for others; while a segment is being written, more of them gather by themselves."""
+GRACE = 1.5
+"""A run takes rows as long as the configuration says; Redis would let it half as long again, for a server that is slow."""
+MOST_ROWS, MOST_SEGMENTS = 4096, 256
+SEGMENT_ROWS, SEGMENT_BYTES = 2048, 8 << 20
+
+# KEYS: 1 run  2 wake  3 prepare's bell | ARGV: 1 segments before this one  2 source as JSON  3 rows  4 bytes
+# Returns 1 when it is in (again is once), 0 when the run takes no more, -1 - n when Redis knows only the first n segments.
+_APPEND = """
+local r = redis.call('HMGET', KEYS[1], 'inbox', 'segments', 'sources', 'cancel')
+local t = redis.call('TIME')
+local before, has = tonumber(ARGV[1]), tonumber(r[2] or 0)
+if has == before + 1 then return 1 end
+if (r[4] or '') ~= '' or (tonumber(r[1] or '') or 0) < t[1] * 1000 + math.floor(t[2] / 1000) then return 0 end
+if has < before then return -1 - has end
+local sources = string.sub(r[3], 1, -2) .. (before > 0 and ',' or '') .. ARGV[2] .. ']'
+redis.call('HSET', KEYS[1], 'sources', sources, 'segments', before + 1)
+redis.call('HINCRBY', KEYS[1], 'rows_estimate', ARGV[3])
+redis.call('HINCRBY', KEYS[1], 'bytes_estimate', ARGV[4])
+for i = 2, 3 do
+  redis.call('LPUSH', KEYS[i], 'x')
+  redis.call('LTRIM', KEYS[i], 0, 3)
+end
+return 1
+"""
+
+# KEYS: 1 run  2 prepare's bell | closes it early; prepare does the rest
+_CLOSE = """
+if not tonumber(redis.call('HGET', KEYS[1], 'inbox') or '') then return 0 end
+redis.call('HSET', KEYS[1], 'inbox', 'closing')
+redis.call('LPUSH', KEYS[2], 'x')
+redis.call('LTRIM', KEYS[2], 0, 3)
+return 1
+"""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a submission's first row stands; the others follow it."""
+
+    run_id: str
+    row: int
+
+
+class _Waiting(msgspec.Struct):
+    lines: list[bytes]
+    accepted: asyncio.Future[Place]
+
+
+class _Run:
+    """The run that takes rows now."""
+
+    def __init__(self, run_id: str, until_s: float) -> None:
+        self.id, self.until_s = run_id, until_s
+        self.rows = 0
+        self.sources: list[tuple[Source, int]] = []
+
+    @property
+    def full(self) -> bool:
+        late = asyncio.get_running_loop().time() >= self.until_s
+        return late or self.rows >= MOST_ROWS or len(self.sources) >= MOST_SEGMENTS
+
+
+class Inboxes:
+    """One server's; `channel` is where it listens for answers, `open_s` how long a run takes rows."""
+
+    def __init__(self, redis: Redis, keys: wire.Keys, records: Records, channel: str, open_s: float) -> None:
+        self.redis, self.keys, self.records, self.channel, self.open_s = redis, keys, records, channel, open_s
+        self._of: dict[tuple[str, bytes], _Inbox] = {}
+
+    async def submit(self, client: str, lines: list[bytes], options: Options | None = None) -> Place:
+        """Accepts the rows, JSON objects of one line each: they are on the disk and in Redis when this returns.
+
+        Raises StoreError or QueueError when they may not be; they are asked nevertheless if they are.
+        """
+        options = options or Options()
+        name = (client, wire.pack_options(options))
+        inbox = self._of.get(name)
+        if inbox is None:
+            inbox = self._of[name] = _Inbox(self, client, options)
+            inbox.task = asyncio.create_task(self._serve(name, inbox))
+        return await asyncio.shield(inbox.put(lines))
+
+    async def _serve(self, name: tuple[str, bytes], inbox: _Inbox) -> None:
+        try:
+            await inbox.run()
+        finally:
+            self._of.pop(name, None)
+
+    async def close(self) -> None:
+        """What has come in is accepted; runs that are open close."""
+        tasks = [inbox.stop() for inbox in self._of.values()]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Inbox:
+    """The submissions of one client on the same terms."""
+
+    def __init__(self, all_: Inboxes, client: str, options: Options) -> None:
+        self._all, self._client, self._options = all_, client, options
+        self._waiting: list[_Waiting] = []
+        self._news, self._stopping = asyncio.Event(), False
+        self._run: _Run | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def put(self, lines: list[bytes]) -> asyncio.Future[Place]:
+        accepted: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(lines, accepted))
+        self._news.set()
+        return accepted
+
+    def stop(self) -> asyncio.Task[None]:
+        assert self.task is not None
+        self._stopping = True
+        self._news.set()
+        return self.task
+
+    async def run(self) -> None:
+        """Until nothing has come in for as long as a run takes rows."""
+        while True:
+            left_s = self._all.open_s if self._run is None else self._run.until_s - asyncio.get_running_loop().time()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), max(0.0, left_s))
+            if not self._waiting:
+                await self._close()
+                if not self._waiting:
+                    return
+            await asyncio.sleep(GATHER_S)
+            await self._accept(self._group())
+            if not self._waiting and not self._stopping:
+                self._news.clear()
+
+    def _group(self) -> list[_Waiting]:
+        rows = size = count = 0
+        for each in self._waiting:
+            rows, size, count = rows + len(each.lines), size + sum(map(len, each.lines)), count + 1
+            if rows >= SEGMENT_ROWS or size >= SEGMENT_BYTES:
+                break
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
+
+    async def _accept(self, group: list[_Waiting]) -> None:
+        try:
+            lines = [line for each in group for line in each.lines]
+            place = await self._written(lines)
+        except Exception as error:
+            told = error
+            if isinstance(error, RedisError | OSError):
+                told = QueueError("the queue cannot be reached")
+            elif not isinstance(error, StoreError | QueueError):
+                log.exception("an inbox of %s failed", self._client)
+            self._run = None  # whether its last segment is in, nobody knows
+            for each in group:
+                if not each.accepted.done():
+                    each.accepted.set_exception(told)
+            return
+        row = place.row
+        for each in group:
+            if not each.accepted.done():
+                each.accepted.set_result(Place(place.run_id, row))
+            row += len(each.lines)
+
+    async def _written(self, lines: list[bytes]) -> Place:
+        """One segment; in the next run if this one has closed meanwhile."""
+        content = b"".join(line + b"\n" for line in lines)
+        while True:
+            if self._run is not None and self._run.full:
+                await self._close()
+            run = self._run = self._run or await self._open()
+            name = paths.inbox_segment(run.id, len(run.sources))
+            await asyncio.to_thread(self._write, name, content)
+            run.sources.append((_source(self._all.records.path(name), content), len(lines)))
+            if await self._append(run):
+                place = Place(run.id, run.rows)
+                run.rows += len(lines)
+                return place
+            await asyncio.to_thread(self._all.records.store.delete, name)
+            self._run = None
+
+    def _write(self, name: str, content: bytes) -> None:
+        with self._all.records.store.create(name) as out:
+            out.write(content)
+
+    async def _append(self, run: _Run) -> bool:
+        """The newest segment; and before it those that Redis has forgotten with its last seconds."""
+        redis, keys = self._all.redis, self._all.keys
+        names, at = [keys.run(run.id), keys.wake, keys.arrived], len(run.sources) - 1
+        while at < len(run.sources):
+            source, rows = run.sources[at]
+            told = [str(at), msgspec.json.encode(source).decode(), str(rows), str(source.size_bytes)]
+            done = int(await redis.eval(_APPEND, 3, *names, *told))  # type: ignore[misc]
+            if done == 0:
+                return False
+            at = at + 1 if done == 1 else -1 - done
+        return True
+
+    async def _open(self) -> _Run:
+        """A new run, of which the record is on the disk before Redis knows it."""
+        redis, keys, records = self._all.redis, self._all.keys, self._all.records
+        at_ms, since_s = await now_ms(redis), asyncio.get_running_loop().time()
+        run_id = f"{intake.new_run_id(at_ms)}{secrets.token_hex(8)}"
+        new = Registration(
+            run_id=run_id, client=self._client, fingerprint=f"inbox {run_id}", created_ms=at_ms, options=self._options,
+            sources=(), redis=await intake.memory_of(redis, keys), origin="inbox", tell=self._all.channel,
+            inbox_until_ms=at_ms + round(1000 * GRACE * self._all.open_s),
+        )  # fmt: skip
+        await asyncio.to_thread(records.write, run_id, registration.record(new))
+        await intake.put(redis, keys, run_id, at_ms, registration.fields(new))
+        return _Run(run_id, since_s + self._all.open_s)
+
+    async def _close(self) -> None:
+        run, self._run = self._run, None
+        if run is not None:
+            with contextlib.suppress(RedisError, OSError):  # it closes by itself
+                names = [self._all.keys.run(run.id), self._all.keys.arrived]
+                await self._all.redis.eval(_CLOSE, 2, *names)  # type: ignore[misc]
+
+
+def _source(path: str, content: bytes) -> Source:
+    digest = blake2b(len(content).to_bytes(8, "big") + content, digest_size=16).hexdigest()
+    return Source(path, "jsonl", "", len(content), 0, digest)

@@ -1,0 +1,159 @@
+"""Small submissions become segments of one run: accepted when they are on the disk and in Redis, whatever happens between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import paths, wire
+from pipelines.errors import StoreError
+from pipelines.types import Options
+from producer import inbox, runs
+from producer.inbox import Inboxes, Place
+from producer.queue import Redis, connected
+from producer.records import Records
+from tests.support_redis import redis_server
+
+KEYS = wire.Keys("test-inbox")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with redis_server() as found:
+        yield found
+
+
+@pytest.fixture
+async def redis(url: str) -> AsyncIterator[Redis]:
+    async with connected(url) as client:
+        await client.flushdb()
+        yield client
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    return Records(str(tmp_path / "data"))
+
+
+@pytest.fixture
+async def inboxes(redis: Redis, records: Records) -> AsyncIterator[Inboxes]:
+    found = Inboxes(redis, KEYS, records, "channel", 30.0)
+    yield found
+    await found.close()
+
+
+def line(number: int) -> bytes:
+    return json.dumps({"body": {"messages": [{"role": "user", "content": str(number)}]}}).encode()
+
+
+async def rows_of(redis: Redis, run_id: str) -> list[bytes]:
+    """The rows of a run, as prepare reads them."""
+    view = await runs.get(redis, KEYS, run_id)
+    contents = [Path(source.url).read_bytes() for source in view.sources]
+    assert [len(each) for each in contents] == [source.size_bytes for source in view.sources]
+    return b"".join(contents).splitlines()
+
+
+async def submitted(redis: Redis, inboxes: Inboxes, numbers: range) -> list[Place]:
+    places = list(await asyncio.gather(*(inboxes.submit("acme", [line(n)]) for n in numbers)))
+    for number, place in zip(numbers, places, strict=True):
+        assert (await rows_of(redis, place.run_id))[place.row] == line(number), "it is where its submitter was told"
+    return places
+
+
+async def test_what_comes_together_is_one_segment_and_a_fraction_of_a_command_each(
+    redis: Redis, inboxes: Inboxes
+) -> None:
+    await inboxes.submit("acme", [line(0)])
+    before = (await redis.info())["total_commands_processed"]
+    places = await asyncio.gather(*(inboxes.submit("acme", [line(n)]) for n in range(1, 201)))
+    commands = (await redis.info())["total_commands_processed"] - before
+    assert commands < 40
+    assert sorted(place.row for place in places) == list(range(1, 201))
+    [run_id] = {place.run_id for place in places}
+    assert len(await rows_of(redis, run_id)) == 201
+    fields = await redis.hgetall(KEYS.run(run_id))
+    assert (fields["rows_estimate"], fields["tell"], fields["prepared"]) == ("201", "channel", "0")
+    assert int(fields["inbox"]) > int(fields["created_ms"])
+    assert await redis.smembers(KEYS.open_runs) == {run_id}
+
+
+async def test_clients_and_terms_have_runs_of_their_own(redis: Redis, inboxes: Inboxes) -> None:
+    one = await inboxes.submit("acme", [line(1), line(2)])
+    two = await inboxes.submit("other", [line(1)])
+    three = await inboxes.submit("acme", [line(3)], Options(labels=("a", "b")))
+    assert len({one.run_id, two.run_id, three.run_id}) == 3
+    assert (await inboxes.submit("acme", [line(4)])) == Place(one.run_id, 2), "after both rows of the first"
+    assert (await runs.get(redis, KEYS, two.run_id)).client == "other"
+
+
+@pytest.mark.parametrize("said", [{"inbox": "closing"}, {"inbox": "1"}, {"inbox": "sealed"}, {"cancel": "1"}])
+async def test_what_a_run_refuses_goes_into_the_next_and_nowhere_else(
+    redis: Redis, inboxes: Inboxes, records: Records, said: dict[str, str]
+) -> None:
+    [first] = await submitted(redis, inboxes, range(1))
+    await redis.hset(KEYS.run(first.run_id), mapping=said)
+    [second] = await submitted(redis, inboxes, range(1, 2))
+    assert second.run_id != first.run_id
+    assert records.store.names(paths.inbox_dir(first.run_id)) == ["000000.jsonl"]
+
+
+async def test_a_redis_that_forgot_its_last_seconds_is_told_again(redis: Redis, inboxes: Inboxes) -> None:
+    [first] = await submitted(redis, inboxes, range(1))
+    was = await redis.hgetall(KEYS.run(first.run_id))
+    await submitted(redis, inboxes, range(1, 3))
+    await submitted(redis, inboxes, range(3, 4))
+    await redis.delete(KEYS.run(first.run_id))
+    await redis.hset(KEYS.run(first.run_id), mapping=was)
+    [last] = await submitted(redis, inboxes, range(4, 5))
+    assert last == Place(first.run_id, 4)
+    assert await rows_of(redis, first.run_id) == [line(n) for n in range(5)]
+
+
+async def test_saying_it_again_is_saying_it_once(redis: Redis, inboxes: Inboxes) -> None:
+    [first] = await submitted(redis, inboxes, range(1))
+    names = [KEYS.run(first.run_id), KEYS.wake, KEYS.arrived]
+    for _ in range(2):  # an answer that was lost on its way
+        assert await redis.eval(inbox._APPEND, 3, *names, "1", '{"url":"b"}', "1", "9") == 1
+    fields = await redis.hgetall(KEYS.run(first.run_id))
+    assert (fields["segments"], fields["rows_estimate"]) == ("2", "2")
+    assert len(json.loads(fields["sources"])) == 2
+
+
+async def test_a_disk_that_cannot_be_written_accepts_nothing(redis: Redis, inboxes: Inboxes, records: Records) -> None:
+    [first] = await submitted(redis, inboxes, range(1))
+    folder = Path(records.path("inbox"))
+    folder.rename(folder.with_name("aside"))
+    folder.write_text("in the way")
+    with pytest.raises(StoreError):
+        await inboxes.submit("acme", [line(1)])
+    folder.unlink()
+    folder.with_name("aside").rename(folder)
+    assert len(await rows_of(redis, first.run_id)) == 1
+    await submitted(redis, inboxes, range(2, 3))
+
+
+async def test_a_run_closes_when_its_time_is_over_or_its_server_stops(redis: Redis, records: Records) -> None:
+    short = Inboxes(redis, KEYS, records, "channel", 0.3)
+    first = await short.submit("acme", [line(1)])
+    async with asyncio.timeout(10):
+        while await redis.hget(KEYS.run(first.run_id), "inbox") != "closing":
+            await asyncio.sleep(0.05)
+    second = await short.submit("acme", [line(2)])
+    assert second.run_id != first.run_id
+    await short.close()
+    assert await redis.hget(KEYS.run(second.run_id), "inbox") == "closing"
+
+
+async def test_a_full_run_is_followed_by_another(
+    redis: Redis, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "MOST_ROWS", 5)
+    monkeypatch.setattr(inbox, "SEGMENT_ROWS", 2)
+    places = await submitted(redis, inboxes, range(13))
+    assert len({place.run_id for place in places}) == 3
+    assert len(set(places)) == 13

@@ -1,0 +1,95 @@
+"""The end of an inbox run is certain before it is taken for the end, and nothing that is on the disk is left out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import paths, registration, wire
+from pipelines.registration import Registration
+from pipelines.settings import parse_settings
+from pipelines.types import Options
+from tests.support_redis import redis_server
+from worker.context import Context
+from worker.prepare.inboxes import Inboxes, forget, segments
+from worker.prepare.lost import Lost
+from worker.queue import connect, redis_now_us
+
+RUN = "20260101-000000-abcdef"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture
+async def context(server: str, tmp_path: Path) -> AsyncIterator[Context]:
+    redis = await connect(server)
+    await redis.flushall()
+    found = Context(parse_settings({"spillway": {"data": str(tmp_path)}}), redis, server)
+    await found.scripts.load()
+    await found.again.seen("this life")
+    yield found
+    await redis.aclose()
+
+
+async def registered(context: Context, *, open_s: float) -> Registration:
+    until_ms = await redis_now_us(context.redis) // 1000 + round(open_s * 1000)
+    run = Registration(
+        run_id=RUN, client="acme", fingerprint="inbox", created_ms=1, options=Options(), sources=(),
+        redis=context.again.memory, tell="channel", inbox_until_ms=until_ms,
+    )  # fmt: skip
+    await context.redis.hset(context.keys.run(RUN), mapping=registration.fields(run))
+    return run
+
+
+def written(context: Context, count: int) -> None:
+    for number in range(count):
+        context.store.write_bytes(paths.inbox_segment(RUN, number), b"{}\n" * (number + 1))
+
+
+async def test_an_open_run_is_not_sealed(context: Context) -> None:
+    await registered(context, open_s=60)
+    written(context, 2)
+    assert not await Inboxes(context).seal(RUN)
+    assert await Inboxes(context).sources(RUN) == ()
+
+
+@pytest.mark.parametrize("why", ["its time is over", "it was cancelled", "its server closed it"])
+async def test_a_closed_run_gets_what_is_on_the_disk_and_nothing_more(context: Context, why: str) -> None:
+    await registered(context, open_s=-0.001 if why == "its time is over" else 60)
+    if why != "its time is over":
+        said = {"cancel": "1"} if why == "it was cancelled" else {"inbox": "closing"}
+        await context.redis.hset(context.keys.run(RUN), mapping=said)
+    written(context, 3)
+    first = segments(context.store, RUN)[:1]
+    await context.redis.hset(context.keys.run(RUN), "sources", wire.pack_sources(first))
+    assert await Inboxes(context).seal(RUN)
+    found = await Inboxes(context).sources(RUN)
+    assert [Path(source.url).name for source in found] == ["000000.jsonl", "000001.jsonl", "000002.jsonl"]
+    assert [source.size_bytes for source in found] == [3, 6, 9]
+    assert await context.redis.hmget(context.keys.run(RUN), "inbox", "segments") == [b"sealed", b"3"]
+    written(context, 4)
+    assert not await Inboxes(context).seal(RUN), "once"
+    assert len(await Inboxes(context).sources(RUN)) == 3
+
+
+async def test_a_run_that_redis_forgot_comes_back_with_its_segments(context: Context) -> None:
+    run = await registered(context, open_s=60)
+    written(context, 2)
+    await context.redis.delete(context.keys.run(RUN))
+    context.store.write_bytes(paths.run_record(RUN), wire.dump(registration.record(run)))
+    await Lost(context).look()
+    assert [source.size_bytes for source in await Inboxes(context).sources(RUN)] == [3, 6]
+    fields = await context.redis.hmget(context.keys.run(RUN), "segments", "tell", "inbox")
+    assert fields == [b"2", b"channel", str(run.inbox_until_ms).encode()]
+
+
+async def test_the_segments_of_a_run_can_be_forgotten(context: Context) -> None:
+    written(context, 2)
+    forget(context.store, RUN)
+    assert context.store.names(paths.inbox_dir(RUN)) == []

@@ -1,0 +1,57 @@
+"""Inbox runs, whose source grows segment by segment while small submissions come in: which segments there are, and that the
+end of one is certain before it is taken for the end.
+
+A segment is a file under the data root, named in Redis once it is written. A run that takes no more is given every segment
+on the disk, so that a Redis which forgot its last seconds loses none of those that were acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import blake2b
+
+from pipelines import paths, wire
+from pipelines.types import Source
+from worker.context import Context
+from worker.store import Store
+
+SEALED = b"sealed"
+
+
+class Inboxes:
+    """Of every open run."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def sources(self, run_id: str) -> tuple[Source, ...]:
+        """The segments by now."""
+        raw = await self._context.redis.hget(self._context.keys.run(run_id), "sources")
+        return wire.unpack_sources(raw or b"[]")
+
+    async def seal(self, run_id: str) -> bool:
+        """True once nothing can be added any more: `sources` are then all that there will be. False while it is open."""
+        keys, scripts = [self._context.keys.run(run_id)], self._context.scripts
+        if not await scripts.seal(keys=keys, args=["", 0]):
+            return False
+        known = await self.sources(run_id)
+        found = await asyncio.to_thread(segments, self._context.store, run_id, known)
+        return bool(await scripts.seal(keys=keys, args=[wire.pack_sources(found), len(found)]))
+
+
+def segments(store: Store, run_id: str, known: tuple[Source, ...] = ()) -> tuple[Source, ...]:
+    """`known` and what is on the disk behind them. Blocking."""
+    names = store.names(paths.inbox_dir(run_id))
+    return known + tuple(_source(store, name) for name in names[len(known) :])
+
+
+def _source(store: Store, name: str) -> Source:
+    content = store.read_bytes(name)
+    digest = blake2b(len(content).to_bytes(8, "big") + content, digest_size=16).hexdigest()
+    return Source(store.path(name), "jsonl", "", len(content), 0, digest)
+
+
+def forget(store: Store, run_id: str) -> None:
+    """The segments of a run that has ended and asks nothing again. Blocking."""
+    for name in store.names(paths.inbox_dir(run_id)):
+        store.delete(name)
