@@ -213,6 +213,9 @@ def _client_problems(settings: Settings) -> Iterator[Problem]:
             *(["share_of_savings"] if client.share_of_savings is not None else []),
             *priced[:1],
         ]
+        if (client.webhook is None) != (client.webhook_secret is None):
+            lacking = "webhook_secret" if client.webhook else "webhook"
+            yield key, f"{written} needs both webhook and webhook_secret; add {lacking}"
         if len(plans) > 1:
             yield (*key, plans[0]), f"{written} has both {plans[0]} and {plans[1]}; keep one"
         if len(priced) == 1:

@@ -24,6 +24,10 @@ def plain(settings: Settings, root: str) -> dict[str, Any]:
     )]:  # fmt: skip
         if budget.smtp is not None and budget.smtp.secret:
             written["smtp"]["password"] = budget.smtp.secret
+    for name, client in settings.clients.items():
+        if client.webhook:  # without its variable it has no secret, and nothing is sent
+            secret = client.webhook_secret.get_secret_value() if client.webhook_secret else ""
+            data["clients"][name]["webhook_secret"] = secret
     data.pop("api", None)  # a worker serves nobody, and its keys are secrets
     data["routes"] = {name: data["routes"][name] for name, route in settings.routes.items() if not route.implied}
     return data

@@ -233,6 +233,8 @@ class Quota(Section):
 
 class Client(Section):
     budget: Budget = Budget()
+    webhook: Webhook | None = Field(default=None, repr=False)
+    webhook_secret: SecretStr | None = None
     quota: Quota = Quota()
     routes: Names = ()
     weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0

@@ -121,7 +121,12 @@ def _build(layers: list[Layer], environment: Mapping[str, str]) -> Settings:
     for name, target in settings.targets.items():
         settings.targets[name] = _with_key(target, environment)
     for name, client in settings.clients.items():
-        settings.clients[name] = client.model_copy(update={"budget": _with_password(client.budget, environment)})
+        settings.clients[name] = client.model_copy(
+            update={
+                "budget": _with_password(client.budget, environment),
+                "webhook_secret": _secret(client.webhook_secret, environment),
+            }
+        )
     budget, api = _with_password(settings.budget, environment), _with_secrets(settings.api, environment)
     return settings.model_copy(update={"budget": budget, "api": api})
 

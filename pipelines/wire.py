@@ -56,6 +56,7 @@ class Keys:
         self.clients = f"{prefix}:clients"  # hash client -> its key's digest, id, age and state; never the key
         self.api_open = f"{prefix}:api-open"  # set of OpenAI batches that have not ended
         self.api_expiring = f"{prefix}:api-expiring"  # zset file id -> unix s at which it expires
+        self.hooks = f"{prefix}:hooks"  # zset id of a webhook's notice -> unix ms of its next try
         self.client_keys = f"{prefix}:client-keys"  # hash digest of a key -> client
 
     def run(self, run_id: str) -> str:
@@ -152,6 +153,10 @@ class Keys:
         """channel: what the runs of a server's waiting clients say to it."""
         return f"{self.prefix}:told:{server}"
 
+    def api_messages(self, client: str) -> str:
+        """zset of a client's batches of messages (Anthropic's kind), as with files."""
+        return f"{self.prefix}:api-messages:{client}"
+
     def api_once(self, client: str, digest: str) -> str:
         """what a request with this idempotency key made, or that this body was sent; a day or a minute."""
         return f"{self.prefix}:api-once:{client}:{digest}"
@@ -175,6 +180,10 @@ class Keys:
     def quota(self, scope: str) -> str:
         """what a client has submitted in a minute, day or month; lives a little longer than that."""
         return f"{self.prefix}:quota:{scope}"
+
+    def hook(self, notice_id: str) -> str:
+        """hash: a webhook's notice, empty once it is delivered, and how often it was tried; three days."""
+        return f"{self.prefix}:hook:{notice_id}"
 
     def job(self, batch_id: str, epoch: int) -> str:
         """ARQ's names ignore its queue, so the prefix is part of the id."""

@@ -1,4 +1,4 @@
-"""OpenAI batches as Redis has them: records, their states and the steps between them. Who takes the steps is `keeper.py`.
+"""Batches of the HTTP API as Redis has them, OpenAI's and Anthropic's: records, their states and the steps between them. Who takes the steps is `keeper.py`.
 
 validating -> failed | in_progress -> finalizing -> completed | expired; any open one -> cancelling -> cancelled. A step
 compares the state that it leaves, so two servers that take it at once take it once.
@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from pipelines import wire
+from pipelines import hooks, wire
+from pipelines.hooks import Notice
 from pipelines.openai_lines import Wrong
 from producer.queue import Redis, now_ms
 from producer.runs import RunView, view
@@ -21,7 +22,9 @@ from producer.uploads import behind
 
 OPEN = ("validating", "in_progress", "finalizing", "cancelling")
 CANCELLABLE = ("validating", "in_progress", "finalizing")
-_ID = re.compile(r"batch_[0-9a-f]{12}[0-9a-f]{20}")
+BATCHES, MESSAGES = "batch_", "msgbatch_"
+"""The two kinds, told apart by how their ids begin; each has a list of its own."""
+_HEX = re.compile(r"[0-9a-f]{32}")
 
 # KEYS: 1 batch  2 batches of the client  3 open  4 input file  5 held   ARGV: 1 id  2 client, then field value ...
 _CREATE = """
@@ -36,13 +39,19 @@ redis.call('SADD', KEYS[3], ARGV[1])
 return 1
 """
 
-# KEYS: 1 batch  2 open  ARGV: 1 id  2 states it may leave, with commas around each  3 '1' when it has ended by this,
-#       then field value ...  -> the state it was in; '' when there is none
+# KEYS: 1 batch  2 open  3 hooks  4 notice
+# ARGV: 1 id  2 states it may leave, with commas around each  3 '1' when it has ended by this  4 id of the notice that tells
+#       of it, '' for none  5 notice  6 seconds to remember it, then field value ...
+# -> the state it was in; '' when there is none
 _STEP = """
 local now = redis.call('HGET', KEYS[1], 'status')
 if not now then return '' end
 if not string.find(ARGV[2], ',' .. now .. ',', 1, true) then return now end
-redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+if ARGV[4] ~= '' and redis.call('HSETNX', KEYS[4], 'notice', ARGV[5]) == 1 then
+  redis.call('EXPIRE', KEYS[4], ARGV[6])
+  redis.call('ZADD', KEYS[3], 0, ARGV[4])
+end
 if ARGV[3] == '1' then redis.call('SREM', KEYS[2], ARGV[1]) else redis.call('SADD', KEYS[2], ARGV[1]) end
 return now
 """
@@ -70,6 +79,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     errors: tuple[Wrong, ...] = ()
     usage: dict[str, Any] | None = None
+    tally: dict[str, int] | None = None  # of messages: how many ended how
     output_file_id: str | None = None
     error_file_id: str | None = None
     in_progress_at: int | None = None
@@ -83,6 +93,11 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ended(self) -> bool:
         return self.status not in OPEN
+
+    @property
+    def is_messages(self) -> bool:
+        """Whether it is Anthropic's kind."""
+        return self.id.startswith(MESSAGES)
 
     def shown(self, run: RunView | None = None) -> dict[str, Any]:
         """OpenAI's Batch object; `run` has the live counts of one that is under way."""
@@ -131,22 +146,30 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         return {"total": self.total, "completed": completed, "failed": failed}
 
 
-_JSON = frozenset({"metadata", "errors", "usage"})
+_JSON = frozenset({"metadata", "errors", "usage", "tally"})
 
 
-def new_id(at_ms: int) -> str:
-    return f"batch_{at_ms:012x}{secrets.token_hex(10)}"
+def new_id(at_ms: int, kind: str = BATCHES) -> str:
+    return f"{kind}{at_ms:012x}{secrets.token_hex(10)}"
 
 
-def is_id(text: str) -> bool:
-    return _ID.fullmatch(text) is not None
+def is_id(text: str, kind: str = BATCHES) -> bool:
+    return text.startswith(kind) and _HEX.fullmatch(text, len(kind)) is not None
+
+
+def _list(keys: wire.Keys, client: str, kind: str) -> str:
+    return keys.api_messages(client) if kind == MESSAGES else keys.api_batches(client)
+
+
+def _kind(batch_id: str) -> str:
+    return MESSAGES if batch_id.startswith(MESSAGES) else BATCHES
 
 
 async def create(redis: Redis, keys: wire.Keys, batch: Batch) -> None:
     """Registers a batch, and that it reads its input file; one that is there already stays as it is."""
     names = [
         keys.api_batch(batch.id),
-        keys.api_batches(batch.client),
+        _list(keys, batch.client, _kind(batch.id)),
         keys.api_open,
         keys.api_file(batch.input_file_id[:80]),
         keys.api_held(batch.input_file_id[:80]),
@@ -155,17 +178,29 @@ async def create(redis: Redis, keys: wire.Keys, batch: Batch) -> None:
     await redis.eval(_CREATE, len(names), *names, batch.id, batch.client, *fields)  # type: ignore[misc]
 
 
-async def step(redis: Redis, keys: wire.Keys, batch_id: str, leaving: Sequence[str], **fields: Any) -> str:
-    """Changes a batch that is in one of the states `leaving`; the state that it was in, '' for none."""
+async def step(
+    redis: Redis,
+    keys: wire.Keys,
+    batch_id: str,
+    leaving: Sequence[str],
+    *,
+    notice: Notice | None = None,
+    **fields: Any,
+) -> str:
+    """Changes a batch that is in one of the states `leaving`, and has `notice` delivered; the state that it was in, ''
+    for none."""
     ends = "1" if fields.get("status", OPEN[0]) not in OPEN else "0"
     states = f",{','.join(leaving)},"
-    names = [keys.api_batch(batch_id), keys.api_open]
-    return str(await redis.eval(_STEP, len(names), *names, batch_id, states, ends, *_flat(fields)))  # type: ignore[misc]
+    told = (notice.id, msgspec.json.encode(notice), hooks.KEPT_S) if notice else ("", "", 0)
+    names = [keys.api_batch(batch_id), keys.api_open, keys.hooks, keys.hook(told[0])]
+    return str(await redis.eval(_STEP, len(names), *names, batch_id, states, ends, *told, *_flat(fields)))  # type: ignore[misc]
 
 
-async def get(redis: Redis, keys: wire.Keys, client: str, batch_id: str) -> tuple[Batch, RunView | None] | None:
+async def get(
+    redis: Redis, keys: wire.Keys, client: str, batch_id: str, kind: str = BATCHES
+) -> tuple[Batch, RunView | None] | None:
     """A client's batch with its run; None for what is not there and for what is somebody else's."""
-    found = await read(redis, keys, [batch_id] if is_id(batch_id) else [])
+    found = await read(redis, keys, [batch_id] if is_id(batch_id, kind) else [])
     return found[0] if found and found[0][0].client == client else None
 
 
@@ -210,11 +245,28 @@ async def due(redis: Redis, keys: wire.Keys) -> list[str]:
 
 
 async def page(
-    redis: Redis, keys: wire.Keys, client: str, *, after: str | None, limit: int
+    redis: Redis,
+    keys: wire.Keys,
+    client: str,
+    *,
+    after: str | None,
+    limit: int,
+    before: str | None = None,
+    kind: str = BATCHES,
 ) -> tuple[list[tuple[Batch, RunView | None]], bool]:
-    """Up to `limit` of a client's batches behind `after`, newest first, and whether there are more."""
-    ids = await behind(redis, keys.api_batches(client), after, limit + 1, newest=True)
-    return await read(redis, keys, ids[:limit]), len(ids) > limit
+    """Up to `limit` of a client's batches behind `after`, or those just ahead of `before`; newest first, and whether
+    there are more that way."""
+    ids = await behind(redis, _list(keys, client, kind), after or before, limit + 1, newest=before is None)
+    shown = ids[:limit] if before is None else ids[:limit][::-1]
+    return await read(redis, keys, shown), len(ids) > limit
+
+
+async def delete(redis: Redis, keys: wire.Keys, batch: Batch) -> None:
+    """An ended batch is gone for its client; its run stays in the reports."""
+    pipe = redis.pipeline(transaction=True)
+    pipe.zrem(_list(keys, batch.client, _kind(batch.id)), batch.id)
+    pipe.delete(keys.api_batch(batch.id))
+    await pipe.execute()
 
 
 async def now_s(redis: Redis) -> int:

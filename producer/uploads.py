@@ -78,11 +78,12 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-async def keep(redis: Redis, keys: wire.Keys, upload: Upload) -> None:
-    """Makes a file known whose bytes are there; twice is once."""
+async def keep(redis: Redis, keys: wire.Keys, upload: Upload, *, listed: bool = True) -> None:
+    """Makes a file known whose bytes are there; twice is once. One that is not listed is known by its id alone."""
     pipe = redis.pipeline(transaction=True)
     pipe.hset(keys.api_file(upload.id), mapping={"record": wire.dump(msgspec.to_builtins(upload))})
-    pipe.zadd(keys.api_files(upload.client), {upload.id: 0})
+    if listed:
+        pipe.zadd(keys.api_files(upload.client), {upload.id: 0})
     if upload.expires_s is not None:
         pipe.zadd(keys.api_expiring, {upload.id: upload.expires_s})
     await pipe.execute()

@@ -31,6 +31,7 @@ OWNERS = {
     "jwt": ("producer/api/auth.py",),
     "prometheus_client": ("producer/api/meter.py", "producer/api/metrics.py"),
     "python_multipart": ("producer/api/upload.py",),
+    "ijson": ("producer/api/messages.py",),
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 BRIDGES = {

@@ -69,9 +69,19 @@ def test_its_environment_is_understood_and_wins_over_the_example(compose: dict[s
     assert settings.spillway.data == "/data"
 
 
+def test_the_api_shares_the_workers_data_and_is_asked_whether_it_works(compose: dict[str, Any]) -> None:
+    api, worker = compose["services"]["api"], compose["services"]["worker"]
+    assert api["command"] == ["serve", "--host", "0.0.0.0"]  # noqa: S104 - of the container
+    assert api["ports"] == ["${SPILLWAY_PORT:-127.0.0.1:8700}:8700"], "open to this host alone, unless told otherwise"
+    assert "/health" in " ".join(api["healthcheck"]["test"])
+    assert api["depends_on"]["redis"]["condition"] == "service_healthy"
+    for shared in ("volumes", "environment", "env_file", "networks", "restart", "image"):
+        assert api[shared] == worker[shared]
+
+
 def test_the_simulator_is_a_profile_and_nothing_starts_it_unasked(compose: dict[str, Any]) -> None:
     assert compose["services"]["simulator"]["profiles"] == ["simulate"]
-    assert all("profiles" not in compose["services"][name] for name in ("redis", "worker"))
+    assert all("profiles" not in compose["services"][name] for name in ("redis", "worker", "api"))
 
 
 def test_the_simulated_configuration_leads_to_the_simulator() -> None:

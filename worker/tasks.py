@@ -19,6 +19,7 @@ from worker.money.ledger import Ledger
 from worker.queue import RedisError
 
 if TYPE_CHECKING:
+    from worker.hooks import Hooks
     from worker.money.alerts import Alerts
     from worker.prepare.prepare import Preparer
 
@@ -57,6 +58,7 @@ class Process:
         self.stopping = asyncio.Event()
         self.failed = asyncio.Event()
         self.alerts: Alerts | None = None
+        self.hooks: Hooks | None = None
         self._listeners: list[leased.LeasedWorker] = []
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -88,6 +90,7 @@ class Process:
     async def _start_control(self, bells: Any) -> None:
         """The roles that need Arrow and the encoder; imported here, so that a process of lanes alone stays small."""
         if "schedule" in self.roles:
+            from worker import hooks
             from worker.money.alerts import Alerts
             from worker.schedule.scheduler import Scheduler
             from worker.schedule.watch import Watch
@@ -97,6 +100,9 @@ class Process:
             self._start(Watch(self.context).run())
             self.alerts = Alerts(self.context)
             self._leased("money", self.alerts.step)
+            if hooks.wanted(self.context.settings):
+                self.hooks = hooks.Hooks(self.context)
+                self._start(repeat("webhooks", self.hooks.step, self.stopping))
         if "prepare" in self.roles:
             from worker.dedupe.encode import Encoder
             from worker.prepare.prepare import Preparer
@@ -171,6 +177,8 @@ class Process:
         await asyncio.wait(held, timeout=0.5)
         if self.alerts is not None:
             await self.alerts.finish()
+        if self.hooks is not None:
+            await self.hooks.finish()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
@@ -14,8 +16,22 @@ from starlette.middleware.cors import CORSMiddleware
 
 from pipelines import route, wire
 from pipelines.settings import Settings
+from producer import schedules
 from producer.answers import Answers
-from producer.api import batches, chat, clients, costs, errors, estimates, files, health, metrics, runs, targets
+from producer.api import (
+    batches,
+    chat,
+    clients,
+    costs,
+    errors,
+    estimates,
+    files,
+    health,
+    messages,
+    metrics,
+    runs,
+    targets,
+)
 from producer.api.keeper import Keeper
 from producer.api.limits import Limits
 from producer.api.meter import Meter
@@ -24,12 +40,13 @@ from producer.clients import find_all
 from producer.inbox import Inboxes
 from producer.queue import connected
 from producer.records import Records
+from producer.schedules import Desk
 from producer.together import Together
 
 ROUTERS = tuple(
-    each.router for each in (chat, health, clients, files, batches, runs, estimates, targets, costs, metrics)
+    each.router for each in (chat, health, clients, files, batches, messages, runs, estimates, targets, costs, metrics)
 )
-UPLOADS = ("/v1/files", "/v1/runs")
+UPLOADS = ("/v1/files", "/v1/runs", "/v1/messages/batches")
 """Paths whose body may be written to the data root as it comes."""
 
 
@@ -49,14 +66,17 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
                 settings, redis, keys, records, asyncio.Queue(), inboxes, answers, finder, models
             )
             beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run())]
+            stopping = asyncio.Event()
+            clock = asyncio.create_task(schedules.keep(Desk(redis, keys, records, settings), _owner(), stopping))
             await answers.listening.wait()
             try:
                 yield
             finally:
+                stopping.set()
                 await inboxes.close()
                 for task in beside:
                     task.cancel()
-                await asyncio.gather(*beside, return_exceptions=True)
+                await asyncio.gather(*beside, clock, return_exceptions=True)
 
     about = {"title": "Spillway", "version": version("spillway-batch")}
     # Pages about the API would load their scripts from somebody else's server; openapi.json needs none.
@@ -74,3 +94,8 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
 
 def _models(settings: Settings, client: str) -> Container[str] | None:
     return route.table(settings, client).names if settings.targets else None
+
+
+def _owner() -> str:
+    """The name under which this server looks after the schedules."""
+    return f"{socket.gethostname()}-{os.getpid()}"

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from pipelines import anthropic_lines
 from pipelines.errors import QueueError, StoreError, UsageError
 from pipelines.printable import one_line
 from producer.queue import RedisError
@@ -19,6 +20,10 @@ log = logging.getLogger("spillway.api")
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 RETRY_S = 2
+ANTHROPIC_TYPES = {
+    400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
+    409: "invalid_request_error", 413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error",
+}  # fmt: skip
 
 
 class ApiError(HTTPException):
@@ -73,14 +78,18 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
 
 
-def respond(error: ApiError) -> JSONResponse:
-    shown = body(error.status_code, error.detail, error.code, error.param)
-    return JSONResponse(shown, error.status_code, error.headers)
+def respond(error: ApiError, path: str = "") -> JSONResponse:
+    """In the shape that callers of `path` know: Anthropic's for its own, OpenAI's everywhere else."""
+    status = error.status_code
+    if path.startswith(anthropic_lines.ENDPOINT):
+        kind = ANTHROPIC_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+        return JSONResponse(anthropic_lines.error(kind, error.detail), status, error.headers)
+    return JSONResponse(body(status, error.detail, error.code, error.param), status, error.headers)
 
 
 async def _told(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
-    return respond(error)
+    return respond(error, request.url.path)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -90,29 +99,35 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     param = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")) or None
     codes = {"missing": "missing_required_parameter", "json_invalid": "invalid_json"}
     message = f"Invalid value for '{param}': {first['msg']}." if param else f"Invalid request: {first['msg']}."
-    return respond(ApiError(400, message, code=codes.get(first["type"], "invalid_value"), param=param))
+    return respond(
+        ApiError(400, message, code=codes.get(first["type"], "invalid_value"), param=param), request.url.path
+    )
 
 
 async def _plain(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     message = {404: f"Unknown request URL: {request.method} {request.url.path[:200]}."}
     told = ApiError(error.status_code, message.get(error.status_code, f"{error.detail}."), headers=error.headers)
-    return respond(told)
+    return respond(told, request.url.path)
 
 
 async def _usage(request: Request, error: Exception) -> JSONResponse:
-    return respond(ApiError(400, str(error)))
+    return respond(ApiError(400, str(error)), request.url.path)
 
 
 async def _lost(request: Request, error: Exception) -> JSONResponse:
     log.warning("%s %s: %s", request.method, request.url.path, one_line(str(error)))
-    return respond(unavailable("The queue cannot be reached at the moment; try again."))
+    return respond(unavailable("The queue cannot be reached at the moment; try again."), request.url.path)
 
 
 async def _full(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s: %s", request.method, request.url.path, one_line(str(error)))
-    return respond(unavailable("The storage of this server cannot be used at the moment; try again later."))
+    return respond(
+        unavailable("The storage of this server cannot be used at the moment; try again later."), request.url.path
+    )
 
 
 async def _internal(request: Request, error: Exception) -> JSONResponse:
-    return respond(ApiError(500, "The server had an error while processing your request.", code="internal_error"))
+    return respond(
+        ApiError(500, "The server had an error while processing your request.", code="internal_error"), request.url.path
+    )

@@ -10,12 +10,15 @@ import asyncio
 import contextlib
 import logging
 import time
+from typing import Any
 
+from pipelines import hooks
 from pipelines.errors import SourceError, SpillwayError
+from pipelines.hooks import Notice
 from pipelines.openai_lines import Wrong
 from pipelines.types import Options
 from producer import batches, intake, quotas, uploads
-from producer.api import outputs, quota
+from producer.api import messages, outputs, quota
 from producer.api.state import State
 from producer.batches import Batch
 from producer.lease import held
@@ -122,7 +125,10 @@ class Keeper:
             return
         file = found or await uploads.even_if_gone(here.redis, here.keys, batch.input_file_id)
         assert file is not None
-        vetted = await asyncio.to_thread(self._vet, file, batch.endpoint, batch.client)
+        if batch.is_messages:
+            vetted = Vetted(batch.total, None)  # looked at as they came in
+        else:
+            vetted = await asyncio.to_thread(self._vet, file, batch.endpoint, batch.client)
         if vetted.wrong:
             await self._refuse(batch, vetted.wrong)
             return
@@ -130,7 +136,12 @@ class Keeper:
             await self._refuse(batch, (wrong,))
             return
         at_s = await batches.now_s(here.redis)
-        started = {"status": "in_progress", "in_progress_at": at_s, "total": vetted.rows, "model": vetted.model}
+        started: dict[str, Any] = {
+            "status": "in_progress",
+            "in_progress_at": at_s,
+            "total": vetted.rows,
+            "model": vetted.model,
+        }
         was = await batches.step(here.redis, here.keys, batch.id, ("validating",), **started)
         if was != "validating":  # it was cancelled meanwhile
             await batches.step(here.redis, here.keys, batch.id, ("cancelling",), total=vetted.rows)
@@ -196,7 +207,10 @@ class Keeper:
             status = "cancelling" if batch.status == "cancelling" else "finalizing"
             await batches.step(here.redis, here.keys, batch.id, (batch.status,), status=status, finalizing_at=at_s)
             return
-        made = await asyncio.to_thread(outputs.write, here, batch)
+        if batch.is_messages:
+            made = outputs.Made([], {"tally": await asyncio.to_thread(messages.tally, here, batch)})
+        else:
+            made = await asyncio.to_thread(outputs.write, here, batch)
         for file in made.files:
             await uploads.keep(here.redis, here.keys, file)
         status = "cancelled" if batch.status == "cancelling" else run.status
@@ -206,11 +220,19 @@ class Keeper:
     async def _end(self, batch: Batch, status: str, **fields: object) -> None:
         here = self._here
         at_s = await batches.now_s(here.redis)
-        was = await batches.step(
-            here.redis, here.keys, batch.id, (batch.status,), status=status, **{f"{status}_at": at_s}, **fields
-        )
+        told = self._notice(batch, status, at_s)
+        changed: dict[str, Any] = {"status": status, f"{status}_at": at_s, **fields}
+        was = await batches.step(here.redis, here.keys, batch.id, (batch.status,), notice=told, **changed)
         if was == batch.status and uploads.is_id(batch.input_file_id):
             await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch.id)
+
+    def _notice(self, batch: Batch, status: str, at_s: int) -> Notice | None:
+        """What the client's webhook is told."""
+        client = self._here.settings.clients.get(batch.client)
+        if client is None or client.webhook is None:
+            return None
+        subject, data = f"{batch.id} {batch.generation}", {"id": batch.id, "status": status}
+        return hooks.notice(batch.client, f"batch.{status}", subject, at_s * 1000, data)
 
 
 def _no_file(file_id: str) -> Wrong:

@@ -32,11 +32,11 @@ class Limits:
         named = _named(send, _request_id(headers))
         most = self._uploads.get(scope["path"], self._max_bytes)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_MAX_BYTES:
-            await respond(ApiError(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes."))(
+            await respond(ApiError(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes."), scope["path"])(
                 scope, receive, named
             )
         elif headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > most:
-            await respond(too_large(most))(scope, receive, named)
+            await respond(too_large(most), scope["path"])(scope, receive, named)
         else:
             await self._app(scope, _counted(receive, most), named)
 

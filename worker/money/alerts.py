@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from pipelines import budgets, wire
+from pipelines import budgets, hooks, wire
 from pipelines.budgets import Event, Scope
 from worker.context import Context
+from worker.hooks import announce
 from worker.money import budget
 from worker.money.cutoff import Cutoff
 from worker.queue import RedisError
@@ -64,6 +65,7 @@ class Alerts:
 
     async def _once(self, kind: str, day: str, scope: Scope, message: str) -> None:
         event = Event(kind, day, scope, self._context.clock.now_us(), message)
+        await self._announce(event)
         key = self._context.keys.alerts(day)
         pipe = self._context.redis.pipeline(transaction=True)
         pipe.hsetnx(key, scope.name, wire.dump(event.as_json()))
@@ -71,3 +73,16 @@ class Alerts:
         first, _ = await pipe.execute()
         if first:
             self._teller.tell(event)
+
+    async def _announce(self, event: Event) -> None:
+        """To the webhook of the client whose scope or run it is; before the event is written down as told, so that a
+        process that dies in between tells it again."""
+        settings, redis, keys = self._context.settings, self._context.redis, self._context.keys
+        client = event.scope.client
+        if client is None and event.scope.run_id and any(each.webhook for each in settings.clients.values()):
+            client = (await redis.hget(keys.run(event.scope.run_id), "client") or b"").decode(errors="replace")
+        known = settings.clients.get(client or "")
+        if client and known and known.webhook:
+            subject = f"{event.day} {event.scope.name}"
+            data = event.as_json()
+            await announce(self._context, hooks.notice(client, "budget.alert", subject, event.at_us // 1000, data))

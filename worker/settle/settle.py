@@ -13,7 +13,10 @@ from datetime import date
 from itertools import accumulate
 from typing import Any
 
-from pipelines import paths, wire
+import msgspec
+
+from pipelines import hooks, paths, wire
+from pipelines.hooks import Notice
 from pipelines.money import pusd_to_usd_str
 from pipelines.settle import Facts
 from worker.aside import Strikes
@@ -37,6 +40,7 @@ REST_S = 0.15
 INBOX_KEPT_S = 6 * 3600
 COUNTS = ("open", "borrowed", "fallen", "proven", "audit_open", "audit_wanted")
 FIELDS = (*COUNTS, "prepared", "cancel", "status", "audit", "blocked")
+TOLD = ("status", "rows", "ok", "duplicate", "invalid", "failed", "refused", "unanswered", "cost_usd")
 ENDING = {"1": "cancelled", "cancelled": "cancelled", "expired": "expired", "failed": "failed"}
 
 
@@ -212,8 +216,12 @@ class Settler:
         }  # fmt: skip
         names = [keys.run(run_id), keys.open_runs, keys.waiting(run_id), keys.drained(run_id), keys.parts(run_id)]
         told = [part for pair in ended.items() for part in pair]
-        args = [run_id, generation or "0", self.context.owner, *told]
-        if not await self.context.scripts.finish(keys=[*names, keys.lease("settle"), keys.promoted(run_id)], args=args):
+        names += [keys.lease("settle"), keys.promoted(run_id)]
+        args = [run_id, generation or "0", self.context.owner]
+        if notice := self._notice(fields, summary, now):
+            names += [keys.hooks, keys.hook(notice.id)]
+            args += [notice.id, msgspec.json.encode(notice), hooks.KEPT_S]
+        if not await self.context.scripts.finish(keys=names, args=[*args, *told]):
             log.warning("run %s: it went on while it was being closed", run_id)
             return
         await redis.expire(keys.budget(f"run:{run_id}"), 86_400)
@@ -230,6 +238,20 @@ class Settler:
         await redis.zrem(keys.all_runs, run_id)
         if not again:
             await asyncio.to_thread(forget, self.context.store, run_id)
+
+    def _notice(self, fields: dict[str, str], summary: dict[str, Any], now_ms: int) -> Notice | None:
+        """What the client's webhook is told; a run that is a batch's is told of by that batch."""
+        client = self.context.settings.clients.get(summary["client"])
+        if (
+            client is None
+            or client.webhook is None
+            or fields.get("inbox")
+            or fields.get("origin", "").startswith("batch ")
+        ):
+            return None
+        data = {"id": summary["run_id"], **{name: summary[name] for name in TOLD}}
+        subject = f"{summary['run_id']} {fields.get('generation') or 0}"
+        return hooks.notice(summary["client"], f"run.{summary['status']}", subject, now_ms, data)
 
     async def _is_ours(self, run_id: str, generation: bytes | None) -> bool:
         redis, keys = self.context.redis, self.context.keys

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
+import anthropic
 import openai
 import pytest
 
@@ -21,6 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "tokens": {"quota": {"tokens_per_day": 100}},
         "hasty": {"quota": {"submissions_per_minute": 2}},
         "broke": {"budget": {"daily_usd": 0}},
+        "messages": {"quota": {"rows_per_day": 1}},
     }
     program = Program(tmp_path_factory.mktemp("quota"), targets=GPU, clients=clients, api={"admin_key": ADMIN})
     with serving(program) as found:
@@ -80,3 +83,23 @@ def test_a_budget_that_is_spent(server: Server) -> None:
     with server.openai("broke") as client, pytest.raises(openai.RateLimitError) as refused:
         make(client, put(client, lines(1)).id)
     assert refused.value.param == "usd_per_day"
+
+
+def test_messages_over_a_quota(server: Server) -> None:
+    """Anthropic's batches know no failure as a whole: every request has the reason."""
+    params = {"model": "gpt-4o-mini", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}
+    requests: list[Any] = [{"custom_id": f"r{number}", "params": params} for number in range(2)]
+    with anthropic.Anthropic(base_url=server.url, api_key=server.key("messages"), max_retries=0) as client:
+        batches = client.messages.batches
+        batch = batches.create(requests=requests)
+        while (batch := batches.retrieve(batch.id)).processing_status != "ended":
+            time.sleep(0.05)
+        assert (batch.request_counts.errored, batch.request_counts.processing) == (2, 0)
+        found = {each.custom_id: each.result for each in batches.results(batch.id)}
+        assert set(found) == {"r0", "r1"}
+        for result in found.values():
+            assert result.type == "errored" and "rows_per_day" in result.error.error.message
+    with anthropic.Anthropic(base_url=server.url, api_key=server.key("broke"), max_retries=0) as client:
+        with pytest.raises(anthropic.RateLimitError) as refused:
+            client.messages.batches.create(requests=requests)
+        assert refused.value.body["error"]["type"] == "rate_limit_error"  # type: ignore[index, call-overload]

@@ -119,14 +119,18 @@ def test_nothing_that_is_sent_is_an_internal_error(alone: Any) -> None:
                             url,
                             params={name: value.encode("utf-8", "replace").decode() for name, value in query.items()},
                             content=bodies[number % len(bodies)] if method == "post" else None,
-                            headers={"content-type": "application/json", "idempotency-key": odd.encode("utf-8", "replace")
+                            headers={"content-type": "application/json", "anthropic-version": "2023-06-01", "idempotency-key": odd.encode("utf-8", "replace")
                                      if odd.isprintable() else "k"},
                         )  # fmt: skip
                         assert reply.status_code < 500, (method, url, reply.text)
                         if reply.status_code >= 400:
-                            assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+                            anthropics = path.startswith("/v1/messages")
+                            wanted = {"message", "type"} if anthropics else {"message", "type", "param", "code"}
+                            assert set(reply.json()["error"]) == wanted
         for body in bodies:
             assert http.post("/v1/batches", content=body).status_code < 500
+            versioned = {"anthropic-version": "2023-06-01"}
+            assert http.post("/v1/messages/batches", content=body, headers=versioned).status_code == 400
             assert (
                 boss.post("/v1/clients", content=body, headers={"content-type": "application/json"}).status_code < 500
             )
