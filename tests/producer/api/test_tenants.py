@@ -14,10 +14,12 @@ from tests.producer.api.test_runs import ended, fresh, start
 from tests.support_serving import ADMIN, Server, jsonl, line, make, put
 from tests.support_serving import ended as batch_ended
 
-KINDS = ("file_id", "batch_id", "run_id", "name")
+KINDS = ("file_id", "batch_id", "run_id", "name", "completion_id")
 """Every name that a path may have in braces; a new one must be given a real object here."""
 METHODS = {"get", "post", "put", "patch", "delete"}
 CALL_MAX_S = 20.0
+VERSION = {"anthropic-version": "2023-06-01"}
+"""Some paths want it of everybody; to the others it says nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +30,14 @@ def owned(server: Server) -> dict[str, str]:
         batch = batch_ended(client, make(client, file.id, metadata={"secret": "owners-own-words"}).id)
         run = ended(http, start(http, prompts=fresh(2), metadata={"secret": "owners-own-words"})["id"])
         assert batch.output_file_id and batch.status == run["status"] == "completed"
-        return {"file_id": batch.output_file_id, "batch_id": batch.id, "run_id": run["id"], "name": "owner",
-                "input_file_id": file.id}  # fmt: skip
+        asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": fresh(1)[0]}]}
+        completion = http.post("/v1/chat/completions", json=asked).json()
+        requests = [{"custom_id": "a", "params": {**asked, "max_tokens": 9}}]
+        messages = http.post("/v1/messages/batches", json={"requests": requests}, headers=VERSION).json()
+        return {
+            "file_id": batch.output_file_id, "batch_id": batch.id, "run_id": run["id"], "name": "owner",
+            "completion_id": completion["id"], "messages_id": messages["id"], "input_file_id": file.id,
+        }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +55,20 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def missing(real: str) -> str:
     """An id of the same form that nobody has."""
-    return re.sub(r"[0-9a-f]{8}$", "00000000", real) if real != "owner" else "nobody"
+    return re.sub(r"[0-9a-zA-Z]{8}(?=(-\d+)?$)", "00000000", real) if real != "owner" else "nobody"
 
 
 def filled(path: str, ids: dict[str, str]) -> str:
     named = re.findall(r"{(\w+)}", path)
     assert set(named) <= set(KINDS), f"{path}: what does a stranger see here?"
+    if path.startswith("/v1/messages/"):
+        ids = {**ids, "batch_id": ids["messages_id"]}
     return re.sub(r"{(\w+)}", lambda match: ids[match[1]], path)
 
 
 def asked(http: httpx.Client, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
-    return http.request(method, path, json=body, timeout=CALL_MAX_S) if body is not None else http.request(method, path)
+    said = {} if body is None else {"json": body}
+    return http.request(method, path, headers=VERSION, timeout=CALL_MAX_S, **said)
 
 
 def bodies(path: str, ids: dict[str, str]) -> list[dict[str, Any] | None]:
@@ -141,7 +152,7 @@ def test_every_path_wants_a_key_but_health(server: Server, owned: dict[str, str]
         with server.http(None) as http:
             http.headers["authorization"] = f"Bearer {key}"
             for method, path in operations(document):
-                reply = http.request(method, filled(path, owned))
+                reply = http.request(method, filled(path, owned), headers=VERSION)
                 assert reply.status_code == (200 if path == "/health" else 401), (method, path)
 
 
@@ -156,4 +167,4 @@ def test_what_is_the_admins_is_nobody_elses(server: Server, owned: dict[str, str
             if path in admins:
                 assert http.request(method, filled(path, owned), json={"name": "x"}).status_code == 403, path
             elif path not in ("/health", "/v1/targets", "/v1/costs/summary"):
-                assert boss.request(method, filled(path, owned)).json()["error"]["code"] == "no_client", path
+                assert boss.request(method, filled(path, owned), headers=VERSION).status_code == 403, path
