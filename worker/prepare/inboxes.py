@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pipelines import paths, wire
 from pipelines.types import Source
 from worker.context import Context
+from worker.sources.source import Cursor
 from worker.store import Store
 
 SEALED = b"sealed"
@@ -28,6 +29,18 @@ class Inboxes:
         """The segments by now."""
         raw = await self._context.redis.hget(self._context.keys.run(run_id), "sources")
         return wire.unpack_sources(raw or b"[]")
+
+    async def readable(
+        self, run_id: str, cursor: bytes, at: Cursor, inbox: bytes
+    ) -> tuple[tuple[Source, ...] | None, bool]:
+        """The segments that the chunk at a cursor may read, the same for everybody who ever writes that chunk; and whether
+        they are all that there will be. None while there is nothing new. `inbox` was read before."""
+        sources = await self.sources(run_id)
+        if inbox != SEALED and at.source >= len(sources):
+            return None, False
+        keys = [self._context.keys.run(run_id)]
+        count = int(await self._context.scripts.upto(keys=keys, args=[cursor, len(sources)]))
+        return (sources[:count], inbox == SEALED and count == len(sources)) if count >= 0 else (None, False)
 
     async def seal(self, run_id: str) -> bool:
         """True once nothing can be added any more: `sources` are then all that there will be. False while it is open."""

@@ -25,7 +25,7 @@ from worker.dedupe.known import Known
 from worker.money.ledger import Ledger
 from worker.prepare.clients import Clients
 from worker.prepare.ids import Ids
-from worker.prepare.inboxes import SEALED, Inboxes
+from worker.prepare.inboxes import Inboxes
 from worker.prepare.lost import Lost, remember
 from worker.prepare.pace import rows_per_s
 from worker.prepare.promote import Promoters, batch_arguments
@@ -171,8 +171,8 @@ class Preparer:
         if raw is None:
             return False
         at = _cursor(raw)
-        sources = await self._inboxes.sources(run_id) if inbox else ()
-        if inbox not in (None, b"", SEALED) and at.source >= len(sources):
+        sources, whole = await self._inboxes.readable(run_id, raw, at, inbox) if inbox else ((), True)
+        if sources is None:
             return await self._inboxes.seal(run_id)
         progress = self._progress.get(run_id)
         if progress is None or progress.row != at.row:  # else a Redis that forgot our last chunks
@@ -198,7 +198,7 @@ class Preparer:
         if rows:
             name = paths.chunk(run_id, 0, at.row)
             await asyncio.to_thread(self._write, name, chunk, at)
-        last = after is None and inbox in (None, b"", SEALED)
+        last = after is None and whole
         source, offset = (len(sources), 0) if inbox else (at.source, at.offset)
         following = after or Cursor(source, offset, at.row + len(rows))
         committed = await self._commit(run_id, raw, msgspec.to_builtins(following), last, chunk)

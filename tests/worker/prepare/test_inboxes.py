@@ -16,6 +16,7 @@ from worker.context import Context
 from worker.prepare.inboxes import Inboxes, forget, segments
 from worker.prepare.lost import Lost
 from worker.queue import connect, redis_now_us
+from worker.sources.source import Cursor
 
 RUN = "20260101-000000-abcdef"
 
@@ -93,3 +94,21 @@ async def test_the_segments_of_a_run_can_be_forgotten(context: Context) -> None:
     written(context, 2)
     forget(context.store, RUN)
     assert context.store.names(paths.inbox_dir(RUN)) == []
+
+
+async def test_who_writes_a_chunk_again_reads_what_the_first_one_read(context: Context) -> None:
+    """Else two workers of which one lost its lease would write the same chunk with more and with fewer rows."""
+    await registered(context, open_s=60)
+    written(context, 3)
+    inboxes, all_ = Inboxes(context), segments(context.store, RUN)
+    key, cursor = context.keys.run(RUN), wire.dump({"source": 0, "row": 0})
+    await context.redis.hset(key, mapping={"sources": wire.pack_sources(all_[:1]), "cursor": cursor})
+    assert await inboxes.readable(RUN, cursor, Cursor(), b"9") == (all_[:1], False)
+    await context.redis.hset(key, "sources", wire.pack_sources(all_))
+    assert await inboxes.readable(RUN, cursor, Cursor(), b"9") == (all_[:1], False)
+    assert await inboxes.readable(RUN, cursor, Cursor(), b"sealed") == (all_[:1], False), "the rest is the next chunk's"
+    after = wire.dump({"source": 1, "row": 1})
+    await context.redis.hset(key, "cursor", after)
+    assert (await inboxes.readable(RUN, cursor, Cursor(), b"9"))[0] is None, "the chunk is somebody else's"
+    assert await inboxes.readable(RUN, after, Cursor(1, 0, 1), b"sealed") == (all_, True)
+    assert await inboxes.readable(RUN, after, Cursor(3, 0, 6), b"9") == (None, False), "nothing new"
