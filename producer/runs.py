@@ -196,7 +196,8 @@ async def lanes(redis: Redis, keys: wire.Keys) -> list[LaneView]:
     pipe = redis.pipeline(transaction=False)
     pipe.hgetall(keys.lanes)
     pipe.hkeys(keys.workers)
-    figures, owners = await pipe.execute()
+    replies = await pipe.execute(raise_on_error=False)  # a key of another kind says nothing: workers put it aside
+    figures, owners = ({} if isinstance(reply, Exception) else reply for reply in replies)
     beats = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
     flying: dict[str, int] = {}
     for beat in (_object(raw) for raw in beats if raw):

@@ -81,7 +81,7 @@ def exposure_while_nothing_moved(program: Program, redis_url: str) -> tuple[str,
 
 
 def test_show_set_exposure_and_status_while_workers_run(tmp_path: Path, redis_url: str) -> None:
-    with Upstream({"servers": {"cloud": {**LONG, "latency_ms": 8000}}}) as upstream:
+    with Upstream({"servers": {"cloud": {**LONG, "latency_ms": 4000}}}) as upstream:
         program = Program(tmp_path, None, **configured(upstream, redis_url, daily_usd="0.001", alert_at=0.5))
         source = program.rows(prompts(60, max_tokens=100))
         with team(program, redis_url, lanes=1):

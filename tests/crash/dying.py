@@ -20,7 +20,7 @@ POINTS = (
     "script close before", "script close after", "script commit_chunk before", "script commit_chunk after",
     "script claim after", "script release before", "script settle_begin after", f"{SETTLE}:write_part after",
     "script settle_done after", f"{SETTLE}:compact after", f"{SETTLE}:Settler._record after", "script finish after",
-    "producer.records:Records.reopen after", "producer.intake:_put after",
+    "producer.records:Records.reopen after", "producer.intake:put after",
 )  # fmt: skip
 Function = Any
 

@@ -80,7 +80,7 @@ def test_every_ending_and_beginning_survives_a_kill(tmp_path: Path, points: tupl
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize("point", ["producer.records:Records.reopen after", "producer.intake:_put after"])
+@pytest.mark.parametrize("point", ["producer.records:Records.reopen after", "producer.intake:put after"])
 def test_a_retry_that_was_killed_half_way_can_be_given_again(tmp_path: Path, point: str) -> None:
     """On one machine, where the record is asked as long as no Redis runs."""
     gpu = {**GPU, "slots": SLOTS, "faults": [{"kind": "400", "match": "object number 29"}]}
