@@ -11,11 +11,13 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.sections import Target
-from worker.backends.http import Web
-from worker.context import Context
+
+if TYPE_CHECKING:
+    from worker.backends.http import Web
+    from worker.context import Context
 
 log = logging.getLogger("spillway.reported")
 
@@ -24,7 +26,7 @@ LOOK_S = 5.0
 KEEP_S = 3 * 86_400
 OWN = b"own "
 
-Spent = Callable[[Web, Target], Awaitable[int | None]]
+Spent = Callable[["Web", Target], Awaitable[int | None]]
 """A provider's own file may say what a key has spent so far, in nano-dollars; None when it does not tell now."""
 
 
@@ -54,6 +56,8 @@ class Reported:
 
     async def look(self, day: str) -> None:
         """Asks every key once."""
+        from worker.backends.http import Web  # httpx comes with it, and the ledger of every worker imports this file
+
         redis, key = self._context.redis, self._context.keys.reported(day)
         async with Web(LOOK_S) as web:
             for name, (target, ask) in self._asked.items():
