@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
 import pyarrow as pa
-import pytest
 
 from pipelines import paths, wire
-from pipelines.settings import parse_settings
 from pipelines.types import BatchHead, Done, Item
-from tests.support_redis import redis_server
 from worker.beat import Beat, identity
 from worker.context import Context
 from worker.money.ledger import Ledger
-from worker.queue import connect
 from worker.schedule.heal import LOOKS, POISON_TRIES, Healer
 from worker.settle.settle import Settler
 from worker.store import Store
 
 RUN = "20260101-000000-abcdef"
 HEAD = BatchHead(f"{RUN}.0.0.0", RUN, "small", 0, 2, 10, 10, 11.0, 2200, 100)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with redis_server() as url:
-        yield url
-
-
-@pytest.fixture
-async def context(server: str, tmp_path: Path) -> AsyncIterator[Context]:
-    redis = await connect(server)
-    await redis.flushall()
-    found = Context(parse_settings({"spillway": {"data": str(tmp_path)}}), redis, server)
-    await found.scripts.load()
-    yield found
-    await redis.aclose()
 
 
 async def ring(context: Context, *, first: bool = True) -> int:

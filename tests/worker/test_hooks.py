@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from pipelines import hooks
 from pipelines.errors import ConfigError
 from pipelines.portable import plain
 from pipelines.settings import parse_settings
-from tests.support_redis import redis_server
 from tests.worker.backends.server import Request, Scripted, answer
 from worker.context import Context
 from worker.hooks import Hooks, announce
@@ -25,12 +24,6 @@ from worker.money.alerts import Alerts
 from worker.queue import connect
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes, ok").decode()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with redis_server() as url:
-        yield url
 
 
 @pytest.fixture

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from pipelines import wire
 from pipelines.types import BatchHead, Called, Done, Intent, Item, Usage
-from tests.support_redis import redis_server
 from worker.drain.journal import Journal
 from worker.money import budget
 from worker.queue import Redis, Scripts, connect
 
 KEYS = wire.Keys("t")
 HEAD = BatchHead("r.0.0.0", "r", "small", 0, 2, 10, 10, 11.0, 2200, 100)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with redis_server() as url:
-        yield url
 
 
 @pytest.fixture

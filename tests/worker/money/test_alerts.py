@@ -17,7 +17,6 @@ import pytest
 from pipelines import budgets
 from pipelines.settings import parse_settings
 from tests.support_net import free_port, wait_for_port
-from tests.support_redis import redis_server
 from tests.worker.backends.server import Scripted, answer
 from worker import tell
 from worker.context import Context
@@ -44,12 +43,6 @@ def known(server, session, envelope, mechanism, data):
 Controller(Keep(), hostname="127.0.0.1", port=int(sys.argv[1]), authenticator=known, auth_require_tls=False).start()
 time.sleep(600)
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with redis_server() as url:
-        yield url
 
 
 class Mailbox:

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from pipelines import paths, registration, wire
 from pipelines.registration import Registration
-from pipelines.settings import parse_settings
 from pipelines.types import Options
-from tests.support_redis import redis_server
 from worker.context import Context
 from worker.prepare.inboxes import Inboxes, forget, segments
 from worker.prepare.lost import Lost
-from worker.queue import connect, redis_now_us
+from worker.queue import redis_now_us
 from worker.sources.source import Cursor
 
 RUN = "20260101-000000-abcdef"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with redis_server() as url:
-        yield url
-
-
-@pytest.fixture
-async def context(server: str, tmp_path: Path) -> AsyncIterator[Context]:
-    redis = await connect(server)
-    await redis.flushall()
-    found = Context(parse_settings({"spillway": {"data": str(tmp_path)}}), redis, server)
-    await found.scripts.load()
-    await found.again.seen("this life")
-    yield found
-    await redis.aclose()
 
 
 async def registered(context: Context, *, open_s: float) -> Registration:

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines import paths, registration, wire
 from pipelines.registration import Registration
-from pipelines.settings import parse_settings
 from pipelines.types import Options, Source
-from tests.support_redis import redis_server
 from worker.context import Context
 from worker.prepare.lost import Lost
-from worker.queue import connect
 
 RUN = Registration(
     run_id="20260101-000000-abcdef", client="acme", fingerprint="f" * 32, created_ms=1_767_225_600_000,
     options=Options(deadline_s=60.0, labels=("a", "b")), sources=(Source("/in/a.jsonl", "jsonl", "", 10, 1, "d"),),
     estimate=(7, 70),
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with redis_server() as url:
-        yield url
-
-
-@pytest.fixture
-async def context(server: str, tmp_path: Path) -> AsyncIterator[Context]:
-    redis = await connect(server)
-    await redis.flushall()
-    found = Context(parse_settings({"spillway": {"data": str(tmp_path)}}), redis, server)
-    await found.scripts.load()
-    await found.again.seen("this life")
-    yield found
-    await redis.aclose()
 
 
 def write(context: Context, **changed: Any) -> None:

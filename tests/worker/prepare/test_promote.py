@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
 from pipelines.settings import parse_settings
-from tests.support_redis import redis_server
 from worker.context import Context
 from worker.lease import Leases, beside
-from worker.queue import connect
 from worker.settle.audits import Audits, paused
 
 RUN = "20260101-000000-abcdef"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with redis_server() as url:
-        yield url
-
-
-@pytest.fixture
-async def context(server: str, tmp_path: Path) -> AsyncIterator[Context]:
-    redis = await connect(server)
-    await redis.flushall()
-    found = Context(parse_settings({"spillway": {"data": str(tmp_path)}}), redis, server)
-    await found.scripts.load()
-    await redis.hset(found.keys.run(RUN), mapping={"status": "in_progress", "cancel": ""})
-    yield found
-    await redis.aclose()
+@pytest.fixture(autouse=True)
+async def _an_open_run(context: Context) -> None:
+    await context.redis.hset(context.keys.run(RUN), mapping={"status": "in_progress", "cancel": ""})
 
 
 async def want(context: Context, *rows: int) -> int:
