@@ -68,9 +68,10 @@ async def shared(context: Context) -> None:
     redis, keys = context.redis, context.keys
     day = context.clock.date(context.settings.spillway.timezone)
     wanted = {
+        b"string": [keys.id],
         b"set": [keys.open_runs],
-        b"zset": [keys.all_runs, keys.rung, keys.local_queue, keys.cloud_queue],
-        b"list": [keys.wake],
+        b"zset": [keys.all_runs, keys.rung, keys.hooks, keys.local_queue, keys.cloud_queue],
+        b"list": [keys.wake, keys.arrived],
         b"hash": [
             keys.fingerprints, keys.workers, keys.targets, keys.lanes, keys.poison, keys.paused, keys.preparing,
             keys.alerts(day), keys.reported(day), keys.rules(day), keys.audits(day),

@@ -136,6 +136,7 @@ class Heart:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(BEAT_S)
+            self._beats += 1  # whatever fails below: the look that mends it comes by this count
             try:
                 if self._beats % TIDY_EVERY == 0:
                     await aside.shared(self._context)
@@ -157,7 +158,6 @@ class Heart:
     async def beat(self) -> None:
         """One pipeline out and back: alive, counters, then orders: epochs, cancels, targets."""
         context, keys = self._context, self._context.keys
-        self._beats += 1
         running = list(self._drain.running.values()) if self._drain else []
         pipe = context.redis.pipeline(transaction=False)
         pipe.set(keys.worker(context.owner), msgspec.json.encode(self._said()), px=ALIVE_MS)

@@ -64,8 +64,8 @@ class Hooks:
     async def _deliver_due(self) -> int:
         keys = self._context.keys
         found = await self._context.scripts.hooks(keys=[keys.hooks], args=[AT_ONCE, TAKEN_MS, keys.hook("")])
-        tries = [(_notice.decode(raw), int(tried)) for raw, tried in zip(found[::2], found[1::2], strict=True)]
-        await asyncio.gather(*(self._deliver(told, tried) for told, tried in tries))
+        tries = [(_read(raw), int(tried)) for raw, tried in zip(found[::2], found[1::2], strict=True)]
+        await asyncio.gather(*(self._deliver(told, tried) for told, tried in tries if told is not None))
         return len(tries)
 
     async def _deliver(self, told: Notice, tried: int) -> None:
@@ -104,3 +104,12 @@ class Hooks:
             return "", False
         said = answer.message if isinstance(answer, Failure) else f"{origin(client.webhook)} answers HTTP {status}"
         return said, status == GONE
+
+
+def _read(raw: bytes) -> Notice | None:
+    """None for what no worker wrote: the other notices go on."""
+    try:
+        return _notice.decode(raw)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        log.error("a notice in Redis is not ours; it is not delivered")
+        return None

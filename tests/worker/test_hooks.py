@@ -115,6 +115,22 @@ async def test_a_killed_deliverer_leaves_its_notice_to_the_next(made: Any) -> No
     assert len({request.headers["webhook-id"] for request in web.requests}) == 1 and len(web.requests) == 2
 
 
+async def test_what_is_no_notice_holds_up_no_other(made: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async with Scripted(answer(200)) as web:
+        context = await made(web.url)
+        redis, keys = context.redis, context.keys
+        await redis.set(keys.hook("a kind of its own"), "x")
+        await redis.hset(keys.hook("tried often"), mapping={"notice": "{}", "tried": "often"})
+        await redis.hset(keys.hook("text"), "notice", b"\xff{")
+        await redis.hset(keys.hook("fields"), "notice", '{"id": 7}')
+        await redis.zadd(keys.hooks, dict.fromkeys(("a kind of its own", "tried often", "text", "fields", "gone"), -1))
+        await announce(context, told())
+        await Hooks(context)._deliver_due()
+    assert [verified(request)["id"] for request in web.requests] == [told().id]
+    assert set(await redis.zrange(keys.hooks, 0, -1)) == {b"text", b"fields"}, "forgotten when their keys are"
+    assert caplog.text.count("not ours") == 2
+
+
 async def test_it_is_given_up_at_last(made: Any, caplog: pytest.LogCaptureFixture) -> None:
     async with Scripted(answer(503)) as web:
         context = await made(f"{web.url}/t0ps3cret")
