@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,18 @@ def test_rooms(path: Path) -> None:
     for library, owners in OWNERS.items():
         at_home = any(file == home or (home.endswith("/") and file.startswith(home)) for home in owners)
         assert library not in tops or at_home, f"{library} belongs to {', '.join(owners)}"
+
+
+def test_no_two_rooms_of_the_worker_import_each_other() -> None:
+    """Not by way of a third one either: what both need stands beside them, at the top of worker/."""
+    rooms = {path.parent.name for path in (ROOT / "worker").glob("*/__init__.py")}
+    needs: dict[str, set[str]] = {room: set() for room in rooms}
+    for path in (ROOT / "worker").glob("*/**/*.py"):
+        room = path.relative_to(ROOT / "worker").parts[0]
+        needs[room] |= {
+            other for other in rooms - {room} for module in imports(path) if f"{module}.".startswith(f"worker.{other}.")
+        }
+    assert len(list(TopologicalSorter(needs).static_order())) == len(rooms) > 6  # CycleError names them
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)

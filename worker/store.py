@@ -50,6 +50,11 @@ class Store:
         if self.exists(name):
             self.fs.delete_file(self.path(name))
 
+    def delete_all(self, folder: str) -> None:
+        """Every whole file in a folder."""
+        for name in self.names(folder):
+            self.delete(name)
+
     def write_table(self, name: str, table: pa.Table) -> None:
         """zstd Parquet, there whole or not at all."""
 

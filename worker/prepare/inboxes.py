@@ -62,9 +62,3 @@ def _source(store: Store, name: str) -> Source:
     content = store.read_bytes(name)
     digest = blake2b(len(content).to_bytes(8, "big") + content, digest_size=16).hexdigest()
     return Source(store.path(name), "jsonl", "", len(content), 0, digest)
-
-
-def forget(store: Store, run_id: str) -> None:
-    """The segments of a run that has ended and asks nothing again. Blocking."""
-    for name in store.names(paths.inbox_dir(run_id)):
-        store.delete(name)

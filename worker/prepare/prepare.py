@@ -27,11 +27,10 @@ from worker.prepare.clients import Clients
 from worker.prepare.ids import Ids
 from worker.prepare.inboxes import Inboxes
 from worker.prepare.lost import Lost, remember
-from worker.prepare.pace import rows_per_s
 from worker.prepare.promote import Promoters, batch_arguments
+from worker.prepare.published import paused, rows_per_s
 from worker.prepare.redo import Redo
 from worker.prepare.sift import Asker, Chunk, Indexes, Sifter
-from worker.settle.audits import paused
 from worker.sources.source import Cursor, Reader
 
 log = logging.getLogger("spillway.prepare")

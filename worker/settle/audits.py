@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +20,6 @@ import pyarrow.compute as pc
 from pipelines import audit, paths, schemas, wire
 from pipelines.audit import Reuse
 from pipelines.budgets import Event, Scope
-from pipelines.sections import Route
 from worker.context import Context, RunContext
 from worker.store import Store
 from worker.tell import Teller
@@ -194,18 +192,3 @@ def _published(store: Store, run_id: str, rows: Sequence[int]) -> Mapping[int, M
         picked = block.filter(pa.array(np.isin(block["row"].to_numpy(), wanted)))
         found |= {each["row"]: each for each in picked.to_pylist()}
     return found
-
-
-def paused(raw: Mapping[bytes, bytes], routes: Mapping[str, Route], now_ms: int) -> frozenset[str]:
-    """Routes that are paused now; a limit that was raised since lets a route go on."""
-    found = set()
-    for name, value in raw.items():
-        try:
-            said = wire.load(value)
-            until_ms, low = int(said["until_ms"]), float(said["excess_low"])
-        except (ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError):
-            continue
-        route = routes.get(name.decode(errors="replace"))
-        if route is not None and until_ms > now_ms and low > route.max_false_reuse:
-            found.add(name.decode())
-    return frozenset(found)

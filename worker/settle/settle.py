@@ -23,7 +23,6 @@ from worker.aside import Strikes
 from worker.context import Context
 from worker.dedupe.ended import mark_ended
 from worker.money.ledger import Ledger
-from worker.prepare.inboxes import forget
 from worker.settle.audits import Audits
 from worker.settle.compact import compact, ledger_totals
 from worker.settle.followers import Followers
@@ -237,7 +236,7 @@ class Settler:
         await redis.expire(keys.run(run_id), INBOX_KEPT_S)
         await redis.zrem(keys.all_runs, run_id)
         if not again:
-            await asyncio.to_thread(forget, self.context.store, run_id)
+            await asyncio.to_thread(self.context.store.delete_all, paths.inbox_dir(run_id))
 
     def _notice(self, fields: dict[str, str], summary: dict[str, Any], now_ms: int) -> Notice | None:
         """What the client's webhook is told; a run that is a batch's is told of by that batch."""

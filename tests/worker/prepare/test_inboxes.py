@@ -10,7 +10,7 @@ from pipelines import paths, registration, wire
 from pipelines.registration import Registration
 from pipelines.types import Options
 from worker.context import Context
-from worker.prepare.inboxes import Inboxes, forget, segments
+from worker.prepare.inboxes import Inboxes, segments
 from worker.prepare.lost import Lost
 from worker.queue import redis_now_us
 from worker.sources.source import Cursor
@@ -72,7 +72,7 @@ async def test_a_run_that_redis_forgot_comes_back_with_its_segments(context: Con
 
 async def test_the_segments_of_a_run_can_be_forgotten(context: Context) -> None:
     written(context, 2)
-    forget(context.store, RUN)
+    context.store.delete_all(paths.inbox_dir(RUN))
     assert context.store.names(paths.inbox_dir(RUN)) == []
 
 

@@ -9,7 +9,8 @@ import pytest
 from pipelines.settings import parse_settings
 from worker.context import Context
 from worker.lease import Leases, beside
-from worker.settle.audits import Audits, paused
+from worker.prepare.published import paused
+from worker.settle.audits import Audits
 
 RUN = "20260101-000000-abcdef"
 

@@ -1,0 +1,43 @@
+"""What others publish in Redis and prepare heeds: how fast each target answers (the scheduler), which routes are paused (audits)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from pipelines import wire
+from pipelines.sections import Route
+from worker.context import Context
+
+MOST_ROWS_PER_S = 1e7
+
+
+async def rows_per_s(context: Context) -> dict[str, float]:
+    """Rows per second by target; 0 where nothing is known yet."""
+    raw = await context.redis.hgetall(context.keys.lanes)
+    return {name.decode(errors="replace"): _rate(figures) for name, figures in raw.items()}
+
+
+def _rate(figures: bytes) -> float:
+    """0 for what no scheduler wrote."""
+    try:
+        rate = float(wire.load(figures)["rows_per_s"])
+    except (ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError):
+        return 0.0
+    return rate if 0 <= rate < MOST_ROWS_PER_S else 0.0
+
+
+def paused(raw: Mapping[bytes, bytes], routes: Mapping[str, Route], now_ms: int) -> frozenset[str]:
+    """Routes that are paused now; a limit that was raised since lets a route go on."""
+    found = set()
+    for name, value in raw.items():
+        try:
+            said = wire.load(value)
+            until_ms, low = int(said["until_ms"]), float(said["excess_low"])
+        except (ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError):
+            continue
+        route = routes.get(name.decode(errors="replace"))
+        if route is not None and until_ms > now_ms and low > route.max_false_reuse:
+            found.add(name.decode())
+    return frozenset(found)
