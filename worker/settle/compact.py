@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from pipelines import paths, schemas
 from pipelines.errors import LeaseLost
 from pipelines.settle import money
 from worker.settle.follow import Copies, best_last
-from worker.settle.names import Names
+from worker.settle.names import Names, unnamed
 from worker.store import Store
 
 RANGE_ROWS = 8_192
@@ -44,10 +44,10 @@ def compact(
     """
     chunks = _chunks(store, run_id)
     parts = store.names(paths.parts_dir(run_id))
-    total_rows = sum(rows for _, _, rows in chunks)
+    total_rows, nameless = sum(chunk.rows for chunk in chunks), sum(chunk.unnamed for chunk in chunks)
     width = _range_rows(store, parts, total_rows)
-    names = [name for _, name, _ in chunks]
-    copies, called = Copies(store, run_id, names, parts), Names(store, names, total_rows)
+    names = [chunk.name for chunk in chunks]
+    copies, called = Copies(store, run_id, names, parts), Names(store, names, total_rows, nameless)
     totals = _Totals()
     with tempfile.TemporaryDirectory(prefix="spillway-") as scratch:
         _scatter(store, run_id, parts, Path(scratch), width, copies)
@@ -61,12 +61,21 @@ def compact(
     return totals.as_dict()
 
 
-def _chunks(store: Store, run_id: str) -> list[tuple[int, str, int]]:
-    """(first row, name, rows) of the chunk parts, in order; a chunk below an earlier one's end was never committed."""
-    found: list[tuple[int, str, int]] = []
+class _Chunk(NamedTuple):
+    """A chunk part: its first row, its name, how many rows it has and how many of them have no id."""
+
+    first: int
+    name: str
+    rows: int
+    unnamed: int
+
+
+def _chunks(store: Store, run_id: str) -> list[_Chunk]:
+    """The chunk parts, in order; a chunk below an earlier one's end was never committed."""
+    found: list[_Chunk] = []
     for name in store.names(paths.chunks_dir(run_id)):
-        first = int(name.rsplit("-", 1)[1].removesuffix(".parquet"))
-        found.append((first, name, store.open_parquet(name).metadata.num_rows))
+        meta = store.open_parquet(name).metadata
+        found.append(_Chunk(paths.first_row(name), name, meta.num_rows, unnamed(meta)))
     return sorted(found)
 
 
@@ -133,14 +142,14 @@ def _spread(table: pa.Table, files: dict[int, Any], scratch: Path, width: int) -
         files[number].write_table(table.filter(pa.array(ranges == number)).combine_chunks())
 
 
-def _ranges(chunks: list[tuple[int, str, int]], width: int) -> Any:
+def _ranges(chunks: list[_Chunk], width: int) -> Any:
     """(range number, rows, chunk parts that overlap it), in order."""
     if not chunks:
         return
-    end = chunks[-1][0] + chunks[-1][2]
+    end = chunks[-1].first + chunks[-1].rows
     for number in range((end + width - 1) // width):
         low, high = number * width, min(end, (number + 1) * width)
-        yield number, low, high, [name for first, name, rows in chunks if first < high and first + rows > low]
+        yield number, low, high, [each.name for each in chunks if each.first < high and each.first + each.rows > low]
 
 
 def _gather(

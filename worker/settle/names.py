@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines import schemas
@@ -20,10 +21,10 @@ _OURS = re.compile(rf"((?:{MARK}){{0,7}})(0|[1-9][0-9]{{0,17}})")
 class Names:
     """Given ids win: a file in which only some rows have ids still gets a name for each row that no other has."""
 
-    def __init__(self, store: Store, chunks: list[str], rows: int) -> None:
+    def __init__(self, store: Store, chunks: list[str], rows: int, unnamed: int) -> None:
+        """`unnamed` of the rows in these chunk parts have no id."""
         self._taken: NDArray[np.uint8] | None = None
-        nulls = sum(_nulls(store, name) for name in chunks)
-        if not 0 < nulls < rows:  # all rows have ids, or none has
+        if not 0 < unnamed < rows:  # all rows have ids, or none has
             return
         self._taken = np.zeros(rows, np.uint8)
         for name in chunks:
@@ -50,8 +51,7 @@ def _free(name: str, taken: int) -> str:
     return name
 
 
-def _nulls(store: Store, name: str) -> int:
+def unnamed(part: pq.FileMetaData) -> int:
     """Rows of a chunk part without an id, as its own statistics say."""
-    found = store.open_parquet(name).metadata
     at = schemas.CHUNK.get_field_index("custom_id")
-    return sum(found.row_group(each).column(at).statistics.null_count for each in range(found.num_row_groups))
+    return sum(part.row_group(each).column(at).statistics.null_count for each in range(part.num_row_groups))
