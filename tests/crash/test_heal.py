@@ -49,6 +49,7 @@ def paused_while_calling(there: Field) -> tuple[int, dict[str, set[str]]]:
     until_s = time.monotonic() + 40
     while time.monotonic() < until_s:
         if (lanes := there.calling()) is None:
+            time.sleep(0.02)
             continue
         there.workers.signal(lanes, signal.SIGSTOP)
         time.sleep(0.2)  # what it had sent to Redis is there

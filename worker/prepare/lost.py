@@ -10,6 +10,7 @@ import asyncio
 import logging
 
 import msgspec
+from msgspec.structs import replace
 
 from pipelines import paths, registration, wire
 from pipelines.registration import Registration
@@ -54,8 +55,6 @@ class Lost:
         redis, keys = self._context.redis, self._context.keys
         known = {run.decode(errors="replace") for run in await redis.zrange(keys.all_runs, 0, -1)}
         for run in await asyncio.to_thread(_forgotten, self._context.store, known, self._context.again.memory):
-            if run.inbox_until_ms:
-                run = msgspec.structs.replace(run, sources=segments(self._context.store, run.run_id))
             said = [part for pair in registration.fields(run).items() for part in pair]
             args = [run.run_id, run.fingerprint, run.created_ms, *said]
             if await self._context.scripts.register_again(keys=_names(keys, run.run_id, run.client), args=args):
@@ -64,11 +63,12 @@ class Lost:
 
 
 def _forgotten(store: Store, known: set[str], memory: str) -> list[Registration]:
-    """Open runs whose records name this Redis' memory, and that are not in it; nothing of them is settled."""
+    """Open runs whose records name this Redis' memory, and that are not in it; nothing of them is settled. Blocking."""
     ids = sorted(name.rsplit("/", 1)[1].removesuffix(".json") for name in store.names("runs"))
     unknown = [run_id for run_id in ids if run_id not in known and paths.is_run_id(run_id)]
     young = (registration.lost(_record(store, run_id), memory) for run_id in unknown[-NEWEST:])
-    return [run for run in young if run is not None and not store.names(paths.parts_dir(run.run_id))]
+    lost = [run for run in young if run is not None and not store.names(paths.parts_dir(run.run_id))]
+    return [replace(run, sources=segments(store, run.run_id)) if run.inbox_until_ms else run for run in lost]
 
 
 def _record(store: Store, run_id: str) -> dict[str, object]:

@@ -107,7 +107,7 @@ def _unanswered(row: int, state: State, ending: str, poison: str) -> Done:
 
 def _days_of(run: RunContext, today: date) -> set[str]:
     """UTC dates on which calls of a run may have started."""
-    first = datetime.fromtimestamp(int(run.created_ms or 0) / 1000, UTC).date() if run.created_ms else today
+    first = datetime.fromtimestamp(int(run.created_ms) / 1000, UTC).date() if run.created_ms else today
     return {(first + timedelta(days=number)).isoformat() for number in range((today - first).days + 1)}
 
 
