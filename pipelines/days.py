@@ -1,4 +1,5 @@
-"""Days and months as a time zone counts them: which one a moment is in, and when the next begins. It reads no clock."""
+"""Days and months as a time zone counts them: which one a moment is in, when the next begins, and when a
+clock shows a time. It reads no clock."""
 
 from __future__ import annotations
 

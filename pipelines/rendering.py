@@ -1,4 +1,4 @@
-"""Makes prompts of records by a Jinja2 template, in a sandbox; the only file beside the reports' page that imports jinja2.
+"""Makes prompts of records by a Jinja2 template, in a sandbox; the only file that imports jinja2.
 
 The sandbox keeps a template away from Python and files and bounds what it prints. It does not bound the time and memory
 of a template that sets out to waste them: the operator's own may do as they like, those of strangers (clients of the

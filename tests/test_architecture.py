@@ -23,7 +23,7 @@ OWNERS = {
     "tiktoken": ("pipelines/tokens.py",),
     "genai_prices": ("pipelines/prices.py",),
     "jsonschema_rs": ("pipelines/quality.py",),
-    "jinja2": ("pipelines/rendering.py", "pipelines/reports/shared/html.py"),
+    "jinja2": ("pipelines/rendering.py",),
     "pydantic_settings": ("pipelines/settings.py",),
     "fastapi": ("producer/api/",),
     "starlette": ("producer/api/",),
