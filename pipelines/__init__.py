@@ -2,6 +2,6 @@
 
 shard -> dedup -> route -> batch -> plan -> quality -> settle -> reports
 
-No Redis, HTTP, clock, FAISS, torch or asyncio in here; settings.py owns the environment, tokens.py tiktoken and
-prices.py the price list.
+No Redis, HTTP, clock, FAISS, torch or asyncio in here; settings.py owns the environment, tokens.py tiktoken,
+prices.py the price list, cron.py croniter and rendering.py jinja2.
 """

@@ -97,26 +97,21 @@ def _is_date(text: str) -> bool:
 
 def read(name: str, limit: str | None, spent: str | None, reserved: str | None) -> Scope:
     """Redis' texts as a scope. What is no number counts as nothing spent, and then nothing is allowed either."""
-    most = None if limit == UNLIMITED else _whole(limit)
-    if not all(_is_whole(text) for text in (spent, reserved)):
-        most = 0
-    return Scope(name, most, _whole(spent), _whole(reserved))
+    counted = _whole(spent), _whole(reserved)
+    most = 0 if None in counted else None if limit == UNLIMITED else _whole(limit) or 0
+    return Scope(name, most, counted[0] or 0, counted[1] or 0)
 
 
 def of_fields(name: str, fields: Mapping[str, str]) -> Scope:
     return read(name, fields.get("limit"), fields.get("spent"), fields.get("reserved"))
 
 
-def _whole(text: str | None) -> int:
-    return int(text or 0) if _is_whole(text) else 0
-
-
-def _is_whole(text: str | None) -> bool:
+def _whole(text: str | None) -> int | None:
+    """0 where nothing is written, None for what is no number."""
     try:
-        int(text or 0)
+        return int(text or 0)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def alert_at(settings: Settings, scope: Scope) -> float:

@@ -7,12 +7,12 @@ the first moment after the gap (several skipped ones are one), a time that it sh
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 
 from croniter import croniter
 from croniter.croniter import CroniterError
 
-from pipelines.days import local, zone
+from pipelines.days import local, shown_ms, zone
 
 _FIELDS = 5
 _FIELD = re.compile(r"[0-9A-Za-z*,/#?-]+")
@@ -42,7 +42,7 @@ def next_ms(expression: str, timezone: str, after_ms: int) -> int:
     at = local(after_ms, timezone)
     times = croniter(expression, _plain(at))
     while True:
-        due_ms = _moment_ms(times.get_next(datetime), at.tzinfo or UTC)
+        due_ms = shown_ms(times.get_next(datetime), at.tzinfo or UTC)
         if due_ms > after_ms:
             return due_ms
 
@@ -55,7 +55,7 @@ def latest_ms(expression: str, timezone: str, now_ms: int) -> int | None:
         shown += (at.replace(fold=0).utcoffset() or timedelta()) - (at.utcoffset() or timedelta())
     times = croniter(expression, shown + timedelta(seconds=1))
     try:
-        while (due_ms := _moment_ms(times.get_prev(datetime), zone(timezone))) > now_ms:
+        while (due_ms := shown_ms(times.get_prev(datetime), zone(timezone))) > now_ms:
             continue
     except CroniterError:
         return None
@@ -70,25 +70,3 @@ def missed_ms(expression: str, timezone: str, since_ms: int, now_ms: int) -> int
 
 def _plain(at: datetime) -> datetime:
     return at.replace(tzinfo=None, microsecond=0, fold=0)
-
-
-def _moment_ms(shown: datetime, of: tzinfo) -> int:
-    """The moment at which the clock first shows a time, or jumps over it."""
-    at = shown.replace(tzinfo=of, fold=0)
-    if at.astimezone(UTC).astimezone(of).replace(tzinfo=None) == shown:
-        return round(at.timestamp() * 1000)
-    return _after_gap_ms(at)
-
-
-def _after_gap_ms(skipped: datetime) -> int:
-    """Read with the offset of before, a skipped time lies after the gap; with that of after, before it."""
-    after = round(skipped.timestamp() * 1000)
-    before = round(skipped.replace(fold=1).timestamp() * 1000)
-    offset = (skipped.replace(fold=1)).utcoffset()
-    while after - before > 1000:
-        middle = (after + before) // 2 // 1000 * 1000
-        if datetime.fromtimestamp(middle / 1000, skipped.tzinfo).utcoffset() == offset:
-            after = middle
-        else:
-            before = middle
-    return after

@@ -15,17 +15,8 @@ WHO = ("lane", "target", "provider", "model")
 TEXTS = ("output", "parsed", "response", "error_message", "tags")
 """Long: compared by their hashes, and not shown."""
 ANSWER = (
-    "output",
-    "parsed",
-    "finish_reason",
-    *WHO,
-    "quality",
-    *TOKENS,
-    "http_status",
-    "response",
-    "started_at",
-    "finished_at",
-)
+    "output", "parsed", "finish_reason", *WHO, "quality", *TOKENS, "http_status", "response", "started_at", "finished_at",
+)  # fmt: skip
 PURPOSES = ("answer", "audit", "probe", "late")
 OUTCOMES = ("ok", "rejected", "error", "lost")
 BASES = ("billed", "reported", "amortised", "upper_bound")

@@ -36,12 +36,7 @@ NAMED_SECTIONS: dict[str, type[Section]] = {
     "clients": Client,
     "prices": Prices,
 }
-PLAIN_SECTIONS: dict[str, type[Section]] = {
-    "spillway": Spillway,
-    "api": Api,
-    "budget": Budget,
-    "routing": Routing,
-}
+PLAIN_SECTIONS: dict[str, type[Section]] = {"spillway": Spillway, "api": Api, "budget": Budget, "routing": Routing}
 INNER_SECTIONS: dict[str, type[Section]] = {"smtp": Smtp, "quota": Quota, "jwt": Jwt}
 SECTIONS = (*PLAIN_SECTIONS, *NAMED_SECTIONS, "rules")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipelines.sections import Budget
 from pipelines.settings import Settings
 
 
@@ -19,15 +20,17 @@ def plain(settings: Settings, root: str) -> dict[str, Any]:
             data["targets"][name]["api_key"] = f"env:{target.key_variable}"
         else:
             data["targets"][name].pop("api_key", None)
-    for budget, written in [(settings.budget, data.get("budget", {})), *(
-        (client.budget, data.get("clients", {}).get(name, {}).get("budget", {})) for name, client in settings.clients.items()
-    )]:  # fmt: skip
-        if budget.smtp is not None and budget.smtp.secret:
-            written["smtp"]["password"] = budget.smtp.secret
+    _tell_password(settings.budget, data.get("budget", {}))
     for name, client in settings.clients.items():
+        written = data["clients"][name]
+        _tell_password(client.budget, written.get("budget", {}))
         if client.webhook:  # without its variable it has no secret, and nothing is sent
-            secret = client.webhook_secret.get_secret_value() if client.webhook_secret else ""
-            data["clients"][name]["webhook_secret"] = secret
+            written["webhook_secret"] = client.webhook_secret.get_secret_value() if client.webhook_secret else ""
     data.pop("api", None)  # a worker serves nobody, and its keys are secrets
     data["routes"] = {name: data["routes"][name] for name, route in settings.routes.items() if not route.implied}
     return data
+
+
+def _tell_password(budget: Budget, written: dict[str, Any]) -> None:
+    if budget.smtp is not None and budget.smtp.secret:
+        written["smtp"]["password"] = budget.smtp.secret

@@ -1,4 +1,4 @@
-"""Makes prompts of records by a Jinja2 template, in a sandbox; the only file beside the reports' page that imports jinja2.
+"""Makes prompts of records by a Jinja2 template, in a sandbox; the only file that imports jinja2.
 
 The sandbox keeps a template away from Python and files and bounds what it prints. It does not bound the time and memory
 of a template that sets out to waste them: the operator's own may do as they like, those of strangers (clients of the
@@ -23,32 +23,10 @@ OUTPUT_MAX_CHARS = 1 << 20
 ROW = "row"
 """`row["a name with spaces"]` reaches the columns whose names are no Jinja2 names."""
 
-BOUNDED_FILTERS = frozenset(
-    [
-        "abs",
-        "capitalize",
-        "count",
-        "d",
-        "default",
-        "e",
-        "escape",
-        "first",
-        "float",
-        "int",
-        "last",
-        "length",
-        "lower",
-        "max",
-        "min",
-        "round",
-        "string",
-        "title",
-        "tojson",
-        "trim",
-        "upper",
-        "wordcount",
-    ]
-)
+BOUNDED_FILTERS = frozenset([
+    "abs", "capitalize", "count", "d", "default", "e", "escape", "first", "float", "int", "last", "length", "lower",
+    "max", "min", "round", "string", "title", "tojson", "trim", "upper", "wordcount",
+])  # fmt: skip
 """Filters whose result is about as large as what they get, and takes about as long."""
 BOUNDED_LOOPS, CHAINED_FILTERS = 4, 3
 _WITH_ARGUMENTS = frozenset({"d", "default", "trim"})

@@ -105,10 +105,6 @@ class Keys:
     def rate(self, target: str) -> str:
         return f"{self.prefix}:rate:{target}"
 
-    def stats(self, target: str) -> str:
-        """hash worker id -> counters of that target, for rates and the display."""
-        return f"{self.prefix}:stats:{target}"
-
     def rules(self, day: str) -> str:
         """hash index of a rule -> prompts that it routed that day."""
         return f"{self.prefix}:rules:{day}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -24,7 +26,7 @@ OWNERS = {
     "tiktoken": ("pipelines/tokens.py",),
     "genai_prices": ("pipelines/prices.py",),
     "jsonschema_rs": ("pipelines/quality.py",),
-    "jinja2": ("pipelines/rendering.py", "pipelines/reports/shared/html.py"),
+    "jinja2": ("pipelines/rendering.py",),
     "pydantic_settings": ("pipelines/settings.py",),
     "fastapi": ("producer/api/",),
     "starlette": ("producer/api/",),
@@ -131,3 +133,17 @@ def test_the_readme_explains_every_room() -> None:
         if path.is_dir() and any(each.is_file() for each in path.iterdir()) and path.name != "__pycache__"
     }
     assert (files | folders) - words <= {"__init__.py", "__main__.py"}
+
+
+@pytest.mark.parametrize(
+    ("roles", "unwanted"),
+    [
+        ("'prepare', 'schedule', 'settle'", "httpx pyreqwest jinja2 torch sentence_transformers polars fastapi typer"),
+        ("'local', 'cloud'", "httpx jinja2 torch pyarrow numpy polars fastapi typer"),
+    ],
+)
+def test_a_worker_starts_without_what_it_may_never_need(roles: str, unwanted: str) -> None:
+    """The first answer waits for these imports, and memory keeps them."""
+    code = f"import sys; from worker.tasks import load; load(({roles})); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert not set(unwanted.split()) & set(loaded.split())

@@ -28,9 +28,9 @@ _waiting: dict[tuple[str, ...], Child] = {}
 
 
 def warm() -> None:
-    """Starts what every `spillway run` on one machine needs; `discard` ends what was not needed after all."""
-    for roles in (CONTROL_ROLES, DRAIN_ROLES):
-        _waiting[roles] = _start(roles)
+    """Starts the one that takes longest, on the core that the program's own imports leave; `discard` ends it if it was not
+    needed after all. The lanes would only take their time from both."""
+    _waiting[CONTROL_ROLES] = _start(CONTROL_ROLES)
 
 
 def start(roles: tuple[str, ...], redis_url: str, settings: dict[str, Any], log: Path) -> Child:

@@ -15,7 +15,6 @@ from pipelines.batch import SERIAL_TOKENS_PER_S
 from pipelines.lengths import Known
 from pipelines.money import pusd_to_usd_str
 from pipelines.plan import GUESSED_TOKENS_PER_S
-from pipelines.rendering import compile_template
 from pipelines.settings import Settings
 from pipelines.types import BatchHead, Options, Source
 from worker.clock import Clock
@@ -24,7 +23,7 @@ from worker.measured import read
 from worker.money.ledger import Ledger
 from worker.prepare.ids import Ids
 from worker.prepare.sift import Asker, Indexes, Sifter
-from worker.sources.source import Cursor, Reader
+from worker.sources.source import Cursor, Reader, template_of
 from worker.store import Store
 from worker.targets import Targets
 
@@ -49,7 +48,7 @@ def plan_run(
         return tokens
 
     sifter.expect = expect
-    template = compile_template(options.template) if options.template else None
+    template = template_of(options)
     reader, mode = Reader(sources, template), sifter.mode(asker)
     indexes = Indexes(sifter.index(mode) if mode != "off" else None, Ids())
     counts: Counter[str] = Counter()

@@ -31,7 +31,7 @@ STOP_S = 25.0
 
 
 MODULES = {
-    "prepare": ("worker.prepare.prepare", "worker.dedupe.encode", "jinja2", "tiktoken"),
+    "prepare": ("worker.prepare.prepare", "worker.dedupe.encode", "tiktoken"),
     "schedule": ("worker.schedule.scheduler", "worker.schedule.watch", "worker.money.alerts"),
     "settle": ("worker.settle.settle",),
     "local": ("worker.backends.hot",),

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.reports.shared.frames import dated, grouped, usd
+from pipelines.reports.shared.frames import MONEY, dated, grouped, usd
 from pipelines.reports.shared.sections import Section
 from pipelines.reports.shared.terms import Terms
 
@@ -27,10 +27,9 @@ ROUNDING = "lines half-even to the pico-dollar (0.000000000001), the amount due 
 
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _PICO, _CENT, _MILLION = Decimal("0.000000000001"), Decimal("0.01"), Decimal(10**6)
-_MONEY = pl.Decimal(38, 12)
 _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "item": pl.String, "lane": pl.String, "model": pl.String, "calls": pl.Int64, "input_tokens": pl.Int64,
-    "output_tokens": pl.Int64, "cost_usd": _MONEY, "avoided_usd": _MONEY, "amount_usd": _MONEY, "due_usd": _MONEY,
+    "output_tokens": pl.Int64, "cost_usd": MONEY, "avoided_usd": MONEY, "amount_usd": MONEY, "due_usd": MONEY,
 }  # fmt: skip
 
 Line = Mapping[str, Any]

@@ -15,6 +15,8 @@ def test_texts_of_redis_become_a_scope_and_garbage_allows_nothing() -> None:
     assert budgets.read("day:x", "unlimited", "5", None) == Scope("day:x", None, 5, 0)
     assert budgets.read("day:x", "100", None, "7") == Scope("day:x", 100, 0, 7)
     assert budgets.read("day:x", "\x1b[31m", "many", "") == Scope("day:x", 0, 0, 0)
+    assert budgets.read("day:x", "unlimited", "many", "7") == Scope("day:x", 0, 0, 7)
+    assert budgets.read("day:x", "much", "5", "7") == Scope("day:x", 0, 5, 7)
 
 
 def test_who_a_scope_belongs_to() -> None:

@@ -53,7 +53,9 @@ def test_months_join_without_gap_or_overlap() -> None:
     assert spans[2] == (datetime(2026, 2, 28, 23, tzinfo=UTC), datetime(2026, 3, 31, 22, tzinfo=UTC))
 
 
-@pytest.mark.parametrize("text", ["2026", "2026-13", "2026-3", "2026-03-01", "march", "", "0000-01", "9999-12"])
+@pytest.mark.parametrize(
+    "text", ["2026", "2026-13", "2026-3", "2026-03-01", "march", "", "0000-01", "0001-01", "9999-12"]
+)
 def test_nonsense_is_no_month(text: str) -> None:
     with pytest.raises(ValueError, match="2026-03"):
-        days.month_span(text, "UTC")
+        days.month_span(text, "Europe/Berlin")

@@ -36,21 +36,18 @@ BUSY = frozenset({408, 409, 425, 503, 521, 522, 523, 529})
 """Nothing was generated: try again later, at no cost."""
 NEVER = frozenset({501, 505})
 
-_OVERFLOWS = tuple(
-    re.compile(text, re.IGNORECASE)
-    for text in (
-        r"maximum context length (?:is|of) (?P<limit>\d+)",
-        r"current length is \d+ while limit is (?P<limit>\d+)",
-        r"context length (?:of|is) only (?P<limit>\d+)",
-        r"maximum (?:model|sequence|input) length (?:is |of )?(?P<limit>\d+)",
-        r"tokens? > (?P<limit>\d+) maximum",
-        r"maximum number of tokens allowed \((?P<limit>\d+)\)",
-        r"max_model_len\D{0,20}(?P<limit>\d+)",
-        r"(?:exceeds?|larger than|longer than|greater than) the (?:model's |maximum |available )*"
-        r"context (?:length|size|window|limit)(?:\D{0,12}(?P<limit>\d+))?",
-        r"prompt is too long",
-        r"(?:exceed\w*|over) (?:the )?(?:model'?s? )?(?:maximum )?context (?:length|size|window|limit)",
-    )
+_OVERFLOWS = (
+    r"maximum context length (?:is|of) (?P<limit>\d+)",
+    r"current length is \d+ while limit is (?P<limit>\d+)",
+    r"context length (?:of|is) only (?P<limit>\d+)",
+    r"maximum (?:model|sequence|input) length (?:is |of )?(?P<limit>\d+)",
+    r"tokens? > (?P<limit>\d+) maximum",
+    r"maximum number of tokens allowed \((?P<limit>\d+)\)",
+    r"max_model_len\D{0,20}(?P<limit>\d+)",
+    r"(?:exceeds?|larger than|longer than|greater than) the (?:model's |maximum |available )*"
+    r"context (?:length|size|window|limit)(?:\D{0,12}(?P<limit>\d+))?",
+    r"prompt is too long",
+    r"(?:exceed\w*|over) (?:the )?(?:model'?s? )?(?:maximum )?context (?:length|size|window|limit)",
 )
 
 
@@ -115,7 +112,7 @@ def overflow(message: str, error: Mapping[str, Any]) -> tuple[bool, int | None]:
     if type(limit) is int and limit > 0:
         return True, limit
     for pattern in _OVERFLOWS:
-        if found := pattern.search(message):
+        if found := re.search(pattern, message, re.IGNORECASE):
             digits = found.groupdict().get("limit")
             return True, int(digits[:12]) if digits else None
     return False, None

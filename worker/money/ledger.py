@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from functools import cached_property
 
 import msgspec
 
@@ -44,7 +45,6 @@ class Ledger:
         self._settings, self._targets = settings, targets
         self._prices: dict[str, Price | Unknown] = {}
         self._as_of = 0.0
-        self._told_keys = {name: key_of(target) for name, target in settings.targets.items()}
         self._spent_by_key: Counter[str] = Counter()
         self._refresh()
 
@@ -94,6 +94,11 @@ class Ledger:
     def _cheapest_cloud(self, route: str, usage: Usage) -> int | None:
         prices = [self.price(name) for name in self._targets.route_targets(route, "cloud")]
         return min((cost_pusd(price, usage) for price in prices if price is not None), default=None)
+
+    @cached_property
+    def _told_keys(self) -> dict[str, str | None]:
+        """Known once a call was made: that process has its targets' backends loaded."""
+        return {name: key_of(target) for name, target in self._settings.targets.items()}
 
     def note(self, name: str, cost_pusd: int) -> None:
         """Counts what a call has cost, where the provider of its key tells what all have spent with it (reported.py)."""

@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pipelines.sections import Target
+from worker.context import Context
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from worker.backends.http import Web
-    from worker.context import Context
+
+    Spent = Callable[[Web, Target], Awaitable[int | None]]
+    """A provider's own file may say what a key has spent so far, in nano-dollars; None when it does not tell now."""
 
 log = logging.getLogger("spillway.reported")
 
@@ -25,9 +31,6 @@ LOOK_EVERY_S = 30.0
 LOOK_S = 5.0
 KEEP_S = 3 * 86_400
 OWN = b"own "
-
-Spent = Callable[["Web", Target], Awaitable[int | None]]
-"""A provider's own file may say what a key has spent so far, in nano-dollars; None when it does not tell now."""
 
 
 class Reported:
@@ -37,7 +40,11 @@ class Reported:
         self._context = context
         self._due = 0.0
         self._looking: asyncio.Task[None] | None = None
-        self._asked = _keys(context)
+
+    @cached_property
+    def _asked(self) -> dict[str, tuple[Target, Spent]]:
+        """Found when somebody wants to know, for it loads the providers' files."""
+        return _keys(self._context)
 
     async def others_nusd(self, day: str) -> int:
         """What is known of today's spend of others, over all keys that tell; starts the next look when it is due."""
@@ -56,7 +63,7 @@ class Reported:
 
     async def look(self, day: str) -> None:
         """Asks every key once."""
-        from worker.backends.http import Web  # httpx comes with it, and the ledger of every worker imports this file
+        from worker.backends.http import Web
 
         redis, key = self._context.redis, self._context.keys.reported(day)
         async with Web(LOOK_S) as web:

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from pipelines import paths, schemas, told, wire
 from pipelines.errors import SourceError
-from pipelines.rendering import compile_template
 from worker.aside import Strikes
 from worker.context import Context
 from worker.dedupe.encode import Encoder
@@ -31,7 +30,7 @@ from worker.prepare.promote import Promoters, batch_arguments
 from worker.prepare.published import paused, rows_per_s
 from worker.prepare.redo import Redo
 from worker.prepare.sift import Asker, Chunk, Indexes, Sifter
-from worker.sources.source import Cursor, Reader
+from worker.sources.source import Cursor, Reader, template_of
 
 log = logging.getLogger("spillway.prepare")
 
@@ -248,7 +247,7 @@ class Preparer:
     async def _asker(self, run_id: str) -> tuple[Asker, Reader]:
         run = await self.context.run(run_id)
         sources = wire.unpack_sources(await self.context.redis.hget(self.context.keys.run(run_id), "sources"))
-        template = compile_template(run.options.template) if run.options.template else None
+        template = template_of(run.options)
         return Asker(run_id, run.client, run.options, template), Reader(sources, template)
 
     def _write(self, name: str, chunk: Chunk, at: Cursor) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
@@ -15,7 +15,6 @@ import pyarrow as pa
 from pipelines import identity, route, schemas, wire
 from pipelines.batch import Asked, pack, unmeasured, work
 from pipelines.dedup import Candidate, Link, stored
-from pipelines.rendering import Template
 from pipelines.settings import Settings
 from pipelines.shard import system_text, user_text
 from pipelines.tokens import Encoding, count_chats, encoding_for
@@ -24,6 +23,9 @@ from worker.dedupe.encode import Encoder
 from worker.dedupe.index import DuplicateIndex, Screened
 from worker.money.ledger import Ledger
 from worker.prepare.ids import Ids
+
+if TYPE_CHECKING:
+    from pipelines.rendering import Template
 
 PREFIX_CHARS = 256
 NO_FAMILY = bytes(8)

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
 
 from pipelines.errors import SourceError
 from pipelines.files import reason, shown_url
-from pipelines.rendering import Template
 from pipelines.shard import NO_COLUMNS, Problem, bad_row, parse_record
-from pipelines.types import BadRow, Row, Source
+from pipelines.types import BadRow, Options, Row, Source
 from worker.sources.lines import Entry, csv_rows, jsonl
 from worker.sources.tables import parquet_rows
+
+if TYPE_CHECKING:
+    from pipelines.rendering import Template
 
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 8 << 20
@@ -29,6 +31,15 @@ class Cursor(msgspec.Struct, frozen=True):
     offset: int = 0  # decompressed bytes of a text file; rows of a Parquet file
     row: int = 0  # of the run
     line: int = 0  # lines of the file before `offset`, for messages
+
+
+def template_of(options: Options) -> Template | None:
+    """The run's template, if it has one; jinja2 is loaded for those alone."""
+    if not options.template:
+        return None
+    from pipelines.rendering import compile_template
+
+    return compile_template(options.template)
 
 
 class Reader:

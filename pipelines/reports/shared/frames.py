@@ -9,8 +9,8 @@ import polars as pl
 CALENDAR = ("day", "week", "month")
 CAUSES = ("duplicate", "local", "provider_batch", "cheaper_model")
 
-_MONEY = pl.Decimal(38, 12)
-_ZERO = pl.lit(0).cast(_MONEY)
+MONEY = pl.Decimal(38, 12)
+_ZERO = pl.lit(0).cast(MONEY)
 
 
 def narrow(
@@ -62,7 +62,7 @@ def grouped(frame: pl.LazyFrame, by: list[str], values: list[pl.Expr]) -> pl.Laz
 def usd(column: str, where: pl.Expr | None = None) -> pl.Expr:
     """An exact sum of money; zero where there is nothing."""
     value = pl.col(column) if where is None else pl.col(column).filter(where)
-    return pl.coalesce(value.sum(), _ZERO).cast(_MONEY)
+    return pl.coalesce(value.sum(), _ZERO).cast(MONEY)
 
 
 def share(part: str, whole: str) -> pl.Expr:

@@ -1,3 +1,5 @@
+"""Each day's rows, calls and money by lane, and the same sums as the other reports."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
