@@ -18,7 +18,7 @@ from pipelines import paths
 from pipelines.errors import SourceError, UsageError
 from pipelines.money import pusd_to_usd_str
 from pipelines.types import Source
-from producer import batches, intake, runs, uploads
+from producer import intake, runs, uploads
 from producer.api import ask, events, results, upload
 from producer.api.ask import Asked
 from producer.api.auth import Caller
@@ -185,7 +185,7 @@ def _seconds(at_ms: int | None) -> int | None:
 
 
 def _is_batch(view: RunView) -> bool:
-    return batches.is_id(view.origin.removeprefix("batch "))
+    return view.origin.startswith("batch ")
 
 
 def _ends(page: list[RunView]) -> dict[str, Any]:
