@@ -29,6 +29,7 @@ async def estimate(request: Request, here: Here, caller: Caller) -> dict[str, An
     with tempfile.TemporaryDirectory(prefix="spillway-") as folder:
         source = await _source(here, caller.client, asked, Path(folder) / "rows.jsonl")
         said = await child.ask(
+            request,
             here,
             f"estimate {caller.client}",
             "plan",

@@ -15,17 +15,15 @@ from typing import Annotated, Any, BinaryIO, cast
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import iterate_in_threadpool
-from starlette.requests import ClientDisconnect
 
 from pipelines import anthropic_lines, paths
 from pipelines.anthropic_turns import Cannot
 from producer import batches, intake, uploads
 from producer.api.auth import Caller
 from producer.api.errors import ApiError, not_found
-from producer.api.files import BLOCK_BYTES
 from producer.api.once import reserve
 from producer.api.quota import admit
+from producer.api.results import gathered
 from producer.api.state import Here, State
 from producer.batches import CANCELLABLE, MESSAGES, Batch
 from producer.exports import line_bytes, rows_of
@@ -141,7 +139,7 @@ async def results(batch_id: str, here: Here, caller: Caller) -> StreamingRespons
         if file is None:
             raise not_found("result", batch_id)
         found = _never_asked(batch, await asyncio.to_thread(here.store.open, file.name))
-    return StreamingResponse(iterate_in_threadpool(_blocks(found)), media_type="application/x-jsonl")
+    return StreamingResponse(gathered(map(line_bytes, found)), media_type="application/x-jsonl")
 
 
 def tally(here: State, batch: Batch) -> dict[str, int]:
@@ -159,11 +157,8 @@ async def _received(request: Request, here: State, client: str, batch_id: str, a
     """The requests as a batch file of ours, and how many; memory stays flat however many there are."""
     file_id = f"file-{batch_id.removeprefix(MESSAGES)}"
     with SpooledTemporaryFile(IN_MEMORY_BYTES) as body:
-        try:
-            async for block in request.stream():
-                await asyncio.to_thread(body.write, block)
-        except ClientDisconnect:
-            raise ApiError(400, "The body is cut off before its end.") from None
+        async for block in request.stream():
+            await asyncio.to_thread(body.write, block)
         await asyncio.to_thread(body.seek, 0)
         rows, size_bytes = await asyncio.to_thread(_translate, here, client, cast(BinaryIO, body), file_id)
     expires_s = at_s + WINDOW_S + int(here.settings.api.keep_files)
@@ -254,14 +249,3 @@ def _never_asked(batch: Batch, stream: BinaryIO) -> Iterator[dict[str, Any]]:
         for _, line in lines(stream):
             assert isinstance(line, dict)  # we wrote it
             yield anthropic_lines.ended(line["custom_id"], kind, **more)
-
-
-def _blocks(found: Iterator[dict[str, Any]]) -> Iterator[bytes]:
-    """Lines, many at a time."""
-    block = bytearray()
-    for each in found:
-        block += line_bytes(each)
-        if len(block) >= BLOCK_BYTES:
-            yield bytes(block)
-            block.clear()
-    yield bytes(block)

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.producer.api.conftest import REFUSED, ROUTE
+from producer.api.child import LIMIT_S
+from tests.producer.api.conftest import ROUTE
 from tests.producer.api.test_runs import ended, error, fresh, lines, start
-from tests.support_program import CLOUD, GPU, Program
+from tests.support_program import Program, processes, wait_until
 from tests.support_serving import ADMIN, Server, serving
 from tests.support_upstream import Upstream
 
 _numbers = count()
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    servers = {"gpu": {**GPU, "faults": [REFUSED]}, "cloud": {**CLOUD, "faults": [REFUSED]}}
-    with Upstream({"servers": servers}) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,42 @@ def test_a_file_is_estimated_too_and_only_its_owners(server: Server) -> None:
         theirs = error(rival.post("/v1/estimate", json={"file_id": file.id}), 404)
         client.files.delete(file.id)
         assert theirs == error(rival.post("/v1/estimate", json={"file_id": file.id}), 404)
+
+
+def test_who_hangs_up_ends_the_child_that_worked_for_him(server: Server) -> None:
+    hung_up = threading.Event()
+    asking = threading.Thread(target=_hang_up, args=(server, hung_up))
+    asking.start()
+    try:
+        wait_until(lambda: _children(server))
+        [child] = _children(server)
+        os.kill(child, signal.SIGSTOP)  # it would never end by itself
+    finally:
+        hung_up.set()
+        asking.join()
+    wait_until(lambda: not _children(server), LIMIT_S / 2)
+    with server.http() as http:
+        assert http.post("/v1/estimate", json={"prompts": fresh(1)}).status_code == 200, "and his place is free"
+
+
+def _hang_up(server: Server, when: threading.Event) -> None:
+    """Asks for an estimate and goes without its answer."""
+    body = json.dumps({"prompts": ["Name a colour."]})
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    with socket.create_connection(address) as client:
+        head = f"POST /v1/estimate HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {server.key()}\r\n"
+        client.sendall(f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+        when.wait(60)
+
+
+def _children(server: Server) -> list[int]:
+    """Process ids of the children that answer questions."""
+    found, parent = [], f"PPid:\t{server.process.pid}\n"
+    for pid in processes("worker.asked"):
+        with suppress(OSError):
+            if parent in Path(f"/proc/{pid}/status").read_text():
+                found.append(pid)
+    return found
 
 
 def test_targets_are_shown_to_each_as_far_as_they_concern_him(server: Server, admin: httpx.Client) -> None:
