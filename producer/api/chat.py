@@ -23,6 +23,7 @@ from pipelines.told import Key, Row
 from pipelines.types import BadRow, Options
 from producer.api import errors, quota
 from producer.api.auth import Caller, client_of, who
+from producer.api.bodies import json_object
 from producer.api.errors import ApiError, not_found
 from producer.api.once import KEPT_S, reserve
 from producer.api.state import Here, State, state_of
@@ -69,7 +70,7 @@ async def create(request: Request) -> Response:
     )  # by hand: hundreds come every second, and declared dependencies take half of the time
     caller = await client_of(await who(request, here))
     body = await request.body()
-    given = _object(body)
+    given = json_object(body)
     streams, usage_too = _stream(given)
     line = _line(here, caller.client, given)
     wait_s = _wait_s(request, here, here.settings.api.chat_wait)
@@ -111,16 +112,6 @@ for _path in UNSUPPORTED:
 
 
 # -- in ----------------------------------------------------------------------------------------------------------------
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ApiError(400, "The body is not JSON that can be read.", code="invalid_json") from None
-    if type(given) is not dict:
-        raise ApiError(400, "The body must be a JSON object.", code="invalid_type")
-    return given
 
 
 def _stream(given: dict[str, Any]) -> tuple[bool, bool]:
