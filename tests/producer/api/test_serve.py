@@ -12,8 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from pipelines.settings import load_settings
+from producer.api.app import create_app
+from producer.api.meter import REQUESTS
 from tests.support_net import free_port
 from tests.support_program import CLOUD, Program, wait_until
 from tests.support_serving import ADMIN, CHAT, ended, jsonl, line, make, put, serving
@@ -84,6 +88,17 @@ def test_the_server_loads_nothing_heavy() -> None:
     code = f"import sys, producer.cli.serve, producer.api.server; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_an_error_of_ours_has_an_id_and_is_counted_like_every_reply() -> None:
+    app = create_app(load_settings(None, environ={}, env_file=None), "redis://127.0.0.1:9")
+    inside = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=inside, base_url="http://server") as http:
+        reply = await http.get("/health")  # of a server that was never opened
+    assert (reply.status_code, reply.json()["error"]["code"]) == (500, "internal_error")
+    assert reply.headers["x-request-id"].startswith("req_")
+    labels = {"method": "GET", "path": "/health", "status": "500"}
+    assert REQUESTS.get_sample_value("spillway_http_requests_total", labels) == 1
 
 
 @pytest.fixture(scope="module")
