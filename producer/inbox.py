@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 from hashlib import blake2b
 
 import msgspec
@@ -225,7 +224,7 @@ class _Inbox:
         """A new run, of which the record is on the disk before Redis knows it."""
         redis, keys, records = self._all.redis, self._all.keys, self._all.records
         at_ms, since_s = await now_ms(redis), asyncio.get_running_loop().time()
-        run_id = f"{intake.new_run_id(at_ms)}{secrets.token_hex(8)}"
+        run_id = intake.private_run_id(at_ms)
         new = Registration(
             run_id=run_id, client=self._client, fingerprint=f"inbox {run_id}", created_ms=at_ms, options=self._options,
             sources=(), redis=await intake.memory_of(redis, keys), origin="inbox", tell=self._all.channel,

@@ -70,6 +70,11 @@ def new_run_id(now_ms: int) -> str:
     return f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
+def private_run_id(now_ms: int) -> str:
+    """For runs of the server's clients: nobody may guess another's, and nobody may ever be given one."""
+    return f"{new_run_id(now_ms)}{secrets.token_hex(8)}"
+
+
 async def register(
     redis: Redis,
     keys: wire.Keys,

@@ -84,7 +84,7 @@ class Program:
     def workers(self) -> list[int]:
         """Process ids of the workers of this data root."""
         found = []
-        for pid in _processes("-m worker"):
+        for pid in processes("-m worker"):
             with suppress(OSError):
                 if Path(f"/proc/{pid}/fd/1").readlink().is_relative_to(self.data):
                     found.append(pid)
@@ -92,10 +92,10 @@ class Program:
 
     def redis(self) -> list[int]:
         """Process ids of the private Redis of this data root."""
-        return _processes("redis-server", str(self.data / "redis/redis.sock"))
+        return processes("redis-server", str(self.data / "redis/redis.sock"))
 
 
-def _processes(*words: str) -> list[int]:
+def processes(*words: str) -> list[int]:
     """Those whose command line holds all of these words."""
     found = []
     for entry in Path("/proc").iterdir():

@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from pipelines import route, wire
 from pipelines.settings import Settings
@@ -50,7 +51,7 @@ UPLOADS = ("/v1/files", "/v1/runs", "/v1/messages/batches")
 """Paths whose body may be written to the data root as it comes."""
 
 
-def create_app(settings: Settings, redis_url: str) -> FastAPI:
+def create_app(settings: Settings, redis_url: str) -> ASGIApp:
     """The server for one data root and one Redis."""
 
     @asynccontextmanager
@@ -87,9 +88,8 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
     api = settings.api
     if api.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=api.cors_origins, allow_methods=["*"], allow_headers=["*"])
-    app.add_middleware(Limits, max_body_bytes=api.max_body_bytes, uploads=dict.fromkeys(UPLOADS, api.max_upload_bytes))
-    app.add_middleware(Meter)
-    return app
+    # Around everything, Starlette's own answer to a failure included: that one needs an id most.
+    return Meter(Limits(app, api.max_body_bytes, dict.fromkeys(UPLOADS, api.max_upload_bytes)))
 
 
 def _models(settings: Settings, client: str) -> Container[str] | None:

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -16,8 +15,8 @@ from pipelines.quality import compile_schema
 from pipelines.route import allowed
 from pipelines.sections import duration_s
 from pipelines.types import Options
+from producer.api.bodies import RAW, UNREADABLE, json_object
 from producer.api.errors import ApiError
-from producer.api.limits import too_large
 from producer.api.state import State
 
 PAIRS_MAX, KEY_MAX_CHARS, VALUE_MAX_CHARS = 16, 64, 512
@@ -93,19 +92,9 @@ def document(*, form: bool) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-async def body_of(request: Request, most_bytes: int) -> bytes:
-    """A JSON body; 413 when it is larger than a body that is no upload may be."""
-    body = bytearray()
-    async for block in request.stream():
-        body += block
-        if len(body) > most_bytes:
-            raise too_large(most_bytes)
-    return bytes(body)
-
-
 def of_body(here: State, client: str, body: bytes) -> Asked:
     """`{"prompts": […] or "file_id", …options}`."""
-    given = _fields(body, "The body")
+    given: dict[str, msgspec.Raw] = json_object(body, RAW)
     prompts, file_id = given.pop("prompts", None), given.pop("file_id", None)
     if (prompts is None) == (file_id is None):
         message = "Give either 'prompts' or 'file_id'."
@@ -125,7 +114,7 @@ def of_form(here: State, client: str, fields: dict[str, str]) -> Asked:
     for name in fields:
         if name != "options":
             raise ApiError(400, f"Unknown field '{name[:60]}'; give 'file' and 'options'.", param=name[:60])
-    terms = _terms(_fields(fields.get("options", "{}").encode("utf-8", "replace"), "The field 'options'"))
+    terms = _terms(json_object(fields.get("options", "{}").encode("utf-8", "replace"), RAW, "The field 'options'"))
     return Asked(terms, _options(here, client, terms))
 
 
@@ -135,28 +124,19 @@ def rows(prompts: list[msgspec.Raw]) -> list[bytes]:
     return [b'{"prompt":' + line + b"}\n" if line.startswith(b'"') else line + b"\n" for line in lines]
 
 
-def _fields(body: bytes, what: str) -> dict[str, msgspec.Raw]:
-    try:
-        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
-        raise ApiError(400, f"{what} must be a JSON object.", code="invalid_type") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ApiError(400, f"{what} is not JSON that can be read.", code="invalid_json") from None
-
-
 def _terms(given: dict[str, msgspec.Raw]) -> Terms:
     try:
         return Terms.model_validate({name: msgspec.json.decode(raw) for name, raw in given.items()})
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_url=False)) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise ApiError(400, "The options are not JSON that can be read.", code="invalid_json") from None
 
 
 def _prompts(raw: msgspec.Raw) -> list[msgspec.Raw]:
     try:
         prompts = msgspec.json.decode(raw, type=list[msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise ApiError(
             400, "Invalid type for 'prompts': expected an array.", code="invalid_type", param="prompts"
         ) from None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 from typing import Annotated, Any
 
 import msgspec
@@ -20,7 +19,9 @@ from pipelines.openai_lines import ENDPOINTS
 from pipelines.sections import duration_s
 from producer import batches, intake, uploads
 from producer.api import outputs
+from producer.api.ask import KEY_MAX_CHARS, PAIRS_MAX, VALUE_MAX_CHARS
 from producer.api.auth import Caller
+from producer.api.bodies import json_object
 from producer.api.errors import ApiError, conflict, not_found
 from producer.api.files import LEAST_S, MOST_S, listing
 from producer.api.once import reserve
@@ -36,7 +37,6 @@ from producer.runs import RunView
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
 WINDOW = "24h"
-PAIRS_MAX, KEY_MAX_CHARS, VALUE_MAX_CHARS = 16, 64, 512
 WINDOW_MAX_S = 30 * 86_400
 NEW: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/json": {"schema": {
     "type": "object", "required": ["input_file_id", "endpoint", "completion_window"],
@@ -61,7 +61,7 @@ _WORD = re.compile(r"[\x21-\x7e]{1,80}")
 async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]:
     """A batch of an uploaded file; the file is looked at afterwards, and what is wrong with it is in the batch."""
     body = await request.body()
-    given = _object(body)
+    given = json_object(body)
     at_ms = await now_ms(here.redis)
     wanted = _checked(here, given, caller.client, at_ms)
     batch_id = await reserve(request, here, caller.client, batches.new_id(at_ms), body)
@@ -96,13 +96,8 @@ async def retrieve(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
 async def cancel(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
     """Ends a batch: what was answered is kept. Twice is once; one that has ended otherwise cannot be cancelled."""
     batch, _ = await mine(here, caller.client, batch_id)
-    at_s = await batches.now_s(here.redis)
-    was = await batches.step(here.redis, here.keys, batch_id, CANCELLABLE, status="cancelling", cancelling_at=at_s)
-    if was not in (*CANCELLABLE, "cancelling", "cancelled"):
-        raise conflict(f"Cannot cancel a batch with status '{was}'.")
-    if was in CANCELLABLE and await here.redis.exists(here.keys.run(batch.run_id)):
-        await intake.cancel(here.redis, here.keys, batch.run_id)
-    here.wake(batch_id)
+    if ended := await stop(here, batch):
+        raise conflict(f"Cannot cancel a batch with status '{ended}'.")
     return await retrieve(batch_id, here, caller)
 
 
@@ -148,6 +143,16 @@ async def mine(here: State, client: str, batch_id: str) -> tuple[Batch, RunView 
     return found
 
 
+async def stop(here: State, batch: Batch) -> str:
+    """Has a batch end as cancelled; '' if it does or did, else the state in which it has ended."""
+    at_s = await batches.now_s(here.redis)
+    was = await batches.step(here.redis, here.keys, batch.id, CANCELLABLE, status="cancelling", cancelling_at=at_s)
+    if was in CANCELLABLE and await here.redis.exists(here.keys.run(batch.run_id)):
+        await intake.cancel(here.redis, here.keys, batch.run_id)
+    here.wake(batch.id)
+    return "" if was in (*CANCELLABLE, "cancelling", "cancelled") else was
+
+
 # -- what a batch may be made of -----------------------------------------------------------------------------------------
 
 
@@ -167,7 +172,7 @@ def _checked(here: State, given: dict[str, Any], client: str, at_ms: int) -> Bat
     return Batch(
         id="",
         client=client,
-        run_id=f"{intake.new_run_id(at_ms)}{secrets.token_hex(8)}",  # nobody may ever be given another's run
+        run_id=intake.private_run_id(at_ms),
         status="validating",
         endpoint=given["endpoint"],
         input_file_id=given["input_file_id"] if _WORD.fullmatch(given["input_file_id"]) else "-",
@@ -178,16 +183,6 @@ def _checked(here: State, given: dict[str, Any], client: str, at_ms: int) -> Bat
         metadata=_metadata(given.get("metadata")),
         output_expires_s=_output_expires(given.get("output_expires_after")),
     )
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ApiError(400, "The body is not JSON that can be read.", code="invalid_json") from None
-    if type(given) is not dict:
-        raise ApiError(400, "The body must be a JSON object.", code="invalid_type")
-    return given
 
 
 def _window_s(text: str, *, any_window: bool) -> int:

@@ -21,15 +21,13 @@ from pipelines import openai_lines
 from pipelines.shard import parse_record
 from pipelines.told import Key, Row
 from pipelines.types import BadRow, Options
-from producer import quotas
 from producer.api import errors, quota
 from producer.api.auth import Caller, client_of, who
+from producer.api.bodies import json_object
 from producer.api.errors import ApiError, not_found
 from producer.api.once import KEPT_S, reserve
 from producer.api.state import Here, State, state_of
 from producer.inbox import Place
-from producer.queue import now_ms
-from producer.quotas import Refused
 
 router = APIRouter(tags=["chat"])
 
@@ -37,7 +35,6 @@ WAIT, ACCEPTED = "x-spillway-wait-s", "x-spillway-accepted-ms"
 PREFIX = "chatcmpl-"
 MOST_WAITING = 4096
 """Each takes some 15 kB of the server."""
-BYTES_PER_TOKEN = 4
 ONCE_S = 10.0
 """So long a repeated request waits for the first one's place in the queue."""
 NOT_RETRIED = {"x-should-retry": "false"}
@@ -73,7 +70,7 @@ async def create(request: Request) -> Response:
     )  # by hand: hundreds come every second, and declared dependencies take half of the time
     caller = await client_of(await who(request, here))
     body = await request.body()
-    given = _object(body)
+    given = json_object(body)
     streams, usage_too = _stream(given)
     line = _line(here, caller.client, given)
     wait_s = _wait_s(request, here, here.settings.api.chat_wait)
@@ -115,16 +112,6 @@ for _path in UNSUPPORTED:
 
 
 # -- in ----------------------------------------------------------------------------------------------------------------
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ApiError(400, "The body is not JSON that can be read.", code="invalid_json") from None
-    if type(given) is not dict:
-        raise ApiError(400, "The body must be a JSON object.", code="invalid_type")
-    return given
 
 
 def _stream(given: dict[str, Any]) -> tuple[bool, bool]:
@@ -180,19 +167,8 @@ async def _once(request: Request, here: State, client: str, line: bytes, body: b
 
 
 async def _submit(here: State, client: str, line: bytes) -> Place:
-    await quota.admit(here, client)
-    booked = await quota.book(here, client, 1, len(line) // BYTES_PER_TOKEN)
-    if isinstance(booked, Refused):
-        raise quota.refusal(booked, await now_ms(here.redis))
-    try:
-        place = await here.inboxes.submit(client, [line], Options(keep_response=here.settings.spillway.keep_response))
-    except BaseException:
-        if booked is not None:
-            await quotas.give_back(here.redis, here.keys, booked)
-        raise
-    if booked is not None:
-        await quotas.landed(here.redis, here.keys, booked)
-    return place
+    async with quota.admitted(here, client, 1, len(line)):
+        return await here.inboxes.submit(client, [line], Options(keep_response=here.settings.spillway.keep_response))
 
 
 # -- out ---------------------------------------------------------------------------------------------------------------

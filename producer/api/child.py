@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from pipelines import portable
 from pipelines.errors import QueueError
@@ -38,11 +40,11 @@ class Ended(NamedTuple):
     err: str
 
 
-async def ask(here: State, caller: str, question: str, **told: Any) -> dict[str, Any]:
+async def ask(request: Request, here: State, caller: str, question: str, **told: Any) -> dict[str, Any]:
     """What worker/asked.py says; 400 for what it refuses. Settings travel by a pipe, since they hold keys."""
     settings = portable.plain(here.settings, str(Path(here.settings.spillway.data).resolve()))
     body = {"question": question, "settings": settings, "cpu_s": LIMIT_S, **told}
-    ended = await run(caller, ["worker.asked"], msgspec.json.encode(body, enc_hook=str))
+    ended = await run(request, caller, ["worker.asked"], msgspec.json.encode(body, enc_hook=str))
     if ended.code != 0:
         raise QueueError(f"a child process ended with status {ended.code}: {ended.err[-500:]}")
     said: dict[str, Any] = msgspec.json.decode(ended.out)
@@ -52,21 +54,39 @@ async def ask(here: State, caller: str, question: str, **told: Any) -> dict[str,
 
 
 async def run(
-    caller: str, module: Sequence[str], told: bytes = b"", environment: Mapping[str, str] | None = None
+    request: Request,
+    caller: str,
+    module: Sequence[str],
+    told: bytes = b"",
+    environment: Mapping[str, str] | None = None,
 ) -> Ended:
-    """`python -m MODULE ARGUMENTS…` to its end; 429 while the same caller has one running, 503 when it takes too long."""
+    """`python -m MODULE ARGUMENTS…` to its end; 429 while the same caller has one running, 503 when it takes too long,
+    ClientDisconnect when nobody waits for it any more."""
     if caller in _busy:
         message = "A request of this kind by the same client is being answered; wait for it."
         raise ApiError(429, message, code="too_many_requests", headers={"retry-after": "2"})
     _busy.add(caller)
     try:
-        async with asyncio.timeout(LIMIT_S), _places:
-            return await _run(module, told, environment or {})
+        async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
+            leaving = group.create_task(_gone(request))
+            async with _places:
+                ended = await _run(module, told, environment or {})
+            leaving.cancel()
+            return ended
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     except TimeoutError:
         message = f"This takes longer than {LIMIT_S:.0f} s; ask for less, or try again when the server is less busy."
         raise unavailable(message) from None
     finally:
         _busy.discard(caller)
+
+
+async def _gone(request: Request) -> None:
+    """Raises ClientDisconnect when the client hangs up; until then it waits."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    raise ClientDisconnect
 
 
 async def _run(module: Sequence[str], told: bytes, environment: Mapping[str, str]) -> Ended:

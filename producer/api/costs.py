@@ -9,7 +9,7 @@ import json
 import os
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from pipelines import budgets, days
 from pipelines.errors import QueueError
@@ -29,7 +29,13 @@ When = Annotated[str | None, Query(max_length=40, description="2026-03-01, 2026-
 
 @router.get("/summary")
 async def summary(
-    here: Here, asked: Anyone, since: When = None, until: When = None, by: By | None = None, client: str | None = None
+    request: Request,
+    here: Here,
+    asked: Anyone,
+    since: When = None,
+    until: When = None,
+    by: By | None = None,
+    client: str | None = None,
 ) -> dict[str, Any]:
     """One row, or one for each group: calls, money spent, avoided by cause, and what all cloud would have cost; money as
     decimal text. `client` is for the admin."""
@@ -37,20 +43,21 @@ async def summary(
     if not asked.admin and client not in (None, asked.client):
         raise ApiError(403, "Only the admin may name a client here.", code="admin_only", param="client")
     given = {"--since": since, "--until": until, "--by": by, "--client": whose}
-    rows = await _report(here, asked.client or "admin", [f"{name}={value}" for name, value in given.items() if value])
+    options = [f"{name}={value}" for name, value in given.items() if value]
+    rows = await _report(request, here, asked.client or "admin", options)
     return {
         "object": "costs.summary", "client": whose, "since": since, "until": until, "data": rows,
         "budgets": await _budgets(here, whose),
     }  # fmt: skip
 
 
-async def _report(here: State, caller: str, options: list[str]) -> list[dict[str, Any]]:
+async def _report(request: Request, here: State, caller: str, options: list[str]) -> list[dict[str, Any]]:
     root = here.store.path("").rstrip("/")  # wherever the child stands
     command = [
         "producer.cli", "report", "savings", "--format=json", f"--config={os.devnull}", f"--data={root}", *options,
     ]  # fmt: skip
     environment = {"SPILLWAY_TIMEZONE": here.settings.spillway.timezone}
-    ended = await child.run(f"costs {caller}", command, environment=environment)
+    ended = await child.run(request, f"costs {caller}", command, environment=environment)
     if ended.code == WRONG_USAGE:
         raise ApiError(400, f"{ended.err.strip().removeprefix('spillway: ')[:300]}.", code="invalid_value")
     if ended.code != 0:

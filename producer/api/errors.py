@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from pipelines import anthropic_lines
 from pipelines.errors import QueueError, StoreError, UsageError
@@ -69,6 +70,7 @@ def install(app: FastAPI) -> None:
         (ApiError, _told),
         (RequestValidationError, _invalid),
         (HTTPException, _plain),
+        (ClientDisconnect, _gone),
         (UsageError, _usage),
         (QueueError, _lost),
         (RedisError, _lost),
@@ -109,6 +111,11 @@ async def _plain(request: Request, error: Exception) -> JSONResponse:
     message = {404: f"Unknown request URL: {request.method} {request.url.path[:200]}."}
     told = ApiError(error.status_code, message.get(error.status_code, f"{error.detail}."), headers=error.headers)
     return respond(told, request.url.path)
+
+
+async def _gone(request: Request, error: Exception) -> JSONResponse:
+    """Nobody reads this; it is counted."""
+    return respond(ApiError(400, "The client has hung up."), request.url.path)
 
 
 async def _usage(request: Request, error: Exception) -> JSONResponse:

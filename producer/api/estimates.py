@@ -25,10 +25,11 @@ router = APIRouter(prefix="/v1/estimate", tags=["runs"])
 @router.post("", openapi_extra=ask.document(form=False))
 async def estimate(request: Request, here: Here, caller: Caller) -> dict[str, Any]:
     """The dry run of `spillway plan`: rows, duplicates among them, routes, tokens, cost and time for each lane."""
-    asked = ask.of_body(here, caller.client, await ask.body_of(request, here.settings.api.max_body_bytes))
+    asked = ask.of_body(here, caller.client, await request.body())
     with tempfile.TemporaryDirectory(prefix="spillway-") as folder:
         source = await _source(here, caller.client, asked, Path(folder) / "rows.jsonl")
         said = await child.ask(
+            request,
             here,
             f"estimate {caller.client}",
             "plan",

@@ -123,7 +123,7 @@ def _check(here: State, made: Upload) -> None:
     if made.form == "parquet":
         return
     with here.store.open(made.name) as stream:
-        if not first_line_is_json(stream):
+        if made.form != "jsonl" or not first_line_is_json(stream):
             raise ApiError(400, f"{INVALID_FORMAT}.", code="invalid_file_format", param="file")
 
 

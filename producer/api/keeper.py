@@ -17,13 +17,13 @@ from pipelines.errors import SourceError, SpillwayError
 from pipelines.hooks import Notice
 from pipelines.openai_lines import Wrong
 from pipelines.types import Options
-from producer import batches, intake, quotas, uploads
+from producer import batches, intake, uploads
 from producer.api import messages, outputs, quota
+from producer.api.errors import ApiError
 from producer.api.state import State
 from producer.batches import Batch
 from producer.lease import held
 from producer.queue import RedisError, now_ms
-from producer.quotas import Refused
 from producer.runs import RunView
 from producer.sources import inspect
 from producer.uploads import Upload
@@ -36,8 +36,6 @@ SWEEP_S = 30.0
 AT_ONCE = 4
 RETRY_S = 2.0
 LOOK_SHARE = 10
-TOKEN_BYTES = 4
-"""About so many bytes of a request are a token: quotas of tokens are booked before anybody counts them."""
 
 
 class Keeper:
@@ -152,18 +150,14 @@ class Keeper:
         here = self._here
         if await here.redis.exists(here.keys.run(batch.run_id)):
             return None
-        booked = await quota.book(here, batch.client, vetted.rows, file.size_bytes // TOKEN_BYTES)
-        if isinstance(booked, Refused):
-            code = "token_limit_exceeded" if booked.limit.startswith("tokens") else booked.code
-            return Wrong(code, quota.told(booked), booked.limit)
         try:
-            await self._register(batch, file, vetted)
+            async with quota.admitted(here, batch.client, vetted.rows, file.size_bytes, submissions=0):
+                await self._register(batch, file, vetted)
+        except ApiError as over:
+            of_tokens = (over.param or "").startswith("tokens")
+            return Wrong("token_limit_exceeded" if of_tokens else str(over.code), over.detail, over.param)
         except SourceError as error:
-            if booked is not None:
-                await quotas.give_back(here.redis, here.keys, booked)
             return Wrong("invalid_request", str(error), "file_id")
-        if booked is not None:
-            await quotas.landed(here.redis, here.keys, booked)
         return None
 
     async def _is_held(self, batch: Batch) -> bool:

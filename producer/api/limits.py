@@ -46,7 +46,7 @@ def too_large(most: int) -> ApiError:
 
 
 def _request_id(headers: Headers) -> str:
-    """The caller's own, where it is a plain word; it stands in our log."""
+    """The caller's own, where it is a plain word."""
     given = headers.get("x-request-id", "")
     return given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 

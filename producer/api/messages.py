@@ -7,7 +7,6 @@ its results from what the run left. The translation itself is in pipelines/anthr
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from tempfile import SpooledTemporaryFile
@@ -15,19 +14,18 @@ from typing import Annotated, Any, BinaryIO, cast
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import iterate_in_threadpool
-from starlette.requests import ClientDisconnect
 
 from pipelines import anthropic_lines, paths
 from pipelines.anthropic_turns import Cannot
 from producer import batches, intake, uploads
 from producer.api.auth import Caller
+from producer.api.batches import stop
 from producer.api.errors import ApiError, not_found
-from producer.api.files import BLOCK_BYTES
 from producer.api.once import reserve
 from producer.api.quota import admit
+from producer.api.results import gathered
 from producer.api.state import Here, State
-from producer.batches import CANCELLABLE, MESSAGES, Batch
+from producer.batches import MESSAGES, Batch
 from producer.exports import line_bytes, rows_of
 from producer.queue import now_ms
 from producer.uploads import Upload
@@ -104,13 +102,8 @@ async def retrieve(request: Request, batch_id: str, here: Here, caller: Caller) 
 async def cancel(request: Request, batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
     """Ends a batch: what was answered is kept, the rest is `canceled`. Twice is once."""
     batch = await _mine(here, caller.client, batch_id)
-    at_s = await batches.now_s(here.redis)
-    was = await batches.step(here.redis, here.keys, batch_id, CANCELLABLE, status="cancelling", cancelling_at=at_s)
-    if was not in (*CANCELLABLE, "cancelling", "cancelled"):
+    if await stop(here, batch):
         raise ApiError(400, "This batch has ended; it cannot be canceled any more.")
-    if was in CANCELLABLE and await here.redis.exists(here.keys.run(batch.run_id)):
-        await intake.cancel(here.redis, here.keys, batch.run_id)
-    here.wake(batch_id)
     return await retrieve(request, batch_id, here, caller)
 
 
@@ -141,7 +134,7 @@ async def results(batch_id: str, here: Here, caller: Caller) -> StreamingRespons
         if file is None:
             raise not_found("result", batch_id)
         found = _never_asked(batch, await asyncio.to_thread(here.store.open, file.name))
-    return StreamingResponse(iterate_in_threadpool(_blocks(found)), media_type="application/x-jsonl")
+    return StreamingResponse(gathered(map(line_bytes, found)), media_type="application/x-jsonl")
 
 
 def tally(here: State, batch: Batch) -> dict[str, int]:
@@ -159,11 +152,8 @@ async def _received(request: Request, here: State, client: str, batch_id: str, a
     """The requests as a batch file of ours, and how many; memory stays flat however many there are."""
     file_id = f"file-{batch_id.removeprefix(MESSAGES)}"
     with SpooledTemporaryFile(IN_MEMORY_BYTES) as body:
-        try:
-            async for block in request.stream():
-                await asyncio.to_thread(body.write, block)
-        except ClientDisconnect:
-            raise ApiError(400, "The body is cut off before its end.") from None
+        async for block in request.stream():
+            await asyncio.to_thread(body.write, block)
         await asyncio.to_thread(body.seek, 0)
         rows, size_bytes = await asyncio.to_thread(_translate, here, client, cast(BinaryIO, body), file_id)
     expires_s = at_s + WINDOW_S + int(here.settings.api.keep_files)
@@ -200,7 +190,7 @@ def _translate(here: State, client: str, body: BinaryIO, file_id: str) -> tuple[
 def _new(batch_id: str, client: str, file: Upload, rows: int, at_ms: int) -> Batch:
     at_s = at_ms // 1000
     return Batch(
-        id=batch_id, client=client, run_id=f"{intake.new_run_id(at_ms)}{secrets.token_hex(8)}", status="validating",
+        id=batch_id, client=client, run_id=intake.private_run_id(at_ms), status="validating",
         endpoint=anthropic_lines.ENDPOINT, input_file_id=file.id, completion_window="24h", window_s=WINDOW_S,
         created_at=at_s, expires_at=at_s + WINDOW_S, total=rows,
     )  # fmt: skip
@@ -254,14 +244,3 @@ def _never_asked(batch: Batch, stream: BinaryIO) -> Iterator[dict[str, Any]]:
         for _, line in lines(stream):
             assert isinstance(line, dict)  # we wrote it
             yield anthropic_lines.ended(line["custom_id"], kind, **more)
-
-
-def _blocks(found: Iterator[dict[str, Any]]) -> Iterator[bytes]:
-    """Lines, many at a time."""
-    block = bytearray()
-    for each in found:
-        block += line_bytes(each)
-        if len(block) >= BLOCK_BYTES:
-            yield bytes(block)
-            block.clear()
-    yield bytes(block)

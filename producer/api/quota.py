@@ -26,28 +26,21 @@ async def admit(here: State, client: str) -> None:
         return
     taken = await _take(here, terms, client, 1, 0)
     if isinstance(taken, Refused):
-        raise refusal(taken, await now_ms(here.redis))
+        raise _refusal(taken, await now_ms(here.redis))
     await quotas.give_back(here.redis, here.keys, taken)
 
 
-async def book(here: State, client: str, rows: int, tokens: int) -> Taken | Refused | None:
-    """Books what an admitted submission turned out to be; None for a client without limits."""
-    terms = _terms(here, client)
-    if terms is None:
-        return None
-    return await _take(here, terms, client, rows, tokens, submissions=0)
-
-
 @asynccontextmanager
-async def admitted(here: State, client: str, rows: int, size_bytes: int) -> AsyncIterator[None]:
-    """Books a submission whose run the block registers, or 429; when the block fails, it is given back."""
+async def admitted(here: State, client: str, rows: int, size_bytes: int, submissions: int = 1) -> AsyncIterator[None]:
+    """Books a submission whose run the block registers, or 429; when the block fails, it is given back. `submissions` is
+    0 for one that `admit` counted when it came."""
     terms = _terms(here, client)
     if terms is None:
         yield
         return
-    taken = await _take(here, terms, client, rows, size_bytes // BYTES_PER_TOKEN)
+    taken = await _take(here, terms, client, rows, size_bytes // BYTES_PER_TOKEN, submissions)
     if isinstance(taken, Refused):
-        raise refusal(taken, await now_ms(here.redis))
+        raise _refusal(taken, await now_ms(here.redis))
     try:
         yield
     except BaseException:
@@ -56,7 +49,7 @@ async def admitted(here: State, client: str, rows: int, size_bytes: int) -> Asyn
     await quotas.landed(here.redis, here.keys, taken)
 
 
-def refusal(refused: Refused, at_ms: int) -> ApiError:
+def _refusal(refused: Refused, at_ms: int) -> ApiError:
     """`retry-after`, and the moment as unix seconds; neither where the submission is too large at any time."""
     headers = {}
     if refused.reset_ms is not None:
@@ -66,10 +59,10 @@ def refusal(refused: Refused, at_ms: int) -> ApiError:
         }
     elif refused.asked <= refused.allowed:
         headers = {"retry-after": str(RETRY_S)}
-    return ApiError(429, told(refused), code=refused.code, param=refused.limit, headers=headers)
+    return ApiError(429, _told(refused), code=refused.code, param=refused.limit, headers=headers)
 
 
-def told(refused: Refused) -> str:
+def _told(refused: Refused) -> str:
     """The limit that refuses, and when it turns."""
     if refused.reset_ms is None:
         return f"{refused.message}."

@@ -7,7 +7,6 @@ batches are their batches' matter and are not seen here.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Iterable
 from typing import Annotated, Any, NamedTuple
 
@@ -18,10 +17,11 @@ from pipelines import paths
 from pipelines.errors import SourceError, UsageError
 from pipelines.money import pusd_to_usd_str
 from pipelines.types import Source
-from producer import batches, intake, runs, uploads
+from producer import intake, runs, uploads
 from producer.api import ask, events, results, upload
 from producer.api.ask import Asked
 from producer.api.auth import Caller
+from producer.api.bodies import body_of
 from producer.api.errors import ApiError, conflict, not_found
 from producer.api.files import listing
 from producer.api.once import reserve
@@ -50,9 +50,9 @@ class Content(NamedTuple):
 async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]:
     """A run of prompts, of an uploaded file or of a file that comes with it; under way when this returns."""
     is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-    body = b"" if is_form else await ask.body_of(request, here.settings.api.max_body_bytes)
+    body = b"" if is_form else await body_of(request, here.settings.api.max_body_bytes)
     asked = None if is_form else ask.of_body(here, caller.client, body)
-    run_id = await reserve(request, here, caller.client, new_id(await now_ms(here.redis)), body)
+    run_id = await reserve(request, here, caller.client, intake.private_run_id(await now_ms(here.redis)), body)
     async with held(here.redis, here.keys, f"api:{run_id}") as ours:
         if not ours:
             message = "A request with this Idempotency-Key is being served; ask again when it has ended."
@@ -148,11 +148,6 @@ async def _find(here: State, client: str, run_id: str) -> RunView | None:
     return view if view is not None and view.client == client and not _is_batch(view) else None
 
 
-def new_id(at_ms: int) -> str:
-    """Nobody may guess another's, and nobody may ever be given one."""
-    return f"{intake.new_run_id(at_ms)}{secrets.token_hex(8)}"
-
-
 def shown(view: RunView) -> dict[str, Any]:
     """A run as its client sees it; money as decimal text, times in unix seconds. Figures are exact when it has ended."""
     return {
@@ -185,7 +180,7 @@ def _seconds(at_ms: int | None) -> int | None:
 
 
 def _is_batch(view: RunView) -> bool:
-    return batches.is_id(view.origin.removeprefix("batch "))
+    return view.origin.startswith("batch ")
 
 
 def _ends(page: list[RunView]) -> dict[str, Any]:

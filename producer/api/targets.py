@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from pipelines import route
 from pipelines.money import Unknown, cost_pusd, pusd_to_usd_str
@@ -38,11 +38,11 @@ async def list_targets(here: Here, asked: Anyone) -> dict[str, Any]:
 
 
 @router.post("/{name}/check")
-async def check(name: str, here: Here, admin: Admin) -> dict[str, Any]:
+async def check(request: Request, name: str, here: Here, admin: Admin) -> dict[str, Any]:
     """A look at a target and one real call of a few tokens; at a paid target it costs what it costs."""
     if name not in here.settings.targets:
         raise not_found("target", name)
-    return {"object": "target.check", **await child.ask(here, "check", "check", name=name)}
+    return {"object": "target.check", **await child.ask(request, here, "check", "check", name=name)}
 
 
 def _public(here: State, name: str, seen: LaneView | None) -> dict[str, Any]:

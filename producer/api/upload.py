@@ -12,7 +12,6 @@ from typing import BinaryIO
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import ClientDisconnect
 
 from pipelines import paths
 from producer.api.errors import ApiError
@@ -120,8 +119,6 @@ async def receive(request: Request, store: Store, file_id: str) -> Form:
                     await writer.write(parts.taken())
         except FormParserError:
             raise ApiError(400, "The body is not a multipart form that can be read.") from None
-        except ClientDisconnect:
-            parts.ended = False
         if not parts.ended:
             raise ApiError(400, "The form is cut off before its end.")
         if parts.form.filename is None:

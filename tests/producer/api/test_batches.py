@@ -136,8 +136,12 @@ def test_a_request_that_is_not_in_order_is_refused_at_once(
 
 
 @pytest.mark.parametrize(
-    ("content", "name"), [(b"", "a.jsonl"), (b"not json\n", "a.jsonl"), (b"7\n", "a.jsonl"), (b"\n\n", "a.txt")]
-)
+    ("content", "name"),
+    [
+        (b"", "a.jsonl"), (b"not json\n", "a.jsonl"), (b"7\n", "a.jsonl"), (b"\n\n", "a.txt"),
+        (jsonl([line("a", "x"), line("b", "y")]), "a.csv"),
+    ],
+)  # fmt: skip
 def test_what_cannot_be_an_input_is_not_taken(server: Server, content: bytes, name: str) -> None:
     folder = server.program.data / "files"
     before = set(folder.glob("*"))

@@ -10,7 +10,7 @@ import anthropic
 import openai
 import pytest
 
-from tests.support_program import Program
+from tests.support_program import Program, wait_until
 from tests.support_serving import ADMIN, Server, ended, jsonl, line, make, put, serving
 
 GPU = {"gpu": {"kind": "lmstudio", "base_url": "http://127.0.0.1:9/v1", "model": "gpt-4o-mini"}}
@@ -24,6 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "hasty": {"quota": {"submissions_per_minute": 2}},
         "broke": {"budget": {"daily_usd": 0}},
         "messages": {"quota": {"rows_per_day": 1}},
+        "patient": {"quota": {"rows_per_day": 5}},
     }
     program = Program(tmp_path_factory.mktemp("quota"), targets=GPU, clients=clients, api={"admin_key": ADMIN})
     with serving(program) as found:
@@ -55,6 +56,24 @@ def test_rows_of_a_day(server: Server) -> None:
             make(client, put(client, lines(1)).id)
         assert (refused.value.code, refused.value.param) == ("quota_exceeded", "rows_per_day")
         assert 0 < int(refused.value.response.headers["retry-after"]) <= 86_400
+
+
+def test_a_batch_whose_run_cannot_be_registered_yet_is_booked_once(server: Server) -> None:
+    runs, aside = server.program.data / "runs", server.program.data / "runs.aside"
+    runs.mkdir(parents=True, exist_ok=True)
+    runs.rename(aside)
+    runs.write_text("a file where the folder should be")
+    try:
+        with server.openai("patient") as client:
+            batch = make(client, put(client, lines(3)).id)
+            wait_until(lambda: sum(f"{batch.id}: cannot write" in each for each in server.said) >= 2)
+    finally:
+        runs.unlink()
+        aside.rename(runs)
+    with server.openai("patient") as client:
+        while (batch := client.batches.retrieve(batch.id)).status == "validating":
+            time.sleep(0.05)
+        assert batch.status == "in_progress", batch.errors
 
 
 def test_tokens_fail_a_batch_as_openai_does(server: Server) -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from tests.support_program import Program
 from tests.support_redis import redis_server
-from tests.support_serving import ADMIN, Server, serving
+from tests.support_serving import ADMIN, Server, jsonl, line, make, put, serving
+from tests.support_serving import ended as batch_ended
 from tests.support_upstream import Upstream
 
 _numbers = count()
@@ -196,12 +197,16 @@ def test_the_list_pages_from_the_newest_and_only_through_ones_own(server: Server
 
 
 def test_a_batch_is_not_a_run(server: Server) -> None:
-    from tests.support_serving import ended as batch_ended
-    from tests.support_serving import jsonl, line, make, put
-
     with server.openai("batcher") as client, server.http("batcher") as http:
         batch = batch_ended(client, make(client, put(client, jsonl([line("a", *fresh(1))])).id).id)
         assert batch.status == "completed"
+        params = {"model": "gpt-4o-mini", "max_tokens": 9, "messages": [{"role": "user", "content": fresh(1)[0]}]}
+        asked, versioned = {"requests": [{"custom_id": "a", "params": params}]}, {"anthropic-version": "2023-06-01"}
+        messages = http.post("/v1/messages/batches", json=asked, headers=versioned).json()
+        path, until = f"/v1/messages/batches/{messages['id']}", time.monotonic() + 90
+        while http.get(path, headers=versioned).json()["processing_status"] != "ended":
+            assert time.monotonic() < until
+            time.sleep(0.05)
         run_id = next(server.program.data.glob("results/*"), None)
         assert run_id is not None and http.get("/v1/runs").json()["data"] == []
         for folder in server.program.data.glob("results/*"):

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from pipelines.settings import load_settings
+from producer.api.app import create_app
+from producer.api.meter import REQUESTS
 from tests.support_net import free_port
 from tests.support_program import CLOUD, Program, wait_until
 from tests.support_serving import ADMIN, CHAT, ended, jsonl, line, make, put, serving
@@ -65,8 +70,6 @@ def test_requests_in_flight_end_before_it_does(tmp_path: Path) -> None:
 
 
 def test_an_address_that_is_taken_is_one_line(tmp_path: Path) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -85,6 +88,17 @@ def test_the_server_loads_nothing_heavy() -> None:
     code = f"import sys, producer.cli.serve, producer.api.server; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_an_error_of_ours_has_an_id_and_is_counted_like_every_reply() -> None:
+    app = create_app(load_settings(None, environ={}, env_file=None), "redis://127.0.0.1:9")
+    inside = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=inside, base_url="http://server") as http:
+        reply = await http.get("/health")  # of a server that was never opened
+    assert (reply.status_code, reply.json()["error"]["code"]) == (500, "internal_error")
+    assert reply.headers["x-request-id"].startswith("req_")
+    labels = {"method": "GET", "path": "/health", "status": "500"}
+    assert REQUESTS.get_sample_value("spillway_http_requests_total", labels) == 1
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +188,29 @@ def test_only_openais_window_is_taken_without_the_setting(alone: Any, window: st
         asked = {"input_file_id": "file-x", "endpoint": CHAT, "completion_window": window}
         reply = http.post("/v1/batches", json=asked)
         assert reply.status_code == 400 and "completion_window" in reply.json()["error"]["message"]
+
+
+READERS = ("/v1/batches", "/v1/chat/completions", "/v1/runs", "/v1/messages/batches", "/v1/files")
+
+
+@pytest.mark.parametrize("path", READERS)
+def test_who_hangs_up_in_the_middle_of_a_body_is_no_error_of_ours(alone: Any, path: str) -> None:
+    address = ("127.0.0.1", int(alone.url.rpartition(":")[2]))
+    kind = "multipart/form-data; boundary=b" if path == "/v1/files" else "application/json"
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {alone.key()}\r\nanthropic-version: 2023-06-01\r\n"
+        f"content-type: {kind}\r\ncontent-length: 100\r\n\r\n--b\r\n"
+    )
+    before, said = _told(alone, path), len(alone.said)
+    with socket.create_connection(address) as client:
+        client.sendall(head.encode())
+    wait_until(lambda: _told(alone, path) > before or len(alone.said) > said)
+    assert alone.said[said:] == []
+
+
+def _told(server: Any, path: str) -> float:
+    """How many requests to `path` were told 400."""
+    with server.http(None) as http:
+        text = http.get("/metrics", headers={"x-api-key": ADMIN}).text
+    wanted = f'spillway_http_requests_total{{method="POST",path="{path}",status="400"}} '
+    return float(next((line.removeprefix(wanted) for line in text.splitlines() if line.startswith(wanted)), "0"))

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.producer.api.conftest import REFUSED, ROUTE
+from producer.api.child import LIMIT_S
+from tests.producer.api.conftest import ROUTE
 from tests.producer.api.test_runs import ended, error, fresh, lines, start
-from tests.support_program import CLOUD, GPU, Program
+from tests.support_program import Program, processes, wait_until
 from tests.support_serving import ADMIN, Server, serving
 from tests.support_upstream import Upstream
 
 _numbers = count()
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    servers = {"gpu": {**GPU, "faults": [REFUSED]}, "cloud": {**CLOUD, "faults": [REFUSED]}}
-    with Upstream({"servers": servers}) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,42 @@ def test_a_file_is_estimated_too_and_only_its_owners(server: Server) -> None:
         assert theirs == error(rival.post("/v1/estimate", json={"file_id": file.id}), 404)
 
 
+def test_who_hangs_up_ends_the_child_that_worked_for_him(server: Server) -> None:
+    hung_up = threading.Event()
+    asking = threading.Thread(target=_hang_up, args=(server, hung_up))
+    asking.start()
+    try:
+        wait_until(lambda: _children(server))
+        [child] = _children(server)
+        os.kill(child, signal.SIGSTOP)  # it would never end by itself
+    finally:
+        hung_up.set()
+        asking.join()
+    wait_until(lambda: not _children(server), LIMIT_S / 2)
+    with server.http() as http:
+        assert http.post("/v1/estimate", json={"prompts": fresh(1)}).status_code == 200, "and his place is free"
+
+
+def _hang_up(server: Server, when: threading.Event) -> None:
+    """Asks for an estimate and goes without its answer."""
+    body = json.dumps({"prompts": ["Name a colour."]})
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    with socket.create_connection(address) as client:
+        head = f"POST /v1/estimate HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {server.key()}\r\n"
+        client.sendall(f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+        when.wait(60)
+
+
+def _children(server: Server) -> list[int]:
+    """Process ids of the children that answer questions."""
+    found, parent = [], f"PPid:\t{server.process.pid}\n"
+    for pid in processes("worker.asked"):
+        with suppress(OSError):
+            if parent in Path(f"/proc/{pid}/status").read_text():
+                found.append(pid)
+    return found
+
+
 def test_targets_are_shown_to_each_as_far_as_they_concern_him(server: Server, admin: httpx.Client) -> None:
     with server.http() as http, server.http("homely") as homely:
         mine = {each["name"]: each for each in http.get("/v1/targets").json()["data"]}
@@ -132,12 +170,11 @@ def test_metrics_are_for_the_admin_and_count_what_there_is(
         upstream.control(latency_ms=2000)
         run = start(http, prompts=fresh(40), route="small")
         seen: dict[str, float] = {}
-        for _ in range(100):
+        until = time.monotonic() + 60
+        while not seen.get('spillway_target_in_flight{lane="local",target="gpu"}'):
+            assert time.monotonic() < until, seen
             seen = figures(admin.get("/metrics").text)
-            if seen.get('spillway_target_in_flight{lane="local",target="gpu"}'):
-                break
         upstream.control(latency_ms=20)
-        assert seen['spillway_target_in_flight{lane="local",target="gpu"}'] > 0
         assert seen['spillway_runs_open{status="in_progress"}'] == 1 and seen["spillway_queue_rows"] > 0
         assert seen["spillway_workers"] >= 1 and seen['spillway_target_up{lane="local",target="gpu"}'] == 1
         assert seen['spillway_limit_usd{client="acme",scope="day"}'] == 5
