@@ -26,6 +26,7 @@ from pipelines.settings import Settings
 from pipelines.types import Options
 from pipelines.wire import RUN_OPEN, Keys
 from producer import arrivals, intake, timetable
+from producer.lease import held
 from producer.queue import Redis, RedisError, now_ms
 from producer.records import Records
 from producer.runs import fields_of
@@ -33,7 +34,7 @@ from producer.timetable import State, Timetable
 
 log = logging.getLogger("spillway.schedules")
 
-POLL_S = 2.0
+POLL_S, LEASE_MS = 2.0, 6_000
 TRIES = 5
 MESSAGE_CHARS = 300
 NOTHING_NEW = "nothing new"
@@ -63,21 +64,20 @@ class Standing(msgspec.Struct, frozen=True):
     late: bool  # due, but the last run has not ended
 
 
-async def keep(desk: Desk, owner: str, stopping: asyncio.Event) -> None:
+async def keep(desk: Desk, stopping: asyncio.Event) -> None:
     """Fires whatever is due until `stopping`; several may do so on one Redis, one of them acts. Trouble is logged and
     tried again."""
-    while not stopping.is_set():
+    while desk.settings.schedules and not stopping.is_set():
         try:
-            if desk.settings.schedules and await desk.table.take_lease(owner):
-                await tick(desk, await now_ms(desk.redis))
+            async with held(desk.redis, desk.keys, "schedules", LEASE_MS) as ours:
+                if ours:
+                    await tick(desk, await now_ms(desk.redis))
         except (RedisError, OSError) as error:
             log.warning("schedules: %s; trying again", error)
         except Exception:
             log.exception("schedules failed; trying again")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), POLL_S)
-    with contextlib.suppress(RedisError, OSError):
-        await desk.table.give_lease_back(owner)
 
 
 async def tick(desk: Desk, at_ms: int) -> list[Firing]:
