@@ -181,6 +181,7 @@ async def test_a_file_that_cannot_be_used_holds_up_no_other(redis: Redis, inbox:
     [
         ({"source": "inbox/named.jsonl"}, "no such file"),
         ({"template": "nowhere.j2"}, "template nowhere.j2: cannot be read"),
+        ({"template": "bad.j2"}, "template bad.j2, line 1"),
         ({"schema": "bad.json"}, "schema bad.json"),
     ],
 )
@@ -188,6 +189,7 @@ async def test_a_firing_that_cannot_be_is_told_and_tried_at_the_next_time(
     redis: Redis, inbox: Path, schedule: dict[str, str], said: str
 ) -> None:
     Path("bad.json").write_text("{")
+    Path("bad.j2").write_text("{% for %}")
     (inbox / "a.jsonl").write_text(LINE)
     here = desk(redis, **schedule)
     await schedules.tick(here, NOON)
@@ -195,7 +197,8 @@ async def test_a_firing_that_cannot_be_is_told_and_tried_at_the_next_time(
     assert not fired.run_id and said in fired.message
     assert await runs(redis) == [] and await schedules.tick(here, FIRST + 5_000) == []
     (inbox / "named.jsonl").write_text(LINE)
-    Path("nowhere.j2").write_text("{{ prompt }}")
+    for name in ("nowhere.j2", "bad.j2"):
+        Path(name).write_text("{{ prompt }}")
     Path("bad.json").write_text('{"type": "object"}')
     (fired,) = await schedules.tick(here, FIRST + DAY_MS)
     assert fired.run_id
