@@ -124,11 +124,7 @@ async def _fire(ask: OfSchedule, name: str) -> int:
         return outcome.INCOMPLETE
     records = _records(settings)
     figures = outcome.of_ended(records, ended.view.run_id, ended.view.status, ended.view.summary)
-    if ask.json:
-        say.as_json(figures)
-    else:
-        outcome.describe(records, figures)
-    return outcome.exit_code(figures)
+    return outcome.tell(records, figures, as_json=ask.json)
 
 
 async def _fired(now: session.Session, settings: Settings, name: str) -> Firing:
