@@ -272,3 +272,12 @@ def dump(value: Any) -> bytes:
 
 def load(data: bytes | str) -> Any:
     return msgspec.json.decode(data)
+
+
+def load_object(data: bytes | str) -> dict[str, Any]:
+    """A JSON object; an empty one for what no program of ours wrote."""
+    try:
+        value = load(data)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

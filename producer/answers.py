@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict, defaultdict
-from typing import Any
 
 import msgspec
 
@@ -228,11 +227,8 @@ class Answers:
 
 
 def _row_of(cursor: str) -> int:
-    try:
-        at: Any = wire.load(cursor) if cursor else {}
-        return int(at.get("row", 0))
-    except (ValueError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError):
-        return 0
+    row = wire.load_object(cursor).get("row")
+    return row if isinstance(row, int) else 0
 
 
 def _size(row: Row) -> int:

@@ -7,14 +7,13 @@ import csv
 import io
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
 from pipelines import openai_lines
 from pipelines.printable import json_safe, printable
+from producer.store import opened
 
 BLOCK_ROWS = 1024
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -61,7 +60,7 @@ LINES: Mapping[str, Callable[[Iterable[Row]], Iterator[bytes]]] = {"jsonl": _jso
 def write(form: str, source: str, target: BinaryIO) -> None:
     """A whole results.parquet in one of FORMATS."""
     if form == "parquet":
-        with _opened(source) as stream:
+        with opened(source) as stream:
             shutil.copyfileobj(stream, target, 1 << 20)
         return
     rows = rows_of(source)
@@ -90,19 +89,6 @@ def rows_of(source: str, columns: Sequence[str] | None = None) -> Iterator[Row]:
     """The rows of a results.parquet, or some columns of them."""
     import pyarrow.parquet as pq
 
-    with _opened(source) as stream:
+    with opened(source) as stream:
         for batch in pq.ParquetFile(stream).iter_batches(BLOCK_ROWS, columns=columns, use_threads=False):
             yield from batch.to_pylist()
-
-
-@contextmanager
-def _opened(source: str) -> Iterator[Any]:
-    if "://" not in source:
-        with Path(source).open("rb") as file:
-            yield file
-        return
-    from pyarrow import fs
-
-    store, where = fs.FileSystem.from_uri(source)
-    with store.open_input_file(where) as stream:
-        yield stream

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
-from hashlib import blake2b
 
 import msgspec
 
-from pipelines import paths, registration, wire
+from pipelines import files, paths, registration, wire
 from pipelines.errors import QueueError, StoreError
 from pipelines.registration import Registration
 from pipelines.types import Options, Source
@@ -243,5 +243,4 @@ class _Inbox:
 
 
 def _source(path: str, content: bytes) -> Source:
-    digest = blake2b(len(content).to_bytes(8, "big") + content, digest_size=16).hexdigest()
-    return Source(path, "jsonl", "", len(content), 0, digest)
+    return Source(path, "jsonl", "", len(content), 0, files.digest(io.BytesIO(content), len(content)))

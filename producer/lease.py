@@ -6,12 +6,13 @@ A lease saves work; what must not happen twice is safe to repeat by itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pipelines import wire
-from producer.queue import Redis
+from producer.queue import Redis, RedisError
 
 LEASE_MS = 15_000
 
@@ -24,20 +25,25 @@ return 1
 
 
 @asynccontextmanager
-async def held(redis: Redis, keys: wire.Keys, name: str) -> AsyncIterator[bool]:
-    """Whether the lease is ours for the block: False while somebody else holds it."""
+async def held(redis: Redis, keys: wire.Keys, name: str, lease_ms: int = LEASE_MS) -> AsyncIterator[bool]:
+    """Whether the lease is ours for the block: False while somebody else holds it. Who is killed in the block keeps
+    others out for `lease_ms`."""
     owner, key = secrets.token_hex(8), keys.lease(name)
-    if not await redis.set(key, owner, nx=True, px=LEASE_MS):
+    if not await redis.set(key, owner, nx=True, px=lease_ms):
         yield False
         return
-    renewing = asyncio.create_task(_renew(redis, key, owner))
+    renewing = asyncio.create_task(_renew(redis, key, owner, lease_ms))
     try:
         yield True
     finally:
         renewing.cancel()
-        await redis.eval(_LEASE, 1, key, owner, "0")  # type: ignore[misc]
+        with contextlib.suppress(RedisError, OSError):  # it lapses by itself; how the block ended is what counts
+            await redis.eval(_LEASE, 1, key, owner, "0")  # type: ignore[misc]
 
 
-async def _renew(redis: Redis, key: str, owner: str) -> None:
-    while await redis.eval(_LEASE, 1, key, owner, str(LEASE_MS)):  # type: ignore[misc]
-        await asyncio.sleep(LEASE_MS / 3000)
+async def _renew(redis: Redis, key: str, owner: str, lease_ms: int) -> None:
+    ours = True
+    while ours:
+        await asyncio.sleep(lease_ms / 3000)
+        with contextlib.suppress(RedisError, OSError):  # ours until Redis says that it is not
+            ours = bool(await redis.eval(_LEASE, 1, key, owner, str(lease_ms)))  # type: ignore[misc]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from pipelines import budgets, days, wire
 from pipelines.errors import UsageError
 from producer.queue import Redis, now_ms
@@ -68,7 +66,7 @@ async def give(redis: Redis, keys: wire.Keys, scope: str, limit: str) -> None:
 async def alerts(redis: Redis, keys: wire.Keys, timezone: str) -> list[dict[str, Any]]:
     """What was told today (budgets near their limit, the emergency cut-off), the oldest first."""
     day = days.day(await now_ms(redis), timezone)
-    told = [_object(raw) for raw in (await redis.hvals(keys.alerts(day)))]  # type: ignore[misc]
+    told = [wire.load_object(raw) for raw in (await redis.hvals(keys.alerts(day)))]  # type: ignore[misc]
     return sorted((each for each in told if each), key=lambda each: (each.get("at_ms") or 0, str(each.get("scope"))))
 
 
@@ -82,14 +80,6 @@ async def exposures_nusd(redis: Redis, keys: wire.Keys, run_ids: Sequence[str]) 
         run_id: budgets.read(run_id, None, None, raw).reserved_nusd
         for run_id, raw in zip(run_ids, replies, strict=True)
     }
-
-
-def _object(raw: str) -> dict[str, Any]:
-    try:
-        value = wire.load(raw)
-    except (ValueError, RecursionError, msgspec.MsgspecError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _literal(text: str) -> str:

@@ -40,7 +40,7 @@ class Records:
             return None
         try:
             record = self._read(paths.run_record(run_id))
-        except (OSError, StoreError, ValueError):
+        except (OSError, StoreError, ValueError, RecursionError):
             return None
         return record if isinstance(record, dict) and record.get("run_id") == run_id else None
 
@@ -69,7 +69,7 @@ class Records:
         """The scenario that is rehearsed in this data root; None in one of real runs."""
         try:
             mark = self._read(paths.rehearsal())
-        except ValueError:
+        except (ValueError, RecursionError):
             mark = None  # damaged, and still a mark
         except (OSError, StoreError):
             return None

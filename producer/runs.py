@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -96,7 +96,11 @@ async def get(redis: Redis, keys: wire.Keys, run_id: str) -> RunView:
 
 async def list_runs(redis: Redis, keys: wire.Keys, limit: int = 50) -> list[RunView]:
     """The newest runs first."""
-    ids = await redis.zrevrange(keys.all_runs, 0, limit - 1)
+    return await _views(redis, keys, await redis.zrevrange(keys.all_runs, 0, limit - 1))
+
+
+async def _views(redis: Redis, keys: wire.Keys, ids: Sequence[str]) -> list[RunView]:
+    """These runs in their order, without those that are gone."""
     pipe = redis.pipeline(transaction=False)
     for run_id in ids:
         pipe.hgetall(keys.run(run_id))
@@ -119,13 +123,7 @@ async def page(redis: Redis, keys: wire.Keys, client: str, after: str, limit: in
     """Up to `limit` of a client's runs behind the run `after` ('': from the newest on), and whether there are more; None
     when the client has no run `after`."""
     found: list[str] | None = await redis.eval(_PAGE, 1, keys.runs_of(client), after, str(limit + 1))  # type: ignore[misc]
-    if found is None:
-        return None
-    pipe = redis.pipeline(transaction=False)
-    for run_id in found[:limit]:
-        pipe.hgetall(keys.run(run_id))
-    replies = await pipe.execute() if found else []
-    return [view(run_id, fields) for run_id, fields in zip(found, replies, strict=False) if fields], len(found) > limit
+    return None if found is None else (await _views(redis, keys, found[:limit]), len(found) > limit)
 
 
 async def follow(redis: Redis, keys: wire.Keys, run_id: str, every_s: float = FOLLOW_S) -> AsyncIterator[RunView]:
@@ -159,7 +157,7 @@ def view(run_id: str, fields: Mapping[str, str]) -> RunView:
     given: dict[str, Any] = {"run_id": run_id, "status": fields.get("status", "in_progress")}
     for field in _FIELDS:
         text = fields.get(field.name, "")
-        with contextlib.suppress(ValueError, OverflowError, RecursionError, msgspec.MsgspecError):  # not what we wrote
+        with contextlib.suppress(ValueError, OverflowError, RecursionError):  # not what we wrote
             if text != "":
                 given[field.name] = _value(field.name, field.type, text)
     exact = given.get("summary") or {}
@@ -172,8 +170,7 @@ def _value(name: str, kind: Any, text: str) -> Any:
     if name == "sources":
         return wire.unpack_sources(text.encode())
     if name == "summary":
-        summary = wire.load(text)
-        return summary if isinstance(summary, dict) else None
+        return wire.load_object(text) or None
     if name == "metadata":
         return msgspec.json.decode(text, type=dict[str, str])
     return text if kind is str else int(float(text))
@@ -200,11 +197,11 @@ async def lanes(redis: Redis, keys: wire.Keys) -> list[LaneView]:
     figures, owners = ({} if isinstance(reply, Exception) else reply for reply in replies)
     beats = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
     flying: dict[str, int] = {}
-    for beat in (_object(raw) for raw in beats if raw):
+    for beat in (wire.load_object(raw) for raw in beats if raw):
         for name, stats in _mapping(beat.get("targets")).items():
             count = _mapping(stats).get("in_flight", 0)
             flying[name] = flying.get(name, 0) + (count if isinstance(count, int) else 0)
-    found = [_lane(name, _object(raw), flying.get(name, 0)) for name, raw in figures.items()]
+    found = [_lane(name, wire.load_object(raw), flying.get(name, 0)) for name, raw in figures.items()]
     return sorted(found, key=lambda lane: (lane.lane != "local", lane.name))
 
 
@@ -220,7 +217,7 @@ class TargetState(msgspec.Struct, frozen=True):
 async def target_states(redis: Redis, keys: wire.Keys) -> list[TargetState]:
     """Every target of which a worker has said something, by name."""
     raw = await redis.hgetall(keys.targets)  # type: ignore[misc]
-    return [_target_state(name, _object(value)) for name, value in sorted(raw.items())]
+    return [_target_state(name, wire.load_object(value)) for name, value in sorted(raw.items())]
 
 
 def _target_state(name: str, said: Mapping[str, Any]) -> TargetState:
@@ -246,16 +243,8 @@ def _lane(name: str, figures: Mapping[str, Any], in_flight: int) -> LaneView:
 
 def paused_message(raw: str) -> str:
     """Why a route's reuse by proof is paused; empty for what no worker wrote."""
-    said = _object(raw).get("message")
+    said = wire.load_object(raw).get("message")
     return said if isinstance(said, str) else ""
-
-
-def _object(raw: str) -> Mapping[str, Any]:
-    """A JSON object; an empty one for what no worker wrote."""
-    try:
-        return _mapping(wire.load(raw))
-    except (ValueError, RecursionError, msgspec.MsgspecError):
-        return {}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -16,16 +16,16 @@ from typing import NamedTuple
 import msgspec
 
 from pipelines import cron, firing
-from pipelines.errors import ConfigError, SpillwayError, UsageError
+from pipelines.errors import SpillwayError, UsageError
 from pipelines.firing import BY_CLOCK, BY_HAND, Firing, Past
 from pipelines.money import usd_to_nusd
 from pipelines.printable import one_line
-from pipelines.quality import compile_schema
 from pipelines.sections import Schedule
 from pipelines.settings import Settings
 from pipelines.types import Options
 from pipelines.wire import RUN_OPEN, Keys
-from producer import arrivals, intake, timetable
+from producer import arrivals, asked, intake, timetable
+from producer.lease import held
 from producer.queue import Redis, RedisError, now_ms
 from producer.records import Records
 from producer.runs import fields_of
@@ -33,7 +33,7 @@ from producer.timetable import State, Timetable
 
 log = logging.getLogger("spillway.schedules")
 
-POLL_S = 2.0
+POLL_S, LEASE_MS = 2.0, 6_000
 TRIES = 5
 MESSAGE_CHARS = 300
 NOTHING_NEW = "nothing new"
@@ -63,21 +63,20 @@ class Standing(msgspec.Struct, frozen=True):
     late: bool  # due, but the last run has not ended
 
 
-async def keep(desk: Desk, owner: str, stopping: asyncio.Event) -> None:
+async def keep(desk: Desk, stopping: asyncio.Event) -> None:
     """Fires whatever is due until `stopping`; several may do so on one Redis, one of them acts. Trouble is logged and
     tried again."""
-    while not stopping.is_set():
+    while desk.settings.schedules and not stopping.is_set():
         try:
-            if desk.settings.schedules and await desk.table.take_lease(owner):
-                await tick(desk, await now_ms(desk.redis))
+            async with held(desk.redis, desk.keys, "schedules", LEASE_MS) as ours:
+                if ours:
+                    await tick(desk, await now_ms(desk.redis))
         except (RedisError, OSError) as error:
             log.warning("schedules: %s; trying again", error)
         except Exception:
             log.exception("schedules failed; trying again")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), POLL_S)
-    with contextlib.suppress(RedisError, OSError):
-        await desk.table.give_lease_back(owner)
 
 
 async def tick(desk: Desk, at_ms: int) -> list[Firing]:
@@ -226,16 +225,10 @@ def _short(text: str) -> str:
 
 def options_of(schedule: Schedule, keep_response: bool) -> Options:
     """A schedule's options as a run stores them; ConfigError for a file that is missing or nonsense."""
-    schema = _text(schedule.output_schema, "schema")
-    if schema is not None:
-        try:
-            compile_schema(schema)
-        except (ConfigError, ValueError) as error:
-            raise ConfigError(f"schema {schedule.output_schema}: {error}") from None
     return Options(
         route=schedule.route,
-        template=_text(schedule.template, "template"),
-        schema=schema,
+        template=asked.template(_path(schedule.template), "template"),
+        schema=asked.schema(_path(schedule.output_schema), "schema"),
         labels=tuple(dict.fromkeys(schedule.labels)) or None,
         deadline_s=schedule.deadline,
         budget_nusd=None if schedule.budget is None else usd_to_nusd(schedule.budget),
@@ -244,15 +237,8 @@ def options_of(schedule: Schedule, keep_response: bool) -> Options:
     )
 
 
-def _text(path: str | None, what: str) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{what} {path}: cannot be read ({error.strerror}); name an existing file") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{what} {path}: is not UTF-8; save the file as UTF-8") from None
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
 async def _status(desk: Desk, run_id: str) -> str:

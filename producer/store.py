@@ -69,10 +69,7 @@ class Store:
         """For reading, anywhere in the file. FileNotFoundError when there is none; other trouble is a StoreError."""
         target = self.path(name)
         with _said(target, "read"):
-            if not self.remote:
-                return Path(target).open("rb")
-            store, where = _filesystem(target)
-            return cast(BinaryIO, store.open_input_file(where))
+            return opened(target)
 
     def copy(self, name: str, to: str) -> None:
         """The same bytes under another name too, without reading them where that can be. FileNotFoundError, StoreError."""
@@ -114,6 +111,14 @@ class Store:
             found = store.get_file_info(fs.FileSelector(where, allow_not_found=True))
             names = [info.base_name for info in found if info.is_file]
         return sorted(name for name in names if not name.endswith(".tmp"))
+
+
+def opened(target: str) -> BinaryIO:
+    """A file by its path or an object by its URL, for reading anywhere in it. OSError as it comes."""
+    if "://" not in target:
+        return Path(target).open("rb")
+    store, where = _filesystem(target)
+    return cast(BinaryIO, store.open_input_file(where))
 
 
 def unwritable(target: str, error: OSError, doing: str = "write") -> StoreError:

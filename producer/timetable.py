@@ -21,23 +21,8 @@ T = TypeVar("T")
 
 HISTORY = 100
 KEEP_S = 400 * 86_400
-LEASE_MS = 6_000
 
 BEGUN, OVERTAKEN, BUSY = 1, 0, 2
-
-# KEYS: 1 lease | ARGV: 1 owner  2 lease_ms ; 1 when it is ours
-_LEASE = """
-local owner = redis.call('GET', KEYS[1])
-if owner and owner ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-
-# KEYS: 1 lease | ARGV: 1 owner
-_UNLEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
-"""
 
 # A schedule that is new, or whose times were changed, fires from `since` on; its files stay known.
 # KEYS: 1 schedule  2 files | ARGV: 1 rule as seen ('' none)  2 rule  3 since_ms  4 keep_s, then url mark ...
@@ -94,13 +79,6 @@ class Timetable:
 
     def __init__(self, redis: Redis, keys: wire.Keys) -> None:
         self._redis, self._keys = redis, keys
-
-    async def take_lease(self, owner: str) -> bool:
-        """Whether this process is the one that fires by the clock, for LEASE_MS from now."""
-        return bool(await self._redis.eval(_LEASE, 1, self._keys.lease("schedules"), owner, str(LEASE_MS)))  # type: ignore[misc]
-
-    async def give_lease_back(self, owner: str) -> None:
-        await self._redis.eval(_UNLEASE, 1, self._keys.lease("schedules"), owner)  # type: ignore[misc]
 
     async def state(self, name: str) -> State:
         fields: dict[str, str] = await self._redis.hgetall(self._keys.schedule(name))  # type: ignore[misc]

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from pipelines import plan, wire
 from pipelines.settings import Settings
 from pipelines.types import BatchHead
@@ -111,11 +109,7 @@ class Targets:
 
 def _state(raw: bytes) -> dict[str, Any]:
     """What somebody wrote about a target, without what no worker writes."""
-    try:
-        value = wire.load(raw)
-    except (ValueError, RecursionError, msgspec.MsgspecError):
-        value = None
-    told = value if isinstance(value, dict) else {}
+    told = wire.load_object(raw)
     return {field: told[field] for field, kinds in _FIELDS.items() if type(told.get(field)) in kinds}
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import socket
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
@@ -68,7 +66,7 @@ def create_app(settings: Settings, redis_url: str) -> ASGIApp:
             )
             beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run())]
             stopping = asyncio.Event()
-            clock = asyncio.create_task(schedules.keep(Desk(redis, keys, records, settings), _owner(), stopping))
+            clock = asyncio.create_task(schedules.keep(Desk(redis, keys, records, settings), stopping))
             await answers.listening.wait()
             try:
                 yield
@@ -94,8 +92,3 @@ def create_app(settings: Settings, redis_url: str) -> ASGIApp:
 
 def _models(settings: Settings, client: str) -> Container[str] | None:
     return route.table(settings, client).names if settings.targets else None
-
-
-def _owner() -> str:
-    """The name under which this server looks after the schedules."""
-    return f"{socket.gethostname()}-{os.getpid()}"

@@ -166,7 +166,7 @@ async def _redis(found: session.Session) -> list[Finding]:
         _version(info), _persistence(info, await _fsync(found)), _memory(info),
         _clock(max(before_s - theirs_s, theirs_s - after_s, 0.0)),
         Finding("workers", GOOD if alive or not open_runs else WARNING, f"{alive} alive, {open_runs} open runs"),
-        *(Finding(f"target {name}", BAD, f"closed by the workers: {why}") for name, why in (await notices.closed(found)).items()),
+        *(Finding(f"target {name}", BAD, f"closed by the workers: {why}") for name, why in (await notices.closed_targets(found)).items()),
     ]  # fmt: skip
     if poison:
         findings.append(

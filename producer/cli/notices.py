@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pipelines.printable import one_line
 from producer.cli import session
 
 
-async def show(found: session.Session, shown: set[str]) -> None:
+async def show(found: session.Session, shown: set[str], closed: Mapping[str, str]) -> None:
     """Prints it all; batches only of the runs that are shown."""
     from producer import runs
 
-    for name, reason in (await closed(found)).items():
+    for name, reason in closed.items():
         print(one_line(f"target {name} is closed: {reason}"))
     aside = await found.redis.hgetall(found.keys.poison)  # type: ignore[misc]
     for batch, reason in sorted(aside.items()):
@@ -22,7 +24,7 @@ async def show(found: session.Session, shown: set[str]) -> None:
             print(one_line(message))
 
 
-async def closed(found: session.Session) -> dict[str, str]:
+async def closed_targets(found: session.Session) -> dict[str, str]:
     """Targets that workers have closed (keys, funds, prices, the emergency cut-off), and why."""
     from producer import runs
 

@@ -12,8 +12,9 @@ from typing import Annotated, TypeVar, get_type_hints
 
 import typer
 
-from pipelines.errors import ConfigError, UsageError
+from pipelines.errors import UsageError
 from pipelines.types import Options
+from producer import asked
 
 Ask = TypeVar("Ask")
 
@@ -109,15 +110,11 @@ def taking(kind: type[Ask]) -> Callable[[Callable[[Ask], int]], Callable[..., in
 def run_options(ask: Intake, keep_response: bool) -> Options:
     """A run's options as they are stored; ConfigError or UsageError, before anything starts, for nonsense."""
     labels = _labels(ask.labels)
-    schema, template = _text(ask.schema, "--schema"), _text(ask.template, "--template")
+    schema, template = asked.schema(ask.schema, "--schema"), asked.template(ask.template, "--template")
     if labels and schema:
         raise UsageError("--labels and --schema exclude each other: keep one")
     if ask.dedupe not in (None, "off", "exact", "semantic"):
         raise UsageError(f"--dedupe {ask.dedupe!r} is not one of off, exact, semantic")
-    if schema is not None:
-        _check_schema(schema, ask.schema)
-    if template is not None:
-        _check_template(template, ask.template)
     return Options(
         route=ask.route,
         template=template,
@@ -162,29 +159,3 @@ def _labels(text: str | None) -> tuple[str, ...] | None:
     if len(labels) < 2:
         raise UsageError(f"--labels {text!r} names fewer than two labels; write them with commas: A,B,C")
     return labels
-
-
-def _text(path: Path | None, option: str) -> str | None:
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{option} {path}: cannot be read ({error.strerror}); name an existing file") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{option} {path}: is not UTF-8; save the file as UTF-8") from None
-
-
-def _check_schema(text: str, path: Path | None) -> None:
-    from pipelines.quality import compile_schema
-
-    try:
-        compile_schema(text)
-    except (ConfigError, ValueError) as error:
-        raise ConfigError(f"--schema {path}: {error}") from None
-
-
-def _check_template(text: str, path: Path | None) -> None:
-    from pipelines.rendering import compile_template
-
-    compile_template(text, f"--template {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pipelines import paths
 from pipelines.errors import StoreError, UsageError
 from pipelines.printable import one_line
+from producer import exports
 from producer.cli import frames, say
 from producer.records import Records
-from producer.store import whole_file
+from producer.store import opened, whole_file
 
 if TYPE_CHECKING:
     from producer.runs import RunView
@@ -114,8 +114,8 @@ def prepare_out(out: Path | None) -> None:
 def copy_out(records: Records, figures: dict[str, Any], out: Path) -> dict[str, Any]:
     """results.parquet, costs.parquet and summary.json in `out`; returns the figures with the paths of the copies."""
     run_id, name = figures["run_id"], f"--out {out}"
-    with whole_file(out / "results.parquet", name) as staging:
-        _copy(records.path(paths.results(run_id)), staging)
+    with whole_file(out / "results.parquet", name) as staging, staging.open("wb") as file:
+        exports.write("parquet", records.path(paths.results(run_id)), file)
     with whole_file(out / "costs.parquet", name) as staging:
         _merge(frames.costs_files(records.root, run_id), staging)
     figures = {**figures, "results": str(out / "results.parquet"), "costs": str(out / "costs.parquet")}
@@ -124,31 +124,28 @@ def copy_out(records: Records, figures: dict[str, Any], out: Path) -> dict[str, 
     return figures
 
 
-def _copy(source: str, target: Path) -> None:
-    if "://" not in source:
-        shutil.copyfile(source, target)
-        return
-    from pyarrow import fs
-
-    store, where = fs.FileSystem.from_uri(source)
-    with store.open_input_stream(where) as stream, target.open("wb") as file:
-        shutil.copyfileobj(stream, file, 1 << 20)
-
-
 def _merge(files: list[str], target: Path) -> None:
     """The run's ledger parts as one file, part by part: memory does not grow with the run."""
     import pyarrow.parquet as pq
-    from pyarrow import fs
 
     from pipelines import schemas
 
     with pq.ParquetWriter(target, schemas.COSTS, compression="zstd") as writer:
         for file in files:
-            store, where = fs.FileSystem.from_uri(file) if "://" in file else (fs.LocalFileSystem(), file)
-            writer.write_table(pq.read_table(where, filesystem=store, partitioning=None).cast(schemas.COSTS))
+            with opened(file) as stream:
+                writer.write_table(pq.read_table(stream).cast(schemas.COSTS))
 
 
-# -- for people ------------------------------------------------------------------------------------------------------
+# -- for people and programs -----------------------------------------------------------------------------------------
+
+
+def tell(records: Records, figures: Mapping[str, Any], *, as_json: bool) -> int:
+    """The end of a run, and its exit code."""
+    if as_json:
+        say.as_json(figures)
+    else:
+        describe(records, figures)
+    return exit_code(figures)
 
 
 def describe(records: Records, figures: Mapping[str, Any]) -> None:

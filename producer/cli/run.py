@@ -203,11 +203,7 @@ def _finished(wanted: Order, run_id: str, ask: Intake) -> int:
 def _deliver(wanted: Order, figures: dict[str, Any], ask: Intake) -> int:
     if ask.out is not None:
         figures = outcome.copy_out(wanted.records, figures, ask.out)
-    if ask.json:
-        say.as_json(figures)
-    else:
-        outcome.describe(wanted.records, figures)
-    code = outcome.exit_code(figures)
+    code = outcome.tell(wanted.records, figures, as_json=ask.json)
     if code == outcome.INCOMPLETE:
         say.note(f"{figures['unanswered']:,} rows are unanswered: run {figures['status']}; the same command resumes")
     return code

@@ -73,7 +73,7 @@ async def _status(ask: Status) -> int:
             money = await _money(found, settings.spillway.timezone, views)
             _show(views, lanes, ask.json, one=ask.run is not None, money=money)
             if found is not None and not ask.json:
-                await notices.show(found, {view.run_id for view in views})
+                await notices.show(found, {view.run_id for view in views}, money.closed)
             if not ask.watch or found is None or all(view.ended for view in views):
                 return 0
             await asyncio.sleep(WATCH_S)
@@ -131,7 +131,7 @@ async def _money(found: session.Session | None, timezone: str, views: Sequence[R
 
     open_ids = [view.run_id for view in views if not view.ended]
     exposures = await limits.exposures_nusd(found.redis, found.keys, open_ids)
-    return Money(exposures, await limits.alerts(found.redis, found.keys, timezone), await notices.closed(found))
+    return Money(exposures, await limits.alerts(found.redis, found.keys, timezone), await notices.closed_targets(found))
 
 
 def _show(
@@ -257,11 +257,7 @@ async def _retry(ask: OfRun) -> int:
         say.note(f"run {view.run_id} waits: {view.blocked}")
         return outcome.INCOMPLETE
     figures = outcome.of_ended(records, view.run_id, view.status, view.summary)
-    if ask.json:
-        say.as_json(figures)
-    else:
-        outcome.describe(records, figures)
-    return outcome.exit_code(figures)
+    return outcome.tell(records, figures, as_json=ask.json)
 
 
 async def _others_work(settings: Settings, found: session.Session) -> bool:

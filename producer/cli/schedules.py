@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -95,9 +93,7 @@ async def _stay(now: session.Session, settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stopping = asyncio.Event()
     say.note(f"firing {', '.join(settings.schedules)} when due, {settings.spillway.timezone} time; Ctrl-C stops")
-    keeper = asyncio.create_task(
-        schedules.keep(_desk(now, settings), f"{socket.gethostname()}-{os.getpid()}", stopping)
-    )
+    keeper = asyncio.create_task(schedules.keep(_desk(now, settings), stopping))
     try:
         while not keeper.done():
             if now.engine is not None and (broken := now.engine.failed()):
@@ -128,11 +124,7 @@ async def _fire(ask: OfSchedule, name: str) -> int:
         return outcome.INCOMPLETE
     records = _records(settings)
     figures = outcome.of_ended(records, ended.view.run_id, ended.view.status, ended.view.summary)
-    if ask.json:
-        say.as_json(figures)
-    else:
-        outcome.describe(records, figures)
-    return outcome.exit_code(figures)
+    return outcome.tell(records, figures, as_json=ask.json)
 
 
 async def _fired(now: session.Session, settings: Settings, name: str) -> Firing:

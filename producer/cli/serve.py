@@ -33,7 +33,7 @@ class Serve(Common):
 
 @taking(Serve)
 def serve(ask: Serve) -> int:
-    """Serves OpenAI's Files and Batches API until stopped; SIGTERM finishes requests in flight."""
+    """Serves batches (OpenAI's and Anthropic's APIs), runs and chat until stopped; SIGTERM finishes requests in flight."""
     import uvloop
 
     from worker.main import log_to_stderr

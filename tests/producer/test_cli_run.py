@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from redis import Redis
 from pipelines import schemas, wire
 from producer.cli import main
 from tests.support_frames import call, result
-from tests.support_redis import redis_server
 from tests.support_worker import ScriptedWorker, Step, answer_all, working
 
 CONTRACT = [
@@ -37,19 +35,6 @@ model = "gpt-4o-mini"
 [routes.small]
 targets = ["gpu", "mini"]
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with redis_server() as url:
-        yield url
-
-
-@pytest.fixture
-def url(server: str) -> Iterator[str]:
-    with Redis.from_url(server) as redis:
-        redis.flushdb()
-    yield server
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,23 +19,9 @@ from pipelines.openai_lines import line_of
 from producer.cli import main
 from producer.exports import csv_cell
 from tests.support_frames import at, result
-from tests.support_redis import redis_server
 from tests.support_worker import Step, answer_all, working
 
 BODY = {"id": "x", "object": "chat.completion", "choices": [], "created": 1, "model": "m"}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with redis_server() as url:
-        yield url
-
-
-@pytest.fixture
-def url(server: str) -> Iterator[str]:
-    with Redis.from_url(server) as redis:
-        redis.flushdb()
-    yield server
 
 
 @pytest.fixture

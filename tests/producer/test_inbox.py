@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,24 +14,10 @@ from pipelines.errors import StoreError
 from pipelines.types import Options
 from producer import inbox, runs
 from producer.inbox import Inboxes, Place
-from producer.queue import Redis, connected
+from producer.queue import Redis
 from producer.records import Records
-from tests.support_redis import redis_server
 
 KEYS = wire.Keys("test-inbox")
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with redis_server() as found:
-        yield found
-
-
-@pytest.fixture
-async def redis(url: str) -> AsyncIterator[Redis]:
-    async with connected(url) as client:
-        await client.flushdb()
-        yield client
 
 
 @pytest.fixture

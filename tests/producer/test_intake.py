@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,11 @@ from pipelines.types import Options, Source
 from producer import intake, runs
 from producer.queue import Redis, connected, without_password
 from producer.records import Records
-from tests.support_redis import redis_server
 
 NOW_MS = 1_772_352_000_000
 SOURCE = Source("/in/a.jsonl", "jsonl", "", 10, 1, "digest-1")
 OTHER = msgspec.structs.replace(SOURCE, size_bytes=12, mtime_ns=2, digest="digest-2")
 KEYS = wire.Keys("test-intake")
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with redis_server() as found:
-        yield found
-
-
-@pytest.fixture
-async def redis(url: str) -> AsyncIterator[Redis]:
-    async with connected(url) as client:
-        await client.flushdb()
-        yield client
 
 
 @pytest.fixture

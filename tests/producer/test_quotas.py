@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +11,8 @@ import pytest
 from pipelines import wire
 from pipelines.sections import Client
 from producer import quotas
-from producer.queue import Redis, connected
+from producer.queue import Redis
 from producer.quotas import Refused, Taken
-from tests.support_redis import redis_server
 
 KEYS = wire.Keys("test-quotas")
 BERLIN = "Europe/Berlin"
@@ -25,19 +23,6 @@ def ms(text: str) -> int:
 
 
 NOON = ms("2026-03-28T12:00:10+01:00")
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with redis_server() as found:
-        yield found
-
-
-@pytest.fixture
-async def redis(url: str) -> AsyncIterator[Redis]:
-    async with connected(url) as client:
-        await client.flushdb()
-        yield client
 
 
 async def take(

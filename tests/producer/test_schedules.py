@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from pipelines import wire
 from pipelines.errors import UsageError
 from pipelines.settings import parse_settings
 from producer import schedules
-from producer.queue import Redis, connected
+from producer.queue import Redis
 from producer.records import Records
 from producer.schedules import Desk
-from tests.support_redis import redis_server
 
 KEYS = wire.Keys("test-schedules")
 LINE = '{"prompt": "one"}\n'
@@ -32,19 +30,6 @@ def ms(text: str) -> int:
 NOON = ms("2026-03-01T12:00+00:00")
 DAY_MS = 86_400_000
 FIRST = ms("2026-03-02T02:00+00:00")
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with redis_server() as found:
-        yield found
-
-
-@pytest.fixture
-async def redis(url: str) -> AsyncIterator[Redis]:
-    async with connected(url) as client:
-        await client.flushdb()
-        yield client
 
 
 @pytest.fixture
@@ -196,6 +181,7 @@ async def test_a_file_that_cannot_be_used_holds_up_no_other(redis: Redis, inbox:
     [
         ({"source": "inbox/named.jsonl"}, "no such file"),
         ({"template": "nowhere.j2"}, "template nowhere.j2: cannot be read"),
+        ({"template": "bad.j2"}, "template bad.j2, line 1"),
         ({"schema": "bad.json"}, "schema bad.json"),
     ],
 )
@@ -203,6 +189,7 @@ async def test_a_firing_that_cannot_be_is_told_and_tried_at_the_next_time(
     redis: Redis, inbox: Path, schedule: dict[str, str], said: str
 ) -> None:
     Path("bad.json").write_text("{")
+    Path("bad.j2").write_text("{% for %}")
     (inbox / "a.jsonl").write_text(LINE)
     here = desk(redis, **schedule)
     await schedules.tick(here, NOON)
@@ -210,7 +197,8 @@ async def test_a_firing_that_cannot_be_is_told_and_tried_at_the_next_time(
     assert not fired.run_id and said in fired.message
     assert await runs(redis) == [] and await schedules.tick(here, FIRST + 5_000) == []
     (inbox / "named.jsonl").write_text(LINE)
-    Path("nowhere.j2").write_text("{{ prompt }}")
+    for name in ("nowhere.j2", "bad.j2"):
+        Path(name).write_text("{{ prompt }}")
     Path("bad.json").write_text('{"type": "object"}')
     (fired,) = await schedules.tick(here, FIRST + DAY_MS)
     assert fired.run_id
@@ -253,23 +241,19 @@ async def test_many_at_once_fire_once(redis: Redis, inbox: Path) -> None:
     assert len(await runs(redis)) == 1 and len(await here.table.history("nightly")) == 1
 
 
-async def test_one_of_several_keepers_acts_until_it_stops(redis: Redis, inbox: Path) -> None:
-    table = desk(redis).table
-    assert await table.take_lease("one") and await table.take_lease("one")
-    assert not await table.take_lease("two")
-    assert 0 < await redis.pttl(KEYS.lease("schedules")) <= schedules.timetable.LEASE_MS
-    await table.give_lease_back("two")
-    assert not await table.take_lease("two")
-    await table.give_lease_back("one")
-    assert await table.take_lease("two")
-
-
-async def test_keep_fires_what_is_due_and_gives_its_lease_back(redis: Redis, inbox: Path) -> None:
+async def test_keep_fires_what_is_due_once_nobody_else_does(
+    redis: Redis, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "POLL_S", 0.02)
     here = desk(redis, cron="* * * * *")
     (inbox / "a.jsonl").write_text(LINE)
     await schedules.tick(here, ms("2020-01-01T00:00+00:00"))
     stopping = asyncio.Event()
-    keeper = asyncio.create_task(schedules.keep(here, "me", stopping))
+    await redis.set(KEYS.lease("schedules"), "somebody else")
+    keeper = asyncio.create_task(schedules.keep(here, stopping))
+    await asyncio.sleep(0.3)
+    assert await runs(redis) == [], "somebody else fires"
+    await redis.delete(KEYS.lease("schedules"))
     for _ in range(500):
         if await here.table.history("nightly"):
             break

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.money import usd_to_pusd
 from pipelines.types import Usage
 from worker.backends import lenient
 from worker.backends.lenient import count
@@ -98,7 +99,7 @@ def reported_pusd(counts: Counts | None) -> int | None:
     """What the provider says that the call cost; with the caller's own key upstream, that key's bill is added."""
     if counts is None or counts.cost is None:
         return None
-    usd = counts.cost
+    usd = Decimal(repr(counts.cost))
     if counts.is_byok and counts.cost_details is not None:
-        usd += counts.cost_details.upstream_inference_cost or 0.0
-    return int((Decimal(repr(usd)) * 10**12).to_integral_value()) if 0 <= usd < 1e6 else None
+        usd += Decimal(repr(counts.cost_details.upstream_inference_cost or 0.0))
+    return usd_to_pusd(usd) if 0 <= usd < 10**6 else None

@@ -8,9 +8,9 @@ on the disk, so that a Redis which forgot its last seconds loses none of those t
 from __future__ import annotations
 
 import asyncio
-from hashlib import blake2b
+import io
 
-from pipelines import paths, wire
+from pipelines import files, paths, wire
 from pipelines.types import Source
 from worker.context import Context
 from worker.sources.source import Cursor
@@ -60,5 +60,4 @@ def segments(store: Store, run_id: str, known: tuple[Source, ...] = ()) -> tuple
 
 def _source(store: Store, name: str) -> Source:
     content = store.read_bytes(name)
-    digest = blake2b(len(content).to_bytes(8, "big") + content, digest_size=16).hexdigest()
-    return Source(store.path(name), "jsonl", "", len(content), 0, digest)
+    return Source(store.path(name), "jsonl", "", len(content), 0, files.digest(io.BytesIO(content), len(content)))

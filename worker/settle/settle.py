@@ -24,9 +24,10 @@ from worker.context import Context
 from worker.dedupe.ended import mark_ended
 from worker.money.ledger import Ledger
 from worker.settle.audits import Audits
-from worker.settle.compact import compact, ledger_totals
+from worker.settle.compact import compact
 from worker.settle.followers import Followers
 from worker.settle.parts import write_part
+from worker.settle.totals import ledger_totals
 from worker.store import Store
 
 log = logging.getLogger("spillway.settle")
