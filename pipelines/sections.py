@@ -116,6 +116,7 @@ class Target(Section):
     lane: Lane = "cloud"
     kind: Kind
     model: str = Field(min_length=1)
+    served_as: Names = ()
     base_url: Address | None = None
     provider: str | None = None
     api_key: SecretStr | None = None

@@ -23,7 +23,8 @@ MOST_MODELS = 500
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One look at a target's server."""
+    """One look at a target's server. `context_tokens` is the most that a prompt may have; `window_tokens` what is loaded
+    now, where that is less and grows on demand; `vram_bytes` the loaded model's GPU memory."""
 
     up: bool
     reason: str = ""
@@ -31,6 +32,8 @@ class Seen(msgspec.Struct, frozen=True):
     models: tuple[str, ...] = ()
     parallel: int | None = None
     context_tokens: int | None = None
+    window_tokens: int | None = None
+    vram_bytes: int | None = None
 
 
 Look = Callable[["Web", Target], Awaitable[Seen]]

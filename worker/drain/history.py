@@ -9,12 +9,13 @@ from random import random
 import msgspec
 
 from pipelines.journal import State
+from pipelines.truth import DOUBT
 from pipelines.types import Called, Completion, Failure
 
 At = tuple[int, str]  # a row at a target
 CHECK_TRIES = 2
 """An answer that fails its check is asked for once more, then the prompt goes on."""
-FINAL = frozenset({"invalid", "context"})
+FINAL = frozenset({"invalid", "context", DOUBT})
 """What a target says of the prompt itself; all other trouble is the target's, and passes."""
 
 MAX_ERRORS = 12

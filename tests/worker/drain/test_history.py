@@ -45,6 +45,7 @@ LOST = ("lost", "unknown", None)
         ([("error", "transient", 500)] * 12, True),
         ([FAILED_CHECK], False),
         ([FAILED_CHECK] * 2, True),
+        ([("ok", "untrue", 200, "prompt_cut")], True),
         ([OVERLOAD, ("error", "connect", None), FAILED_CHECK], False),
         ([OVERLOAD, ("error", "connect", None), EMPTY], False),
         ([EMPTY] * 2, False),
