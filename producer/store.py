@@ -112,6 +112,14 @@ class Store:
             names = [info.base_name for info in found if info.is_file]
         return sorted(name for name in names if not name.endswith(".tmp"))
 
+    def sweep(self, folder: str, before_s: float) -> None:
+        """Deletes what writers left half written that were killed before `before_s`, unix seconds; an object store keeps
+        no such thing."""
+        for left in () if self.remote else Path(self.path(folder)).glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                if left.stat().st_mtime < before_s:
+                    left.unlink()
+
 
 def opened(target: str) -> BinaryIO:
     """A file by its path or an object by its URL, for reading anywhere in it. OSError as it comes."""
