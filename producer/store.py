@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from typing import Any, BinaryIO, cast
 
 from pipelines.errors import StoreError
 
+BLOCK_BYTES = 1 << 20
+"""What is read of an object at once."""
 _REMEDIES = {
     errno.ENOSPC: "the disk is full: free space",
     errno.EACCES: "no permission: check its owner",
@@ -126,7 +129,8 @@ def opened(target: str) -> BinaryIO:
     if "://" not in target:
         return Path(target).open("rb")
     store, where = _filesystem(target)
-    return cast(BinaryIO, store.open_input_file(where))
+    # An object's own stream knows no lines, and asks the store anew for every read.
+    return io.BufferedReader(store.open_input_file(where), BLOCK_BYTES)
 
 
 def unwritable(target: str, error: OSError, doing: str = "write") -> StoreError:
