@@ -125,9 +125,10 @@ def test_what_the_cloud_failed_does_not_wait_for_a_local_server_that_is_gone(tmp
     cloud = {**CLOUD, "fault_rates": {"502": 1.0}}
     with Upstream({"servers": {"gpu": GPU, "cloud": cloud}}) as upstream:
         upstream.control("gpu", down=True)
-        targets = upstream.settings()["targets"]
-        targets["cloud"]["max_paid_attempts"] = 2
-        one = Program(tmp_path, upstream, targets=targets)
+        one = Program(tmp_path, upstream)
+        one.environment = {
+            "SPILLWAY_TEST_LEASE_S": "4"
+        }  # a server is gone after two of them, and nobody answers after three
         out = one.json("run", str(one.rows(prompts(3))), "--dedupe", "exact", code=3)
     assert (out["failed"], out["unanswered"]) == (3, 0)
     assert set(one.results()["error_code"]) == {"server_error"}, "the reason is what the cloud said"
