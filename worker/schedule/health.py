@@ -54,7 +54,7 @@ async def check(settings: Settings, name: str) -> dict[str, Any]:
     """A look and one real call of a few tokens; at a paid target it costs what it costs, as far as the budgets allow it, and
     the ledger has it. QueueError where Redis, which has the budgets, cannot be had."""
     from worker.embedded import Embedded
-    from worker.money.probe import Probe
+    from worker.money.probe import SENT, Probe
 
     target = settings.targets[name]
     record = _record(target, await inspect(name, target))
@@ -68,6 +68,7 @@ async def check(settings: Settings, name: str) -> dict[str, Any]:
         probe = Probe(settings, name, redis)
         if refused := await probe.admit(HELLO, HELLO_TOKENS):
             return {**record, "ok": False, "error": refused}
+        await asyncio.to_thread(probe.book, SENT, 0.0)
         began = time.monotonic()
         outcome = await _call(target, request)
         seconds = time.monotonic() - began
