@@ -94,13 +94,22 @@ async def models(web: Web, target: Target) -> Seen:
     """The list of models, which every OpenAI-compatible server should have; one without it is believed to be up."""
     data, trouble, status = await ask(web, f"{target.base_url}/models", bearer(target))
     if trouble is not None:
-        return Seen(True) if status in (404, 405, 501) else keyed(target, trouble)
+        return Seen(True) if status in (404, 405, 501) else await _unlisted(web, target, trouble, status)
     rows = table(data, "data")
     listed = names(rows, "id")
     mine = next((row for row in rows if row.get("id") == target.model), {})
     context = whole(mine.get("max_model_len")) or whole(mine.get("context_length"))
     reason = "" if mine or not listed else lacking(target, listed)
     return Seen(True, reason, target.model if mine else None, listed, None, context)
+
+
+async def _unlisted(web: Web, target: Target, trouble: Seen, status: int) -> Seen:
+    """A server that fails at its list may still work (`transformers serve` without a cache folder): many have /health."""
+    if status >= 500 and status != 503 and target.lane == "local":
+        healthy = await web.get(f"{root_of(target.base_url or '')}/health")
+        if isinstance(healthy, Response) and healthy.status == 200:
+            return Seen(True, f"{trouble.reason} to the question for its models")
+    return keyed(target, trouble)
 
 
 def keyed(target: Target, trouble: Seen) -> Seen:

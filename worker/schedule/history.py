@@ -40,6 +40,8 @@ class History:
         now_ms, told = self._context.clock.now_ms(), state.get("told") or UP
         since_ms = state.get("changed_ms") or now_ms
         condition = CLOSED if state.get("closed") else UP if state.get("up", True) else DOWN
+        if condition == CLOSED and state.get("cutoff"):
+            condition = told  # the emergency cut-off has an event of its own
         if condition != told and (condition != UP or now_ms - since_ms >= HOLD_MS):
             message = f"target {name} is {condition}" + (f": {state['reason']}" if state.get("reason") else "")
             if await self._write(f"target_{condition}", name, since_ms, message):
