@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines import chat_shape
 from pipelines.anthropic_chat import chat
 from pipelines.anthropic_turns import Cannot
 from pipelines.openai_lines import answered
@@ -121,8 +122,8 @@ def _message(row: Row) -> dict[str, Any]:
     answer = _decoded(row["response"])
     if answer.get("type") == "message" and type(answer.get("content")) is list:
         return answer
-    choices = answer.get("choices")
-    choice = choices[0] if type(choices) is list and choices and type(choices[0]) is dict else {}
+    choices = chat_shape.choices(answer)
+    choice = choices[0] if choices and type(choices[0]) is dict else {}
     said: dict[str, Any] = choice["message"] if type(choice.get("message")) is dict else {}
     text = row["output"] or said.get("refusal")
     content: list[dict[str, Any]] = [{"type": "text", "text": text}] if type(text) is str and text else []

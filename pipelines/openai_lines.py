@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines import chat_shape
 from pipelines.parameters import shown
 from pipelines.shard import CHAT_URL, ID_MAX_CHARS, ROW_MAX_BYTES
 
@@ -120,26 +121,45 @@ def _response(status: int, request: str, body: Any) -> Row:
 
 
 def _answer(row: Mapping[str, Any]) -> Any:
-    """The provider's own answer where it was kept, else one made of its parts."""
-    if row["response"] is not None:
-        return embedded(row["response"])
-    return completion_of(row)
+    """The provider's own answer where it was kept and has OpenAI's shape, else one made of its parts."""
+    body = completion_of(row)
+    return msgspec.Raw(row["response"].encode()) if body is None else body
 
 
-def completion_of(row: Mapping[str, Any]) -> Row:
-    """OpenAI's `chat.completion`, made of the columns of a result."""
+def answer_of(row: Mapping[str, Any]) -> Row:
+    """The same as values."""
+    return completion_of(row) or msgspec.json.decode(row["response"])
+
+
+def completion_of(row: Mapping[str, Any]) -> Row | None:
+    """OpenAI's `chat.completion`, made of the columns of a result; None where the kept answer is one already."""
+    kept = _decoded(row["response"])
+    said = chat_shape.choices(kept)
+    if said is not None and "choices" in kept:
+        return None
     usage = {"prompt_tokens": row["input_tokens"] or 0, "completion_tokens": row["output_tokens"] or 0}
-    message = {"role": "assistant", "content": row["output"], "refusal": None}
+    refused = row["status"] == "refused" and row["finish_reason"] == "refusal"
+    made = chat_shape.choice(row["output"] or "", row["finish_reason"], refusal=row["output"] if refused else None)
     return {
         "id": f"chatcmpl-{row['run_id']}-{row['row']}",
         "object": "chat.completion",
         "created": int(row["finished_at"].timestamp()) if row["finished_at"] else 0,
         "model": row["model"],
-        "choices": [
-            {"index": 0, "message": message, "logprobs": None, "finish_reason": row["finish_reason"] or "stop"}
-        ],
-        "usage": {**usage, "total_tokens": sum(usage.values())},
+        "choices": said or [made],
+        "usage": {
+            **usage,
+            "total_tokens": sum(usage.values()),
+            "prompt_tokens_details": {"cached_tokens": row.get("cached_input_tokens") or 0},
+            "completion_tokens_details": {"reasoning_tokens": row.get("reasoning_tokens") or 0},
+        },
     }
+
+
+def _decoded(text: str | None) -> Any:
+    try:
+        return msgspec.json.decode(text) if text is not None else None
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 def embedded(text: str | None) -> Any:

@@ -219,14 +219,7 @@ def _failure(row: Row) -> tuple[int, str, str]:
 
 def _completion(row: Row, key: Key) -> dict[str, Any]:
     """The provider's own answer where it has OpenAI's shape, with what Spillway knows of it beside."""
-    body = openai_lines.completion_of(row)
-    if row["response"] is not None:
-        try:
-            given = msgspec.json.decode(row["response"])
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            given = None
-        if isinstance(given, dict) and isinstance(given.get("choices"), list):
-            body = given
+    body = openai_lines.answer_of(row)
     known = {"lane": row["lane"], "status": row["status"], "cost_usd": row["cost_usd"]}
     if row["status"] == "duplicate":
         known |= {"duplicate_of": row["duplicate_of"], "duplicate_run": row["duplicate_run"] or key[0]}
