@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pipelines.money import pusd_to_usd
 from pipelines.sections import BASE_URLS, KEY_VARIABLES, LOCAL_KINDS, Target
 from pipelines.settings import Settings, load_settings
 from pipelines.types import Completion, Failure
-from worker.backends import load, looks
+from worker.backends import Sendable, load, looks
 from worker.backends.exchange import Response
 from worker.backends.http import Web
 from worker.backends.lenient import decode
+from worker.queue import connect
 
 PROBE_S = 2.0
 LOOK_S = 5.0
@@ -127,31 +130,43 @@ def _record(target: Target, status: TargetStatus) -> dict[str, Any]:
 
 
 async def check(settings: Settings, name: str) -> dict[str, Any]:
-    """A look and one real call of a few tokens; at a paid target it costs what it costs, and the ledger has it."""
-    from worker.backends.hot import Hot
+    """A look and one real call of a few tokens; at a paid target it costs what it costs, as far as the budgets allow it, and
+    the ledger has it. QueueError where Redis, which has the budgets, cannot be had."""
+    from worker.embedded import Embedded
     from worker.money.probe import Probe
 
     target = settings.targets[name]
     record = _record(target, await inspect(name, target))
-    request, probe = load(target.kind).request(target, HELLO), Probe(settings, name, HELLO, HELLO_TOKENS)
-    if isinstance(request, Failure) or probe.refused:
-        return {**record, "ok": False, "error": request.message if isinstance(request, Failure) else probe.refused}
-    url, headers, body = request
+    request = load(target.kind).request(target, HELLO)
+    if isinstance(request, Failure):
+        return {**record, "ok": False, "error": request.message}
+    async with (
+        Embedded(settings, settings.spillway.redis_url, workers=False) as there,
+        aclosing(await connect(there.redis_url)) as redis,
+    ):
+        probe = Probe(settings, name, redis)
+        if refused := await probe.admit(HELLO, HELLO_TOKENS):
+            return {**record, "ok": False, "error": refused}
+        began = time.monotonic()
+        outcome = await _call(target, request)
+        seconds = time.monotonic() - began
+        cost_pusd = await asyncio.to_thread(probe.book, outcome, seconds)
+        await probe.settle(cost_pusd)
+    return {**record, **_said(outcome, seconds), "cost_usd": pusd_to_usd(cost_pusd)}
 
-    hot, began = Hot(1), time.monotonic()
+
+async def _call(target: Target, request: Sendable) -> Completion | Failure:
+    from worker.backends.hot import Hot
+
+    hot, patience_s = Hot(1), min(target.timeout_s, CALL_S)
     try:
-        response = await hot.post(
-            url, headers, body, min(target.timeout_s, CALL_S), connect_timeout_s=target.connect_timeout_s
-        )
+        response = await hot.post(*request, patience_s, connect_timeout_s=target.connect_timeout_s)
     finally:
         await hot.close()
-    seconds = time.monotonic() - began
-    outcome = response if isinstance(response, Failure) else load(target.kind).parse(target, response)
-    cost_usd = await asyncio.to_thread(probe.book, outcome, seconds)
-    return {**record, **_called(outcome, seconds), "cost_usd": cost_usd}
+    return response if isinstance(response, Failure) else load(target.kind).parse(target, response)
 
 
-def _called(outcome: Completion | Failure, seconds: float) -> dict[str, Any]:
+def _said(outcome: Completion | Failure, seconds: float) -> dict[str, Any]:
     call = {"call_s": round(seconds, 3)}
     if isinstance(outcome, Failure):
         return {**call, "ok": False, "error": outcome.message}
