@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -666,6 +667,16 @@ def test_as_a_process_of_its_own() -> None:
         assert upstream.calls() == []
         process = upstream.process
     assert process is not None and process.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["docs/simulator.md", "data/samples/night.toml", "data/samples/simulator.toml"])
+def test_the_scenarios_that_we_show_are_ones(name: str) -> None:
+    text = (Path(__file__).parents[2] / name).read_text(encoding="utf-8")
+    text = text.partition("```toml\n")[2].partition("```")[0] if name.endswith(".md") else text
+    scenario = tomllib.loads(text)
+    urls = {server: f"http://127.0.0.1:{number + 1}/v1" for number, server in enumerate(scenario["servers"])}
+    settings = parse_settings(scenario_settings(scenario, urls))
+    assert settings.targets.keys() == urls.keys()
 
 
 def test_the_documentation_names_every_key_and_fault() -> None:
