@@ -114,3 +114,36 @@ def test_tool_calls_of_any_provider_come_back_in_openais_shape(tmp_path: Path) -
         assert [call.function.name for call in calls if call.type == "function"] == ["look", "wait"]
         assert made.choices[0].finish_reason == "tool_calls"
         assert made.usage is not None and made.usage.completion_tokens > 0
+
+
+RULES: dict[str, tuple[str, str, int, str]] = {
+    # fault → the row's status, who answered, calls at the first target, the outcome of the first of them
+    "400": ("ok", "second", 1, "rejected"),
+    "413": ("ok", "second", 1, "rejected"),
+    "context_overflow": ("ok", "second", 1, "rejected"),
+    "refusal": ("refused", "first", 1, "ok"),
+    "content_filter": ("refused", "first", 1, "ok"),
+    "moderation": ("refused", "first", 1, "ok"),
+    "length": ("ok", "first", 1, "ok"),
+    "429_ms": ("ok", "first", 2, "rejected"),
+    "503": ("ok", "first", 2, "rejected"),
+    "500": ("ok", "first", 2, "error"),
+    "lost": ("ok", "first", 2, "lost"),
+    "empty": ("ok", "first", 2, "ok"),  # it told what it cost
+}
+ONCE = {"429_ms", "503", "500", "lost", "empty"}
+
+
+def test_each_outcome_has_its_rule(tmp_path: Path) -> None:
+    faults = [{"match": f"<{kind}>", "kind": kind, **({"times": 1} if kind in ONCE else {})} for kind in RULES]
+    servers = {"first": {**CLOUD, "faults": faults, "answer": "text"}, "second": CLAUDE}
+    rows = [{"id": kind, "prompt": f"<{kind}> Tell me more.", "max_tokens": 40} for kind in RULES]
+    with Upstream({"servers": servers, "routes": {"both": {"targets": ["first", "second"]}}}) as upstream:
+        program = Program(tmp_path, upstream)
+        program.json("run", str(program.rows(rows)), "--dedupe", "off", "--route", "both", code=3)
+    costs = program.costs().sort("attempt")
+    found = {}
+    for row in program.results().iter_rows(named=True):
+        calls = costs.filter((pl.col("custom_id") == row["custom_id"]) & (pl.col("target") == "first"))
+        found[row["custom_id"]] = (row["status"], row["target"], calls.height, calls["outcome"][0])
+    assert found == RULES

@@ -536,12 +536,14 @@ async def test_reset_empties_bill_and_figures() -> None:
 async def test_the_status_page_shows_every_server_and_escapes_what_strangers_wrote() -> None:
     scenario = {"servers": {"s": {**CLOUD, "model": "<b>m</b>"}}, "sample_ms": 20}
     async with serve(scenario) as running, httpx.AsyncClient(trust_env=False) as http:
-        await Client(running, http).chat("Hello.")
+        await Client(running, http).chat("Hello.", headers={"authorization": "Bearer sk-<i>"})
         await asyncio.sleep(0.1)
         page = (await http.get(running.control_url + "/status", headers={"accept": "text/html"})).text
         assert "&lt;b&gt;m&lt;/b&gt;" in page
         assert "<b>m</b>" not in page
         assert "<svg" in page
+        assert "<td>&lt;b&gt;m&lt;/b&gt;</td><td>1</td>" in page, "its bill by model"
+        assert "<td>sk-&lt;i&gt;</td><td>1</td>" in page, "and by client"
         assert (await http.get(running.control_url + "/nothing")).status_code == 404
 
 
