@@ -22,7 +22,7 @@ def _cap(target: Target) -> str:
     return "max_completion_tokens" if host.endswith((".api.openai.com", ".openai.azure.com")) else "max_tokens"
 
 
-APIS: dict[str, Adapter] = {"chat": Compatible("openai", cap=_cap), "responses": Responses()}
+APIS: dict[str, Adapter] = {"chat": Compatible("openai", cap=_cap, developer=True), "responses": Responses()}
 
 
 class OpenAI:
