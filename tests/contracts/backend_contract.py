@@ -332,6 +332,12 @@ class BackendContract:
             assert name in request.message
             assert self.kind in request.message
 
+    def test_a_refusal_is_one_short_line_whatever_the_row_calls_its_parameters(self) -> None:
+        request = load(self.kind).request(self.target(), raw({**ROW, "a\nb\x1b[31m" + "c" * 5000: 1}))
+        if isinstance(request, Failure):
+            assert len(request.message) < 400
+            assert not {"\n", "\x1b"} & set(request.message)
+
     def test_what_a_row_leaves_empty_is_no_reason_to_refuse(self) -> None:
         names = (
             "seed",
