@@ -200,7 +200,7 @@ def test_a_registration_forgotten_together_with_its_preparer_costs_nothing(tmp_p
         costs = there.program.costs()
         assert len(calls) <= ROWS + (SLOTS if cut == "as it was" else 2 * ROWS // 3)
         late = costs.filter(pl.col("purpose") == "late").height
-        assert late == 0 if cut == "as it was" else late >= 2 * SLOTS
+        assert late <= SLOTS if cut == "as it was" else late >= 2 * SLOTS, "but for what was out when its batch went"
         assert costs["call_id"].is_unique().all() and costs.height >= len(calls)
         assert not there.redis.client.exists("spillway:orphans")
         assert "notes said again" in there.workers.log()
