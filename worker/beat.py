@@ -110,6 +110,7 @@ async def bury(context: Context) -> None:
             "schedule",
             "settle",
             "money",
+            "health",
             *(f"prepare:{client.decode(errors='replace')}" for client in held),
         ):
             await context.scripts.unlease(keys=[keys.lease(lease)], args=[name])

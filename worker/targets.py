@@ -21,7 +21,8 @@ BREAKER_MS = 2_000
 CLOSED_MS = 24 * 3_600_000
 _FIELDS: dict[str, tuple[type, ...]] = {
     "up": (bool,), "closed": (bool,), "reason": (str,), "until_ms": (int,), "paused_ms": (int,), "failing_since": (int,),
-    "parallel": (int,), "context_tokens": (int,), "model": (str,), "cutoff": (str,),
+    "parallel": (int,), "context_tokens": (int,), "window_tokens": (int,), "model": (str,), "cutoff": (str,),
+    "changed_ms": (int,), "told": (str,), "told_model": (str,),
 }  # fmt: skip
 """What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
@@ -91,6 +92,9 @@ class Targets:
             self.say(name, {"failing_since": 0})
 
     def say(self, name: str, state: dict[str, Any]) -> None:
+        """Learns something of a target; `changed_ms` is when it last went up or down."""
+        if "up" in state and state["up"] != self.is_up(name):
+            state = {**state, "changed_ms": self.clock.now_ms()}
         self.states[name] = {**self.states.get(name, {}), **state}
         self._reports[name] = {**self._reports.get(name, {}), **state}
 
