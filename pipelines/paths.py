@@ -124,5 +124,10 @@ def inbox_segment(run_id: str, number: int) -> str:
     return f"{inbox_dir(run_id)}/{number:06d}.jsonl"
 
 
+def performance() -> str:
+    """What `spillway bench` measured."""
+    return "model_performance.json"
+
+
 def redis_dir() -> str:
     return "redis"

@@ -132,7 +132,7 @@ def _plain_row(
     for name, value in record.items():
         if value is None or (name == "custom_id" and name not in used):
             continue
-        if (name in PARAMETERS or name == "stream") and name not in used:
+        if name not in used and (name in PARAMETERS or (name == "stream" and _asks_to_stream(value))):
             params[name] = value
         elif name != "stream_options" or name in used:
             tags[name] = value
@@ -155,6 +155,11 @@ def _plain_row(
         if system and type(messages) is list:
             messages = [{"role": "system", "content": system}, *messages]
     return _Asked(messages, params, model), tags
+
+
+def _asks_to_stream(value: Any) -> bool:
+    """Whether a column `stream` is the parameter; a text ("news", a video stream's name) is a column like any other."""
+    return type(value) is not str or value.strip().lower() in ("true", "yes", "on")
 
 
 def _has_system(messages: Any) -> bool:

@@ -13,23 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pipelines import wire
+from pipelines import truth, wire
 from pipelines.batch import output_estimate, work
 from pipelines.journal import fold
 from pipelines.money import pusd_to_nusd_ceil
-from pipelines.quality import check
-from pipelines.types import Called, Completion, Done, Failure, Intent
+from pipelines.types import Called, Completion, Failure, Intent
 from worker import aside
 from worker.backends import load
 from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context
-from worker.drain.history import CHECK_TRIES, backoff_s, history_of, last_failure, storable
+from worker.drain.history import CHECK_TRIES, backoff_s, history_of, last_failure
 from worker.drain.journal import Journal
 from worker.drain.lane import Lane
+from worker.drain.local import Local
 from worker.drain.rates import Rates
 from worker.drain.running import Prompt, Running
 from worker.drain.slots import Slots
+from worker.drain.verdict import judge
 from worker.money.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Drain:
         self.running: dict[str, Running] = {}
         self.stopping = False
         self._failures: dict[str, int] = {}
+        self._local = Local(context.targets, context.settings.targets)
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
             rates = Rates(context.scripts, context.keys, name, target.rpm, target.tpm)
@@ -160,6 +162,13 @@ class Drain:
         else:
             batch.finish_failed(prompt)
 
+    def _elsewhere(self, prompt: Prompt, name: str) -> bool:
+        """Whether another target may still answer the prompt."""
+        batch, targets = prompt.batch, self.context.targets
+        lanes = (batch.lane,) if batch.lanes == "none" else ("local", "cloud")
+        others = [other for lane in lanes for other in targets.route_targets(batch.head.route, lane) if other != name]
+        return any(o not in prompt.given_up and not targets.states.get(o, {}).get("closed") for o in others)
+
     async def _attempt(self, prompt: Prompt) -> None:
         """One call, from intent to outcome."""
         batch, item = prompt.batch, prompt.item
@@ -167,7 +176,10 @@ class Drain:
         if batch.stopping or self.stopping or batch.fenced.is_set():
             batch.leave(prompt)
             return
-        target = self.context.settings.targets[name]
+        target = self._local.fitted(name, item)
+        if isinstance(target, Failure):
+            self._decide(prompt, name, target, None, None)
+            return
         adapter = load(target.kind)
         request = adapter.request(target, item.body, schema=batch.run.schema)
         if isinstance(request, Failure):
@@ -188,11 +200,11 @@ class Drain:
             return
         prompt.attempts += 1
         url, headers, body = request
-        response = await self._hot.post(
-            url, headers, body, target.timeout_s, connect_timeout_s=target.connect_timeout_s
-        )
+        patience_s = self._local.patience_s(name, item)
+        response = await self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
         outcome = response if isinstance(response, Failure) else adapter.parse(target, response)
         seconds = (self.clock.now_us() - started_us) / 1e6
+        outcome = self._local.weigh(name, target, item, outcome, seconds, lambda: self._elsewhere(prompt, name))
         called = self._called(intent, name, outcome, seconds, batch)
         raw = response if isinstance(response, HttpResponse) else None
         self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
@@ -221,7 +233,7 @@ class Drain:
         entries: list[Any] = [called] if called else []
         if isinstance(outcome, Completion):
             self._healthy(name)
-            done, problem = self._judge(prompt, outcome, called, response)
+            done, problem = judge(prompt, outcome, called, response)
             if called and (done is None or done.status != "ok"):  # no answer published: nothing was avoided by it
                 code = "check_failed" if done is None else called.error_code
                 called = msgspec.structs.replace(called, error_code=code, avoided_pusd=0, avoided_cause=None)
@@ -244,36 +256,18 @@ class Drain:
             self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
         self._after_failure(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
 
-    def _judge(
-        self, prompt: Prompt, completion: Completion, called: Called | None, response: HttpResponse | None
-    ) -> tuple[Done | None, str]:
-        """The prompt's end, or why the answer is not good enough."""
-        run = prompt.batch.run
-        status, parsed, problem = "ok", None, ""
-        completion = storable(completion)
-        if completion.finish in ("refusal", "filter"):
-            status, problem = "refused", f"the model refused ({completion.finish})"
-        elif run.checked and not completion.tool_calls:
-            checked = check(completion.text, labels=run.labels, schema=run.validator, finish=completion.finish)
-            if not checked.ok:
-                return None, checked.reason or "check failed"
-            parsed = checked.parsed_json
-        now = called.finished_us if called else prompt.first_us
-        return Done(
-            prompt.item.row, status, called.call if called else None, prompt.attempts, completion.text, parsed,
-            completion.finish, None, completion.finish if status == "refused" else None, problem or None,
-            response.status if response else None,
-            response.body if response is not None and run.keep_response else None, prompt.first_us, now,
-        ), ""  # fmt: skip
-
     def _work(self, prompt: Prompt) -> float:
         item = prompt.item
         return work(item.input_tokens, output_estimate(item.max_tokens, prompt.batch.run.labels))
 
     def _after_failed_check(self, prompt: Prompt, name: str, problem: str) -> None:
         prompt.last = Failure("invalid", "check_failed", problem)
+        self._again_or_on(prompt, name)
+
+    def _again_or_on(self, prompt: Prompt, name: str, *, on: bool = False) -> None:
+        """An answer that cannot be used is asked for once more, or goes on to the next target at once."""
         prompt.checks[name] = prompt.checks.get(name, 0) + 1
-        if prompt.checks[name] >= CHECK_TRIES:
+        if on or prompt.checks[name] >= CHECK_TRIES:
             prompt.given_up.add(name)
         self._route(prompt)
 
@@ -284,6 +278,9 @@ class Drain:
                 self._healthy(name)
                 prompt.given_up.add(name)
                 self._route(prompt)
+            case truth.DOUBT:
+                self._healthy(name) if failure.code not in truth.OF_SERVER else self._unhealthy(name, failure)
+                self._again_or_on(prompt, name, on=self._elsewhere(prompt, name))
             case "auth" | "funds":
                 self.context.targets.close(name, failure.message)
                 self._target_down(name)
@@ -293,6 +290,8 @@ class Drain:
                 self._later(prompt, pause_s)
                 self._pause(name, pause_s)
             case "overload" | "connect":
+                if failure.code == "model_loading":  # for all prompts alike, and for a while
+                    self._break(name, failure)
                 self._unhealthy(name, failure)
                 prompt.waits += 1
                 if prompt.waits % MAX_WAITS == 0:
@@ -301,7 +300,9 @@ class Drain:
             case _:  # transient, unknown: may have been paid
                 self._unhealthy(name, failure)
                 tries = prompt.paid[name] = prompt.paid.get(name, 0) + 1
-                if tries >= self.context.settings.targets[name].max_paid_attempts:
+                if failure.code == "stalled" and self._elsewhere(prompt, name):
+                    prompt.given_up.add(name)
+                elif tries >= self.context.settings.targets[name].max_paid_attempts:
                     if lost or self._failures.get(name, 0) < tries:
                         prompt.given_up.add(name)
                     else:  # nobody was answered since its first try: not the prompt's fault
