@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from producer.api.errors import ApiError, respond, unavailable
 
 HEADERS_MAX_BYTES = 32 << 10
-OPEN_MOST = 4096
+OPEN_MOST = 3072
 """Requests at once, those that wait for an answer included: each takes some 15 kB of the server."""
 ALWAYS = "/health"
 """Is answered however many there are: who watches the server must not take a busy one for a dead one."""
