@@ -54,7 +54,13 @@ def completion(row: Row) -> Body:
 def completion_json(row: Row) -> Any:
     """The same to be put into other JSON: a provider's own completion goes byte by byte as it came."""
     body = decoded(row["response"])
-    return msgspec.Raw(row["response"].encode()) if is_completion(body) else _made(row, body)
+    return inside(row["response"]) if is_completion(body) else _made(row, body)
+
+
+def inside(text: str) -> msgspec.Raw:
+    """JSON for a line of JSON: as it is, but without the line breaks that some servers put between its parts."""
+    raw = text.encode()
+    return msgspec.Raw(msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw)
 
 
 def is_completion(body: Body) -> bool:

@@ -14,7 +14,7 @@ from openai.types.responses import Response
 
 from pipelines.anthropic_lines import result_of
 from pipelines.completions import completion
-from pipelines.openai_lines import line_of
+from pipelines.openai_lines import embedded, line_of
 from producer.exports import line_bytes
 
 ROW: dict[str, Any] = {
@@ -185,6 +185,15 @@ def test_a_chat_completion_goes_through_byte_by_byte() -> None:
     text = '{"id":"chatcmpl-9", "created":1.0,"choices":[ {"index":0}],"x":1e2}'
     assert text.encode() in line_bytes(line_of({**ROW, "response": text}))
     assert completion({**ROW, "response": text})["id"] == "chatcmpl-9"
+
+
+def test_a_server_that_writes_json_over_several_lines_breaks_no_line() -> None:
+    body = {"id": "x", "choices": [{"message": {"content": "two\nlines \u2028"}}]}
+    for text in (json.dumps(body, indent=2), json.dumps(body, indent="\t", ensure_ascii=False).replace("\n", "\r\n")):
+        written = line_bytes(line_of({**ROW, "response": text}))
+        assert written.count(b"\n") == 1 and b"\r" not in written
+        assert json.loads(written)["response"]["body"] == body
+        assert line_bytes({"response": embedded(text)}).count(b"\n") == 1
 
 
 @pytest.mark.parametrize(
