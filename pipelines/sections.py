@@ -97,6 +97,7 @@ class Budget(Section):
     alert_at: Share = 0.8
     emergency_cutoff_usd: Usd | None = None
     webhook: Webhook | None = Field(default=None, repr=False)
+    webhook_secret: SecretStr | None = None
     smtp: Smtp | None = None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -50,6 +51,9 @@ class Keys:
         self.cloud_queue = f"{prefix}:cloud"
         self.targets = f"{prefix}:targets"  # hash target -> health
         self.lanes = f"{prefix}:lanes"  # hash target -> figures for the display
+        self.orphans = (
+            f"{prefix}:orphans"  # hash id of a batch that Redis forgot, whose journal a worker knew -> head; a day
+        )
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
         self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused
         self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
@@ -115,6 +119,10 @@ class Keys:
 
     def budget(self, scope: str) -> str:
         return f"{self.prefix}:budget:{scope}"
+
+    def prices(self, day: str) -> str:
+        """hash: the prices, as JSON, that workers have charged on a UTC day; as long as budgets."""
+        return f"{self.prefix}:prices:{day}"
 
     def reported(self, day: str) -> str:
         """hash name of a provider's key -> `first own now`: what it and we with it had spent at the day's first look, and
@@ -187,8 +195,13 @@ class Keys:
 
 
 def batch_id(run_id: str, generation: int, first_row: int, index: int | str) -> str:
-    """Deterministic, so that a chunk prepared twice names the same batches."""
+    """Deterministic, so that a chunk prepared twice names the same batches where it is cut in the same way."""
     return f"{run_id}.{generation}.{first_row}.{index}"
+
+
+def cut_of(items: list[Item]) -> str:
+    """Names the rows of a batch, so that a chunk which is cut in another way names other batches."""
+    return blake2b(b",".join(b"%d" % item.row for item in items), digest_size=4).hexdigest()
 
 
 def call_id(batch: str, epoch: int, number: int) -> str:

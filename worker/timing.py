@@ -11,3 +11,5 @@ ALIVE_MS = round(LEASE_S * 1500)
 """A heartbeat's key lives this long."""
 JOB_LEASE_S = 3 * LEASE_S
 """ARQ rings a job again after this long without renewal."""
+SILENT_MS = 3 * LEASE_MS
+"""A target that looks well and has answered nothing for this long need not be waited for."""

@@ -7,18 +7,25 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from pipelines.money import pusd_to_usd
+from pipelines.performance import useful_parallel
 from pipelines.sections import BASE_URLS, KEY_VARIABLES, LOCAL_KINDS, Target
 from pipelines.settings import Settings, load_settings
 from pipelines.types import Completion, Failure
-from worker.backends import load
+from worker.backends import Sendable, load
 from worker.backends.discovery import TargetStatus, identify, inspect
+from worker.bench.measure import Caller, curve
+from worker.queue import connect
 
 CALL_S = 60.0
+CLIMB_LEVELS, CLIMB_TOKENS, CLIMB_S = (1, 2, 4, 8), 24, 10.0
+"""A look at parallelism that nobody waits long for; `spillway bench` takes its time."""
 CLOUD_MODELS = {
     "openai": "gpt-4o-mini",
     "anthropic": "claude-haiku-4-5",
@@ -47,32 +54,59 @@ def _record(target: Target, status: TargetStatus) -> dict[str, Any]:
     return {**said, "model": target.model, "base_url": target.base_url, **limits}
 
 
-async def check(settings: Settings, name: str) -> dict[str, Any]:
-    """A look and one real call of a few tokens; at a paid target it costs what it costs, and the ledger has it."""
-    from worker.backends.hot import Hot
+async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[str, Any]:
+    """A look and one real call of a few tokens; at a paid target it costs what it costs, as far as the budgets allow it, and
+    the ledger has it. With `climb` a local target that has no price is also asked several things at once, to see how many
+    are of use. QueueError where Redis, which has the budgets, cannot be had."""
+    from worker.embedded import Embedded
     from worker.money.probe import Probe
 
     target = settings.targets[name]
     record = _record(target, await inspect(name, target))
-    request, probe = load(target.kind).request(target, HELLO), Probe(settings, name, HELLO, HELLO_TOKENS)
-    if isinstance(request, Failure) or probe.refused:
-        return {**record, "ok": False, "error": request.message if isinstance(request, Failure) else probe.refused}
-    url, headers, body = request
+    request = load(target.kind).request(target, HELLO)
+    if isinstance(request, Failure):
+        return {**record, "ok": False, "error": request.message}
+    async with (
+        Embedded(settings, settings.spillway.redis_url, workers=False) as there,
+        aclosing(await connect(there.redis_url)) as redis,
+    ):
+        probe = Probe(settings, name, redis)
+        if refused := await probe.admit(HELLO, HELLO_TOKENS):
+            return {**record, "ok": False, "error": refused}
+        began = time.monotonic()
+        outcome = await _call(target, request)
+        seconds = time.monotonic() - began
+        cost_pusd = await asyncio.to_thread(probe.book, outcome, seconds)
+        await probe.settle(cost_pusd)
+    found = {**record, **_said(outcome, seconds), "cost_usd": pusd_to_usd(cost_pusd)}
+    return {**found, **(await _climbed(target) if climb and found["ok"] and is_free(target) else {})}
 
-    hot, began = Hot(1), time.monotonic()
+
+def is_free(target: Target) -> bool:
+    """Whether calls cost nothing but energy."""
+    return target.lane == "local" and target.input_usd_per_mtok is None and target.output_usd_per_mtok is None
+
+
+async def _climbed(target: Target) -> dict[str, Any]:
+    """How many calls at once are of use, in some seconds."""
+    async with Caller(target) as caller:
+        speeds = await curve(caller, CLIMB_LEVELS, CLIMB_TOKENS, most_s=CLIMB_S)
+    throughput = [msgspec.to_builtins(speed) for speed in speeds]
+    return {"parallel_measured": useful_parallel(speeds), "throughput": throughput}
+
+
+async def _call(target: Target, request: Sendable) -> Completion | Failure:
+    from worker.backends.hot import Hot
+
+    hot, patience_s = Hot(1), min(target.timeout_s, CALL_S)
     try:
-        response = await hot.post(
-            url, headers, body, min(target.timeout_s, CALL_S), connect_timeout_s=target.connect_timeout_s
-        )
+        response = await hot.post(*request, patience_s, connect_timeout_s=target.connect_timeout_s)
     finally:
         await hot.close()
-    seconds = time.monotonic() - began
-    outcome = response if isinstance(response, Failure) else load(target.kind).parse(target, response)
-    cost_usd = await asyncio.to_thread(probe.book, outcome, seconds)
-    return {**record, **_called(outcome, seconds), "cost_usd": cost_usd}
+    return response if isinstance(response, Failure) else load(target.kind).parse(target, response)
 
 
-def _called(outcome: Completion | Failure, seconds: float) -> dict[str, Any]:
+def _said(outcome: Completion | Failure, seconds: float) -> dict[str, Any]:
     call = {"call_s": round(seconds, 3)}
     if isinstance(outcome, Failure):
         return {**call, "ok": False, "error": outcome.message}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 
 from pipelines.sections import Target
 from pipelines.settings import parse_settings
+from pipelines.wire import Keys, dump
 from tests.support_net import free_port
 from tests.worker.backends.server import RESET, Play, Scripted, answer
 from worker.backends import discovery
 from worker.backends.discovery import TargetStatus, identify, inspect
+from worker.queue import connect
 from worker.schedule import health
 from worker.schedule.health import check, find_local, survey
 
@@ -293,6 +296,39 @@ async def test_a_check_that_fails_says_why(tmp_path: Path) -> None:
         record = await check(settings, "gpu")
         assert (record["ok"], "[prices]" in record["error"]) == (False, True), "what it costs is not known"
         assert [request.method for request in server.requests[before:] if request.method == "POST"] == []
+
+
+async def test_checks_must_fit_into_the_budgets_and_count_in_them(server: str, tmp_path: Path) -> None:
+    """A worst case is 167 micro-dollars (64 tokens and a tenth in, 48 out), what it comes to 111."""
+    redis = await connect(server)
+    await redis.flushall()
+    async with Scripted(paths={**PLAIN, "/v1/chat/completions": [0.3, *answer(200, COMPLETION)]}) as web:
+        target = {
+            "kind": "openai",
+            "lane": "cloud",
+            "model": "a",
+            "base_url": f"{web.url}/v1",
+            "api_key": "k",
+            **PRICED,
+        }
+        settings = parse_settings({
+            "targets": {"mini": target}, "budget": {"daily_usd": "0.000400", "emergency_cutoff_usd": 1},
+            "spillway": {"data": str(tmp_path), "redis_url": server},
+        })  # fmt: skip
+        several = await asyncio.gather(*(check(settings, "mini") for _ in range(4)))
+        later = await check(settings, "mini")
+        assert [record["ok"] for record in several].count(True) == 2, "two worst cases fit at once"
+        refused = next(record for record in several if not record["ok"])
+        assert refused["error"].startswith("the budget day:") and "cost_usd" not in refused
+        assert later["ok"] and len(booked(tmp_path)) == 3
+        keys = Keys()
+        for scope in await redis.keys(keys.budget("*")):
+            assert await redis.hget(scope, "spent") == b"333000", "nano-dollars: what was not needed is back"
+        told = {"closed": True, "up": False, "reason": "emergency cut-off", "cutoff": "2026-01-01"}
+        await redis.hset(keys.targets, "mini", dump(told))
+        assert (await check(settings, "mini"))["error"] == "emergency cut-off"
+        assert len([request for request in web.requests if request.method == "POST"]) == 3
+    await redis.aclose()
 
 
 async def test_a_machine_is_searched_at_the_usual_ports(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pipelines import paths, wire
 from pipelines.settings import Settings
 from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Usage
 from worker.context import RunContext
-from worker.settle.parts import write_part
+from worker.settle.parts import days_of, write_part
 from worker.store import Store
 
 RUN = "20260301-230000-abc123"
@@ -39,7 +39,7 @@ def batch(name: int, *started: datetime) -> list[Any]:
 
 def settle(store: Store, part: str, *batches: list[Any]) -> None:
     run = RunContext(RUN, {"created_ms": str(int(BEGAN.timestamp() * 1000))}, Settings())
-    write_part(store, {}, run, part, [each for one in batches for each in one], "", TODAY)
+    write_part(store, {}, run, part, [each for one in batches for each in one], "", days_of(run, TODAY), [])
 
 
 def ledger(folder: Path) -> list[str]:
