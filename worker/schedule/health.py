@@ -90,6 +90,7 @@ def is_free(target: Target) -> bool:
 async def _climbed(target: Target) -> dict[str, Any]:
     """How many calls at once are of use, in some seconds."""
     async with Caller(target) as caller:
+        await caller.tell(1)  # the first call opens the connection, and is slower for it
         speeds = await curve(caller, CLIMB_LEVELS, CLIMB_TOKENS, most_s=CLIMB_S)
     throughput = [msgspec.to_builtins(speed) for speed in speeds]
     return {"parallel_measured": useful_parallel(speeds), "throughput": throughput}
