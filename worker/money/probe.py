@@ -18,6 +18,8 @@ from worker.queue import Redis, Scripts
 from worker.targets import Targets
 
 CLIENT = "default"
+SENT = Failure("unknown", "lost", "sent, and nothing more was heard")
+"""What the ledger says before the call is made: whoever is killed meanwhile leaves it at its upper bound."""
 INPUT_TOKENS = 64
 """More than the few words of a probe have."""
 
@@ -30,6 +32,7 @@ class Probe:
         self._keys = wire.Keys(settings.spillway.prefix)
         self._bound_pusd = self._started_us = 0
         self._scopes: list[str] = []
+        self._call = uuid4().hex[:12]
 
     async def admit(self, body: bytes, max_tokens: int) -> str:
         """Why the call may not be made; empty once its worst case is counted as spent."""
@@ -64,13 +67,13 @@ class Probe:
         await pipe.execute()
 
     def book(self, outcome: Completion | Failure, seconds: float) -> int:
-        """Writes the row; returns what the call cost, in pico-dollars. Blocking. Raises StoreError."""
+        """Writes the row, over an earlier one; returns what the call cost, in pico-dollars. Blocking. Raises StoreError."""
         import pyarrow as pa
 
         from pipelines import schemas
         from worker.store import Store
 
-        target, called = self._settings.targets[self._name], uuid4().hex[:12]
+        target, called = self._settings.targets[self._name], self._call
         charge = self._ledger.charge(self._name, outcome, seconds, self._bound_pusd, "")
         started = datetime.fromtimestamp(self._started_us / 1e6, UTC)
         usage = charge.usage

@@ -59,7 +59,7 @@ async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[s
     the ledger has it. With `climb` a local target that has no price is also asked several things at once, to see how many
     are of use. QueueError where Redis, which has the budgets, cannot be had."""
     from worker.embedded import Embedded
-    from worker.money.probe import Probe
+    from worker.money.probe import SENT, Probe
 
     target = settings.targets[name]
     record = _record(target, await inspect(name, target))
@@ -73,6 +73,7 @@ async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[s
         probe = Probe(settings, name, redis)
         if refused := await probe.admit(HELLO, HELLO_TOKENS):
             return {**record, "ok": False, "error": refused}
+        await asyncio.to_thread(probe.book, SENT, 0.0)
         began = time.monotonic()
         outcome = await _call(target, request)
         seconds = time.monotonic() - began

@@ -25,6 +25,7 @@ from worker.queue import NoScriptError
 from worker.schedule.heal import Healer
 from worker.schedule.pace import Pace
 from worker.targets import unanswered
+from worker.timing import GONE_MS
 
 log = logging.getLogger("spillway.schedule")
 
@@ -34,8 +35,6 @@ SUSPECT_TRIES = 2
 """A batch that so many workers died of without an answer runs alone, so that it takes no others with it."""
 DOWN_GRACE_MS = 30_000
 FLAP_GRACE_MS = 2_000
-GONE_MS = 20_000
-"""A lane whose targets are down for so long is no way out for prompts that the other lane has failed."""
 
 
 class Seen(msgspec.Struct):

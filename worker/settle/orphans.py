@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from pipelines import beside, budgets, days, paths, wire
 from pipelines.journal import fold, lost_call
@@ -97,7 +98,7 @@ def _write(
     store: Store, run_id: str, journals: list[Journal], facts: Mapping[str, Facts], prices: list[Price]
 ) -> pa.Table:
     """The ledger rows that were missing, now in files named after them. Blocking."""
-    costs = tables(journals, facts)[1]
+    costs = tables([replace(each, ids=_ids(store, run_id, each)) for each in journals], facts)[1]
     if costs.num_rows:
         known = pa.array(sorted(_known(store, run_id)), pa.string())
         costs = costs.filter(pc.invert(pc.is_in(costs["call_id"], value_set=known)))
@@ -106,6 +107,18 @@ def _write(
         name = f"orphans-{hashlib.blake2b(calls.encode(), digest_size=8).hexdigest()}"
         store.write_table(paths.costs_part(day, run_id, name), beside.noted(table, prices))
     return costs
+
+
+def _ids(store: Store, run_id: str, journal: Journal) -> dict[int, str]:
+    """What the callers call its rows."""
+    rows = {entry.row for entry in journal.entries if isinstance(entry, Intent)}
+    found = {row: str(row) for row in rows}
+    for name in store.names(paths.chunks_dir(run_id)) if rows else []:
+        if paths.first_row(name) <= max(rows):
+            table = store.read_table(name, columns=["row", "custom_id"])
+            pairs = zip(table["row"].to_pylist(), table["custom_id"].to_pylist(), strict=True)
+            found |= {row: custom_id for row, custom_id in pairs if row in rows and custom_id is not None}
+    return found
 
 
 def _known(store: Store, run_id: str) -> set[str]:

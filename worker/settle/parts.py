@@ -14,7 +14,7 @@ from pipelines import beside, paths, wire
 from pipelines.journal import State, fold
 from pipelines.money import Price
 from pipelines.printable import one_line
-from pipelines.settle import Facts, Journal, tables
+from pipelines.settle import Facts, Journal, reason_of, tables
 from pipelines.types import Called, Done, Entry, Intent, Late
 from worker.context import RunContext
 from worker.memory import give_back
@@ -108,7 +108,7 @@ def is_money(pusd: int) -> bool:
 def _unanswered(row: int, state: State, ending: str, poison: str) -> Done:
     """The end of a prompt that nobody will ask any more."""
     attempts = state.attempts(row)
-    status, code, message = ("failed", "poison", poison) if poison else (ending or "cancelled", None, None)
+    status, code, message = ("failed", "poison", poison) if poison else (ending or "cancelled", *reason_of(ending))
     started = min((i.started_us for i in state.intents.values() if i.row == row), default=0)
     return Done(row, status, None, attempts, None, None, None, None, code, message, None, None, started, started)
 

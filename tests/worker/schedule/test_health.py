@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+from asyncio.subprocess import PIPE
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -395,6 +397,30 @@ async def test_checks_must_fit_into_the_budgets_and_count_in_them(server: str, t
         await redis.hset(keys.targets, "mini", dump(told))
         assert (await check(settings, "mini"))["error"] == "emergency cut-off"
         assert len([request for request in web.requests if request.method == "POST"]) == 3
+    await redis.aclose()
+
+
+async def test_a_check_that_is_killed_is_in_the_ledger_at_its_bound(server: str, tmp_path: Path) -> None:
+    redis = await connect(server)
+    await redis.flushall()
+    async with Scripted(paths={**PLAIN, "/v1/chat/completions": [30.0, *answer(200, COMPLETION)]}) as web:
+        config = tmp_path / "spillway.toml"
+        config.write_text(
+            f'[targets.mini]\nkind = "openai"\nmodel = "a"\nbase_url = "{web.url}/v1"\napi_key = "k"\n'
+            f"input_usd_per_mtok = 1\noutput_usd_per_mtok = 2\n"
+        )
+        told = ["--config", str(config), "--data", str(tmp_path / "data"), "--redis", server]
+        command = [sys.executable, "-m", "producer.cli", "targets", "check", "mini", *told]
+        checking = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+        async with asyncio.timeout(40):
+            while not any(request.method == "POST" for request in web.requests):
+                await asyncio.sleep(0.05)
+        checking.kill()
+        await checking.communicate()
+    (row,) = booked(tmp_path / "data")
+    assert (row["purpose"], row["outcome"], row["cost_usd"]) == ("probe", "lost", Decimal("0.0001664"))
+    for scope in await redis.keys(Keys().budget("*")):
+        assert await redis.hget(scope, "spent") == b"166400"
     await redis.aclose()
 
 

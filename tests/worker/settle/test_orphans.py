@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import wire
 from pipelines.settle import Facts, Journal, tables
-from pipelines.types import BatchHead, Called, Done, Entry, Intent, Usage
+from pipelines.types import BatchHead, Called, Done, Entry, Intent, Late, Usage
 from tests.support_frames import RUN
 from worker.context import Context
 from worker.money import budget
@@ -84,6 +84,19 @@ async def test_what_was_never_settled_is_booked_once_and_counts_once(
     assert costs["cost_usd"].sum() == Decimal(NUSD + LOST_NUSD) / 10**9
     assert await spent(run) == (NUSD + LOST_NUSD) * (2 if certain else 1), "said to be spent by whoever is certain"
     assert not await run.redis.exists(run.keys.orphans, run.keys.journal(BATCH))
+
+
+async def test_an_answer_that_comes_after_all_is_booked_at_its_price(run: Context, tmp_path: Path) -> None:
+    out = Called(
+        f"{BATCH}:5:2", "ok", 200, None, Usage(1), 3000, "billed", "m", "p", "2026-03-01", 0, None, START_US + 2
+    )
+    keys, late = [run.keys.batch(BATCH), run.keys.journal(BATCH)], wire.pack_entries([Late(out)])
+    assert await run.scripts.late(keys=keys, args=[late]) == 0, "nobody knows of its batch: it was settled"
+    await say(run)
+    assert await run.scripts.late(keys=keys, args=[late]) == 1
+    await book(run)
+    assert ledger(tmp_path).select("outcome", "purpose").rows() == [("ok", "late")] * 2
+    assert ledger(tmp_path)["cost_usd"].sum() == Decimal(NUSD + 3) / 10**9
 
 
 async def test_what_is_in_the_ledger_was_settled(run: Context, tmp_path: Path) -> None:
