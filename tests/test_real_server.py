@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support_model import Served, transformers_serve
-from tests.support_program import Program
+from tests.support_program import Program, wait_until
 from tests.test_flow import prompts
 
 
@@ -43,8 +43,9 @@ def test_a_run_on_a_real_server(tmp_path: Path, served: Served) -> None:
 
 def test_it_is_looked_at_and_tried(tmp_path: Path, served: Served) -> None:
     program = Program(tmp_path, **targets(served))
+    wait_until(lambda: program.json("targets")[0]["up"], 60)  # type: ignore[index]  # a busy machine may be slow to say so
     (record,) = program.json("targets", "check", "home")  # type: ignore[misc]
-    assert (record["up"], record["ok"], record["error"]) == (True, True, "")
+    assert (record["ok"], record["error"]) == (True, "")
     assert record["output_tokens"] == 48
     assert record["tokens_per_s"] > 0
 

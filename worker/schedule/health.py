@@ -24,7 +24,7 @@ from worker.bench.measure import Caller, curve
 from worker.queue import connect
 
 CALL_S = 60.0
-CLIMB_LEVELS, CLIMB_TOKENS, CLIMB_S = (1, 2, 4, 8), 24, 10.0
+CLIMB_LEVELS, CLIMB_TOKENS, CLIMB_S = (1, 2, 4, 8, 16), 24, 10.0
 """A look at parallelism that nobody waits long for; `spillway bench` takes its time."""
 CLOUD_MODELS = {
     "openai": "gpt-4o-mini",
@@ -80,7 +80,10 @@ async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[s
         cost_pusd = await asyncio.to_thread(probe.book, outcome, seconds)
         await probe.settle(cost_pusd)
     found = {**record, **_said(outcome, seconds), "cost_usd": pusd_to_usd(cost_pusd)}
-    return {**found, **(await _climbed(target) if climb and found["ok"] and is_free(target) else {})}
+    return {
+        **found,
+        **(await _climbed(target, record["parallel"]) if climb and found["ok"] and is_free(target) else {}),
+    }
 
 
 def is_free(target: Target) -> bool:
@@ -88,13 +91,13 @@ def is_free(target: Target) -> bool:
     return target.lane == "local" and target.input_usd_per_mtok is None and target.output_usd_per_mtok is None
 
 
-async def _climbed(target: Target) -> dict[str, Any]:
+async def _climbed(target: Target, told: int | None) -> dict[str, Any]:
     """How many calls at once are of use, in some seconds."""
     async with Caller(target) as caller:
         await caller.tell(1)  # the first call opens the connection, and is slower for it
         speeds = await curve(caller, CLIMB_LEVELS, CLIMB_TOKENS, most_s=CLIMB_S)
     throughput = [msgspec.to_builtins(speed) for speed in speeds]
-    return {"parallel_measured": useful_parallel(speeds), "throughput": throughput}
+    return {"parallel_measured": useful_parallel(speeds, told), "throughput": throughput}
 
 
 async def _call(target: Target, request: Sendable) -> Completion | Failure:

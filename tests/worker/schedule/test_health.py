@@ -347,7 +347,7 @@ async def test_a_free_local_target_is_asked_several_things_at_once(tmp_path: Pat
         where = {"data": str(tmp_path)}
         record = await check(parse_settings({"targets": {"gpu": target}, "spillway": where}), "gpu", climb=True)
         assert record["ok"] and record["parallel_measured"] >= 4, "this one takes any number at once"
-        assert [speed["concurrency"] for speed in record["throughput"]] == [1, 2, 4, 8]
+        assert [speed["concurrency"] for speed in record["throughput"]][:3] == [1, 2, 4]
         priced = parse_settings({"targets": {"gpu": {**target, **PRICED}}, "spillway": where})
         assert "throughput" not in await check(priced, "gpu", climb=True), "what costs money is asked once"
 
