@@ -204,7 +204,9 @@ class Drain:
         response = await self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
         outcome = response if isinstance(response, Failure) else adapter.parse(target, response)
         seconds = (self.clock.now_us() - started_us) / 1e6
-        outcome = self._local.weigh(name, target, item, outcome, seconds, lambda: self._elsewhere(prompt, name))
+        outcome = self._local.weigh(
+            name, target, item, outcome, seconds, lambda: not batch.run.checked and self._elsewhere(prompt, name)
+        )  # what is checked for its form may be cut and right
         called = self._called(intent, name, outcome, seconds, batch)
         raw = response if isinstance(response, HttpResponse) else None
         self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
