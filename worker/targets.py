@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import plan, wire
+from pipelines import wire
 from pipelines.settings import Settings
+from pipelines.snapshot import RunView, Snapshot
 from pipelines.types import BatchHead
 from worker.clock import Clock
 from worker.queue import Redis
@@ -113,7 +114,7 @@ def _state(raw: bytes) -> dict[str, Any]:
     return {field: told[field] for field, kinds in _FIELDS.items() if type(told.get(field)) in kinds}
 
 
-def unanswered(targets: Targets, view: plan.RunView, snapshot: plan.Snapshot, rung: Sequence[BatchHead]) -> str:
+def unanswered(targets: Targets, view: RunView, snapshot: Snapshot, rung: Sequence[BatchHead]) -> str:
     """Targets that look well but have answered nothing for a while: trying them goes on, waiting for them need not."""
     routes = {batch.route for batch in view.waiting} | {head.route for head in rung if head.run == view.id}
     names = sorted({name for route in routes for name in snapshot.routes.get(route, ())})

@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 from arq.connections import ArqRedis
 
-from pipelines import paths, plan, wire
+from pipelines import paths, wire
+from pipelines.plan import plan
+from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
 from pipelines.types import BatchHead
 from worker import aside, leased
 from worker.aside import Strikes
@@ -83,7 +85,7 @@ class Scheduler:
         runs = await self._runs(ids, rung)
         views = [run for run, _ in runs]
         snapshot = self._snapshot(views, rung, beats)
-        moves = plan.plan(snapshot)
+        moves = plan(snapshot)
         await self._apply(moves, {run.id: run for run in views})
         await self._say(runs, snapshot, moves, rung)
 
@@ -138,7 +140,7 @@ class Scheduler:
 
     async def _runs(
         self, ids: list[str], rung: dict[str, tuple[BatchHead, str, int]]
-    ) -> list[tuple[plan.RunView, dict[str, str]]]:
+    ) -> list[tuple[RunView, dict[str, str]]]:
         redis, keys = self.context.redis, self.context.keys
         pipe = redis.pipeline(transaction=False)
         for run_id in ids:
@@ -157,7 +159,7 @@ class Scheduler:
 
     async def _run(
         self, run_id: str, raw: Any, waiting: Any, rung: dict[str, tuple[BatchHead, str, int]]
-    ) -> tuple[plan.RunView, dict[str, str]] | None:
+    ) -> tuple[RunView, dict[str, str]] | None:
         for reply in (raw, waiting):
             if isinstance(reply, Exception):
                 raise reply
@@ -173,7 +175,7 @@ class Scheduler:
 
     async def _view(
         self, run_id: str, fields: dict[str, str], waiting: list[str], rung: dict[str, tuple[BatchHead, str, int]]
-    ) -> plan.RunView:
+    ) -> RunView:
         run = await self.context.run(run_id, fields.get("started_ms", ""))
         limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
         if limit_nusd != run.limit_nusd:
@@ -189,7 +191,7 @@ class Scheduler:
                 1, sum(self._heads[b].head.rows for b in waiting)
             )
             ahead += unprepared * asked / max(1, rows) * each
-        return plan.RunView(
+        return RunView(
             run_id, run.client, int(fields.get("created_ms") or 0), deadline,
             () if run.stopped else tuple(self._batch_view(b, run.started_ms) for b in self._may_run(waiting, rung)),
             ahead, await self._may_buy(run, fields), bool(fields.get("tell")),
@@ -212,7 +214,7 @@ class Scheduler:
         down -= {name for name in down if states.get(name, {}).get("closed")}
         self._down_since = {name: self._down_since.get(name, now) for name in down}
 
-    def _batch_view(self, batch: str, started_ms: str) -> plan.BatchView:
+    def _batch_view(self, batch: str, started_ms: str) -> BatchView:
         """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
         that resumes the run gives it all lanes again."""
         seen, lanes, last = self._heads[batch], self._heads[batch].lanes, False
@@ -220,7 +222,7 @@ class Scheduler:
             lanes = "any"
         if lanes != "any" and self._is_gone(seen.head.route, lanes):
             lanes, last = ("cloud" if lanes == "local" else "local"), True
-        return plan.BatchView(batch, seen.head.route, seen.head.rows, seen.head.work, lanes, last)
+        return BatchView(batch, seen.head.route, seen.head.rows, seen.head.work, lanes, last)
 
     def _is_gone(self, route: str, lane: str) -> bool:
         late = self.context.clock.now_ms() - GONE_MS
@@ -238,8 +240,8 @@ class Scheduler:
         return not tight
 
     def _snapshot(
-        self, runs: list[plan.RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
-    ) -> plan.Snapshot:
+        self, runs: list[RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
+    ) -> Snapshot:
         settings = self.context.settings
         on_target: dict[str, int] = {}
         for _, target, left in rung.values():
@@ -248,15 +250,15 @@ class Scheduler:
         for name, configured in settings.targets.items():
             rate, rows, latency = self._pace.of(name, beats)
             self.row_rates[name] = rows
-            targets[name] = plan.TargetView(
+            targets[name] = TargetView(
                 name, configured.lane, self.context.targets.is_up(name), self.context.targets.cap(name), on_target.get(name, 0), rate, rows,
                 latency or 1.0,
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
         routes = {name: route.targets for name, route in settings.routes.items()}
-        return plan.Snapshot(self.context.clock.now_ms(), targets, routes, tuple(runs), weights, self._fair(runs))
+        return Snapshot(self.context.clock.now_ms(), targets, routes, tuple(runs), weights, self._fair(runs))
 
-    def _fair(self, runs: list[plan.RunView]) -> dict[str, float]:
+    def _fair(self, runs: list[RunView]) -> dict[str, float]:
         """Work served per client; one that comes back starts level with the others (no banking)."""
         active = {run.client for run in runs if run.waiting}
         floor = min((self._served[client] for client in active if client in self._served), default=0.0)
@@ -267,19 +269,20 @@ class Scheduler:
 
     # -- moves -------------------------------------------------------------------------------------------------
 
-    async def _apply(self, moves: list[plan.Ring], runs: dict[str, plan.RunView]) -> None:
+    async def _apply(self, moves: list[Move], runs: dict[str, RunView]) -> None:
         keys, pipe = self.context.keys, self.context.redis.pipeline(transaction=False)
         views = {batch.id: batch for run in runs.values() for batch in run.waiting}
-        for move in moves:
+        rings = [move for move in moves if isinstance(move, Ring)]
+        for move in rings:
             names = [keys.batch(move.batch), keys.waiting(move.run), keys.rung]
             lanes = "none" if views[move.batch].last else views[move.batch].lanes
             self.context.scripts.queue(pipe, "ring", names, [move.batch, move.lane, move.target, lanes])
         try:
-            epochs = await pipe.execute() if moves else []
+            epochs = await pipe.execute() if rings else []
         except NoScriptError:  # Redis was started again; none of the moves was made
             await self.context.scripts.load()
             return
-        for move, epoch in zip(moves, epochs, strict=True):
+        for move, epoch in zip(rings, epochs, strict=True):
             if int(epoch):
                 client = runs[move.run].client
                 self._served[client] = self._served.get(client, 0.0) + self._heads[move.batch].head.work
@@ -302,9 +305,9 @@ class Scheduler:
 
     async def _say(
         self,
-        runs: list[tuple[plan.RunView, dict[str, str]]],
-        snapshot: plan.Snapshot,
-        moves: list[plan.Ring],
+        runs: list[tuple[RunView, dict[str, str]]],
+        snapshot: Snapshot,
+        moves: list[Move],
         rung: dict[str, tuple[BatchHead, str, int]],
     ) -> None:
         """Publishes why a run does not move, and each lane's figures."""
@@ -329,7 +332,7 @@ class Scheduler:
         self._heads = {batch: seen for batch, seen in self._heads.items() if batch in known}
         self._was_rung &= known | {move.batch for move in moves}
 
-    def _why(self, view: plan.RunView, snapshot: plan.Snapshot) -> str:
+    def _why(self, view: RunView, snapshot: Snapshot) -> str:
         """The reason, once it has held longer than a passing trouble would."""
         now = snapshot.now_ms
         since = self._stuck_since.setdefault(view.id, now)
