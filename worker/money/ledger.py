@@ -118,7 +118,14 @@ class Ledger:
         return spent
 
     def charge(
-        self, name: str, outcome: Completion | Failure, busy_s: float, bound_pusd: int, route: str, *, batch: bool = False
+        self,
+        name: str,
+        outcome: Completion | Failure,
+        busy_s: float,
+        bound_pusd: int,
+        route: str,
+        *,
+        batch: bool = False,
     ) -> Charge:
         """What a call's outcome means in money. Nothing heard after sending: lost, at its upper bound. `batch`: it was a line
         of a provider's batch."""
