@@ -186,7 +186,7 @@ def _order(snapshot: Snapshot, taken: set[str]) -> Iterator[Ring]:
 
 def _batch_target(snapshot: Snapshot, run: RunView, batch: BatchView) -> BatchTarget | None:
     """The batch API that a waiting batch may use: the first that is up and usually answers well before the deadline."""
-    if run.waited_for or not run.may_buy or batch.lanes == "local":
+    if run.waited_for or batch.real_time or not run.may_buy or batch.lanes == "local":
         return None
     left_s = float("inf") if run.deadline_ms is None else (run.deadline_ms - snapshot.now_ms) / 1000
     for name in snapshot.routes.get(batch.route, ()):

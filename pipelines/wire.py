@@ -88,6 +88,10 @@ class Keys:
     def batch(self, batch_id: str) -> str:
         return f"{self.prefix}:batch:{batch_id}"
 
+    def on(self, lane: str) -> str:
+        """Where the batches of a lane stand while they are there."""
+        return self.given if lane == "provider_batch" else self.rung
+
     def order(self, tag: str) -> str:
         """hash: a provider's batch as it was asked for (worker/provider_batches/orders.py); goes when it has been read back."""
         return f"{self.prefix}:order:{tag}"
