@@ -38,8 +38,12 @@ OPEN = frozenset({"QUEUED", "PENDING", "RUNNING", "CANCELLING", "UNSPECIFIED"})
 ENDED = {"SUCCEEDED": "", "PARTIALLY_SUCCEEDED": "", "CANCELLED": "cancelled", "EXPIRED": "expired"}
 FULL = (8, 429)
 """RESOURCE_EXHAUSTED, as gRPC and as HTTP say it: the quota of what may be enqueued is used up."""
-STATUS = {3: 400, 5: 404, 7: 403, 8: 429, 9: 400, 14: 503, 16: 401}
-"""gRPC's codes of a line's error, as the HTTP status that a call would have had; others are the provider's own trouble."""
+GRPC = {
+    3: (400, "INVALID_ARGUMENT"), 5: (404, "NOT_FOUND"), 7: (403, "PERMISSION_DENIED"), 8: (429, "RESOURCE_EXHAUSTED"),
+    9: (400, "FAILED_PRECONDITION"), 14: (503, "UNAVAILABLE"), 16: (401, "UNAUTHENTICATED"),
+}  # fmt: skip
+"""The codes of a line's error, and how a call would have had them; others are the provider's own trouble."""
+INTERNAL = (500, "INTERNAL")
 NEVER_RUN = {1: "batch_cancelled", 4: "batch_expired"}
 
 
@@ -184,5 +188,7 @@ def _results(data: bytes) -> Iterator[Result | None]:
         elif line.error is not None and line.error.code in NEVER_RUN:
             yield Result(line.key, NotRun(NEVER_RUN[line.error.code]))
         else:
-            code = line.error.code if line.error else 13
-            yield Result(line.key, Response(STATUS.get(code, 500), {}, raw))
+            error = line.error or Trouble()
+            status, name = GRPC.get(error.code, INTERNAL)
+            body = {"error": {"code": status, "status": name, "message": error.message}}
+            yield Result(line.key, Response(status, {}, msgspec.json.encode(body)))

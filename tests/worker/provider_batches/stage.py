@@ -22,6 +22,7 @@ from worker.money.ledger import Ledger
 from worker.provider_batches import lane, tending
 from worker.provider_batches.lane import ProviderBatches
 from worker.simulator import Running, scenario_settings, serve
+from worker.simulator.core.batches import desk
 
 RUN = "20260101-000000-abcdef"
 ROWS = 12
@@ -47,9 +48,10 @@ class Stage:
     def __init__(self, context: Context, upstream: Running) -> None:
         self.context, self.upstream = context, upstream
         self.batches = [f"{RUN}.0.{first}.0" for first in (0, ROWS // 2)]
-        self.lane = self._lane()
+        self.lane = self.made()
+        self.journal_task = asyncio.create_task(self.journal.run())
 
-    def _lane(self) -> ProviderBatches:
+    def made(self) -> ProviderBatches:
         context = self.context
         self.journal = Journal(context.redis, context.keys, context.scripts, context.owner, context.again)
         self.ledger = Ledger(context.settings, context.targets)
@@ -63,16 +65,23 @@ class Stage:
         await redis.hset(keys.run(RUN), mapping=fields)
         for batch in self.batches:
             first = int(batch.split(".")[2])
-            items = []
-            for row in range(first, first + ROWS // 2):
-                body = {"messages": [{"role": "user", "content": f"Repeat {row}."}], "max_tokens": 50}
-                body.update((bodies or {}).get(row, {}))
-                items.append(Item(row, json.dumps(body).encode(), 8, 50))
+            items = self.items(bodies)[first : first + ROWS // 2]
             head = BatchHead(batch, RUN, "all", 0, len(items), 50, 50, 11.0, 2200, 100)
             said = {"state": "waiting", "epoch": 0, "lanes": "any", "tries": 0}
             packed = {"head": wire.pack_head(head), "payload": wire.pack_items(items)}
             await redis.hset(keys.batch(batch), mapping={**said, **packed})
             await redis.zadd(keys.waiting(RUN), {batch: 200.0})
+
+    def items(self, bodies: dict[int, dict[str, Any]] | None = None) -> list[Item]:
+        found = []
+        for row in range(ROWS):
+            body = {"messages": [{"role": "user", "content": f"Repeat {row}."}], "max_tokens": 50}
+            found.append(Item(row, json.dumps({**body, **(bodies or {}).get(row, {})}).encode(), 8, 50))
+        return found
+
+    async def billed(self) -> bool:
+        """The provider has done some lines."""
+        return self.billed_pusd() > 0
 
     async def give(self) -> list[str]:
         """As the scheduler applies plan's move to whatever waits; which batches those were."""
@@ -124,8 +133,6 @@ class Stage:
         return scope.spent_nusd, scope.reserved_nusd
 
     def billed_pusd(self) -> int:
-        from worker.simulator.core.batches import desk
-
         for server in self.upstream.servers.values():
             desk(server).settle()
         return sum(call.cost_pusd for call in self.upstream.bill.calls())
@@ -149,11 +156,10 @@ async def stage(
         await context.scripts.load()
         await context.again.seen("this life", synced=True)
         made = Stage(context, upstream)
-        beating = asyncio.create_task(made.journal.run())
         try:
             yield made
         finally:
-            beating.cancel()
+            made.journal_task.cancel()
             await made.lane.close()
 
 
