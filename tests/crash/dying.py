@@ -15,11 +15,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-SETTLE = "worker.settle.settle"
+SETTLE, ENDING = "worker.settle.settle", "worker.settle.ending"
 POINTS = (
     "script close before", "script close after", "script commit_chunk before", "script commit_chunk after",
     "script claim after", "script release before", "script settle_begin after", f"{SETTLE}:write_part after",
-    "script settle_done after", f"{SETTLE}:compact after", f"{SETTLE}:Settler._record after", "script finish after",
+    "script settle_done after", f"{ENDING}:compact after", f"{ENDING}:End._record after", "script finish after",
     "producer.records:Records.reopen after", "producer.intake:put after",
 )  # fmt: skip
 Function = Any
@@ -62,7 +62,7 @@ def prepare(folder: Path, arguments: list[str]) -> None:
         real(self, script), f"script {script}", folder
     )
     settles = any("settle" in argument for argument in arguments)
-    for name in (name for name in names if ":" in name and (settles or not name.startswith(SETTLE))):
+    for name in (name for name in names if ":" in name and (settles or not name.startswith((SETTLE, ENDING)))):
         module, _, path = name.partition(":")
         *owners, last = path.split(".")
         owner: Any = import_module(module)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,8 +15,7 @@ from pipelines.types import Completion, Failure, Item, Usage
 from worker.money.reported import key_of
 from worker.targets import Targets
 
-REFRESH_S = 60.0
-"""Some prices change with the date or the hour."""
+MINUTE_MS = 60_000
 GATEWAYS = frozenset({502, 504, 524})
 UNPAID = frozenset({"invalid", "context", "auth", "funds", "rate", "overload"})
 
@@ -39,27 +37,34 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ledger:
-    """Prices for one process; a target without a price is closed, never free."""
+    """Prices for one process, by Redis' clock; a target without a price is closed, never free."""
 
     def __init__(self, settings: Settings, targets: Targets) -> None:
         self._settings, self._targets = settings, targets
         self._prices: dict[str, Price | Unknown] = {}
-        self._as_of = 0.0
+        self._minute = -1
         self._spent_by_key: Counter[str] = Counter()
         self._refresh()
 
     def _refresh(self) -> None:
-        now = time.time()
-        if self._prices and now - self._as_of < REFRESH_S:
+        """Once a minute: some prices change with the date or the hour."""
+        minute = self._targets.clock.now_ms() // MINUTE_MS
+        if minute == self._minute:
             return
-        self._as_of = now
+        self._minute = minute
+        at = datetime.fromtimestamp(minute * MINUTE_MS / 1000, UTC)
         for name, target in self._settings.targets.items():
             if target.key_variable and target.lane == "cloud":
                 self._targets.close(name, f"the environment variable {target.key_variable} is not set")
-            price = price_of(target, self._settings.prices, datetime.fromtimestamp(now, UTC), name=name)
+            price = price_of(target, self._settings.prices, at, name=name)
             if isinstance(price, Unknown):
                 self._targets.close(name, price.message)
             self._prices[name] = price
+
+    def prices(self) -> list[Price]:
+        """Of every target that has one, now."""
+        self._refresh()
+        return [price for price in self._prices.values() if isinstance(price, Price)]
 
     def price(self, name: str) -> Price | None:
         self._refresh()

@@ -59,7 +59,7 @@ class ProviderBatches:
     async def step(self) -> None:
         """One round: orders that are due, then new ones."""
         orders = await self._orders.open()
-        await self._standing.learn()
+        self._standing.tell()
         wanted_back = await self._context.redis.smembers(self._context.keys.recalled)
         recalled = {batch.decode(errors="replace") for batch in wanted_back}
         now_s = asyncio.get_running_loop().time()

@@ -249,6 +249,19 @@ def test_an_unknown_price_closes_the_target_with_the_line_to_add() -> None:
     assert '"nobody-knows-me" = { input_usd_per_mtok = …' in refused.message
 
 
+def test_a_price_is_that_of_redis_day_not_of_the_hosts() -> None:
+    books, targets = ledger()
+    today = targets.clock.date("UTC")
+    targets.clock._offset_us += 86_400 * 10**6  # what Redis says once it is asked: this host is a day late
+    price = books.price("mini")
+    assert price is not None and today < price.as_of.isoformat() == targets.clock.date("UTC")
+    assert charge_of(books).price_as_of == targets.clock.date("UTC")
+
+
+def charge_of(books: Ledger) -> Charge:
+    return books.charge("mini", Failure("rate", "r", "m", 429), 1.0, 0, "")
+
+
 def test_a_moderated_request_is_not_billed() -> None:
     target = SETTINGS.targets["router"]
     body = json.dumps({"error": {"code": 403, "message": "flagged", "metadata": {"reasons": ["x"]}}}).encode()
