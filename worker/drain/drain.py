@@ -213,7 +213,8 @@ class Drain:
     ) -> Called:
         """The ledger's view of a call."""
         busy_s = seconds / max(1, self.lanes[name].in_use)
-        facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route)
+        route, patient = batch.head.route, batch.run.patient
+        facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, route, patient=patient)
         self.ledger.note(name, facts.cost_pusd)
         return verdict.called(intent, facts, outcome, batch.head.purpose, self.clock.now_us())
 

@@ -103,9 +103,15 @@ class Ledger:
         price = self.price(names[0]) if names else None
         return cost_pusd(price, Usage(input_tokens=input_tokens, output_tokens=output_tokens)) if price else 0
 
-    def _cheapest_cloud(self, route: str, usage: Usage) -> int | None:
-        prices = [self.price(name) for name in self._targets.route_targets(route, "cloud")]
-        return min((cost_pusd(price, usage) for price in prices if price is not None), default=None)
+    def _cheapest_cloud(self, route: str, usage: Usage, *, wait: bool = False) -> int | None:
+        """At the price of a provider's batch, where the target takes them and there is time to `wait`."""
+        names = self._targets.route_targets(route, "cloud")
+        found = [
+            (price, wait and self._settings.targets[name].provider_batch)
+            for name in names
+            if (price := self.price(name))
+        ]
+        return min((cost_pusd(price, usage, batch=batch) for price, batch in found), default=None)
 
     @cached_property
     def _told_keys(self) -> dict[str, str | None]:
@@ -131,9 +137,10 @@ class Ledger:
         route: str,
         *,
         batch: bool = False,
+        patient: bool = False,
     ) -> Charge:
         """What a call's outcome means in money. Nothing heard after sending: lost, at its upper bound. `batch`: it was a line
-        of a provider's batch."""
+        of a provider's batch; `patient`: one would have been in time."""
         price = self.price(name)
         price_id, as_of = (price.price_id, price.as_of.isoformat()) if price else ("", "")
         price_id = batch_price(price_id) if batch else price_id
@@ -156,7 +163,8 @@ class Ledger:
             if price is not None and price.basis == "billed" and _is_unmetered(outcome):
                 cost, basis = max(cost, bound_pusd), "upper_bound"
         cause = "provider_batch" if batch else self._settings.targets[name].lane
-        cloud = self._cheapest_cloud(route, outcome.usage) if cause != "cloud" else None
+        wait = patient and not batch
+        cloud = self._cheapest_cloud(route, outcome.usage, wait=wait) if cause != "cloud" else None
         avoided = max(0, cloud - cost) if cloud is not None else 0
         return Charge(
             "ok", 200, None, outcome.usage, cost, basis, outcome.model, price_id, as_of, avoided,
