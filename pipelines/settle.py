@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from pipelines import schemas
 from pipelines.journal import State, fold, lost_call
-from pipelines.money import batch_price
 from pipelines.types import BatchHead, Called, Entry, Intent
 
 
@@ -111,7 +110,7 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
             usage.cache_write_tokens,
             usage.output_tokens,
             usage.reasoning_tokens,
-            called.price_id or (batch_price(facts.price_id) if intent.lane else facts.price_id),
+            called.price_id or facts.price_id,
             _price_date(called.price_as_of or facts.price_as_of, intent.started_us),
             called.cost_pusd,
             called.cost_basis,

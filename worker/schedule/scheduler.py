@@ -330,8 +330,7 @@ class Scheduler:
                 "rung_rows": target.rung_rows, "rows_per_s": round(target.rows_per_s, 2), "latency_s": target.latency_s,
             }  # fmt: skip
             pipe.hset(keys.lanes, name, wire.dump(figures))
-        for name, figures in self._sent.figures():
-            pipe.hset(keys.lanes, name, wire.dump(figures))
+        self._sent.say(pipe, runs)
         pipe.expire(keys.lanes, 86_400)
         await pipe.execute()
         known = {b.id for view, _ in runs for b in view.waiting} | rung.keys() | {each.id for each in self._sent.out}

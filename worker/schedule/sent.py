@@ -4,19 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any, NamedTuple
 
 import msgspec
 
-from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring
+from pipelines import wire
+from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring, RunView
 from pipelines.types import BatchHead
 from worker.context import Context
+from worker.queue import Pipeline
 
 ROOM_ROWS = 1_000_000
 """What a provider takes that has not said that it has its fill."""
 RECALL_KEEP_S = 600
+OUT_ROWS, OUT_BYTES = 500_000, 256 << 20
+"""So much of a run may be out beside what prepare has ready for the other lanes: it is in Redis until it comes back."""
 
 
 class Out(NamedTuple):
@@ -95,17 +99,25 @@ class Sent:
             pipe.expire(key, RECALL_KEEP_S)
             await pipe.execute()
 
-    def figures(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each batch API as a lane of its own, for the display."""
+    def say(self, pipe: Pipeline, runs: Iterable[tuple[RunView, Mapping[str, str]]]) -> None:
+        """Each batch API as a lane of its own for the display, and what of each run is out, for prepare."""
+        keys = self._context.keys
         for name, api in self.targets().items():
             state = self._context.targets.states.get(name, {})
             mine = (self._heads.get(each.id) for each in self.out if each.target == name)
             out = sum(head.rows for head in mine if head is not None)
             full = "it has its fill" if not api.room_rows else ""
-            yield f"{name}:batch", {
+            pipe.hset(keys.lanes, f"{name}:batch", wire.dump({
                 "lane": "provider_batch", "up": api.up, "reason": state.get("batch_reason") or full, "slots": 0,
                 "in_flight": out, "rung_rows": out, "rows_per_s": 0.0, "latency_s": api.latency_p50_s,
-            }  # fmt: skip
+            }))  # fmt: skip
+        for view, fields in runs:
+            heads = [head for head in self._heads.values() if head.run == view.id]
+            out = min(OUT_ROWS, sum(head.rows for head in heads))
+            if str(out) != fields.get("out_rows", "0"):
+                size = min(OUT_BYTES, sum(head.payload_bytes for head in heads))
+                held = {"out_rows": out, "out_bytes": size}
+                pipe.hset(keys.run(view.id), mapping=held)
 
 
 def _latency(told: list[Any]) -> dict[str, float]:
