@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.plan import BatchView, Ring, RunView, Snapshot, TargetView, plan, stock, usable_s
+from pipelines.plan import plan, stock, usable_s
+from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 
 GPU = TargetView("gpu", "local", True, slots=4, rate=100.0, rows_per_s=2.0, latency_s=1.0)
 MINI = TargetView("mini", "cloud", True, slots=8, rate=0.0, rows_per_s=0.0, latency_s=0.5)
@@ -31,8 +32,12 @@ def snapshot(*runs: RunView, gpu: TargetView | None = GPU, mini: TargetView | No
     return msgspec.structs.replace(Snapshot(NOW, targets, routes, runs), **more)
 
 
-def moved(moves: list[Ring]) -> list[tuple[str, str]]:
-    return [(move.batch, move.lane) for move in moves]
+def moved(moves: list[Move]) -> list[tuple[str, str]]:
+    return [(move.batch, move.lane if isinstance(move, Ring) else "recall") for move in moves]
+
+
+def rings(given_: Snapshot) -> list[Ring]:
+    return [move for move in plan(given_) if isinstance(move, Ring)]
 
 
 DOWN = msgspec.structs.replace(GPU, up=False)
@@ -89,19 +94,19 @@ def test_what_is_not_prepared_yet_needs_its_time_in_the_cloud_too() -> None:
     mini = msgspec.structs.replace(MINI, rows_per_s=100.0)
     few = run(batches(4), deadline_s=60)  # 32 rows need a third of a second: not yet
     far = msgspec.structs.replace(few, ahead=100_000.0)  # 8,000 rows more, of which local does 400 in the time left
-    assert not [m for m in plan(snapshot(few, gpu=FULL, mini=mini)) if m.lane == "cloud"]
-    assert len([m for m in plan(snapshot(far, gpu=FULL, mini=mini)) if m.lane == "cloud"]) == 4
+    assert not [m for m in rings(snapshot(few, gpu=FULL, mini=mini)) if m.lane == "cloud"]
+    assert len([m for m in rings(snapshot(far, gpu=FULL, mini=mini)) if m.lane == "cloud"]) == 4
 
 
 def test_what_would_not_be_done_in_time_is_not_rung_locally_while_the_cloud_could_take_it() -> None:
     gpu = msgspec.structs.replace(GPU, rung_rows=0, rows_per_s=2.0)  # 10 / 1.15 - 2 s, at 2 rows a second: 13 rows
     short = run(batches(3, rows=8), deadline_s=10)
-    assert [m.batch for m in plan(snapshot(short, gpu=gpu)) if m.lane == "local"] == ["b0"]
-    assert len([m for m in plan(snapshot(run(batches(3, rows=8)), gpu=gpu)) if m.lane == "local"]) == 1, "the stock"
+    assert [m.batch for m in rings(snapshot(short, gpu=gpu)) if m.lane == "local"] == ["b0"]
+    assert len([m for m in rings(snapshot(run(batches(3, rows=8)), gpu=gpu)) if m.lane == "local"]) == 1, "the stock"
     late = run(batches(3, rows=8), deadline_s=3)
-    assert [m for m in plan(snapshot(late, gpu=gpu)) if m.lane == "local"] == []
+    assert [m for m in rings(snapshot(late, gpu=gpu)) if m.lane == "local"] == []
     alone = msgspec.structs.replace(late, may_buy=False)
-    assert [m.batch for m in plan(snapshot(alone, gpu=gpu))] == ["b0"], "with nobody else to ask, late is better"
+    assert [m.batch for m in rings(snapshot(alone, gpu=gpu))] == ["b0"], "with nobody else to ask, late is better"
 
 
 def test_cloud_is_filled_no_further_than_its_stock() -> None:
@@ -113,23 +118,104 @@ def test_the_first_target_that_is_up_is_used() -> None:
     routes = {"small": ("gpu", "gpu2", "mini")}
     gpu2 = msgspec.structs.replace(GPU, name="gpu2")
     given_ = Snapshot(NOW, {"gpu": DOWN, "gpu2": gpu2, "mini": MINI}, routes, (run(batches(1)),))
-    assert [(m.lane, m.target) for m in plan(given_)] == [("local", "gpu2")]
+    assert [(m.lane, m.target) for m in rings(given_)] == [("local", "gpu2")]
 
 
 def test_clients_share_by_work_served_per_weight() -> None:
     a = msgspec.structs.replace(run(batches(4, rows=1)), id="ra", client="a")
     b = RunView("rb", "b", 1, None, tuple(BatchView(f"x{i}", "small", 1, 100.0) for i in range(4)))
     gpu = msgspec.structs.replace(GPU, slots=2, rows_per_s=1.0)
-    moves = plan(snapshot(a, b, gpu=gpu, served={"a": 150.0}))
+    moves = rings(snapshot(a, b, gpu=gpu, served={"a": 150.0}))
     assert [m.run for m in moves] == ["rb", "rb", "ra", "rb"]
-    heavy = plan(snapshot(a, b, gpu=gpu, weights={"a": 3.0}))
+    heavy = rings(snapshot(a, b, gpu=gpu, weights={"a": 3.0}))
     assert [m.run for m in heavy].count("ra") == 3
 
 
 def test_inside_a_client_the_earliest_deadline_goes_first() -> None:
     late = msgspec.structs.replace(run(batches(1)), id="late")
     soon = RunView("soon", "c", 5, NOW + 3_600_000, (BatchView("s0", "small", 8, 100.0),))
-    assert [m.run for m in plan(snapshot(late, soon))] == ["soon"]
+    assert [m.run for m in rings(snapshot(late, soon))] == ["soon"]
+
+
+HOUR = 3600
+OFFICE = BatchTarget("mini", True, 1000, latency_p50_s=HOUR, latency_p90_s=2 * HOUR)
+BUSY = msgspec.structs.replace(GPU, rung_rows=100, rate=1.0)  # 3,600 tokens an hour
+
+
+def sent(count: int, ago_s: float, work: float = 3600.0) -> tuple[BatchView, ...]:
+    since = NOW - int(ago_s * 1000)
+    return tuple(BatchView(f"s{i}", "small", 8, work, target="mini", sent_ms=since) for i in range(count))
+
+
+def hours(count: int, **more: object) -> tuple[BatchView, ...]:
+    """Batches of an hour of local work each."""
+    return tuple(BatchView(f"b{i}", "small", 8, 3600.0, **more) for i in range(count))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "run_", "expected"),
+    [
+        ("no deadline and a local lane: it has time for all", run(hours(3)), []),
+        (
+            "no deadline and no local lane: it may take its time",
+            run(batches(2, route="cloudy")),
+            [("b1", "provider_batch"), ("b0", "provider_batch")],
+        ),
+        ("local gave up: the batch API, not real time", run(hours(1, lanes="cloud")), [("b0", "provider_batch")]),
+        ("cloud gave up: nothing to buy", run(hours(1, lanes="local")), []),
+        ("somebody waits: real time", run(batches(1, route="cloudy"), waited_for=True), [("b0", "cloud")]),
+        ("may not buy: nothing", run(batches(1, route="cloudy"), may_buy=False), []),
+        ("the local lane will end it all in time", run(hours(8), deadline_s=10 * HOUR), []),
+        (
+            "nine tenths of the shortage foreseen, from the tail",
+            # 20 hours of work, 10 hours left: nine hours' worth
+            run(hours(20), deadline_s=10 * HOUR + 1),
+            [(f"b{i}", "provider_batch") for i in range(19, 10, -1)],
+        ),
+        ("ordered before: no second time", run(hours(10), deadline_s=10 * HOUR, sent=sent(10, HOUR)), []),
+        (
+            "more is short than was foreseen: a top-up",
+            run(hours(15), deadline_s=10 * HOUR + 1, sent=sent(5, HOUR)),
+            [(f"b{i}", "provider_batch") for i in range(14, 10, -1)],
+        ),
+        ("but not at every look", run(hours(15), deadline_s=10 * HOUR + 1, sent=sent(5, 60)), []),
+        ("too late to begin one", run(hours(20), deadline_s=2 * HOUR), []),
+        ("nothing recalled while there is time", run((), deadline_s=2 * HOUR, sent=sent(2, 8 * HOUR)), []),
+        (
+            "a tenth of its time is left: real time must begin",
+            run((), deadline_s=HOUR, sent=sent(2, 9 * HOUR)),
+            [("s0", "recall"), ("s1", "recall")],
+        ),
+        ("no deadline: it comes when it comes", run((), sent=sent(2, 90 * HOUR)), []),
+    ],
+)
+def test_batch_apis(name: str, run_: RunView, expected: list[tuple[str, str]]) -> None:
+    assert moved(plan(snapshot(run_, gpu=BUSY, batch_targets={"mini": OFFICE}))) == expected, name
+
+
+def test_the_price_of_a_batch_says_how_much_of_the_shortage_is_ordered() -> None:
+    short = run(hours(20), deadline_s=10 * HOUR + 1)
+    ordered = [
+        len(plan(snapshot(short, gpu=BUSY, batch_targets={"mini": msgspec.structs.replace(OFFICE, price=price)})))
+        for price in (0.1, 0.5, 0.9, 1.0)
+    ]
+    assert ordered == sorted(ordered, reverse=True) and ordered[0] > ordered[1] == 9 > ordered[2] > ordered[3] == 0
+
+
+def test_a_batch_api_is_given_no_more_than_it_takes_and_nothing_while_it_is_down() -> None:
+    wide = run(batches(4, route="cloudy"))
+    for office, lanes in (
+        (msgspec.structs.replace(OFFICE, room_rows=20), ["provider_batch", "provider_batch"]),
+        (msgspec.structs.replace(OFFICE, up=False), ["cloud"] * 4),
+    ):
+        assert [lane for _, lane in moved(plan(snapshot(wide, gpu=BUSY, batch_targets={"mini": office})))] == lanes
+
+
+def test_a_large_order_is_recalled_in_time_to_buy_it_in_real_time() -> None:
+    mini = msgspec.structs.replace(MINI, rows_per_s=0.01)
+    much = run((), deadline_s=5 * HOUR, sent=sent(20, 5 * HOUR))  # 160 rows: 16,000 s, and a margin
+    moves = plan(snapshot(much, gpu=BUSY, mini=mini, batch_targets={"mini": OFFICE}))
+    assert moves == [Recall(f"s{i}", "r") for i in range(20)]
 
 
 _batch = st.builds(
@@ -159,7 +245,7 @@ _gpu = st.builds(
 @given(st.lists(_run, max_size=5), _gpu)
 def test_moves_are_lawful(runs: list[RunView], gpu: TargetView) -> None:
     given_ = snapshot(*runs, gpu=gpu)
-    moves = plan(given_)
+    moves = rings(given_)
     known = {batch.id: (batch, r) for r in runs for batch in r.waiting}
     assert len({move.batch for move in moves}) == len(moves), "a batch moved twice"
     for move in moves:
@@ -168,7 +254,7 @@ def test_moves_are_lawful(runs: list[RunView], gpu: TargetView) -> None:
         assert target.up and target.lane == move.lane and move.target in given_.routes[batch.route]
         assert batch.lanes in ("any", move.lane)
         assert move.lane == "local" or owner.may_buy
-    assert plan(given_) == moves, "the same snapshot must give the same moves"
+    assert rings(given_) == moves, "the same snapshot must give the same moves"
 
 
 def bought_in_time_or_never(run: RunView, batch: BatchView, gpu: TargetView, rung_rows: float) -> bool:
@@ -187,7 +273,7 @@ def bought_in_time_or_never(run: RunView, batch: BatchView, gpu: TargetView, run
 )
 def test_local_is_never_idle_while_work_for_it_waits(runs: list[RunView], gpu: TargetView) -> None:
     given_ = snapshot(*runs, gpu=gpu)
-    moves = plan(given_)
+    moves = rings(given_)
     local = sum(b.rows for r in runs for b in r.waiting for m in moves if m.batch == b.id and m.lane == "local")
     moved_ids = {move.batch for move in moves}
     left = [

@@ -11,8 +11,6 @@ import logging
 from random import shuffle
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from pipelines import truth, wire
 from pipelines.batch import output_estimate, work
 from pipelines.journal import fold
@@ -23,6 +21,7 @@ from worker.backends import load
 from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context
+from worker.drain import verdict
 from worker.drain.history import CHECK_TRIES, backoff_s, history_of, last_failure
 from worker.drain.journal import Journal
 from worker.drain.lane import Lane
@@ -30,7 +29,7 @@ from worker.drain.local import Local
 from worker.drain.rates import Rates
 from worker.drain.running import Prompt, Running
 from worker.drain.slots import Slots
-from worker.drain.verdict import judge
+from worker.drain.verdict import Prompted, booked, judge
 from worker.money.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -216,15 +215,10 @@ class Drain:
     ) -> Called:
         """The ledger's view of a call."""
         busy_s = seconds / max(1, self.lanes[name].in_use)
-        facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route)
+        route, patient = batch.head.route, batch.run.patient
+        facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, route, patient=patient)
         self.ledger.note(name, facts.cost_pusd)
-        if batch.head.purpose == "audit":  # nobody wanted it but us: nothing was avoided by it
-            facts = msgspec.structs.replace(facts, avoided_pusd=0, avoided_cause=None)
-        return Called(
-            intent.call, facts.outcome, facts.http_status, facts.error_code, facts.usage, facts.cost_pusd,
-            facts.cost_basis, facts.model, facts.price_id, facts.price_as_of, facts.avoided_pusd, facts.avoided_cause,
-            self.clock.now_us(), outcome.kind if isinstance(outcome, Failure) else None,
-        )  # fmt: skip
+        return verdict.called(intent, facts, outcome, batch.head.purpose, self.clock.now_us())
 
     def _decide(
         self, prompt: Prompt, name: str, outcome: Completion | Failure, called: Called | None,
@@ -235,11 +229,11 @@ class Drain:
         entries: list[Any] = [called] if called else []
         if isinstance(outcome, Completion):
             self._healthy(name)
-            done, problem = judge(prompt, outcome, called, response)
-            if called and (done is None or done.status != "ok"):  # no answer published: nothing was avoided by it
-                code = "check_failed" if done is None else called.error_code
-                called = msgspec.structs.replace(called, error_code=code, avoided_pusd=0, avoided_cause=None)
-                entries = [called]
+            asked = Prompted(prompt.item.row, prompt.attempts, prompt.first_us)
+            status, body = (response.status, response.body) if response is not None else (None, None)
+            done, problem = judge(batch.run, asked, outcome, called, status, body)
+            if called:
+                entries = [called := booked(called, done)]
             if done is not None:
                 entries.append(done)
                 self.lanes[name].finished(self._work(prompt), seconds)
