@@ -1,4 +1,5 @@
-"""Cuts a chunk's prompts into batches of one route, sized by lane time; common prefixes stay together."""
+"""Cuts a chunk's prompts into batches of one route, sized by lane time; common prefixes stay together, then like lengths:
+what a batch saves for its local time is true of each of its prompts."""
 
 from __future__ import annotations
 
@@ -56,7 +57,7 @@ def pack(asked: Iterable[Asked], rows_per_s: dict[str, float]) -> list[list[Aske
         by_route.setdefault(one.route, []).append(one)
     batches: list[list[Asked]] = []
     for route in sorted(by_route):
-        ordered = sorted(by_route[route], key=lambda one: (one.prefix, one.item.row))
+        ordered = sorted(by_route[route], key=lambda one: (one.prefix, one.item.input_tokens, one.item.row))
         batches.extend(_cut(ordered, rows_per_batch(rows_per_s.get(route, 0.0))))
     return batches
 
