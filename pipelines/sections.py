@@ -53,6 +53,14 @@ KEY_VARIABLES = {
     "cerebras": "CEREBRAS_API_KEY",
     "huggingface": "HF_TOKEN",
 }
+BATCH_APIS = {
+    "openai": "openai_batches",
+    "simulator": "openai_batches",
+    "anthropic": "anthropic_batches",
+    "gemini": "gemini_batches",
+    "openrouter": "openrouter_batches",
+}
+"""Kinds whose provider has an asynchronous batch API, and the file of worker/backends that speaks it."""
 CLOUD_CONCURRENCY = 64
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -151,6 +159,13 @@ class Target(Section):
         if "base_url" not in data and kind in KEY_VARIABLES:
             filled.setdefault("api_key", f"env:{KEY_VARIABLES[kind]}")
         return filled
+
+    @model_validator(mode="after")
+    def _has_batches(self) -> Target:
+        if self.provider_batch and (self.kind not in BATCH_APIS or self.lane == "local"):
+            known = ", ".join(kind for kind in BATCH_APIS if kind != "simulator")
+            raise ValueError(f"provider_batch is for cloud targets of kind {known}; remove it")
+        return self
 
     @property
     def key(self) -> str | None:

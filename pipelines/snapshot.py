@@ -49,7 +49,8 @@ class BatchTarget(msgspec.Struct, frozen=True):
 class BatchView(msgspec.Struct, frozen=True):
     """One batch; `lanes` says where it may still go: any, cloud (local gave up; in real time or not) or local.
 
-    `last`: there is no lane after that one; what cannot be answered there ends. `target` and `sent_ms`: of a batch that is
+    `last`: there is no lane after that one; what cannot be answered there ends. `real_time`: no batch API can help it (any
+    more). `target` and `sent_ms`: of a batch that is
     with a provider's batch API, since when.
     """
 
@@ -61,6 +62,7 @@ class BatchView(msgspec.Struct, frozen=True):
     last: bool = False
     target: str = ""
     sent_ms: int = 0
+    real_time: bool = False
 
 
 class RunView(msgspec.Struct, frozen=True):

@@ -134,7 +134,7 @@ def _tight(target: TargetView, load: Load, seconds: float) -> bool:
 
 def office_for(snapshot: Snapshot, run: RunView, batch: BatchView) -> BatchTarget | None:
     """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled."""
-    if run.waited_for or not run.may_buy or batch.lanes == "local" or not snapshot.batch_targets:
+    if run.waited_for or batch.real_time or not run.may_buy or batch.lanes == "local" or not snapshot.batch_targets:
         return None
     seconds = (1 - RECALL_SHARE) * left_s(snapshot, run)
     for name in snapshot.routes.get(batch.route, ()):

@@ -97,6 +97,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, tag="s", gc=False):
     target: str
     started_us: int
     bound_pusd: int
+    lane: str = ""  # provider_batch: a line of a provider's batch; else its target's own lane
 
 
 class Called(msgspec.Struct, frozen=True, array_like=True, tag="r", gc=False):

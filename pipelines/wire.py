@@ -43,6 +43,9 @@ class Keys:
         self.all_runs = f"{prefix}:runs:all"  # zset id -> created ms
         self.fingerprints = f"{prefix}:fingerprints"  # hash fingerprint -> run id
         self.rung = f"{prefix}:rung"  # zset batch id -> ms it was rung
+        self.given = f"{prefix}:given"  # zset batch id -> ms it was given to the provider_batch lane
+        self.orders = f"{prefix}:orders"  # set of the tags of the provider batches that have not ended
+        self.recalled = f"{prefix}:recalled"  # set of batches that are wanted back from that lane; minutes
         self.wake = f"{prefix}:wake"  # list: the scheduler's bell
         self.arrived = f"{prefix}:arrived"  # list: prepare's bell
         self.workers = f"{prefix}:workers"  # hash worker id -> identity
@@ -84,6 +87,18 @@ class Keys:
 
     def batch(self, batch_id: str) -> str:
         return f"{self.prefix}:batch:{batch_id}"
+
+    def on(self, lane: str) -> str:
+        """Where the batches of a lane stand while they are there."""
+        return self.given if lane == "provider_batch" else self.rung
+
+    def order(self, tag: str) -> str:
+        """hash: a provider's batch as it was asked for (worker/provider_batches/orders.py); goes when it has been read back."""
+        return f"{self.prefix}:order:{tag}"
+
+    def latencies(self, target: str) -> str:
+        """list of seconds that a target's last provider batches took, newest first; a month."""
+        return f"{self.prefix}:latencies:{target}"
 
     def journal(self, batch_id: str) -> str:
         return f"{self.prefix}:journal:{batch_id}"

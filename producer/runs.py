@@ -235,8 +235,9 @@ async def workers(redis: Redis, keys: wire.Keys) -> int:
 
 def _lane(name: str, figures: Mapping[str, Any], in_flight: int) -> LaneView:
     known = {field: figures[field] for field in ("lane", "up", "reason", "slots", "rows_per_s") if field in figures}
+    out = figures.get("in_flight", in_flight)  # of a provider's batches no worker counts the calls
     try:
-        return msgspec.convert({**known, "name": name, "in_flight": in_flight}, LaneView)
+        return msgspec.convert({**known, "name": name, "in_flight": out}, LaneView)
     except msgspec.ValidationError:
         return LaneView(name, in_flight=in_flight, up=False, reason="its figures cannot be read")
 

@@ -56,6 +56,14 @@ def read_beat(raw: bytes) -> Beat | None:
         return None
 
 
+async def alive(context: Context) -> dict[str, Beat]:
+    """Workers that are alive, by id."""
+    redis, keys = context.redis, context.keys
+    owners = [owner.decode(errors="replace") for owner in await redis.hkeys(keys.workers)]
+    raw = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
+    return {owner: beat for owner, value in zip(owners, raw, strict=True) if value and (beat := read_beat(value))}
+
+
 class Identity(msgspec.Struct):
     """Which process a worker is, so that a dead one is known on its own machine without waiting."""
 
@@ -110,6 +118,7 @@ async def bury(context: Context) -> None:
             "schedule",
             "settle",
             "money",
+            "provider_batch",
             *(f"prepare:{client.decode(errors='replace')}" for client in held),
         ):
             await context.scripts.unlease(keys=[keys.lease(lease)], args=[name])

@@ -22,7 +22,9 @@ SILENT_MS = 30_000
 CLOSED_MS = 24 * 3_600_000
 _FIELDS: dict[str, tuple[type, ...]] = {
     "up": (bool,), "closed": (bool,), "reason": (str,), "until_ms": (int,), "paused_ms": (int,), "failing_since": (int,),
-    "parallel": (int,), "context_tokens": (int,), "model": (str,), "cutoff": (str,),
+    "parallel": (int,), "context_tokens": (int,), "model": (str,), "cutoff": (str,), "batch_price": (int, float),
+    "batch_p50_s": (int, float), "batch_p90_s": (int, float), "batch_full_ms": (int,), "batch_off_ms": (int,),
+    "batch_reason": (str,),
 }  # fmt: skip
 """What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()

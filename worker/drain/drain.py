@@ -11,25 +11,24 @@ import logging
 from random import shuffle
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from pipelines import wire
 from pipelines.batch import output_estimate, work
 from pipelines.journal import fold
 from pipelines.money import pusd_to_nusd_ceil
-from pipelines.quality import check
-from pipelines.types import Called, Completion, Done, Failure, Intent
+from pipelines.types import Called, Completion, Failure, Intent
 from worker import aside
 from worker.backends import load
 from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context
-from worker.drain.history import CHECK_TRIES, backoff_s, history_of, last_failure, storable
+from worker.drain import verdict
+from worker.drain.history import CHECK_TRIES, backoff_s, history_of, last_failure
 from worker.drain.journal import Journal
 from worker.drain.lane import Lane
 from worker.drain.rates import Rates
 from worker.drain.running import Prompt, Running
 from worker.drain.slots import Slots
+from worker.drain.verdict import Prompted, booked, judge
 from worker.money.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -204,13 +203,7 @@ class Drain:
         busy_s = seconds / max(1, self.lanes[name].in_use)
         facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route)
         self.ledger.note(name, facts.cost_pusd)
-        if batch.head.purpose == "audit":  # nobody wanted it but us: nothing was avoided by it
-            facts = msgspec.structs.replace(facts, avoided_pusd=0, avoided_cause=None)
-        return Called(
-            intent.call, facts.outcome, facts.http_status, facts.error_code, facts.usage, facts.cost_pusd,
-            facts.cost_basis, facts.model, facts.price_id, facts.price_as_of, facts.avoided_pusd, facts.avoided_cause,
-            self.clock.now_us(), outcome.kind if isinstance(outcome, Failure) else None,
-        )  # fmt: skip
+        return verdict.called(intent, facts, outcome, batch.head.purpose, self.clock.now_us())
 
     def _decide(
         self, prompt: Prompt, name: str, outcome: Completion | Failure, called: Called | None,
@@ -221,11 +214,11 @@ class Drain:
         entries: list[Any] = [called] if called else []
         if isinstance(outcome, Completion):
             self._healthy(name)
-            done, problem = self._judge(prompt, outcome, called, response)
-            if called and (done is None or done.status != "ok"):  # no answer published: nothing was avoided by it
-                code = "check_failed" if done is None else called.error_code
-                called = msgspec.structs.replace(called, error_code=code, avoided_pusd=0, avoided_cause=None)
-                entries = [called]
+            asked = Prompted(prompt.item.row, prompt.attempts, prompt.first_us)
+            status, body = (response.status, response.body) if response is not None else (None, None)
+            done, problem = judge(batch.run, asked, outcome, called, status, body)
+            if called:
+                entries = [called := booked(called, done)]
             if done is not None:
                 entries.append(done)
                 self.lanes[name].finished(self._work(prompt), seconds)
@@ -243,28 +236,6 @@ class Drain:
             batch.run.count_call(batch.lane, called)
             self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
         self._after_failure(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
-
-    def _judge(
-        self, prompt: Prompt, completion: Completion, called: Called | None, response: HttpResponse | None
-    ) -> tuple[Done | None, str]:
-        """The prompt's end, or why the answer is not good enough."""
-        run = prompt.batch.run
-        status, parsed, problem = "ok", None, ""
-        completion = storable(completion)
-        if completion.finish in ("refusal", "filter"):
-            status, problem = "refused", f"the model refused ({completion.finish})"
-        elif run.checked and not completion.tool_calls:
-            checked = check(completion.text, labels=run.labels, schema=run.validator, finish=completion.finish)
-            if not checked.ok:
-                return None, checked.reason or "check failed"
-            parsed = checked.parsed_json
-        now = called.finished_us if called else prompt.first_us
-        return Done(
-            prompt.item.row, status, called.call if called else None, prompt.attempts, completion.text, parsed,
-            completion.finish, None, completion.finish if status == "refused" else None, problem or None,
-            response.status if response else None,
-            response.body if response is not None and run.keep_response else None, prompt.first_us, now,
-        ), ""  # fmt: skip
 
     def _work(self, prompt: Prompt) -> float:
         item = prompt.item

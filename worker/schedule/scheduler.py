@@ -16,16 +16,17 @@ from arq.connections import ArqRedis
 
 from pipelines import paths, wire
 from pipelines.plan import plan
-from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
+from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 from pipelines.types import BatchHead
 from worker import aside, leased
 from worker.aside import Strikes
-from worker.beat import Beat, read_beat
+from worker.beat import Beat, alive
 from worker.context import Context, RunContext
 from worker.money import budget
 from worker.queue import NoScriptError
 from worker.schedule.heal import Healer
 from worker.schedule.pace import Pace
+from worker.schedule.sent import Sent
 from worker.targets import unanswered
 
 log = logging.getLogger("spillway.schedule")
@@ -47,6 +48,7 @@ class Seen(msgspec.Struct):
     lanes: str = "any"
     tries: int = 0
     released_ms: int = 0
+    real_time: bool = False
 
 
 class Scheduler:
@@ -65,6 +67,7 @@ class Scheduler:
         self._next_reconcile = 0.0
         self._strikes = Strikes(context, "schedule")
         self._healer = Healer(context)
+        self._sent = Sent(context)
         self.row_rates: dict[str, float] = {}
 
     async def step(self) -> None:
@@ -74,7 +77,7 @@ class Scheduler:
             await self.context.redis.delete(self.context.keys.wake)
         context = self.context
         ids = sorted(run.decode(errors="replace") for run in await context.redis.smembers(context.keys.open_runs))
-        beats = await self._beats()
+        beats = await alive(self.context)
         if asyncio.get_running_loop().time() >= self._next_reconcile:
             self._next_reconcile = asyncio.get_running_loop().time() + RECONCILE_S
             await self._healer.look(beats)
@@ -82,6 +85,9 @@ class Scheduler:
             return
         self._note_down()
         rung = await self._rung(beats)
+        await self._sent.look()
+        await self._learn([each.id for each in self._sent.out])
+        self._sent.know({batch: seen.head for batch, seen in self._heads.items()})
         runs = await self._runs(ids, rung)
         views = [run for run, _ in runs]
         snapshot = self._snapshot(views, rung, beats)
@@ -90,13 +96,6 @@ class Scheduler:
         await self._say(runs, snapshot, moves, rung)
 
     # -- what is -----------------------------------------------------------------------------------------------
-
-    async def _beats(self) -> dict[str, Beat]:
-        """Workers that are alive, by id."""
-        redis, keys = self.context.redis, self.context.keys
-        owners = [owner.decode(errors="replace") for owner in await redis.hkeys(keys.workers)]
-        raw = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
-        return {owner: beat for owner, value in zip(owners, raw, strict=True) if value and (beat := read_beat(value))}
 
     async def _rung(self, beats: dict[str, Beat]) -> dict[str, tuple[BatchHead, str, int]]:
         """Batches on their lanes: head, target, and rows not answered yet as far as workers said."""
@@ -125,15 +124,16 @@ class Scheduler:
             return
         pipe = self.context.redis.pipeline(transaction=False)
         for batch in new:
-            pipe.hmget(self.context.keys.batch(batch), "head", "lanes", "tries", "released_ms")
+            pipe.hmget(self.context.keys.batch(batch), "head", "lanes", "tries", "released_ms", "real_time")
         for batch, fields in zip(new, await pipe.execute(raise_on_error=False), strict=True):
             try:
                 if isinstance(fields, Exception):
                     raise wire.Unreadable(str(fields))
-                head, lanes, tries, released = fields
+                head, lanes, tries, released, real_time = fields
                 if head is not None:
+                    at = int(released or 0)
                     self._heads[batch] = Seen(
-                        wire.unpack_head(head), (lanes or b"any").decode(), int(tries or 0), int(released or 0)
+                        wire.unpack_head(head), (lanes or b"any").decode(), int(tries or 0), at, bool(real_time)
                     )
             except ValueError as error:
                 await aside.batch(self.context, batch, error)
@@ -194,7 +194,7 @@ class Scheduler:
         return RunView(
             run_id, run.client, int(fields.get("created_ms") or 0), deadline,
             () if run.stopped else tuple(self._batch_view(b, run.started_ms) for b in self._may_run(waiting, rung)),
-            ahead, await self._may_buy(run, fields), bool(fields.get("tell")),
+            ahead, await self._may_buy(run, fields), bool(fields.get("tell")), self._sent.of(run_id),
         )  # fmt: skip
 
     def _may_run(self, waiting: list[str], rung: Iterable[str]) -> Iterator[str]:
@@ -222,7 +222,8 @@ class Scheduler:
             lanes = "any"
         if lanes != "any" and self._is_gone(seen.head.route, lanes):
             lanes, last = ("cloud" if lanes == "local" else "local"), True
-        return BatchView(batch, seen.head.route, seen.head.rows, seen.head.work, lanes, last)
+        real_time = seen.real_time or seen.head.purpose == "audit"
+        return BatchView(batch, seen.head.route, seen.head.rows, seen.head.work, lanes, last, real_time=real_time)
 
     def _is_gone(self, route: str, lane: str) -> bool:
         late = self.context.clock.now_ms() - GONE_MS
@@ -256,7 +257,9 @@ class Scheduler:
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
         routes = {name: route.targets for name, route in settings.routes.items()}
-        return Snapshot(self.context.clock.now_ms(), targets, routes, tuple(runs), weights, self._fair(runs))
+        return Snapshot(
+            self.context.clock.now_ms(), targets, routes, tuple(runs), weights, self._fair(runs), self._sent.targets()
+        )
 
     def _fair(self, runs: list[RunView]) -> dict[str, float]:
         """Work served per client; one that comes back starts level with the others (no banking)."""
@@ -272,9 +275,10 @@ class Scheduler:
     async def _apply(self, moves: list[Move], runs: dict[str, RunView]) -> None:
         keys, pipe = self.context.keys, self.context.redis.pipeline(transaction=False)
         views = {batch.id: batch for run in runs.values() for batch in run.waiting}
+        await self._sent.recall(move for move in moves if isinstance(move, Recall))
         rings = [move for move in moves if isinstance(move, Ring)]
         for move in rings:
-            names = [keys.batch(move.batch), keys.waiting(move.run), keys.rung]
+            names = [keys.batch(move.batch), keys.waiting(move.run), keys.on(move.lane)]
             lanes = "none" if views[move.batch].last else views[move.batch].lanes
             self.context.scripts.queue(pipe, "ring", names, [move.batch, move.lane, move.target, lanes])
         try:
@@ -284,10 +288,11 @@ class Scheduler:
             return
         for move, epoch in zip(rings, epochs, strict=True):
             if int(epoch):
+                self._was_rung.add(move.batch)
+            if int(epoch) and move.lane != "provider_batch":
                 client = runs[move.run].client
                 self._served[client] = self._served.get(client, 0.0) + self._heads[move.batch].head.work
                 self._targets[move.batch] = move.target
-                self._was_rung.add(move.batch)
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))
 
     async def _end_if_due(self, run: RunContext, fields: dict[str, str], deadline: int | None) -> None:
@@ -326,9 +331,11 @@ class Scheduler:
                 "rung_rows": target.rung_rows, "rows_per_s": round(target.rows_per_s, 2), "latency_s": target.latency_s,
             }  # fmt: skip
             pipe.hset(keys.lanes, name, wire.dump(figures))
+        for name, figures in self._sent.figures():
+            pipe.hset(keys.lanes, name, wire.dump(figures))
         pipe.expire(keys.lanes, 86_400)
         await pipe.execute()
-        known = {batch for view, _ in runs for batch in (b.id for b in view.waiting)} | rung.keys()
+        known = {b.id for view, _ in runs for b in view.waiting} | rung.keys() | {each.id for each in self._sent.out}
         self._heads = {batch: seen for batch, seen in self._heads.items() if batch in known}
         self._was_rung &= known | {move.batch for move in moves}
 
