@@ -23,7 +23,7 @@ RESERVE_CALLS = 1.0
 """For so many of the longest calls' time at the end, the shortest prompts are kept: they leave no slot idle."""
 GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
-GUESSED_LATENCY_S = 4.0
+GUESSED_LATENCY_S = 2.0
 HALVINGS = 40
 SIGMA_90 = NormalDist().inv_cdf(0.9)
 
@@ -58,9 +58,10 @@ def left_s(snapshot: Snapshot, run: RunView) -> float:
 
 
 def stock(target: TargetView) -> float:
-    """Rows that should be rung at a target: enough that no slot waits for the next tick; more while its rate is unknown."""
+    """Rows that should be rung at a target: enough that no slot waits for the next tick. While its rate is unknown, more
+    where it costs nothing, and only so many that it shows where it does."""
     if not target.rows_per_s:
-        return FIRST_STOCK_SLOTS * target.slots
+        return FIRST_STOCK_SLOTS * target.slots if target.lane == "local" else target.slots
     return max(STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+GROUPS = 64
 PRIOR_ROWS = 8.0
 """So many answers outweigh the guess."""
 
@@ -25,6 +26,21 @@ class Length(msgspec.Struct):
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(more, name))
 
+    def answer(self, output_tokens: int) -> None:
+        self.rows += 1
+        self.output_tokens += output_tokens
+        self.squares += output_tokens**2
+
+    def scaled(self, by: float) -> Length:
+        """The same mean and spread, of fewer answers."""
+        return Length(*(by * getattr(self, name) for name in self.__struct_fields__))
+
+    def since(self, before: Length) -> Length:
+        """What was added to an earlier state of the same sums; all of it where they began anew."""
+        if self.rows < before.rows:
+            return self
+        return Length(*(getattr(self, name) - getattr(before, name) for name in self.__struct_fields__))
+
     @property
     def longer(self) -> float:
         """Output tokens for each that was guessed."""
@@ -39,6 +55,13 @@ class Learned(msgspec.Struct, frozen=True):
 
     lengths: Mapping[str, Length] = {}
     prefill: Mapping[str, float] = {}
+
+
+def count(lengths: dict[str, Length], group: str, whole: Length) -> None:
+    """Adds a batch to its group; of too many groups the one first seen is forgotten."""
+    if group not in lengths and len(lengths) >= GROUPS:
+        lengths.pop(next(iter(lengths)))
+    lengths.setdefault(group, Length()).add(whole)
 
 
 def outputs(learned: Learned, group: str, guessed_tokens: float) -> float:

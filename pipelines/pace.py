@@ -60,6 +60,10 @@ class Sums(msgspec.Struct):
         for name in self.__struct_fields__:
             setattr(self, name, kept * getattr(self, name) + getattr(more, name))
 
+    def scale(self, by: float) -> None:
+        for name in self.__struct_fields__:
+            setattr(self, name, by * getattr(self, name))
+
     def rates(self, prefill: float) -> tuple[float, float]:
         return (prefill * self.input_tokens + self.output_tokens) / self.busy_s, self.rows / self.busy_s
 
@@ -144,11 +148,35 @@ class Lane(msgspec.Struct):
         return Speed(*sums.rates(prefill), self.latency_s, prefill, self.spans)
 
 
+REMEMBERED = 0.2
+"""Of what an earlier run measured: the first spans of this one outweigh it."""
+
+
+class Kept(msgspec.Struct):
+    """What is worth remembering of a target for the next run."""
+
+    measured: Sums = msgspec.field(default_factory=Sums)
+    mix: Mix = msgspec.field(default_factory=Mix)
+    spans: int = 0
+
+
 class Pace:
     """All targets."""
 
     def __init__(self) -> None:
         self._lanes: dict[str, Lane] = {}
+
+    def begin(self, target: str, kept: Kept) -> None:
+        """With what an earlier run has measured."""
+        if not (kept.spans > 0 and kept.measured.rows > 0 and kept.measured.busy_s > 0):
+            return
+        lane = self._lanes[target] = Lane(mix=kept.mix, spans=1)
+        lane.measured.add(kept.measured)
+        lane.measured.scale(REMEMBERED)
+
+    def kept(self, target: str) -> Kept:
+        lane = self._lanes.get(target, Lane())
+        return Kept(lane.measured, lane.mix, lane.spans)
 
     def note(self, now_s: float, target: str, slots: int, workers: Iterable[tuple[str, Answered]]) -> Speed:
         """A look at the workers' counters; what a target's speed is by now, remembered while it is idle."""

@@ -182,5 +182,5 @@ def _wanted(snapshot: Snapshot, home: Mapping[str, TargetView], run: RunView, sh
 
 def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget) -> bool:
     """Orders come in a few large lots: not again soon after the last."""
-    last_ms = max((batch.sent_ms for batch in run.sent), default=0)
+    last_ms = max((batch.sent_ms for batch in run.sent), default=-math.inf)
     return snapshot.now_ms - last_ms >= 1000 * target.latency_p50_s / TOP_UPS

@@ -14,7 +14,7 @@ from pipelines.plan import plan
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 
 GPU = TargetView("gpu", "local", True, slots=4, rate=100.0, rows_per_s=2.0, latency_s=1.0)
-MINI = TargetView("mini", "cloud", True, slots=8, rate=0.0, rows_per_s=0.0, latency_s=0.5)
+MINI = TargetView("mini", "cloud", True, slots=8, rate=100.0, rows_per_s=10.0, latency_s=0.5)
 NOW = 1_000_000
 
 
@@ -209,8 +209,8 @@ def test_nothing_is_ordered_before_the_local_lane_was_measured() -> None:
 def test_a_lane_that_is_down_is_waited_for_until_the_last_responsible_moment() -> None:
     away = msgspec.structs.replace(BUSY, up=False, down_s=600.0)
     due = run(hours(8), deadline_s=10 * HOUR)
-    assert plan(snapshot(due, gpu=away)) == [], "64 rows take the cloud a minute"
-    assert len(plan(snapshot(run(hours(8), deadline_s=40), gpu=away))) == 4, "its stock of 32 rows"
+    assert plan(snapshot(due, gpu=away)) == [], "64 rows take the cloud ten seconds"
+    assert len(plan(snapshot(run(hours(8), deadline_s=10), gpu=away))) == 4, "its stock of 30 rows"
     for never in (msgspec.structs.replace(away, down_s=math.inf), msgspec.structs.replace(away, slots=0)):
         assert len(plan(snapshot(due, gpu=never))) == 4
     long_gone = msgspec.structs.replace(away, down_s=6.0 * HOUR)  # will be back when two hours are left: six are short

@@ -36,9 +36,9 @@ class Scenario:
     """0: no batch API. The median is a ninth of it."""
     cancel_bills: bool = False
     """What a batch API had answered of a cancelled batch is billed and kept; else nothing of it is."""
-    rows: int = 10_000
+    rows: int = 20_000
     seed: int = 1
-    slots: int = 48
+    slots: int = 16
     throughput: float = 2070.0
     half: float = 35.6
     """The local server answers throughput * n / (n + half) with n calls in flight, in units of work per second."""

@@ -105,7 +105,7 @@ class World:
             asked = [Asked(Item(one.item.row, b"", 0, 0), one.route, b"", one.output_tokens) for one in asked]
         rate = self.scenario.speed * len(job.work) / float(job.work.sum())
         found = []
-        for number, batch in enumerate(pack(asked, {"small": rate})):
+        for number, (_, batch) in enumerate(pack(asked, {"small": rate})):
             rows = [one.item.row for one in batch]
             inputs, guess = float(job.inputs[rows].sum()), sum(one.output_tokens for one in batch)
             found.append(Batch(f"b{number:05}", rows, inputs, guess, str(job.group[rows[0]]), set(rows)))
