@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from statistics import NormalDist
 from typing import NamedTuple
 
+from pipelines.fair import NORMAL, Claim, fair_shares
 from pipelines.snapshot import BatchTarget, BatchView, RunView, Snapshot, TargetView
 
 STOCK_S = 3.0
@@ -24,7 +25,6 @@ RESERVE_CALLS = 1.0
 GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
 GUESSED_LATENCY_S = 2.0
-HALVINGS = 40
 SIGMA_90 = NormalDist().inv_cdf(0.9)
 
 
@@ -95,32 +95,6 @@ def in_time(target: BatchTarget, seconds: float) -> float:
         return 0.0
     sigma = math.log(max(1.01, target.latency_p90_s / target.latency_p50_s)) / SIGMA_90
     return NormalDist().cdf(math.log(seconds / target.latency_p50_s) / sigma)
-
-
-class Claim(NamedTuple):
-    """What a client has been served, wants, and weighs."""
-
-    served: float
-    wants: float
-    weight: float
-
-
-def fair_shares(claims: Mapping[str, Claim], work: float) -> dict[str, float]:
-    """How much of that work each client gets when all are served by weight, who was served less first, until it has all
-    that it wants: water poured into vessels."""
-    low = min((claim.served / claim.weight for claim in claims.values()), default=0.0)
-    high = max(((claim.served + claim.wants) / claim.weight for claim in claims.values()), default=0.0)
-    for _ in range(HALVINGS):
-        level = (low + high) / 2
-        if sum(_filled(claim, level) for claim in claims.values()) < work:
-            low = level
-        else:
-            high = level
-    return {name: _filled(claim, high) for name, claim in claims.items()}
-
-
-def _filled(claim: Claim, level: float) -> float:
-    return min(claim.wants, max(0.0, level * claim.weight - claim.served))
 
 
 class Short(NamedTuple):
@@ -205,8 +179,12 @@ def _capacity(load: Load, seconds: float) -> tuple[float, float]:
 def _share(snapshot: Snapshot, of_client: Mapping[str, float], client: str, work: float) -> float:
     if len(of_client) == 1:
         return work
-    served, weights = snapshot.served, snapshot.weights
-    claims = {name: Claim(served.get(name, 0.0), wants, weights.get(name, 1.0)) for name, wants in of_client.items()}
+    claims = {
+        name: Claim(
+            snapshot.served.get(name, 0.0), wants, snapshot.weights.get(name, 1.0), snapshot.ranks.get(name, NORMAL)
+        )
+        for name, wants in of_client.items()
+    }
     return fair_shares(claims, work)[client]
 
 

@@ -19,8 +19,11 @@ FULL = 0.9
 """Of its slots in use: a lane at work."""
 KEPT = 0.93
 """Of a span's weight after one more: ten spans halve it."""
+WIDE_SPANS, WIDE_ROWS = 5, 8
+"""What tells the prefill weight: so many spans and rows for a slot together, so that calls under way at their ends matter
+little."""
 KEPT_MIX = 0.99
-"""The same for the prefill weight, that only spans of different mixes tell."""
+"""Of theirs after one more: only different mixes tell it."""
 PRIOR_SPANS = 3.0
 """So many spans outweigh the guessed prefill weight."""
 PREFILL_LEAST, PREFILL_MOST = 0.005, 1.0
@@ -104,6 +107,7 @@ class Lane(msgspec.Struct):
     full: bool = False
     measured: Sums = msgspec.field(default_factory=Sums)
     rough: Sums = msgspec.field(default_factory=Sums)
+    wide: Sums = msgspec.field(default_factory=Sums)
     mix: Mix = msgspec.field(default_factory=Mix)
     spans: int = 0
     latency_s: float = 0.0
@@ -125,15 +129,18 @@ class Lane(msgspec.Struct):
         full = in_flight >= FULL * slots
         self.full = self.full and full
         if now_s - self.since_s >= max(SPAN_S, SPAN_LATENCIES * self.latency_s):
-            self._close()
+            self._close(slots)
             self.since_s, self.full = now_s, full
 
-    def _close(self) -> None:
+    def _close(self, slots: int) -> None:
         if self.now.busy_s > LEAST_S:
             if self.full and self.now.rows:
                 self.measured.add(self.now, KEPT)
-                self.mix.add(self.now)
                 self.spans += 1
+                self.wide.add(self.now)
+                if self.wide.busy_s >= WIDE_SPANS * SPAN_S and self.wide.rows >= WIDE_ROWS * slots:
+                    self.mix.add(self.wide)
+                    self.wide = Sums()
             self.rough.add(self.now, KEPT)
         self.now, self.busy = Sums(), {}
 

@@ -1,7 +1,7 @@
 """Which batch goes to which lane, now: a pure function of a snapshot, and the one place where policy lives.
 
 Local takes from the head of each run's order (most cloud dollars saved per local second), cloud from its tail.
-Between clients weighted fair share by work done, inside a client the earliest deadline. A run without a deadline
+Between clients weighted fair share by work done (pipelines/fair.py), inside a client the earliest deadline. A run without a deadline
 stays local while a local target is up; a run with one spills what the local lane cannot finish in time, at the last
 responsible moment, and before that hands what will most likely be short to a provider's batch API, at its lower price
 (pipelines/spill.py). The queues stay short: a lane is topped up to its stock, no further. No Redis, no clock.
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pipelines.capacity import Ways, left_s, load, reserve_work, shortages, stock, too_late, ways
+from pipelines.fair import NORMAL
 from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
 from pipelines.spill import to_cloud, to_offices
 
@@ -50,7 +51,7 @@ def _fill_local(snapshot: Snapshot, on: Mapping[str, Ways], taken: set[str]) -> 
         ready = [run for run in snapshot.runs if waiting[run.id] is not None]
         if not ready:
             return
-        run = min(ready, key=lambda r: (served.get(r.client, 0.0) / snapshot.weights.get(r.client, 1.0), *_due(r)))
+        run = min(ready, key=lambda r: (snapshot.ranks.get(r.client, NORMAL), served.get(r.client, 0.0), *_due(r)))
         found = waiting[run.id]
         assert found is not None
         batch, target = found
@@ -61,7 +62,8 @@ def _fill_local(snapshot: Snapshot, on: Mapping[str, Ways], taken: set[str]) -> 
         else:
             rung[target.name] += batch.rows
             work[target.name] += batch.work
-            served[run.client] = served.get(run.client, 0.0) + batch.work
+            more = batch.work / snapshot.weights.get(run.client, 1.0)
+            served[run.client] = served.get(run.client, 0.0) + more
             taken.add(batch.id)
             yield Ring(batch.id, run.id, "local", target.name)
             waiting[run.id] = next(heads[run.id], None)

@@ -86,7 +86,8 @@ class RunView(msgspec.Struct, frozen=True):
 
 class Snapshot(msgspec.Struct, frozen=True):
     """Everything `plan` knows; routes map to their targets' names, in order of preference. `batch_targets`: those of them
-    whose batch API may be used, by name."""
+    whose batch API may be used, by name. By client: `weights`, `served` (work for its weight) and `ranks`, its class.
+    """
 
     now_ms: int
     targets: Mapping[str, TargetView]
@@ -95,6 +96,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     weights: Mapping[str, float] = {}
     served: Mapping[str, float] = {}
     batch_targets: Mapping[str, BatchTarget] = {}
+    ranks: Mapping[str, int] = {}
 
 
 class Ring(msgspec.Struct, frozen=True):

@@ -30,8 +30,8 @@ SPREAD = 0.05
 """How far the work left may be from its estimate, one standard deviation as a share of it."""
 HELD_BACK = 0.03
 """Of what the local lane is foreseen to do: it may do more, and an answer bought although it had time is money lost."""
-SPANS = 5
-"""So many spans of full work say well enough what the local lane will do."""
+SPANS, HALF_SPANS = 20, 20
+"""Over so many spans of full work the local lane must have been measured; over so many, half of what is short is ordered."""
 LEAST_CHANCE = 0.2
 """A provider batch that comes back in time more seldom is not worth its trouble."""
 TOP_UPS = 6
@@ -177,7 +177,8 @@ def _wanted(snapshot: Snapshot, home: Mapping[str, TargetView], run: RunView, sh
     price = min((snapshot.batch_targets[name].price for name in names & snapshot.batch_targets.keys()), default=1.0)
     need = run.ahead + sum(batch.work for batch in run.waiting)
     quantile = NormalDist().inv_cdf(min(0.95, max(0.05, 1 - price)))
-    return short + SPREAD * quantile * need - HELD_BACK * (need - short)
+    spans = max(target.spans for target in home.values())
+    return (short + SPREAD * quantile * need - HELD_BACK * (need - short)) * spans / (spans + HALF_SPANS)
 
 
 def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget) -> bool:

@@ -146,7 +146,7 @@ def test_inside_a_client_the_earliest_deadline_goes_first() -> None:
 
 HOUR = 3600
 OFFICE = BatchTarget("mini", True, 1000, latency_p50_s=HOUR, latency_p90_s=2 * HOUR)
-BUSY = msgspec.structs.replace(GPU, rung_rows=100, rate=1.0, spans=20)  # 3,600 tokens an hour
+BUSY = msgspec.structs.replace(GPU, rung_rows=100, rate=1.0, spans=100_000)  # 3,600 tokens an hour
 
 
 def sent(count: int, ago_s: float, work: float = 3600.0) -> tuple[BatchView, ...]:

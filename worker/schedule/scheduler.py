@@ -17,6 +17,7 @@ import msgspec
 from arq.connections import ArqRedis
 
 from pipelines import paths, wire
+from pipelines.fair import RANKS, Served
 from pipelines.plan import plan
 from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 from pipelines.types import BatchHead
@@ -62,7 +63,7 @@ class Scheduler:
         self._targets: dict[str, str] = {}
         self._estimates = Estimates(context)
         self._was_up: set[str] = set()
-        self._served: dict[str, float] = {}
+        self._served = Served()
         self._why = Why(context.targets)
         self._down_since: dict[str, int] = {}
         self._refused_by: dict[str, str] = {}
@@ -95,7 +96,7 @@ class Scheduler:
         views = [run for run, _ in runs]
         snapshot = self._snapshot(views, rung, beats)
         moves = plan(snapshot)
-        await self._apply(moves, {run.id: run for run in views})
+        await self._apply(moves, {run.id: run for run in views}, snapshot)
         await self._say(runs, snapshot, moves, rung)
 
     # -- what is -----------------------------------------------------------------------------------------------
@@ -274,21 +275,14 @@ class Scheduler:
                 speed.spans,
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
+        ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
+        served = self._served.levels(run.client for run in runs if run.waiting)
         routes = {name: route.targets for name, route in settings.routes.items()}
-        return Snapshot(now, targets, routes, tuple(runs), weights, self._fair(runs), self._sent.targets())
-
-    def _fair(self, runs: list[RunView]) -> dict[str, float]:
-        """Work served per client; one that comes back starts level with the others (no banking)."""
-        active = {run.client for run in runs if run.waiting}
-        floor = min((self._served[client] for client in active if client in self._served), default=0.0)
-        for client in active:
-            self._served[client] = max(self._served.get(client, floor), floor)
-        self._served = {client: served for client, served in self._served.items() if client in active}
-        return self._served
+        return Snapshot(now, targets, routes, tuple(runs), weights, served, self._sent.targets(), ranks)
 
     # -- moves -------------------------------------------------------------------------------------------------
 
-    async def _apply(self, moves: list[Move], runs: dict[str, RunView]) -> None:
+    async def _apply(self, moves: list[Move], runs: dict[str, RunView], snapshot: Snapshot) -> None:
         keys, pipe = self.context.keys, self.context.redis.pipeline(transaction=False)
         views = {batch.id: batch for run in runs.values() for batch in run.waiting}
         await self._sent.recall(move for move in moves if isinstance(move, Recall))
@@ -308,7 +302,7 @@ class Scheduler:
             if int(epoch) and move.lane != "provider_batch":
                 client = runs[move.run].client
                 work = self._estimates.weigh(self._heads[move.batch].head).work
-                self._served[client] = self._served.get(client, 0.0) + work
+                self._served.add(client, work, snapshot.weights.get(client, 1.0))
                 self._targets[move.batch] = move.target
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))
 
