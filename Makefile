@@ -22,6 +22,7 @@ crash: $(VENV)/.tested
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m tests.benchmarks.end_to_end
+	$(BIN)/python -m tests.benchmarks.first_answer
 	$(BIN)/python -m tests.benchmarks.busy_slots
 
 dedupe-eval: $(VENV)/.installed

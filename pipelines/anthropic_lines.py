@@ -14,9 +14,11 @@ import msgspec
 
 from pipelines.anthropic_chat import chat
 from pipelines.anthropic_turns import Cannot
+from pipelines.completions import completion, count, decoded, is_message, tables
+from pipelines.endpoints import CHAT_URL
 from pipelines.openai_lines import answered
 from pipelines.parameters import flaw, shown
-from pipelines.shard import CHAT_URL, ROW_MAX_BYTES
+from pipelines.shard import ROW_MAX_BYTES
 
 ENDPOINT = "/v1/messages"
 """What a batch of messages says it asks."""
@@ -109,7 +111,7 @@ def error(kind: str, message: str) -> dict[str, Any]:
 
 
 def _error(row: Row) -> dict[str, Any]:
-    said = _decoded(row["tags"]).get(REFUSED)
+    said = decoded(row["tags"]).get(REFUSED)
     if row["status"] == "invalid" and type(said) is list and len(said) == 2:
         return error(str(said[0]), str(said[1]))
     kind = _ERRORS.get(row["http_status"] or (400 if row["status"] == "invalid" else 500), "api_error")
@@ -118,17 +120,17 @@ def _error(row: Row) -> dict[str, Any]:
 
 def _message(row: Row) -> dict[str, Any]:
     """The answer as a message: as it came, where it came from Anthropic itself."""
-    answer = _decoded(row["response"])
-    if answer.get("type") == "message" and type(answer.get("content")) is list:
-        return answer
-    choices = answer.get("choices")
-    choice = choices[0] if type(choices) is list and choices and type(choices[0]) is dict else {}
+    own = decoded(row["response"])
+    if is_message(own):
+        return own
+    answer = completion(row)
+    choice = next(iter(tables(answer["choices"])), {})
     said: dict[str, Any] = choice["message"] if type(choice.get("message")) is dict else {}
     text = row["output"] or said.get("refusal")
     content: list[dict[str, Any]] = [{"type": "text", "text": text}] if type(text) is str and text else []
-    content += (call for call in map(_tool_use, said.get("tool_calls") or ()) if call)
+    content += (call for call in map(_tool_use, tables(said.get("tool_calls"))) if call)
     stopped_by = choice.get("stop_reason")  # which stop sequence it was: vLLM says so, OpenAI does not
-    stop = _STOPS.get(choice.get("finish_reason") or row["finish_reason"] or "", "end_turn")
+    stop = _STOPS.get(str(choice.get("finish_reason") or row["finish_reason"]), "end_turn")
     if row["status"] == "refused" or said.get("refusal"):
         stop = "refusal"
     elif type(stopped_by) is str and stop == "end_turn":
@@ -140,12 +142,12 @@ def _message(row: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _tool_use(call: Any) -> dict[str, Any] | None:
-    function = call.get("function") if type(call) is dict else None
+def _tool_use(call: dict[str, Any]) -> dict[str, Any] | None:
+    function = call.get("function")
     if type(function) is not dict:
         return None
     id_, name = call.get("id") or "", function.get("name") or ""
-    return {"type": "tool_use", "id": id_, "name": name, "input": _decoded(function.get("arguments"))}
+    return {"type": "tool_use", "id": id_, "name": name, "input": decoded(function.get("arguments"))}
 
 
 def _usage(row: Row, told: Any) -> dict[str, int]:
@@ -154,25 +156,12 @@ def _usage(row: Row, told: Any) -> dict[str, int]:
     details = said.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if type(details) is dict else None
     into, out, read, written = (
-        row["input_tokens"] or _count(said.get("prompt_tokens")),
-        row["output_tokens"] or _count(said.get("completion_tokens")),
-        row["cached_input_tokens"] or _count(cached),
+        row["input_tokens"] or count(said.get("prompt_tokens")),
+        row["output_tokens"] or count(said.get("completion_tokens")),
+        row["cached_input_tokens"] or count(cached),
         row["cache_write_tokens"] or 0,
     )
     return {
         "input_tokens": max(0, into - read - written), "output_tokens": out, "cache_read_input_tokens": read,
         "cache_creation_input_tokens": written,
     }  # fmt: skip
-
-
-def _count(value: Any) -> int:
-    return value if type(value) is int and value > 0 else 0
-
-
-def _decoded(text: Any) -> dict[str, Any]:
-    """A JSON object; an empty one for anything else."""
-    try:
-        found = msgspec.json.decode(text) if text else None
-    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError):
-        return {}
-    return found if type(found) is dict else {}

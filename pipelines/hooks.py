@@ -20,6 +20,9 @@ KEPT_S = 3 * 86_400
 """How long Redis remembers a notice, delivered or not: until then it is not made again."""
 
 
+UNSIGNED = "webhook_secret is missing or not `whsec_` and base64 of 24 to 64 bytes"
+
+
 class Notice(msgspec.Struct, frozen=True):
     """One message to one client; its id is made of what happened, so that what is told twice is one message."""
 
@@ -31,13 +34,22 @@ class Notice(msgspec.Struct, frozen=True):
 
 def notice(client: str, kind: str, subject: str, at_ms: int, data: Mapping[str, Any]) -> Notice:
     """`subject` says which event of this kind it is."""
-    id_ = f"msg_{hashlib.blake2b(f'{client} {kind} {subject}'.encode(), digest_size=16).hexdigest()}"
+    id_ = _id(client, kind, subject)
     at = datetime.fromtimestamp(at_ms / 1000, UTC)
     body = {
         "id": id_, "object": "event", "type": kind, "created_at": at_ms // 1000,
         "timestamp": f"{at:%Y-%m-%dT%H:%M:%SZ}", "data": data,
     }  # fmt: skip
     return Notice(id_, client, kind, msgspec.json.encode(body).decode())
+
+
+def alert(kind: str, subject: str, data: Mapping[str, Any]) -> Notice:
+    """What the operator is told of: `data` as it is, with an id of its own."""
+    return Notice(_id("", kind, subject), "", kind, msgspec.json.encode(data).decode())
+
+
+def _id(client: str, kind: str, subject: str) -> str:
+    return f"msg_{hashlib.blake2b(f'{client} {kind} {subject}'.encode(), digest_size=16).hexdigest()}"
 
 
 def key_of(secret: str) -> bytes | None:

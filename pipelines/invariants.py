@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import polars as pl
 import pyarrow as pa
 
-from pipelines import crosscheck, schemas
+from pipelines import crosscheck, priced, schemas
+from pipelines.money import Price
 from pipelines.violation import Violation, say
 
 STATUSES = ("ok", "duplicate", "invalid", "failed", "refused", "expired", "cancelled")
@@ -18,13 +19,15 @@ _MONEY = pl.Decimal(38, 12)
 
 
 class Frames(NamedTuple):
-    """A run's results, its ledger rows, how many rows went in, and what results and ledger were made of, if it is kept."""
+    """A run's results, its ledger rows, how many rows went in, what results and ledger were made of, if it is kept, and the
+    prices beside the ledger."""
 
     results: pl.LazyFrame
     costs: pl.LazyFrame
     rows_in: int
     chunks: pl.LazyFrame | None = None
     parts: pl.LazyFrame | None = None
+    prices: Sequence[Price] | None = None
 
 
 def check(
@@ -33,16 +36,18 @@ def check(
     rows_in: int,
     chunks: pl.LazyFrame | None = None,
     parts: pl.LazyFrame | None = None,
+    prices: Sequence[Price] | None = None,
 ) -> list[Violation]:
     """Everything that is wrong with one run; an empty list means that every invariant holds.
 
-    `costs` holds the run's ledger rows only; `chunks` and `parts` are its chunk and part files. Each check names at most
-    MOST_PER_CHECK rows and counts the rest.
+    `costs` holds the run's ledger rows only; `chunks` and `parts` are its chunk and part files, `prices` what the ledger's files
+    say of their prices: without these, what a call costs is taken as it is. Each check names at most MOST_PER_CHECK rows and
+    counts the rest.
     """
     broken = [*_schema("results", results, schemas.RESULTS), *_schema("costs", costs, schemas.COSTS)]
     if broken:
         return broken  # the other checks would only fail to run
-    frames = Frames(results, costs, rows_in, chunks, parts)
+    frames = Frames(results, costs, rows_in, chunks, parts, prices)
     return [violation for one in CHECKS for violation in one(frames)]
 
 
@@ -199,6 +204,11 @@ def _files_agree(frames: Frames) -> Iterator[Violation]:
         yield from crosscheck.against_parts(results, crosscheck.slim(frames.parts))
 
 
+def _calls_cost_what_their_tokens_do(frames: Frames) -> Iterator[Violation]:
+    if frames.prices is not None:
+        yield from priced.check(frames.costs, frames.prices)
+
+
 CHECKS: tuple[Callable[[Frames], Iterator[Violation]], ...] = (
     _rows_in_are_rows_out,
     _rows_are_in_input_order,
@@ -209,4 +219,5 @@ CHECKS: tuple[Callable[[Frames], Iterator[Violation]], ...] = (
     _call_ids_are_unique,
     _duplicates_are_free_and_point_to_answers,
     _files_agree,
+    _calls_cost_what_their_tokens_do,
 )

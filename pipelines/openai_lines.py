@@ -11,15 +11,19 @@ from typing import Any
 
 import msgspec
 
+from pipelines.endpoints import CHAT_URL, ENDPOINTS
 from pipelines.parameters import shown
-from pipelines.shard import CHAT_URL, ID_MAX_CHARS, ROW_MAX_BYTES
+from pipelines.shard import ID_MAX_CHARS, ROW_MAX_BYTES
 
-ENDPOINTS = (CHAT_URL,)
-"""What the engine can ask."""
 REQUIRED = ("custom_id", "method", "url", "body")
 NOT_RUN = {
     "expired": ("batch_expired", "This request could not be executed before the completion window expired."),
     "cancelled": ("batch_cancelled", "This request was not executed because the batch was cancelled."),
+}
+
+_ASKED: Mapping[str, tuple[tuple[type, ...], str, str]] = {
+    "messages": ((list,), "a messages", "a list with at least one message"),
+    "input": ((str, list), "an input", "a text, or a list with at least one item"),
 }
 
 Row = dict[str, Any]
@@ -67,11 +71,11 @@ def checked(line: int, record: Any, endpoint: str, models: Container[str] | None
         return Wrong("invalid_url", message, "url", line)
     if type(record["body"]) is not dict:
         return Wrong("invalid_request", "Invalid 'body': it must be an object.", "body", line)
-    wrong = _body(line, record["body"], models)
+    wrong = _body(line, record["body"], ENDPOINTS[endpoint].asks, models)
     return wrong or Line(custom_id, record["body"]["model"])
 
 
-def _body(line: int, body: Row, models: Container[str] | None) -> Wrong | None:
+def _body(line: int, body: Row, asks: str, models: Container[str] | None) -> Wrong | None:
     model = body.get("model")
     if body.get("stream"):
         return Wrong("streaming_unsupported", "Streaming is not supported in the Batch API.", "body.stream", line)
@@ -80,9 +84,9 @@ def _body(line: int, body: Row, models: Container[str] | None) -> Wrong | None:
     if models is not None and model not in models:
         message = f"The provided model {shown(model)} is not supported by the Batch API."
         return Wrong("model_not_found", message, "body.model", line)
-    if type(body.get("messages")) is not list or not body["messages"]:
-        message = "You must provide a messages parameter: a list with at least one message."
-        return Wrong("invalid_request", message, "body.messages", line)
+    if not body.get(asks) or type(body[asks]) not in _ASKED[asks][0]:
+        message = f"You must provide {_ASKED[asks][1]} parameter: {_ASKED[asks][2]}."
+        return Wrong("invalid_request", message, f"body.{asks}", line)
     return None
 
 
@@ -99,13 +103,13 @@ def answered(status: str) -> bool:
     return status in ("ok", "duplicate", "refused")
 
 
-def line_of(row: Mapping[str, Any]) -> Row:
+def line_of(row: Mapping[str, Any], endpoint: str = CHAT_URL) -> Row:
     """The line of a batch's output or error file that says what became of a row of results.parquet."""
     request = f"batch_req_{row['run_id']}_{row['row']}"
     line: Row = {"id": request, "custom_id": row["custom_id"] or str(row["row"]), "response": None, "error": None}
     status = row["status"]
     if answered(status):
-        return {**line, "response": _response(200, request, _answer(row))}
+        return {**line, "response": _response(200, request, ENDPOINTS[endpoint].answer(row))}
     if status in NOT_RUN:
         code, message = NOT_RUN[status]
         return {**line, "error": {"code": code, "message": message}}
@@ -117,29 +121,6 @@ def line_of(row: Mapping[str, Any]) -> Row:
 
 def _response(status: int, request: str, body: Any) -> Row:
     return {"status_code": status, "request_id": request, "body": body}
-
-
-def _answer(row: Mapping[str, Any]) -> Any:
-    """The provider's own answer where it was kept, else one made of its parts."""
-    if row["response"] is not None:
-        return embedded(row["response"])
-    return completion_of(row)
-
-
-def completion_of(row: Mapping[str, Any]) -> Row:
-    """OpenAI's `chat.completion`, made of the columns of a result."""
-    usage = {"prompt_tokens": row["input_tokens"] or 0, "completion_tokens": row["output_tokens"] or 0}
-    message = {"role": "assistant", "content": row["output"], "refusal": None}
-    return {
-        "id": f"chatcmpl-{row['run_id']}-{row['row']}",
-        "object": "chat.completion",
-        "created": int(row["finished_at"].timestamp()) if row["finished_at"] else 0,
-        "model": row["model"],
-        "choices": [
-            {"index": 0, "message": message, "logprobs": None, "finish_reason": row["finish_reason"] or "stop"}
-        ],
-        "usage": {**usage, "total_tokens": sum(usage.values())},
-    }
 
 
 def embedded(text: str | None) -> Any:

@@ -106,7 +106,11 @@ def upload(file_id: str, form: str) -> str:
     """A file of the HTTP API, or a run's own source; `form` is jsonl, parquet or csv."""
     if not is_run_id(file_id):
         raise ValueError(f"not a file id: {file_id!r}")
-    return f"files/{file_id}.{form}"
+    return f"{uploads_dir()}/{file_id}.{form}"
+
+
+def uploads_dir() -> str:
+    return "files"
 
 
 def inbox_dir(run_id: str) -> str:
@@ -118,6 +122,11 @@ def inbox_dir(run_id: str) -> str:
 
 def inbox_segment(run_id: str, number: int) -> str:
     return f"{inbox_dir(run_id)}/{number:06d}.jsonl"
+
+
+def performance() -> str:
+    """What `spillway bench` measured."""
+    return "model_performance.json"
 
 
 def redis_dir() -> str:

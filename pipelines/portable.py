@@ -34,3 +34,5 @@ def plain(settings: Settings, root: str) -> dict[str, Any]:
 def _tell_password(budget: Budget, written: dict[str, Any]) -> None:
     if budget.smtp is not None and budget.smtp.secret:
         written["smtp"]["password"] = budget.smtp.secret
+    if budget.webhook_secret is not None:
+        written["webhook_secret"] = budget.webhook_secret.get_secret_value()

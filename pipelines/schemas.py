@@ -194,7 +194,10 @@ EVENTS = pa.schema(
     [
         ("event_id", pa.string()),
         ("at", TIME),
-        ("kind", pa.string()),  # budget_alert | emergency_cutoff | …
+        (
+            "kind",
+            pa.string(),
+        ),  # budget_alert | emergency_cutoff | target_down | target_up | target_closed | target_model
         ("day", pa.date32()),
         ("scope", pa.string()),
         ("client", pa.string()),
@@ -207,4 +210,5 @@ EVENTS = pa.schema(
     ],
     metadata=VERSION,
 )
-"""What happened beside the runs: alerts and cut-offs. One file per event, its name made from day, kind and scope."""
+"""What happened beside the runs: alerts, cut-offs, targets that went and came back. One file per event, its name made
+from what it tells."""

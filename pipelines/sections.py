@@ -105,6 +105,7 @@ class Budget(Section):
     alert_at: Share = 0.8
     emergency_cutoff_usd: Usd | None = None
     webhook: Webhook | None = Field(default=None, repr=False)
+    webhook_secret: SecretStr | None = None
     smtp: Smtp | None = None
 
 
@@ -123,6 +124,7 @@ class Target(Section):
     lane: Lane = "cloud"
     kind: Kind
     model: str = Field(min_length=1)
+    served_as: Names = ()
     base_url: Address | None = None
     provider: str | None = None
     api_key: SecretStr | None = None
@@ -197,6 +199,7 @@ class Route(Section):
     max_complexity: Share = 1.0
     task: Literal["", "closed", "open", "strict"] = ""
     paraphrase: bool = False
+    min_quality: dict[str, Share] = Field(default_factory=dict)
 
     _implied: bool = PrivateAttr(False)
 
@@ -206,7 +209,7 @@ class Route(Section):
         return self._implied
 
     def as_implied(self, targets: tuple[str, ...], models: tuple[str, ...] = ()) -> Route:
-        copy = self.model_copy(update={"targets": targets, "models": models})
+        copy = self.model_copy(update={"targets": targets, "models": models, "min_quality": {}})
         copy._implied = True
         return copy
 

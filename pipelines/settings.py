@@ -152,11 +152,15 @@ def _secret(given: SecretStr | None, environment: Mapping[str, str]) -> SecretSt
 
 
 def _with_password(budget: Budget, environment: Mapping[str, str]) -> Budget:
-    """The password of [budget.smtp], where it names an environment variable; without it mail goes out unsigned."""
-    if budget.smtp is None:
+    """The password of [budget.smtp] and the webhook's secret, where they name environment variables. Without the one, mail
+    goes out unsigned; without the other, nothing goes to the webhook."""
+    given, smtp = budget.webhook_secret, budget.smtp
+    if given is not None:
+        budget = budget.model_copy(update={"webhook_secret": _secret(given, environment) or SecretStr("")})
+    if smtp is None:
         return budget
-    smtp = budget.smtp.model_copy(update={"password": _secret(budget.smtp.password, environment)})
-    return budget.model_copy(update={"smtp": smtp})
+    mail = smtp.model_copy(update={"password": _secret(smtp.password, environment)})
+    return budget.model_copy(update={"smtp": mail})
 
 
 def _read(path: Path | None) -> Layer:

@@ -47,6 +47,14 @@ def money(pusd: Sequence[int]) -> pa.Array:
     return pa.Array.from_buffers(schemas.MONEY, len(low), [None, pa.py_buffer(wide.tobytes())])
 
 
+def reason_of(ending: str) -> tuple[str | None, str | None]:
+    """Error code and message of a row that its run's ending left unanswered; most endings say it by their name."""
+    if ending != "failed":
+        return None, None
+    remedy = "restore the file and run again"
+    return "source_failed", f"the run ended before it was asked: its source could not be read on; {remedy}"
+
+
 def tables(journals: Sequence[Journal], targets: Mapping[str, Facts]) -> tuple[pa.Table, pa.Table, pa.Table]:
     """The part (sorted by row), the ledger rows and the audits' answers of some settled batches."""
     part: dict[str, list[Any]] = {name: [] for name in schemas.PART.names}

@@ -11,13 +11,14 @@ from collections.abc import Set as AbstractSet
 from math import isfinite
 from typing import Any, NamedTuple
 
+from pipelines.endpoints import CHAT_URL, ENDPOINTS
 from pipelines.parameters import PARAMETERS, flaw, shown
+from pipelines.responses import Cannot
 from pipelines.types import BadRow, Row
 
 ROW_MAX_BYTES = 16 << 20
 ID_MAX_CHARS = 512
 MESSAGE_MAX_CHARS = 500
-CHAT_URL = "/v1/chat/completions"
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 _SPEAKING = ("tool_calls", "function_call", "refusal", "audio")
@@ -27,6 +28,9 @@ NO_COLUMNS: frozenset[str] = frozenset()
 _BATCH_FIELDS = frozenset({"custom_id", "method", "url", "body"})
 _TRANSPORT = frozenset({"model", "stream", "stream_options", "metadata", "messages"})
 """What a body may hold and `Row.body` does not: the engine decides these, or they have a place of their own."""
+
+
+_ASKED = {"messages": "add a list of {role, content}", "input": "add a text or a list of items"}
 
 
 class Problem(NamedTuple):
@@ -103,13 +107,18 @@ def _batch_line(record: Mapping[str, Any]) -> tuple[_Asked | Problem, dict[str, 
     tags = {name: value for name, value in record.items() if name not in _BATCH_FIELDS and value is not None}
     if body.get("metadata") is not None:
         tags["metadata"] = body["metadata"]
-    url, method = record.get("url"), record.get("method")
-    if url is not None and url != CHAT_URL:
-        return Problem("unsupported_url", f"`url` is {shown(url)}; only {CHAT_URL} can be asked"), tags
+    url, method = CHAT_URL if record.get("url") is None else record["url"], record.get("method")
+    if type(url) is not str or url not in ENDPOINTS:
+        return Problem("unsupported_url", f"`url` is {shown(url)}; only {' and '.join(ENDPOINTS)} can be asked"), tags
     if method is not None and method != "POST":
         return Problem("unsupported_method", f"`method` is {shown(method)}; it must be POST"), tags
-    if body.get("messages") is None:
-        return Problem("no_prompt", "`body` has no `messages`; add a list of {role, content}"), tags
+    asks = ENDPOINTS[url].asks
+    if body.get(asks) is None:
+        return Problem("no_prompt", f"`body` has no `{asks}`; {_ASKED[asks]}"), tags
+    try:
+        body = ENDPOINTS[url].chat(body)
+    except Cannot as error:
+        return Problem("unsupported_parameter", str(error)), tags
     model = tags.pop("model", None) if body.get("model") is None else body["model"]
     return _Asked(body["messages"], body, model), tags
 
@@ -123,7 +132,7 @@ def _plain_row(
     for name, value in record.items():
         if value is None or (name == "custom_id" and name not in used):
             continue
-        if (name in PARAMETERS or name == "stream") and name not in used:
+        if name not in used and (name in PARAMETERS or (name == "stream" and _asks_to_stream(value))):
             params[name] = value
         elif name != "stream_options" or name in used:
             tags[name] = value
@@ -146,6 +155,11 @@ def _plain_row(
         if system and type(messages) is list:
             messages = [{"role": "system", "content": system}, *messages]
     return _Asked(messages, params, model), tags
+
+
+def _asks_to_stream(value: Any) -> bool:
+    """Whether a column `stream` is the parameter; a text ("news", a video stream's name) is a column like any other."""
+    return type(value) is not str or value.strip().lower() in ("true", "yes", "on")
 
 
 def _has_system(messages: Any) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -54,6 +55,9 @@ class Keys:
         self.targets = f"{prefix}:targets"  # hash target -> health
         self.lanes = f"{prefix}:lanes"  # hash target -> figures for the display
         self.learned = f"{prefix}:learned"  # hash of what targets' speeds and answers' lengths were; months
+        self.orphans = (
+            f"{prefix}:orphans"  # hash id of a batch that Redis forgot, whose journal a worker knew -> head; a day
+        )
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
         self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused
         self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
@@ -89,17 +93,9 @@ class Keys:
     def batch(self, batch_id: str) -> str:
         return f"{self.prefix}:batch:{batch_id}"
 
-    def on(self, lane: str) -> str:
-        """Where the batches of a lane stand while they are there."""
-        return self.given if lane == "provider_batch" else self.rung
-
     def order(self, tag: str) -> str:
         """hash: a provider's batch as it was asked for (worker/provider_batches/orders.py); goes when it has been read back."""
         return f"{self.prefix}:order:{tag}"
-
-    def latencies(self, target: str) -> str:
-        """list of seconds that a target's last provider batches took, newest first; a month."""
-        return f"{self.prefix}:latencies:{target}"
 
     def journal(self, batch_id: str) -> str:
         return f"{self.prefix}:journal:{batch_id}"
@@ -132,9 +128,12 @@ class Keys:
     def budget(self, scope: str) -> str:
         return f"{self.prefix}:budget:{scope}"
 
+    def prices(self, day: str) -> str:
+        """hash: the prices, as JSON, that workers have charged on a UTC day; as long as budgets."""
+        return f"{self.prefix}:prices:{day}"
+
     def reported(self, day: str) -> str:
-        """hash name of a provider's key -> `first own now`: what it and we with it had spent at the day's first look, and
-        its spend now; `own NAME` -> what we spend with it; nano-dollars; a few days."""
+        """hash name of a provider's key -> `first own now`, and `own NAME` (worker/money/reported.py); a few days."""
         return f"{self.prefix}:reported:{day}"
 
     def alerts(self, day: str) -> str:
@@ -203,8 +202,13 @@ class Keys:
 
 
 def batch_id(run_id: str, generation: int, first_row: int, index: int | str) -> str:
-    """Deterministic, so that a chunk prepared twice names the same batches."""
+    """Deterministic, so that a chunk prepared twice names the same batches where it is cut in the same way."""
     return f"{run_id}.{generation}.{first_row}.{index}"
+
+
+def cut_of(items: list[Item]) -> str:
+    """Names the rows of a batch, so that a chunk which is cut in another way names other batches."""
+    return blake2b(b",".join(b"%d" % item.row for item in items), digest_size=4).hexdigest()
 
 
 def call_id(batch: str, epoch: int, number: int) -> str:
@@ -218,9 +222,7 @@ def pack_items(items: list[Item]) -> bytes:
 def unpack_items(data: bytes) -> list[Item]:
     """Raises Unreadable."""
     try:
-        if (
-            zstandard.frame_content_size(data) > PAYLOAD_MAX_BYTES
-        ):  # the limit below does not hold for a frame that says it
+        if zstandard.frame_content_size(data) > PAYLOAD_MAX_BYTES:  # a said size is not checked below
             raise Unreadable(f"payload: more than {PAYLOAD_MAX_BYTES} bytes")
         return _items.decode(zstandard.ZstdDecompressor().decompress(data, max_output_size=PAYLOAD_MAX_BYTES))
     except (msgspec.MsgspecError, zstandard.ZstdError, RecursionError, TypeError) as error:

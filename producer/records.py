@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipelines import paths, wire
+import msgspec
+
+from pipelines import paths, performance, wire
 from pipelines.errors import StoreError
+from pipelines.performance import Performance
 from producer.store import Store
+
+PERFORMANCE_BYTES = 16 << 20
 
 
 class Records:
@@ -78,6 +83,18 @@ class Records:
     def mark_rehearsal(self, scenario: str) -> None:
         """Says that stand-in servers answer here."""
         self._write(paths.rehearsal(), {"scenario": scenario})
+
+    def performance(self) -> Performance:
+        """What was measured of local models; ConfigError when the file is not ours."""
+        try:
+            with self.store.open(paths.performance()) as stream:
+                return performance.read(bytes(stream.read(PERFORMANCE_BYTES)))
+        except FileNotFoundError:
+            return performance.read(None)
+
+    def write_performance(self, found: Performance) -> None:
+        with self.store.create(paths.performance()) as out:
+            out.write(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
 
     def ids(self) -> list[str]:
         """Every run with a record, newest first (ids begin with their time)."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from typing import Any, BinaryIO, cast
 
 from pipelines.errors import StoreError
 
+BLOCK_BYTES = 1 << 20
+"""What is read of an object at once."""
 _REMEDIES = {
     errno.ENOSPC: "the disk is full: free space",
     errno.EACCES: "no permission: check its owner",
@@ -112,13 +115,22 @@ class Store:
             names = [info.base_name for info in found if info.is_file]
         return sorted(name for name in names if not name.endswith(".tmp"))
 
+    def sweep(self, folder: str, before_s: float) -> None:
+        """Deletes what writers left half written that were killed before `before_s`, unix seconds; an object store keeps
+        no such thing."""
+        for left in () if self.remote else Path(self.path(folder)).glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                if left.stat().st_mtime < before_s:
+                    left.unlink()
+
 
 def opened(target: str) -> BinaryIO:
     """A file by its path or an object by its URL, for reading anywhere in it. OSError as it comes."""
     if "://" not in target:
         return Path(target).open("rb")
     store, where = _filesystem(target)
-    return cast(BinaryIO, store.open_input_file(where))
+    # An object's own stream knows no lines, and asks the store anew for every read.
+    return io.BufferedReader(store.open_input_file(where), BLOCK_BYTES)
 
 
 def unwritable(target: str, error: OSError, doing: str = "write") -> StoreError:

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines import schemas
+from pipelines.money import Price, Rates, usd_to_pusd
 
 RUN = "20260301-080000-abc123"
 T0 = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -51,6 +52,16 @@ def call(number: int, row: int | None, **values: Any) -> dict[str, Any]:
         "cost_basis": "billed", "avoided_usd": Decimal(0), "started_at": at(0), "finished_at": at(1),
     }  # fmt: skip
     return {**defaults, **values}
+
+
+def price(usd: str) -> Price:
+    """One at which a call of this file's defaults (100 tokens in, 10 out) costs so many dollars."""
+    rates = (Rates(usd_to_pusd(usd) * 10**4, 0, 0, 0, 0),)
+    return Price("p", date(2026, 1, 1), "billed", rates, rates)
+
+
+PRICES = [price("0"), price("0.001"), price("0.002")]
+"""What stands beside the ledgers of scripted workers."""
 
 
 def results_frame(rows: list[dict[str, Any]]) -> pl.LazyFrame:

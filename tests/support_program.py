@@ -35,6 +35,7 @@ class Program:
         self.data = folder / "data"
         self.root = str(self.data)  # or an object store's URL
         self.config = folder / "spillway.toml"
+        self.environment: dict[str, str] = {}
         if upstream is not None:
             config = {**upstream.settings(), **config}
         self.config.write_text(_toml(config))
@@ -51,7 +52,12 @@ class Program:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         env = {name: value for name, value in os.environ.items() if not name.startswith("SPILLWAY_")}
         return subprocess.Popen(
-            self.command(*arguments), cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            self.command(*arguments),
+            cwd=ROOT,
+            env={**env, **self.environment},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
 
     def run(self, *arguments: str, code: int | None = 0, timeout_s: float = 100) -> subprocess.CompletedProcess[str]:

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from redis import Redis
 
-from pipelines import paths, schemas, wire
-from tests.support_frames import call, result
+from pipelines import beside, paths, schemas, wire
+from tests.support_frames import PRICES, call, result
 
 Step = Callable[["ScriptedWorker", str], None]
 
@@ -99,7 +99,8 @@ def answer_all(rows: int = 4) -> Step:
 def write(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
-    pq.write_table(pa.Table.from_arrays(columns, schema=schema), path, compression="zstd")
+    table = pa.Table.from_arrays(columns, schema=schema)
+    pq.write_table(beside.noted(table, PRICES) if schema is schemas.COSTS else table, path, compression="zstd")
 
 
 @contextmanager

@@ -38,6 +38,7 @@ OWNERS = {
 }
 NEVER = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 BRIDGES = {
+    "producer/cli/bench.py",
     "producer/cli/__init__.py",
     "producer/cli/session.py",
     "producer/cli/rehearse.py",

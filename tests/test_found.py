@@ -84,6 +84,7 @@ def test_half_an_emoji_does_not_stop_a_run(tmp_path: Path) -> None:
 def test_a_server_that_only_errs_ends_the_run_with_its_reason(tmp_path: Path) -> None:
     with server(b'{"error": {"message": "broken on purpose"}}', "500 Internal Server Error") as url:
         one = program(tmp_path, url)
+        one.environment = {"SPILLWAY_TEST_LEASE_S": "2"}  # a target is silent for three of them
         done = one.run("run", str(one.rows(prompts(12))), "--dedupe", "exact", code=None, timeout_s=90)
     assert done.returncode in (3, 4)
     assert "broken on purpose" in done.stderr or set(one.results()["error_message"]) != {None}
@@ -125,6 +126,9 @@ def test_what_the_cloud_failed_does_not_wait_for_a_local_server_that_is_gone(tmp
     with Upstream({"servers": {"gpu": GPU, "cloud": cloud}}) as upstream:
         upstream.control("gpu", down=True)
         one = Program(tmp_path, upstream)
+        one.environment = {
+            "SPILLWAY_TEST_LEASE_S": "4"
+        }  # a server is gone after two of them, and nobody answers after three
         out = one.json("run", str(one.rows(prompts(3))), "--dedupe", "exact", code=3)
     assert (out["failed"], out["unanswered"]) == (3, 0)
     assert set(one.results()["error_code"]) == {"server_error"}, "the reason is what the cloud said"

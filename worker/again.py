@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from pipelines import wire
-from pipelines.types import Called, Entry, Intent, Late
+from pipelines.types import BatchHead, Called, Entry, Intent, Late
 from worker.money import budget
 from worker.queue import RedisError, ResponseError
 
@@ -35,7 +35,7 @@ class Said(NamedTuple):
     """One acknowledged flush of one batch: what again.lua needs, and when it was acknowledged."""
 
     at_s: float
-    batch: str
+    head: BatchHead
     epoch: int
     scopes: tuple[str, ...]
     number: int
@@ -77,13 +77,13 @@ class Again:
         return self._synced
 
     def remember(
-        self, batch: str, epoch: int, scopes: tuple[str, ...], number: int, blobs: tuple[bytes, ...],
+        self, head: BatchHead, epoch: int, scopes: tuple[str, ...], number: int, blobs: tuple[bytes, ...],
         reserved_nusd: int, spent_nusd: int,
     ) -> None:  # fmt: skip
         if self._synced:
             return
         now = time.monotonic()
-        self._tail.append(Said(now, batch, epoch, scopes, number, blobs, reserved_nusd, spent_nusd))
+        self._tail.append(Said(now, head, epoch, scopes, number, blobs, reserved_nusd, spent_nusd))
 
     def remember_step(self, script: str, keys: list[str], args: list[Any]) -> None:
         if not self._synced:
@@ -160,19 +160,20 @@ class Again:
         forgotten = 0
         for step in steps:
             forgotten += await self._context.scripts.now(step.script, step.keys, step.args)
-        cursors = await self._cursors({said.batch.partition(".")[0] for said in tail})
+        cursors = await self._cursors({said.head.run for said in tail})
         for said in tail:
-            keys = [self._context.keys.batch(said.batch), self._context.keys.journal(said.batch), *said.scopes]
-            keep_s = 0 if _was_committed(said.batch, cursors) else ORPHAN_S
+            name, all_ = said.head.id, self._context.keys
+            keys = [all_.batch(name), all_.journal(name), all_.orphans, *said.scopes]
             entries = wire.readable_entries(said.blobs)
             args = [
                 said.epoch, self._context.owner, said.number, wire.pack_entries(entries), wire.pack_entries(_late(entries)),
-                said.reserved_nusd, said.spent_nusd, keep_s,
+                said.reserved_nusd, said.spent_nusd, ORPHAN_S, name, wire.pack_head(said.head),
+                int(not _was_committed(name, cursors)),
             ]  # fmt: skip
             try:
                 forgotten += await self._context.scripts.now("again", keys, args)
             except RedisError as error:
-                log.warning("batch %s: %s", said.batch, error)
+                log.warning("batch %s: %s", name, error)
         if tail or steps:
             count = len(tail) + len(steps)
             log.warning("Redis was started anew (%s): %d of %d notes said again", run_id[:8], forgotten, count)

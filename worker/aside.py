@@ -73,8 +73,8 @@ async def shared(context: Context) -> None:
         b"zset": [keys.all_runs, keys.rung, keys.given, keys.hooks, keys.local_queue, keys.cloud_queue],
         b"list": [keys.wake, keys.arrived],
         b"hash": [
-            keys.fingerprints, keys.workers, keys.targets, keys.lanes, keys.poison, keys.paused, keys.preparing,
-            keys.alerts(day), keys.reported(day), keys.rules(day), keys.audits(day),
+            keys.fingerprints, keys.workers, keys.targets, keys.lanes, keys.poison, keys.orphans, keys.paused, keys.preparing,
+            keys.alerts(day), keys.prices(context.clock.date("UTC")), keys.reported(day), keys.rules(day), keys.audits(day),
             *(of(name) for name in context.settings.targets for of in (keys.slots, keys.rate)),
         ],
     }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines import budgets
+from pipelines import beside, budgets
 from pipelines.learn import Length
 from pipelines.printable import one_line
 from worker import aside
@@ -25,7 +25,7 @@ BEAT_S = 0.4
 BURY_EVERY = 3
 """Beats between two looks for dead neighbours on this machine."""
 TIDY_EVERY = 12
-"""Beats between two looks for keys that hold another kind of value than ours."""
+"""Beats between two looks for keys that hold another kind of value than ours, and between two tellings of prices."""
 
 
 class TargetStats(msgspec.Struct):
@@ -125,6 +125,7 @@ async def bury(context: Context) -> None:
             "settle",
             "money",
             "provider_batch",
+            "health",
             *(f"prepare:{client.decode(errors='replace')}" for client in held),
         ):
             await context.scripts.unlease(keys=[keys.lease(lease)], args=[name])
@@ -227,6 +228,11 @@ class Heart:
         )
 
     def _counters(self, pipe: Any) -> None:
+        if self._drain is not None and self._beats % TIDY_EVERY == 0:
+            today = self._context.keys.prices(self._context.clock.date("UTC"))
+            for price in self._drain.ledger.prices():
+                pipe.hset(today, beside.pack(price), "")
+            pipe.expire(today, budgets.KEEP_S)
         if self._drain is not None and (own := self._drain.ledger.spent_by_key()):
             day = self._context.clock.date(self._context.settings.spillway.timezone)
             reported.count(pipe, self._context.keys.reported(day), own)

@@ -13,18 +13,18 @@ from pipelines.snapshot import RunView, Snapshot
 from pipelines.types import BatchHead
 from worker.clock import Clock
 from worker.queue import Redis
+from worker.timing import SILENT_MS
 
 log = logging.getLogger("spillway.targets")
 
 DEFAULT_LOCAL_SLOTS = 8
 BREAKER_MS = 2_000
-SILENT_MS = 30_000
 CLOSED_MS = 24 * 3_600_000
 _FIELDS: dict[str, tuple[type, ...]] = {
     "up": (bool,), "closed": (bool,), "reason": (str,), "until_ms": (int,), "paused_ms": (int,), "failing_since": (int,),
-    "parallel": (int,), "context_tokens": (int,), "model": (str,), "cutoff": (str,), "batch_price": (int, float),
-    "batch_p50_s": (int, float), "batch_p90_s": (int, float), "batch_full_ms": (int,), "batch_off_ms": (int,),
-    "batch_reason": (str,),
+    "parallel": (int,), "context_tokens": (int,), "window_tokens": (int,), "model": (str,), "cutoff": (str,),
+    "changed_ms": (int,), "told": (str,), "told_model": (str,),
+    "batch_price": (int, float), "batch_s": (list,), "batch_full_ms": (int,), "batch_off_ms": (int,), "batch_reason": (str,),
 }  # fmt: skip
 """What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
@@ -34,7 +34,7 @@ class Targets:
     """States by name; what this process learns is published to the others with its next heartbeat."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings, self._clock = settings, clock
+        self._settings, self.clock = settings, clock
         self.states: dict[str, dict[str, Any]] = {}
         self._reports: dict[str, dict[str, Any]] = {}
 
@@ -63,7 +63,7 @@ class Targets:
         """Keys, funds or a missing price: nothing helps but a person."""
         if not self.states.get(name, {}).get("closed"):
             log.error("target %s is closed: %s", name, reason)
-        until_ms = self._clock.now_ms() + CLOSED_MS
+        until_ms = self.clock.now_ms() + CLOSED_MS
         self.say(name, {"up": False, "closed": True, "reason": reason, "until_ms": until_ms, "cutoff": ""})
 
     def open(self, name: str) -> None:
@@ -84,7 +84,7 @@ class Targets:
     def open_breaker(self, name: str, reason: str) -> None:
         """Too many failures in a row: nobody calls until a probe succeeds."""
         log.warning("target %s is down: %s", name, reason)
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
         since = self.states.get(name, {}).get("failing_since") or now
         self.say(name, {"up": False, "reason": reason, "until_ms": now + BREAKER_MS, "failing_since": since})
 
@@ -94,6 +94,9 @@ class Targets:
             self.say(name, {"failing_since": 0})
 
     def say(self, name: str, state: dict[str, Any]) -> None:
+        """Learns something of a target; `changed_ms` is when it last went up or down."""
+        if "up" in state and state["up"] != self.is_up(name):
+            state = {**state, "changed_ms": self.clock.now_ms()}
         self.states[name] = {**self.states.get(name, {}), **state}
         self._reports[name] = {**self._reports.get(name, {}), **state}
 

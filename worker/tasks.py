@@ -33,7 +33,12 @@ STOP_S = 25.0
 
 MODULES = {
     "prepare": ("worker.prepare.prepare", "worker.dedupe.encode", "tiktoken"),
-    "schedule": ("worker.schedule.scheduler", "worker.schedule.watch", "worker.money.alerts"),
+    "schedule": (
+        "worker.schedule.scheduler",
+        "worker.schedule.watch",
+        "worker.schedule.history",
+        "worker.money.alerts",
+    ),
     "settle": ("worker.settle.settle",),
     "local": ("worker.backends.hot",),
     "cloud": ("worker.backends.hot",),
@@ -99,12 +104,14 @@ class Process:
         if "schedule" in self.roles:
             from worker import hooks
             from worker.money.alerts import Alerts
+            from worker.schedule.history import History
             from worker.schedule.scheduler import Scheduler
             from worker.schedule.watch import Watch
 
             scheduler = Scheduler(self.context, bells)
             self._leased("schedule", scheduler.step)
             self._start(Watch(self.context).run())
+            self._leased("health", History(self.context).step)
             self.alerts = Alerts(self.context)
             self._leased("money", self.alerts.step)
             if hooks.wanted(self.context.settings):

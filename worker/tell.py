@@ -11,14 +11,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
 from email.message import EmailMessage
 
-import msgspec
+from pydantic import SecretStr
 
-from pipelines import paths
+from pipelines import hooks, paths
 from pipelines.budgets import Event, usd
 from pipelines.errors import StoreError
 from pipelines.sections import Smtp
 from pipelines.types import Failure
 from worker.backends.exchange import origin
+from worker.clock import Clock
 from worker.context import Context
 
 log = logging.getLogger("spillway.alerts")
@@ -42,11 +43,12 @@ class Teller:
         log.warning("%s", event.message)
         own = self._context.settings.clients.get(event.scope.client or "")
         everybody = self._context.settings.budget
-        webhook = (own.budget.webhook if own else None) or everybody.webhook
+        hook = own.budget if own and own.budget.webhook else everybody
         smtp = (own.budget.smtp if own else None) or everybody.smtp
         self._start(self._row(event))
-        if webhook:
-            self._start(_deliver(f"webhook {origin(webhook)}", lambda: _post(webhook, event)))
+        if (url := hook.webhook) is not None:
+            clock = self._context.clock
+            self._start(_deliver(f"webhook {origin(url)}", lambda: _post(url, hook.webhook_secret, event, clock)))
         if smtp:
             self._start(_deliver(f"mail by {smtp.host}:{smtp.port}", lambda: _mail(smtp, event)))
 
@@ -77,11 +79,18 @@ async def _deliver(what: str, way: Way) -> None:
             await asyncio.sleep(FIRST_PAUSE_S * 2 ** (tried - 1))
 
 
-async def _post(url: str, event: Event) -> str:
+async def _post(url: str, secret: SecretStr | None, event: Event, clock: Clock) -> str:
     from worker.backends.http import Web  # httpx comes with it, and few have a webhook
 
+    sent = {"content-type": "application/json"}
+    told = hooks.alert(event.kind, f"{event.day} {event.scope.name}", event.as_json())
+    if secret is not None:
+        key = hooks.key_of(secret.get_secret_value())
+        if key is None:
+            return hooks.UNSIGNED
+        sent = hooks.headers(told, key, clock.now_ms() // 1000)
     async with Web(WEBHOOK_S) as web:
-        answer = await web.post(url, {"content-type": "application/json"}, msgspec.json.encode(event.as_json()))
+        answer = await web.post(url, sent, told.body.encode())
     if isinstance(answer, Failure):
         return answer.message
     return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"

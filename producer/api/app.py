@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from producer.api import (
     health,
     messages,
     metrics,
+    models,
     runs,
     targets,
 )
@@ -43,7 +44,8 @@ from producer.schedules import Desk
 from producer.together import Together
 
 ROUTERS = tuple(
-    each.router for each in (chat, health, clients, files, batches, messages, runs, estimates, targets, costs, metrics)
+    each.router
+    for each in (chat, health, clients, models, files, batches, messages, runs, estimates, targets, costs, metrics)
 )
 UPLOADS = ("/v1/files", "/v1/runs", "/v1/messages/batches")
 """Paths whose body may be written to the data root as it comes."""
@@ -58,11 +60,11 @@ def create_app(settings: Settings, redis_url: str) -> ASGIApp:
             keys, records = wire.Keys(settings.spillway.prefix), Records(settings.spillway.data)
             channel = keys.told(secrets.token_hex(8))
             answers = Answers(raw, keys, records.store, channel)
-            models = lru_cache(1024)(partial(_models, settings))
+            names = lru_cache(1024)(partial(_names, settings))
             finder = Together(partial(find_all, redis, keys))
             inboxes = Inboxes(redis, keys, records, channel, settings.api.inbox_open)
             state = app.state.spillway = State(
-                settings, redis, keys, records, asyncio.Queue(), inboxes, answers, finder, models
+                settings, redis, keys, records, asyncio.Queue(), inboxes, answers, finder, names
             )
             beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run())]
             stopping = asyncio.Event()
@@ -90,5 +92,5 @@ def create_app(settings: Settings, redis_url: str) -> ASGIApp:
     return Meter(Limits(app, api.max_body_bytes, dict.fromkeys(UPLOADS, api.max_upload_bytes)))
 
 
-def _models(settings: Settings, client: str) -> Container[str] | None:
+def _names(settings: Settings, client: str) -> Collection[str] | None:
     return route.table(settings, client).names if settings.targets else None

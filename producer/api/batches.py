@@ -14,8 +14,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
 from pipelines import paths
+from pipelines.endpoints import ENDPOINTS
 from pipelines.errors import UsageError
-from pipelines.openai_lines import ENDPOINTS
+from pipelines.openai_lines import line_of
 from pipelines.sections import duration_s
 from producer import batches, intake, uploads
 from producer.api import outputs
@@ -29,7 +30,7 @@ from producer.api.quota import admit
 from producer.api.results import gathered
 from producer.api.state import Here, State
 from producer.batches import CANCELLABLE, Batch
-from producer.exports import LINES, rows_of
+from producer.exports import line_bytes, rows_of
 from producer.partial import rows_so_far
 from producer.queue import now_ms
 from producer.runs import RunView
@@ -132,7 +133,9 @@ async def results(batch_id: str, here: Here, caller: Caller) -> StreamingRespons
         rows = rows_of(here.store.path(whole), outputs.COLUMNS)
     else:
         rows = rows_so_far(here.store, batch.run_id)
-    return StreamingResponse(gathered(LINES["openai"](rows)), media_type="application/jsonl")
+    return StreamingResponse(
+        gathered(line_bytes(line_of(row, batch.endpoint)) for row in rows), media_type="application/jsonl"
+    )
 
 
 async def mine(here: State, client: str, batch_id: str) -> tuple[Batch, RunView | None]:

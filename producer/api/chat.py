@@ -1,7 +1,7 @@
-"""`/v1/chat/completions`: one prompt that goes through the queue like every other, and whose answer is waited for.
+"""`/v1/chat/completions` and `/v1/responses`: one prompt that goes through the queue like every other, and is waited for.
 
 The prompt is a row of an inbox run. It is accepted before it is waited for: whoever hangs up, or whose wait ends, finds the
-answer under its id. What an answer is, and what an error, is said here; who answers is the queue's matter.
+answer under its id. What an answer looks like, and an error, is for replies.py; who answers is the queue's matter.
 """
 
 from __future__ import annotations
@@ -10,101 +10,107 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
-from pipelines import openai_lines
 from pipelines.shard import parse_record
-from pipelines.told import Key, Row
 from pipelines.types import BadRow, Options
-from producer.api import errors, quota
+from producer.api import quota, replies
 from producer.api.auth import Caller, client_of, who
 from producer.api.bodies import json_object
-from producer.api.errors import ApiError, not_found
+from producer.api.errors import ApiError, not_found, unavailable
 from producer.api.once import KEPT_S, reserve
+from producer.api.replies import CHAT, RESPONSES, Form
 from producer.api.state import Here, State, state_of
 from producer.inbox import Place
 
 router = APIRouter(tags=["chat"])
 
 WAIT, ACCEPTED = "x-spillway-wait-s", "x-spillway-accepted-ms"
-PREFIX = "chatcmpl-"
 MOST_WAITING = 4096
 """Each takes some 15 kB of the server."""
 ONCE_S = 10.0
 """So long a repeated request waits for the first one's place in the queue."""
-NOT_RETRIED = {"x-should-retry": "false"}
-"""It was tried here as often as it makes sense; official clients would try again by themselves."""
-UNSUPPORTED = ("/v1/embeddings", "/v1/responses", "/v1/completions", "/v1/moderations", "/v1/images/generations")
-
-DESCRIBED: dict[str, Any] = {
-    "security": [{"HTTPBearer": []}],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object", "required": ["messages"],
-                    "properties": {
-                        "model": {"type": "string"}, "stream": {"type": "boolean"},
-                        "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
-                    },
-                }
-            }
-        },
-    },
-}  # fmt: skip
-"""For the description of the API; the body is read by hand, and has OpenAI's other parameters too."""
+UNSUPPORTED = ("/v1/embeddings", "/v1/completions", "/v1/moderations", "/v1/images/generations")
 
 
-@router.post("/v1/chat/completions", openapi_extra=DESCRIBED)
+def _described(asks: str) -> dict[str, Any]:
+    """For the description of the API; the body is read by hand, and has OpenAI's other parameters too."""
+    kinds = {
+        "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+        "input": {"type": ["string", "array"], "minLength": 1, "minItems": 1, "items": {"type": "object"}},
+    }
+    properties = {"model": {"type": "string"}, "stream": {"type": "boolean"}, asks: kinds[asks]}
+    schema = {"type": "object", "required": [asks], "properties": properties}
+    content = {"application/json": {"schema": schema}}
+    return {"security": [{"HTTPBearer": []}], "requestBody": {"required": True, "content": content}}
+
+
+@router.post(CHAT.url, openapi_extra=_described("messages"))
 async def create(request: Request) -> Response:
     """Waits for the answer, at most as long as `x-spillway-wait-s` or the configuration says; 0 only accepts (202)."""
+    return await _asked(request, CHAT)
+
+
+@router.post(RESPONSES.url, openapi_extra=_described("input"))
+async def create_response(request: Request) -> Response:
+    """The same in the form of OpenAI's Responses; each stands alone, an earlier one is not known here."""
+    return await _asked(request, RESPONSES)
+
+
+@router.get(f"{CHAT.url}/{{completion_id}}")
+async def retrieve(completion_id: str, request: Request, here: Here, caller: Caller) -> Response:
+    """The answer to an earlier request by its id; 202 while there is none, waited for if `x-spillway-wait-s` says so."""
+    return await _found(request, here, CHAT, caller.client, completion_id)
+
+
+@router.get(f"{RESPONSES.url}/{{response_id}}")
+async def retrieve_response(response_id: str, request: Request, here: Here, caller: Caller) -> Response:
+    """The same for a response."""
+    return await _found(request, here, RESPONSES, caller.client, response_id)
+
+
+async def _asked(request: Request, form: Form) -> Response:
     since_s = time.monotonic()
-    here = await state_of(
-        request
-    )  # by hand: hundreds come every second, and declared dependencies take half of the time
+    # By hand: hundreds come every second, and declared dependencies take half of the time.
+    here = await state_of(request)
     caller = await client_of(await who(request, here))
     body = await request.body()
     given = json_object(body)
     streams, usage_too = _stream(given)
-    line = _line(here, caller.client, given)
+    line = _line(here, caller.client, given, form.url)
     wait_s = _wait_s(request, here, here.settings.api.chat_wait)
     if wait_s and here.answers.waiting >= MOST_WAITING:
-        raise errors.unavailable("Too many requests wait for their answer; try again.")
+        raise unavailable("Too many requests wait for their answer; try again.")
     place = await _once(request, here, caller.client, line, body)
     key = (place.run_id, place.row)
-    accepted = {ACCEPTED: str(round((time.monotonic() - since_s) * 1000, 1))}
+    took = {ACCEPTED: str(round((time.monotonic() - since_s) * 1000, 1))}
     if wait_s == 0:
-        shown = {"id": _id(key), "object": "chat.completion.accepted", "spillway": _where(key)}
-        return JSONResponse(shown, 202, accepted)
+        return replies.accepted(form, key, took)
     row = await here.answers.wait(key, wait_s)
     if row is None:
-        raise await _pending(here, key)
-    if streams and openai_lines.answered(row["status"]):
-        return Response(b"".join(_chunks(_completion(row, key), usage_too)), media_type="text/event-stream")
-    return _told(row, key, accepted)
+        blocked = await here.redis.hget(here.keys.run(key[0]), "blocked") or ""  # type: ignore[misc]
+        raise replies.pending(form, key, blocked)
+    if streams:
+        return replies.streamed(form, row, key, given, usage_too)
+    return replies.told(form, row, key, took, given)
 
 
-@router.get("/v1/chat/completions/{completion_id}")
-async def retrieve(completion_id: str, request: Request, here: Here, caller: Caller) -> Response:
-    """The answer to an earlier request by its id; 202 while there is none, waited for if `x-spillway-wait-s` says so."""
-    key = _key(completion_id)
-    if key is None or await _owner(here, key[0]) != caller.client:
-        raise not_found("chat completion", completion_id)
+async def _found(request: Request, here: State, form: Form, client: str, name: str) -> Response:
+    key = form.key(name)
+    if key is None or await _owner(here, key[0]) != client:
+        raise not_found(form.kind.replace(".", " "), name)
     row = await here.answers.wait(key, _wait_s(request, here, 0.0), old=True)
-    if row is None:
-        return JSONResponse({"id": completion_id, "object": "chat.completion.accepted", "spillway": _where(key)}, 202)
-    return _told(row, key, {})
+    return replies.accepted(form, key, {}) if row is None else replies.told(form, row, key, {})
 
 
 async def unsupported(request: Request, caller: Caller) -> None:
     """What this server does not answer."""
-    raise ApiError(400, f"{request.url.path} is not supported; ask /v1/chat/completions.", code="unsupported_endpoint")
+    raise ApiError(
+        400, f"{request.url.path} is not supported; ask {CHAT.url} or {RESPONSES.url}.", code="unsupported_endpoint"
+    )
 
 
 for _path in UNSUPPORTED:
@@ -122,16 +128,17 @@ def _stream(given: dict[str, Any]) -> tuple[bool, bool]:
     return streams is True, isinstance(options, dict) and options.get("include_usage") is True
 
 
-def _line(here: State, client: str, given: dict[str, Any]) -> bytes:
+def _line(here: State, client: str, given: dict[str, Any], url: str) -> bytes:
     """The row of a request that can be asked."""
-    row = parse_record(0, {"body": given})
+    record = {"url": url, "body": given}
+    row = parse_record(0, record)
     if isinstance(row, BadRow):
         raise ApiError(400, f"{row.message}.", code=row.code)
     models = here.models(client)
     if models is not None and row.model is not None and row.model not in models:
         message = f"The model '{row.model[:100]}' does not exist or you do not have access to it."
         raise ApiError(404, message, code="model_not_found", param="model")
-    return msgspec.json.encode({"body": given})
+    return msgspec.json.encode(record)
 
 
 def _wait_s(request: Request, here: State, default_s: float) -> float:
@@ -171,19 +178,6 @@ async def _submit(here: State, client: str, line: bytes) -> Place:
         return await here.inboxes.submit(client, [line], Options(keep_response=here.settings.spillway.keep_response))
 
 
-# -- out ---------------------------------------------------------------------------------------------------------------
-
-
-def _id(key: Key) -> str:
-    return f"{PREFIX}{key[0]}-{key[1]}"
-
-
-def _key(completion_id: str) -> Key | None:
-    run_id, _, row = completion_id.removeprefix(PREFIX).rpartition("-")
-    good = completion_id.startswith(PREFIX) and row.isascii() and row.isdecimal() and len(row) < 16
-    return (run_id, int(row)) if good else None
-
-
 async def _owner(here: State, run_id: str) -> str | None:
     """The client of an inbox run, which Redis forgets some hours after its end."""
     client, origin = await here.redis.hmget(here.keys.run(run_id), ["client", "origin"])  # type: ignore[misc]
@@ -191,72 +185,3 @@ async def _owner(here: State, run_id: str) -> str | None:
         record = await asyncio.to_thread(here.records.read, run_id) or {}
         client, origin = record.get("client"), record.get("origin")
     return client if origin == "inbox" else None
-
-
-def _where(key: Key) -> dict[str, Any]:
-    return {"id": _id(key), "run": key[0], "row": key[1]}
-
-
-def _told(row: Row, key: Key, headers: dict[str, str]) -> JSONResponse:
-    """An answer as OpenAI's `chat.completion`, or as OpenAI's error."""
-    if openai_lines.answered(row["status"]):
-        return JSONResponse(_completion(row, key), headers=headers)
-    status, code, message = _failure(row)
-    shown = {**errors.body(status, message, code), "spillway": _where(key)}
-    return JSONResponse(shown, status, {**headers, **NOT_RETRIED})
-
-
-def _failure(row: Row) -> tuple[int, str, str]:
-    """Status, code and message of a row without an answer."""
-    code, message = row["error_code"] or row["status"], row["error_message"] or f"The request ended {row['status']}."
-    if row["status"] == "invalid":
-        return 400, "context_length_exceeded" if code == "context_overflow" else code, message
-    if row["status"] in openai_lines.NOT_RUN:
-        return (409 if row["status"] == "cancelled" else 504), code, message
-    http_status = row["http_status"] or 0
-    return (http_status if http_status in (400, 404, 413, 422) else 502), code, message
-
-
-def _completion(row: Row, key: Key) -> dict[str, Any]:
-    """The provider's own answer where it has OpenAI's shape, with what Spillway knows of it beside."""
-    body = openai_lines.completion_of(row)
-    if row["response"] is not None:
-        try:
-            given = msgspec.json.decode(row["response"])
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            given = None
-        if isinstance(given, dict) and isinstance(given.get("choices"), list):
-            body = given
-    known = {"lane": row["lane"], "status": row["status"], "cost_usd": row["cost_usd"]}
-    if row["status"] == "duplicate":
-        known |= {"duplicate_of": row["duplicate_of"], "duplicate_run": row["duplicate_run"] or key[0]}
-    return {**body, "spillway": {**_where(key), **known}}
-
-
-def _chunks(body: dict[str, Any], usage_too: bool) -> Iterator[bytes]:
-    """An answer that is there as a whole, in the form of a stream: each choice in one chunk, its end in another."""
-    head = {**{name: body.get(name) for name in ("id", "created", "model")}, "object": "chat.completion.chunk"}
-
-    def event(choices: list[dict[str, Any]], **more: Any) -> bytes:
-        return b"data: " + msgspec.json.encode({**head, "choices": choices, **more}) + b"\n\n"
-
-    for number, choice in enumerate(body["choices"]):
-        message = dict(choice.get("message") or {})
-        if isinstance(calls := message.get("tool_calls"), list):
-            message["tool_calls"] = [{"index": at, **each} for at, each in enumerate(calls) if isinstance(each, dict)]
-        index = choice.get("index", number)
-        yield event([{"index": index, "delta": message, "logprobs": choice.get("logprobs"), "finish_reason": None}])
-        yield event([{"index": index, "delta": {}, "finish_reason": choice.get("finish_reason") or "stop"}])
-    if usage_too:
-        yield event([], usage=body.get("usage"))
-    yield b"data: [DONE]\n\n"
-
-
-async def _pending(here: State, key: Key) -> ApiError:
-    """The wait is over and the answer is not there: why, where that is known, and where it will be."""
-    blocked = await here.redis.hget(here.keys.run(key[0]), "blocked") or ""  # type: ignore[misc]
-    later = f"ask GET /v1/chat/completions/{_id(key)} for it"
-    if blocked.startswith("budget"):
-        return ApiError(429, f"{blocked}; {later}.", code="insufficient_quota", headers=NOT_RETRIED)
-    why = f" ({blocked})" if blocked else ""
-    return ApiError(504, f"No answer yet{why}; {later}.", code="answer_pending", headers=NOT_RETRIED)

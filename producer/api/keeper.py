@@ -17,9 +17,10 @@ from pipelines.errors import SourceError, SpillwayError
 from pipelines.hooks import Notice
 from pipelines.openai_lines import Wrong
 from pipelines.types import Options
-from producer import batches, intake, uploads
+from producer import batches, intake, orphans, uploads
 from producer.api import messages, outputs, quota
 from producer.api.errors import ApiError
+from producer.api.files import MOST_S
 from producer.api.state import State
 from producer.batches import Batch
 from producer.lease import held
@@ -33,6 +34,8 @@ log = logging.getLogger("spillway.api")
 
 LOOK_S = 0.25
 SWEEP_S = 30.0
+ORPHANS_S = 3600.0
+"""Between two looks at all the files that there are."""
 AT_ONCE = 4
 RETRY_S = 2.0
 LOOK_SHARE = 10
@@ -45,7 +48,7 @@ class Keeper:
         self._here = here
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._swept_s = 0.0
+        self._swept_s = self._orphans_s = float("-inf")
 
     async def run(self) -> None:
         """Until it is cancelled; what fails is tried again."""
@@ -70,6 +73,9 @@ class Keeper:
             if began_s - self._swept_s > SWEEP_S:
                 self._swept_s = began_s
                 await uploads.sweep(self._here.redis, self._here.keys, self._here.store)
+            if began_s - self._orphans_s > ORPHANS_S:
+                self._orphans_s = began_s
+                await self._sweep_orphans()
         except (RedisError, OSError, SpillwayError) as error:
             log.warning("batches: %s", error)
             return RETRY_S
@@ -77,6 +83,12 @@ class Keeper:
             log.exception("looking after the batches failed; trying again")
             return RETRY_S
         return max(LOOK_S, LOOK_SHARE * (time.monotonic() - began_s))
+
+    async def _sweep_orphans(self) -> None:
+        here = self._here
+        kept_s = max(int(here.settings.api.keep_files), MOST_S)
+        if gone := await orphans.sweep(here.redis, here.keys, here.records, kept_s):
+            log.warning("%d files that no record names are deleted: %s", len(gone), ", ".join(gone[:5]))
 
     def _begin(self, batch_id: str) -> None:
         if batch_id not in self._busy:

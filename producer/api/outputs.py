@@ -41,7 +41,7 @@ def write(here: State, batch: Batch) -> Made:
             if kind not in files:
                 name = paths.upload(_file_id(batch, kind), "jsonl")
                 files[kind] = stack.enter_context(here.store.create(name))
-            line = line_bytes(openai_lines.line_of(row))
+            line = line_bytes(openai_lines.line_of(row, batch.endpoint))
             files[kind].write(line)
             counts[kind] += 1
             sizes[kind] += len(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
@@ -31,7 +31,7 @@ class State(NamedTuple):
     answers: Answers
     finder: Together[str, Found | None]
     """Whose key it is."""
-    models: Callable[[str], Container[str] | None]
+    models: Callable[[str], Collection[str] | None]
     """What a client's rows may name; None where any may, because this process knows no targets."""
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from producer.cli import (
+    bench,
     budget,
     clients,
     doctor,
@@ -42,6 +43,7 @@ app.command("results")(results.results)
 app.command("report")(report.report)
 app.command("plan")(plan.plan)
 app.command("targets")(targets.targets)
+app.command("bench")(bench.bench)
 app.command("simulate")(rehearse.simulate)
 app.command("doctor")(doctor.doctor)
 app.add_typer(limits, name="budget")

@@ -64,7 +64,7 @@ def _broken(root: str, run_id: str, rows_in: int) -> list[Violation]:
 
     results, costs = frames.scan(root, run_id)
     chunks = frames.chunks(root, [run_id]) if frames.chunk_rows(root, run_id) is not None else None
-    broken = check(results, costs, rows_in, chunks, frames.parts(root, run_id))
+    broken = check(results, costs, rows_in, chunks, frames.parts(root, run_id), frames.prices(root, run_id))
     if broken:
         return broken
     runs = results.select(pl.col("duplicate_run").drop_nulls().unique()).collect()["duplicate_run"].to_list()

@@ -14,6 +14,9 @@ from producer.records import Records
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
+    import pyarrow.fs as pafs
+
+    from pipelines.money import Price
 
 
 def results_files(root: str, run_id: str | None = None) -> list[str]:
@@ -77,6 +80,20 @@ def parts(root: str, run_id: str) -> pl.LazyFrame | None:
     """A run's settled parts; None when they are gone."""
     files = _files(root, f"{paths.parts_dir(run_id)}/*.parquet")
     return _scan(files) if files else None
+
+
+def prices(root: str, run_id: str) -> list[Price]:
+    """What the files of a run's ledger say of the prices of their calls."""
+    import pyarrow.parquet as pq
+
+    from pipelines import beside
+
+    store, files = _store(root), costs_files(root, run_id)
+    found: dict[bytes, Price] = {}
+    for name in files:
+        kept = pq.read_metadata(name.partition("://")[2] or name, filesystem=store)
+        found |= {beside.pack(price): price for price in beside.read(kept.metadata)}
+    return list(found.values())
 
 
 def audits(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:
@@ -167,6 +184,13 @@ def _scan(files: list[str]) -> pl.LazyFrame:
     import polars as pl
 
     return pl.scan_parquet(files, hive_partitioning=False, glob=False)
+
+
+def _store(root: str) -> pafs.FileSystem | None:
+    """The object store of a data root; None for a folder."""
+    from pyarrow import fs
+
+    return fs.FileSystem.from_uri(root)[0] if "://" in root else None
 
 
 def _files(root: str, pattern: str) -> list[str]:

@@ -75,12 +75,12 @@ def refuse_rehearsal(settings: Settings) -> None:
 
 
 def with_targets(settings: Settings, ask: Common) -> Settings:
-    """Settings that name at least one target: as configured, else what this machine offers; says what it found.
-    UsageError in a rehearsal's data root."""
+    """Settings that name at least one target: as configured, else what this machine offers; says what it found. What
+    `spillway bench` measured is in them. UsageError in a rehearsal's data root."""
     refuse_rehearsal(settings)
     if settings.targets:
         _tell_missing_keys(settings)
-        return settings
+        return measured(settings)
     from worker.schedule.health import find_local
 
     found = find_local()
@@ -90,7 +90,15 @@ def with_targets(settings: Settings, ask: Common) -> Settings:
             "key in the environment; add [targets.NAME] to spillway.toml, or rehearse with --simulate"
         )
     note(f"no targets configured; found {', '.join(found['targets'])}")
-    return settings_of(ask, **found)
+    return measured(settings_of(ask, **found))
+
+
+def measured(settings: Settings) -> Settings:
+    """Settings as the figures in model_performance.json make them."""
+    from pipelines.performance import fit
+    from producer.records import Records
+
+    return fit(settings, Records(settings.spillway.data).performance())
 
 
 def _tell_missing_keys(settings: Settings) -> None:

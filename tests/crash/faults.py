@@ -105,6 +105,13 @@ class Field(Scene):
         self.say("redis hangs 3 s")
         self.redis.pause(3.0)
 
+    def fill_redis(self) -> None:
+        """It answers and refuses to write, as one whose memory is used up."""
+        self.say("redis has no memory for 3 s")
+        self.redis.client.config_set("maxmemory", "1mb")
+        time.sleep(3.0)
+        self.redis.client.config_set("maxmemory", "0")
+
     def block_data(self) -> None:
         name = self.random.choice(["costs", "results"])
         self.say(f"{name} cannot be written for 2 s")
@@ -133,5 +140,5 @@ class Field(Scene):
     def faults(self) -> list[Callable[[], None]]:
         return [
             self.kill_worker, self.kill_worker, self.stop_worker, self.pause_worker, self.kill_redis, self.forget_redis, self.pause_redis,
-            self.block_data, self.kill_upstream, self.break_upstream,
+            self.fill_redis, self.block_data, self.kill_upstream, self.break_upstream,
         ]  # fmt: skip

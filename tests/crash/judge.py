@@ -11,6 +11,8 @@ import polars as pl
 from redis import Redis
 
 from pipelines import invariants
+from pipelines.violation import Violation
+from producer.cli import frames
 from tests.support_program import Program
 
 CLEAN_S = 20.0
@@ -27,11 +29,19 @@ def judge(
     results, costs = program.results(run_id), program.costs()
     return [
         *_rows(results, rows),
-        *(f"doctor: {one.row} {one.what}" for one in invariants.check(results.lazy(), costs.lazy(), rows)),
+        *(f"doctor: {one.row} {one.what}" for one in _doctor(program, run_id, rows)),
         *ledger(costs, calls),
         *_bought_again(costs, calls, in_flight),
         *(_left_in_redis(redis) if redis is not None else ()),
     ]
+
+
+def _doctor(program: Program, run_id: str, rows: int) -> list[Violation]:
+    """All that `spillway doctor --run` looks at."""
+    root = str(program.data)
+    results, costs = frames.scan(root, run_id)
+    chunks, parts = frames.chunks(root, [run_id]), frames.parts(root, run_id)
+    return invariants.check(results, costs, rows, chunks, parts, frames.prices(root, run_id))
 
 
 def _rows(results: pl.DataFrame, rows: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The short form of `python -m tests.crash.chaos`: a few seeds, printed, of both forms."""
+"""The short form of `python -m tests.crash.chaos`: a seed of each form, and a fresh one, printed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.crash.chaos import play
 
-FIXED = [("field", 1), ("field", 2), ("embedded", 3), ("hosts", 5)]
+FIXED = [("field", 1), ("embedded", 3), ("hosts", 5)]
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # processes that share a suite must draw the same seed
 FRESH = (random.Random(RUN) if RUN else random.SystemRandom()).randrange(1000, 1_000_000)
 

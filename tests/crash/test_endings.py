@@ -103,14 +103,15 @@ def test_a_resume_whose_source_changed_under_it_asks_the_rest_when_that_is_resto
 
 
 def test_expiry_ends_with_what_it_has_and_resumes(tmp_path: Path) -> None:
-    with field(tmp_path) as there:
+    with field(tmp_path, latency_ms=600) as there:
         source = there.program.rows(prompts(ROWS))
-        run_id = there.submit(source, "--deadline", "3s")
+        run_id = there.submit(source, "--deadline", "9s")  # the server alone needs twice as long
         wait_until(lambda: bool(there.fields(run_id).get("cancel")), 40)
         there.kill_workers()
         assert there.wait_for_end(run_id) == "expired"
         counts = dict(there.program.results(run_id).group_by("status").len().rows())
         assert sum(counts.values()) == ROWS and 0 < counts["ok"] < ROWS and counts["expired"] == ROWS - counts["ok"]
+        there.upstream.control("gpu", latency_ms=20)
         assert there.submit(source, "--deadline", "1h") == run_id
         assert there.wait_for_end(run_id) == "completed"
         wrong = judge(

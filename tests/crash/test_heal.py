@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from tests.crash.judge import judge
@@ -14,6 +16,7 @@ from tests.crash.stage import Field
 from tests.support_program import GPU, wait_until
 from tests.support_upstream import Upstream
 from tests.test_flow import prompts
+from worker.prepare.part import RATES
 
 LANES = "local,cloud"
 CONTROL = "prepare,schedule,settle"
@@ -160,6 +163,48 @@ def test_a_run_registered_just_before_redis_forgot_its_last_seconds_is_not_lost(
         wrong = judge(there.program, run_id, ROWS, upstream.calls(), in_flight=2 * SLOTS, redis=there.redis.client)
         told = "notes said again" if workers == "live" else "registered again from its record"
         assert told in there.workers.log()
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("cut", ["as it was", "otherwise"])
+def test_a_registration_forgotten_together_with_its_preparer_costs_nothing(tmp_path: Path, cut: str) -> None:
+    """The lanes live and know what they called: it finds its place where the same batches are made again, and is booked in
+    any case. Cut otherwise: as if the lanes' speed were another by now."""
+    gpu = {**GPU, "slots": SLOTS, "latency_ms": 60}
+    with (
+        Upstream({"servers": {"gpu": gpu}}) as upstream,
+        Field(tmp_path, upstream, [CONTROL, LANES], fsync="everysec") as there,
+    ):
+        source = there.program.rows(prompts(ROWS))
+        wait_until(lambda: len(there.owners()) == 2)
+        time.sleep(1.5)  # what is there by now is on the disk
+
+        def registered() -> str:
+            run_id = there.submit(source)
+            wait_until(lambda: there.requests() > 3 * SLOTS, 40)
+            there.workers.signal(0, signal.SIGKILL)
+            there.workers.processes[0].wait()
+            return run_id
+
+        run_id = there.redis.forgetting(registered)
+        if cut == "otherwise":
+            for part in (there.program.data / f"results/run={run_id}/chunks").iterdir():
+                table = pq.read_table(part)
+                rates = dict.fromkeys(json.loads(table.schema.metadata[RATES]), 1000.0)
+                kept = {**table.schema.metadata, RATES: json.dumps(rates).encode()}
+                pq.write_table(table.replace_schema_metadata(kept), part)
+        there.workers.mend()
+        wait_until(lambda: bool(there.fields(run_id)), 20)
+        assert there.wait_for_end(run_id) == "completed"
+        calls = upstream.calls()
+        costs = there.program.costs()
+        assert len(calls) <= ROWS + (SLOTS if cut == "as it was" else 2 * ROWS // 3)
+        late = costs.filter(pl.col("purpose") == "late").height
+        assert late == 0 if cut == "as it was" else late >= 2 * SLOTS
+        assert costs["call_id"].is_unique().all() and costs.height >= len(calls)
+        assert not there.redis.client.exists("spillway:orphans")
+        assert "notes said again" in there.workers.log()
+        wrong = judge(there.program, run_id, ROWS, calls, in_flight=2 * ROWS, redis=there.redis.client)
     assert not wrong, wrong
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.dying import POINTS, SETTLE
+from tests.crash.dying import ENDING, POINTS, SETTLE
 from tests.crash.judge import judge
 from tests.crash.stage import Field, clean_environment, dying
 from tests.support_program import GPU, Program, wait_until
@@ -27,9 +27,9 @@ NOT_BY = {
 }
 """What a stage does not certainly come by."""
 SOME = [
-    ("script close after", "script commit_chunk after", "script settle_begin after", f"{SETTLE}:Settler._record after"),
-    (f"{SETTLE}:compact after", "script close before", "script finish after", "script commit_chunk before"),
-    ("script settle_done after", f"{SETTLE}:Settler._record after", "script claim after", f"{SETTLE}:write_part after"),
+    ("script close after", "script commit_chunk after", "script settle_begin after", f"{ENDING}:End._record after"),
+    (f"{ENDING}:compact after", "script close before", "script finish after", "script commit_chunk before"),
+    ("script settle_done after", f"{ENDING}:End._record after", "script claim after", f"{SETTLE}:write_part after"),
 ]
 EVERY = [(point,) * len(STAGES) for point in POINTS if not point.startswith("producer")]
 

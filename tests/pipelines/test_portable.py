@@ -9,7 +9,7 @@ from pipelines.settings import parse_settings
 
 SMTP = {"host": "mail.example", "from": "a@b.example", "to": ["c@d.example"], "password": "env:MAIL"}
 GIVEN = {
-    "budget": {"daily_usd": "0.1", "smtp": SMTP},
+    "budget": {"daily_usd": "0.1", "smtp": SMTP, "webhook": "https://h.example/y", "webhook_secret": "env:HOOK"},
     "api": {"admin_key": "env:ADMIN"},
     "clients": {"plain": {}, "acme": {
         "budget": {"smtp": {**SMTP, "password": "theirs"}}, "webhook": "https://h.example/x", "webhook_secret": "env:HOOK",
@@ -29,6 +29,7 @@ def test_secrets_arrive_and_the_servers_own_do_not() -> None:
     assert there.budget.smtp is not None and acme.budget.smtp is not None and acme.webhook_secret is not None
     assert (there.budget.smtp.secret, acme.budget.smtp.secret) == ("mail-word", "theirs")
     assert acme.webhook_secret.get_secret_value() == "hook-word"
+    assert there.budget.webhook_secret is not None and there.budget.webhook_secret.get_secret_value() == "hook-word"
     assert (there.targets["mini"].key, there.targets["lost"].key_variable) == ("key-word", "NOT_SET")
     assert "admin-word" not in told, "a worker serves nobody"
 

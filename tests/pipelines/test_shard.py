@@ -118,6 +118,14 @@ def test_an_id_that_is_not_the_custom_id_is_carried() -> None:
     assert ok({"prompt": "p", "custom_id": "a", "id": "b"}).tags == {"id": "b"}
 
 
+def test_a_column_stream_that_holds_a_text_is_carried() -> None:
+    """Labelled collections name their parts so; only a batch line's body is OpenAI's own."""
+    row = ok({"prompt": "p", "stream": "sentiment"})
+    assert (row.body, row.tags) == ({"messages": said("p")}, {"stream": "sentiment"})
+    row = ok({"stream": "sentiment", "text": "t"}, prompt="p")
+    assert (row.body, row.tags) == ({"messages": said("p")}, {"stream": "sentiment", "text": "t"})
+
+
 def test_nulls_are_absent() -> None:
     row = ok({"prompt": "p", "model": None, "temperature": None, "stream": None, "tools": None, "note": None})
     assert row.body == {"messages": said("p")}
@@ -172,6 +180,8 @@ def test_an_image_alone_is_a_prompt() -> None:
         ({"prompt": "p", "stream": True}, "stream_unsupported", "stream"),
         ({"body": {"messages": said(), "stream": True}}, "stream_unsupported", "stream"),
         ({"prompt": "p", "stream": "yes"}, "invalid_parameter", "stream"),
+        ({"prompt": "p", "stream": 1}, "invalid_parameter", "stream"),
+        ({"body": {"messages": said(), "stream": "news"}}, "invalid_parameter", "stream"),
         ({"prompt": "p", "temperature": float("nan")}, "not_finite", "temperature"),
         ({"prompt": "p", "logit_bias": {"50": float("inf")}}, "not_finite", "logit_bias.50"),
         ({"prompt": "p", "score": float("nan")}, "not_finite", "score"),

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from redis import Redis
 
-from pipelines import paths, schemas
+from pipelines import beside, paths, schemas
 from producer.cli import main
 from producer.cli.doctor import doctor  # noqa: F401 - importing it must not need Redis
 from tests.support_frames import RUN, at, call, duplicate, result
@@ -242,6 +243,21 @@ def test_doctor_names_what_is_wrong(root: Path, capsys: pytest.CaptureFixture[st
     assert "3 rows in, 2 rows out" in out
     assert "row 2 costs 1.000000000000 by the results, 0.000000000000 by the ledger" in out
     assert "row 1 call" in out
+
+
+def test_doctor_derives_what_a_call_costs_from_its_tokens(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A figure that was changed everywhere, and a ledger whose prices are gone."""
+    folder = root / "data"
+    results, costs = folder / paths.results(RUN), folder / paths.costs_part("2026-03-01", RUN, "00000001")
+    prices = pq.read_schema(costs).metadata[beside.KEY].decode()
+    for file in (results, costs):
+        of_row_1 = pl.when(pl.col("row") == 1).then(Decimal("0.0011")).otherwise(pl.col("cost_usd"))
+        changed = pl.read_parquet(file).with_columns(of_row_1.cast(pl.Decimal(38, 12)).alias("cost_usd"))
+        changed.write_parquet(file, metadata={beside.KEY.decode(): prices})
+    code, out, _ = ran(capsys, "doctor", "--run", RUN)
+    assert code == 3 and "row 1 has a call that costs 0.0011, but its tokens come to 0.00 to 0.002 at p" in out
+    pl.read_parquet(costs).write_parquet(costs)
+    assert "names the price p of 2026-01-01, which is not beside it" in ran(capsys, "doctor", "--run", RUN)[1]
 
 
 @pytest.mark.parametrize("run", ["20260101-000000-aaaaaa", "../.."])

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.shard import CHAT_URL, ROW_MAX_BYTES
+from pipelines.endpoints import CHAT_URL
+from pipelines.shard import ROW_MAX_BYTES
 from producer.vetting import WRONG_MAX, Vetted, first_line_is_json, vet
 from tests.support_serving import jsonl, line
 

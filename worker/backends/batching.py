@@ -111,6 +111,25 @@ def load(kind: str) -> BatchApi | None:
     return cast(BatchApi, import_module(f"worker.backends.{name}").API) if name else None
 
 
+async def proven(
+    api: BatchApi, web: Web, target: Target, sought: Sought, candidates: Sequence[Remote]
+) -> Remote | Failure | None:
+    """Which of some batches is the one that is sought, where no tag says it: the only one, or the one whose results have our
+    names. A Failure: that cannot be said yet."""
+    if len(candidates) < 2:
+        return next(iter(candidates), None)
+    for remote in candidates:
+        if remote.state != "ended":
+            continue
+        results = await api.results(web, target, remote)
+        if isinstance(results, Failure):
+            return results
+        if any(line.custom_id.startswith(sought.tag) for line in results.lines):
+            return remote
+    still = sum(remote.state == "open" for remote in candidates)
+    return Failure("unknown", "ambiguous", f"{still} batches that are not done yet may be it") if still else None
+
+
 def answer(response: Response | Failure, *, ok: tuple[int, ...] = (200,)) -> Any | Failure:
     """The decoded JSON object of a good reply; a Failure for anything else."""
     if isinstance(response, Failure):

@@ -23,7 +23,8 @@ MOST_MODELS = 500
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One look at a target's server."""
+    """One look at a target's server. `context_tokens` is the most that a prompt may have; `window_tokens` what is loaded
+    now, where that is less and grows on demand; `vram_bytes` the loaded model's GPU memory."""
 
     up: bool
     reason: str = ""
@@ -31,6 +32,8 @@ class Seen(msgspec.Struct, frozen=True):
     models: tuple[str, ...] = ()
     parallel: int | None = None
     context_tokens: int | None = None
+    window_tokens: int | None = None
+    vram_bytes: int | None = None
 
 
 Look = Callable[["Web", Target], Awaitable[Seen]]
@@ -91,13 +94,22 @@ async def models(web: Web, target: Target) -> Seen:
     """The list of models, which every OpenAI-compatible server should have; one without it is believed to be up."""
     data, trouble, status = await ask(web, f"{target.base_url}/models", bearer(target))
     if trouble is not None:
-        return Seen(True) if status in (404, 405, 501) else keyed(target, trouble)
+        return Seen(True) if status in (404, 405, 501) else await _unlisted(web, target, trouble, status)
     rows = table(data, "data")
     listed = names(rows, "id")
     mine = next((row for row in rows if row.get("id") == target.model), {})
     context = whole(mine.get("max_model_len")) or whole(mine.get("context_length"))
     reason = "" if mine or not listed else lacking(target, listed)
     return Seen(True, reason, target.model if mine else None, listed, None, context)
+
+
+async def _unlisted(web: Web, target: Target, trouble: Seen, status: int) -> Seen:
+    """A server that fails at its list may still work (`transformers serve` without a cache folder): many have /health."""
+    if status >= 500 and status != 503 and target.lane == "local":
+        healthy = await web.get(f"{root_of(target.base_url or '')}/health")
+        if isinstance(healthy, Response) and healthy.status == 200:
+            return Seen(True, f"{trouble.reason} to the question for its models")
+    return keyed(target, trouble)
 
 
 def keyed(target: Target, trouble: Seen) -> Seen:

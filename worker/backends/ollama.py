@@ -169,7 +169,8 @@ PARAMETERS: Mapping[str, rows.Setter] = {
 
 
 async def look(web: Web, target: Target) -> Seen:
-    """What is installed, and what is loaded with which window. How many calls it takes at once, it tells nobody."""
+    """What is installed, what is loaded with which window, and the largest window that the model knows. How many calls it
+    takes at once, it tells nobody."""
     root, headers = looks.root_of(target.base_url or ""), looks.bearer(target)
     data, trouble, _ = await looks.ask(web, f"{root}/api/tags", headers)
     if trouble is not None:
@@ -178,15 +179,38 @@ async def look(web: Web, target: Target) -> Seen:
     running, _, _ = await looks.ask(web, f"{root}/api/ps", headers)
     loaded = looks.table(running, "models")
     mine = next((row for row in loaded if _same(row.get("name") or row.get("model"), target.model)), None)
+    other = next(iter(looks.names(loaded, "name", "model")), None)
+    if mine is None and not any(_same(name, target.model) for name in listed):
+        return Seen(False, f"{looks.lacking(target, listed)}; run: ollama pull {target.model}", other, listed)
+    most = target.context_tokens or await _largest(web, root, headers, target.model)
     if mine is None:
-        other = next(iter(looks.names(loaded, "name", "model")), None)
-        if not any(_same(name, target.model) for name in listed):
-            return Seen(False, f"{looks.lacking(target, listed)}; run: ollama pull {target.model}", other, listed)
-        return Seen(True, f"{target.model} is not loaded; the first call loads it", other, listed)
-    size, on_gpu = looks.whole(mine.get("size")), mine.get("size_vram")
-    slow = size is not None and type(on_gpu) is int and on_gpu < size
+        now = f" ({other} is)" if other else ""
+        return Seen(True, f"{target.model} is not loaded{now}; the first call loads it", other, listed, None, most)
+    window, size, on_gpu = (looks.whole(mine.get(name)) for name in ("context_length", "size", "size_vram"))
+    slow = size is not None and type(mine.get("size_vram")) is int and (on_gpu or 0) < size
     reason = f"{target.model} is partly on the CPU, so it is slow" if slow else ""
-    return Seen(True, reason, target.model, listed, None, looks.whole(mine.get("context_length")))
+    return Seen(True, reason, target.model, listed, None, most or window, window, on_gpu)
+
+
+_known: dict[tuple[str, str], int | None] = {}
+"""Largest windows by server and model; they do not change while the model is there."""
+_KEPT = 1_000
+
+
+async def _largest(web: Web, root: str, headers: Mapping[str, str], model: str) -> int | None:
+    """The window that a model was made for, from /api/show."""
+    if (root, model) not in _known:
+        given = {"content-type": "application/json", **headers}
+        answer = await web.post(f"{root}/api/show", given, rows.as_json({"model": model}))
+        if not isinstance(answer, Response) or answer.status != 200:
+            return None
+        data = lenient.decode(answer.body)
+        facts = data.get("model_info") if type(data) is dict else None
+        told = facts.items() if type(facts) is dict else ()
+        if len(_known) >= _KEPT:
+            _known.clear()
+        _known[root, model] = next((looks.whole(v) for k, v in told if str(k).endswith(".context_length")), None)
+    return _known[root, model]
 
 
 def _same(name: Any, wanted: str) -> bool:

@@ -11,7 +11,7 @@ import logging
 from random import shuffle
 from typing import TYPE_CHECKING, Any
 
-from pipelines import wire
+from pipelines import truth, wire
 from pipelines.batch import output_estimate
 from pipelines.journal import fold
 from pipelines.learn import Length, count
@@ -26,6 +26,7 @@ from worker.drain import verdict
 from worker.drain.history import CHECK_TRIES, backoff_s, history_of, last_failure
 from worker.drain.journal import Journal
 from worker.drain.lane import Lane
+from worker.drain.local import Local
 from worker.drain.rates import Rates
 from worker.drain.running import Prompt, Running
 from worker.drain.slots import Slots
@@ -55,6 +56,7 @@ class Drain:
         self.stopping = False
         self.lengths: dict[str, Length] = {}
         self._failures: dict[str, int] = {}
+        self._local = Local(context.targets, context.settings.targets)
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
             rates = Rates(context.scripts, context.keys, name, target.rpm, target.tpm)
@@ -163,6 +165,13 @@ class Drain:
         else:
             batch.finish_failed(prompt)
 
+    def _elsewhere(self, prompt: Prompt, name: str) -> bool:
+        """Whether another target may still answer the prompt."""
+        batch, targets = prompt.batch, self.context.targets
+        lanes = (batch.lane,) if batch.lanes == "none" else ("local", "cloud")
+        others = [other for lane in lanes for other in targets.route_targets(batch.head.route, lane) if other != name]
+        return any(o not in prompt.given_up and not targets.states.get(o, {}).get("closed") for o in others)
+
     async def _attempt(self, prompt: Prompt) -> None:
         """One call, from intent to outcome."""
         batch, item = prompt.batch, prompt.item
@@ -170,7 +179,10 @@ class Drain:
         if batch.stopping or self.stopping or batch.fenced.is_set():
             batch.leave(prompt)
             return
-        target = self.context.settings.targets[name]
+        target = self._local.fitted(name, item)
+        if isinstance(target, Failure):
+            self._decide(prompt, name, target, None, None)
+            return
         adapter = load(target.kind)
         request = adapter.request(target, item.body, schema=batch.run.schema)
         if isinstance(request, Failure):
@@ -191,11 +203,11 @@ class Drain:
             return
         prompt.attempts += 1
         url, headers, body = request
-        response = await self._hot.post(
-            url, headers, body, target.timeout_s, connect_timeout_s=target.connect_timeout_s
-        )
+        patience_s = self._local.patience_s(name, item)
+        response = await self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
         outcome = response if isinstance(response, Failure) else adapter.parse(target, response)
         seconds = (self.clock.now_us() - started_us) / 1e6
+        outcome = self._local.weigh(name, target, item, outcome, seconds, lambda: self._elsewhere(prompt, name))
         called = self._called(intent, name, outcome, seconds, batch)
         raw = response if isinstance(response, HttpResponse) else None
         self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
@@ -205,7 +217,8 @@ class Drain:
     ) -> Called:
         """The ledger's view of a call."""
         busy_s = seconds / max(1, self.lanes[name].in_use)
-        facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route)
+        route, patient = batch.head.route, batch.run.patient
+        facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, route, patient=patient)
         self.ledger.note(name, facts.cost_pusd)
         return verdict.called(intent, facts, outcome, batch.head.purpose, self.clock.now_us())
 
@@ -252,8 +265,12 @@ class Drain:
 
     def _after_failed_check(self, prompt: Prompt, name: str, problem: str) -> None:
         prompt.last = Failure("invalid", "check_failed", problem)
+        self._again_or_on(prompt, name)
+
+    def _again_or_on(self, prompt: Prompt, name: str, *, on: bool = False) -> None:
+        """An answer that cannot be used is asked for once more, or goes on to the next target at once."""
         prompt.checks[name] = prompt.checks.get(name, 0) + 1
-        if prompt.checks[name] >= CHECK_TRIES:
+        if on or prompt.checks[name] >= CHECK_TRIES:
             prompt.given_up.add(name)
         self._route(prompt)
 
@@ -264,6 +281,9 @@ class Drain:
                 self._healthy(name)
                 prompt.given_up.add(name)
                 self._route(prompt)
+            case truth.DOUBT:
+                self._healthy(name) if failure.code not in truth.OF_SERVER else self._unhealthy(name, failure)
+                self._again_or_on(prompt, name, on=self._elsewhere(prompt, name))
             case "auth" | "funds":
                 self.context.targets.close(name, failure.message)
                 self._target_down(name)
@@ -273,6 +293,8 @@ class Drain:
                 self._later(prompt, pause_s)
                 self._pause(name, pause_s)
             case "overload" | "connect":
+                if failure.code == "model_loading":  # for all prompts alike, and for a while
+                    self._break(name, failure)
                 self._unhealthy(name, failure)
                 prompt.waits += 1
                 if prompt.waits % MAX_WAITS == 0:
@@ -281,7 +303,9 @@ class Drain:
             case _:  # transient, unknown: may have been paid
                 self._unhealthy(name, failure)
                 tries = prompt.paid[name] = prompt.paid.get(name, 0) + 1
-                if tries >= self.context.settings.targets[name].max_paid_attempts:
+                if failure.code == "stalled" and self._elsewhere(prompt, name):
+                    prompt.given_up.add(name)
+                elif tries >= self.context.settings.targets[name].max_paid_attempts:
                     if lost or self._failures.get(name, 0) < tries:
                         prompt.given_up.add(name)
                     else:  # nobody was answered since its first try: not the prompt's fault

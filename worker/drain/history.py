@@ -9,13 +9,21 @@ from random import random
 import msgspec
 
 from pipelines.journal import State
+from pipelines.truth import DOUBT
 from pipelines.types import Called, Completion, Failure
 
 At = tuple[int, str]  # a row at a target
 CHECK_TRIES = 2
 """An answer that fails its check is asked for once more, then the prompt goes on."""
-FINAL = frozenset({"invalid", "context"})
+FINAL = frozenset({"invalid", "context", DOUBT})
 """What a target says of the prompt itself; all other trouble is the target's, and passes."""
+
+SAID = {
+    "check_failed": "its answers failed the check (--labels or --schema)",
+    "not_json": "its answers were no JSON; is base_url right?",
+    "lost": "its answers were lost on the way",
+}
+"""In words, the codes of calls whose own message no journal keeps."""
 
 MAX_ERRORS = 12
 """Errors of a target, none of them paid, that a prompt meets in all lives of its batch before it goes on."""
@@ -68,7 +76,8 @@ def last_failure(state: State, row: int) -> Failure | None:
     if called is None or called.error_code is None:
         return None
     target = state.intents[calls[-1]].target
-    return Failure(called.failure or "unknown", called.error_code, f"{target}: {called.error_code}", called.http_status)
+    said = SAID.get(called.error_code, called.error_code)
+    return Failure(called.failure or "unknown", called.error_code, f"{target}: {said}", called.http_status)
 
 
 def backoff_s(tries: int) -> float:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pipelines import wire
 from pipelines.money import pusd_to_nusd_ceil
-from pipelines.types import Called, Entry, Intent, Late
+from pipelines.types import BatchHead, Called, Entry, Intent, Late
 from worker.again import Again
 from worker.aside import is_hostile
 from worker.queue import NoScriptError, Redis, RedisError, Scripts
@@ -26,6 +26,7 @@ class Holding(Protocol):
     """What the journal must know of a batch that runs here."""
 
     id: str
+    head: BatchHead
     epoch: int
     fenced: asyncio.Event
 
@@ -156,7 +157,7 @@ class Journal:
             blobs = tuple(blob for blob in group.blobs[: 1 + reply[1]] if blob)
             held = sum(amount for amount, _, _ in group.intents[: reply[1]]) - group.settled_nusd
             holding = group.holding
-            self._again.remember(holding.id, holding.epoch, scopes, group.number, blobs, held, group.spent_nusd)
+            self._again.remember(holding.head, holding.epoch, scopes, group.number, blobs, held, group.spent_nusd)
         if fenced:
             group.holding.fenced.set()
             late: list[Entry] = [Late(entry) for entry in group.entries if isinstance(entry, Called)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,8 +15,7 @@ from pipelines.types import Completion, Failure, Item, Usage
 from worker.money.reported import key_of
 from worker.targets import Targets
 
-REFRESH_S = 60.0
-"""Some prices change with the date or the hour."""
+MINUTE_MS = 60_000
 GATEWAYS = frozenset({502, 504, 524})
 UNPAID = frozenset({"invalid", "context", "auth", "funds", "rate", "overload"})
 
@@ -39,27 +37,34 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ledger:
-    """Prices for one process; a target without a price is closed, never free."""
+    """Prices for one process, by Redis' clock; a target without a price is closed, never free."""
 
     def __init__(self, settings: Settings, targets: Targets) -> None:
         self._settings, self._targets = settings, targets
         self._prices: dict[str, Price | Unknown] = {}
-        self._as_of = 0.0
+        self._minute = -1
         self._spent_by_key: Counter[str] = Counter()
         self._refresh()
 
     def _refresh(self) -> None:
-        now = time.time()
-        if self._prices and now - self._as_of < REFRESH_S:
+        """Once a minute: some prices change with the date or the hour."""
+        minute = self._targets.clock.now_ms() // MINUTE_MS
+        if minute == self._minute:
             return
-        self._as_of = now
+        self._minute = minute
+        at = datetime.fromtimestamp(minute * MINUTE_MS / 1000, UTC)
         for name, target in self._settings.targets.items():
             if target.key_variable and target.lane == "cloud":
                 self._targets.close(name, f"the environment variable {target.key_variable} is not set")
-            price = price_of(target, self._settings.prices, datetime.fromtimestamp(now, UTC), name=name)
+            price = price_of(target, self._settings.prices, at, name=name)
             if isinstance(price, Unknown):
                 self._targets.close(name, price.message)
             self._prices[name] = price
+
+    def prices(self) -> list[Price]:
+        """Of every target that has one, now."""
+        self._refresh()
+        return [price for price in self._prices.values() if isinstance(price, Price)]
 
     def price(self, name: str) -> Price | None:
         self._refresh()
@@ -98,9 +103,15 @@ class Ledger:
         price = self.price(names[0]) if names else None
         return cost_pusd(price, Usage(input_tokens=input_tokens, output_tokens=output_tokens)) if price else 0
 
-    def _cheapest_cloud(self, route: str, usage: Usage) -> int | None:
-        prices = [self.price(name) for name in self._targets.route_targets(route, "cloud")]
-        return min((cost_pusd(price, usage) for price in prices if price is not None), default=None)
+    def _cheapest_cloud(self, route: str, usage: Usage, *, wait: bool = False) -> int | None:
+        """At the price of a provider's batch, where the target takes them and there is time to `wait`."""
+        names = self._targets.route_targets(route, "cloud")
+        found = [
+            (price, wait and self._settings.targets[name].provider_batch)
+            for name in names
+            if (price := self.price(name))
+        ]
+        return min((cost_pusd(price, usage, batch=batch) for price, batch in found), default=None)
 
     @cached_property
     def _told_keys(self) -> dict[str, str | None]:
@@ -126,9 +137,10 @@ class Ledger:
         route: str,
         *,
         batch: bool = False,
+        patient: bool = False,
     ) -> Charge:
         """What a call's outcome means in money. Nothing heard after sending: lost, at its upper bound. `batch`: it was a line
-        of a provider's batch."""
+        of a provider's batch; `patient`: one would have been in time."""
         price = self.price(name)
         price_id, as_of = (price.price_id, price.as_of.isoformat()) if price else ("", "")
         price_id = batch_price(price_id) if batch else price_id
@@ -151,7 +163,8 @@ class Ledger:
             if price is not None and price.basis == "billed" and _is_unmetered(outcome):
                 cost, basis = max(cost, bound_pusd), "upper_bound"
         cause = "provider_batch" if batch else self._settings.targets[name].lane
-        cloud = self._cheapest_cloud(route, outcome.usage) if cause != "cloud" else None
+        wait = patient and not batch
+        cloud = self._cheapest_cloud(route, outcome.usage, wait=wait) if cause != "cloud" else None
         avoided = max(0, cloud - cost) if cloud is not None else 0
         return Charge(
             "ok", 200, None, outcome.usage, cost, basis, outcome.model, price_id, as_of, avoided,

@@ -13,9 +13,8 @@ from functools import partial
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 
-from pipelines import paths, schemas, told, wire
+from pipelines import paths, told, wire
 from pipelines.errors import SourceError
 from worker.aside import Strikes
 from worker.context import Context
@@ -26,6 +25,7 @@ from worker.prepare.clients import Clients
 from worker.prepare.ids import Ids
 from worker.prepare.inboxes import Inboxes
 from worker.prepare.lost import Lost, remember
+from worker.prepare.part import rates_of, write
 from worker.prepare.promote import Promoters, batch_arguments
 from worker.prepare.published import paused, rows_per_s
 from worker.prepare.redo import Redo
@@ -55,6 +55,7 @@ class Progress(msgspec.Struct):
     known: Known | None
     embeds: bool
     fresh: bool
+    behind: bool = True  # a chunk part may be there that a Redis which was killed has forgotten
     redo: Redo | None = None
 
 
@@ -186,7 +187,11 @@ class Preparer:
         )
         size = FIRST_ROWS if at.row == 0 else EMBEDDED_ROWS if progress.embeds else CHUNK_ROWS
         rows, after = await asyncio.to_thread(progress.reader.read, at, size, CHUNK_BYTES)
-        ask = cancel in (None, b"", b"0")
+        name, ask = paths.chunk(run_id, 0, at.row), cancel in (None, b"", b"0")
+        if progress.behind:
+            rates = await asyncio.to_thread(rates_of, context.store, name)
+            self._sifter.rates |= rates or {}
+            progress.behind = rates is not None
         chunk = await asyncio.to_thread(
             self._sifter.sift, progress.asker, progress.indexes, rows, int(generation or 0), ask=ask
         )
@@ -194,8 +199,7 @@ class Preparer:
             self._progress.pop(run_id, None)
             return False
         if rows:
-            name = paths.chunk(run_id, 0, at.row)
-            await asyncio.to_thread(self._write, name, chunk, at)
+            await asyncio.to_thread(write, context.store, name, chunk, at, self._sifter.rates)
         last = after is None and whole
         source, offset = (len(sources), 0) if inbox else (at.source, at.offset)
         following = after or Cursor(source, offset, at.row + len(rows))
@@ -249,12 +253,6 @@ class Preparer:
         sources = wire.unpack_sources(await self.context.redis.hget(self.context.keys.run(run_id), "sources"))
         template = template_of(run.options)
         return Asker(run_id, run.client, run.options, template), Reader(sources, template)
-
-    def _write(self, name: str, chunk: Chunk, at: Cursor) -> None:
-        arrays = [pa.array(chunk.columns[field.name], field.type) for field in schemas.CHUNK]
-        table = pa.Table.from_arrays(arrays, schema=schemas.CHUNK)
-        header = {**schemas.VERSION, b"spillway.cursor": wire.dump(msgspec.to_builtins(at))}
-        self.context.store.write_table(name, table.replace_schema_metadata(header))
 
     async def _commit(self, run_id: str, before: bytes, after: Any, last: bool, chunk: Chunk) -> bool:
         keys = self.context.keys

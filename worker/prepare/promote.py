@@ -85,7 +85,7 @@ class Promoters:
         batch_names, batch_args = batch_arguments(keys, chunk)
         names = [keys.run(run_id), keys.waiting(run_id), keys.wake, keys.promoted(run_id), *batch_names]
         args = [len(rows), *rows, len(counters) // 2, *counters, *batch_args]
-        return bool(await context.scripts.ask(keys=names, args=args))
+        return await self._committed("ask", names, args)
 
     async def audit(self, run_id: str, asker: Asking) -> bool:
         """Asks the reuses that were chosen for it, and their leaders once more; none if they cannot be read any more."""
@@ -100,7 +100,14 @@ class Promoters:
         counters = [part for item in sorted(chunk.counts.items()) for part in item]
         names, arguments = batch_arguments(keys, chunk)
         names = [keys.run(run_id), keys.waiting(run_id), keys.wake, *names]
-        return bool(await context.scripts.audit(keys=names, args=[len(counters) // 2, *counters, *arguments]))
+        return await self._committed("audit", names, [len(counters) // 2, *counters, *arguments])
+
+    async def _committed(self, script: str, names: list[str], args: list[Any]) -> bool:
+        """Compared before anything moves, so it may be said again to a Redis that forgot it."""
+        committed = bool(await getattr(self._context.scripts, script)(keys=names, args=args))
+        if committed:
+            self._context.again.remember_step(script, names, args)
+        return committed
 
     async def _batches(self, run_id: str, asker: Asking, rows: list[int], purpose: str) -> Chunk:
         context = self._context

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from pipelines import paths, wire
 from pipelines.types import Row
+from worker.prepare.part import CURSOR
 from worker.sources.source import Cursor, Reader, rows_at
 from worker.store import Store
 
@@ -49,7 +50,7 @@ def rows_of(store: Store, reader: Reader, name: str, wanted: AbstractSet[int]) -
     if not wanted:
         return [], []
     table = store.read_table(name, columns=["row", "route"])
-    start = Cursor(**wire.load(store.open_parquet(name).schema_arrow.metadata[b"spillway.cursor"]))
+    start = Cursor(**wire.load(store.open_parquet(name).schema_arrow.metadata[CURSOR]))
     found = [row for row in rows_at(reader, start, wanted) if isinstance(row, Row)]
     routes = dict(zip(table["row"].to_pylist(), table["route"].to_pylist(), strict=True))
     return found, [routes[row.row] for row in found]

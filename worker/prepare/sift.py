@@ -251,13 +251,15 @@ class Sifter:
         self, asker: Asker, asked: list[Asked], generation: int, first_row: int, chunk: Chunk, mark: str = "",
         purpose: str = "answer",
     ) -> None:  # fmt: skip
-        """Batches with their heads; adds their counters. `mark` keeps ids of batches apart that begin with one row."""
+        """Batches with their heads; adds their counters. An id says which rows its batch has; `mark` keeps those of other kinds
+        apart."""
         for number, (group, batch) in enumerate(pack(asked, self.rates)):
-            payload = wire.pack_items([one.item for one in batch])
+            items = [one.item for one in batch]
+            payload, name = wire.pack_items(items), f"{mark}{number}-{wire.cut_of(items)}"
             tokens_in = sum(one.item.input_tokens for one in batch)
             tokens_out = sum(one.output_tokens for one in batch)
             head = BatchHead(
-                wire.batch_id(asker.id, generation, first_row, f"{mark}{number}"), asker.id, batch[0].route, generation, len(batch),
+                wire.batch_id(asker.id, generation, first_row, name), asker.id, batch[0].route, generation, len(batch),
                 tokens_in, tokens_out, sum(work(o.item.input_tokens, o.output_tokens) for o in batch),
                 self._ledger.cloud_estimate_pusd(batch[0].route, tokens_in, tokens_out), len(payload),
                 purpose, group,

@@ -28,6 +28,8 @@ from worker.provider_batches.tending import Tender
 log = logging.getLogger("spillway.provider_batches")
 
 REST_S = 0.5
+QUIET_S, GATHER_S = 1.0, 60.0
+"""An order is made when its run gives no more for a moment; of a run that is still being prepared, after a while."""
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
 """Of one order, whatever a provider would take: it is in this process' memory while it is made and read."""
 TIMEOUT_S, RESULT_BYTES = 120.0, 1 << 30
@@ -39,6 +41,7 @@ class Given(NamedTuple):
     id: str
     epoch: int
     head: BatchHead
+    since_ms: int
 
 
 class ProviderBatches:
@@ -56,7 +59,7 @@ class ProviderBatches:
     async def step(self) -> None:
         """One round: orders that are due, then new ones."""
         orders = await self._orders.open()
-        await self._standing.learn()
+        self._standing.tell()
         wanted_back = await self._context.redis.smembers(self._context.keys.recalled)
         recalled = {batch.decode(errors="replace") for batch in wanted_back}
         now_s = asyncio.get_running_loop().time()
@@ -78,18 +81,28 @@ class ProviderBatches:
             groups[target, given.head.run].append(given)
         for (target, run), batches in groups.items():
             api = self._api(target)
-            stopped = await self._context.redis.hget(self._context.keys.run(run), "cancel")
-            if api is None or stopped or not self._context.targets.is_up(target):
+            cancel, prepared = await self._context.redis.hmget(self._context.keys.run(run), "cancel", "prepared")
+            if api is None or cancel or not self._context.targets.is_up(target):
                 await self._give_back(batches)
                 continue
             await self._give_back([given for given in batches if given.id in recalled])
-            for some in _cut([given for given in batches if given.id not in recalled], api):
-                await self._make(target, run, some)
+            wanted = [given for given in batches if given.id not in recalled]
+            if self._is_all(wanted, prepared == b"1"):
+                for some in _cut(wanted, api):
+                    await self._make(target, run, some)
+
+    def _is_all(self, batches: list[Given], prepared: bool) -> bool:
+        """Whether an order need not wait for more batches of its run; few large orders are better than many small ones."""
+        now_ms = self._context.clock.now_ms()
+        ages_s = [(now_ms - given.since_ms) / 1000 for given in batches]
+        quiet = prepared and min(ages_s, default=0.0) > QUIET_S
+        return quiet or max(ages_s, default=0.0) > GATHER_S or sum(given.head.rows for given in batches) >= MOST_ROWS
 
     async def _given(self, taken: set[str]) -> list[tuple[str, Given]]:
         redis, keys = self._context.redis, self._context.keys
-        listed = [batch.decode(errors="replace") for batch in await redis.zrange(keys.given, 0, -1)]
-        ids = [batch for batch in listed if batch not in taken]
+        listed = await redis.zrange(keys.given, 0, -1, withscores=True)
+        since = {batch.decode(errors="replace"): int(ms) for batch, ms in listed}
+        ids = [batch for batch in since if batch not in taken]
         pipe = redis.pipeline(transaction=False)
         for batch in ids:
             pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "head")
@@ -102,7 +115,7 @@ class ProviderBatches:
                 if (state, lane) != (b"rung", b"provider_batch"):
                     await redis.zrem(keys.given, batch)
                     continue
-                found.append((target.decode(), Given(batch, int(epoch), wire.unpack_head(head))))
+                found.append((target.decode(), Given(batch, int(epoch), wire.unpack_head(head), since[batch])))
             except (ValueError, TypeError, AttributeError) as error:
                 await aside.batch(self._context, batch, error)
                 await redis.zrem(keys.given, batch)
@@ -111,7 +124,7 @@ class ProviderBatches:
     async def _give_back(self, batches: list[Given]) -> None:
         """What cannot be sent goes back to waiting as it is."""
         context, keys = self._context, self._context.keys
-        for batch, epoch, head in batches:
+        for batch, epoch, head, _ in batches:
             names = [keys.batch(batch), keys.waiting(head.run), keys.given, keys.drained(head.run), keys.wake]
             lanes = await context.redis.hget(keys.batch(batch), "lanes") or b"any"
             args = [epoch, batch, "waiting", lanes, head.cloud_pusd / max(head.work, 1e-9), ""]
@@ -120,7 +133,7 @@ class ProviderBatches:
     async def _make(self, target: str, run_id: str, batches: list[Given]) -> None:
         """One order, from its record to its request."""
         run = await self._context.run(run_id)
-        order = await self._orders.make(target, run, [(batch, epoch) for batch, epoch, _ in batches])
+        order = await self._orders.make(target, run, [(batch, epoch) for batch, epoch, *_ in batches])
         if order is None:
             return
         parts = await self._orders.hold(order)

@@ -136,7 +136,7 @@ class Tender:
             results = await api.results(self._web, target, remote)
             if isinstance(results, Failure):
                 return results
-            await self._standing.ended(order.about.target, self._age_s(order), remote)
+            self._standing.ended(order.about.target, self._age_s(order), remote)
             await self._end(order, remote, results)
         return None
 

@@ -1,33 +1,26 @@
-"""Finds servers, says what they are and whether they can work; asks only, and decides nothing about batches.
-
-What each kind of server can tell is known in its own file in `backends/`.
-"""
+"""Looks at all targets, tries one with a real call, and finds what runs on this machine; decides nothing about batches."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
+from pipelines.money import pusd_to_usd
 from pipelines.sections import BASE_URLS, KEY_VARIABLES, LOCAL_KINDS, Target
 from pipelines.settings import Settings, load_settings
 from pipelines.types import Completion, Failure
-from worker.backends import load, looks
-from worker.backends.exchange import Response
-from worker.backends.http import Web
-from worker.backends.lenient import decode
+from worker.backends import Sendable, load
+from worker.backends.discovery import TargetStatus, identify, inspect
+from worker.queue import connect
 
-PROBE_S = 2.0
-LOOK_S = 5.0
-"""Longer than a probe: a server that is busy with our own calls may be slow to say so."""
 CALL_S = 60.0
 CLOUD_MODELS = {
     "openai": "gpt-4o-mini",
@@ -44,75 +37,6 @@ HELLO = (
 )
 
 
-class TargetStatus(msgspec.Struct, frozen=True):
-    """A target as one look found it. `reason` is empty when there is nothing to say."""
-
-    name: str
-    lane: str
-    kind: str
-    up: bool
-    reason: str
-    loaded_model: str | None
-    models: tuple[str, ...]
-    parallel: int | None
-    context_tokens: int | None
-    latency_ms: int
-    checked_ms: int
-
-
-async def identify(base_url: str, api_key: str | None = None) -> str:
-    """The kind of server behind an address, `openai` when nothing tells; "" when nobody answers."""
-    host = urlsplit(base_url).hostname
-    for kind, address in BASE_URLS.items():
-        if kind not in LOCAL_KINDS and urlsplit(address).hostname == host:
-            return kind
-    root = looks.root_of(base_url)
-    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-    async with Web(PROBE_S) as web:
-        answers = await asyncio.gather(*(web.get(root + path, headers) for _, path, _ in _SIGNS))
-    if all(isinstance(answer, Failure) for answer in answers):
-        return ""
-    for (kind, _, tells), answer in zip(_SIGNS, answers, strict=True):
-        if isinstance(answer, Response) and answer.status == 200 and tells(answer.body):
-            return kind
-    return "openai"
-
-
-def _holds(name: str) -> Callable[[bytes], bool]:
-    """Whether a JSON object has a name at its top, or in the rows of its first list."""
-
-    def tells(body: bytes) -> bool:
-        data = decode(body)
-        if type(data) is not dict or "error" in data:
-            return False
-        rows = [row for value in data.values() if type(value) is list for row in value if type(row) is dict]
-        return name in data or any(name in row for row in rows)
-
-    return tells
-
-
-_SIGNS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
-    ("lmstudio", "/api/v1/models", _holds("loaded_instances")),
-    ("lmstudio", "/api/v0/models", _holds("state")),
-    ("ollama", "/api/ps", _holds("models")),
-    ("llamacpp", "/props", _holds("total_slots")),
-    ("vllm", "/metrics", lambda body: b"vllm:" in body),
-)
-
-
-async def inspect(name: str, target: Target) -> TargetStatus:
-    """One look at a target; never raises for what it finds, and takes a few seconds at most."""
-    look: looks.Look = getattr(import_module(f"worker.backends.{target.kind}"), "look", looks.models)
-    began = time.monotonic()
-    async with Web(LOOK_S) as web:
-        seen = await look(web, target)
-    return TargetStatus(
-        name, target.lane, target.kind, seen.up, seen.reason, seen.loaded_model, seen.models, seen.parallel,
-        seen.context_tokens or target.context_tokens, round((time.monotonic() - began) * 1000),
-        time.time_ns() // 1_000_000,
-    )  # fmt: skip
-
-
 async def survey(settings: Settings) -> list[dict[str, Any]]:
     """Every target of the configuration, looked at together: one plain record each, in the order written."""
     found = await asyncio.gather(*(inspect(name, target) for name, target in settings.targets.items()))
@@ -127,31 +51,44 @@ def _record(target: Target, status: TargetStatus) -> dict[str, Any]:
 
 
 async def check(settings: Settings, name: str) -> dict[str, Any]:
-    """A look and one real call of a few tokens; at a paid target it costs what it costs, and the ledger has it."""
-    from worker.backends.hot import Hot
-    from worker.money.probe import Probe
+    """A look and one real call of a few tokens; at a paid target it costs what it costs, as far as the budgets allow it, and
+    the ledger has it. QueueError where Redis, which has the budgets, cannot be had."""
+    from worker.embedded import Embedded
+    from worker.money.probe import SENT, Probe
 
     target = settings.targets[name]
     record = _record(target, await inspect(name, target))
-    request, probe = load(target.kind).request(target, HELLO), Probe(settings, name, HELLO, HELLO_TOKENS)
-    if isinstance(request, Failure) or probe.refused:
-        return {**record, "ok": False, "error": request.message if isinstance(request, Failure) else probe.refused}
-    url, headers, body = request
+    request = load(target.kind).request(target, HELLO)
+    if isinstance(request, Failure):
+        return {**record, "ok": False, "error": request.message}
+    async with (
+        Embedded(settings, settings.spillway.redis_url, workers=False) as there,
+        aclosing(await connect(there.redis_url)) as redis,
+    ):
+        probe = Probe(settings, name, redis)
+        if refused := await probe.admit(HELLO, HELLO_TOKENS):
+            return {**record, "ok": False, "error": refused}
+        await asyncio.to_thread(probe.book, SENT, 0.0)
+        began = time.monotonic()
+        outcome = await _call(target, request)
+        seconds = time.monotonic() - began
+        cost_pusd = await asyncio.to_thread(probe.book, outcome, seconds)
+        await probe.settle(cost_pusd)
+    return {**record, **_said(outcome, seconds), "cost_usd": pusd_to_usd(cost_pusd)}
 
-    hot, began = Hot(1), time.monotonic()
+
+async def _call(target: Target, request: Sendable) -> Completion | Failure:
+    from worker.backends.hot import Hot
+
+    hot, patience_s = Hot(1), min(target.timeout_s, CALL_S)
     try:
-        response = await hot.post(
-            url, headers, body, min(target.timeout_s, CALL_S), connect_timeout_s=target.connect_timeout_s
-        )
+        response = await hot.post(*request, patience_s, connect_timeout_s=target.connect_timeout_s)
     finally:
         await hot.close()
-    seconds = time.monotonic() - began
-    outcome = response if isinstance(response, Failure) else load(target.kind).parse(target, response)
-    cost_usd = await asyncio.to_thread(probe.book, outcome, seconds)
-    return {**record, **_called(outcome, seconds), "cost_usd": cost_usd}
+    return response if isinstance(response, Failure) else load(target.kind).parse(target, response)
 
 
-def _called(outcome: Completion | Failure, seconds: float) -> dict[str, Any]:
+def _said(outcome: Completion | Failure, seconds: float) -> dict[str, Any]:
     call = {"call_s": round(seconds, 3)}
     if isinstance(outcome, Failure):
         return {**call, "ok": False, "error": outcome.message}

@@ -29,9 +29,10 @@ from worker.money import budget
 from worker.queue import NoScriptError
 from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
-from worker.schedule.sent import Sent
+from worker.schedule.sent import Sent, by_order
 from worker.schedule.why import Why
 from worker.targets import unanswered
+from worker.timing import GONE_MS
 
 log = logging.getLogger("spillway.schedule")
 
@@ -39,8 +40,6 @@ TICK_S = 0.25
 RECONCILE_S = 2.0
 SUSPECT_TRIES = 2
 """A batch that so many workers died of without an answer runs alone, so that it takes no others with it."""
-GONE_MS = 20_000
-"""A lane whose targets are down for so long is no way out for prompts that the other lane has failed."""
 
 
 class Seen(msgspec.Struct):
@@ -288,7 +287,7 @@ class Scheduler:
         await self._sent.recall(move for move in moves if isinstance(move, Recall))
         rings = [move for move in moves if isinstance(move, Ring)]
         for move in rings:
-            names = [keys.batch(move.batch), keys.waiting(move.run), keys.on(move.lane)]
+            names = [keys.batch(move.batch), keys.waiting(move.run), keys.given if by_order(move) else keys.rung]
             lanes = "none" if views[move.batch].last else views[move.batch].lanes
             self.context.scripts.queue(pipe, "ring", names, [move.batch, move.lane, move.target, lanes])
         try:
@@ -299,7 +298,7 @@ class Scheduler:
         for move, epoch in zip(rings, epochs, strict=True):
             if int(epoch):
                 self._was_rung.add(move.batch)
-            if int(epoch) and move.lane != "provider_batch":
+            if int(epoch) and not by_order(move):
                 client = runs[move.run].client
                 work = self._estimates.weigh(self._heads[move.batch].head).work
                 self._served.add(client, work, snapshot.weights.get(client, 1.0))

@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from statistics import median
 from typing import Any, NamedTuple
 
-from pipelines.snapshot import BatchTarget, BatchView, Recall
+import msgspec
+
+from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring
 from pipelines.types import BatchHead
 from worker.context import Context
 
@@ -22,6 +25,11 @@ class Out(NamedTuple):
     id: str
     target: str
     since_ms: int
+
+
+def by_order(move: Ring) -> bool:
+    """Whether a batch goes to the provider_batch lane, which nobody rings for."""
+    return move.lane == "provider_batch"
 
 
 class Sent:
@@ -74,10 +82,7 @@ class Sent:
             up = self._alive and context.targets.is_up(name) and now >= state.get("batch_off_ms", 0)
             room = 0 if now < state.get("batch_full_ms", 0) else ROOM_ROWS
             usual = BatchTarget(name, up, room, price=float(state["batch_price"]))
-            found[name] = BatchTarget(
-                name, up, room, float(state.get("batch_p50_s", usual.latency_p50_s)),
-                float(state.get("batch_p90_s", usual.latency_p90_s)), usual.price,
-            )  # fmt: skip
+            found[name] = msgspec.structs.replace(usual, **_latency(state.get("batch_s") or []))
         return found
 
     async def recall(self, moves: Iterable[Recall]) -> None:
@@ -101,3 +106,12 @@ class Sent:
                 "lane": "provider_batch", "up": api.up, "reason": state.get("batch_reason") or full, "slots": 0,
                 "in_flight": out, "rung_rows": out, "rows_per_s": 0.0, "latency_s": api.latency_p50_s,
             }  # fmt: skip
+
+
+def _latency(told: list[Any]) -> dict[str, float]:
+    """What half and nine in ten of the last orders took, with more room the fewer they are; nothing where there were none."""
+    seconds = sorted(float(each) for each in told if isinstance(each, int | float) and each >= 0)
+    if not seconds:
+        return {}
+    late = seconds[min(len(seconds) - 1, int(0.9 * len(seconds)))] * (1 + 2 / len(seconds))
+    return {"latency_p50_s": median(seconds), "latency_p90_s": late}

@@ -44,14 +44,16 @@ class Watch:
             return
         if context.clock.now_ms() < state.get("until_ms", 0):
             return
-        from worker.schedule.health import inspect  # httpx comes with it, and a run without local targets asks nobody
+        from worker.backends.discovery import (
+            inspect,  # httpx comes with it, and a run without local targets asks nobody
+        )
 
         status = await inspect(name, target)
         self._fails[name] = 0 if status.up else self._fails.get(name, 0) + 1
         if status.up:
             context.targets.say(name, {
                 "up": True, "reason": "", "parallel": status.parallel, "context_tokens": status.context_tokens,
-                "model": status.loaded_model, "until_ms": 0, "closed": False,
+                "window_tokens": status.window_tokens, "model": status.loaded_model, "until_ms": 0, "closed": False,
             })  # fmt: skip
         elif self._fails[name] >= FAILS_TO_DOWN or not state:
             context.targets.say(name, {"up": False, "reason": status.reason, "until_ms": 0})

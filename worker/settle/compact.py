@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from pipelines import paths, schemas
 from pipelines.errors import LeaseLost
-from pipelines.settle import money
+from pipelines.settle import money, reason_of
 from worker.settle.follow import Copies, best_last
 from worker.settle.names import Names, unnamed
 from worker.settle.totals import Totals, pusd
@@ -187,7 +187,7 @@ def _join(run_id: str, client: str, ending: str, who: pa.Table, answers: pa.Tabl
     answer = answers.take(pick)
     copied = np.asarray(pc.is_valid(answer["leads"]).to_numpy(zero_copy_only=False), bool)
     status = _statuses(who, answer, copied & (np.array(attempts, np.int64) == 0), ending)
-    lost = _unread(status, found, np.asarray(pc.is_valid(who["leader_run"])))
+    lost = _unread(status, found, np.asarray(pc.is_valid(who["leader_run"])), ending)
     out: dict[str, pa.Array] = {
         "run_id": pa.array([run_id] * count),
         "row": who["row"].combine_chunks(),
@@ -224,10 +224,11 @@ def _statuses(who: pa.Table, answer: pa.Table, copied: np.ndarray, ending: str) 
     return final
 
 
-def _unread(status: list[str], found: np.ndarray, elsewhere: np.ndarray) -> tuple[pa.Array, pa.Array]:
-    """Why a row has no answer although its run completed: its batch, or its source once its leader had failed, could not
-    be read."""
-    batch = ("set_aside", "its batch could not be read in Redis; `spillway retry` asks again")
+def _unread(status: list[str], found: np.ndarray, elsewhere: np.ndarray, ending: str) -> tuple[pa.Array, pa.Array]:
+    """Why a row has no answer although it did not fail itself: the source could not be read on, or its batch, or its source
+    once its leader had failed, could not be read."""
+    aside = ("set_aside", "its batch could not be read in Redis; `spillway retry` asks again")
+    batch = reason_of(ending) if ending == "failed" else aside
     source = ("leader_lost", "its leader in another run has no answer, and its source could not be read again; restore it and "
               "`spillway retry`")  # fmt: skip
     rows = zip(status, found.tolist(), elsewhere.tolist(), strict=True)

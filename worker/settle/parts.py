@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import paths, wire
+from pipelines import beside, paths, wire
 from pipelines.journal import State, fold
+from pipelines.money import Price
 from pipelines.printable import one_line
-from pipelines.settle import Facts, Journal, tables
+from pipelines.settle import Facts, Journal, reason_of, tables
 from pipelines.types import Called, Done, Entry, Intent, Late
 from worker.context import RunContext
 from worker.memory import give_back
@@ -35,12 +36,19 @@ class Written(NamedTuple):
 
 
 def write_part(
-    store: Store, facts: Mapping[str, Facts], run: RunContext, part: str, replies: list[Any], ending: str, today: date
+    store: Store,
+    facts: Mapping[str, Facts],
+    run: RunContext,
+    part: str,
+    replies: list[Any],
+    ending: str,
+    days: set[str],
+    prices: Iterable[Price],
 ) -> Written:
     """Writes the files of some batches; `replies` are head, payload and poison, then the journal, of each. Blocking.
 
-    `today` is the UTC date: a part of this name that a Redis which was set back no longer knows may have had calls of any day
-    since the run began.
+    `days` are the UTC dates since the run began: a part of this name that a Redis which was set back no longer knows may have
+    had calls of any. `prices` are those that any of the calls may have been charged.
     """
     journals, rows, size = [], 0, 0
     for (head, payload, poison), blobs in zip(replies[::2], replies[1::2], strict=True):
@@ -60,10 +68,10 @@ def write_part(
     store.write_table(paths.part(run.id, part), results)
     if audits.num_rows:
         store.write_table(paths.audit_part(run.id, part), audits)
-    days = dict(_by_day(costs))
-    for day, table in days.items():
-        store.write_table(paths.costs_part(day, run.id, part), table)
-    for day in _days_of(run, today) - days.keys():
+    called = dict(by_day(costs))
+    for day, table in called.items():
+        store.write_table(paths.costs_part(day, run.id, part), beside.noted(table, prices))
+    for day in days - called.keys():
         store.delete(paths.costs_part(day, run.id, part))
     lost = results.num_rows - pc.sum(pc.equal(results["status"], "ok")).as_py() if results.num_rows else 0
     written = Written(rows, size, lost, sum(1 for journal in journals if journal.head.purpose == "audit"))
@@ -77,7 +85,7 @@ def _own(entries: list[Entry], rows: set[int]) -> list[Entry]:
     intended = {
         entry.call
         for entry in entries
-        if isinstance(entry, Intent) and entry.row in rows and _is_money(entry.bound_pusd)
+        if isinstance(entry, Intent) and entry.row in rows and is_money(entry.bound_pusd)
     }
     kept: list[Entry] = []
     for entry in entries:
@@ -85,7 +93,7 @@ def _own(entries: list[Entry], rows: set[int]) -> list[Entry]:
         if isinstance(called, Done):
             good = called.row in rows and (called.call is None or called.call in intended)
         elif isinstance(called, Called):
-            good = called.call in intended and _is_money(called.cost_pusd) and _is_money(called.avoided_pusd)
+            good = called.call in intended and is_money(called.cost_pusd) and is_money(called.avoided_pusd)
         else:
             good = called.call in intended
         if good:
@@ -93,25 +101,25 @@ def _own(entries: list[Entry], rows: set[int]) -> list[Entry]:
     return kept
 
 
-def _is_money(pusd: int) -> bool:
+def is_money(pusd: int) -> bool:
     return 0 <= pusd < MOST_PUSD
 
 
 def _unanswered(row: int, state: State, ending: str, poison: str) -> Done:
     """The end of a prompt that nobody will ask any more."""
     attempts = state.attempts(row)
-    status, code, message = ("failed", "poison", poison) if poison else (ending or "cancelled", None, None)
+    status, code, message = ("failed", "poison", poison) if poison else (ending or "cancelled", *reason_of(ending))
     started = min((i.started_us for i in state.intents.values() if i.row == row), default=0)
     return Done(row, status, None, attempts, None, None, None, None, code, message, None, None, started, started)
 
 
-def _days_of(run: RunContext, today: date) -> set[str]:
+def days_of(run: RunContext, today: date) -> set[str]:
     """UTC dates on which calls of a run may have started."""
     first = datetime.fromtimestamp(int(run.created_ms) / 1000, UTC).date() if run.created_ms else today
     return {(first + timedelta(days=number)).isoformat() for number in range((today - first).days + 1)}
 
 
-def _by_day(costs: pa.Table) -> list[tuple[str, pa.Table]]:
+def by_day(costs: pa.Table) -> list[tuple[str, pa.Table]]:
     """Ledger rows by the UTC date on which their call started."""
     if costs.num_rows == 0:
         return []

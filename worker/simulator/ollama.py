@@ -16,6 +16,7 @@ from worker.simulator.core.personality import Personality
 from worker.simulator.core.server import Server
 
 CONTEXT_TOKENS = 4_096
+MOST_CONTEXT_TOKENS = 32_768
 DONE = {"stop": "stop", "length": "length", "tool": "stop", "filter": "stop", "refusal": "stop"}
 TYPES = {"not_found": "not_found_error", "invalid": "invalid_request_error", "context": "invalid_request_error"}
 
@@ -150,6 +151,12 @@ async def ps(server: Server, _request: Request) -> Reply:
     return json_reply({"models": [model]})
 
 
+async def show(server: Server, _request: Request) -> Reply:
+    """POST /api/show: what the model was made for."""
+    most = max(MOST_CONTEXT_TOKENS, server.config.context_tokens or 0)
+    return json_reply({"details": {"family": "standin"}, "model_info": {"standin.context_length": most}})
+
+
 async def version(_server: Server, _request: Request) -> Reply:
     """GET /api/version."""
     return json_reply({"version": "0.12.0"})
@@ -162,6 +169,7 @@ PERSONALITY = Personality(
         ("GET", "/v1/models"): models,
         ("GET", "/api/tags"): tags,
         ("GET", "/api/ps"): ps,
+        ("POST", "/api/show"): show,
         ("GET", "/api/version"): version,
     },
     defaults={"slots": 1, "max_queue": 512, "context_tokens": CONTEXT_TOKENS},

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.journal import fold
 from pipelines.types import Called, Entry, Intent, Usage
-from worker.drain.history import history_of
+from worker.drain.history import history_of, last_failure
 
 
 def intent(number: int) -> Intent:
@@ -45,6 +45,7 @@ LOST = ("lost", "unknown", None)
         ([("error", "transient", 500)] * 12, True),
         ([FAILED_CHECK], False),
         ([FAILED_CHECK] * 2, True),
+        ([("ok", "untrue", 200, "prompt_cut")], True),
         ([OVERLOAD, ("error", "connect", None), FAILED_CHECK], False),
         ([OVERLOAD, ("error", "connect", None), EMPTY], False),
         ([EMPTY] * 2, False),
@@ -65,3 +66,11 @@ def test_only_the_prompts_own_faults_and_paid_calls_count(
 
 def test_a_call_that_was_sent_and_never_heard_of_may_have_been_paid() -> None:
     assert history_of(fold([intent(1), intent(2), intent(3)]), lambda _: 3)[7] == (3, {"gpu"})
+
+
+def test_a_failure_of_an_earlier_life_is_told_in_words() -> None:
+    """The journal keeps the code alone, and the row's end shows what is made of it."""
+    entries: list[Entry] = [intent(1), called(1, *FAILED_CHECK)]
+    failure = last_failure(fold(entries), 7)
+    assert failure is not None and failure.code == "check_failed"
+    assert failure.message == "gpu: its answers failed the check (--labels or --schema)"

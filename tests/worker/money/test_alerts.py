@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from standardwebhooks import Webhook
 
 from pipelines import budgets
 from pipelines.settings import parse_settings
@@ -130,6 +132,31 @@ async def test_every_way_is_told_once_a_day(made: Any, mailbox: Mailbox, tmp_pat
     rows = pl.read_parquet(tmp_path / f"data/events/day={day}/*.parquet")
     assert rows.select("kind", "scope").rows() == [("budget_alert", f"day:{day}")]
     assert str(rows["spent_usd"][0]) == "0.800000000000"
+
+
+async def test_an_alert_is_signed_where_a_secret_is_configured(
+    made: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the same id each time it is tried; a secret that cannot be used sends nothing rather than something unsigned."""
+    monkeypatch.setattr(tell, "FIRST_PAUSE_S", 0.01)
+    secret, other = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"a", b"b"))
+    async with Scripted(answer(500), answer(204)) as web, Scripted(answer(204)) as acme:
+        own = {"daily_usd": 1, "webhook": acme.url, "webhook_secret": other}
+        context = made(
+            budget={"daily_usd": 1, "webhook": web.url, "webhook_secret": secret}, clients={"acme": {"budget": own}}
+        )
+        await context.clock.set(context.redis)
+        await spend(context, NANO, client="acme")
+        await look(context, workers=1)
+    first, again = web.requests
+    assert first.headers["webhook-id"] == again.headers["webhook-id"]
+    for request, key in ((first, secret), (again, secret), (acme.requests[0], other)):
+        assert Webhook(key).verify(request.body, request.headers)["event"] == "budget_alert"
+    async with Scripted(answer(204)) as web:
+        context = made(budget={"monthly_usd": 1, "webhook": web.url, "webhook_secret": "env:NOT_SET"})
+        await spend(context, NANO)
+        await look(context, workers=1)
+    assert web.requests == [] and "webhook_secret is missing" in caplog.text
 
 
 async def test_a_client_and_a_run_have_their_own_alerts(made: Any) -> None:

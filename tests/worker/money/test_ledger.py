@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.money import pusd_to_usd, usd_to_pusd
 from pipelines.settings import Settings, parse_settings
-from pipelines.types import Completion, Failure, Item
+from pipelines.types import Completion, Failure, Item, Usage
 from worker.backends import load
 from worker.backends.exchange import Response
 from worker.clock import Clock
@@ -227,6 +227,23 @@ def test_local_answers_cost_their_energy_and_avoid_the_cloud() -> None:
     assert (charge.cost_pusd, charge.cost_basis) == (usd_to_pusd("0.000075"), "amortised")  # 0.36 kW x 2.5 s x 0.30
 
 
+def test_what_had_the_time_for_a_batch_avoids_no_more_than_its_price() -> None:
+    targets = {
+        "mini": {"kind": "openai", "model": "gpt-4o-mini", "provider_batch": True},
+        "gpu": {"kind": "lmstudio", "model": "qwen"},
+    }
+    books, _ = ledger(parse_settings({"targets": targets, "routes": {"both": {"targets": ["gpu", "mini"]}}}))
+    answer = Completion("Paris.", "stop", Usage(input_tokens=1_000, output_tokens=1_000), "served")
+    dear = books.charge("gpu", answer, 0.0, 0, "both")
+    wait = books.charge("gpu", answer, 0.0, 0, "both", patient=True)
+    batch = books.charge("mini", answer, 0.0, 0, "both", batch=True, patient=True)
+    assert dear.avoided_pusd == usd_to_pusd("0.00075") and wait.avoided_pusd == batch.cost_pusd == usd_to_pusd(
+        "0.000375"
+    )
+    assert (batch.avoided_pusd, batch.avoided_cause) == (dear.avoided_pusd - batch.cost_pusd, "provider_batch")
+    assert batch.price_id.endswith(":batch") and books.batch_share("mini") == 0.5 and books.batch_share("gpu") == 1.0
+
+
 @pytest.mark.parametrize(
     ("failure", "outcome", "cost"),
     [(Failure("unknown", "timeout", "m"), "lost", 55), (Failure("rate", "r", "m", 429), "rejected", 0),
@@ -247,6 +264,19 @@ def test_an_unknown_price_closes_the_target_with_the_line_to_add() -> None:
     refused = book.bound_pusd("x", item(b"{}"))
     assert isinstance(refused, Failure) and refused.kind == "auth", "closed again"
     assert '"nobody-knows-me" = { input_usd_per_mtok = …' in refused.message
+
+
+def test_a_price_is_that_of_redis_day_not_of_the_hosts() -> None:
+    books, targets = ledger()
+    today = targets.clock.date("UTC")
+    targets.clock._offset_us += 86_400 * 10**6  # what Redis says once it is asked: this host is a day late
+    price = books.price("mini")
+    assert price is not None and today < price.as_of.isoformat() == targets.clock.date("UTC")
+    assert charge_of(books).price_as_of == targets.clock.date("UTC")
+
+
+def charge_of(books: Ledger) -> Charge:
+    return books.charge("mini", Failure("rate", "r", "m", 429), 1.0, 0, "")
 
 
 def test_a_moderated_request_is_not_billed() -> None:

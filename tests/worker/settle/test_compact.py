@@ -110,6 +110,14 @@ def test_followers_share_a_failure_and_an_ending(root: Root) -> None:
     assert root.compact()["error_code"].to_list() == ["lost", "lost", "leader_lost"]
 
 
+def test_rows_of_a_run_whose_source_broke_off_say_so(root: Root) -> None:
+    root.run([asked(0), asked(1), follows(2, 1)], [ended(0)])
+    found = root.compact(ending="failed")
+    assert found["status"].to_list() == ["ok", "failed", "failed"]
+    assert found["error_code"].to_list() == [None, "source_failed", "source_failed"]
+    assert found["error_message"].str.contains("restore the file").to_list() == [None, True, True]
+
+
 def test_a_retry_asks_followers_that_had_calls_or_a_leader_elsewhere(root: Root) -> None:
     root.run([asked(0), follows(1, 0), follows(2, 0), follows(3, 0, OTHER)], [ended(0, "failed"), ended(1, "failed")])
     root.compact()

@@ -12,7 +12,7 @@ from pipelines import paths, wire
 from pipelines.settings import Settings
 from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Usage
 from worker.context import RunContext
-from worker.settle.parts import write_part
+from worker.settle.parts import days_of, write_part
 from worker.store import Store
 
 RUN = "20260301-230000-abc123"
@@ -39,7 +39,7 @@ def batch(name: int, *started: datetime) -> list[Any]:
 
 def settle(store: Store, part: str, *batches: list[Any]) -> None:
     run = RunContext(RUN, {"created_ms": str(int(BEGAN.timestamp() * 1000))}, Settings())
-    write_part(store, {}, run, part, [each for one in batches for each in one], "", TODAY)
+    write_part(store, {}, run, part, [each for one in batches for each in one], "", days_of(run, TODAY), [])
 
 
 def ledger(folder: Path) -> list[str]:
@@ -60,3 +60,13 @@ def test_a_part_that_redis_forgot_leaves_no_calls_of_another_day(tmp_path: Path)
     assert not store.exists(paths.costs_part("2026-03-01", RUN, "00000001"))
     settle(store, "00000002", batch(0, before, before))
     assert len(ledger(tmp_path)) == 4 and not store.exists(paths.costs_part("2026-03-02", RUN, "00000002"))
+
+
+def test_what_a_broken_source_left_unasked_says_so(tmp_path: Path) -> None:
+    store, run = Store(str(tmp_path)), RunContext(RUN, {"created_ms": str(int(BEGAN.timestamp() * 1000))}, Settings())
+    head, journal = batch(0, BEGAN, BEGAN)
+    answered = [entry for entry in wire.readable_entries(journal) if not (isinstance(entry, Done) and entry.row)]
+    write_part(store, {}, run, "00000001", [head, [wire.pack_entries(answered)]], "failed", days_of(run, TODAY), [])
+    found = pl.read_parquet(tmp_path / paths.part(RUN, "00000001"))
+    assert found.select("status", "error_code").rows() == [("ok", None), ("failed", "source_failed")]
+    assert "restore the file" in found["error_message"][1]

@@ -78,6 +78,7 @@ BILLED = {
     "refusal": True,
     "unknown_finish": True,
     "wrong_model": True,
+    "cut_prompt": True,  # three quarters of the prompt are dropped in silence
     "no_usage": True,
     "odd_usage": True,  # counters as texts, null and negative
     "no_choices": True,

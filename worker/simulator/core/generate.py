@@ -243,6 +243,11 @@ def _spoil(server: Server, answer: Answer, kind: str) -> None:
         answer.finish = UNKNOWN_FINISH
     elif kind == "wrong_model":
         answer.model = WRONG_MODEL
+    elif kind == "cut_prompt":
+        kept = max(1, usage.input_tokens // 4)
+        answer.usage = msgspec.structs.replace(
+            usage, input_tokens=kept, cached_tokens=min(usage.cached_tokens, kept), cache_write_tokens=0
+        )
     else:
         answer.shows = kind
 

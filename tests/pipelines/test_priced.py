@@ -1,0 +1,119 @@
+"""Every call costs what its tokens do: what the ledger charged is found good, a pico-dollar more or less is not."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines import beside, priced, schemas
+from pipelines.money import Price, cost_pusd, pusd_to_usd, worst_case_pusd
+from pipelines.prices import price_of
+from pipelines.sections import Target
+from pipelines.types import Usage
+from tests.support_frames import T0, call, costs_frame
+
+TARGETS = {
+    "mini": Target(kind="openai", model="gpt-4o-mini", base_url="http://127.0.0.1:9/v1"),
+    "flagship": Target(kind="openai", model="gpt-5", base_url="http://127.0.0.1:9/v1"),  # several service tiers
+    "haiku": Target(kind="anthropic", model="claude-haiku-4-5", base_url="http://127.0.0.1:9"),  # caches for an hour
+    "pro": Target(kind="gemini", model="gemini-2.5-pro", base_url="http://127.0.0.1:9"),  # two steps of length
+    "gpu": Target(kind="lmstudio", model="q", lane="local", watts=Decimal(350), usd_per_kwh=Decimal("0.3")),
+    "free": Target(kind="lmstudio", model="q", lane="local"),
+}  # fmt: skip
+PROVIDERS = {"mini": "openai", "flagship": "openai", "haiku": "anthropic", "pro": "google"}
+
+
+def prices(day: datetime = T0) -> dict[str, Price]:
+    found = {}
+    for name, target in TARGETS.items():
+        price = price_of(target.model_copy(update={"provider": PROVIDERS.get(name)}), {}, day, name=name)
+        assert isinstance(price, Price), price
+        found[name] = price
+    return found
+
+
+PRICES = prices()
+
+
+def charged(name: str, usage: Usage, cost: int, **more: Any) -> dict[str, Any]:
+    price = PRICES[name]
+    tokens = {field: getattr(usage, field) for field in Usage.__struct_fields__ if field != "long_cache_tokens"}
+    return call(0, 0, lane=TARGETS[name].lane, target=name, cost_usd=pusd_to_usd(cost), cost_basis=price.basis,
+                price_id=price.price_id, price_as_of=price.as_of, **tokens, **more)  # fmt: skip
+
+
+def said(*calls: dict[str, Any], known: list[Price] | None = None) -> list[str]:
+    kept = list(PRICES.values()) if known is None else known
+    return [violation.what for violation in priced.check(costs_frame(list(calls)), kept)]
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    input_, output = draw(st.integers(0, 400_000)), draw(st.integers(0, 10_000))
+    cached = draw(st.integers(0, input_))
+    written = draw(st.integers(0, input_ - cached))
+    return Usage(input_, cached, written, output, draw(st.integers(0, output)), draw(st.integers(0, written)))
+
+
+@given(st.sampled_from(sorted(TARGETS)), usages(), st.floats(0, 1), st.data())
+def test_what_the_ledger_charges_is_good(name: str, usage: Usage, share: float, data: st.DataObject) -> None:
+    price = PRICES[name]
+    service = data.draw(st.sampled_from([None, *(price.by_service or {})]))
+    busy_us = round(share * 10**6) if price.basis == "amortised" else 0  # of the second that it took
+    assert said(charged(name, usage, cost_pusd(price, usage, busy_us=busy_us, service=service))) == []
+    worst = worst_case_pusd(price, usage.input_tokens, usage.output_tokens, long_cache=True, service=service)
+    bound = {**charged(name, usage, worst), "cost_basis": "upper_bound"}
+    assert said(bound) == []
+
+
+@given(st.sampled_from(["mini", "pro", "free"]), usages(), st.sampled_from([-1, 1]))
+def test_a_pico_dollar_is_seen(name: str, usage: Usage, off: int) -> None:
+    true = cost_pusd(PRICES[name], usage)
+    if true + off >= 0:
+        assert len(said(charged(name, usage, true + off))) == 1
+
+
+def test_more_than_any_hour_of_a_cache_or_of_power_is_seen() -> None:
+    written = Usage(1_000, 0, 600, 10, 0)
+    dearest = cost_pusd(PRICES["haiku"], Usage(1_000, 0, 600, 10, 0, 600))
+    assert said(charged("haiku", written, dearest)) == [] != said(charged("haiku", written, dearest + 1))
+    a_second = cost_pusd(PRICES["gpu"], Usage(), busy_us=10**6)
+    assert said(charged("gpu", Usage(), a_second)) == [] != said(charged("gpu", Usage(), a_second + 1))
+
+
+def test_a_saving_is_a_price_of_the_cloud() -> None:
+    usage = Usage(1_000, 0, 0, 100, 0)
+    saved = cost_pusd(PRICES["mini"], usage)
+    good = {"avoided_usd": pusd_to_usd(saved), "avoided_cause": "local"}
+    assert said(charged("free", usage, 0, **good)) == []
+    (found,) = said(charged("free", usage, 0, **{**good, "avoided_usd": pusd_to_usd(saved + 1)}))
+    assert "come to at no price of the cloud" in found
+
+
+def test_a_price_that_is_not_beside_the_call_is_missed_and_what_was_reported_is_taken() -> None:
+    usage = Usage(10, 0, 0, 1, 0)
+    mini = charged("mini", usage, cost_pusd(PRICES["mini"], usage))
+    assert "not beside it" in said(mini, known=[])[0]
+    other_day = list(prices(T0 + timedelta(days=1)).values())
+    assert "not beside it" in said(mini, known=other_day)[0]
+    assert said({**mini, "cost_basis": "reported", "cost_usd": Decimal(7)}) == []
+    assert len(said({**mini, "cost_basis": "upper_bound", "cost_usd": Decimal(0)})) == 1
+
+
+def test_prices_stand_in_the_files_metadata_each_once() -> None:
+    table = pa.Table.from_pylist([], schema=schemas.COSTS)
+    two = [PRICES["mini"], PRICES["flagship"], PRICES["mini"]]
+    kept = beside.noted(table, two).schema.metadata
+    assert sorted(map(beside.pack, beside.read(kept))) == sorted({beside.pack(price) for price in two})
+    assert beside.read(None) == beside.read({beside.KEY: b"{"}) == beside.read(schemas.VERSION) == []
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b"\xff", b"[" * 9999, b'{"price_id": "%s"}' % (b"x" * 10**6)])
+def test_what_is_no_price_is_left_out(raw: bytes) -> None:
+    assert beside.unpack([raw, beside.pack(PRICES["haiku"])]) == [PRICES["haiku"]]

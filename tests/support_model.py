@@ -1,0 +1,96 @@
+"""A real model server that we did not write: `transformers serve` with a tiny model of random weights, made here.
+
+Run as a program it writes the model into a folder and then is `transformers serve FOLDER OPTIONS`; no network is used.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.support_net import free_port
+
+ROOT = Path(__file__).parent.parent
+START_S = 90.0
+WINDOW_TOKENS = 2_048
+TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
+
+
+class Served(NamedTuple):
+    """The server's address as a target's base_url, and its model's name."""
+
+    base_url: str
+    model: str
+
+
+def make(folder: str) -> None:
+    """Two layers of a Llama whose tokens are bytes; it never ends an answer by itself."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate(["<pad>", *letters])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>")  # noqa: S106
+    fast.chat_template = TEMPLATE
+    fast.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=WINDOW_TOKENS, bos_token_id=None, eos_token_id=None, pad_token_id=0,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(bos_token_id=None, eos_token_id=None, pad_token_id=0)
+    model.save_pretrained(folder)
+
+
+@contextmanager
+def transformers_serve() -> Iterator[Served]:
+    """The server as a process of its own, on the CPU; stopped at the end."""
+    with tempfile.TemporaryDirectory(prefix="sw-model-") as folder:
+        offline = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "HF_HOME": f"{folder}/home"}
+        model, log, port = f"{folder}/tiny-llama", Path(folder) / "log", free_port()
+        command = [sys.executable, "-m", "tests.support_model", model, "--host", "127.0.0.1", "--port", str(port)]
+        with log.open("wb") as out:
+            process = subprocess.Popen([*command, "--device", "cpu"], cwd=ROOT, env=offline, stdout=out, stderr=out)
+        try:
+            _wait(f"http://127.0.0.1:{port}/health", process, log)
+            yield Served(f"http://127.0.0.1:{port}/v1", model)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    until_s = time.monotonic() + START_S
+    while True:
+        try:
+            direct.open(url, timeout=2).close()
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > until_s:
+                told = log.read_text(errors="replace")[-3000:]
+                raise RuntimeError(f"transformers serve did not start: {told}") from None
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    make(sys.argv[1])
+    from transformers.cli.transformers import main
+
+    sys.argv = ["transformers", "serve", *sys.argv[1:]]
+    main()

@@ -1,0 +1,1 @@
+"""What `spillway bench` measures of local models: speed, and quality by tasks."""
