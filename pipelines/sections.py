@@ -263,6 +263,7 @@ class Client(Section):
     quota: Quota = Quota()
     routes: Names = ()
     weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+    priority: Literal["high", "normal", "background"] = "normal"
     markup: Annotated[Decimal, Field(ge=0, le=1_000)] = Decimal(0)
     share_of_savings: Annotated[Decimal, Field(ge=0, le=1)] | None = None
     price_per_mtokens_in: Usd | None = None
