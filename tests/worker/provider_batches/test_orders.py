@@ -290,7 +290,7 @@ async def test_what_the_scheduler_is_told_of_a_batch_api(context: Context) -> No
         await it.lane.step()
         await context.redis.set(context.keys.lease("provider_batch"), "somebody")
         await sent.look()
-        sent.know({batch: head for batch, head in await it.heads()})
+        sent.know(dict(await it.heads()))
         [api] = sent.targets().values()
         assert (api.name, api.up, api.price, api.latency_p90_s) == (
             "cloud",
