@@ -5,13 +5,19 @@ Values only; what to make of them is pipelines/plan.py's matter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
 
 
 class TargetView(msgspec.Struct, frozen=True):
-    """One target as it is now; `rate` is estimated work finished per second, 0 while unknown."""
+    """One target as it is now; `rate` is estimated work finished per second, `rows_per_s` the same in rows, 0 while unknown,
+    and `spans` how many spans of full work that was measured over.
+
+    `rung_rows` and `rung_work` are on it and not answered; `limit_rows_per_s` is what its rate limits admit; `down_s` how
+    long it has been down: infinite where nobody waits for it to come back.
+    """
 
     name: str
     lane: str
@@ -21,11 +27,15 @@ class TargetView(msgspec.Struct, frozen=True):
     rate: float = 0.0
     rows_per_s: float = 0.0
     latency_s: float = 1.0
+    rung_work: float = 0.0
+    limit_rows_per_s: float = math.inf
+    down_s: float = math.inf
+    spans: int = 0
 
 
 class BatchTarget(msgspec.Struct, frozen=True):
-    """A target's asynchronous batch API: rows that it would still take now, how long its batches take, and their price as a
-    share of the real-time price."""
+    """A target's asynchronous batch API: rows that it would still take now, how long its batches take, their price as a share
+    of the real-time price, and how long it takes to give one back."""
 
     name: str
     up: bool
@@ -33,6 +43,7 @@ class BatchTarget(msgspec.Struct, frozen=True):
     latency_p50_s: float = 3600.0
     latency_p90_s: float = 6 * 3600.0
     price: float = 0.5
+    cancel_s: float = 60.0
 
 
 class BatchView(msgspec.Struct, frozen=True):
@@ -75,7 +86,8 @@ class RunView(msgspec.Struct, frozen=True):
 
 class Snapshot(msgspec.Struct, frozen=True):
     """Everything `plan` knows; routes map to their targets' names, in order of preference. `batch_targets`: those of them
-    whose batch API may be used, by name."""
+    whose batch API may be used, by name. By client: `weights`, `served` (work for its weight) and `ranks`, its class.
+    """
 
     now_ms: int
     targets: Mapping[str, TargetView]
@@ -84,6 +96,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     weights: Mapping[str, float] = {}
     served: Mapping[str, float] = {}
     batch_targets: Mapping[str, BatchTarget] = {}
+    ranks: Mapping[str, int] = {}
 
 
 class Ring(msgspec.Struct, frozen=True):

@@ -75,6 +75,7 @@ class BatchHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cloud_pusd: int  # estimated price at the route's cheapest cloud target; 0 when it has none
     payload_bytes: int
     purpose: str = "answer"  # answer | audit: its answers are compared, never published
+    group: str = ""  # prompts that get answers of like lengths (pipelines/batch.py)
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -169,3 +170,4 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     retry_after_s: float | None = None
     context_tokens: int | None = None
     usage: Usage | None = None  # an answer that is no use, but whose price the server told
+    model: str | None = None  # who gave that answer, as the server says

@@ -54,9 +54,8 @@ class Keys:
         self.cloud_queue = f"{prefix}:cloud"
         self.targets = f"{prefix}:targets"  # hash target -> health
         self.lanes = f"{prefix}:lanes"  # hash target -> figures for the display
-        self.orphans = (
-            f"{prefix}:orphans"  # hash id of a batch that Redis forgot, whose journal a worker knew -> head; a day
-        )
+        self.learned = f"{prefix}:learned"  # hash of what targets' speeds and answers' lengths were; months
+        self.orphans = f"{prefix}:orphans"  # hash id of a batch that Redis forgot and a worker knew -> head; a day
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
         self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused
         self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index

@@ -12,10 +12,11 @@ from random import shuffle
 from typing import TYPE_CHECKING, Any
 
 from pipelines import truth, wire
-from pipelines.batch import output_estimate, work
+from pipelines.batch import output_estimate
 from pipelines.journal import fold
+from pipelines.learn import Length, count
 from pipelines.money import pusd_to_nusd_ceil
-from pipelines.types import Called, Completion, Failure, Intent
+from pipelines.types import Called, Completion, Failure, Intent, Usage
 from worker import aside
 from worker.backends import load
 from worker.backends.exchange import Response as HttpResponse
@@ -53,6 +54,7 @@ class Drain:
         self.lanes: dict[str, Lane] = {}
         self.running: dict[str, Running] = {}
         self.stopping = False
+        self.lengths: dict[str, Length] = {}
         self._failures: dict[str, int] = {}
         self._local = Local(context.targets, context.settings.targets)
         for name, target in context.settings.targets.items():
@@ -117,6 +119,8 @@ class Drain:
         state, lanes = ("waiting", running.lanes) if running.unresolved else ("drained", running.lanes)
         if running.exhausted:
             lanes = "cloud" if running.lane == "local" else "local"
+        if (whole := running.whole) is not None and running.head.group:
+            count(self.lengths, running.head.group, whole)
         score = running.head.cloud_pusd / max(running.head.work, 1e-9)
         run = running.head.run
         released = await self.context.scripts.release(
@@ -203,7 +207,9 @@ class Drain:
         response = await self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
         outcome = response if isinstance(response, Failure) else adapter.parse(target, response)
         seconds = (self.clock.now_us() - started_us) / 1e6
-        outcome = self._local.weigh(name, target, item, outcome, seconds, lambda: self._elsewhere(prompt, name))
+        outcome = self._local.weigh(
+            name, target, item, outcome, seconds, lambda: not batch.run.checked and self._elsewhere(prompt, name)
+        )  # what is checked for its form may be cut and right
         called = self._called(intent, name, outcome, seconds, batch)
         raw = response if isinstance(response, HttpResponse) else None
         self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
@@ -234,7 +240,7 @@ class Drain:
                 entries = [called := booked(called, done)]
             if done is not None:
                 entries.append(done)
-                self.lanes[name].finished(self._work(prompt), seconds)
+                self._measure(prompt, name, outcome.usage, seconds)
                 if batch.head.purpose == "answer":
                     batch.run.count_done(batch.lane, done.status)
             if called:
@@ -250,9 +256,14 @@ class Drain:
             self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
         self._after_failure(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
 
-    def _work(self, prompt: Prompt) -> float:
-        item = prompt.item
-        return work(item.input_tokens, output_estimate(item.max_tokens, prompt.batch.run.labels))
+    def _measure(self, prompt: Prompt, name: str, usage: Usage, seconds: float) -> None:
+        """What an answer took; guessed where the server does not say its tokens."""
+        read, written = usage.input_tokens - usage.cached_input_tokens, usage.output_tokens
+        if not usage.input_tokens and not written:
+            read = prompt.item.input_tokens
+            written = output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
+        self.lanes[name].finished(max(0, read), written, seconds)
+        prompt.batch.answers.answer(written)
 
     def _after_failed_check(self, prompt: Prompt, name: str, problem: str) -> None:
         prompt.last = Failure("invalid", "check_failed", problem)

@@ -146,7 +146,15 @@ class Ledger:
         if isinstance(outcome, Failure) and outcome.usage is not None and price is not None:
             cost = cost_pusd(price, outcome.usage, batch=batch, busy_us=int(busy_s * 1e6))
             return Charge(
-                "ok", outcome.http_status, outcome.code, outcome.usage, cost, price.basis, None, price_id, as_of
+                "ok",
+                outcome.http_status,
+                outcome.code,
+                outcome.usage,
+                cost,
+                price.basis,
+                outcome.model,
+                price_id,
+                as_of,
             )
         if isinstance(outcome, Failure):
             lost = outcome.kind == "unknown" or _is_behind_a_gateway(outcome)
