@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from anthropic.types.messages import batch_create_params as anthropic_params
+from openai.types import batch_create_params as openai_params
 
 from pipelines.sections import BATCH_APIS
 from pipelines.settings import parse_settings
 from pipelines.types import Failure
+from tests.worker.backends.sdk import accepts
 from worker.backends.batching import Line, NotRun, Remote, Results, Sought, load
 from worker.backends.exchange import Response
+from worker.backends.openai_batches import form
+from worker.simulator.core.multipart import read_parts
 
 KINDS = sorted(set(BATCH_APIS) - {"simulator"})
 TAG = "sw-0123456789abcdef0123"
@@ -118,3 +124,21 @@ async def test_of_several_that_may_be_ours_only_one_that_says_so_is_taken() -> N
     state = "completed"
     found = await api.find(Two(b""), target, SOUGHT)
     assert isinstance(found, Remote) and found.id == "mine"
+
+
+async def test_the_providers_own_clients_know_what_we_send() -> None:
+    api, target = api_of("openai")
+    staged = await api.stage(Web(b'{"id":"file-1"}'), target, TAG, LINES)
+    accepts(openai_params.BatchCreateParams, json.loads(staged))
+    api, target = api_of("anthropic")
+    body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}
+    staged = await api.stage(Web(b""), target, TAG, [line._replace(body=json.dumps(body).encode()) for line in LINES])
+    accepts(anthropic_params.BatchCreateParams, json.loads(staged))
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", each["custom_id"]) for each in json.loads(staged)["requests"])
+
+
+async def test_an_upload_is_read_back_as_it_was_by_who_reads_forms() -> None:
+    kind, body = form(TAG, b'{"custom_id":"a"}\n')
+    parts = read_parts(kind, body)
+    assert (parts["purpose"].data, parts["file"].filename) == (b"batch", f"{TAG}.jsonl")
+    assert parts["file"].data == b'{"custom_id":"a"}\n'
