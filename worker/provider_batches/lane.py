@@ -34,7 +34,7 @@ GOES_ON = (None, b"", b"0")
 """What a run that nobody cancelled says of that."""
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
 """Of one order, whatever a provider would take: it is in this process' memory while it is made and read."""
-TIMEOUT_S, RESULT_BYTES = 60.0, 1 << 30
+TIMEOUT_S, RESULT_BYTES = 30.0, 1 << 30
 
 
 class Given(NamedTuple):
