@@ -45,6 +45,7 @@ class Sent:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._allowed = any(target.provider_batch for target in context.settings.targets.values())
         self._targets: dict[str, str] = {}
         self._alive = False
         self._seen_s = time.monotonic()
@@ -52,6 +53,8 @@ class Sent:
         self.out: tuple[Out, ...] = ()
 
     async def look(self) -> None:
+        if not self._allowed:
+            return
         redis, keys = self._context.redis, self._context.keys
         pipe = redis.pipeline(transaction=False)
         pipe.exists(keys.lease("provider_batch"))
