@@ -36,6 +36,11 @@ class Standing:
                     self._context.targets.say(name, {"batch_price": self._ledger.batch_share(name)})
             self._told = True
 
+    def takes(self, name: str) -> bool:
+        """Whether an order may be sent now."""
+        state, now_ms = self._context.targets.states.get(name, {}), self._context.clock.now_ms()
+        return now_ms >= max(state.get("batch_full_ms") or 0, state.get("batch_off_ms") or 0)
+
     def refused(self, name: str, failure: Failure) -> None:
         """An order was not taken."""
         targets = self._context.targets

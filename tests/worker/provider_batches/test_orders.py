@@ -86,6 +86,7 @@ async def test_what_ends_otherwise_is_booked_as_it_was_and_waits(
         assert bool(known.get("batch_full_ms")) == (rule["kind"] == "429")
         assert bool(known.get("batch_off_ms")) == (rule["kind"] == "400")
         it.context.targets.open("cloud")
+        it.context.targets.say("cloud", {"batch_full_ms": 0, "batch_off_ms": 0})
         if await it.give():  # again: the rest, and only that
             await it.rounds(it.over)
             assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
@@ -135,7 +136,12 @@ async def test_a_full_provider_is_waited_for_however_often_it_says_so(
         for _ in rules:
             assert len(await it.give()) == 2
             await it.rounds(it.over)
+            asked = len(desk(it.upstream.servers["cloud"]).jobs)
+            await it.give()
+            await it.rounds(it.over)
+            assert len(desk(it.upstream.servers["cloud"]).jobs) == asked, "not asked again before its time"
             assert it.context.targets.states["cloud"]["batch_full_ms"] > it.context.clock.now_ms()
+            it.context.targets.say("cloud", {"batch_full_ms": 0})
         assert await it.outcomes() == {"rejected": ROWS * len(rules)} and it.billed_pusd() == 0
         flags = [await context.redis.hget(context.keys.batch(batch), "real_time") for batch in it.batches]
         assert flags == [None, None]
