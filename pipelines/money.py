@@ -98,11 +98,6 @@ def worst_case_pusd(
     return _ceil(max(dearest), 10 * _TOKENS_PER_MTOK) + price.request_pusd
 
 
-def batch_price(price_id: str) -> str:
-    """How the ledger names the price of a line of a provider's batch."""
-    return f"{price_id}:batch" if price_id else ""
-
-
 def is_priced(price: Price, service: str | None) -> bool:
     """Whether it is known what a call costs that asks for this service tier; what is never dearer need not be."""
     return price.by_service is None or service is None or service in _NEVER_DEARER or service in price.by_service

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
@@ -126,6 +126,7 @@ class Target(Section):
     model: str = Field(min_length=1)
     served_as: Names = ()
     base_url: Address | None = None
+    api: Literal["chat", "responses"] = "chat"
     provider: str | None = None
     api_key: SecretStr | None = None
     max_concurrency: Concurrency = CLOUD_CONCURRENCY
@@ -163,7 +164,13 @@ class Target(Section):
         return filled
 
     @model_validator(mode="after")
-    def _has_batches(self) -> Target:
+    def _api_of_kind(self) -> Self:
+        if self.api != "chat" and self.kind != "openai":
+            raise ValueError(f'api = "{self.api}" is for kind = "openai"; remove it')
+        return self
+
+    @model_validator(mode="after")
+    def _has_batches(self) -> Self:
         if self.provider_batch and (self.kind not in BATCH_APIS or self.lane == "local"):
             known = ", ".join(kind for kind in BATCH_APIS if kind != "simulator")
             raise ValueError(f"provider_batch is for cloud targets of kind {known}; remove it")

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from pipelines import schemas
 from pipelines.journal import State, fold, lost_call
-from pipelines.money import batch_price
 from pipelines.types import BatchHead, Called, Entry, Intent
 
 
@@ -79,9 +78,13 @@ def _facts(targets: Mapping[str, Facts], name: str) -> Facts:
     return targets.get(name) or Facts("cloud", "unknown", "")
 
 
-def _price_date(as_of: str, started_us: int) -> date:
-    """The price's own date; the call's, where nobody knows the target any more."""
-    return date.fromisoformat(as_of) if as_of else datetime.fromtimestamp(started_us // 1_000_000, UTC).date()
+def _price_date(charged: str, now: str, started_us: int) -> date:
+    """That of the price that was charged. A lost call's is today's if that is older than the call, as a stated price may be, else
+    the call's own day: what is settled days later was bounded by the price of then."""
+    if charged:
+        return date.fromisoformat(charged)
+    sent = datetime.fromtimestamp(started_us // 1_000_000, UTC).date()
+    return min(date.fromisoformat(now), sent) if now else sent
 
 
 def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targets: Mapping[str, Facts]) -> None:
@@ -111,8 +114,8 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
             usage.cache_write_tokens,
             usage.output_tokens,
             usage.reasoning_tokens,
-            called.price_id or (batch_price(facts.price_id) if intent.lane else facts.price_id),
-            _price_date(called.price_as_of or facts.price_as_of, intent.started_us),
+            called.price_id or facts.price_id,
+            _price_date(called.price_as_of, facts.price_as_of, intent.started_us),
             called.cost_pusd,
             called.cost_basis,
             called.avoided_pusd if avoids else 0,

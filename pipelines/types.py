@@ -170,3 +170,4 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     retry_after_s: float | None = None
     context_tokens: int | None = None
     usage: Usage | None = None  # an answer that is no use, but whose price the server told
+    model: str | None = None  # who gave that answer, as the server says

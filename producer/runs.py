@@ -214,6 +214,7 @@ class TargetState(msgspec.Struct, frozen=True):
     up: bool = True
     closed: bool = False
     reason: str = ""
+    changed_ms: int = 0  # when it last went up or down; 0: it never did
 
 
 async def target_states(redis: Redis, keys: wire.Keys) -> list[TargetState]:

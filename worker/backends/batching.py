@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_PAGES = 20
 """Of a provider's list of batches, newest first."""
+LONG_S = 600.0
+"""For a request that carries all lines of a batch, or their results."""
 SKEW_S = 60
 """By so much a provider's clock may differ from ours."""
 

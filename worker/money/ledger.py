@@ -8,7 +8,7 @@ from functools import cached_property
 
 import msgspec
 
-from pipelines.money import Price, Unknown, batch_price, cost_pusd, is_priced, pusd_to_nusd_ceil, worst_case_pusd
+from pipelines.money import Price, Unknown, cost_pusd, is_priced, pusd_to_nusd_ceil, worst_case_pusd
 from pipelines.prices import price_of
 from pipelines.settings import Settings
 from pipelines.types import Completion, Failure, Item, Usage
@@ -143,11 +143,18 @@ class Ledger:
         of a provider's batch; `patient`: one would have been in time."""
         price = self.price(name)
         price_id, as_of = (price.price_id, price.as_of.isoformat()) if price else ("", "")
-        price_id = batch_price(price_id) if batch else price_id
         if isinstance(outcome, Failure) and outcome.usage is not None and price is not None:
             cost = cost_pusd(price, outcome.usage, batch=batch, busy_us=int(busy_s * 1e6))
             return Charge(
-                "ok", outcome.http_status, outcome.code, outcome.usage, cost, price.basis, None, price_id, as_of
+                "ok",
+                outcome.http_status,
+                outcome.code,
+                outcome.usage,
+                cost,
+                price.basis,
+                outcome.model,
+                price_id,
+                as_of,
             )
         if isinstance(outcome, Failure):
             lost = outcome.kind == "unknown" or _is_behind_a_gateway(outcome)

@@ -90,6 +90,7 @@ class Scheduler:
         rung = await self._rung(beats)
         await self._sent.look()
         await self._learn([each.id for each in self._sent.out])
+        self._was_rung.update(each.id for each in self._sent.out)
         self._sent.know({batch: seen.head for batch, seen in self._heads.items()})
         runs = await self._runs(ids, rung)
         views = [run for run, _ in runs]
@@ -342,8 +343,7 @@ class Scheduler:
                 "rung_rows": target.rung_rows, "rows_per_s": round(target.rows_per_s, 2), "latency_s": target.latency_s,
             }  # fmt: skip
             pipe.hset(keys.lanes, name, wire.dump(figures))
-        for name, figures in self._sent.figures():
-            pipe.hset(keys.lanes, name, wire.dump(figures))
+        self._sent.say(pipe, runs)
         pipe.expire(keys.lanes, 86_400)
         await pipe.execute()
         known = {b.id for view, _ in runs for b in view.waiting} | rung.keys() | {each.id for each in self._sent.out}

@@ -4,19 +4,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any, NamedTuple
 
 import msgspec
 
-from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring
+from pipelines import wire
+from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring, RunView
 from pipelines.types import BatchHead
 from worker.context import Context
+from worker.queue import Pipeline
 
 ROOM_ROWS = 1_000_000
 """What a provider takes that has not said that it has its fill."""
+ABSENT_S = 15.0
+"""So long nobody may have to look after the lane, at a start or between two that do, before its rows are bought dear."""
+GUESSED_PRICE = 0.5
 RECALL_KEEP_S = 600
+OUT_ROWS, OUT_BYTES = 500_000, 256 << 20
+"""So much of a run may be out beside what prepare has ready for the other lanes: it is in Redis until it comes back."""
 
 
 class Out(NamedTuple):
@@ -39,6 +47,7 @@ class Sent:
         self._context = context
         self._targets: dict[str, str] = {}
         self._alive = False
+        self._seen_s = time.monotonic()
         self._heads: dict[str, BatchHead] = {}
         self.out: tuple[Out, ...] = ()
 
@@ -49,6 +58,7 @@ class Sent:
         pipe.zrange(keys.given, 0, -1, withscores=True)
         leased, given = await pipe.execute()
         self._alive = bool(leased)
+        self._seen_s = time.monotonic() if self._alive else self._seen_s
         since = {batch.decode(errors="replace"): int(ms) for batch, ms in given}
         new = [batch for batch in since if batch not in self._targets]
         pipe = redis.pipeline(transaction=False)
@@ -72,16 +82,18 @@ class Sent:
         )
 
     def targets(self) -> dict[str, BatchTarget]:
-        """The batch APIs that the configuration allows and some worker looks after."""
+        """The batch APIs that the configuration allows and some worker looks after, or did or may a moment from now."""
         context, now = self._context, self._context.clock.now_ms()
+        soon = time.monotonic() - self._seen_s < ABSENT_S
         found = {}
         for name, target in context.settings.targets.items():
             state = context.targets.states.get(name, {})
-            if not target.provider_batch or "batch_price" not in state:
+            ready = self._alive and "batch_price" in state
+            if not target.provider_batch or not (ready or soon):
                 continue
-            up = self._alive and context.targets.is_up(name) and now >= state.get("batch_off_ms", 0)
-            room = 0 if now < state.get("batch_full_ms", 0) else ROOM_ROWS
-            usual = BatchTarget(name, up, room, price=float(state["batch_price"]))
+            up = context.targets.is_up(name) and now >= state.get("batch_off_ms", 0)
+            room = ROOM_ROWS if ready and now >= state.get("batch_full_ms", 0) else 0
+            usual = BatchTarget(name, up, room, price=float(state.get("batch_price", GUESSED_PRICE)))
             found[name] = msgspec.structs.replace(usual, **_latency(state.get("batch_s") or []))
         return found
 
@@ -95,17 +107,25 @@ class Sent:
             pipe.expire(key, RECALL_KEEP_S)
             await pipe.execute()
 
-    def figures(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each batch API as a lane of its own, for the display."""
+    def say(self, pipe: Pipeline, runs: Iterable[tuple[RunView, Mapping[str, str]]]) -> None:
+        """Each batch API as a lane of its own for the display, and what of each run is out, for prepare."""
+        keys = self._context.keys
         for name, api in self.targets().items():
             state = self._context.targets.states.get(name, {})
             mine = (self._heads.get(each.id) for each in self.out if each.target == name)
             out = sum(head.rows for head in mine if head is not None)
             full = "it has its fill" if not api.room_rows else ""
-            yield f"{name}:batch", {
+            pipe.hset(keys.lanes, f"{name}:batch", wire.dump({
                 "lane": "provider_batch", "up": api.up, "reason": state.get("batch_reason") or full, "slots": 0,
                 "in_flight": out, "rung_rows": out, "rows_per_s": 0.0, "latency_s": api.latency_p50_s,
-            }  # fmt: skip
+            }))  # fmt: skip
+        for view, fields in runs:
+            heads = [head for head in self._heads.values() if head.run == view.id]
+            out = min(OUT_ROWS, sum(head.rows for head in heads))
+            if str(out) != fields.get("out_rows", "0"):
+                size = min(OUT_BYTES, sum(head.payload_bytes for head in heads))
+                held = {"out_rows": out, "out_bytes": size}
+                pipe.hset(keys.run(view.id), mapping=held)
 
 
 def _latency(told: list[Any]) -> dict[str, float]:

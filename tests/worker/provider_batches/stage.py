@@ -111,6 +111,10 @@ class Stage:
     async def state(self, batch: str) -> str:
         return str((await self.context.redis.hget(self.context.keys.batch(batch), "state")).decode())
 
+    async def heads(self) -> list[tuple[str, BatchHead]]:
+        keys, redis = self.context.keys, self.context.redis
+        return [(each, wire.unpack_head(await redis.hget(keys.batch(each), "head"))) for each in self.batches]
+
     async def journals(self) -> list[State]:
         keys, redis = self.context.keys, self.context.redis
         return [fold(wire.readable_entries(await redis.lrange(keys.journal(batch), 0, -1))) for batch in self.batches]
