@@ -82,7 +82,8 @@ def _recalls(snapshot: Snapshot, run: RunView, seconds: float, needed_s: float) 
     for batch in run.sent:
         had_s = seconds + (snapshot.now_ms - batch.sent_ms) / 1000
         office = snapshot.batch_targets.get(batch.target)
-        if seconds <= max(RECALL_SHARE * had_s, needed_s + (office.cancel_s if office else 0.0)):
+        back_s = min(office.cancel_s, office.latency_p50_s) if office else 0.0
+        if seconds <= max(RECALL_SHARE * had_s, needed_s + back_s):
             yield Recall(batch.id, run.id)
 
 
