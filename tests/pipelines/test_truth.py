@@ -163,6 +163,10 @@ def test_a_body_of_another_shape_has_no_least(body: bytes) -> None:
         ("gpt-oss-20b", "openai/gpt-oss-20b"),
         ("llama-3.1-8b", "Meta_Llama_3.1_8B"[5:].replace("_", "-")),
         ("claude-like-20250101", "claude-like"),
+        ("qwen2.5-14b-instruct", "qwen2.5-14b-instruct:2"),  # LM Studio's second instance
+        ("gemma-3-12b-it", "unsloth/gemma-3-12b-it-UD-Q4_K_XL.gguf"),
+        ("llama-3.1-8b-instruct", "neuralmagic/Llama-3.1-8B-Instruct-FP8-dynamic"),
+        ("llama-2-7b-chat", "meta-llama/Llama-2-7b-chat-hf"),
     ],
 )
 def test_one_model_has_many_names(asked: str, served: str) -> None:
@@ -177,6 +181,8 @@ def test_one_model_has_many_names(asked: str, served: str) -> None:
         ("qwen2.5-14b-instruct", "qwen2.5-14b"),
         ("llama3.2", "llama3.1"),
         ("llama3.2:3b", "llama3.2:1b"),
+        ("qwen3:8b", "qwen3:14b"),
+        ("phi-3.5", "phi-3"),
         ("gemma-3-4b-it", "gemma-3-12b-it"),
         ("stand-in", "some-other-model"),
         ("phi-4", "phi-4-mini"),
