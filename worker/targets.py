@@ -26,6 +26,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "parallel": (int,), "context_tokens": (int,), "window_tokens": (int,), "model": (str,), "cutoff": (str,),
     "changed_ms": (int,), "told": (str,), "told_model": (str,),
     "batch_price": (int, float), "batch_s": (list,), "batch_full_ms": (int,), "batch_off_ms": (int,), "batch_reason": (str,),
+    "batch_cancel_s": (int, float),
 }  # fmt: skip
 """What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()

@@ -138,7 +138,8 @@ class Tender:
             results = await api.results(self._web, target, remote)
             if isinstance(results, Failure):
                 return results
-            self._standing.ended(order.about.target, self._age_s(order), remote)
+            cancel_s = (self._context.clock.now_ms() - order.cancel_ms) / 1000 if order.cancel_ms else None
+            self._standing.ended(order.about.target, self._age_s(order), cancel_s, remote)
             await self._end(order, remote, results)
         return None
 

@@ -97,6 +97,7 @@ class Sent:
             up = context.targets.is_up(name) and now >= state.get("batch_off_ms", 0)
             room = ROOM_ROWS if ready and now >= state.get("batch_full_ms", 0) else 0
             usual = BatchTarget(name, up, room, price=float(state.get("batch_price", GUESSED_PRICE)))
+            usual = msgspec.structs.replace(usual, cancel_s=float(state.get("batch_cancel_s", usual.cancel_s)))
             found[name] = msgspec.structs.replace(usual, **_latency(state.get("batch_s") or []))
         return found
 
@@ -133,7 +134,7 @@ class Sent:
 
 def _latency(told: list[Any]) -> dict[str, float]:
     """What half and nine in ten of the last orders took, with more room the fewer they are; nothing where there were none."""
-    seconds = sorted(float(each) for each in told if isinstance(each, int | float) and each >= 0)
+    seconds = sorted(float(each) for each in told if isinstance(each, int | float) and each > 0)
     if not seconds:
         return {}
     late = seconds[min(len(seconds) - 1, int(0.9 * len(seconds)))] * (1 + 2 / len(seconds))
