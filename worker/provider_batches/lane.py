@@ -89,19 +89,18 @@ class ProviderBatches:
                 continue
             await self._give_back([given for given in batches if given.id in recalled])
             wanted = [given for given in batches if given.id not in recalled]
-            if self._is_all(wanted, prepared == b"1"):
-                for some in _cut(wanted, api):
-                    if self._standing.takes(target):
-                        await self._make(target, run, some)
-                    else:
-                        await self._give_back(some)
+            for some in self._orders_of(wanted, api, prepared == b"1"):
+                if self._standing.takes(target):
+                    await self._make(target, run, some)
+                else:
+                    await self._give_back(some)
 
-    def _is_all(self, batches: list[Given], prepared: bool) -> bool:
-        """Whether an order need not wait for more batches of its run; few large orders are better than many small ones."""
-        now_ms = self._context.clock.now_ms()
+    def _orders_of(self, batches: list[Given], api: BatchApi, prepared: bool) -> list[list[Given]]:
+        """Full orders at once; the last, smaller one when its run gives no more for a moment, or has not for a while."""
+        now_ms, cut = self._context.clock.now_ms(), _cut(batches, api)
         ages_s = [(now_ms - given.since_ms) / 1000 for given in batches]
-        quiet = prepared and min(ages_s, default=0.0) > QUIET_S
-        return quiet or max(ages_s, default=0.0) > GATHER_S or sum(given.head.rows for given in batches) >= MOST_ROWS
+        over = (prepared and min(ages_s, default=0.0) > QUIET_S) or max(ages_s, default=0.0) > GATHER_S
+        return cut if over else cut[:-1]
 
     async def _given(self, taken: set[str]) -> list[tuple[str, Given]]:
         redis, keys = self._context.redis, self._context.keys
