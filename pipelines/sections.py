@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
@@ -118,6 +118,7 @@ class Target(Section):
     model: str = Field(min_length=1)
     served_as: Names = ()
     base_url: Address | None = None
+    api: Literal["chat", "responses"] = "chat"
     provider: str | None = None
     api_key: SecretStr | None = None
     max_concurrency: Concurrency = CLOUD_CONCURRENCY
@@ -153,6 +154,12 @@ class Target(Section):
         if "base_url" not in data and kind in KEY_VARIABLES:
             filled.setdefault("api_key", f"env:{KEY_VARIABLES[kind]}")
         return filled
+
+    @model_validator(mode="after")
+    def _api_of_kind(self) -> Self:
+        if self.api != "chat" and self.kind != "openai":
+            raise ValueError(f'api = "{self.api}" is for kind = "openai"; remove it')
+        return self
 
     @property
     def key(self) -> str | None:

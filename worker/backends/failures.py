@@ -28,7 +28,11 @@ FUNDS = frozenset(
 CONTEXT = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "token_limit_exceeded", "max_tokens_exceeded"}
 )
-FILTERED = frozenset({"content_filter", "content_policy_violation", "refusal", "responsibleaipolicyviolation"})
+REFUSED = frozenset(
+    {"refusal", "invalid_prompt", "bio_policy", "cyber_policy", "misalignment_policy_violation"}
+    | {"image_content_policy_violation"}
+)
+FILTERED = REFUSED | {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"}
 OVERLOAD = frozenset({"server_is_overloaded", "overloaded_error", "provider_overloaded", "engine_overloaded"})
 RATE = frozenset({"rate_limit_exceeded", "rate_limit_error", "ramp_limit_exceeded", "slow_down"})
 
@@ -122,7 +126,7 @@ def outcome(target: Target, response: Response, error: Told | None, *, forbidden
     """As `failure`, but what a filter stopped is an answer of its own kind, and our key stays out of messages."""
     failed = failure(response, error, forbidden=forbidden)
     if failed.kind == "filter":
-        return Completion("", "refusal" if failed.code == "refusal" else "filter", Usage(), None)
+        return Completion("", "refusal" if failed.code in REFUSED else "filter", Usage(), None)
     return hide_key(target, failed)
 
 

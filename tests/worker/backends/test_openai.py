@@ -69,6 +69,10 @@ class TestOpenai(BackendContract):
     def finished(self, reason: str) -> dict[str, Any]:
         return {**GOOD, "choices": [{**GOOD["choices"][0], "finish_reason": reason}]}
 
+    def silent(self, body: dict[str, Any]) -> dict[str, Any]:
+        choice = body["choices"][0]
+        return {**body, "choices": [{**choice, "message": {**choice["message"], "content": None}}]}
+
     def check_request(self, body: dict[str, Any]) -> None:
         accepts(CompletionCreateParamsNonStreaming, body)
 
