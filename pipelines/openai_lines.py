@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.completions import inside
 from pipelines.endpoints import CHAT_URL, ENDPOINTS
 from pipelines.parameters import shown
 from pipelines.shard import ID_MAX_CHARS, ROW_MAX_BYTES
@@ -131,4 +132,4 @@ def embedded(text: str | None) -> Any:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return text
-    return msgspec.Raw(text.encode())
+    return inside(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
@@ -53,6 +53,14 @@ KEY_VARIABLES = {
     "cerebras": "CEREBRAS_API_KEY",
     "huggingface": "HF_TOKEN",
 }
+BATCH_APIS = {
+    "openai": "openai_batches",
+    "simulator": "openai_batches",
+    "anthropic": "anthropic_batches",
+    "gemini": "gemini_batches",
+    "openrouter": "openrouter_batches",
+}
+"""Kinds whose provider has an asynchronous batch API, and the file of worker/backends that speaks it."""
 CLOUD_CONCURRENCY = 64
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -118,6 +126,7 @@ class Target(Section):
     model: str = Field(min_length=1)
     served_as: Names = ()
     base_url: Address | None = None
+    api: Literal["chat", "responses"] = "chat"
     provider: str | None = None
     api_key: SecretStr | None = None
     max_concurrency: Concurrency = CLOUD_CONCURRENCY
@@ -153,6 +162,19 @@ class Target(Section):
         if "base_url" not in data and kind in KEY_VARIABLES:
             filled.setdefault("api_key", f"env:{KEY_VARIABLES[kind]}")
         return filled
+
+    @model_validator(mode="after")
+    def _api_of_kind(self) -> Self:
+        if self.api != "chat" and self.kind != "openai":
+            raise ValueError(f'api = "{self.api}" is for kind = "openai"; remove it')
+        return self
+
+    @model_validator(mode="after")
+    def _has_batches(self) -> Self:
+        if self.provider_batch and (self.kind not in BATCH_APIS or self.lane == "local"):
+            known = ", ".join(kind for kind in BATCH_APIS if kind != "simulator")
+            raise ValueError(f"provider_batch is for cloud targets of kind {known}; remove it")
+        return self
 
     @property
     def key(self) -> str | None:
@@ -241,6 +263,7 @@ class Client(Section):
     quota: Quota = Quota()
     routes: Names = ()
     weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+    priority: Literal["high", "normal", "background"] = "normal"
     markup: Annotated[Decimal, Field(ge=0, le=1_000)] = Decimal(0)
     share_of_savings: Annotated[Decimal, Field(ge=0, le=1)] | None = None
     price_per_mtokens_in: Usd | None = None

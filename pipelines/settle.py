@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipelines import schemas
 from pipelines.journal import State, fold, lost_call
-from pipelines.types import BatchHead, Entry
+from pipelines.types import BatchHead, Called, Entry, Intent
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
             journal.ids.get(intent.row),
             journal.client,
             intent.attempt,
-            facts.lane,
+            intent.lane or facts.lane,
             intent.target,
             facts.provider,
             called.model or facts.model,
@@ -127,6 +127,11 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
             column.append(value)
 
 
+def _worth(intent: Intent, called: Called) -> int:
+    """What an equal prompt need not pay: one that had the time for a provider's batch would have been asked in one too."""
+    return called.cost_pusd + (0 if intent.lane == "provider_batch" else called.avoided_pusd)
+
+
 def _add_results(part: dict[str, list[Any]], journal: Journal, state: State, targets: Mapping[str, Facts]) -> None:
     spent: dict[int, int] = {}
     for call, intent in state.intents.items():
@@ -146,7 +151,7 @@ def _add_results(part: dict[str, list[Any]], journal: Journal, state: State, tar
             done.parsed,
             done.finish_reason,
             journal.head.route,
-            facts.lane if facts else None,
+            (intent_of.lane or facts.lane) if intent_of and facts else None,
             intent_of.target if intent_of else None,
             facts.provider if facts else None,
             (called.model or facts.model) if called and facts else None,
@@ -165,7 +170,7 @@ def _add_results(part: dict[str, list[Any]], journal: Journal, state: State, tar
             done.response.decode("utf-8", "replace") if done.response is not None else None,
             done.started_us,
             done.finished_us,
-            called.avoided_pusd + called.cost_pusd if called and done.status == "ok" else 0,
+            _worth(intent_of, called) if intent_of and called and done.status == "ok" else 0,
         )
         for column, value in zip(part.values(), values, strict=True):
             column.append(value)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.printable import one_line
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Item
 
@@ -22,6 +23,7 @@ DOUBT = "untrue"
 OF_SERVER = frozenset({"wrong_model", "empty_answer"})
 """Doubts about the server itself rather than about this prompt: they count for its health."""
 
+_NAME_CHARS = 200
 _LEAST_WORDS = 64
 _SURE = 0.9
 """Of the least that a prompt's words can come to: a few tokenizers join very common pairs of words."""
@@ -64,7 +66,7 @@ def doubt(
 
 
 def _failure(code: str, problem: str, answer: Completion) -> Failure:
-    return Failure(DOUBT, code, f"HTTP 200: {problem}", 200, usage=answer.usage)
+    return Failure(DOUBT, code, f"HTTP 200: {problem}", 200, usage=answer.usage, model=answer.model)
 
 
 def _limit_reached(item: Item, answer: Completion) -> bool:
@@ -86,6 +88,7 @@ def _same_model(target: Target, served: str | None, known: str | None) -> bool:
 
 
 def _other(target: Target, served: str | None) -> str:
+    served = one_line(served or "")[:_NAME_CHARS]
     return f'answered as {served} instead of {target.model}; if that is the same model, add served_as = ["{served}"]'
 
 

@@ -1,4 +1,7 @@
-"""Questions that many requests ask at once, asked in one step: what comes in while one step is under way goes with the next."""
+"""Questions that many requests ask at once, asked in one step: what comes in while one step is under way goes with the next.
+
+A step costs far more than a question, so two steps never begin within APART_S. Who asks alone waits for nobody.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
+APART_S = 0.005
+
+
 class Together(Generic[Q, A]):
     """`ask_all` answers several questions, in their order; what it raises, each of them hears."""
 
@@ -17,6 +23,7 @@ class Together(Generic[Q, A]):
         self._ask_all = ask_all
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
         self._asking: asyncio.Task[None] | None = None
+        self._next_s = 0.0
 
     async def ask(self, question: Q) -> A:
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
@@ -26,8 +33,11 @@ class Together(Generic[Q, A]):
         return await answer
 
     async def _ask(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
+                await asyncio.sleep(self._next_s - loop.time())
+                self._next_s = loop.time() + APART_S
                 group, self._waiting = self._waiting, []
                 try:
                     answers = await self._ask_all([question for question, _ in group])

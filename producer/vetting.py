@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from pipelines.endpoints import CHAT_URL
 from pipelines.openai_lines import Line, Wrong, checked, repeated, unreadable
 from pipelines.parameters import CELLS, from_cell
 from pipelines.shard import ROW_MAX_BYTES, parse_record
@@ -19,6 +20,7 @@ from pipelines.types import BadRow
 WRONG_MAX = 100
 """As many mistakes are told; who mends them can ask again."""
 BOM = b"\xef\xbb\xbf"
+PARQUET = {"method": "POST", "url": CHAT_URL}
 PARQUET_ROWS = 512
 _COLUMNS = CELLS | {"prompt", "system", "method", "url"}
 _decode = msgspec.json.Decoder().decode
@@ -116,18 +118,15 @@ def parquet_rows(stream: BinaryIO) -> Read:
 
 
 def _judged(number: int, record: Any, form: str, endpoint: str, models: Container[str] | None) -> Line | Wrong:
-    """A Parquet row may leave out method and url, or hold a prompt or messages in columns of its own."""
+    """A Parquet row may leave out method and url, then it asks for a chat completion, as it does for whoever prepares it;
+    or hold a prompt or messages in columns of its own."""
     if form == "jsonl" or "body" in record:
-        return checked(
-            number, {"method": "POST", "url": endpoint, **record} if form != "jsonl" else record, endpoint, models
-        )
+        return checked(number, record if form == "jsonl" else {**PARQUET, **record}, endpoint, models)
     row = parse_record(number, record)
     if isinstance(row, BadRow):
         return Wrong("invalid_request", row.message, None, number)
     body = {"model": row.model, **row.body}
-    return checked(
-        number, {"custom_id": row.custom_id, "method": "POST", "url": endpoint, "body": body}, endpoint, models
-    )
+    return checked(number, {**PARQUET, "custom_id": row.custom_id, "body": body}, endpoint, models)
 
 
 def _twice(digests: array[int]) -> set[int]:

@@ -12,8 +12,13 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -32,6 +37,8 @@ DISK_LEAST_BYTES = 256 << 10
 STOP_S = 30.0
 ALONE_S = 2.0
 """Without their Redis, workers have nobody to hand anything back to."""
+MOMENT_S = 1.0
+"""How long somebody who interrupts twice still waits for calls in flight."""
 
 
 def redis_binary() -> str:
@@ -83,9 +90,12 @@ class Embedded:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _heard()
-        await self.stop_workers()
-        if self._users is not None:
-            await self._stop_redis()
+        try:
+            await self.stop_workers()
+        finally:  # a second interruption ends the patience above, and must leave nothing behind either
+            with _undisturbed():
+                self._end_workers()
+                self._stop_redis()
 
     # -- Redis -------------------------------------------------------------------------------------------------
 
@@ -121,16 +131,17 @@ class Embedded:
                 raise QueueError(f"the embedded Redis did not start; see {folder / 'redis.log'}")
             await asyncio.sleep(0.01)
 
-    async def _stop_redis(self) -> None:
+    def _stop_redis(self) -> None:
         """The last user turns off the light."""
-        assert self._users is not None
+        if self._users is None:
+            return
         try:
             fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return
         finally:
             users, self._users = self._users, None
-        shut_down(self.redis_url)  # without await: an interrupted command must do it too
+        shut_down(self.redis_url)
         users.close()
 
     # -- workers -----------------------------------------------------------------------------------------------
@@ -168,6 +179,13 @@ class Embedded:
         for process in self.workers:
             while process.poll() is None and asyncio.get_running_loop().time() < until:
                 await asyncio.sleep(0.02)
+
+    def _end_workers(self) -> None:
+        """Those that still run: a last moment for calls that are about to end, then no more."""
+        until = time.monotonic() + MOMENT_S
+        for process in self.workers:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
             if process.poll() is None:
                 process.kill()
                 process.wait()
@@ -218,6 +236,19 @@ def _heard() -> None:
     task = asyncio.current_task()
     while task is not None and task.cancelling():
         task.uncancel()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No Ctrl-C is heard meanwhile; it must not take long."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def _answers(url: str) -> bool:

@@ -32,6 +32,7 @@ from producer.api import (
     runs,
     targets,
 )
+from producer.api.direct import Direct
 from producer.api.keeper import Keeper
 from producer.api.limits import Limits
 from producer.api.meter import Meter
@@ -86,10 +87,13 @@ def create_app(settings: Settings, redis_url: str) -> ASGIApp:
         app.include_router(router)
     errors.install(app)
     api = settings.api
+    inside: ASGIApp = app
     if api.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=api.cors_origins, allow_methods=["*"], allow_headers=["*"])
+    else:
+        inside = Direct(app, chat.ENDPOINTS)
     # Around everything, Starlette's own answer to a failure included: that one needs an id most.
-    return Meter(Limits(app, api.max_body_bytes, dict.fromkeys(UPLOADS, api.max_upload_bytes)))
+    return Meter(Limits(inside, api.max_body_bytes, dict.fromkeys(UPLOADS, api.max_upload_bytes)))
 
 
 def _names(settings: Settings, client: str) -> Collection[str] | None:

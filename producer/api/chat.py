@@ -20,7 +20,7 @@ from pipelines.types import BadRow, Options
 from producer.api import quota, replies
 from producer.api.auth import Caller, client_of, who
 from producer.api.bodies import json_object
-from producer.api.errors import ApiError, not_found, unavailable
+from producer.api.errors import ApiError, not_found
 from producer.api.once import KEPT_S, reserve
 from producer.api.replies import CHAT, RESPONSES, Form
 from producer.api.state import Here, State, state_of
@@ -29,8 +29,6 @@ from producer.inbox import Place
 router = APIRouter(tags=["chat"])
 
 WAIT, ACCEPTED = "x-spillway-wait-s", "x-spillway-accepted-ms"
-MOST_WAITING = 4096
-"""Each takes some 15 kB of the server."""
 ONCE_S = 10.0
 """So long a repeated request waits for the first one's place in the queue."""
 UNSUPPORTED = ("/v1/embeddings", "/v1/completions", "/v1/moderations", "/v1/images/generations")
@@ -60,6 +58,10 @@ async def create_response(request: Request) -> Response:
     return await _asked(request, RESPONSES)
 
 
+ENDPOINTS = {CHAT.url: create, RESPONSES.url: create_response}
+"""Those that are asked hundreds of times a second: nothing about them is declared, all is read by hand."""
+
+
 @router.get(f"{CHAT.url}/{{completion_id}}")
 async def retrieve(completion_id: str, request: Request, here: Here, caller: Caller) -> Response:
     """The answer to an earlier request by its id; 202 while there is none, waited for if `x-spillway-wait-s` says so."""
@@ -74,7 +76,6 @@ async def retrieve_response(response_id: str, request: Request, here: Here, call
 
 async def _asked(request: Request, form: Form) -> Response:
     since_s = time.monotonic()
-    # By hand: hundreds come every second, and declared dependencies take half of the time.
     here = await state_of(request)
     caller = await client_of(await who(request, here))
     body = await request.body()
@@ -82,8 +83,6 @@ async def _asked(request: Request, form: Form) -> Response:
     streams, usage_too = _stream(given)
     line = _line(here, caller.client, given, form.url)
     wait_s = _wait_s(request, here, here.settings.api.chat_wait)
-    if wait_s and here.answers.waiting >= MOST_WAITING:
-        raise unavailable("Too many requests wait for their answer; try again.")
     place = await _once(request, here, caller.client, line, body)
     key = (place.run_id, place.row)
     took = {ACCEPTED: str(round((time.monotonic() - since_s) * 1000, 1))}

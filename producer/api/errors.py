@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from pipelines import anthropic_lines
 from pipelines.errors import QueueError, StoreError, UsageError
@@ -21,6 +22,7 @@ log = logging.getLogger("spillway.api")
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 RETRY_S = 2
+Answer = Callable[[Request, Exception], Awaitable[Response]]
 ANTHROPIC_TYPES = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
     409: "invalid_request_error", 413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error",
@@ -65,19 +67,24 @@ def unavailable(message: str) -> ApiError:
 
 
 def install(app: FastAPI) -> None:
-    """Registers the handlers; a table, so that a new kind of error is one line."""
-    for kind, answer in (
-        (ApiError, _told),
-        (RequestValidationError, _invalid),
-        (HTTPException, _plain),
-        (ClientDisconnect, _gone),
-        (UsageError, _usage),
-        (QueueError, _lost),
-        (RedisError, _lost),
-        (StoreError, _full),
-        (Exception, _internal),
-    ):
+    for kind, answer in _answers():
         app.add_exception_handler(kind, answer)
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """What FastAPI would answer."""
+    told = next(each for kind, each in _answers() if isinstance(error, kind))
+    if told is _internal:
+        log.exception("%s %s failed", request.method, request.url.path)
+    return await told(request, error)
+
+
+def _answers() -> tuple[tuple[type[Exception], Answer], ...]:
+    """A new kind of error is one line here; the first that fits answers."""
+    return (
+        (ApiError, _told), (RequestValidationError, _invalid), (HTTPException, _plain), (ClientDisconnect, _gone),
+        (UsageError, _usage), (QueueError, _lost), (RedisError, _lost), (StoreError, _full), (Exception, _internal),
+    )  # fmt: skip
 
 
 def respond(error: ApiError, path: str = "") -> JSONResponse:

@@ -1,4 +1,4 @@
-"""What a request may be before anybody reads it: the size of its headers and body; and the id that it is known by.
+"""What a request may be before anybody reads it: the size of its headers and body, how many there are; and its id.
 
 Pure ASGI: nothing is buffered, and a stream stays one.
 """
@@ -12,17 +12,22 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producer.api.errors import ApiError, respond
+from producer.api.errors import ApiError, respond, unavailable
 
 HEADERS_MAX_BYTES = 32 << 10
+OPEN_MOST = 3072
+"""Requests at once, those that wait for an answer included: each takes some 15 kB of the server."""
+ALWAYS = "/health"
+"""Is answered however many there are: who watches the server must not take a busy one for a dead one."""
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Limits:
-    """Refuses with 431 and 413; `uploads` are the paths whose body may be larger, with their limit in bytes."""
+    """Refuses with 431, 413 and 503; `uploads` are the paths whose body may be larger, with their limit in bytes."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int, uploads: Mapping[str, int]) -> None:
         self._app, self._max_bytes, self._uploads = app, max_body_bytes, uploads
+        self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,8 +42,14 @@ class Limits:
             )
         elif headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > most:
             await respond(too_large(most), scope["path"])(scope, receive, named)
+        elif self._open >= OPEN_MOST and scope["path"] != ALWAYS:
+            await respond(unavailable("Too many requests at once; try again."), scope["path"])(scope, receive, named)
         else:
-            await self._app(scope, _counted(receive, most), named)
+            self._open += 1
+            try:
+                await self._app(scope, _counted(receive, most), named)
+            finally:
+                self._open -= 1
 
 
 def too_large(most: int) -> ApiError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from fastapi.responses import JSONResponse
+import msgspec
 from starlette.responses import Response
 
 from pipelines import openai_lines
@@ -18,6 +18,8 @@ from producer.api.errors import ApiError
 
 NOT_RETRIED = {"x-should-retry": "false"}
 """It was tried here as often as it makes sense; official clients would try again by themselves."""
+
+_encode = msgspec.json.Encoder().encode
 
 Body = dict[str, Any]
 Asked = Mapping[str, Any]
@@ -47,9 +49,9 @@ CHAT = Form(CHAT_URL, "chat.completion", "chatcmpl-", lambda row, _: completion(
 RESPONSES = Form(RESPONSES_URL, "response", "resp_", response, streams.events)
 
 
-def accepted(form: Form, key: Key, headers: dict[str, str]) -> JSONResponse:
+def accepted(form: Form, key: Key, headers: dict[str, str]) -> Response:
     shown = {"id": form.id(key), "object": f"{form.kind}.accepted", "spillway": _where(form, key)}
-    return JSONResponse(shown, 202, headers)
+    return _json(shown, 202, headers)
 
 
 def streamed(form: Form, row: Row, key: Key, asked: Asked, usage_too: bool) -> Response:
@@ -59,13 +61,13 @@ def streamed(form: Form, row: Row, key: Key, asked: Asked, usage_too: bool) -> R
     return Response(b"".join(form.stream(_answer(form, row, key, asked), usage_too)), media_type="text/event-stream")
 
 
-def told(form: Form, row: Row, key: Key, headers: dict[str, str], asked: Asked | None = None) -> JSONResponse:
+def told(form: Form, row: Row, key: Key, headers: dict[str, str], asked: Asked | None = None) -> Response:
     """An answer, or OpenAI's error."""
     if openai_lines.answered(row["status"]):
-        return JSONResponse(_answer(form, row, key, asked), headers=headers)
+        return _json(_answer(form, row, key, asked), 200, headers)
     status, code, message = _failure(row)
     shown = {**errors.body(status, message, code), "spillway": _where(form, key)}
-    return JSONResponse(shown, status, {**headers, **NOT_RETRIED})
+    return _json(shown, status, {**headers, **NOT_RETRIED})
 
 
 def pending(form: Form, key: Key, blocked: str) -> ApiError:
@@ -75,6 +77,10 @@ def pending(form: Form, key: Key, blocked: str) -> ApiError:
         return ApiError(429, f"{blocked}; {later}.", code="insufficient_quota", headers=NOT_RETRIED)
     why = f" ({blocked})" if blocked else ""
     return ApiError(504, f"No answer yet{why}; {later}.", code="answer_pending", headers=NOT_RETRIED)
+
+
+def _json(body: Body, status: int, headers: dict[str, str]) -> Response:
+    return Response(_encode(body), status, headers, media_type="application/json")
 
 
 def _where(form: Form, key: Key) -> Body:

@@ -35,6 +35,40 @@ SCHEMA = {
     "required": ["colour"],
     "additionalProperties": False,
 }
+PNG = "iVBORw0KGgo="
+
+
+def asked(number: int, name: str = "look") -> dict[str, Any]:
+    function = {"name": name, "arguments": json.dumps({"n": number})}
+    return {"id": f"call_{number}", "type": "function", "function": function}
+
+
+CONVERSATION: dict[str, Any] = {
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "developer", "content": [{"type": "text", "text": "Be kind."}]},
+        {"role": "user", "content": [
+            {"type": "text", "text": "Compare these."},
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"}},
+            {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}},
+        ]},
+        {"role": "assistant", "content": "Looking.", "refusal": None, "tool_calls": [asked(1), asked(2)]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "a cat"},
+        {"role": "tool", "tool_call_id": "call_2", "content": [{"type": "text", "text": "a dog"}]},
+        {"role": "assistant", "content": None, "tool_calls": [asked(3, "wait")]},
+        {"role": "tool", "tool_call_id": "call_3", "content": "{\"waited_s\": 3}"},
+        {"role": "user", "content": "And?"},
+        {"role": "assistant", "content": "They differ."},
+        {"role": "user", "content": "In which colour?"},
+    ],
+    "tools": [
+        {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {
+            "type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}},
+        {"type": "function", "function": {"name": "wait", "parameters": {"type": "object", "properties": {}}}},
+    ],
+    "tool_choice": "auto", "temperature": 0.5, "max_tokens": 16, "stop": ["END"], "top_p": 0.9,
+}  # fmt: skip
+"""Two system messages, images by address and in place, several tool calls at once, each with its result."""
 KEY = "sk-very-secret-key"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -84,9 +118,15 @@ class BackendContract:
     empty: ClassVar[dict[str, Any]]  # a 200 that says nothing and counts nothing
     overflow: ClassVar[tuple[dict[str, Any], int | None]]  # a 400 that names the window
     cannot: ClassVar[dict[str, dict[str, Any]]] = {}  # parameter named in the refusal → what a row adds
+    conversation: ClassVar[dict[str, Any]] = CONVERSATION
+    more: ClassVar[dict[str, Any]] = {}  # of a target
 
     def finished(self, reason: str) -> dict[str, Any]:
         """`good` with another finish reason."""
+        raise NotImplementedError
+
+    def silent(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The same body without text."""
         raise NotImplementedError
 
     def check_request(self, body: dict[str, Any]) -> None:
@@ -96,7 +136,7 @@ class BackendContract:
 
     def target(self, url: str = "http://127.0.0.1:9", **more: Any) -> Target:
         given = {"kind": self.kind, "lane": self.lane, "model": "some-model", "base_url": url + self.base_path}
-        return Target(**{**given, "api_key": KEY, "timeout_s": 5.0, **more})
+        return Target(**{**given, "api_key": KEY, "timeout_s": 5.0, **self.more, **more})
 
     def parse(self, body: Any, status: int = 200, **headers: str) -> Completion | Failure:
         content = body if isinstance(body, bytes) else raw(body)
@@ -257,6 +297,22 @@ class BackendContract:
         assert '"title": "mine"' in sent
         assert sent.count("additionalProperties") == 1
 
+    def test_a_broken_off_answer_that_says_nothing_is_none(self) -> None:
+        """Its tokens were used all the same; an answer without text would be published as good."""
+        silent = self.silent(self.finished("brand_new"))
+        failure = self.failure(silent)
+        assert (failure.kind, failure.code, failure.usage) == ("unknown", "finish_error", self.usage)
+        assert "brand_new" in failure.message
+
+    def test_a_whole_conversation_arrives_in_a_shape_that_the_provider_takes(self) -> None:
+        sent = json.dumps(self.sent(self.conversation))
+        pieces = ("Be brief.", "Be kind.", "Compare these.", "Looking.", "a cat", "a dog", "waited_s", "And?")
+        at = [sent.index(piece) for piece in (*pieces, "They differ.", "In which colour?")]
+        assert at[2:] == sorted(at[2:]), "in the order in which it was said"
+        assert sent.count(PNG) == 1
+        assert sent.count("https://example.com/cat.png") == ("example.com" in json.dumps(self.conversation))
+        assert sent.count('"look"') >= 3, "called twice, and defined"
+
     def test_stream_is_never_sent(self) -> None:
         row = {**ROW, "stream": True, "stream_options": {"include_usage": True}}
         assert "stream_options" not in self.sent(row)
@@ -275,6 +331,24 @@ class BackendContract:
             assert (request.kind, request.code, request.http_status) == ("invalid", "unsupported_parameter", None)
             assert name in request.message
             assert self.kind in request.message
+
+    def test_a_refusal_is_one_short_line_whatever_the_row_calls_its_parameters(self) -> None:
+        request = load(self.kind).request(self.target(), raw({**ROW, "a\nb\x1b[31m" + "c" * 5000: 1}))
+        if isinstance(request, Failure):
+            assert len(request.message) < 400
+            assert not {"\n", "\x1b"} & set(request.message)
+
+    def test_what_a_row_leaves_empty_is_no_reason_to_refuse(self) -> None:
+        names = (
+            "seed",
+            "n",
+            "logprobs",
+            "logit_bias",
+            "service_tier",
+            "user",
+            *(("brand_new",) if self.cannot else ()),
+        )
+        self.sent({**ROW, **dict.fromkeys(names)})
 
     def test_parameters_that_ask_for_nothing_are_no_reason_to_refuse(self) -> None:
         self.sent({**ROW, "n": 1, "logprobs": False, "logit_bias": {}, "presence_penalty": 0, "tool_choice": "auto"})

@@ -84,6 +84,25 @@ def test_ctrl_c_leaves_a_resumable_run(tmp_path: Path) -> None:
         agrees_with(program, upstream)
 
 
+def test_an_impatient_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
+    """The second one comes while the calls in flight are waited for; neither workers nor Redis outlive the program."""
+    gpu = {**GPU, "slots": SLOTS, "latency_ms": 4000}
+    with Upstream({"servers": {"gpu": gpu}}) as upstream:
+        program = Program(tmp_path, upstream)
+        source = str(program.rows(prompts(100)))
+        process = program.start("run", source, "--dedupe", "exact")
+        wait_until(lambda: bool(program.redis()) and any(program.data.glob("runs/*.json")), 40)
+        time.sleep(2)
+        began = time.monotonic()
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+        process.communicate(timeout=30)
+        assert process.returncode in (130, -signal.SIGINT), "what a shell calls 130"
+        assert time.monotonic() - began < 10, "nobody waited for every call"
+        wait_until(lambda: not program.redis() and not program.workers(), 5)
+
+
 def test_a_changed_source_is_refused_by_name(tmp_path: Path) -> None:
     gpu = {**GPU, "latency_ms": 100}
     with Upstream({"servers": {"gpu": gpu}}) as upstream:

@@ -10,10 +10,11 @@ import pytest
 from anthropic.types import Message
 from google.genai.types import GenerateContentResponse
 from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
 
 from pipelines.anthropic_lines import result_of
 from pipelines.completions import completion
-from pipelines.openai_lines import line_of
+from pipelines.openai_lines import embedded, line_of
 from producer.exports import line_bytes
 
 ROW: dict[str, Any] = {
@@ -64,6 +65,26 @@ OLLAMA_TOOL = {
 }  # fmt: skip
 
 
+RESPONSE: dict[str, Any] = {
+    "id": "resp_1", "object": "response", "created_at": 1741476542, "status": "completed", "model": "gpt-x", "error": None,
+    "incomplete_details": None, "instructions": None, "metadata": {}, "parallel_tool_calls": True, "temperature": 1.0,
+    "top_p": 1.0, "tool_choice": "auto", "tools": [],
+    "output": [
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+        {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [
+            {"type": "output_text", "text": "Blue.", "annotations": [], "logprobs": [
+                {"token": "Blue.", "logprob": -0.5, "bytes": [66], "top_logprobs": []}]}]},
+    ],
+    "usage": {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0}, "output_tokens": 9,
+              "output_tokens_details": {"reasoning_tokens": 3}, "total_tokens": 19},
+}  # fmt: skip
+RESPONSE_TOOL = {**RESPONSE, "output": [
+    {"type": "function_call", "id": "fc_1", "call_id": "call_7", "name": "paint", "arguments": "{\"colour\":\"blue\"}", "status": "completed"},
+    {"type": "function_call", "id": "fc_2", "call_id": "call_8", "name": "paint", "arguments": "{\"colour\":\"blue\"}", "status": "completed"},
+]}  # fmt: skip
+RESPONSE_CUT = {**RESPONSE, "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+
+
 def of(body: Any, **row: Any) -> ChatCompletion:
     """The body of the batch's output line, as OpenAI's client reads it."""
     line = json.loads(line_bytes(line_of({**ROW, "response": None if body is None else json.dumps(body), **row})))
@@ -89,6 +110,9 @@ FORMS: list[tuple[Any, str | None, str, list[tuple[str, str]], tuple[int, int, i
     (GEMINI_BLOCKED, "", "content_filter", [], (7, 0, 0, 0)),
     (OLLAMA, "Blue.", "length", [], (10, 0, 2, 0)),
     (OLLAMA_TOOL, None, "tool_calls", [("call_0", "paint")], (10, 0, 2, 0)),
+    (RESPONSE, "Blue.", "stop", [], (10, 4, 9, 3)),
+    (RESPONSE_TOOL, None, "tool_calls", [("call_7", "paint"), ("call_8", "paint")], (10, 4, 9, 3)),
+    (RESPONSE_CUT, "Blue.", "length", [], (10, 4, 9, 3)),
     (None, "Blue.", "stop", [], (10, 4, 2, 1)),
     ({"nobody's": "form"}, "Blue.", "stop", [], (10, 4, 2, 1)),
 ]  # fmt: skip
@@ -113,7 +137,33 @@ def test_whatever_answered_an_openai_client_reads_a_chat_completion(
     assert found.model == (named or "m-1")
 
 
+def test_logprobs_of_ollama_and_the_responses() -> None:
+    told = [{"token": "Blue.", "logprob": -0.5, "bytes": [66], "top_logprobs": [{"token": "Blue.", "logprob": -0.5}]}]
+    for body, others in (({**OLLAMA, "logprobs": told}, ["Blue."]), (RESPONSE, [])):
+        logprobs = of(body).choices[0].logprobs
+        assert logprobs is not None and logprobs.content is not None
+        assert [(each.token, each.logprob) for each in logprobs.content] == [("Blue.", -0.5)]
+        assert [each.token for each in logprobs.content[0].top_logprobs] == others
+
+
+def test_a_refusal_of_the_responses() -> None:
+    item = {**RESPONSE["output"][1], "content": [{"type": "refusal", "refusal": "I cannot."}]}
+    said = of({**RESPONSE, "output": [item]}, status="refused").choices[0].message
+    assert (said.content, said.refusal) == (None, "I cannot.")
+
+
+def test_a_signature_of_gemini_comes_with_its_call_so_that_a_next_row_can_send_it_back() -> None:
+    part = {"functionCall": {"id": "c1", "name": "paint", "args": {}}, "thoughtSignature": "c2ln"}
+    made = of({"candidates": [{"content": {"parts": [part, {"functionCall": {"name": "paint"}}]}}]})
+    calls: Any = made.choices[0].message.tool_calls
+    assert [(call.id, (call.model_extra or {}).get("extra_content")) for call in calls] == [
+        ("c1", {"google": {"thought_signature": "c2ln"}}), ("call_1", None),
+    ]  # fmt: skip
+
+
 def test_the_bodies_of_these_tests_are_those_of_their_providers() -> None:
+    for body in (RESPONSE, RESPONSE_TOOL, RESPONSE_CUT):
+        assert Response.model_validate(body, strict=True).output
     for body in (MESSAGE, TOOL_MESSAGE):
         assert Message.model_validate(body, strict=True).content
     for body in (GEMINI, GEMINI_TOOL, GEMINI_BLOCKED, GEMINI_LOGPROBS):
@@ -135,6 +185,15 @@ def test_a_chat_completion_goes_through_byte_by_byte() -> None:
     text = '{"id":"chatcmpl-9", "created":1.0,"choices":[ {"index":0}],"x":1e2}'
     assert text.encode() in line_bytes(line_of({**ROW, "response": text}))
     assert completion({**ROW, "response": text})["id"] == "chatcmpl-9"
+
+
+def test_a_server_that_writes_json_over_several_lines_breaks_no_line() -> None:
+    body = {"id": "x", "choices": [{"message": {"content": "two\nlines \u2028"}}]}
+    for text in (json.dumps(body, indent=2), json.dumps(body, indent="\t", ensure_ascii=False).replace("\n", "\r\n")):
+        written = line_bytes(line_of({**ROW, "response": text}))
+        assert written.count(b"\n") == 1 and b"\r" not in written
+        assert json.loads(written)["response"]["body"] == body
+        assert line_bytes({"response": embedded(text)}).count(b"\n") == 1
 
 
 @pytest.mark.parametrize(

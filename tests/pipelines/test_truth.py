@@ -44,6 +44,7 @@ def code(asked: Item, heard: Completion, **more: Any) -> str:
     )  # fmt: skip
     if found is not None:
         assert (found.kind, found.http_status, found.usage) == ("untrue", 200, heard.usage)
+        assert found.model == heard.model
         assert "\n" not in found.message
     return found.code if found else ""
 
@@ -177,6 +178,13 @@ def test_one_model_has_many_names(asked: str, served: str) -> None:
 def test_another_model_is_another(asked: str, served: str) -> None:
     assert not same_model(asked, served)
     assert code(item(), answer(model=served), target=target(asked)) == "wrong_model"
+
+
+def test_a_servers_name_for_its_model_cannot_harm_a_terminal() -> None:
+    found = doubt(
+        target(), item(), answer(model="x\x1b[31m\n" * 999), window=None, known=None, elsewhere=True
+    )  # fmt: skip
+    assert found is not None and found.message.isprintable() and len(found.message) < 700
 
 
 def test_names_that_only_the_user_can_know() -> None:

@@ -7,10 +7,12 @@ import json
 import tracemalloc
 from typing import Any
 
+import polars as pl
 import pytest
 
-from pipelines.endpoints import CHAT_URL
-from pipelines.shard import ROW_MAX_BYTES
+from pipelines.endpoints import CHAT_URL, RESPONSES_URL
+from pipelines.shard import ROW_MAX_BYTES, parse_record
+from pipelines.types import BadRow, Row
 from producer.vetting import WRONG_MAX, Vetted, first_line_is_json, vet
 from tests.support_serving import jsonl, line
 
@@ -111,9 +113,17 @@ def test_a_first_line_that_is_no_object_is_no_input(content: bytes) -> None:
 
 def test_every_line_that_passes_is_a_row_that_can_be_asked() -> None:
     """What this takes must not be refused further on for its shape."""
-    from pipelines.shard import parse_record
-    from pipelines.types import Row
-
     content = jsonl([line("a", "x", body={"temperature": 0, "n": 1})])
     assert vetted(content).wrong == ()
     assert isinstance(parse_record(0, json.loads(content)), Row)
+
+
+def test_a_parquet_row_is_judged_as_whoever_prepares_it_reads_it() -> None:
+    body = json.dumps({"model": "gpt-4o-mini", "input": "x"})
+    rows = {"custom_id": ["a", "b"], "body": [body, body], "url": [RESPONSES_URL, None]}
+    written = io.BytesIO()
+    pl.DataFrame(rows).write_parquet(written)
+    found = vet(written, "parquet", RESPONSES_URL, {"gpt-4o-mini"})
+    assert told(found) == [(2, "invalid_url", "url")]
+    for url, kind in ((RESPONSES_URL, Row), (None, BadRow)):
+        assert isinstance(parse_record(0, {"custom_id": "a", "body": json.loads(body), "url": url}), kind)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from pipelines.money import usd_to_pusd
-from pipelines.types import Usage
+from pipelines.types import Completion, Failure, Usage
 from worker.backends import lenient
 from worker.backends.lenient import count
 
@@ -75,6 +75,33 @@ def read(body: bytes) -> Answer | None:
 def finish_of(raw: str | None, known: dict[str, str] = FINISH) -> str:
     """Our word for a finish reason; an unknown one is kept as `error:<reason>`."""
     return "stop" if raw is None else known.get(raw.lower()) or f"error:{raw[:40]}"
+
+
+def completed(
+    text: str,
+    finish: str,
+    usage: Usage,
+    model: str | None,
+    calls: bool,
+    cost: int | None = None,
+    tier: str | None = None,
+) -> Completion | Failure:
+    """An answer, or why it is none: it says nothing although it was neither cut off nor refused, or broke off before."""
+    if not (text or calls or finish in ("filter", "refusal")):
+        if not usage.output_tokens or finish == "stop":
+            told = usage if usage.input_tokens or usage.output_tokens else None
+            message = f"HTTP 200: an answer without text{'' if usage.output_tokens else ' or output tokens'}"
+            return Failure("unknown", "empty_answer", message, 200, usage=told)
+        if finish.startswith("error"):
+            return broken_off(finish, usage)
+    return Completion(text, finish, usage, model, calls, cost, tier)
+
+
+def broken_off(finish: str, usage: Usage) -> Failure:
+    """The provider gave up in the middle of an answer, which may be paid."""
+    reason = finish.removeprefix("error").lstrip(":")
+    message = f"HTTP 200: the provider broke the answer off{f' ({reason})' if reason else ''}"
+    return Failure("unknown", "finish_error", message, 200, usage=usage if usage.output_tokens else None)
 
 
 def usage_of(counts: Counts | None) -> Usage:

@@ -5,6 +5,7 @@ Speaks version 2023-06-01, the last one with sampling parameters.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from worker.backends.exchange import Response
 from worker.backends.lenient import count
 from worker.backends.looks import Seen
 from worker.backends.rows import Cannot, Out
+from worker.backends.schemas import closed
 
 if TYPE_CHECKING:
     from worker.backends.http import Web
@@ -71,13 +73,16 @@ class Anthropic:
             return body
         out: Out = {"model": target.model, "max_tokens": target.max_output_tokens}
         try:
-            _messages(body["messages"], out)
+            system, out["messages"] = rows.conversation(body["messages"], SAYS, "assistant", "content")
             rows.translate(body, PARAMETERS, out)
+            _settle_choice(out)
         except Cannot as error:
             return rows.cannot(target, error)
+        if system:
+            out["system"] = system
         if schema is not None and target.structured_output and "response_format" not in body:
             out.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": closed(schema)}
-        return f"{_root(target)}/messages", _headers(target), rows.as_json(out)
+        return f"{root_of(target)}/messages", headers_of(target), rows.as_json(out)
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
         if response.status != 200:
@@ -90,25 +95,20 @@ class Anthropic:
             if error is None:
                 return Failure("unknown", "empty_answer", "HTTP 200: an answer without content", 200)
             return failures.outcome(target, response, error)
-        usage, finish = _usage(answer.usage), answers.finish_of(answer.stop_reason, FINISH)
         text = "".join(block.text or "" for block in answer.content if block.type == "text")
         calls = any(block.type == "tool_use" for block in answer.content)
-        if not text and not calls and not usage.output_tokens and finish != "refusal":
-            told = usage if usage.input_tokens else None
-            return Failure(
-                "unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200, usage=told
-            )
-        return Completion(text, finish, usage, answer.model, calls)
+        finish = answers.finish_of(answer.stop_reason, FINISH)
+        return answers.completed(text, finish, _usage(answer.usage), answer.model, calls)
 
 
 ADAPTER = Anthropic()
 
 
-def _root(target: Target) -> str:
+def root_of(target: Target) -> str:
     return f"{(target.base_url or '').removesuffix('/v1')}/v1"
 
 
-def _headers(target: Target) -> Mapping[str, str]:
+def headers_of(target: Target) -> Mapping[str, str]:
     return {"content-type": "application/json", "anthropic-version": VERSION, "x-api-key": target.key or ""}
 
 
@@ -127,28 +127,6 @@ def _usage(counts: Counts | None) -> Usage:
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
-def _messages(messages: list[Any], out: Out) -> None:
-    system: list[dict[str, Any]] = []
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        role = message.get("role") if type(message) is dict else None
-        if role in ("system", "developer"):
-            system += [_marked(part, {"type": "text", "text": rows.text_of([part], role)}) for part in _filled(message)]
-            continue
-        if role not in _BLOCKS:
-            raise Cannot(f"a message of role `{role}`")
-        speaker = "assistant" if role == "assistant" else "user"
-        blocks = _BLOCKS[role](message)
-        # The results of several tool calls must come in one turn, ahead of what the user says to them.
-        if turns and turns[-1]["role"] == speaker:
-            turns[-1]["content"] += blocks
-        elif blocks:
-            turns.append({"role": speaker, "content": blocks})
-    if system:
-        out["system"] = system
-    out["messages"] = turns
-
-
 def _filled(message: dict[str, Any]) -> list[dict[str, Any]]:
     """Its parts without empty texts, which the API refuses."""
     return [part for part in rows.parts(message.get("content")) if part.get("type") != "text" or part.get("text")]
@@ -159,7 +137,11 @@ def _marked(part: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
     return {**block, "cache_control": mark} if mark else block
 
 
-def _user(message: dict[str, Any]) -> list[dict[str, Any]]:
+def _system(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return [_marked(part, {"type": "text", "text": rows.text_of([part], "system")}) for part in _filled(message)]
+
+
+def _said(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [_marked(part, _block(part)) for part in _filled(message)]
 
 
@@ -177,9 +159,19 @@ def _block(part: dict[str, Any]) -> dict[str, Any]:
             )
             return {"type": "image", "source": source}
         case "file":
-            media, data = rows.file_data(part)
-            return {"type": "document", "source": {"type": "base64", "media_type": media, "data": data}}
+            return _document(*rows.file_data(part))
     raise Cannot(f"`{part.get('type')}` content")
+
+
+def _document(media: str, data: str) -> dict[str, Any]:
+    match media:
+        case "application/pdf":
+            source = {"type": "base64", "media_type": media, "data": data}
+        case "text/plain":
+            source = {"type": "text", "media_type": media, "data": b64decode(data).decode(errors="replace")}
+        case _:
+            raise Cannot(f"a file of type `{media[:60]}`")
+    return {"type": "document", "source": source}
 
 
 def _assistant(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -194,7 +186,7 @@ def _tool(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**result, "content": rows.text_of(message.get("content"), "tool")}]
 
 
-_BLOCKS = {"user": _user, "assistant": _assistant, "tool": _tool}
+SAYS = {"system": _system, "user": _said, "assistant": _assistant, "tool": _tool}
 
 
 # -- parameters --------------------------------------------------------------------------------------------------------
@@ -228,6 +220,19 @@ def _parallel(value: Any, out: Out) -> None:
     out["tool_choice"] = {"type": "auto", **out.get("tool_choice", {}), "disable_parallel_tool_use": not value}
 
 
+def _settle_choice(out: Out) -> None:
+    """A choice that is none is refused by the API where there are no tools; `none` takes no more words."""
+    choice = out.get("tool_choice", {}).get("type")
+    if "tools" not in out and choice in ("none", "auto"):
+        del out["tool_choice"]
+    elif choice == "none":
+        out["tool_choice"] = {"type": "none"}
+
+
+def _user(value: Any, out: Out) -> None:
+    out["metadata"] = {"user_id": str(value)}
+
+
 def _response_format(value: Any, out: Out) -> None:
     if value["type"] != "json_schema":
         raise Cannot(f"`response_format` {value['type']}")
@@ -251,34 +256,13 @@ PARAMETERS: Mapping[str, rows.Setter] = {
     "max_tokens": rows.put("max_tokens"), "max_completion_tokens": rows.put("max_tokens"), "temperature": _temperature,
     "top_p": rows.put("top_p"), "top_k": rows.put("top_k"), "stop": _stop, "tools": _tools,
     "tool_choice": _tool_choice, "parallel_tool_calls": _parallel, "response_format": _response_format,
-    "reasoning_effort": _effort,
+    "reasoning_effort": _effort, "user": _user, "safety_identifier": _user,
 }  # fmt: skip
-
-_UNKNOWN_TO_IT = frozenset(
-    {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems"}
-    | {"maxItems", "uniqueItems", "minProperties", "maxProperties", "$schema"}
-)
-
-
-def closed(schema: Any) -> Any:
-    """A run's schema within what it can enforce; what is left out is checked on the answer all the same."""
-    if type(schema) is list:
-        return [closed(each) for each in schema]
-    if type(schema) is not dict:
-        return schema
-    kept = {name: value for name, value in schema.items() if name not in _UNKNOWN_TO_IT}
-    for name in ("properties", "$defs", "definitions"):
-        if type(kept.get(name)) is dict:
-            kept[name] = {key: closed(value) for key, value in kept[name].items()}
-    for name in ("items", "anyOf", "allOf", "oneOf"):
-        if name in kept:
-            kept[name] = closed(kept[name])
-    return {**kept, "additionalProperties": False} if type(kept.get("properties")) is dict else kept
 
 
 async def look(web: Web, target: Target) -> Seen:
     """Its list of models needs the key, so it tells about both."""
-    data, trouble, _ = await looks.ask(web, f"{_root(target)}/models?limit=100", _headers(target))
+    data, trouble, _ = await looks.ask(web, f"{root_of(target)}/models?limit=100", headers_of(target))
     if trouble is not None:
         return looks.keyed(target, trouble)
     listed = looks.names(looks.table(data, "data"), "id")

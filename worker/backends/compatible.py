@@ -1,6 +1,6 @@
 """The adapter shared by every server of OpenAI's chat shape; their own files say where each one differs.
 
-A row's JSON is spliced into the request as it is and decoded only when a parameter must change. `stream` is never sent.
+A row's values go out as they came in: only the names of its parameters are read. `stream` is never sent.
 """
 
 from __future__ import annotations
@@ -13,16 +13,22 @@ import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure
-from worker.backends import Sendable, answers, failures
+from worker.backends import Sendable, answers, failures, rows
 from worker.backends.exchange import Response
 from worker.backends.lenient import decode, joined
+from worker.backends.rows import Cannot
+from worker.backends.schemas import strict
 
 CAPS = ("max_tokens", "max_completion_tokens")
 """Two names for the same limit; each server is told in the one that it knows."""
-UNSENT = ("stream", "stream_options", "model")
+UNSENT = frozenset({"stream", "stream_options", "model"})
+CARRIED = frozenset(
+    {"messages", *CAPS, "temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "logit_bias"}
+    | {"response_format", "tools", "tool_choice"}
+)
+"""What every server of this shape honours."""
 
-Refusals = Mapping[str, tuple[Any, ...]]
-"""Parameter that a server would drop in silence → the values with which it asks for nothing."""
+Fields = dict[str, msgspec.Raw]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +38,14 @@ class Ready:
     target: Target
     url: str
     headers: Mapping[str, str]
-    prefix: bytes  # of the JSON body
-    capped: bytes  # the same, with the target's own output limit
     cap: str
-    cap_key: bytes
-    watched: tuple[bytes, ...]  # names for which a body must be looked into
 
 
 _ready: dict[tuple[str, int], Ready] = {}
 _formats: dict[int, tuple[dict[str, Any], bytes]] = {}
 _KEPT = 256
+_FIELDS = msgspec.json.Decoder(Fields)
+NULL = msgspec.Raw(b"null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,10 @@ class Compatible:
 
     kind: str
     cap: str | Callable[[Target], str] = "max_tokens"
-    refuses: Refusals = field(default_factory=dict)
+    carries: frozenset[str] | None = None
+    """What it honours, where it drops the rest in silence; None: it refuses by itself what it does not know."""
+    developer: bool = False  # has a role of that name; the templates of most open models drop it without a word
+    adds: Callable[[Fields], None] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     forbidden: str = "auth"  # what a 403 means: auth | filter
     reports_cost: bool = False
@@ -59,17 +66,24 @@ class Compatible:
         ready = _ready.get((self.kind, id(target)))
         if ready is None or ready.target is not target:
             ready = self._prepare(target)
-        for name in ready.watched:
-            if name in item_body:
-                return self._edited(ready, item_body, schema)
-        if item_body == b"{}":
-            return self._edited(ready, item_body, schema)
-        prefix = ready.prefix if target.lane == "local" or _is_capped(ready, item_body) else ready.capped
-        if schema is not None and target.structured_output:
-            if b'"response_format"' in item_body:
-                return self._edited(ready, item_body, schema)
-            prefix += b'"response_format":' + _format(schema) + b","
-        return ready.url, ready.headers, prefix + item_body[1:]
+        try:
+            fields = _FIELDS.decode(item_body)
+        except (msgspec.MsgspecError, RecursionError):
+            return Failure("invalid", "bad_row", "the row is not a JSON object; mend it")
+        for name in [name for name, value in fields.items() if name in UNSENT or value == NULL]:
+            del fields[name]
+        if self.carries is not None:
+            for name in [name for name in fields if name not in self.carries]:
+                if not rows.asks_nothing(name, msgspec.json.decode(fields.pop(name))):
+                    return rows.cannot(target, Cannot(f"`{name}`"))
+        _limit(fields, ready)
+        if not self.developer and b'"developer"' in bytes(fields.get("messages", b"")):
+            fields["messages"] = _without_developers(fields["messages"])
+        if schema is not None and target.structured_output and "response_format" not in fields:
+            fields["response_format"] = msgspec.Raw(_format(schema))
+        if self.adds is not None:
+            self.adds(fields)
+        return ready.url, ready.headers, msgspec.json.encode({"model": target.model, **fields})
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
         if response.status != 200:
@@ -81,59 +95,21 @@ class Compatible:
         choice = answer.choices[0] if answer.choices else None
         if answer.error or choice is None or choice.error:
             return self._error_inside(target, response, answer, choice)
-        return self._completion(answer, choice, response)
-
-    # -- asking ----------------------------------------------------------------------------------------------------
+        return self._completion(answer, choice)
 
     def _prepare(self, target: Target) -> Ready:
         cap = self.cap if isinstance(self.cap, str) else self.cap(target)
         headers = {"content-type": "application/json", "accept": "application/json", **self.headers}
         if target.key:
             headers["authorization"] = f"Bearer {target.key}"
-        model = b'{"model":' + msgspec.json.encode(target.model) + b","
-        names = [*UNSENT, *(name for name in CAPS if name != cap), *self.refuses]
-        ready = Ready(
-            target,
-            f"{target.base_url}/chat/completions",
-            headers,
-            model,
-            model + f'"{cap}":{target.max_output_tokens},'.encode(),
-            cap,
-            f'"{cap}"'.encode(),
-            tuple(f'"{name}"'.encode() for name in names),
-        )
         if len(_ready) >= _KEPT:
             _ready.clear()
-        _ready[self.kind, id(target)] = ready
+        ready = _ready[self.kind, id(target)] = Ready(target, f"{target.base_url}/chat/completions", headers, cap)
         return ready
-
-    def _edited(self, ready: Ready, item_body: bytes, schema: dict[str, Any] | None) -> Sendable | Failure:
-        """The slow way: looks at the row's parameters by name."""
-        target = ready.target
-        try:
-            fields = msgspec.json.decode(item_body, type=dict[str, msgspec.Raw])
-        except (msgspec.MsgspecError, RecursionError):
-            return Failure("invalid", "bad_row", "the row is not a JSON object; mend it")
-        for name, harmless in self.refuses.items():
-            if name in fields:
-                if msgspec.json.decode(fields[name]) not in harmless:
-                    return refused(target, name)
-                del fields[name]
-        for name in UNSENT:
-            fields.pop(name, None)
-        limits = [fields.pop(name) for name in (ready.cap, *CAPS) if name in fields]
-        limits = [limit for limit in limits if bytes(limit) != b"null"]
-        if limits:
-            fields[ready.cap] = limits[0]
-        elif target.lane == "cloud":
-            fields[ready.cap] = msgspec.Raw(str(target.max_output_tokens).encode())
-        if schema is not None and target.structured_output and "response_format" not in fields:
-            fields["response_format"] = msgspec.Raw(_format(schema))
-        return ready.url, ready.headers, msgspec.json.encode({"model": target.model, **fields})
 
     # -- hearing ---------------------------------------------------------------------------------------------------
 
-    def _completion(self, answer: answers.Answer, choice: answers.Choice, response: Response) -> Completion | Failure:
+    def _completion(self, answer: answers.Answer, choice: answers.Choice) -> Completion | Failure:
         message = choice.message or answers.Message()
         usage = answers.usage_of(answer.usage)
         text = message.content if type(message.content) is str else joined(message.content)
@@ -142,15 +118,10 @@ class Compatible:
         finish = answers.finish_of(raw)
         if message.refusal:
             text, finish = text or message.refusal, "refusal"
-        if not text and not calls and usage.output_tokens == 0 and finish not in ("filter", "refusal"):
-            problem = "HTTP 200: an answer without text or output tokens"
-            return Failure(
-                "unknown", "empty_answer", problem, response.status, usage=usage if usage.input_tokens else None
-            )
         if raw == "error":
-            return Failure("unknown", "finish_error", "HTTP 200: the provider broke the answer off", response.status)
+            return answers.broken_off(raw, usage)
         cost = answers.reported_pusd(answer.usage) if self.reports_cost else None
-        return Completion(text, finish, usage, answer.model, calls, cost, answer.service_tier)
+        return answers.completed(text, finish, usage, answer.model, calls, cost, answer.service_tier)
 
     def _error_inside(
         self, target: Target, response: Response, answer: answers.Answer, choice: answers.Choice | None
@@ -168,43 +139,24 @@ class Compatible:
         return failed
 
 
-class _Caps(msgspec.Struct):
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+def _without_developers(messages: msgspec.Raw) -> msgspec.Raw:
+    """Their messages as the system's."""
+    said = msgspec.json.decode(messages)
+    for message in said if type(said) is list else ():
+        if type(message) is dict and message.get("role") == "developer":
+            message["role"] = "system"
+    return msgspec.Raw(msgspec.json.encode(said))
 
 
-_CAPS = msgspec.json.Decoder(_Caps)
-
-
-def _is_capped(ready: Ready, item_body: bytes) -> bool:
-    """Whether the row limits its own output. The worst case reserved for a paid call else is the target's limit, so the
-    call must keep to that. A schema may have a property of that name, so finding the name is not enough."""
-    if ready.cap_key not in item_body:
-        return False
-    try:
-        return getattr(_CAPS.decode(item_body), ready.cap) is not None
-    except msgspec.MsgspecError:
-        return False
-
-
-def refused(target: Target, name: str) -> Failure:
-    """A parameter that this kind of server cannot honour."""
-    message = f"{target.kind} cannot do `{name}`; remove it, or route such rows to another target"
-    return Failure("invalid", "unsupported_parameter", message)
-
-
-def strict(schema: Any) -> bool:
-    """Whether a schema is within the subset that OpenAI enforces to the letter."""
-    if isinstance(schema, list):
-        return all(strict(each) for each in schema)
-    if not isinstance(schema, dict):
-        return True
-    if schema.get("type") == "object" or "properties" in schema:
-        names = schema.get("properties")
-        closed = schema.get("additionalProperties") is False and isinstance(names, dict)
-        if not closed or set(schema.get("required") or ()) != set(names or ()):
-            return False
-    return all(strict(each) for each in schema.values())
+def _limit(fields: Fields, ready: Ready) -> None:
+    """One limit, in the server's own name. A paid call always has one: the worst case that is reserved for it is either
+    the row's own limit or the target's, and the call must keep to that."""
+    others = [fields.pop(name) for name in CAPS if name != ready.cap and name in fields]
+    given = [limit for limit in (fields.get(ready.cap), *others) if limit is not None]
+    if given:
+        fields[ready.cap] = given[0]
+    elif ready.target.lane == "cloud":
+        fields[ready.cap] = msgspec.Raw(str(ready.target.max_output_tokens).encode())
 
 
 def _format(schema: dict[str, Any]) -> bytes:

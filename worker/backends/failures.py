@@ -1,7 +1,7 @@
 """Sorts every answer that is not an answer into the outcome classes; knows codes and texts of all providers.
 
-Codes and types decide. Texts decide only for overflows of the context window, which many servers report in no other
-way. What a provider's own file must know beyond this (Gemini's quotas) stays there.
+Codes and types decide. Texts decide only where there is no code: for overflows of the context window, and for accounts
+that have run dry (such a text must begin the message, so that no prompt quoted in one can close a target). What a provider's own file must know beyond this (Gemini's quotas) stays there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ FUNDS = frozenset(
 CONTEXT = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "token_limit_exceeded", "max_tokens_exceeded"}
 )
-FILTERED = frozenset({"content_filter", "content_policy_violation", "refusal", "responsibleaipolicyviolation"})
+REFUSED = frozenset(
+    {"refusal", "invalid_prompt", "bio_policy", "cyber_policy", "misalignment_policy_violation"}
+    | {"image_content_policy_violation"}
+)
+FILTERED = REFUSED | {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"}
 OVERLOAD = frozenset({"server_is_overloaded", "overloaded_error", "provider_overloaded", "engine_overloaded"})
 RATE = frozenset({"rate_limit_exceeded", "rate_limit_error", "ramp_limit_exceeded", "slow_down"})
 
@@ -49,6 +53,8 @@ _OVERFLOWS = (
     r"prompt is too long",
     r"(?:exceed\w*|over) (?:the )?(?:model'?s? )?(?:maximum )?context (?:length|size|window|limit)",
 )
+
+_DRY = re.compile(r"your credit balance is too low|this organization has been disabled", re.IGNORECASE)
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -122,7 +128,7 @@ def outcome(target: Target, response: Response, error: Told | None, *, forbidden
     """As `failure`, but what a filter stopped is an answer of its own kind, and our key stays out of messages."""
     failed = failure(response, error, forbidden=forbidden)
     if failed.kind == "filter":
-        return Completion("", "refusal" if failed.code == "refusal" else "filter", Usage(), None)
+        return Completion("", "refusal" if failed.code in REFUSED else "filter", Usage(), None)
     return hide_key(target, failed)
 
 
@@ -147,6 +153,8 @@ def failure(response: Response, error: Told | None, *, forbidden: str = "auth") 
     if kind == "context" or (overflows and kind in ("invalid", "transient", "auth")):
         found, window = overflow(message, error.error if error else {})
         kind = "context" if found else kind
+    if kind in ("invalid", "auth") and _DRY.match(message):
+        kind = "funds"
     kind = _told_to_retry(kind, status, response.headers.get("x-should-retry"))
     wait_s = retry_after_s(response.headers) if kind in ("rate", "overload", "transient") else None
     return Failure(kind, code, f"HTTP {response.status}: {one_line(message)}", response.status, wait_s, window)

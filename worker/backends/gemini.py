@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -27,7 +28,10 @@ FINISH = {
 }  # fmt: skip
 BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 LEVELS = frozenset({"minimal", "low", "medium", "high"})
+IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "heic": "image/heic"}
 AUDIO = {"wav": "audio/wav", "mp3": "audio/mp3"}
+UNSIGNED = "skip_thought_signature_validator"
+"""Gemini 3 wants its own signature back on the first call of each turn, and takes this where a turn is not its own."""
 PACIFIC_S = 8 * 3600
 """Daily quotas end at midnight in California; winter time there, so in summer an hour late rather than early."""
 
@@ -80,10 +84,13 @@ class Gemini:
         config: Out = {"maxOutputTokens": target.max_output_tokens}
         out: Out = {"generationConfig": config}
         try:
-            _contents(body["messages"], out)
+            says = _says(target.model, body["messages"])
+            system, out["contents"] = rows.conversation(body["messages"], says, "model", "parts")
             rows.translate(body, {**PARAMETERS, "reasoning_effort": _thinking(target.model)}, out)
         except Cannot as error:
             return rows.cannot(target, error)
+        if system:
+            out["systemInstruction"] = {"parts": system}
         if schema is not None and target.structured_output and "response_format" not in body:
             config |= {"responseMimeType": "application/json", "responseJsonSchema": schema}
         headers = {"content-type": "application/json", "x-goog-api-key": target.key or ""}
@@ -103,7 +110,7 @@ class Gemini:
             return Completion("", "filter", usage, model)
         if answer.error:
             return failures.hide_key(target, _failure(response))
-        return Failure("unknown", "empty_answer", "HTTP 200: an answer without candidates", response.status)
+        return answers.completed("", "stop", usage, model, calls=False)
 
 
 ADAPTER = Gemini()
@@ -116,9 +123,7 @@ def _completion(candidate: Candidate, usage: Usage, model: str | None) -> Comple
     finish = answers.finish_of(candidate.finish_reason, FINISH)
     if finish == "stop" and calls:
         finish = "tool"
-    if not text and not calls and not usage.output_tokens and finish in ("stop", "length"):
-        return Failure("unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200)
-    return Completion(text, finish, usage, model, calls)
+    return answers.completed(text, finish, usage, model, calls)
 
 
 def _usage(counts: Counts | None) -> Usage:
@@ -157,32 +162,14 @@ def _failure(response: Response) -> Failure:
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
-def _contents(messages: list[Any], out: Out) -> None:
-    """System messages, wherever they stand, become the one instruction that it has."""
-    system: list[dict[str, Any]] = []
-    turns: list[dict[str, Any]] = []
-    names = rows.called_names(messages)
-    for message in messages:
-        role = message.get("role") if type(message) is dict else None
-        match role:
-            case "system" | "developer":
-                system.append({"text": rows.text_of(message.get("content"), role)})
-                continue
-            case "user":
-                speaker, parts = "user", [_part(part) for part in rows.parts(message.get("content"))]
-            case "assistant":
-                speaker, parts = "model", _assistant(message)
-            case "tool":
-                speaker, parts = "user", [_result(message, names)]
-            case _:
-                raise Cannot(f"a message of role `{role}`")
-        if turns and turns[-1]["role"] == speaker:
-            turns[-1]["parts"] += parts
-        else:
-            turns.append({"role": speaker, "parts": parts})
-    if system:
-        out["systemInstruction"] = {"parts": system}
-    out["contents"] = turns
+def _says(model: str, messages: list[Any]) -> Mapping[str, rows.Says]:
+    names, signed = rows.called_names(messages), not _is_old(model)
+    return {
+        "system": lambda message: [{"text": rows.text_of(message.get("content"), "system")}],
+        "user": lambda message: [_part(part) for part in rows.parts(message.get("content"))],
+        "assistant": lambda message: _assistant(message, signed),
+        "tool": lambda message: [_result(message, names)],
+    }
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:
@@ -190,9 +177,10 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
         case "text":
             return {"text": str(part.get("text") or "")}
         case "image_url":
-            inline = rows.data_url(rows.image_url(part))
+            url = rows.image_url(part)
+            inline = rows.data_url(url)
             if inline is None:
-                raise Cannot("an image by URL (it takes base64 only)")
+                return {"fileData": {"mimeType": _type_of(url), "fileUri": url}}
             return {"inlineData": {"mimeType": inline[0], "data": inline[1]}}
         case "file":
             media, data = rows.file_data(part)
@@ -204,17 +192,32 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     raise Cannot(f"`{part.get('type')}` content")
 
 
-def _assistant(message: dict[str, Any]) -> list[dict[str, Any]]:
+def _type_of(url: str) -> str:
+    media = IMAGES.get(urlsplit(url).path.rpartition(".")[2].lower())
+    if media is None or not url.startswith("https://"):
+        raise Cannot("an image by URL unless it is https and ends in its type (.png, .jpg); base64 always works")
+    return media
+
+
+def _assistant(message: dict[str, Any], signed: bool) -> list[dict[str, Any]]:
     text = rows.text_of(message.get("content"), "assistant") or str(message.get("refusal") or "")
-    calls = [{"functionCall": {"name": name, "args": input_}} for _, name, input_ in rows.calls_of(message)]
+    calls: list[dict[str, Any]] = []
+    for call, (id_, name, input_) in zip(message.get("tool_calls") or (), rows.calls_of(message), strict=True):
+        part: dict[str, Any] = {"functionCall": {**({"id": id_} if id_ else {}), "name": name, "args": input_}}
+        google = (call.get("extra_content") or {}).get("google") or {}
+        if signature := google.get("thought_signature") or (UNSIGNED if signed and not calls else ""):
+            part["thoughtSignature"] = signature
+        calls.append(part)
     return [*([{"text": text}] if text or not calls else []), *calls]
 
 
 def _result(message: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     text = rows.text_of(message.get("content"), "tool")
-    data = lenient.decode(text.encode())
-    name = names.get(str(message.get("tool_call_id")), str(message.get("name") or "tool"))
-    return {"functionResponse": {"name": name, "response": data if type(data) is dict else {"result": text}}}
+    data, id_ = lenient.decode(text.encode()), str(message.get("tool_call_id") or "")
+    said: dict[str, Any] = {"name": names.get(id_, str(message.get("name") or "tool"))}
+    if id_:
+        said["id"] = id_
+    return {"functionResponse": {**said, "response": data if type(data) is dict else {"result": text}}}
 
 
 # -- parameters --------------------------------------------------------------------------------------------------------
@@ -236,11 +239,13 @@ def _tools(value: Any, out: Out) -> None:
     functions = rows.functions(value)
     declared = [{there: each[here] for here, there in known if each.get(here) is not None} for each in functions]
     out["tools"] = [{"functionDeclarations": declared}]
+    if any(each.get("strict") for each in functions):  # any other mode than AUTO keeps to the schemas
+        out.setdefault("toolConfig", {"functionCallingConfig": {"mode": "VALIDATED"}})
 
 
 def _tool_choice(value: Any, out: Out) -> None:
     if type(value) is str:
-        config: dict[str, Any] = {"mode": {"auto": "AUTO", "none": "NONE", "required": "ANY"}[value]}
+        config: dict[str, Any] = {"mode": {"none": "NONE", "required": "ANY"}[value]}
     else:
         config = {"mode": "ANY", "allowedFunctionNames": [value["function"]["name"]]}
     out["toolConfig"] = {"functionCallingConfig": config}
@@ -254,9 +259,13 @@ def _response_format(value: Any, out: Out) -> None:
         out["generationConfig"]["responseJsonSchema"] = rows.wanted_schema(value)
 
 
+def _is_old(model: str) -> bool:
+    """Before Gemini 3 thinking is limited in tokens, since then by a word; and calls were not signed."""
+    return re.search(r"gemini-[12]\.", model) is not None
+
+
 def _thinking(model: str) -> rows.Setter:
-    """Before Gemini 3 thinking is limited in tokens, since then by a word."""
-    old = re.search(r"gemini-[12]\.", model)
+    old = _is_old(model)
 
     def setter(value: Any, out: Out) -> None:
         if value not in (BUDGETS if old else LEVELS):

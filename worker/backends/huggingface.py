@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from worker.backends.compatible import Compatible
+from worker.backends.compatible import CARRIED, Compatible
 
-ADAPTER = Compatible("huggingface")
+OWN = frozenset({"n", "logprobs", "top_logprobs", "tool_prompt"})
+
+ADAPTER = Compatible("huggingface", carries=CARRIED | OWN)

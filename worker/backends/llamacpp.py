@@ -1,19 +1,44 @@
-"""llama.cpp's server: OpenAI's shape, and an overflow error that carries the window of a slot."""
+"""llama.cpp's server: OpenAI's shape, and an overflow error that carries the window of a slot.
+
+It answers without parameters that it does not know. How much to think is for the model's template, so it goes there.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import msgspec
+
 from pipelines.sections import Target
 from worker.backends import looks
-from worker.backends.compatible import Compatible
+from worker.backends.compatible import CARRIED, Compatible, Fields
 from worker.backends.looks import Seen
+from worker.backends.rows import names
 
 if TYPE_CHECKING:
     from worker.backends.http import Web
 
-ADAPTER = Compatible("llamacpp")
+OWN = names(
+    "n logprobs top_logprobs parallel_tool_calls reasoning_effort top_k min_p typical_p top_n_sigma xtc_probability xtc_threshold "
+    "dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers repeat_penalty repeat_last_n "
+    "mirostat mirostat_tau mirostat_eta dynatemp_range dynatemp_exponent grammar json_schema ignore_eos n_probs min_keep "
+    "samplers cache_prompt id_slot n_predict n_keep n_indent t_max_predict_ms timings_per_token return_tokens "
+    "post_sampling_probs response_fields lora chat_template_kwargs reasoning_format thinking_forced_open "
+    "add_generation_prompt continue_final_message parse_tool_calls"
+)
+
+
+def _for_the_template(fields: Fields) -> None:
+    """Older builds read the effort from there only; a row that speaks to the template itself is left alone."""
+    effort = msgspec.json.decode(fields.get("reasoning_effort", b"null"))
+    given = msgspec.json.decode(fields.get("chat_template_kwargs", b"{}"))
+    if effort is not None and type(given) is dict:
+        said = {"enable_thinking": False} if effort == "none" else {"reasoning_effort": effort}
+        fields["chat_template_kwargs"] = msgspec.Raw(msgspec.json.encode({**said, **given}))
+
+
+ADAPTER = Compatible("llamacpp", carries=CARRIED | OWN, adds=_for_the_template)
 
 
 async def look(web: Web, target: Target) -> Seen:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.sections import Target
 from worker.backends import looks
-from worker.backends.compatible import Compatible
+from worker.backends.compatible import CARRIED, Compatible
 from worker.backends.looks import Seen
 
 if TYPE_CHECKING:
     from worker.backends.http import Web
 
-ADAPTER = Compatible("lmstudio", refuses={"n": (1, None), "logprobs": (False, None)})
+OWN = frozenset({"reasoning_effort", "top_k", "min_p", "repeat_penalty", "ttl", "draft_model"})
+
+ADAPTER = Compatible("lmstudio", carries=CARRIED | OWN)
 
 
 async def look(web: Web, target: Target) -> Seen:

@@ -78,12 +78,9 @@ class Ollama:
             return failures.outcome(target, response, failures.told(lenient.decode(response.body)))
         message = answer.message or Message()
         usage = Usage(count(answer.prompt_eval_count), 0, 0, count(answer.eval_count), 0)
-        text, calls = message.content or "", bool(message.tool_calls)
-        if not text and not calls and not usage.output_tokens:
-            reason = f" (done_reason {answer.done_reason})" if answer.done_reason else ""
-            return Failure("unknown", "empty_answer", f"HTTP 200: an answer without text or tokens{reason}", 200)
+        calls = bool(message.tool_calls)
         finish = "tool" if calls else answers.finish_of(answer.done_reason, FINISH)
-        return Completion(text, finish, usage, answer.model, calls)
+        return answers.completed(message.content or "", finish, usage, answer.model, calls)
 
 
 ADAPTER = Ollama()
@@ -98,9 +95,7 @@ def _messages(messages: list[Any]) -> list[dict[str, Any]]:
 
 
 def _message(message: Any, names: Mapping[str, str]) -> dict[str, Any]:
-    role = message.get("role") if type(message) is dict else None
-    if role not in ("system", "developer", "user", "assistant", "tool"):
-        raise Cannot(f"a message of role `{role}`")
+    role = rows.role_of(message)
     texts: list[str] = []
     images: list[str] = []
     for part in rows.parts(message.get("content")):
@@ -137,7 +132,8 @@ def _stop(value: Any, out: Out) -> None:
 
 
 def _tools(value: Any, out: Out) -> None:
-    rows.functions(value)
+    if any(function.get("strict") for function in rows.functions(value)):
+        raise Cannot("`strict` tools")
     out["tools"] = value
 
 
@@ -165,6 +161,7 @@ PARAMETERS: Mapping[str, rows.Setter] = {
     "min_p": _option("min_p"), "seed": _option("seed"), "presence_penalty": _option("presence_penalty"),
     "frequency_penalty": _option("frequency_penalty"), "stop": _stop, "tools": _tools, "tool_choice": _tool_choice,
     "response_format": _response_format, "reasoning_effort": _effort, "keep_alive": rows.put("keep_alive"),
+    "logprobs": rows.put("logprobs"), "top_logprobs": rows.put("top_logprobs"),
 }  # fmt: skip
 
 

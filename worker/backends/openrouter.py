@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pipelines.money import usd_to_nusd
 from pipelines.sections import Target
 from worker.backends import looks
-from worker.backends.compatible import Compatible
+from worker.backends.compatible import CAPS, CARRIED, Compatible, Fields
 from worker.backends.looks import Seen
+from worker.backends.rows import names
 
 if TYPE_CHECKING:
     from worker.backends.http import Web
@@ -16,7 +19,26 @@ if TYPE_CHECKING:
 MOST_USD = 1e6
 """A key that has spent more than this is not believed."""
 
-ADAPTER = Compatible("openrouter", forbidden="filter", reports_cost=True)
+OWN = names(
+    "logprobs top_logprobs parallel_tool_calls reasoning_effort service_tier modalities prediction "
+    "prompt_cache_key prompt_cache_options user session_id cache_control min_p provider reasoning repetition_penalty "
+    "top_a top_k trace"
+)
+"""Not those that would let a row choose a dearer model or a paid plugin: `models`, `plugins`, `web_search_options`."""
+
+
+def _by_all_or_nobody(fields: Fields) -> None:
+    """Left to itself, it gives a call to providers that drop what they do not know."""
+    if not fields.keys() - {"messages", *CAPS}:
+        return
+    given = msgspec.json.decode(fields.get("provider", b"null"))
+    if given is None or type(given) is dict:
+        fields["provider"] = msgspec.Raw(msgspec.json.encode({"require_parameters": True, **(given or {})}))
+
+
+ADAPTER = Compatible(
+    "openrouter", carries=CARRIED | OWN, developer=True, adds=_by_all_or_nobody, forbidden="filter", reports_cost=True
+)
 
 
 async def spent_nusd(web: Web, target: Target) -> int | None:

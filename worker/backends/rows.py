@@ -12,12 +12,14 @@ import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Failure
+from worker.backends.failures import one_line
 from worker.backends.lenient import decode
 
 HINTS = frozenset(
     {"model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
-    | {"prediction", "metadata"}
+    | {"prompt_cache_options", "prediction", "metadata"}
 )
+"""They change who is noted down, or how fast and dear an answer is, but no answer."""
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "n": (1,), "logprobs": (False,), "top_logprobs": (0,), "logit_bias": ({},), "presence_penalty": (0,),
     "frequency_penalty": (0,), "parallel_tool_calls": (True,), "service_tier": ("auto", "default"),
@@ -27,6 +29,11 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 
 Out = dict[str, Any]
 Setter = Callable[[Any, Out], None]
+
+
+def names(text: str) -> frozenset[str]:
+    """Names with blanks between them."""
+    return frozenset(text.split())
 
 
 class Cannot(Exception):
@@ -41,22 +48,74 @@ def read(item_body: bytes) -> dict[str, Any] | Failure:
     return Failure("invalid", "bad_row", "the row has no messages; mend it")
 
 
-def cannot(target: Target, error: Cannot) -> Failure:
-    message = f"{target.kind} cannot do {error}; remove it, or route such rows to another target"
+def cannot(target: Target, error: Cannot, who: str = "") -> Failure:
+    message = (
+        f"{who or target.kind} cannot do {one_line(str(error), 200)}; remove it, or route such rows to another target"
+    )
     return Failure("invalid", "unsupported_parameter", message)
+
+
+def asks_nothing(name: str, value: Any) -> bool:
+    """Whether leaving a parameter out changes no answer."""
+    return value is None or name in HINTS or value in NEUTRAL.get(name, ())
 
 
 def translate(body: Mapping[str, Any], known: Mapping[str, Setter], out: Out) -> None:
     """Every parameter of a row but its messages. Raises Cannot."""
     for name, value in body.items():
-        if name == "messages" or value is None or name in HINTS or value in NEUTRAL.get(name, ()):
+        setter = known.get(name)
+        if name == "messages" or value is None or value in NEUTRAL.get(name, ()):
             continue
-        if name not in known:
+        if setter is None:
+            if name in HINTS:
+                continue
             raise Cannot(f"`{name}`")
         try:
-            known[name](value, out)
+            setter(value, out)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise Cannot(f"this form of `{name}`") from error
+
+
+_OF_MESSAGES = frozenset({"role", "content", "tool_calls", "tool_call_id", "function_call", "refusal"})
+_OF_ANSWERS = frozenset({"annotations", "reasoning", "reasoning_content", "reasoning_details"})
+"""What an earlier answer carried beside its text; no provider wants another one's thoughts back."""
+
+
+def role_of(message: Any) -> str:
+    """A message's role, once everything it says is known. Raises Cannot."""
+    role = message.get("role") if type(message) is dict else None
+    if role not in ("system", "developer", "user", "assistant", "tool"):
+        raise Cannot(f"a message of role `{role}`")
+    for name, value in message.items():
+        known = name in _OF_MESSAGES or (name in _OF_ANSWERS and role == "assistant")
+        if not (known or value is None or (name == "name" and role == "tool")):
+            raise Cannot(f"`{name}` in a {role} message")
+    return str(role)
+
+
+Says = Callable[[dict[str, Any]], list[dict[str, Any]]]
+
+
+def conversation(
+    messages: list[Any], says: Mapping[str, Says], assistant: str, content: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What all system messages say, wherever they stand, and the turns, in which nobody speaks twice in a row; so the
+    results of several tool calls come in one turn, with what the user says to them. Raises Cannot."""
+    system: list[dict[str, Any]] = []
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        role = role_of(message)
+        said = says["system" if role == "developer" else role](message)
+        speaker = assistant if role == "assistant" else "user"
+        if role in ("system", "developer"):
+            system += said
+        elif turns and turns[-1]["role"] == speaker:
+            turns[-1][content] += said
+        elif said:
+            turns.append({"role": speaker, content: said})
+    if not turns:
+        raise Cannot("a row without a user's message")
+    return system, turns
 
 
 def put(name: str) -> Setter:
@@ -121,18 +180,24 @@ def file_data(part: Mapping[str, Any]) -> tuple[str, str]:
     return data_url(data) or ("application/pdf", data)
 
 
-def calls_of(message: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Id, name and arguments of each tool call of an assistant's message."""
+def asked_calls(message: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Id, name and arguments of each tool call of an assistant's message; the arguments as they are written."""
     if message.get("function_call"):
         raise Cannot("`function_call`")
     for call in message.get("tool_calls") or ():
         function = call.get("function") if type(call) is dict else None
         if type(function) is not dict:
             raise Cannot("a tool call that is not a function's")
-        arguments = decode(str(function.get("arguments") or "{}").encode())
+        yield str(call.get("id") or ""), str(function.get("name") or ""), str(function.get("arguments") or "{}")
+
+
+def calls_of(message: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The same with the arguments as an object."""
+    for id_, name, written in asked_calls(message):
+        arguments = decode(written.encode())
         if type(arguments) is not dict:
             raise Cannot("tool call arguments that are not a JSON object")
-        yield str(call.get("id") or ""), str(function.get("name") or ""), arguments
+        yield id_, name, arguments
 
 
 def functions(tools: Any) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from worker.backends.compatible import Compatible
+from worker.backends.compatible import CARRIED, Compatible
+from worker.backends.vllm import OWN
 
-ADAPTER = Compatible("runpod")
+ADAPTER = Compatible("runpod", carries=CARRIED | OWN)

@@ -42,7 +42,9 @@ LOW_WATER_ROWS = 2_048
 """Prepared ahead while no rate is known, so that batches get their size from the lanes' real speed."""
 AHEAD_S = 20.0
 REST_S = 0.1  # unless something arrives
-FIELDS = ("prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted")
+FIELDS = (
+    "prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted", "out_rows", "out_bytes",
+)  # fmt: skip
 
 
 class Progress(msgspec.Struct):
@@ -135,8 +137,9 @@ class Preparer:
             try:
                 if isinstance(reply, Exception):
                     raise reply
-                prepared, held, size, blocked, cancel, client, wanted, audits = reply
+                prepared, held, size, blocked, cancel, client, wanted, audits, out, out_size = reply
                 rows, size_bytes, more = int(held or 0), int(size or 0), (int(wanted or 0), int(audits or 0))
+                rows, size_bytes = rows - int(out or 0), size_bytes - int(out_size or 0)  # with a provider
             except Exception as error:
                 await self._strikes.strike(run_id, error)
                 continue

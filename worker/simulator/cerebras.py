@@ -9,6 +9,7 @@ from worker.simulator.core.chat import ERRORS, chat_body, models, read_chat, rej
 from worker.simulator.core.faults import Problem
 from worker.simulator.core.generate import Answer, Voice, generate
 from worker.simulator.core.http import Reply, Request, json_reply
+from worker.simulator.core.known import CEREBRAS, unknown
 from worker.simulator.core.personality import Personality
 from worker.simulator.core.server import Server
 
@@ -54,7 +55,7 @@ VOICE = Voice(say, fail, _headers)
 
 async def chat(server: Server, request: Request) -> Reply:
     """POST /v1/chat/completions."""
-    ask = read_chat(request)
+    ask = unknown(request.body, CEREBRAS) or read_chat(request)
     if isinstance(ask, Problem):
         return reject(server, ask, VOICE)
     reserved = UNLIMITED_ANSWER_TOKENS if ask.max_tokens is None else ask.max_tokens

@@ -13,6 +13,7 @@ from worker.simulator.core.faults import PROBLEMS, Problem
 from worker.simulator.core.generate import Answer, Voice, generate
 from worker.simulator.core.http import Reply, Request, json_reply
 from worker.simulator.core.personality import Personality
+from worker.simulator.core.pieces import as_openai, pieces
 from worker.simulator.core.server import Server
 
 CONTEXT_TOKENS = 4_096
@@ -24,6 +25,7 @@ TYPES = {"not_found": "not_found_error", "invalid": "invalid_request_error", "co
 class Options(msgspec.Struct):
     num_ctx: int | None = None
     num_predict: int | None = None
+    stop: list[str] = []
 
 
 class NativeBody(msgspec.Struct):
@@ -35,6 +37,10 @@ class NativeBody(msgspec.Struct):
     format: Any = None
     options: Options = msgspec.field(default_factory=Options)
     truncate: bool = True
+    tools: list[dict[str, Any]] | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
+    think: bool | str | None = None
 
 
 def say_openai(server: Server, ask: Ask, answer: Answer) -> bytes:
@@ -50,12 +56,12 @@ def fail_openai(server: Server, problem: Problem) -> Reply:
     return json_reply({"error": error}, problem.status)
 
 
-def say_native(_server: Server, _ask: Ask, answer: Answer) -> bytes:
+def say_native(server: Server, ask: Ask, answer: Answer) -> bytes:
     usage, total_ns = answer.usage, int(answer.service_s * 1e9)
     body: dict[str, Any] = {
         "model": answer.model,
         "created_at": datetime.fromtimestamp(answer.created, UTC).isoformat(),
-        "message": {"role": "assistant", "content": answer.texts[0]},
+        "message": _message(answer),
         "done": True,
         "done_reason": DONE.get(answer.finish, answer.finish),
         "total_duration": total_ns,
@@ -65,13 +71,25 @@ def say_native(_server: Server, _ask: Ask, answer: Answer) -> bytes:
         "eval_count": usage.output_tokens,
         "eval_duration": total_ns - total_ns // 10,
     }
+    if ask.logprobs is not None:
+        body["logprobs"] = as_openai(pieces(server.config, answer.texts[0], ask.logprobs))
     if answer.shows == "no_usage":
         del body["prompt_eval_count"], body["eval_count"]
     return msgspec.json.encode(body)
 
 
+def _message(answer: Answer) -> dict[str, Any]:
+    """Its calls have no ids, and their arguments are no text."""
+    said: dict[str, Any] = {"role": "assistant", "content": answer.texts[0]}
+    if answer.calls:
+        functions = [{"name": call.name, "arguments": msgspec.json.decode(call.arguments)} for call in answer.calls]
+        said["tool_calls"] = [{"function": function} for function in functions]
+    return {**said, "thinking": "Hm."} if answer.usage.reasoning_tokens else said
+
+
 def fail_native(_server: Server, problem: Problem) -> Reply:
-    return json_reply({"error": problem.message}, problem.status)
+    """It moderates nothing, so that is any bad request."""
+    return json_reply({"error": problem.message}, 400 if problem.name == "moderation" else problem.status)
 
 
 OPENAI = Voice(say_openai, fail_openai)
@@ -102,6 +120,9 @@ async def chat_native(server: Server, request: Request) -> Reply:
         max_tokens=options.num_predict if options.num_predict and options.num_predict > 0 else None,
         schema=body.format if isinstance(body.format, dict) else None,
         wants_json=body.format == "json",
+        tools=tuple(body.tools or ()),
+        stop=tuple(options.stop),
+        logprobs=body.top_logprobs if body.logprobs else None,
     )
     if body.truncate:
         ask = _shortened(server, ask, CONTEXT_TOKENS, options.num_ctx)

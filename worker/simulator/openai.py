@@ -6,6 +6,7 @@ from worker.simulator.core import openai_batches as batches
 from worker.simulator.core import openai_files as files
 from worker.simulator.core.chat import chatting, fail_chat, limit_headers, models, say_chat
 from worker.simulator.core.generate import Voice
+from worker.simulator.core.known import OPENAI
 from worker.simulator.core.personality import Personality
 from worker.simulator.core.responses import respond
 
@@ -13,7 +14,7 @@ VOICE = Voice(say_chat, fail_chat, limit_headers)
 
 PERSONALITY = Personality(
     routes={
-        ("POST", "/v1/chat/completions"): chatting(VOICE),
+        ("POST", "/v1/chat/completions"): chatting(VOICE, known=OPENAI),
         ("POST", "/v1/responses"): respond,
         ("GET", "/v1/models"): models,
         ("POST", "/v1/files"): files.upload,

@@ -10,7 +10,7 @@ import pytest
 from pipelines.types import Completion, Failure, Usage
 from tests.contracts.backend_contract import ROW, SCHEMA, BackendContract, raw
 from worker.backends import load
-from worker.backends.anthropic import closed
+from worker.backends.schemas import closed
 
 GOOD: dict[str, Any] = {
     "id": "msg_013Zva2CMHLNnXjNJJKqJ2EF", "type": "message", "role": "assistant", "model": "claude-haiku-4-5-20251001",
@@ -57,10 +57,19 @@ class TestAnthropic(BackendContract):
         "role `function`": {"messages": [{"role": "function", "name": "f", "content": "x"}]},
         "tool of type": {"tools": [{"type": "custom", "custom": {}}]},
         "`brand_new`": {"brand_new": 1},
+        "`name` in a user message": {"messages": [{"role": "user", "name": "Ann", "content": "hi"}]},
+        "`prefix` in a assistant message": {"messages": [{"role": "assistant", "prefix": True, "content": "hi"}]},
+        "without a user's message": {"messages": [{"role": "system", "content": "Be brief."}]},
+        "a file of type `application/zip`": {"messages": [{"role": "user", "content": [
+            {"type": "file", "file": {"file_data": "data:application/zip;base64,AAAA"}}]}]},
+        "`function_call`": {"messages": [{"role": "assistant", "content": None, "function_call": {"name": "f"}}]},
     }  # fmt: skip
 
     def finished(self, reason: str) -> dict[str, Any]:
         return {**GOOD, "stop_reason": reason}
+
+    def silent(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "content": [block for block in body["content"] if block["type"] != "text"]}
 
     def check_request(self, body: dict[str, Any]) -> None:
         params = pytest.importorskip("anthropic.types.message_create_params")
@@ -136,6 +145,23 @@ class TestAnthropic(BackendContract):
         assert sent["tool_choice"] == {"type": "any", "disable_parallel_tool_use": True}
         assert (sent["stop_sequences"], sent["output_config"]["effort"]) == (["END"], "low")
 
+    def test_a_choice_without_tools_is_none(self) -> None:
+        for more in ({"tool_choice": "none"}, {"tool_choice": "auto"}, {"parallel_tool_calls": False}):
+            assert "tool_choice" not in self.sent({**ROW, **more})
+        tools = [{"type": "function", "function": {"name": "look"}}]
+        row = {**ROW, "tool_choice": "none", "parallel_tool_calls": False, "tools": tools}
+        assert self.sent(row)["tool_choice"] == {"type": "none"}
+
+    def test_users_are_told_to_those_who_ask_for_them(self) -> None:
+        for name in ("user", "safety_identifier"):
+            assert self.sent({**ROW, name: "u-1"})["metadata"] == {"user_id": "u-1"}
+
+    def test_a_text_file_is_read(self) -> None:
+        file = {"type": "file", "file": {"file_data": "data:text/plain;base64,aGVsbG8=", "filename": "a.txt"}}
+        sent = self.sent({**ROW, "messages": [{"role": "user", "content": [file]}]})
+        source = {"type": "text", "media_type": "text/plain", "data": "hello"}
+        assert sent["messages"][0]["content"] == [{"type": "document", "source": source}]
+
     def test_one_tool_can_be_demanded(self) -> None:
         tools = [{"type": "function", "function": {"name": "look"}}]
         choice = {"type": "function", "function": {"name": "look"}}
@@ -187,6 +213,14 @@ class TestAnthropic(BackendContract):
     def test_error_types(self, status: int, type_: str, code: str | None, kind: str) -> None:
         failure = self.failure(error(type_, code=code), status)
         assert (failure.kind, failure.code) == (kind, code or type_)
+
+    def test_an_account_that_ran_dry_is_told_by_its_text_alone(self) -> None:
+        """A target closes by it, so a prompt that is quoted in a message must not be able to say it."""
+        dry = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade."
+        for text in (dry, "This organization has been disabled."):
+            assert self.failure(error("invalid_request_error", text), 400).kind == "funds"
+        quoted = f"messages.0.content: '{dry}' is not allowed"
+        assert self.failure(error("invalid_request_error", quoted), 400).kind == "invalid"
 
     def test_resets_are_read_against_the_servers_clock(self) -> None:
         headers = {

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import pytest
+from cerebras.cloud.sdk.types.chat.chat_completion import ChatCompletionResponse
+from cerebras.cloud.sdk.types.chat.completion_create_params import CompletionCreateParams
+from huggingface_hub import ChatCompletionInput, ChatCompletionOutput
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+from openrouter.components import ChatRequest, ChatResult
 
-from pipelines.types import Completion, Usage
-from tests.contracts.backend_contract import ROW, BackendContract
+from pipelines.types import Completion, Failure, Usage
+from tests.contracts.backend_contract import ROW, SCHEMA, BackendContract, raw
+from tests.worker.backends.sdk import accepts
 from tests.worker.backends.test_openai import GOOD, error, with_message
 from worker.backends import load
 
@@ -29,6 +36,44 @@ class Compatible(BackendContract):
     def finished(self, reason: str) -> dict[str, Any]:
         return {**GOOD, "choices": [{**GOOD["choices"][0], "finish_reason": reason}]}
 
+    def silent(self, body: dict[str, Any]) -> dict[str, Any]:
+        choice = body["choices"][0]
+        return {**body, "choices": [{**choice, "message": {**choice["message"], "content": None}}]}
+
+    def check_request(self, body: dict[str, Any]) -> None:
+        own = load(self.kind).carries or frozenset()  # type: ignore[attr-defined]
+        accepts(CompletionCreateParamsNonStreaming, body, beyond=own)
+
+    def test_everything_it_carries_goes_out_as_it_came(self) -> None:
+        row = {**ROW, "seed": 7, "stop": ["a"], "logit_bias": {"5": -1}, "presence_penalty": 0.25, "top_p": 0.5}
+        sent = self.sent(row)
+        names = row.keys() - {"max_tokens"}
+        assert {name: sent[name] for name in names} == {name: row[name] for name in names}
+
+    def test_developers_are_heard(self) -> None:
+        """Templates of open models know no such role, and many write nothing for it."""
+        words = 'the "developer" says'
+        row = {
+            "messages": [{"role": "developer", "content": words}, {"role": "user", "content": words}],
+            "max_tokens": 9,
+        }
+        sent = self.sent(row)["messages"]
+        own = self.kind in ("openrouter", "simulator")
+        assert [message["role"] for message in sent] == ["developer" if own else "system", "user"]
+        assert [message["content"] for message in sent] == [words, words]
+
+    def test_what_it_would_drop_in_silence_is_refused_and_what_asks_for_nothing_left_out(self) -> None:
+        if self.kind == "simulator":  # it takes everything
+            return
+        for name, value in (("store", True), ("audio", {"voice": "a"}), ("web_search_options", {}), ("brand_new", 1)):
+            request = load(self.kind).request(self.target(), raw({**ROW, name: value}))
+            assert isinstance(request, Failure), name
+            assert (request.kind, request.code) == ("invalid", "unsupported_parameter")
+            assert f"`{name}`" in request.message
+        empty = {"store": False, "modalities": ["text"], "functions": [], "metadata": {"a": "b"}, "brand_new": None}
+        sent = self.sent({**ROW, **empty})
+        assert not (empty.keys() - {"modalities"}) & sent.keys()
+
 
 class TestLmstudio(Compatible):
     kind = "lmstudio"
@@ -38,7 +83,10 @@ class TestLmstudio(Compatible):
         {"error": "Trying to keep the first 5003 tokens when context the overflows. However, the model is loaded with "
                   "context length of only 4096 tokens, which is not enough."}, 4096,
     )  # fmt: skip
-    cannot: ClassVar = {"`n`": {"n": 2}, "`logprobs`": {"logprobs": True}}
+    cannot: ClassVar = {
+        "`n`": {"n": 2}, "`logprobs`": {"logprobs": True}, "`parallel_tool_calls`": {"parallel_tool_calls": False},
+        "`verbosity`": {"verbosity": "low"}, "`service_tier`": {"service_tier": "flex"},
+    }  # fmt: skip
 
     def test_harmless_forms_of_what_it_would_ignore_are_left_out(self) -> None:
         assert not {"n", "logprobs"} & self.sent({**ROW, "n": 1, "logprobs": False}).keys()
@@ -52,6 +100,7 @@ class TestLmstudio(Compatible):
 class TestVllm(Compatible):
     kind = "vllm"
     lane = "local"
+    cannot: ClassVar = {"`verbosity`": {"verbosity": "low"}, "`functions`": {"functions": [{"name": "f"}]}}
     plain_error: ClassVar = {
         "error": {"message": "Something is wrong.", "type": "BadRequestError", "param": None, "code": None}
     }
@@ -82,11 +131,28 @@ class TestVllm(Compatible):
 class TestLlamacpp(Compatible):
     kind = "llamacpp"
     lane = "local"
+    cannot: ClassVar = {"`verbosity`": {"verbosity": "low"}, "`service_tier`": {"service_tier": "flex"}}
     plain_error: ClassVar = {"error": {"code": None, "message": "Something is wrong.", "type": "invalid_request_error"}}
     overflow: ClassVar = (
         {"error": {"code": 400, "message": "the request exceeds the available context size, try increasing it",
                    "type": "exceed_context_size_error", "n_prompt_tokens": 9000, "n_ctx": 8192}}, 8192,
     )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("row", "template"),
+        [
+            ({"reasoning_effort": "high"}, {"reasoning_effort": "high"}),
+            ({"reasoning_effort": "none"}, {"enable_thinking": False}),
+            ({"reasoning_effort": "low", "chat_template_kwargs": {"reasoning_effort": "medium", "x": 1}},
+             {"reasoning_effort": "medium", "x": 1}),
+            ({"chat_template_kwargs": {"x": 1}}, {"x": 1}),
+            ({}, None),
+        ],
+    )  # fmt: skip
+    def test_the_effort_reaches_the_template_of_older_builds_too(self, row: Any, template: Any) -> None:
+        sent = self.sent({**ROW, **row})
+        assert sent.get("chat_template_kwargs") == template
+        assert sent.get("reasoning_effort") == row.get("reasoning_effort")
 
     def test_a_model_that_loads_is_an_overload(self) -> None:
         loading = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
@@ -98,6 +164,32 @@ class TestOpenrouter(Compatible):
     base_path = "/api/v1"
     path = "/api/v1/chat/completions"
     plain_error: ClassVar = {"error": {"code": None, "message": "Something is wrong."}}
+    cannot: ClassVar = {
+        "`n`": {"n": 2}, "`models`": {"models": ["a/dear-one"]}, "`plugins`": {"plugins": [{"id": "web"}]},
+        "`web_search_options`": {"web_search_options": {}}, "`logit_biaz`": {"logit_biaz": 1},
+    }  # fmt: skip
+
+    def check_request(self, body: dict[str, Any]) -> None:
+        assert body.keys() <= ChatRequest.model_fields.keys()
+        ChatRequest.model_validate(body)
+
+    def test_its_client_reads_the_sample_as_we_do(self) -> None:
+        theirs, ours = ChatResult.model_validate(GOOD), self.parse(GOOD)
+        assert isinstance(ours, Completion)
+        assert theirs.usage is not None
+        assert (ours.text, ours.usage.output_tokens) == (
+            theirs.choices[0].message.content, theirs.usage.completion_tokens,
+        )  # fmt: skip
+
+    def test_only_providers_that_honour_every_parameter_may_answer(self) -> None:
+        strict = {"require_parameters": True}
+        assert self.sent(ROW)["provider"] == strict
+        assert self.sent({**ROW, "provider": {"only": ["a"]}})["provider"] == {**strict, "only": ["a"]}
+        loose = {"require_parameters": False}
+        assert self.sent({**ROW, "provider": loose})["provider"] == loose
+        assert self.sent({"messages": ROW["messages"]}, SCHEMA)["provider"] == strict
+        for plain in ({}, {"max_tokens": 9}, {"max_completion_tokens": 9}):
+            assert "provider" not in self.sent({"messages": ROW["messages"], **plain})
 
     def test_the_reported_cost_is_taken_to_the_pico_dollar(self) -> None:
         for cost, pusd in ((0.00014, 140_000_000), (0, 0), (1e-12, 1), (0.95, 950_000_000_000)):
@@ -177,6 +269,17 @@ class TestCerebras(Compatible):
         8192,
     )
 
+    cannot: ClassVar = {"`verbosity`": {"verbosity": "low"}, "`top_k`": {"top_k": 5}}
+
+    def check_request(self, body: dict[str, Any]) -> None:
+        accepts(CompletionCreateParams, body)
+
+    def test_its_client_reads_the_sample_as_we_do(self) -> None:
+        theirs = ChatCompletionResponse.model_validate({**GOOD, "time_info": {"total_time": 0.1, "created": 1.0}})
+        assert theirs.usage is not None and theirs.choices is not None
+        assert theirs.choices[0].message.content == "Blue."
+        assert theirs.usage.prompt_tokens == self.usage.input_tokens
+
     def test_its_limiter_is_always_told_a_limit(self) -> None:
         assert self.sent({"messages": ROW["messages"], "max_tokens": 9})["max_completion_tokens"] == 9
 
@@ -189,6 +292,7 @@ class TestRunpod(Compatible):
     kind = "runpod"
     base_path = "/v2/abc/openai/v1"
     path = "/v2/abc/openai/v1/chat/completions"
+    cannot: ClassVar = {"`verbosity`": {"verbosity": "low"}, "`store`": {"store": True}}
 
     def test_a_workers_error_comes_as_success(self) -> None:
         body = {"error": {"message": "CUDA out of memory", "type": "worker_error", "code": None}}
@@ -200,6 +304,16 @@ class TestRunpod(Compatible):
 class TestHuggingface(Compatible):
     kind = "huggingface"
     plain_error: ClassVar = {"error": "Something is wrong."}
+    cannot: ClassVar = {"`reasoning_effort`": {"reasoning_effort": "low"}, "`top_k`": {"top_k": 5}}
+
+    def check_request(self, body: dict[str, Any]) -> None:
+        assert body.keys() <= {each.name for each in fields(ChatCompletionInput)}
+        ChatCompletionInput.parse_obj_as_instance(body)
+
+    def test_its_client_reads_the_sample_as_we_do(self) -> None:
+        theirs = ChatCompletionOutput.parse_obj_as_instance(GOOD)
+        assert theirs.choices[0].message.content == "Blue."
+        assert theirs.usage.prompt_tokens == self.usage.input_tokens
 
     def test_the_provider_stays_pinned_in_the_name(self) -> None:
         assert self.sent(ROW, model="org/name:together")["model"] == "org/name:together"
@@ -223,9 +337,7 @@ def test_every_kind_has_a_file() -> None:
 
 def test_the_shared_samples_do_not_hide_a_difference() -> None:
     """The same row goes out the same to servers that know the same words."""
-    bodies = {
-        kind: Compatible.sent(_of(kind), ROW) for kind in ("vllm", "llamacpp", "huggingface", "runpod", "openrouter")
-    }
+    bodies = {kind: Compatible.sent(_of(kind), ROW) for kind in ("vllm", "llamacpp", "huggingface", "runpod")}
     assert len({str(body) for body in bodies.values()}) == 1
 
 
@@ -233,3 +345,14 @@ def _of(kind: str) -> Compatible:
     each = Compatible()
     each.kind = kind  # type: ignore[misc]
     return each
+
+
+def test_nothing_is_carried_that_the_providers_own_types_do_not_know() -> None:
+    """For those whose client says what there is; the others' documents are in docs/providers.md."""
+    known = {
+        "cerebras": CompletionCreateParams.__annotations__.keys(),
+        "openrouter": ChatRequest.model_fields.keys(),
+        "huggingface": {each.name for each in fields(ChatCompletionInput)} | {"max_completion_tokens"},
+    }
+    for kind, names in known.items():
+        assert load(kind).carries <= names, kind  # type: ignore[attr-defined]

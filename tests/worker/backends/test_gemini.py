@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from pipelines.types import Completion, Failure, Usage
-from tests.contracts.backend_contract import ROW, SCHEMA, BackendContract, raw
+from tests.contracts.backend_contract import ROW, SCHEMA, BackendContract, asked, raw
 from worker.backends import load
 
 GOOD: dict[str, Any] = {
@@ -63,8 +63,12 @@ class TestGemini(BackendContract):
     )
     cannot: ClassVar = {
         "`logit_bias`": {"logit_bias": {"1": 2}}, "`parallel_tool_calls`": {"parallel_tool_calls": False},
-        "by URL": {"messages": [{"role": "user", "content": [
-            {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}]},
+        "by URL unless": {"messages": [{"role": "user", "content": [
+            {"type": "image_url", "image_url": {"url": "https://example.com/a"}}]}]},
+        "it is https": {"messages": [{"role": "user", "content": [
+            {"type": "image_url", "image_url": {"url": "http://example.com/a.png"}}]}]},
+        "`name` in a user message": {"messages": [{"role": "user", "name": "Ann", "content": "hi"}]},
+        "without a user's message": {"messages": [{"role": "system", "content": "Be brief."}]},
         "`service_tier`": {"service_tier": "flex"}, "a file by id": {"messages": [
             {"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]},
         "`brand_new`": {"brand_new": 1},
@@ -72,6 +76,11 @@ class TestGemini(BackendContract):
 
     def finished(self, reason: str) -> dict[str, Any]:
         return {**GOOD, "candidates": [{**GOOD["candidates"][0], "finishReason": reason}]}
+
+    def silent(self, body: dict[str, Any]) -> dict[str, Any]:
+        candidate = body["candidates"][0]
+        thoughts = [part for part in candidate["content"]["parts"] if part.get("thought")]
+        return {**body, "candidates": [{**candidate, "content": {"role": "model", "parts": thoughts}}]}
 
     def check_request(self, body: dict[str, Any]) -> None:
         types = pytest.importorskip("google.genai.types")
@@ -120,14 +129,35 @@ class TestGemini(BackendContract):
         user, model, result = sent["contents"]
         assert user["parts"][1] == {"inlineData": {"mimeType": "image/png", "data": PNG}}
         assert user["parts"][2] == {"inlineData": {"mimeType": "audio/wav", "data": PNG}}
-        assert model == {"role": "model", "parts": [{"functionCall": {"name": "look", "args": {"n": 1}}}]}
-        response = {"functionResponse": {"name": "look", "response": {"result": "a cat"}}}
+        call = {"id": "call_1", "name": "look", "args": {"n": 1}}
+        signed = {"functionCall": call, "thoughtSignature": "skip_thought_signature_validator"}
+        assert model == {"role": "model", "parts": [signed]}
+        response = {"functionResponse": {"id": "call_1", "name": "look", "response": {"result": "a cat"}}}
         assert result == {"role": "user", "parts": [response]}
         assert sent["generationConfig"] == {
             "maxOutputTokens": 9, "temperature": 1.5, "topP": 0.9, "seed": 3, "stopSequences": ["a", "b"],
             "candidateCount": 2, "presencePenalty": 0.5, "frequencyPenalty": 0.25, "responseLogprobs": True, "logprobs": 3,
         }  # fmt: skip
         assert sent["toolConfig"] == {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["look"]}}
+
+    def test_calls_are_signed_as_gemini_3_wants_it(self) -> None:
+        """With its own signature where the row has it, else with the word for turns of others; once a turn."""
+        calls = [asked(1), asked(2)]
+        row = {"messages": [{"role": "assistant", "content": None, "tool_calls": calls}, *ROW["messages"]]}
+
+        def parts(row: dict[str, Any], **more: Any) -> list[Any]:
+            return [part.get("thoughtSignature") for part in self.sent(row, **more)["contents"][0]["parts"]]
+
+        assert parts(row) == ["skip_thought_signature_validator", None]
+        assert parts(row, model="gemini-2.5-pro") == [None, None]
+        calls[0] = {**asked(1), "extra_content": {"google": {"thought_signature": "c2lnbmVk"}}}
+        assert parts(row) == ["c2lnbmVk", None]
+
+    def test_strict_tools_are_kept_to(self) -> None:
+        tools = [{"type": "function", "function": {"name": "look", "strict": True}}]
+        for order in ({"tools": tools, "tool_choice": "required"}, {"tool_choice": "required", "tools": tools}):
+            assert self.sent({**ROW, **order})["toolConfig"] == {"functionCallingConfig": {"mode": "ANY"}}
+        assert self.sent({**ROW, "tools": tools})["toolConfig"] == {"functionCallingConfig": {"mode": "VALIDATED"}}
 
     @pytest.mark.parametrize(
         ("model", "effort", "thinking"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import pytest
+from ollama import ChatResponse, Message, Options
+from ollama._types import ChatRequest
 
 from pipelines.types import Completion, Failure, Usage
-from tests.contracts.backend_contract import ROW, SCHEMA, BackendContract, raw
+from tests.contracts.backend_contract import CONVERSATION, ROW, SCHEMA, BackendContract, raw
 from worker.backends import load
 
 GOOD: dict[str, Any] = {
@@ -29,9 +31,13 @@ class TestOllama(BackendContract):
     empty: ClassVar = {**GOOD, "message": {"role": "assistant", "content": ""}, "eval_count": 0, "done_reason": "load"}
     finishes: ClassVar = {"stop": "stop", "length": "length"}
     overflow: ClassVar = ({"error": "input length exceeds the context length"}, None)
+    conversation: ClassVar = {**CONVERSATION, "messages": [
+        {**message, "content": [part for part in message["content"] if "example.com" not in str(part)]}
+        if type(message["content"]) is list else message for message in CONVERSATION["messages"]]}  # fmt: skip
     cannot: ClassVar = {
         "`n`": {"n": 2}, "`logit_bias`": {"logit_bias": {"1": 2}}, "`tool_choice`": {"tool_choice": "required"},
-        "`logprobs`": {"logprobs": True},
+        "`strict` tools": {"tools": [{"type": "function", "function": {"name": "f", "strict": True}}]},
+        "`name` in a user message": {"messages": [{"role": "user", "name": "Ann", "content": "hi"}]},
         "by URL": {"messages": [{"role": "user", "content": [
             {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}]},
         "`reasoning_effort` minimal": {"reasoning_effort": "minimal"}, "`brand_new`": {"brand_new": 1},
@@ -40,25 +46,23 @@ class TestOllama(BackendContract):
     def finished(self, reason: str) -> dict[str, Any]:
         return {**GOOD, "done_reason": reason}
 
+    def silent(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "message": {**body["message"], "content": ""}}
+
     def check_request(self, body: dict[str, Any]) -> None:
-        known = {
-            "model",
-            "messages",
-            "stream",
-            "truncate",
-            "shift",
-            "options",
-            "format",
-            "tools",
-            "think",
-            "keep_alive",
-        }
-        assert body.keys() <= known
-        assert body["stream"] is False
-        assert body["truncate"] is False
+        newer = {"truncate", "shift"}  # the client's types do not know them yet
+        assert body.keys() <= ChatRequest.model_fields.keys() | newer
+        ChatRequest.model_validate({name: value for name, value in body.items() if name not in newer})
+        assert body["options"].keys() <= Options.model_fields.keys() | {"min_p"}
+        assert (body["stream"], body["truncate"]) == (False, False)
         for message in body["messages"]:
-            assert message.keys() <= {"role", "content", "images", "tool_calls", "tool_name"}
-            assert type(message["content"]) is str
+            assert message.keys() <= Message.model_fields.keys()
+
+    def test_the_client_reads_the_sample_as_we_do(self) -> None:
+        theirs, ours = ChatResponse.model_validate(GOOD), self.parse(GOOD)
+        assert isinstance(ours, Completion)
+        assert (ours.text, ours.model) == (theirs.message.content, theirs.model)
+        assert (ours.usage.input_tokens, ours.usage.output_tokens) == (theirs.prompt_eval_count, theirs.eval_count)
 
     def test_the_window_is_the_targets_so_that_the_model_is_not_loaded_anew(self) -> None:
         assert self.sent(ROW, context_tokens=16384)["options"]["num_ctx"] == 16384

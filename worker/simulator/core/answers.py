@@ -64,8 +64,12 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     schema: Mapping[str, Any] | None = None
     wants_json: bool = False
     labels: tuple[str, ...] = ()
-    tools: tuple[Mapping[str, Any], ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()  # those that may be called
     must_call: bool = False
+    may_call: bool = True
+    parallel: bool = True
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None  # how many others beside each token; None: not asked for
     context_tokens: int | None = None
     reserved_tokens: int | None = None  # output that a token limit is charged with; else max_tokens
     cache: Literal["auto", "write", "off"] = "auto"

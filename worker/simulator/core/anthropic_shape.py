@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
 from worker.simulator.core.answers import Ask
-from worker.simulator.core.chat import label_hint, message_text, retry_headers
+from worker.simulator.core.chat import label_hint, message_text, retry_headers, tool_wishes
 from worker.simulator.core.faults import PROBLEMS, Problem
 from worker.simulator.core.generate import Answer, Voice
 from worker.simulator.core.http import Reply, json_reply
@@ -34,12 +35,14 @@ ERRORS: dict[str, tuple[str, str | None]] = {
     "moderation": ("invalid_request_error", None),
 }
 STATUS = {"overloaded": 529, "moderation": 400}
+CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+ONE_CALL = "disable_parallel_tool_use"
 SAMPLING = ("temperature", "top_p", "top_k")
 WITHOUT_SAMPLING = "2026-10-21"
 
 
-class MessageBody(msgspec.Struct):
-    """The fields that change what a stand-in does."""
+class MessageBody(msgspec.Struct, forbid_unknown_fields=True):
+    """All that there is; the vendor refuses every other name. The lower ones change nothing here."""
 
     model: str
     max_tokens: int
@@ -54,6 +57,15 @@ class MessageBody(msgspec.Struct):
     top_p: float | None = None
     top_k: int | None = None
     stream: bool | None = None
+    stop_sequences: list[str] | None = None
+
+    thinking: Any = None
+    service_tier: str | None = None
+    speed: str | None = None
+    container: Any = None
+    context_management: Any = None
+    inference_geo: str | None = None
+    mcp_servers: Any = None
 
 
 def read_message(data: bytes, version: str) -> Ask | Problem:
@@ -61,7 +73,8 @@ def read_message(data: bytes, version: str) -> Ask | Problem:
     try:
         body = msgspec.json.decode(data, type=MessageBody)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return _invalid(str(error))
+        unknown = re.search("unknown field `(.+)`", str(error))
+        return _invalid(f"{unknown[1]}: Extra inputs are not permitted" if unknown else str(error))
     if body.stream:
         return _invalid("the stand-in server does not stream")
     if not body.messages or body.max_tokens < 0:
@@ -75,6 +88,7 @@ def read_message(data: bytes, version: str) -> Ask | Problem:
     if body.system:
         turns.insert(0, ("system", message_text({"content": body.system})))
     form = (body.output_config or {}).get("format") or {}
+    choice = body.tool_choice or {}
     return Ask(
         model=body.model,
         texts=tuple(text for _, text in turns),
@@ -82,8 +96,8 @@ def read_message(data: bytes, version: str) -> Ask | Problem:
         max_tokens=body.max_tokens,
         schema=form.get("schema") if isinstance(form.get("schema"), dict) else None,
         labels=label_hint("", body.metadata),
-        tools=tuple(body.tools or ()),
-        must_call=(body.tool_choice or {}).get("type") in ("any", "tool"),
+        stop=tuple(body.stop_sequences or ()),
+        **tool_wishes(body.tools, CHOICES.get(choice.get("type", "auto"), choice), not choice.get(ONE_CALL)),
         cache="write" if body.cache_control or b'"cache_control"' in data else "off",
     )
 
@@ -101,8 +115,8 @@ def message_body(_server: Server, _ask: Ask, answer: Answer, tier: str = "standa
         "role": "assistant",
         "model": answer.model,
         "content": [] if answer.shows == "no_choices" else content,
-        "stop_reason": FINISH.get(answer.finish, answer.finish),
-        "stop_sequence": None,
+        "stop_reason": "stop_sequence" if answer.stopped_by else FINISH.get(answer.finish, answer.finish),
+        "stop_sequence": answer.stopped_by,
         "stop_details": {"type": "refusal", "category": "general_harms", "explanation": None} if refused else None,
         "usage": _usage(answer, tier),
     }

@@ -5,8 +5,9 @@ A vendor's own file says only where it differs.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,9 +16,12 @@ from worker.simulator.core.answers import Ask
 from worker.simulator.core.faults import PROBLEMS, Problem
 from worker.simulator.core.generate import Answer, Voice, generate
 from worker.simulator.core.http import Reply, Request, json_reply
+from worker.simulator.core.known import unknown
 from worker.simulator.core.personality import Handler
+from worker.simulator.core.pieces import as_openai, pieces
 from worker.simulator.core.server import Server
 
+MEDIA_CHARS = 256
 FINISH = {"stop": "stop", "length": "length", "tool": "tool_calls", "filter": "content_filter", "refusal": "stop"}
 # A problem's name -> type, code, param.
 ERRORS: dict[str, tuple[str, str | None, str | None]] = {
@@ -50,6 +54,10 @@ class ChatBody(msgspec.Struct):
     metadata: dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    stop: str | list[str] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
 
 
 _decoder = msgspec.json.Decoder(ChatBody)
@@ -83,9 +91,22 @@ def read_chat_body(data: bytes, labels: str = "") -> Ask | Problem:
         schema=_schema(body.response_format or {}) if kind == "json_schema" else None,
         wants_json=kind == "json_object",
         labels=label_hint(labels, body.metadata),
-        tools=tuple(body.tools or ()),
-        must_call=body.tool_choice == "required" or isinstance(body.tool_choice, dict),
+        stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        **tool_wishes(body.tools, body.tool_choice, body.parallel_tool_calls),
     )
+
+
+def tool_wishes(tools: Sequence[Mapping[str, Any]] | None, choice: Any, parallel: bool | None) -> dict[str, Any]:
+    """The fields of an Ask that say which tools may, and must, be called."""
+    named = choice.get("function", choice) if isinstance(choice, dict) else {}
+    name = named.get("name") if isinstance(named, dict) else None
+    return {
+        "tools": tuple(each for each in tools or () if name is None or each.get("function", each).get("name") == name),
+        "must_call": choice == "required" or isinstance(choice, dict),
+        "may_call": choice != "none",
+        "parallel": parallel is not False,
+    }
 
 
 def message_text(message: Mapping[str, Any]) -> str:
@@ -95,9 +116,18 @@ def message_text(message: Mapping[str, Any]) -> str:
         return content
     parts = content if isinstance(content, list) else []
     texts = [
-        part["text"] if isinstance(part, dict) and isinstance(part.get("text"), str) else _json(part) for part in parts
+        part["text"] if isinstance(part, dict) and isinstance(part.get("text"), str) else part_text(part)
+        for part in parts
     ]
     return "\n".join([*texts, *(_json(call) for call in message.get("tool_calls") or ())])
+
+
+def part_text(part: Any) -> str:
+    """A picture or another file stands for itself by a few tokens, however large it is."""
+    written = _json(part)
+    return (
+        f"[{hashlib.blake2b(written.encode(), digest_size=8).hexdigest()}]" if len(written) > MEDIA_CHARS else written
+    )
 
 
 def label_hint(named: str, metadata: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -120,7 +150,7 @@ def chat_body(server: Server, ask: Ask, answer: Answer) -> dict[str, Any]:
         "model": answer.model,
         "choices": []
         if answer.shows == "no_choices"
-        else [_choice(answer, index) for index in range(len(answer.texts))],
+        else [_choice(server, ask, answer, index) for index in range(len(answer.texts))],
         "usage": chat_usage(answer),
         "service_tier": "default",
         "system_fingerprint": "fp_standin",
@@ -142,8 +172,11 @@ def chat_usage(answer: Answer) -> dict[str, Any] | None:
     }
 
 
-def _choice(answer: Answer, index: int) -> dict[str, Any]:
+def _choice(server: Server, ask: Ask, answer: Answer, index: int) -> dict[str, Any]:
     text: str | None = answer.texts[index]
+    logprobs = None
+    if ask.logprobs is not None and text and answer.finish != "refusal":
+        logprobs = {"content": as_openai(pieces(server.config, text, ask.logprobs)), "refusal": None}
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
     if answer.finish == "refusal":
         message |= {"content": None, "refusal": text}
@@ -154,7 +187,7 @@ def _choice(answer: Answer, index: int) -> dict[str, Any]:
             for number, call in enumerate(answer.calls)
         ]
     finish = FINISH.get(answer.finish, answer.finish)
-    return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
+    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish}
 
 
 def fail_chat(server: Server, problem: Problem) -> Reply:
@@ -195,11 +228,14 @@ def limit_headers(server: Server, answer: Answer) -> tuple[tuple[str, str], ...]
     return tuple(headers)
 
 
-def chatting(voice: Voice, window: Callable[[Server], int] | None = None) -> Handler:
-    """The handler of a chat endpoint that speaks with `voice`; `window` gives the context where it is not as configured."""
+def chatting(
+    voice: Voice, window: Callable[[Server], int] | None = None, known: frozenset[str] | None = None
+) -> Handler:
+    """The handler of a chat endpoint that speaks with `voice`; `window` gives the context where it is not as configured,
+    `known` the parameters of a vendor that refuses all others."""
 
     async def chat(server: Server, request: Request) -> Reply:
-        ask = read_chat(request)
+        ask = (unknown(request.body, known) if known else None) or read_chat(request)
         if isinstance(ask, Problem):
             return reject(server, ask, voice)
         if window is not None:

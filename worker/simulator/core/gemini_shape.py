@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 
 from worker.simulator.core.answers import Ask
+from worker.simulator.core.chat import part_text
 from worker.simulator.core.faults import PROBLEMS, Problem
 from worker.simulator.core.generate import Answer, Voice
 from worker.simulator.core.http import Reply, json_reply
+from worker.simulator.core.pieces import pieces
 from worker.simulator.core.server import Server
 
 FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool": "STOP", "refusal": "PROHIBITED_CONTENT"}
@@ -24,18 +26,26 @@ QUOTA = {
     "slow_down": "GenerateContentInputTokensPerModelPerMinute",
     "rate_day": "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
 }
+SIGNATURE = "c3RhbmQtaW4="
 # A spend cap says so in its text and in the reason; there is no wait that would help.
 SPEND_CAP = "The project has exceeded its monthly spending cap."
 
 
-class GeminiBody(msgspec.Struct):
-    """The fields that change what a stand-in does."""
+class GeminiBody(msgspec.Struct, forbid_unknown_fields=True):
+    """All that there is; the vendor refuses every other name. The lower ones change nothing here."""
 
     contents: list[dict[str, Any]]
     systemInstruction: dict[str, Any] | None = None  # noqa: N815 - the wire's own name
     generationConfig: dict[str, Any] = {}  # noqa: N815
     tools: list[dict[str, Any]] | None = None
     toolConfig: dict[str, Any] | None = None  # noqa: N815
+
+    model: str | None = None
+    safetySettings: Any = None  # noqa: N815
+    cachedContent: str | None = None  # noqa: N815
+    serviceTier: str | None = None  # noqa: N815
+    labels: Any = None
+    store: bool | None = None
 
 
 def read_content(data: bytes, model: str) -> Ask | Problem:
@@ -51,7 +61,8 @@ def read_content(data: bytes, model: str) -> Ask | Problem:
         turns.insert(0, ("system", _text(body.systemInstruction)))
     config = body.generationConfig
     limit, schema = config.get("maxOutputTokens"), config.get("responseJsonSchema") or config.get("responseSchema")
-    mode = ((body.toolConfig or {}).get("functionCallingConfig") or {}).get("mode")
+    calling = (body.toolConfig or {}).get("functionCallingConfig") or {}
+    mode, allowed = calling.get("mode"), calling.get("allowedFunctionNames")
     tools = [each for tool in body.tools or () for each in tool.get("functionDeclarations", ())]
     return Ask(
         model=model.removeprefix("models/"),
@@ -61,28 +72,45 @@ def read_content(data: bytes, model: str) -> Ask | Problem:
         choices=int(config.get("candidateCount") or 1),
         schema=_lower(schema) if isinstance(schema, dict) else None,
         wants_json=config.get("responseMimeType") == "application/json",
-        tools=tuple(_lower(each) for each in tools),
+        tools=tuple(_lower(each) for each in tools if not allowed or each.get("name") in allowed),
         must_call=mode == "ANY",
+        may_call=mode != "NONE",
+        stop=tuple(config.get("stopSequences") or ()),
+        logprobs=int(config.get("logprobs") or 0) if config.get("responseLogprobs") else None,
     )
 
 
-def content_body(_server: Server, _ask: Ask, answer: Answer) -> dict[str, Any]:
+def content_body(server: Server, ask: Ask, answer: Answer) -> dict[str, Any]:
     """A GenerateContentResponse."""
     body: dict[str, Any] = {"usageMetadata": _usage(answer), "modelVersion": answer.model, "responseId": answer.id}
     if answer.finish == "filter":
         return {"promptFeedback": {"blockReason": "SAFETY"}, **body}
     if answer.shows == "no_choices":
         return body
-    return {"candidates": [_candidate(answer, index) for index in range(len(answer.texts))], **body}
+    return {"candidates": [_candidate(server, ask, answer, index) for index in range(len(answer.texts))], **body}
 
 
-def _candidate(answer: Answer, index: int) -> dict[str, Any]:
-    parts: list[dict[str, Any]] = [{"text": answer.texts[index]}] if answer.texts[index] else []
-    parts += [
-        {"functionCall": {"name": call.name, "args": msgspec.json.decode(call.arguments)}} for call in answer.calls
-    ]
+def _candidate(server: Server, ask: Ask, answer: Answer, index: int) -> dict[str, Any]:
+    text = answer.texts[index]
+    parts: list[dict[str, Any]] = [{"text": text}] if text else []
+    for number, call in enumerate(answer.calls):
+        asked = {"id": f"{answer.id[:8]}{number}", "name": call.name, "args": msgspec.json.decode(call.arguments)}
+        parts.append({"functionCall": asked, **({} if number else {"thoughtSignature": SIGNATURE})})
     finish = FINISH.get(answer.finish, answer.finish.upper())
-    return {"content": {"parts": parts, "role": "model"}, "finishReason": finish, "index": index, "safetyRatings": []}
+    told = {"content": {"parts": parts, "role": "model"}, "finishReason": finish, "index": index, "safetyRatings": []}
+    return (
+        told if ask.logprobs is None or not text else {**told, "logprobsResult": _logprobs(server, text, ask.logprobs)}
+    )
+
+
+def _logprobs(server: Server, text: str, others: int) -> dict[str, Any]:
+    found = pieces(server.config, text, others)
+    chosen = [{"token": each.token, "tokenId": 1, "logProbability": each.logprob} for each in found]
+    tops = [
+        {"candidates": [{"token": token, "tokenId": 1, "logProbability": logprob} for token, logprob in each.others]}
+        for each in found
+    ]
+    return {"chosenCandidates": chosen, **({"topCandidates": tops} if others else {})}
 
 
 def _usage(answer: Answer) -> dict[str, Any] | None:
@@ -129,14 +157,15 @@ def error_body(problem: Problem) -> dict[str, Any]:
 
 
 def fail(_server: Server, problem: Problem) -> Reply:
+    if problem.name == "moderation":  # no error, but an answer without candidates
+        blocked = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {"promptTokenCount": 0}}
+        return json_reply(blocked)
     return json_reply(error_body(problem), problem.status)
 
 
 def _text(content: dict[str, Any]) -> str:
     parts = content.get("parts") or []
-    texts = [
-        part["text"] if isinstance(part.get("text"), str) else msgspec.json.encode(part).decode() for part in parts
-    ]
+    texts = [part["text"] if isinstance(part.get("text"), str) else part_text(part) for part in parts]
     return "\n".join(texts)
 
 

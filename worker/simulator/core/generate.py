@@ -10,22 +10,15 @@ import msgspec
 
 from worker.simulator.core.answers import Ask, answer_text, count_tokens, cut_to, digest, input_tokens
 from worker.simulator.core.bill import BilledCall, Usage, cost_pusd, shown_key
+from worker.simulator.core.calls import Call, calls_of
 from worker.simulator.core.faults import BILLED, PROBLEMS, UNBILLED, FaultRule, Problem
 from worker.simulator.core.http import Reply, Request
-from worker.simulator.core.schema import example
 from worker.simulator.core.server import Server, unix_s
 
 PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body><h1>Sign in to the network</h1></body></html>"
 REFUSAL = "I'm sorry, but I can't help with that."
 WRONG_MODEL = "some-other-model"
 UNKNOWN_FINISH = "galaxy_brained"
-
-
-class Call(msgspec.Struct, frozen=True):
-    """A tool call of an answer; `arguments` is JSON."""
-
-    name: str
-    arguments: str
 
 
 class Answer(msgspec.Struct, kw_only=True):
@@ -38,6 +31,7 @@ class Answer(msgspec.Struct, kw_only=True):
     finish: str
     usage: Usage
     calls: tuple[Call, ...] = ()
+    stopped_by: str | None = None  # the stop sequence that ended it
     service_s: float = 0.0
     shows: str = ""  # the fault that the shape has to play: no_usage, odd_usage, no_choices
 
@@ -75,10 +69,12 @@ def compose(server: Server, ask: Ask, number: str) -> Answer:
     taken = input_tokens(config, ask)
     limit = ask.max_tokens if ask.max_tokens is not None else 1 << 30
     reasoning = min(config.reasoning_tokens, limit)
-    calls = _calls(ask) if ask.tools and ask.must_call else ()
-    texts, written, is_cut = [], 0, False
+    calls = calls_of(ask)
+    texts, written, is_cut, stopped_by = [], 0, False, None
     for choice in range(1 if calls else max(1, ask.choices)):
-        text = calls[0].arguments if calls else answer_text(config, ask, choice)
+        text = "".join(call.arguments for call in calls) if calls else answer_text(config, ask, choice)
+        if not calls:
+            text, stopped_by = _stopped(text, ask.stop)
         tokens = count_tokens(config, text)
         if tokens > limit - reasoning:
             text, tokens, is_cut = cut_to(config, text, limit - reasoning), limit - reasoning, True
@@ -100,6 +96,7 @@ def compose(server: Server, ask: Ask, number: str) -> Answer:
             reasoning_tokens=reasoning,
         ),
         calls=calls,
+        stopped_by=None if is_cut else stopped_by,
     )
 
 
@@ -285,9 +282,7 @@ _ENDINGS: dict[str | None, Callable[[Server, Reply, Voice], None]] = {
 }
 
 
-def _calls(ask: Ask) -> tuple[Call, ...]:
-    tool = ask.tools[0]
-    function = tool.get("function", tool)
-    schema = function.get("parameters") or function.get("input_schema") or {"type": "object"}
-    arguments = msgspec.json.encode(example(schema, digest(ask.prompt))).decode()
-    return (Call(str(function.get("name", "tool")), arguments),)
+def _stopped(text: str, stops: tuple[str, ...]) -> tuple[str, str | None]:
+    """A text up to the first stop sequence in it, and which that was."""
+    found = sorted((text.index(stop), stop) for stop in stops if stop and stop in text)
+    return (text[: found[0][0]], found[0][1]) if found else (text, None)

@@ -7,12 +7,16 @@ from typing import Any
 import msgspec
 
 from worker.simulator.core.answers import Ask
-from worker.simulator.core.chat import fail_chat, label_hint, limit_headers, message_text, reject
+from worker.simulator.core.chat import fail_chat, label_hint, limit_headers, message_text, reject, tool_wishes
 from worker.simulator.core.faults import PROBLEMS, Problem
 from worker.simulator.core.generate import Answer, Voice, generate
 from worker.simulator.core.http import Reply, Request
+from worker.simulator.core.known import RESPONSES, unknown
+from worker.simulator.core.pieces import as_openai, pieces
 from worker.simulator.core.server import Server
 
+LOGPROBS = "message.output_text.logprobs"
+ENDED = ("stop", "tool", "refusal")
 INCOMPLETE = {"length": "max_output_tokens", "filter": "content_filter"}
 
 
@@ -26,8 +30,11 @@ class ResponsesBody(msgspec.Struct):
     text: dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
     metadata: dict[str, Any] | None = None
     stream: bool | None = None
+    include: list[str] | None = None
+    top_logprobs: int | None = None
 
 
 def read_responses_body(data: bytes, labels: str = "") -> Ask | Problem:
@@ -36,12 +43,14 @@ def read_responses_body(data: bytes, labels: str = "") -> Ask | Problem:
         body = msgspec.json.decode(data, type=ResponsesBody)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return msgspec.structs.replace(PROBLEMS["400"], message=f"We could not parse your request: {error}.")
+    if problem := unknown(data, RESPONSES):
+        return problem
     if body.stream:
         return msgspec.structs.replace(PROBLEMS["400"], message="The stand-in server does not stream.")
     turns = (
         [("user", body.input)]
         if isinstance(body.input, str)
-        else [(str(t.get("role")), message_text(t)) for t in body.input]
+        else [(str(t.get("role") or t.get("type")), _text(t)) for t in body.input]
     )
     if body.instructions:
         turns.insert(0, ("system", body.instructions))
@@ -55,21 +64,29 @@ def read_responses_body(data: bytes, labels: str = "") -> Ask | Problem:
         schema=schema if isinstance(schema, dict) else None,
         wants_json=form.get("type") == "json_object",
         labels=label_hint(labels, body.metadata),
-        tools=tuple(body.tools or ()),
-        must_call=body.tool_choice == "required" or isinstance(body.tool_choice, dict),
+        logprobs=(body.top_logprobs or 0) if LOGPROBS in (body.include or ()) else None,
+        **tool_wishes(body.tools, body.tool_choice, body.parallel_tool_calls),
     )
 
 
-def responses_body(_server: Server, _ask: Ask, answer: Answer) -> dict[str, Any]:
+def _text(item: dict[str, Any]) -> str:
+    """What one item of the input says: a message, a call or its result."""
+    said = message_text(item)
+    return said or str(item.get("output") or item.get("arguments") or "")
+
+
+def responses_body(server: Server, ask: Ask, answer: Answer) -> dict[str, Any]:
     """A response object."""
-    reason = INCOMPLETE.get(answer.finish)
+    reason = INCOMPLETE.get(answer.finish, None if answer.finish in ENDED else answer.finish)
     return {
         "id": f"resp_{answer.id}",
         "object": "response",
         "created_at": int(answer.created),
         "status": "incomplete" if reason else "completed",
         "model": answer.model,
-        "output": [] if answer.shows == "no_choices" else _output(answer, "incomplete" if reason else "completed"),
+        "output": []
+        if answer.shows == "no_choices"
+        else _output(server, ask, answer, "incomplete" if reason else "completed"),
         "error": None,
         "incomplete_details": {"reason": reason} if reason else None,
         "instructions": None,
@@ -84,18 +101,26 @@ def responses_body(_server: Server, _ask: Ask, answer: Answer) -> dict[str, Any]
     }
 
 
-def _output(answer: Answer, status: str) -> list[dict[str, Any]]:
+def _output(server: Server, ask: Ask, answer: Answer, status: str) -> list[dict[str, Any]]:
+    thought: list[dict[str, Any]] = (
+        [{"type": "reasoning", "id": f"rs_{answer.id}", "summary": []}] if answer.usage.reasoning_tokens else []
+    )
     if answer.calls:
-        return [
+        return thought + [
             {"type": "function_call", "id": f"fc_{answer.id}{number}", "call_id": f"call_{answer.id[:12]}{number}",
              "name": call.name, "arguments": call.arguments, "status": "completed"}
             for number, call in enumerate(answer.calls)
         ]  # fmt: skip
     text = answer.texts[0]
-    part = {"type": "output_text", "text": text, "annotations": []}
+    part: dict[str, Any] = {"type": "output_text", "text": text, "annotations": []}
+    if ask.logprobs is not None:
+        part["logprobs"] = as_openai(pieces(server.config, text, ask.logprobs))
     if answer.finish == "refusal":
         part = {"type": "refusal", "refusal": text}
-    return [{"type": "message", "id": f"msg_{answer.id}", "role": "assistant", "status": status, "content": [part]}]
+    return [
+        *thought,
+        {"type": "message", "id": f"msg_{answer.id}", "role": "assistant", "status": status, "content": [part]},
+    ]
 
 
 def _usage(answer: Answer) -> dict[str, Any] | None:
