@@ -19,7 +19,7 @@ from worker.backends.http import Web
 from worker.context import Context
 from worker.drain.journal import Journal
 from worker.money.ledger import Ledger
-from worker.provider_batches.making import Maker
+from worker.provider_batches.making import FORGOTTEN, Maker
 from worker.provider_batches.orders import Order, Orders
 from worker.provider_batches.reading import Reader
 from worker.provider_batches.standing import Standing
@@ -147,7 +147,8 @@ class ProviderBatches:
                 await self._reader.release(part, real_time=part.cannot)
         trouble = await self._maker.submit(order, lines) if lines else None
         if trouble is not None:
-            self._standing.refused(target, trouble)
+            if trouble is not FORGOTTEN:
+                self._standing.refused(target, trouble)
             await self._reader.undo(order, parts, trouble.code)
         elif not lines:
             await self._orders.end(order)
