@@ -31,7 +31,7 @@ SPREAD = 0.05
 HELD_BACK, UNSURE = 0.02, 0.8
 """Of what the local lane is foreseen to do: it may do more, and an answer bought although it had time is money lost. So much,
 and the more the fewer spans of full work have measured it (by their root)."""
-SPANS = 10
+SPANS = 20
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
 LEAST_CHANCE = 0.2
 """A provider batch that comes back in time more seldom is not worth its trouble."""
