@@ -108,7 +108,7 @@ class GeminiBatches:
     async def results(self, web: Web, target: Target, remote: Remote) -> Results | Failure:
         found: list[Result | None] = []
         for file in remote.handles:
-            url = f"{_root(target)}/download{_version(target)}/files/{file}:download?alt=media"
+            url = f"{target.base_url}/files/{file}:download?alt=media"
             data = content(await web.get(url, _headers(target), LONG_S))
             if isinstance(data, Failure):
                 return data

@@ -247,7 +247,8 @@ class Drain:
             if done is not None:
                 batch.ended()
             else:
-                self._after_failed_check(prompt, name, problem)
+                prompt.last = Failure("invalid", "check_failed", problem)
+                self._again_or_on(prompt, name)
             return
         if called:
             batch.run.count_call(batch.lane, called)
@@ -262,10 +263,6 @@ class Drain:
             written = output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
         self.lanes[name].finished(max(0, read), written, seconds)
         prompt.batch.answers.answer(written)
-
-    def _after_failed_check(self, prompt: Prompt, name: str, problem: str) -> None:
-        prompt.last = Failure("invalid", "check_failed", problem)
-        self._again_or_on(prompt, name)
 
     def _again_or_on(self, prompt: Prompt, name: str, *, on: bool = False) -> None:
         """An answer that cannot be used is asked for once more, or goes on to the next target at once."""

@@ -34,7 +34,7 @@ GOES_ON = (None, b"", b"0")
 """What a run that nobody cancelled says of that."""
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
 """Of one order, whatever a provider would take: it is in this process' memory while it is made and read."""
-TIMEOUT_S, RESULT_BYTES = 60.0, 1 << 30
+TIMEOUT_S, RESULT_BYTES = 30.0, 1 << 30
 
 
 class Given(NamedTuple):
@@ -91,7 +91,10 @@ class ProviderBatches:
             wanted = [given for given in batches if given.id not in recalled]
             if self._is_all(wanted, prepared == b"1"):
                 for some in _cut(wanted, api):
-                    await self._make(target, run, some)
+                    if self._standing.takes(target):
+                        await self._make(target, run, some)
+                    else:
+                        await self._give_back(some)
 
     def _is_all(self, batches: list[Given], prepared: bool) -> bool:
         """Whether an order need not wait for more batches of its run; few large orders are better than many small ones."""

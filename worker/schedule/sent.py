@@ -45,6 +45,7 @@ class Sent:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._allowed = any(target.provider_batch for target in context.settings.targets.values())
         self._targets: dict[str, str] = {}
         self._alive = False
         self._seen_s = time.monotonic()
@@ -52,6 +53,8 @@ class Sent:
         self.out: tuple[Out, ...] = ()
 
     async def look(self) -> None:
+        if not self._allowed:
+            return
         redis, keys = self._context.redis, self._context.keys
         pipe = redis.pipeline(transaction=False)
         pipe.exists(keys.lease("provider_batch"))
@@ -94,6 +97,7 @@ class Sent:
             up = context.targets.is_up(name) and now >= state.get("batch_off_ms", 0)
             room = ROOM_ROWS if ready and now >= state.get("batch_full_ms", 0) else 0
             usual = BatchTarget(name, up, room, price=float(state.get("batch_price", GUESSED_PRICE)))
+            usual = msgspec.structs.replace(usual, cancel_s=float(state.get("batch_cancel_s", usual.cancel_s)))
             found[name] = msgspec.structs.replace(usual, **_latency(state.get("batch_s") or []))
         return found
 
@@ -130,7 +134,7 @@ class Sent:
 
 def _latency(told: list[Any]) -> dict[str, float]:
     """What half and nine in ten of the last orders took, with more room the fewer they are; nothing where there were none."""
-    seconds = sorted(float(each) for each in told if isinstance(each, int | float) and each >= 0)
+    seconds = sorted(float(each) for each in told if isinstance(each, int | float) and each > 0)
     if not seconds:
         return {}
     late = seconds[min(len(seconds) - 1, int(0.9 * len(seconds)))] * (1 + 2 / len(seconds))
