@@ -96,6 +96,12 @@ def test_a_saving_is_a_price_of_the_cloud() -> None:
     saved = cost_pusd(PRICES["mini"], usage)
     good = {"avoided_usd": pusd_to_usd(saved), "avoided_cause": "local"}
     assert said(charged("free", usage, 0, **good)) == []
+    half = cost_pusd(PRICES["mini"], usage, batch=True)
+    assert 0 < half < saved, "there was time for a batch of the provider's"
+    assert said(charged("free", usage, 0, **{**good, "avoided_usd": pusd_to_usd(half)})) == []
+    batched = {"lane": "provider_batch", "avoided_cause": "provider_batch"}
+    assert said({**charged("mini", usage, half, avoided_usd=pusd_to_usd(saved - half)), **batched}) == []
+    assert len(said({**charged("mini", usage, half, avoided_usd=pusd_to_usd(saved)), **batched})) == 1
     (found,) = said(charged("free", usage, 0, **{**good, "avoided_usd": pusd_to_usd(saved + 1)}))
     assert "come to at no price of the cloud" in found
 
