@@ -31,7 +31,7 @@ SPREAD = 0.05
 HELD_BACK, UNSURE = 0.02, 0.8
 """Of what the local lane is foreseen to do: it may do more, and an answer bought although it had time is money lost. So much,
 and the more the fewer spans of full work have measured it (by their root)."""
-SPANS = 10
+SPANS = 20
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
 LEAST_CHANCE = 0.2
 """A provider batch that comes back in time more seldom is not worth its trouble."""
@@ -82,8 +82,7 @@ def _recalls(snapshot: Snapshot, run: RunView, seconds: float, needed_s: float) 
     for batch in run.sent:
         had_s = seconds + (snapshot.now_ms - batch.sent_ms) / 1000
         office = snapshot.batch_targets.get(batch.target)
-        back_s = min(office.cancel_s, office.latency_p50_s) if office else 0.0
-        if seconds <= max(RECALL_SHARE * had_s, needed_s + back_s):
+        if seconds <= max(RECALL_SHARE * had_s, needed_s + (_back_s(office) if office else 0.0)):
             yield Recall(batch.id, run.id)
 
 
@@ -138,12 +137,24 @@ def office_for(snapshot: Snapshot, run: RunView, batch: BatchView) -> BatchTarge
     """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled."""
     if run.waited_for or batch.real_time or not run.may_buy or batch.lanes == "local" or not snapshot.batch_targets:
         return None
-    seconds = (1 - RECALL_SHARE) * left_s(snapshot, run)
+    left = left_s(snapshot, run)
     for name in snapshot.routes.get(batch.route, ()):
         target = snapshot.batch_targets.get(name)
-        if target is not None and target.up and target.price < 1 and in_time(target, seconds) >= LEAST_CHANCE:
+        if target is not None and target.up and target.price < 1 and _chance(snapshot, target, left) >= LEAST_CHANCE:
             return target
     return None
+
+
+def _chance(snapshot: Snapshot, target: BatchTarget, left: float) -> float:
+    """That what is ordered now comes back before it would have to be recalled and bought."""
+    cloud = snapshot.targets.get(target.name)
+    needed_s = _back_s(target) + (buy_s(cloud, 0.0) if cloud is not None else 0.0)
+    return in_time(target, min((1 - RECALL_SHARE) * left, left - needed_s))
+
+
+def _back_s(target: BatchTarget) -> float:
+    """How long it takes to be given an order back: no longer than it usually takes to be answered."""
+    return min(target.cancel_s, target.latency_p50_s)
 
 
 def to_offices(
