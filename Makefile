@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check crash bench dedupe-eval clean
+.PHONY: demo test check crash bench dedupe-eval clean sim
 
 demo: $(VENV)/.installed
 	$(BIN)/spillway run data/samples/support_tickets.jsonl --simulate --out data/demo
@@ -24,6 +24,9 @@ bench: $(VENV)/.tested
 	$(BIN)/python -m tests.benchmarks.end_to_end
 	$(BIN)/python -m tests.benchmarks.first_answer
 	$(BIN)/python -m tests.benchmarks.busy_slots
+
+sim: $(VENV)/.tested
+	$(BIN)/python -m tests.benchmarks.spill
 
 dedupe-eval: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.dedupe_eval --data ../shared/data/dedupe

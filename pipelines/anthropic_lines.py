@@ -14,10 +14,11 @@ import msgspec
 
 from pipelines.anthropic_chat import chat
 from pipelines.anthropic_turns import Cannot
-from pipelines.completions import completion, count, decoded, is_message, tables
+from pipelines.completions import completion
 from pipelines.endpoints import CHAT_URL
 from pipelines.openai_lines import answered
 from pipelines.parameters import flaw, shown
+from pipelines.said import count, decoded, is_message, tables
 from pipelines.shard import ROW_MAX_BYTES
 
 ENDPOINT = "/v1/messages"

@@ -1,8 +1,10 @@
-"""Cuts a chunk's prompts into batches of one route, sized by lane time; common prefixes stay together."""
+"""Cuts a chunk's prompts into batches of one route, sized by lane time; common prefixes stay together, then like lengths:
+what a batch saves for its local time is true of each of its prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from zlib import crc32
 
 import msgspec
 
@@ -14,21 +16,29 @@ PREFILL_WEIGHT = 0.1
 """Cost of a prefill token in decode tokens (SCHEDULING.md: alpha is typically 0.05-0.25); measured later."""
 DEFAULT_OUTPUT_TOKENS = 200
 SERIAL_TOKENS_PER_S = 30.0
+GROUP_ROWS = 64
+"""Fewer prompts of a chunk that begin alike are no group of their own: batches would get small."""
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
-    """A prompt that has to be answered, with what packing needs to know."""
+    """A prompt that has to be answered, with what packing needs to know; `form`: free text, labels or a schema."""
 
     item: Item
     route: str
     prefix: bytes
     output_tokens: int
+    form: str = ""
 
 
 def output_estimate(max_tokens: int, labels: tuple[str, ...] | None) -> int:
     """Output tokens to expect before anything was measured."""
     guess = max((len(label) for label in labels), default=4) // 3 + 2 if labels else DEFAULT_OUTPUT_TOKENS
     return min(guess, max_tokens) if max_tokens else guess
+
+
+def form_of(options: Options) -> str:
+    """What answers are asked for: labels, a schema, or free text."""
+    return "labels" if options.labels else "schema" if options.schema else "text"
 
 
 def unmeasured(route: str, max_tokens: int, options: Options) -> int:
@@ -46,19 +56,34 @@ def rows_per_batch(rows_per_s: float) -> int:
     return max(MIN_ROWS, min(MAX_ROWS, round(rows_per_s * LANE_TIME_S / 4)))
 
 
-def pack(asked: Iterable[Asked], rows_per_s: dict[str, float]) -> list[list[Asked]]:
-    """Batches of one route each, at most `rows_per_batch` prompts or MAX_BYTES; deterministic.
+def pack(asked: Iterable[Asked], rows_per_s: dict[str, float]) -> list[tuple[str, list[Asked]]]:
+    """Batches of one route and group each, with the group's name; at most `rows_per_batch` prompts or MAX_BYTES; deterministic.
 
     `rows_per_s` gives the measured rate of each route's first lane.
     """
     by_route: dict[str, list[Asked]] = {}
     for one in asked:
         by_route.setdefault(one.route, []).append(one)
-    batches: list[list[Asked]] = []
+    batches: list[tuple[str, list[Asked]]] = []
     for route in sorted(by_route):
-        ordered = sorted(by_route[route], key=lambda one: (one.prefix, one.item.row))
-        batches.extend(_cut(ordered, rows_per_batch(rows_per_s.get(route, 0.0))))
+        limit = rows_per_batch(rows_per_s.get(route, 0.0))
+        for group, grouped in sorted(groups(by_route[route]).items()):
+            ordered = sorted(grouped, key=lambda one: (one.prefix, one.item.input_tokens, one.item.row))
+            batches.extend((group, batch) for batch in _cut(ordered, limit))
     return batches
+
+
+def groups(asked: Sequence[Asked]) -> dict[str, list[Asked]]:
+    """Prompts that likely get answers of like lengths, by a name that later runs will give them too: one route and form,
+    `max_tokens` up to the same power of two, and one beginning, where that many have it."""
+    begun: dict[tuple[int, bytes], list[Asked]] = {}
+    for one in asked:
+        begun.setdefault((one.item.max_tokens.bit_length(), one.prefix), []).append(one)
+    found: dict[str, list[Asked]] = {}
+    for (bits, prefix), members in begun.items():
+        mark = f"{crc32(prefix):08x}" if len(members) >= GROUP_ROWS else ""
+        found.setdefault(f"{members[0].route} {members[0].form} {bits} {mark}", []).extend(members)
+    return found
 
 
 def _cut(ordered: Sequence[Asked], limit: int) -> list[list[Asked]]:

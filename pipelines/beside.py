@@ -21,7 +21,7 @@ _list = msgspec.json.Decoder(list[Price])
 
 
 def pack(price: Price) -> bytes:
-    return msgspec.json.encode(price)
+    return msgspec.json.encode(price, order="deterministic")
 
 
 def unpack(raw: Iterable[bytes]) -> list[Price]:
@@ -37,8 +37,8 @@ def unpack(raw: Iterable[bytes]) -> list[Price]:
 
 def noted(costs: pa.Table, prices: Iterable[Price]) -> pa.Table:
     """Ledger rows with the prices of their time in the metadata; a price may have had several rates on one day."""
-    each = {pack(price): price for price in prices}
-    kept = msgspec.json.encode([each[raw] for raw in sorted(each)])
+    each = {pack(price) for price in prices}
+    kept = b"[" + b",".join(sorted(each)) + b"]"
     return costs.replace_schema_metadata({**(costs.schema.metadata or {}), KEY: kept})
 
 

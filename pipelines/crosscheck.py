@@ -38,7 +38,8 @@ def alone(results: pl.LazyFrame, costs: pl.LazyFrame) -> Iterator[Violation]:
     yield from say(
         twice.select("row", "custom_id"), lambda row, name: f"shares its custom_id {name!r} with another row"
     )
-    several = costs.group_by("target").agg(_row.min(), pl.struct("lane", "provider").n_unique().alias("kinds"))
+    lane = pl.col("lane").replace("provider_batch", "cloud")
+    several = costs.group_by("target").agg(_row.min(), pl.struct(lane, "provider").n_unique().alias("kinds"))
     yield from say(
         several.filter(pl.col("kinds") > 1).select("row", "target"),
         lambda row, target: f"target {target} has several lanes or providers in the ledger",
@@ -96,7 +97,8 @@ def duplicates(results: pl.LazyFrame, costs: pl.LazyFrame) -> Iterator[Violation
     links = here.select(_row.alias("follower"), pl.col("duplicate_of").alias("row"))
     copied = links.join(results.filter(_status == "ok").select("row", *ANSWER), on="row").drop("row")
     yield from _differ(here, copied.rename({"follower": "row"}), ANSWER, "its leader")
-    worth = _published(costs).select("row", (pl.col("cost_usd") + pl.col("avoided_usd")).alias("avoided_usd"))
+    less = pl.when(pl.col("lane") != "provider_batch").then(pl.col("avoided_usd")).otherwise(0)
+    worth = _published(costs).select("row", (pl.col("cost_usd") + less).alias("avoided_usd"))
     worths = links.join(worth, on="row").drop("row").rename({"follower": "row"})
     yield from _differ(here, worths, ("avoided_usd",), "its leader's call")
 

@@ -1,4 +1,4 @@
-"""What a client's webhook is told, and how it is signed (Standard Webhooks); pure, nothing is sent here."""
+"""What a webhook is told, and how it is signed (Standard Webhooks); pure, nothing is sent here."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ UNSIGNED = "webhook_secret is missing or not `whsec_` and base64 of 24 to 64 byt
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """One message to one client; its id is made of what happened, so that what is told twice is one message."""
+    """One message; its id is made of what happened, so that what is told twice is one message."""
 
     id: str
     client: str
     kind: str  # batch.completed, run.failed, budget.alert …
     body: str  # JSON, as it is signed and sent
+    to: str = "client"  # or operator: the webhook of the budgets, the client's own or everybody's
 
 
 def notice(client: str, kind: str, subject: str, at_ms: int, data: Mapping[str, Any]) -> Notice:
@@ -43,9 +44,9 @@ def notice(client: str, kind: str, subject: str, at_ms: int, data: Mapping[str, 
     return Notice(id_, client, kind, msgspec.json.encode(body).decode())
 
 
-def alert(kind: str, subject: str, data: Mapping[str, Any]) -> Notice:
-    """What the operator is told of: `data` as it is, with an id of its own."""
-    return Notice(_id("", kind, subject), "", kind, msgspec.json.encode(data).decode())
+def alert(client: str, kind: str, subject: str, data: Mapping[str, Any]) -> Notice:
+    """What the operator is told of, `client` if it is one's alone: `data` as it is, with an id of its own."""
+    return Notice(_id("", kind, subject), client, kind, msgspec.json.encode(data).decode(), "operator")
 
 
 def _id(client: str, kind: str, subject: str) -> str:

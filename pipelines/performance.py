@@ -82,10 +82,14 @@ def merged(old: Performance, new: Iterable[Measured]) -> Performance:
     return Performance(VERSION, tuple(found.values()))
 
 
-def useful_parallel(throughput: Sequence[Speed]) -> int | None:
-    """The fewest calls at once that reach nearly the best throughput."""
+def useful_parallel(throughput: Sequence[Speed], told: int | None = None) -> int | None:
+    """The fewest calls at once that reach nearly the best throughput; what the server says it can do where even the most
+    that were tried were not enough to see an end."""
     best = max((speed.tokens_per_s for speed in throughput), default=0.0)
-    return min((s.concurrency for s in throughput if s.tokens_per_s >= NEARLY * best), default=None) if best else None
+    if not best:
+        return None
+    knee = min(speed.concurrency for speed in throughput if speed.tokens_per_s >= NEARLY * best)
+    return max(knee, told or 0) if knee == throughput[-1].concurrency else knee
 
 
 def of_target(performance: Performance, target: Target) -> Measured | None:

@@ -89,9 +89,13 @@ class _Book:
         if wrong:
             due = pusd_to_usd_str(least) + ("" if least == most else f" to {pusd_to_usd_str(most)}")
             return f"costs {pusd_to_usd_str(cost)}, but its tokens come to {due} at {call.price_id}"
-        if call.avoided_cause == "local" and all(cost_pusd(each, usage) != cost + avoided for each in self._cloud):
+        if call.avoided_cause in ("local", "provider_batch") and not self._is_worth(usage, cost + avoided):
             return f"avoided {pusd_to_usd_str(avoided)}, which its tokens come to at no price of the cloud"
         return ""
+
+    def _is_worth(self, usage: Usage, pusd: int) -> bool:
+        """Whether it is what a cloud would have taken, at once or in a batch."""
+        return any(cost_pusd(each, usage, batch=batch) == pusd for each in self._cloud for batch in (False, True))
 
 
 def _spans(price: Price, usage: Usage, batch: bool, busy_us: int) -> Iterator[tuple[int, int]]:

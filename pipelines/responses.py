@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.completions import Body, Row, completion, count, decoded, tables
+from pipelines.completions import Row, completion
 from pipelines.parameters import shown
+from pipelines.said import Body, count, decoded, tables
 
 
 class Cannot(Exception):

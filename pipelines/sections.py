@@ -53,6 +53,14 @@ KEY_VARIABLES = {
     "cerebras": "CEREBRAS_API_KEY",
     "huggingface": "HF_TOKEN",
 }
+BATCH_APIS = {
+    "openai": "openai_batches",
+    "simulator": "openai_batches",
+    "anthropic": "anthropic_batches",
+    "gemini": "gemini_batches",
+    "openrouter": "openrouter_batches",
+}
+"""Kinds whose provider has an asynchronous batch API, and the file of worker/backends that speaks it."""
 CLOUD_CONCURRENCY = 64
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -161,6 +169,13 @@ class Target(Section):
             raise ValueError(f'api = "{self.api}" is for kind = "openai"; remove it')
         return self
 
+    @model_validator(mode="after")
+    def _has_batches(self) -> Self:
+        if self.provider_batch and (self.kind not in BATCH_APIS or self.lane == "local"):
+            known = ", ".join(kind for kind in BATCH_APIS if kind != "simulator")
+            raise ValueError(f"provider_batch is for cloud targets of kind {known}; remove it")
+        return self
+
     @property
     def key(self) -> str | None:
         """The secret itself; for the request header and nothing else."""
@@ -248,6 +263,7 @@ class Client(Section):
     quota: Quota = Quota()
     routes: Names = ()
     weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+    priority: Literal["high", "normal", "background"] = "normal"
     markup: Annotated[Decimal, Field(ge=0, le=1_000)] = Decimal(0)
     share_of_savings: Annotated[Decimal, Field(ge=0, le=1)] | None = None
     price_per_mtokens_in: Usd | None = None

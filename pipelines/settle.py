@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipelines import schemas
 from pipelines.journal import State, fold, lost_call
-from pipelines.types import BatchHead, Entry
+from pipelines.types import BatchHead, Called, Entry, Intent
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -78,9 +78,13 @@ def _facts(targets: Mapping[str, Facts], name: str) -> Facts:
     return targets.get(name) or Facts("cloud", "unknown", "")
 
 
-def _price_date(as_of: str, started_us: int) -> date:
-    """The price's own date; the call's, where nobody knows the target any more."""
-    return date.fromisoformat(as_of) if as_of else datetime.fromtimestamp(started_us // 1_000_000, UTC).date()
+def _price_date(charged: str, now: str, started_us: int) -> date:
+    """That of the price that was charged. A lost call's is today's if that is older than the call, as a stated price may be, else
+    the call's own day: what is settled days later was bounded by the price of then."""
+    if charged:
+        return date.fromisoformat(charged)
+    sent = datetime.fromtimestamp(started_us // 1_000_000, UTC).date()
+    return min(date.fromisoformat(now), sent) if now else sent
 
 
 def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targets: Mapping[str, Facts]) -> None:
@@ -97,7 +101,7 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
             journal.ids.get(intent.row),
             journal.client,
             intent.attempt,
-            facts.lane,
+            intent.lane or facts.lane,
             intent.target,
             facts.provider,
             called.model or facts.model,
@@ -111,7 +115,7 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
             usage.output_tokens,
             usage.reasoning_tokens,
             called.price_id or facts.price_id,
-            _price_date(called.price_as_of or facts.price_as_of, intent.started_us),
+            _price_date(called.price_as_of, facts.price_as_of, intent.started_us),
             called.cost_pusd,
             called.cost_basis,
             called.avoided_pusd if avoids else 0,
@@ -121,6 +125,11 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
         )
         for column, value in zip(costs.values(), values, strict=True):
             column.append(value)
+
+
+def _worth(intent: Intent, called: Called) -> int:
+    """What an equal prompt need not pay: one that had the time for a provider's batch would have been asked in one too."""
+    return called.cost_pusd + (0 if intent.lane == "provider_batch" else called.avoided_pusd)
 
 
 def _add_results(part: dict[str, list[Any]], journal: Journal, state: State, targets: Mapping[str, Facts]) -> None:
@@ -142,7 +151,7 @@ def _add_results(part: dict[str, list[Any]], journal: Journal, state: State, tar
             done.parsed,
             done.finish_reason,
             journal.head.route,
-            facts.lane if facts else None,
+            (intent_of.lane or facts.lane) if intent_of and facts else None,
             intent_of.target if intent_of else None,
             facts.provider if facts else None,
             (called.model or facts.model) if called and facts else None,
@@ -161,7 +170,7 @@ def _add_results(part: dict[str, list[Any]], journal: Journal, state: State, tar
             done.response.decode("utf-8", "replace") if done.response is not None else None,
             done.started_us,
             done.finished_us,
-            called.avoided_pusd + called.cost_pusd if called and done.status == "ok" else 0,
+            _worth(intent_of, called) if intent_of and called and done.status == "ok" else 0,
         )
         for column, value in zip(part.values(), values, strict=True):
             column.append(value)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.printable import one_line
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Item
 
@@ -22,6 +23,7 @@ DOUBT = "untrue"
 OF_SERVER = frozenset({"wrong_model", "empty_answer"})
 """Doubts about the server itself rather than about this prompt: they count for its health."""
 
+_NAME_CHARS = 200
 _LEAST_WORDS = 64
 _SURE = 0.9
 """Of the least that a prompt's words can come to: a few tokenizers join very common pairs of words."""
@@ -35,10 +37,14 @@ _ASIDE = 8
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _UNSPACED_PER_TOKEN = 4
 _QUANT = r"i?q[1-8](?:[-_.](?:k|[01]|x{0,2}[sml]|nl|xl))*"
-_DECORATION = re.compile(
-    rf"(?:[-_.:@ ]+(?:latest|main|gguf|ggml|mlx|awq|gptq|exl[23]|safetensors|{_QUANT}|b?f(?:p|loat)?(?:8|16|32)|"
-    r"int[48]|\d{1,2}bit|\d{5}-of-\d{5}|20\d{6}|20\d\d-\d\d-\d\d))+$"
+_FORMAT = (
+    r"latest|main|gguf|ggml|mlx|awq|gptq|exl[23]|bnb|qat|dwq|ud|hf|onnx|safetensors|dynamic|(?:nv|mx)fp[48]|w\d+a\d+|"
+    r"b?f(?:p|loat)?(?:8|16|32)|int[48]|\d{1,2}bit"
 )
+_DECORATION = re.compile(
+    rf"(?:[-_.:@ ]+(?:{_FORMAT}|{_QUANT}|\d{{5}}-of-\d{{5}}|20\d{{6}}|20\d\d-\d\d-\d\d)|:\d{{1,2}})+$"
+)
+"""What servers add to a name: file endings, formats, quantisation, revision, part, date, the number of an instance."""
 _MARKS = re.compile(r"[^a-z0-9]+")
 
 
@@ -64,7 +70,7 @@ def doubt(
 
 
 def _failure(code: str, problem: str, answer: Completion) -> Failure:
-    return Failure(DOUBT, code, f"HTTP 200: {problem}", 200, usage=answer.usage)
+    return Failure(DOUBT, code, f"HTTP 200: {problem}", 200, usage=answer.usage, model=answer.model)
 
 
 def _limit_reached(item: Item, answer: Completion) -> bool:
@@ -86,6 +92,7 @@ def _same_model(target: Target, served: str | None, known: str | None) -> bool:
 
 
 def _other(target: Target, served: str | None) -> str:
+    served = one_line(served or "")[:_NAME_CHARS]
     return f'answered as {served} instead of {target.model}; if that is the same model, add served_as = ["{served}"]'
 
 

@@ -75,6 +75,7 @@ class BatchHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cloud_pusd: int  # estimated price at the route's cheapest cloud target; 0 when it has none
     payload_bytes: int
     purpose: str = "answer"  # answer | audit: its answers are compared, never published
+    group: str = ""  # prompts that get answers of like lengths (pipelines/batch.py)
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -97,6 +98,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, tag="s", gc=False):
     target: str
     started_us: int
     bound_pusd: int
+    lane: str = ""  # provider_batch: a line of a provider's batch; else its target's own lane
 
 
 class Called(msgspec.Struct, frozen=True, array_like=True, tag="r", gc=False):
@@ -168,3 +170,4 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     retry_after_s: float | None = None
     context_tokens: int | None = None
     usage: Usage | None = None  # an answer that is no use, but whose price the server told
+    model: str | None = None  # who gave that answer, as the server says

@@ -44,6 +44,9 @@ class Keys:
         self.all_runs = f"{prefix}:runs:all"  # zset id -> created ms
         self.fingerprints = f"{prefix}:fingerprints"  # hash fingerprint -> run id
         self.rung = f"{prefix}:rung"  # zset batch id -> ms it was rung
+        self.given = f"{prefix}:given"  # zset batch id -> ms it was given to the provider_batch lane
+        self.orders = f"{prefix}:orders"  # set of the tags of the provider batches that have not ended
+        self.recalled = f"{prefix}:recalled"  # set of batches that are wanted back from that lane; minutes
         self.wake = f"{prefix}:wake"  # list: the scheduler's bell
         self.arrived = f"{prefix}:arrived"  # list: prepare's bell
         self.workers = f"{prefix}:workers"  # hash worker id -> identity
@@ -51,9 +54,8 @@ class Keys:
         self.cloud_queue = f"{prefix}:cloud"
         self.targets = f"{prefix}:targets"  # hash target -> health
         self.lanes = f"{prefix}:lanes"  # hash target -> figures for the display
-        self.orphans = (
-            f"{prefix}:orphans"  # hash id of a batch that Redis forgot, whose journal a worker knew -> head; a day
-        )
+        self.learned = f"{prefix}:learned"  # hash of what targets' speeds and answers' lengths were; months
+        self.orphans = f"{prefix}:orphans"  # hash id of a batch that Redis forgot and a worker knew -> head; a day
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
         self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused
         self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
@@ -88,6 +90,10 @@ class Keys:
 
     def batch(self, batch_id: str) -> str:
         return f"{self.prefix}:batch:{batch_id}"
+
+    def order(self, tag: str) -> str:
+        """hash: a provider's batch as it was asked for (worker/provider_batches/orders.py); goes when it has been read back."""
+        return f"{self.prefix}:order:{tag}"
 
     def journal(self, batch_id: str) -> str:
         return f"{self.prefix}:journal:{batch_id}"
@@ -125,8 +131,7 @@ class Keys:
         return f"{self.prefix}:prices:{day}"
 
     def reported(self, day: str) -> str:
-        """hash name of a provider's key -> `first own now`: what it and we with it had spent at the day's first look, and
-        its spend now; `own NAME` -> what we spend with it; nano-dollars; a few days."""
+        """hash name of a provider's key -> `first own now`, and `own NAME` (worker/money/reported.py); a few days."""
         return f"{self.prefix}:reported:{day}"
 
     def alerts(self, day: str) -> str:
@@ -215,9 +220,7 @@ def pack_items(items: list[Item]) -> bytes:
 def unpack_items(data: bytes) -> list[Item]:
     """Raises Unreadable."""
     try:
-        if (
-            zstandard.frame_content_size(data) > PAYLOAD_MAX_BYTES
-        ):  # the limit below does not hold for a frame that says it
+        if zstandard.frame_content_size(data) > PAYLOAD_MAX_BYTES:  # a said size is not checked below
             raise Unreadable(f"payload: more than {PAYLOAD_MAX_BYTES} bytes")
         return _items.decode(zstandard.ZstdDecompressor().decompress(data, max_output_size=PAYLOAD_MAX_BYTES))
     except (msgspec.MsgspecError, zstandard.ZstdError, RecursionError, TypeError) as error:

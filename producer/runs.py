@@ -21,8 +21,8 @@ FORGOTTEN_S = 20.0
 
 
 COUNTED = (
-    "rows", "ok", "duplicate", "invalid", "failed", "refused", "calls", "local_calls", "cloud_calls", "cost_pusd",
-    "avoided_pusd",
+    "rows", "ok", "duplicate", "invalid", "failed", "refused", "calls", "local_calls", "cloud_calls",
+    "provider_batch_calls", "cost_pusd", "avoided_pusd",
 )  # fmt: skip
 """What a worker's summary says exactly and the live counters say nearly."""
 
@@ -49,9 +49,11 @@ class RunView(msgspec.Struct, frozen=True):
     open: int = 0
     rows_local: int = 0
     rows_cloud: int = 0
+    rows_provider_batch: int = 0
     calls: int = 0
     local_calls: int = 0
     cloud_calls: int = 0
+    provider_batch_calls: int = 0  # of the cloud's
     cost_pusd: int = 0
     avoided_pusd: int = 0
     budget_nusd: int | None = None
@@ -212,6 +214,7 @@ class TargetState(msgspec.Struct, frozen=True):
     up: bool = True
     closed: bool = False
     reason: str = ""
+    changed_ms: int = 0  # when it last went up or down; 0: it never did
 
 
 async def target_states(redis: Redis, keys: wire.Keys) -> list[TargetState]:
@@ -235,8 +238,9 @@ async def workers(redis: Redis, keys: wire.Keys) -> int:
 
 def _lane(name: str, figures: Mapping[str, Any], in_flight: int) -> LaneView:
     known = {field: figures[field] for field in ("lane", "up", "reason", "slots", "rows_per_s") if field in figures}
+    out = figures.get("in_flight", in_flight)  # of a provider's batches no worker counts the calls
     try:
-        return msgspec.convert({**known, "name": name, "in_flight": in_flight}, LaneView)
+        return msgspec.convert({**known, "name": name, "in_flight": out}, LaneView)
     except msgspec.ValidationError:
         return LaneView(name, in_flight=in_flight, up=False, reason="its figures cannot be read")
 

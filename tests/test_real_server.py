@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support_model import Served, transformers_serve
-from tests.support_program import Program
+from tests.support_program import Program, wait_until
 from tests.test_flow import prompts
 
 
@@ -43,8 +43,9 @@ def test_a_run_on_a_real_server(tmp_path: Path, served: Served) -> None:
 
 def test_it_is_looked_at_and_tried(tmp_path: Path, served: Served) -> None:
     program = Program(tmp_path, **targets(served))
+    wait_until(lambda: program.json("targets")[0]["up"], 60)  # type: ignore[index]  # a busy machine may be slow to say so
     (record,) = program.json("targets", "check", "home")  # type: ignore[misc]
-    assert (record["up"], record["ok"], record["error"]) == (True, True, "")
+    assert (record["ok"], record["error"]) == (True, "")
     assert record["output_tokens"] == 48
     assert record["tokens_per_s"] > 0
 
@@ -55,3 +56,18 @@ def test_another_model_than_asked_for_is_not_answered(tmp_path: Path, served: Se
     out = program.json("run", str(program.rows(prompts(2, max_tokens=4))), "--dedupe", "off", code=3)
     assert (out["ok"], out["failed"]) == (0, 2)
     assert "tiny-llama" in program.results(out["run_id"])["error_message"][0]
+
+
+def test_it_is_measured(tmp_path: Path, served: Served) -> None:
+    program = Program(tmp_path, **targets(served))
+    (tmp_path / "tasks.toml").write_text(
+        '[[tasks]]\nid = "one"\nkind = "label"\nprompt = "red or blue?"\nmax_tokens = 4\n'
+        'check = { labels = ["red", "blue"], answer = "red" }\n'
+    )
+    asked = ("bench", served.base_url, "--model", served.model, "--concurrency", "1,2")
+    (found,) = program.json(*asked, "--tasks", str(tmp_path / "tasks.toml"))  # type: ignore[misc]
+    assert (found["target"], found["server"], found["problem"]) == ("home", "openai", "")
+    assert [speed["concurrency"] for speed in found["throughput"]] == [1, 2]
+    assert all(speed["tokens_per_s"] > 0 for speed in found["throughput"])
+    assert 0 < found["first_token_p50_s"] < found["throughput"][0]["call_p50_s"]
+    assert found["quality_by_kind"] == {"label": 0.0}, "random weights know nothing"

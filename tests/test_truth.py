@@ -41,6 +41,7 @@ def test_an_answer_that_misleads_is_named_and_the_next_target_answers(tmp_path: 
     assert set(doubted["target"]) == {"gpu"}
     assert dict(doubted.select("row", "error_code").rows()) == {i: names[fault] for i, fault in bad.items()}
     assert sorted(costs.filter(pl.col("target") == "spare")["row"]) == sorted(bad), "and nobody else went there"
+    assert set(costs.filter(pl.col("error_code") == "wrong_model")["model"]) == {"some-other-model"}
 
 
 def test_the_rows_own_limit_is_no_fault(tmp_path: Path) -> None:

@@ -71,6 +71,11 @@ class Again:
         """What Redis calls the life of its process in which all was said again that this process knew."""
         return self._run_id
 
+    @property
+    def synced(self) -> bool:
+        """Whether what Redis acknowledges is on its disk by then."""
+        return self._synced
+
     def remember(
         self, head: BatchHead, epoch: int, scopes: tuple[str, ...], number: int, blobs: tuple[bytes, ...],
         reserved_nusd: int, spent_nusd: int,

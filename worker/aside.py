@@ -69,8 +69,8 @@ async def shared(context: Context) -> None:
     day = context.clock.date(context.settings.spillway.timezone)
     wanted = {
         b"string": [keys.id],
-        b"set": [keys.open_runs],
-        b"zset": [keys.all_runs, keys.rung, keys.hooks, keys.local_queue, keys.cloud_queue],
+        b"set": [keys.open_runs, keys.orders, keys.recalled],
+        b"zset": [keys.all_runs, keys.rung, keys.given, keys.hooks, keys.local_queue, keys.cloud_queue],
         b"list": [keys.wake, keys.arrived],
         b"hash": [
             keys.fingerprints, keys.workers, keys.targets, keys.lanes, keys.poison, keys.orphans, keys.paused, keys.preparing,

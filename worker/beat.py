@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from pipelines import beside, budgets
+from pipelines.learn import Length
 from pipelines.printable import one_line
 from worker import aside
 from worker.context import Context, boot_id
@@ -28,24 +29,29 @@ TIDY_EVERY = 12
 
 
 class TargetStats(msgspec.Struct):
-    """One lane of one worker; `done`, `work` and `busy_s` only grow."""
+    """One lane of one worker; `done`, the tokens of what was answered and `busy_s` only grow."""
 
     in_flight: int = 0
     pending: int = 0
     granted: int = 0
     done: int = 0
-    work: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
     busy_s: float = 0.0
     latency_s: float = 0.0
 
 
 class Beat(msgspec.Struct):
-    """What a worker says of itself; its key lives ALIVE_MS. `number` tells a new one from the one that was seen already."""
+    """What a worker says of itself; its key lives ALIVE_MS. `number` tells a new one from the one that was seen already.
+
+    `lengths`: how long the answers of whole batches were, by group; sums that only grow.
+    """
 
     roles: tuple[str, ...] = ()
     batches: dict[str, int] = {}
     targets: dict[str, TargetStats] = {}
     number: int = 0
+    lengths: dict[str, Length] = {}
 
 
 def read_beat(raw: bytes) -> Beat | None:
@@ -54,6 +60,14 @@ def read_beat(raw: bytes) -> Beat | None:
         return msgspec.json.decode(raw, type=Beat)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
+
+
+async def alive(context: Context) -> dict[str, Beat]:
+    """Workers that are alive, by id."""
+    redis, keys = context.redis, context.keys
+    owners = [owner.decode(errors="replace") for owner in await redis.hkeys(keys.workers)]
+    raw = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
+    return {owner: beat for owner, value in zip(owners, raw, strict=True) if value and (beat := read_beat(value))}
 
 
 class Identity(msgspec.Struct):
@@ -110,6 +124,7 @@ async def bury(context: Context) -> None:
             "schedule",
             "settle",
             "money",
+            "provider_batch",
             "health",
             *(f"prepare:{client.decode(errors='replace')}" for client in held),
         ):
@@ -201,13 +216,15 @@ class Heart:
                     lane.pending,
                     lane.slots.granted,
                     lane.done,
-                    lane.work_done,
+                    lane.input_tokens,
+                    lane.output_tokens,
                     lane.busy_s,
                     lane.latency_s,
                 )
                 for name, lane in lanes.items()
             },
             self._beats,
+            self._drain.lengths,
         )
 
     def _counters(self, pipe: Any) -> None:

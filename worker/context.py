@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("spillway.worker")
 
 
+PATIENT_S = 6 * 3600.0
+"""Nine in ten providers' batches are back by then."""
+
+
 class RunContext:
     """A run as a worker needs it while its batches are here."""
 
@@ -41,6 +45,9 @@ class RunContext:
         self.schema: dict[str, Any] | None = json.loads(self.options.schema) if self.options.schema else None
         self.validator = compile_schema(self.options.schema) if self.options.schema else None
         self.checked = self.labels is not None or self.validator is not None
+        deadline_s = self.options.deadline_s
+        self.patient = not fields.get("tell") and (deadline_s is None or deadline_s >= PATIENT_S)
+        """A provider's batch would have been in time, so what its prompts avoid in the cloud has the batch price."""
         self.keep_response = self.options.keep_response and settings.spillway.keep_response
         self.limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
         self.started_ms = fields.get("started_ms", "")
@@ -70,6 +77,7 @@ class RunContext:
     def count_call(self, lane: str, called: Called) -> None:
         self.counts["calls"] += 1
         self.counts[f"{lane}_calls"] += 1
+        self.counts["cloud_calls"] += lane == "provider_batch"  # in the cloud too
         self.counts["cost_pusd"] += called.cost_pusd
         self.counts["avoided_pusd"] += called.avoided_pusd
 

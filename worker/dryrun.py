@@ -12,9 +12,9 @@ from typing import Any
 
 from pipelines import lengths
 from pipelines.batch import SERIAL_TOKENS_PER_S
+from pipelines.capacity import GUESSED_TOKENS_PER_S
 from pipelines.lengths import Known
 from pipelines.money import pusd_to_usd_str
-from pipelines.plan import GUESSED_TOKENS_PER_S
 from pipelines.settings import Settings
 from pipelines.types import BatchHead, Options, Source
 from worker.clock import Clock

@@ -1,4 +1,4 @@
-"""Delivers clients' webhooks: signed, at least once, tried again for about a day, whoever is killed meanwhile.
+"""Delivers webhooks, clients' and the operator's: signed, at least once, tried again for about a day, whoever is killed meanwhile.
 
 What is to be delivered lies in Redis; it gets there in the same step as the end that it tells of. Any worker may deliver.
 """
@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from typing import NamedTuple
 
 import msgspec
+from pydantic import SecretStr
 
 from pipelines import hooks
+from pipelines.budgets import Event
 from pipelines.hooks import Notice
+from pipelines.sections import Budget
 from pipelines.settings import Settings
 from pipelines.types import Failure
 from worker.backends.exchange import origin
@@ -35,7 +39,8 @@ _notice = msgspec.json.Decoder(Notice)
 
 def wanted(settings: Settings) -> bool:
     """Whether anybody has a webhook."""
-    return any(client.webhook for client in settings.clients.values())
+    clients = settings.clients.values()
+    return bool(settings.budget.webhook or any(each.webhook or each.budget.webhook for each in clients))
 
 
 async def announce(context: Context, told: Notice) -> None:
@@ -43,6 +48,43 @@ async def announce(context: Context, told: Notice) -> None:
     keys = context.keys
     args = [told.id, msgspec.json.encode(told), hooks.KEPT_S]
     await context.scripts.announce(keys=[keys.hooks, keys.hook(told.id)], args=args)
+
+
+async def announce_alert(context: Context, event: Event) -> None:
+    """The same to the operator: to the webhook of the budgets."""
+    client = event.scope.client or ""
+    if _budget_of(context.settings, client).webhook:
+        told = hooks.alert(client, event.kind, f"{event.day} {event.scope.name}", event.as_json())
+        await announce(context, told)
+
+
+def _budget_of(settings: Settings, client: str) -> Budget:
+    """Where a client has no webhook for its budgets, everybody's."""
+    own = settings.clients.get(client)
+    return own.budget if own and own.budget.webhook else settings.budget
+
+
+class Receiver(NamedTuple):
+    """A webhook as the configuration has it."""
+
+    url: str | None
+    secret: SecretStr | None
+    signed: bool = True
+
+    def headers(self, told: Notice, at_s: int) -> dict[str, str] | None:
+        """None where the secret cannot be used: nothing goes out unsigned that should be signed."""
+        if not self.signed:
+            return {"content-type": "application/json"}
+        key = hooks.key_of(self.secret.get_secret_value() if self.secret else "")
+        return None if key is None else hooks.headers(told, key, at_s)
+
+
+def _receiver(settings: Settings, told: Notice) -> Receiver:
+    if told.to == "operator":
+        budget = _budget_of(settings, told.client)
+        return Receiver(budget.webhook, budget.webhook_secret, budget.webhook_secret is not None)
+    client = settings.clients.get(told.client)
+    return Receiver(client.webhook, client.webhook_secret) if client else Receiver(None, None)
 
 
 class Hooks:
@@ -72,7 +114,7 @@ class Hooks:
         redis, keys = self._context.redis, self._context.keys
         problem, final = await self._try(told)
         if problem:
-            what = f"webhook of {told.client}, {told.kind} {told.id}: {problem}"
+            what = f"webhook of {told.client or 'the budgets'}, {told.kind} {told.id}: {problem}"
             final = final or tried > len(hooks.PAUSES_S)
             log.log(logging.ERROR if final else logging.WARNING, "%s (try %d)%s", what, tried, "; given up" * final)
         if problem and not final:
@@ -89,20 +131,18 @@ class Hooks:
         """What went wrong, empty when it is delivered; and whether another try is of no use."""
         from worker.backends.http import Web  # httpx comes with it, and few have a webhook
 
-        client = self._context.settings.clients.get(told.client)
-        if client is None or client.webhook is None:
+        receiver = _receiver(self._context.settings, told)
+        if receiver.url is None:
             return "the configuration names no webhook any more", True
-        secret = client.webhook_secret.get_secret_value() if client.webhook_secret else ""
-        key = hooks.key_of(secret)
-        if key is None:
+        sent = receiver.headers(told, self._context.clock.now_ms() // 1000)
+        if sent is None:
             return hooks.UNSIGNED, False
-        sent = hooks.headers(told, key, self._context.clock.now_ms() // 1000)
         async with Web(TIMEOUT_S, ANSWER_BYTES) as web:
-            answer = await web.post(client.webhook, sent, told.body.encode())
+            answer = await web.post(receiver.url, sent, told.body.encode())
         status = answer.http_status if isinstance(answer, Failure) else answer.status
         if status is not None and 200 <= status < 300:
             return "", False
-        said = answer.message if isinstance(answer, Failure) else f"{origin(client.webhook)} answers HTTP {status}"
+        said = answer.message if isinstance(answer, Failure) else f"{origin(receiver.url)} answers HTTP {status}"
         return said, status == GONE
 
 

@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines import paths, wire
+from pipelines.batch import form_of
 from pipelines.lengths import Known, measure
 from pipelines.types import Options
 from worker.store import Store
@@ -18,7 +19,7 @@ COLUMNS = ["run_id", "route", "target", "outcome", "purpose", "output_tokens", "
 def read(store: Store, options: Options) -> Known:
     """Lengths and times of the newest calls of runs whose answers were asked for in the same form: labels, a schema, or
     free text. Damaged files measure nothing."""
-    wanted, forms = _form(options), dict[str, str]()
+    wanted, forms = form_of(options), dict[str, str]()
     found: list[pa.Table] = []
     rows = 0
     for seen, name in enumerate(_newest(store)):
@@ -44,14 +45,10 @@ def _newest(store: Store) -> list[str]:
     return [name for day in reversed(store.folders("costs")) for name in reversed(store.names(day))]
 
 
-def _form(options: Options) -> str:
-    return "labels" if options.labels else "schema" if options.schema else "text"
-
-
 def _form_of(store: Store, run: str) -> str:
     """The form of a run's answers; empty for a run without a record."""
     try:
         record = wire.load(store.read_bytes(paths.run_record(run)))
-        return _form(msgspec.convert(record["options"], Options))
+        return form_of(msgspec.convert(record["options"], Options))
     except (OSError, ValueError, KeyError, TypeError, msgspec.MsgspecError):
         return ""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import plan, wire
+from pipelines import wire
 from pipelines.settings import Settings
+from pipelines.snapshot import RunView, Snapshot
 from pipelines.types import BatchHead
 from worker.clock import Clock
 from worker.queue import Redis
@@ -18,11 +19,13 @@ log = logging.getLogger("spillway.targets")
 
 DEFAULT_LOCAL_SLOTS = 8
 BREAKER_MS = 2_000
+ORDER_ROWS_PER_S = 1_000.0
 CLOSED_MS = 24 * 3_600_000
 _FIELDS: dict[str, tuple[type, ...]] = {
     "up": (bool,), "closed": (bool,), "reason": (str,), "until_ms": (int,), "paused_ms": (int,), "failing_since": (int,),
     "parallel": (int,), "context_tokens": (int,), "window_tokens": (int,), "model": (str,), "cutoff": (str,),
     "changed_ms": (int,), "told": (str,), "told_model": (str,),
+    "batch_price": (int, float), "batch_s": (list,), "batch_full_ms": (int,), "batch_off_ms": (int,), "batch_reason": (str,),
 }  # fmt: skip
 """What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
@@ -53,6 +56,12 @@ class Targets:
         """Names of a route's targets on a lane, in order of preference."""
         found = self._settings.routes.get(route)
         return [name for name in found.targets if self._settings.targets[name].lane == lane] if found else []
+
+    def order_rate(self, route: str) -> float:
+        """Rows a second by which a route's batches are cut, where they go to providers' batch APIs: as large as they may be.
+        0: they are cut by what the lanes really answer."""
+        clouds = (self._settings.targets[name].provider_batch for name in self.route_targets(route, "cloud"))
+        return ORDER_ROWS_PER_S if not self.route_targets(route, "local") and any(clouds) else 0.0
 
     def is_up(self, name: str) -> bool:
         return bool(self.states.get(name, {}).get("up", True))
@@ -117,7 +126,7 @@ def _state(raw: bytes) -> dict[str, Any]:
     return {field: told[field] for field, kinds in _FIELDS.items() if type(told.get(field)) in kinds}
 
 
-def unanswered(targets: Targets, view: plan.RunView, snapshot: plan.Snapshot, rung: Sequence[BatchHead]) -> str:
+def unanswered(targets: Targets, view: RunView, snapshot: Snapshot, rung: Sequence[BatchHead]) -> str:
     """Targets that look well but have answered nothing for a while: trying them goes on, waiting for them need not."""
     routes = {batch.route for batch in view.waiting} | {head.route for head in rung if head.run == view.id}
     names = sorted({name for route in routes for name in snapshot.routes.get(route, ())})

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from worker.hooks import Hooks
     from worker.money.alerts import Alerts
     from worker.prepare.prepare import Preparer
+    from worker.provider_batches.lane import ProviderBatches
 
 log = logging.getLogger("spillway.worker")
 
@@ -64,6 +65,7 @@ class Process:
         self.failed = asyncio.Event()
         self.alerts: Alerts | None = None
         self.hooks: Hooks | None = None
+        self.provider_batches: ProviderBatches | None = None
         self._listeners: list[leased.LeasedWorker] = []
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -90,6 +92,11 @@ class Process:
                 self._start(lane.run())
             for role in self.lanes:
                 self._listen(await leased.pool(self.context.redis_url), role)
+            if "cloud" in self.lanes and await self._has_provider_batches():
+                from worker.provider_batches.lane import ProviderBatches
+
+                self.provider_batches = ProviderBatches(self.context, self.ledger, self.drain.journal)
+                self._leased("provider_batch", self.provider_batches.step)
         await self._start_control(bells)
 
     async def _start_control(self, bells: Any) -> None:
@@ -120,6 +127,12 @@ class Process:
             from worker.settle.settle import Settler
 
             self._leased("settle", Settler(self.context, self.ledger).step)
+
+    async def _has_provider_batches(self) -> bool:
+        """The configuration allows some, or has allowed those that are still out."""
+        keys = self.context.keys
+        allowed = any(target.provider_batch for target in self.context.settings.targets.values())
+        return allowed or bool(await self.context.redis.exists(keys.orders, keys.given))
 
     def _warm_up(self) -> None:
         """The vocabulary that the first chunk needs, loaded while Redis is greeted."""
@@ -189,6 +202,8 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.provider_batches is not None:
+            await self.provider_batches.close()
         if self.drain is not None:
             await self.drain.close()
         try:

@@ -1,4 +1,5 @@
-"""Tells people of an event: log, webhook, mail and a row under events/. It never holds up the work, nor decides."""
+"""Tells people of an event: log, webhook (hooks.py delivers it), mail and a row under events/. It never holds up the work, nor
+decides."""
 
 from __future__ import annotations
 
@@ -11,20 +12,17 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
 from email.message import EmailMessage
 
-from pydantic import SecretStr
-
-from pipelines import hooks, paths
+from pipelines import paths
 from pipelines.budgets import Event, usd
 from pipelines.errors import StoreError
 from pipelines.sections import Smtp
-from pipelines.types import Failure
-from worker.backends.exchange import origin
-from worker.clock import Clock
 from worker.context import Context
+from worker.hooks import announce_alert
+from worker.queue import RedisError
 
 log = logging.getLogger("spillway.alerts")
 
-WEBHOOK_S, MAIL_S = 5.0, 10.0
+MAIL_S = 10.0
 TRIES, FIRST_PAUSE_S = 3, 1.0
 SMTP_OVER_TLS = 465
 Way = Callable[[], Awaitable[str]]
@@ -43,12 +41,9 @@ class Teller:
         log.warning("%s", event.message)
         own = self._context.settings.clients.get(event.scope.client or "")
         everybody = self._context.settings.budget
-        hook = own.budget if own and own.budget.webhook else everybody
         smtp = (own.budget.smtp if own else None) or everybody.smtp
         self._start(self._row(event))
-        if (url := hook.webhook) is not None:
-            clock = self._context.clock
-            self._start(_deliver(f"webhook {origin(url)}", lambda: _post(url, hook.webhook_secret, event, clock)))
+        self._start(self._hook(event))
         if smtp:
             self._start(_deliver(f"mail by {smtp.host}:{smtp.port}", lambda: _mail(smtp, event)))
 
@@ -61,6 +56,12 @@ class Teller:
         """Waits for deliveries that are under way, no longer than this."""
         if self._under_way:
             await asyncio.wait(set(self._under_way), timeout=seconds)
+
+    async def _hook(self, event: Event) -> None:
+        try:
+            await announce_alert(self._context, event)
+        except (RedisError, OSError) as error:
+            log.error("webhook not told: %s", error)
 
     async def _row(self, event: Event) -> None:
         try:
@@ -77,23 +78,6 @@ async def _deliver(what: str, way: Way) -> None:
         log.warning("%s: %s (try %d of %d)", what, problem, tried, TRIES)
         if tried < TRIES:
             await asyncio.sleep(FIRST_PAUSE_S * 2 ** (tried - 1))
-
-
-async def _post(url: str, secret: SecretStr | None, event: Event, clock: Clock) -> str:
-    from worker.backends.http import Web  # httpx comes with it, and few have a webhook
-
-    sent = {"content-type": "application/json"}
-    told = hooks.alert(event.kind, f"{event.day} {event.scope.name}", event.as_json())
-    if secret is not None:
-        key = hooks.key_of(secret.get_secret_value())
-        if key is None:
-            return hooks.UNSIGNED
-        sent = hooks.headers(told, key, clock.now_ms() // 1000)
-    async with Web(WEBHOOK_S) as web:
-        answer = await web.post(url, sent, told.body.encode())
-    if isinstance(answer, Failure):
-        return answer.message
-    return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"
 
 
 async def _mail(smtp: Smtp, event: Event) -> str:

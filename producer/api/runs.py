@@ -167,6 +167,7 @@ def shown(view: RunView) -> dict[str, Any]:
         "calls": view.calls,
         "local_calls": view.local_calls,
         "cloud_calls": view.cloud_calls,
+        "provider_batch_calls": view.provider_batch_calls,
         "cost_usd": pusd_to_usd_str(view.cost_pusd),
         "avoided_usd": pusd_to_usd_str(view.avoided_pusd),
         "waiting_for": view.blocked or None,

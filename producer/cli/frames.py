@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines import paths, wire
 from pipelines.errors import StoreError
@@ -26,6 +26,18 @@ def results_files(root: str, run_id: str | None = None) -> list[str]:
 def costs_files(root: str, run_id: str | None = None) -> list[str]:
     """All ledger files, or those of one run (their names begin with it)."""
     return _files(root, f"costs/day=*/{run_id}.*.parquet" if run_id else "costs/day=*/*.parquet")
+
+
+def target_events(root: str, target: str, most: int) -> list[dict[str, Any]]:
+    """The newest events of a target: `at`, `kind` and `message`, newest first."""
+    import polars as pl
+
+    from pipelines import schemas
+
+    events = _lazy(_files(root, "events/day=*/target_*.parquet"), schemas.EVENTS)
+    mine = events.filter(pl.col("target") == target).select("at", "kind", "message")
+    with reading("the events"):
+        return mine.sort("at", descending=True).head(most).collect().to_dicts()
 
 
 def scan(root: str, run_id: str | None = None) -> tuple[pl.LazyFrame, pl.LazyFrame]:

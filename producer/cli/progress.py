@@ -94,8 +94,7 @@ def line(run: RunView, rate: float, lanes: Sequence[LaneView] = ()) -> str:
     left = eta_s(run, rate)
     parts = [f"{run.status}: {run.done:,}/{_total(run)} rows"]
     if not run.ended:  # afterwards the files know better than the live counters
-        counts = f"local {run.rows_local:,}, cloud {run.rows_cloud:,}"
-        parts += [f"{counts}, duplicates {run.duplicate:,}", *_reading(run), *_trouble(run)]
+        parts += [", ".join((*_by_lane(run), f"duplicates {run.duplicate:,}")), *_reading(run), *_trouble(run)]
     parts += [
         f"{dollars(run.cost_pusd * _PICO)} spent, {dollars(run.avoided_pusd * _PICO)} avoided",
         f"{rate:,.0f} rows/s",
@@ -145,8 +144,7 @@ def panel(run: RunView, lanes: Sequence[LaneView], rate: float, elapsed_s: float
     top.add_row(ProgressBar(total=max(1, run.total), completed=min(run.done, run.total)), done)
     facts = Table.grid(padding=(0, 3))
     facts.add_row(
-        f"local {run.rows_local:,}",
-        f"cloud {run.rows_cloud:,}",
+        *_by_lane(run),
         f"duplicates {run.duplicate:,}",
         *_reading(run),
         *_trouble(run),
@@ -161,11 +159,7 @@ def panel(run: RunView, lanes: Sequence[LaneView], rate: float, elapsed_s: float
     )
     targets = Table.grid(padding=(0, 3))
     for lane in lanes:
-        state = (
-            f"{lane.in_flight}/{lane.slots} in flight"
-            if lane.up
-            else f"[red]down[/red] {escape(one_line(lane.reason))}"
-        )
+        state = _in_flight(lane) if lane.up else f"[red]down[/red] {escape(one_line(lane.reason))}"
         targets.add_row(escape(lane.name), lane.lane, state, f"{lane.rows_per_s:,.1f} rows/s" if lane.up else "")
     parts: list[RenderableType] = [top, facts, money, targets]
     if run.blocked:
@@ -173,6 +167,16 @@ def panel(run: RunView, lanes: Sequence[LaneView], rate: float, elapsed_s: float
     return Panel(
         Group(*parts), title=f"run {run.run_id}", subtitle=run.status, title_align="left", subtitle_align="left"
     )
+
+
+def _in_flight(lane: LaneView) -> str:
+    return f"{lane.in_flight}/{lane.slots} in flight" if lane.slots else f"{lane.in_flight} rows out"
+
+
+def _by_lane(run: RunView) -> list[str]:
+    """Rows answered, by lane; providers' batches once there are any."""
+    batch = [f"provider batch {run.rows_provider_batch:,}"] if run.rows_provider_batch else []
+    return [f"local {run.rows_local:,}", f"cloud {run.rows_cloud:,}", *batch]
 
 
 def _total(run: RunView) -> str:

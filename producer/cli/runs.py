@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 WATCH_S = 1.0
 _PICO, _NANO = Decimal(10) ** -12, Decimal(10) ** -9
 _COLUMNS = (
-    "run", "status", "client", "done", "rows", "duplicate", "failed", "local_calls", "cloud_calls", "cost_usd", "avoided_usd",
-    "since",
+    "run", "status", "client", "done", "rows", "duplicate", "failed", "local_calls", "cloud_calls", "provider_batch_calls",
+    "cost_usd", "avoided_usd", "since",
 )  # fmt: skip
 
 
@@ -163,7 +163,7 @@ def _show(
         print(one_line(f"alert: {alert.get('message')}"))
     shown = [
         {"target": lane.name, "lane": lane.lane, "state": "up" if lane.up else f"down: {lane.reason}",
-         "in_flight": f"{lane.in_flight}/{lane.slots}", "rows_per_s": lane.rows_per_s}
+         "in_flight": f"{lane.in_flight}/{lane.slots}" if lane.slots else f"{lane.in_flight} rows", "rows_per_s": lane.rows_per_s}
         for lane in lanes
     ]  # fmt: skip
     if shown and any(not view.ended for view in views):
@@ -183,6 +183,7 @@ def _figures(view: RunView) -> dict[str, Any]:
         **outcome.of_unfinished(view, seconds),
         "results": files.get("results"),
         "costs": files.get("costs"),
+        "provider_batch_calls": view.provider_batch_calls,
         "client": view.client,
         "created_at": _time(view.created_ms),
         "deadline_at": _time(view.deadline_ms),
@@ -203,6 +204,7 @@ def _row(view: RunView) -> dict[str, Any]:
         "failed": view.failed + view.refused + view.invalid,
         "local_calls": view.local_calls,
         "cloud_calls": view.cloud_calls,
+        "provider_batch_calls": view.provider_batch_calls,
         "cost_usd": view.cost_pusd * _PICO,
         "avoided_usd": view.avoided_pusd * _PICO,
         "since": datetime.fromtimestamp(view.created_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M"),

@@ -191,7 +191,7 @@ class BackendContract:
 
     async def test_a_slow_drip_ends_at_the_timeout(self) -> None:
         drip = [step for _ in range(100) for step in (b" ", 0.05)]
-        outcome, _ = await self.call([b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", *drip], timeout_s=0.3)
+        outcome, _ = await self.call([b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", *drip], timeout_s=1.0)
         assert isinstance(outcome, Failure)
         assert (outcome.kind, outcome.code) == ("unknown", "timeout")
 
@@ -331,6 +331,12 @@ class BackendContract:
             assert (request.kind, request.code, request.http_status) == ("invalid", "unsupported_parameter", None)
             assert name in request.message
             assert self.kind in request.message
+
+    def test_a_refusal_is_one_short_line_whatever_the_row_calls_its_parameters(self) -> None:
+        request = load(self.kind).request(self.target(), raw({**ROW, "a\nb\x1b[31m" + "c" * 5000: 1}))
+        if isinstance(request, Failure):
+            assert len(request.message) < 400
+            assert not {"\n", "\x1b"} & set(request.message)
 
     def test_what_a_row_leaves_empty_is_no_reason_to_refuse(self) -> None:
         names = (

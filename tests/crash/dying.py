@@ -22,6 +22,14 @@ POINTS = (
     "script settle_done after", f"{ENDING}:compact after", f"{ENDING}:End._record after", "script finish after",
     "producer.records:Records.reopen after", "producer.intake:put after",
 )  # fmt: skip
+BATCHES, OPENAI = "worker.provider_batches", "worker.backends.openai_batches"
+ORDERS = (
+    "script order_make after", f"{BATCHES}.making:Maker.reserve after", f"{OPENAI}:OpenAIBatches.create before",
+    f"{OPENAI}:OpenAIBatches.create after", "script order_note after", f"{OPENAI}:OpenAIBatches.results after",
+    f"{BATCHES}.reading:Reader._book after", f"{BATCHES}.reading:Reader.release before",
+    f"{BATCHES}.reading:Reader.release after", f"{BATCHES}.orders:Orders.end before",
+)  # fmt: skip
+"""What a provider's batch comes by, from its making to its end."""
 Function = Any
 
 
@@ -56,13 +64,14 @@ def prepare(folder: Path, arguments: list[str]) -> None:
     """Puts the dying functions where the real ones were; what this process never comes by is not imported for it."""
     from worker.queue import Scripts
 
-    names = {point.rpartition(" ")[0] for point in POINTS}
+    names = {point.rpartition(" ")[0] for point in (*POINTS, *ORDERS)}
     real = Scripts.__getattr__
     Scripts.__getattr__ = lambda self, script: dying(  # type: ignore[method-assign]
         real(self, script), f"script {script}", folder
     )
-    settles = any("settle" in argument for argument in arguments)
-    for name in (name for name in names if ":" in name and (settles or not name.startswith((SETTLE, ENDING)))):
+    roles = {(SETTLE, ENDING): "settle", (BATCHES, OPENAI): "cloud"}
+    absent = tuple(each for heads, role in roles.items() if not any(role in a for a in arguments) for each in heads)
+    for name in (name for name in names if ":" in name and not name.startswith(absent)):
         module, _, path = name.partition(":")
         *owners, last = path.split(".")
         owner: Any = import_module(module)

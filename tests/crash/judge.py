@@ -72,7 +72,8 @@ def ledger(costs: pl.DataFrame, calls: list[dict[str, Any]]) -> list[str]:
 
 
 def _bought_again(costs: pl.DataFrame, calls: list[dict[str, Any]], in_flight: int) -> list[str]:
-    """An answer that was journaled is never asked for again; others only if they were in flight or got lost."""
+    """An answer that was journaled is never asked for again; others only if they were in flight, got lost or were no use (a
+    body without text, and with its usage: heard, paid, and asked once more)."""
     good = costs.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer") & pl.col("error_code").is_null())
     twice = good.group_by("row").len().filter(pl.col("len") > 1)
     wrong = (
@@ -80,9 +81,10 @@ def _bought_again(costs: pl.DataFrame, calls: list[dict[str, Any]], in_flight: i
     )
     asked = Counter(call["prompt_hash"] for call in calls if call["delivered"])
     again = sum(count - 1 for count in asked.values())
-    excused = in_flight + costs.filter(pl.col("outcome") == "lost").height
+    useless = (pl.col("outcome") == "ok") & pl.col("error_code").is_not_null()
+    excused = in_flight + costs.filter((pl.col("outcome") == "lost") | useless).height
     if again > excused:
-        wrong.append(f"{again} answers bought twice, {excused} were in flight or lost")
+        wrong.append(f"{again} answers bought twice, {excused} were in flight, lost or no use")
     return wrong
 
 

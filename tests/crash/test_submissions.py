@@ -21,7 +21,7 @@ from tests.support_upstream import Upstream
 
 MODEL = "gpt-4o-mini"
 OPEN_S = 4
-RATE = 40
+RATE = 20
 VICTIMS = ("server", "worker", "worker", "server", "worker", "server")
 """In an order by chance."""
 ROUTE = {"targets": ["gpu", "cloud"], "models": [MODEL], "dedupe": "exact"}

@@ -15,10 +15,30 @@ def asked(row: int, route: str = "small", prefix: bytes = b"", size: int = 10) -
 
 def test_routes_do_not_mix_and_prefixes_stay_together() -> None:
     rows = [asked(i, "a" if i % 2 else "b", b"p1" if i % 3 else b"p0") for i in range(200)]
-    batches = pack(rows, {})
+    batches = [batch for _, batch in pack(rows, {})]
     assert all(len({one.route for one in batch}) == 1 for batch in batches)
     order = [one.prefix for batch in batches for one in batch if one.route == "a"]
     assert order == sorted(order)
+
+
+def test_groups_do_not_mix_and_lengths_stay_together() -> None:
+    """Each batch is of one group; a beginning that few share is no group of its own."""
+    rows = [
+        Asked(Item(i, b"x", i % 100, 40 if i % 2 else 900), "a", b"many" if i % 3 else b"%d" % i, 20, "text")
+        for i in range(600)
+    ]
+    packed = pack(rows, {})
+    assert sorted({group for group, _ in packed}) == [
+        "a text 10 ",
+        "a text 10 73bade64",
+        "a text 6 ",
+        "a text 6 73bade64",
+    ]
+    for group, batch in packed:
+        assert {one.item.max_tokens for one in batch} == {900 if " 10 " in group else 40}
+    many = [one.item.input_tokens for group, batch in packed if group == "a text 6 73bade64" for one in batch]
+    assert many == sorted(many) and len(many) == 200
+    assert pack(list(reversed(rows)), {}) == packed, "whatever the order in which they came"
 
 
 def test_size_follows_the_lane() -> None:
@@ -29,7 +49,7 @@ def test_size_follows_the_lane() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, MAX_BYTES)), max_size=60), st.floats(0, 1e4))
 def test_every_prompt_is_in_one_batch_within_bounds(rows: list[tuple[str, int]], rate: float) -> None:
-    batches = pack([asked(i, r, b"", size) for i, (r, size) in enumerate(rows)], {"a": rate})
+    batches = [batch for _, batch in pack([asked(i, r, b"", size) for i, (r, size) in enumerate(rows)], {"a": rate})]
     assert sorted(one.item.row for batch in batches for one in batch) == list(range(len(rows)))
     for batch in batches:
         assert len(batch) <= MAX_ROWS

@@ -10,9 +10,10 @@ import pytest
 from anthropic.types import Message
 from google.genai.types import GenerateContentResponse
 from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
 
 from pipelines.anthropic_lines import result_of
-from pipelines.completions import TOKENS, completion
+from pipelines.completions import completion
 from pipelines.openai_lines import embedded, line_of
 from producer.exports import line_bytes
 
@@ -64,6 +65,26 @@ OLLAMA_TOOL = {
 }  # fmt: skip
 
 
+RESPONSE: dict[str, Any] = {
+    "id": "resp_1", "object": "response", "created_at": 1741476542, "status": "completed", "model": "gpt-x", "error": None,
+    "incomplete_details": None, "instructions": None, "metadata": {}, "parallel_tool_calls": True, "temperature": 1.0,
+    "top_p": 1.0, "tool_choice": "auto", "tools": [],
+    "output": [
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+        {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [
+            {"type": "output_text", "text": "Blue.", "annotations": [], "logprobs": [
+                {"token": "Blue.", "logprob": -0.5, "bytes": [66], "top_logprobs": []}]}]},
+    ],
+    "usage": {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0}, "output_tokens": 9,
+              "output_tokens_details": {"reasoning_tokens": 3}, "total_tokens": 19},
+}  # fmt: skip
+RESPONSE_TOOL = {**RESPONSE, "output": [
+    {"type": "function_call", "id": "fc_1", "call_id": "call_7", "name": "paint", "arguments": "{\"colour\":\"blue\"}", "status": "completed"},
+    {"type": "function_call", "id": "fc_2", "call_id": "call_8", "name": "paint", "arguments": "{\"colour\":\"blue\"}", "status": "completed"},
+]}  # fmt: skip
+RESPONSE_CUT = {**RESPONSE, "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+
+
 def of(body: Any, **row: Any) -> ChatCompletion:
     """The body of the batch's output line, as OpenAI's client reads it."""
     line = json.loads(line_bytes(line_of({**ROW, "response": None if body is None else json.dumps(body), **row})))
@@ -83,14 +104,17 @@ FORMS: list[tuple[Any, str | None, str, list[tuple[str, str]], tuple[int, int, i
     (TOOL_MESSAGE, "Blue.", "tool_calls", [("toolu_1", "paint")], (10, 4, 9, 0)),
     ({**MESSAGE, "stop_reason": "max_tokens"}, "Blue.", "length", [], (10, 4, 9, 0)),
     ({**MESSAGE, "stop_reason": "stop_sequence", "stop_sequence": "END"}, "Blue.", "stop", [], (10, 4, 9, 0)),
-    ({**MESSAGE, "content": [], "stop_reason": "refusal"}, None, "stop", [], (10, 4, 9, 0)),
+    ({**MESSAGE, "content": [], "stop_reason": "refusal"}, "", "content_filter", [], (10, 4, 9, 0)),
     (GEMINI, "Blue.", "stop", [], (10, 4, 9, 3)),
     (GEMINI_TOOL, None, "tool_calls", [("call_0", "paint")], (0, 0, 0, 0)),
     (GEMINI_BLOCKED, "", "content_filter", [], (7, 0, 0, 0)),
     (OLLAMA, "Blue.", "length", [], (10, 0, 2, 0)),
     (OLLAMA_TOOL, None, "tool_calls", [("call_0", "paint")], (10, 0, 2, 0)),
+    (RESPONSE, "Blue.", "stop", [], (10, 4, 9, 3)),
+    (RESPONSE_TOOL, None, "tool_calls", [("call_7", "paint"), ("call_8", "paint")], (10, 4, 9, 3)),
+    (RESPONSE_CUT, "Blue.", "length", [], (10, 4, 9, 3)),
     (None, "Blue.", "stop", [], (10, 4, 2, 1)),
-    ({"nobody's": "form"}, "Blue.", "stop", [], (0, 0, 0, 0)),
+    ({"nobody's": "form"}, "Blue.", "stop", [], (10, 4, 2, 1)),
 ]  # fmt: skip
 
 
@@ -98,8 +122,7 @@ FORMS: list[tuple[Any, str | None, str, list[tuple[str, str]], tuple[int, int, i
 def test_whatever_answered_an_openai_client_reads_a_chat_completion(
     body: Any, text: str | None, finish: str, calls: list[tuple[str, str]], tokens: tuple[int, int, int, int]
 ) -> None:
-    reused = dict.fromkeys(TOKENS) if body else {}  # its leader's answer is all that tells
-    found = of(body, **reused)
+    found = of(body)
     choice = found.choices[0]
     assert (choice.message.role, choice.message.content, choice.finish_reason) == ("assistant", text, finish)
     called: Any = choice.message.tool_calls or []
@@ -114,7 +137,33 @@ def test_whatever_answered_an_openai_client_reads_a_chat_completion(
     assert found.model == (named or "m-1")
 
 
+def test_logprobs_of_ollama_and_the_responses() -> None:
+    told = [{"token": "Blue.", "logprob": -0.5, "bytes": [66], "top_logprobs": [{"token": "Blue.", "logprob": -0.5}]}]
+    for body, others in (({**OLLAMA, "logprobs": told}, ["Blue."]), (RESPONSE, [])):
+        logprobs = of(body).choices[0].logprobs
+        assert logprobs is not None and logprobs.content is not None
+        assert [(each.token, each.logprob) for each in logprobs.content] == [("Blue.", -0.5)]
+        assert [each.token for each in logprobs.content[0].top_logprobs] == others
+
+
+def test_a_refusal_of_the_responses() -> None:
+    item = {**RESPONSE["output"][1], "content": [{"type": "refusal", "refusal": "I cannot."}]}
+    said = of({**RESPONSE, "output": [item]}, status="refused").choices[0].message
+    assert (said.content, said.refusal) == (None, "I cannot.")
+
+
+def test_a_signature_of_gemini_comes_with_its_call_so_that_a_next_row_can_send_it_back() -> None:
+    part = {"functionCall": {"id": "c1", "name": "paint", "args": {}}, "thoughtSignature": "c2ln"}
+    made = of({"candidates": [{"content": {"parts": [part, {"functionCall": {"name": "paint"}}]}}]})
+    calls: Any = made.choices[0].message.tool_calls
+    assert [(call.id, (call.model_extra or {}).get("extra_content")) for call in calls] == [
+        ("c1", {"google": {"thought_signature": "c2ln"}}), ("call_1", None),
+    ]  # fmt: skip
+
+
 def test_the_bodies_of_these_tests_are_those_of_their_providers() -> None:
+    for body in (RESPONSE, RESPONSE_TOOL, RESPONSE_CUT):
+        assert Response.model_validate(body, strict=True).output
     for body in (MESSAGE, TOOL_MESSAGE):
         assert Message.model_validate(body, strict=True).content
     for body in (GEMINI, GEMINI_TOOL, GEMINI_BLOCKED, GEMINI_LOGPROBS):
@@ -149,7 +198,7 @@ def test_a_server_that_writes_json_over_several_lines_breaks_no_line() -> None:
 
 @pytest.mark.parametrize(
     ("word", "finish"), [("length", "length"), ("tool", "tool_calls"), ("filter", "content_filter"),
-                         ("refusal", "stop"), ("error:odd", "stop"), (None, "stop")],
+                         ("refusal", "content_filter"), ("error:odd", "stop"), (None, "stop")],
 )  # fmt: skip
 def test_our_own_words_for_an_end_are_openais_in_an_answer_whose_body_was_not_kept(word: Any, finish: str) -> None:
     assert of(None, finish_reason=word).choices[0].finish_reason == finish

@@ -79,6 +79,13 @@ def test_the_fewest_calls_that_reach_the_best(speeds: list[tuple[int, float]], p
     assert useful_parallel([Speed(number, rate, 1.0, 1.0) for number, rate in speeds]) == parallel
 
 
+def test_where_no_end_was_seen_the_server_is_believed() -> None:
+    rising = [Speed(number, number * 100.0, 1.0, 1.0) for number in (1, 2, 4, 8)]
+    assert useful_parallel(rising, 16) == 16
+    assert useful_parallel(rising, 4) == 8
+    assert useful_parallel([*rising, Speed(16, 810.0, 1.0, 1.0)], 32) == 8
+
+
 def test_figures_are_kept_by_server_and_model() -> None:
     new = merged(FIGURES, [measured("good", parallel=9), measured("third")])
     assert [(each.model, each.parallel) for each in new.models] == [("good", 9), ("poor", 2), ("third", None)]

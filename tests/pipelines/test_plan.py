@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.plan import BatchView, Ring, RunView, Snapshot, TargetView, plan, stock, usable_s
+from pipelines.capacity import stock, too_late
+from pipelines.plan import plan
+from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 
 GPU = TargetView("gpu", "local", True, slots=4, rate=100.0, rows_per_s=2.0, latency_s=1.0)
-MINI = TargetView("mini", "cloud", True, slots=8, rate=0.0, rows_per_s=0.0, latency_s=0.5)
+MINI = TargetView("mini", "cloud", True, slots=8, rate=100.0, rows_per_s=10.0, latency_s=0.5)
 NOW = 1_000_000
 
 
@@ -31,8 +35,12 @@ def snapshot(*runs: RunView, gpu: TargetView | None = GPU, mini: TargetView | No
     return msgspec.structs.replace(Snapshot(NOW, targets, routes, runs), **more)
 
 
-def moved(moves: list[Ring]) -> list[tuple[str, str]]:
-    return [(move.batch, move.lane) for move in moves]
+def moved(moves: list[Move]) -> list[tuple[str, str]]:
+    return [(move.batch, move.lane if isinstance(move, Ring) else "recall") for move in moves]
+
+
+def rings(given_: Snapshot) -> list[Ring]:
+    return [move for move in plan(given_) if isinstance(move, Ring)]
 
 
 DOWN = msgspec.structs.replace(GPU, up=False)
@@ -70,8 +78,8 @@ FULL = msgspec.structs.replace(GPU, rung_rows=100)
         ("enough time: nothing spills", snapshot(run(batches(3), deadline_s=60), gpu=FULL), []),
         (
             "short of time: just the shortage leaves, from the tail",
-            # 300 tokens of work, 100 per second, 4.4 / 1.15 - 2 s usable: one and a fifth of a batch short
-            snapshot(run(batches(3), deadline_s=4.4), gpu=FULL),
+            # 300 tokens of work, 100 per second, 3.3 * 0.85 - 1 s usable: one and a fifth of a batch short
+            snapshot(run(batches(3), deadline_s=3.3), gpu=FULL),
             [("b2", "cloud"), ("b1", "cloud")],
         ),
         (
@@ -89,19 +97,23 @@ def test_what_is_not_prepared_yet_needs_its_time_in_the_cloud_too() -> None:
     mini = msgspec.structs.replace(MINI, rows_per_s=100.0)
     few = run(batches(4), deadline_s=60)  # 32 rows need a third of a second: not yet
     far = msgspec.structs.replace(few, ahead=100_000.0)  # 8,000 rows more, of which local does 400 in the time left
-    assert not [m for m in plan(snapshot(few, gpu=FULL, mini=mini)) if m.lane == "cloud"]
-    assert len([m for m in plan(snapshot(far, gpu=FULL, mini=mini)) if m.lane == "cloud"]) == 4
+    assert not [m for m in rings(snapshot(few, gpu=FULL, mini=mini)) if m.lane == "cloud"]
+    assert len([m for m in rings(snapshot(far, gpu=FULL, mini=mini)) if m.lane == "cloud"]) == 4
 
 
 def test_what_would_not_be_done_in_time_is_not_rung_locally_while_the_cloud_could_take_it() -> None:
-    gpu = msgspec.structs.replace(GPU, rung_rows=0, rows_per_s=2.0)  # 10 / 1.15 - 2 s, at 2 rows a second: 13 rows
-    short = run(batches(3, rows=8), deadline_s=10)
-    assert [m.batch for m in plan(snapshot(short, gpu=gpu)) if m.lane == "local"] == ["b0"]
-    assert len([m for m in plan(snapshot(run(batches(3, rows=8)), gpu=gpu)) if m.lane == "local"]) == 1, "the stock"
-    late = run(batches(3, rows=8), deadline_s=3)
-    assert [m for m in plan(snapshot(late, gpu=gpu)) if m.lane == "local"] == []
+    gpu = msgspec.structs.replace(
+        GPU, rows_per_s=10.0
+    )  # a stock of 30 rows; a batch takes a second, a call half of one
+    short = run(batches(4), deadline_s=3)  # 3 * 0.85 s: the third would end after 3.5
+    assert [m.batch for m in rings(snapshot(short, gpu=gpu)) if m.lane == "local"] == ["b0", "b1"]
+    assert len([m for m in rings(snapshot(run(batches(4)), gpu=gpu)) if m.lane == "local"]) == 4, "the stock"
+    late = run(batches(3), deadline_s=1)
+    assert [m for m in rings(snapshot(late, gpu=gpu)) if m.lane == "local"] == []
     alone = msgspec.structs.replace(late, may_buy=False)
-    assert [m.batch for m in plan(snapshot(alone, gpu=gpu))] == ["b0"], "with nobody else to ask, late is better"
+    assert [m.batch for m in rings(snapshot(alone, gpu=gpu))] == ["b0", "b1", "b2"], (
+        "with nobody else to ask, late is better"
+    )
 
 
 def test_cloud_is_filled_no_further_than_its_stock() -> None:
@@ -113,23 +125,137 @@ def test_the_first_target_that_is_up_is_used() -> None:
     routes = {"small": ("gpu", "gpu2", "mini")}
     gpu2 = msgspec.structs.replace(GPU, name="gpu2")
     given_ = Snapshot(NOW, {"gpu": DOWN, "gpu2": gpu2, "mini": MINI}, routes, (run(batches(1)),))
-    assert [(m.lane, m.target) for m in plan(given_)] == [("local", "gpu2")]
+    assert [(m.lane, m.target) for m in rings(given_)] == [("local", "gpu2")]
 
 
 def test_clients_share_by_work_served_per_weight() -> None:
     a = msgspec.structs.replace(run(batches(4, rows=1)), id="ra", client="a")
     b = RunView("rb", "b", 1, None, tuple(BatchView(f"x{i}", "small", 1, 100.0) for i in range(4)))
     gpu = msgspec.structs.replace(GPU, slots=2, rows_per_s=1.0)
-    moves = plan(snapshot(a, b, gpu=gpu, served={"a": 150.0}))
+    moves = rings(snapshot(a, b, gpu=gpu, served={"a": 150.0}))
     assert [m.run for m in moves] == ["rb", "rb", "ra", "rb"]
-    heavy = plan(snapshot(a, b, gpu=gpu, weights={"a": 3.0}))
+    heavy = rings(snapshot(a, b, gpu=gpu, weights={"a": 3.0}))
     assert [m.run for m in heavy].count("ra") == 3
 
 
 def test_inside_a_client_the_earliest_deadline_goes_first() -> None:
     late = msgspec.structs.replace(run(batches(1)), id="late")
     soon = RunView("soon", "c", 5, NOW + 3_600_000, (BatchView("s0", "small", 8, 100.0),))
-    assert [m.run for m in plan(snapshot(late, soon))] == ["soon"]
+    assert [m.run for m in rings(snapshot(late, soon))] == ["soon"]
+
+
+HOUR = 3600
+OFFICE = BatchTarget("mini", True, 1000, latency_p50_s=HOUR, latency_p90_s=2 * HOUR)
+BUSY = msgspec.structs.replace(GPU, rung_rows=100, rate=1.0, spans=100_000)  # 3,600 tokens an hour
+
+
+def sent(count: int, ago_s: float, work: float = 3600.0) -> tuple[BatchView, ...]:
+    since = NOW - int(ago_s * 1000)
+    return tuple(BatchView(f"s{i}", "small", 8, work, target="mini", sent_ms=since) for i in range(count))
+
+
+def hours(count: int, **more: object) -> tuple[BatchView, ...]:
+    """Batches of an hour of local work each."""
+    return tuple(BatchView(f"b{i}", "small", 8, 3600.0, **more) for i in range(count))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "run_", "expected"),
+    [
+        ("no deadline and a local lane: it has time for all", run(hours(3)), []),
+        (
+            "no deadline and no local lane: it may take its time",
+            run(batches(2, route="cloudy")),
+            [("b1", "provider_batch"), ("b0", "provider_batch")],
+        ),
+        ("local gave up: the batch API, not real time", run(hours(1, lanes="cloud")), [("b0", "provider_batch")]),
+        ("cloud gave up: nothing to buy", run(hours(1, lanes="local")), []),
+        ("somebody waits: real time", run(batches(1, route="cloudy"), waited_for=True), [("b0", "cloud")]),
+        ("may not buy: nothing", run(batches(1, route="cloudy"), may_buy=False), []),
+        ("the local lane will end it all in time", run(hours(8), deadline_s=10 * HOUR), []),
+        (
+            "most of the shortage foreseen, from the tail",
+            # 20 hours of work, 10 hours left, of which the last call takes half an hour; 3 % of the lane's hours held back
+            run(hours(20), deadline_s=10 * HOUR),
+            [(f"b{i}", "provider_batch") for i in range(19, 9, -1)],
+        ),
+        ("ordered before: no second time", run(hours(10), deadline_s=10 * HOUR, sent=sent(10, HOUR)), []),
+        (
+            "more is short than was foreseen: a top-up",
+            run(hours(15), deadline_s=10 * HOUR, sent=sent(5, HOUR)),
+            [(f"b{i}", "provider_batch") for i in range(14, 9, -1)],
+        ),
+        ("but not at every look", run(hours(15), deadline_s=10 * HOUR, sent=sent(5, 60)), []),
+        ("too late to begin one", run(hours(20), deadline_s=HOUR / 2), []),
+        ("nothing recalled while there is time", run((), deadline_s=2 * HOUR, sent=sent(2, 8 * HOUR)), []),
+        (
+            "a tenth of its time is left: real time must begin",
+            run((), deadline_s=HOUR, sent=sent(2, 9 * HOUR)),
+            [("s0", "recall"), ("s1", "recall")],
+        ),
+        ("no deadline: it comes when it comes", run((), sent=sent(2, 90 * HOUR)), []),
+    ],
+)
+def test_batch_apis(name: str, run_: RunView, expected: list[tuple[str, str]]) -> None:
+    assert moved(plan(snapshot(run_, gpu=BUSY, batch_targets={"mini": OFFICE}))) == expected, name
+
+
+def test_nothing_is_ordered_before_the_local_lane_was_measured() -> None:
+    short = run(hours(20), deadline_s=10 * HOUR)
+    unsure = msgspec.structs.replace(BUSY, spans=1)
+    assert plan(snapshot(short, gpu=unsure, batch_targets={"mini": OFFICE})) == []
+
+
+def test_a_lane_that_is_down_is_waited_for_until_the_last_responsible_moment() -> None:
+    away = msgspec.structs.replace(BUSY, up=False, down_s=600.0)
+    due = run(hours(8), deadline_s=10 * HOUR)
+    assert plan(snapshot(due, gpu=away)) == [], "64 rows take the cloud ten seconds"
+    assert len(plan(snapshot(run(hours(8), deadline_s=10), gpu=away))) == 4, "its stock of 30 rows"
+    for never in (msgspec.structs.replace(away, down_s=math.inf), msgspec.structs.replace(away, slots=0)):
+        assert len(plan(snapshot(due, gpu=never))) == 4
+    long_gone = msgspec.structs.replace(away, down_s=6.0 * HOUR)  # will be back when two hours are left: six are short
+    moves = moved(plan(snapshot(due, gpu=long_gone, batch_targets={"mini": OFFICE})))
+    assert 4 <= len(moves) <= 5 and {lane for _, lane in moves} == {"provider_batch"}
+
+
+def test_before_anything_was_measured_all_kinds_of_prompts_are_tried() -> None:
+    new = msgspec.structs.replace(GPU, rate=0.0, rows_per_s=0.0)
+    first = rings(snapshot(run(batches(80, rows=1), deadline_s=HOUR), gpu=new))
+    assert [int(move.batch[1:]) for move in first[:8]] == list(range(0, 80, 10))
+
+
+def test_the_shortest_prompts_are_kept_for_the_end() -> None:
+    long = tuple(BatchView(f"l{i}", "small", 2, 200.0) for i in range(3))
+    short = tuple(BatchView(f"s{i}", "small", 8, 80.0) for i in range(9))
+    gpu = msgspec.structs.replace(GPU, spans=20)  # a long call takes four seconds: 400 tokens' worth of short ones
+    everything = msgspec.structs.replace(gpu, rows_per_s=100.0)
+    order = [m.batch for m in rings(snapshot(run(short + long, deadline_s=HOUR), gpu=everything))]
+    assert order == ["s5", "s6", "s7", "s8", "l0", "l1", "l2", "s0", "s1", "s2", "s3", "s4"]
+
+
+def test_the_price_of_a_batch_says_how_much_of_the_shortage_is_ordered() -> None:
+    short = run(hours(20), deadline_s=10 * HOUR)
+    ordered = [
+        len(plan(snapshot(short, gpu=BUSY, batch_targets={"mini": msgspec.structs.replace(OFFICE, price=price)})))
+        for price in (0.1, 0.5, 0.9, 1.0)
+    ]
+    assert ordered == sorted(ordered, reverse=True) and ordered[0] > ordered[1] == 10 > ordered[2] > ordered[3] == 0
+
+
+def test_a_batch_api_is_given_no_more_than_it_takes_and_nothing_while_it_is_down() -> None:
+    wide = run(batches(4, route="cloudy"))
+    for office, lanes in (
+        (msgspec.structs.replace(OFFICE, room_rows=20), ["provider_batch", "provider_batch"]),
+        (msgspec.structs.replace(OFFICE, up=False), ["cloud"] * 4),
+    ):
+        assert [lane for _, lane in moved(plan(snapshot(wide, gpu=BUSY, batch_targets={"mini": office})))] == lanes
+
+
+def test_a_large_order_is_recalled_in_time_to_buy_it_in_real_time() -> None:
+    mini = msgspec.structs.replace(MINI, rows_per_s=0.01)
+    much = run((), deadline_s=5 * HOUR, sent=sent(20, 5 * HOUR))  # 160 rows: 16,000 s, and a margin
+    moves = plan(snapshot(much, gpu=BUSY, mini=mini, batch_targets={"mini": OFFICE}))
+    assert moves == [Recall(f"s{i}", "r") for i in range(20)]
 
 
 _batch = st.builds(
@@ -149,6 +275,28 @@ _run = st.builds(
     waiting=st.lists(_batch, max_size=12).map(tuple),
     ahead=st.floats(0, 10_000),
     may_buy=st.booleans(),
+    waited_for=st.booleans(),
+    sent=st.lists(
+        st.builds(
+            BatchView,
+            st.uuids().map(str),
+            st.just("small"),
+            st.integers(1, 99),
+            st.floats(1, 999),
+            target=st.just("mini"),
+            sent_ms=st.integers(NOW - 100_000, NOW),
+        ),
+        max_size=3,
+    ).map(tuple),
+)
+_office = st.none() | st.builds(
+    BatchTarget,
+    st.just("mini"),
+    st.booleans(),
+    st.integers(0, 500),
+    st.floats(1, 100),
+    st.floats(101, 1000),
+    st.floats(0, 1),
 )
 _gpu = st.builds(
     TargetView, st.just("gpu"), st.just("local"), st.booleans(), st.integers(1, 64), st.integers(0, 200),
@@ -156,28 +304,60 @@ _gpu = st.builds(
 )  # fmt: skip
 
 
-@given(st.lists(_run, max_size=5), _gpu)
-def test_moves_are_lawful(runs: list[RunView], gpu: TargetView) -> None:
-    given_ = snapshot(*runs, gpu=gpu)
+@given(st.lists(_run, max_size=5), _gpu, _office)
+def test_moves_are_lawful(runs: list[RunView], gpu: TargetView, office: BatchTarget | None) -> None:
+    given_ = snapshot(*runs, gpu=gpu, batch_targets={"mini": office} if office else {})
     moves = plan(given_)
     known = {batch.id: (batch, r) for r in runs for batch in r.waiting}
-    assert len({move.batch for move in moves}) == len(moves), "a batch moved twice"
+    out = {batch.id: r for r in runs for batch in r.sent}
+    assert len({move.batch for move in moves}) == len(moves), "one lane for a batch, one move"
+    ordered = 0
     for move in moves:
+        if isinstance(move, Recall):
+            assert (
+                out[move.batch].id == move.run and out[move.batch].may_buy and out[move.batch].deadline_ms is not None
+            )
+            continue
         batch, owner = known[move.batch]
         target = given_.targets[move.target]
-        assert target.up and target.lane == move.lane and move.target in given_.routes[batch.route]
-        assert batch.lanes in ("any", move.lane)
-        assert move.lane == "local" or owner.may_buy
+        assert move.run == owner.id and move.target in given_.routes[batch.route]
+        assert batch.lanes in ("any", move.lane) or (batch.lanes == "cloud" and move.lane == "provider_batch")
+        assert move.lane == "local" or owner.may_buy, "never over a budget"
+        if move.lane == "provider_batch":
+            assert office is not None and office.up and not owner.waited_for
+            ordered += batch.rows
+        else:
+            assert target.up and target.lane == move.lane
+    assert ordered <= (office.room_rows if office else 0)
+    bought = sum(known[m.batch][0].rows for m in moves if isinstance(m, Ring) and m.lane == "cloud")
+    assert bought < max(1, stock(MINI)) + 256, "no more than its slots are kept busy with, and a batch"
     assert plan(given_) == moves, "the same snapshot must give the same moves"
 
 
-def bought_in_time_or_never(run: RunView, batch: BatchView, gpu: TargetView, rung_rows: float) -> bool:
+@given(st.lists(_run, max_size=5), _gpu, _office)
+def test_moves_once_made_are_not_made_again(runs: list[RunView], gpu: TargetView, office: BatchTarget | None) -> None:
+    """What was rung waits no more: after its moves a snapshot has no other move for the same batch, and none for local."""
+    given_ = snapshot(*runs, gpu=gpu, batch_targets={"mini": office} if office else {})
+    made = {move.batch: move for move in plan(given_) if isinstance(move, Ring)}
+    local = [b for r in runs for b in r.waiting if b.id in made and made[b.id].lane == "local"]
+    left = tuple(
+        msgspec.structs.replace(r, waiting=tuple(b for b in r.waiting if b.id not in made)) for r in given_.runs
+    )
+    full = msgspec.structs.replace(
+        gpu, rung_rows=gpu.rung_rows + sum(b.rows for b in local), rung_work=gpu.rung_work + sum(b.work for b in local)
+    )
+    after = msgspec.structs.replace(given_, runs=left, targets={**given_.targets, "gpu": full})
+    again = [move for move in plan(after) if isinstance(move, Ring)]
+    assert not {move.batch for move in again} & made.keys()
+    assert not [move for move in again if move.lane == "local"]
+
+
+def bought_in_time_or_never(run: RunView, batch: BatchView, gpu: TargetView, rung_work: float) -> bool:
     """A batch that the cloud may take, and that the local lane could not end before the run's deadline: it waits for
     room in the cloud."""
     if run.deadline_ms is None or not run.may_buy or batch.lanes == "local" or batch.route != "small":
         return False
-    usable = usable_s(gpu, (run.deadline_ms - NOW) / 1000)
-    return usable <= 0 or 0 < gpu.rows_per_s * usable < rung_rows + batch.rows
+    return too_late(gpu, batch, (run.deadline_ms - NOW) / 1000, rung_work)
 
 
 @given(st.lists(_run, max_size=5), _gpu)
@@ -187,8 +367,11 @@ def bought_in_time_or_never(run: RunView, batch: BatchView, gpu: TargetView, run
 )
 def test_local_is_never_idle_while_work_for_it_waits(runs: list[RunView], gpu: TargetView) -> None:
     given_ = snapshot(*runs, gpu=gpu)
-    moves = plan(given_)
+    moves = rings(given_)
     local = sum(b.rows for r in runs for b in r.waiting for m in moves if m.batch == b.id and m.lane == "local")
+    work = gpu.rung_work + sum(
+        b.work for r in runs for b in r.waiting for m in moves if m.batch == b.id and m.lane == "local"
+    )
     moved_ids = {move.batch for move in moves}
     left = [
         b
@@ -197,7 +380,7 @@ def test_local_is_never_idle_while_work_for_it_waits(runs: list[RunView], gpu: T
         if b.id not in moved_ids
         and b.lanes != "cloud"
         and b.route in ("small", "homely")
-        and not bought_in_time_or_never(r, b, gpu, gpu.rung_rows + local)
+        and not bought_in_time_or_never(r, b, gpu, work)
     ]
     if gpu.up and left:
         assert gpu.rung_rows + local >= stock(gpu)

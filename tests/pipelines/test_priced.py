@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipelines import beside, priced, schemas
 from pipelines.money import Price, cost_pusd, pusd_to_usd, worst_case_pusd
 from pipelines.prices import price_of
 from pipelines.sections import Target
 from pipelines.types import Usage
-from tests.support_frames import T0, call, costs_frame
+from tests.support_frames import call, costs_frame
 
 TARGETS = {
     "mini": Target(kind="openai", model="gpt-4o-mini", base_url="http://127.0.0.1:9/v1"),
@@ -29,7 +30,10 @@ TARGETS = {
 PROVIDERS = {"mini": "openai", "flagship": "openai", "haiku": "anthropic", "pro": "google"}
 
 
-def prices(day: datetime = T0) -> dict[str, Price]:
+DAY = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def prices(day: datetime = DAY) -> dict[str, Price]:
     found = {}
     for name, target in TARGETS.items():
         price = price_of(target.model_copy(update={"provider": PROVIDERS.get(name)}), {}, day, name=name)
@@ -92,15 +96,33 @@ def test_a_saving_is_a_price_of_the_cloud() -> None:
     saved = cost_pusd(PRICES["mini"], usage)
     good = {"avoided_usd": pusd_to_usd(saved), "avoided_cause": "local"}
     assert said(charged("free", usage, 0, **good)) == []
+    half = cost_pusd(PRICES["mini"], usage, batch=True)
+    assert 0 < half < saved, "there was time for a batch of the provider's"
+    assert said(charged("free", usage, 0, **{**good, "avoided_usd": pusd_to_usd(half)})) == []
+    batched = {"lane": "provider_batch", "avoided_cause": "provider_batch"}
+    assert said({**charged("mini", usage, half, avoided_usd=pusd_to_usd(saved - half)), **batched}) == []
+    assert len(said({**charged("mini", usage, half, avoided_usd=pusd_to_usd(saved)), **batched})) == 1
     (found,) = said(charged("free", usage, 0, **{**good, "avoided_usd": pusd_to_usd(saved + 1)}))
     assert "come to at no price of the cloud" in found
+
+
+def test_a_line_of_a_providers_batch_has_the_batch_price_and_saves_the_rest() -> None:
+    usage = Usage(1_000, 0, 0, 500)
+    full, half = cost_pusd(PRICES["mini"], usage), cost_pusd(PRICES["mini"], usage, batch=True)
+    batch = {"lane": "provider_batch", "avoided_cause": "provider_batch"}
+    row = charged("mini", usage, half)
+    assert not said({**row, **batch, "avoided_usd": pusd_to_usd(full - half)})
+    assert said({**row, **batch, "avoided_usd": pusd_to_usd(full)}), "saved more than there was to pay"
+    assert said({**row, "cost_usd": pusd_to_usd(full), **batch, "avoided_usd": pusd_to_usd(half)}), "dearer than it is"
+    gpu = {**charged("free", usage, 0), "avoided_cause": "local", "avoided_usd": pusd_to_usd(half)}
+    assert not said(gpu), "what could have waited saves the batch price"
 
 
 def test_a_price_that_is_not_beside_the_call_is_missed_and_what_was_reported_is_taken() -> None:
     usage = Usage(10, 0, 0, 1, 0)
     mini = charged("mini", usage, cost_pusd(PRICES["mini"], usage))
     assert "not beside it" in said(mini, known=[])[0]
-    other_day = list(prices(T0 + timedelta(days=1)).values())
+    other_day = list(prices(DAY + timedelta(days=1)).values())
     assert "not beside it" in said(mini, known=other_day)[0]
     assert said({**mini, "cost_basis": "reported", "cost_usd": Decimal(7)}) == []
     assert len(said({**mini, "cost_basis": "upper_bound", "cost_usd": Decimal(0)})) == 1
@@ -111,6 +133,10 @@ def test_prices_stand_in_the_files_metadata_each_once() -> None:
     two = [PRICES["mini"], PRICES["flagship"], PRICES["mini"]]
     kept = beside.noted(table, two).schema.metadata
     assert sorted(map(beside.pack, beside.read(kept))) == sorted({beside.pack(price) for price in two})
+    services = PRICES["flagship"].by_service
+    assert services is not None and len(services) > 1
+    turned = replace(PRICES["flagship"], by_service=dict(reversed(services.items())))
+    assert beside.pack(turned) == beside.pack(PRICES["flagship"]), "whatever order a process had them in"
     assert beside.read(None) == beside.read({beside.KEY: b"{"}) == beside.read(schemas.VERSION) == []
 
 

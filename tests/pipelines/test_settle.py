@@ -61,6 +61,13 @@ def test_a_lost_call_to_a_target_that_is_gone_has_the_date_of_the_call() -> None
     assert (costs[0]["outcome"], costs[0]["price_id"], costs[0]["price_as_of"]) == ("lost", "", date(2023, 11, 14))
 
 
+def test_a_lost_call_that_is_settled_days_later_has_no_price_of_today() -> None:
+    for today, dated in (("2024-01-01", date(2023, 11, 14)), ("2023-10-01", date(2023, 10, 1))):
+        facts = {"mini": Facts("cloud", "openai", "m", "p", today)}
+        costs = tables([Journal(HEAD, "acme", (intent("c1"),))], facts)[1].to_pylist()
+        assert (costs[0]["price_id"], costs[0]["price_as_of"]) == ("p", dated)
+
+
 def test_saying_it_twice_changes_nothing() -> None:
     once = (intent("c1"), called("c1"), done(0, "c1"))
     assert both(*once) == both(*once, *once)

@@ -86,11 +86,11 @@ def completed(
     cost: int | None = None,
     tier: str | None = None,
 ) -> Completion | Failure:
-    """An answer, or why it is none: it says nothing and counts nothing, or broke off before it said anything."""
+    """An answer, or why it is none: it says nothing although it was neither cut off nor refused, or broke off before."""
     if not (text or calls or finish in ("filter", "refusal")):
-        if not usage.output_tokens:
-            told = usage if usage.input_tokens else None
-            message = "HTTP 200: an answer without text or output tokens"
+        if not usage.output_tokens or finish == "stop":
+            told = usage if usage.input_tokens or usage.output_tokens else None
+            message = f"HTTP 200: an answer without text{'' if usage.output_tokens else ' or output tokens'}"
             return Failure("unknown", "empty_answer", message, 200, usage=told)
         if finish.startswith("error"):
             return broken_off(finish, usage)

@@ -82,7 +82,7 @@ class Anthropic:
             out["system"] = system
         if schema is not None and target.structured_output and "response_format" not in body:
             out.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": closed(schema)}
-        return f"{_root(target)}/messages", _headers(target), rows.as_json(out)
+        return f"{root_of(target)}/messages", headers_of(target), rows.as_json(out)
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
         if response.status != 200:
@@ -104,11 +104,11 @@ class Anthropic:
 ADAPTER = Anthropic()
 
 
-def _root(target: Target) -> str:
+def root_of(target: Target) -> str:
     return f"{(target.base_url or '').removesuffix('/v1')}/v1"
 
 
-def _headers(target: Target) -> Mapping[str, str]:
+def headers_of(target: Target) -> Mapping[str, str]:
     return {"content-type": "application/json", "anthropic-version": VERSION, "x-api-key": target.key or ""}
 
 
@@ -262,7 +262,7 @@ PARAMETERS: Mapping[str, rows.Setter] = {
 
 async def look(web: Web, target: Target) -> Seen:
     """Its list of models needs the key, so it tells about both."""
-    data, trouble, _ = await looks.ask(web, f"{_root(target)}/models?limit=100", _headers(target))
+    data, trouble, _ = await looks.ask(web, f"{root_of(target)}/models?limit=100", headers_of(target))
     if trouble is not None:
         return looks.keyed(target, trouble)
     listed = looks.names(looks.table(data, "data"), "id")

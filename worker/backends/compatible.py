@@ -56,6 +56,7 @@ class Compatible:
     cap: str | Callable[[Target], str] = "max_tokens"
     carries: frozenset[str] | None = None
     """What it honours, where it drops the rest in silence; None: it refuses by itself what it does not know."""
+    developer: bool = False  # has a role of that name; the templates of most open models drop it without a word
     adds: Callable[[Fields], None] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     forbidden: str = "auth"  # what a 403 means: auth | filter
@@ -76,6 +77,8 @@ class Compatible:
                 if not rows.asks_nothing(name, msgspec.json.decode(fields.pop(name))):
                     return rows.cannot(target, Cannot(f"`{name}`"))
         _limit(fields, ready)
+        if not self.developer and b'"developer"' in bytes(fields.get("messages", b"")):
+            fields["messages"] = _without_developers(fields["messages"])
         if schema is not None and target.structured_output and "response_format" not in fields:
             fields["response_format"] = msgspec.Raw(_format(schema))
         if self.adds is not None:
@@ -134,6 +137,15 @@ class Compatible:
         if isinstance(failed, Failure) and begun and failed.kind in ("rate", "overload", "transient"):
             return msgspec.structs.replace(failed, kind="unknown")
         return failed
+
+
+def _without_developers(messages: msgspec.Raw) -> msgspec.Raw:
+    """Their messages as the system's."""
+    said = msgspec.json.decode(messages)
+    for message in said if type(said) is list else ():
+        if type(message) is dict and message.get("role") == "developer":
+            message["role"] = "system"
+    return msgspec.Raw(msgspec.json.encode(said))
 
 
 def _limit(fields: Fields, ready: Ready) -> None:

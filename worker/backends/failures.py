@@ -1,7 +1,7 @@
 """Sorts every answer that is not an answer into the outcome classes; knows codes and texts of all providers.
 
-Codes and types decide. Texts decide only for overflows of the context window, which many servers report in no other
-way. What a provider's own file must know beyond this (Gemini's quotas) stays there.
+Codes and types decide. Texts decide only where there is no code: for overflows of the context window, and for accounts
+that have run dry (such a text must begin the message, so that no prompt quoted in one can close a target). What a provider's own file must know beyond this (Gemini's quotas) stays there.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ _OVERFLOWS = (
     r"prompt is too long",
     r"(?:exceed\w*|over) (?:the )?(?:model'?s? )?(?:maximum )?context (?:length|size|window|limit)",
 )
+
+_DRY = re.compile(r"your credit balance is too low|this organization has been disabled", re.IGNORECASE)
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -151,6 +153,8 @@ def failure(response: Response, error: Told | None, *, forbidden: str = "auth") 
     if kind == "context" or (overflows and kind in ("invalid", "transient", "auth")):
         found, window = overflow(message, error.error if error else {})
         kind = "context" if found else kind
+    if kind in ("invalid", "auth") and _DRY.match(message):
+        kind = "funds"
     kind = _told_to_retry(kind, status, response.headers.get("x-should-retry"))
     wait_s = retry_after_s(response.headers) if kind in ("rate", "overload", "transient") else None
     return Failure(kind, code, f"HTTP {response.status}: {one_line(message)}", response.status, wait_s, window)

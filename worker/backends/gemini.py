@@ -110,7 +110,7 @@ class Gemini:
             return Completion("", "filter", usage, model)
         if answer.error:
             return failures.hide_key(target, _failure(response))
-        return Failure("unknown", "empty_answer", "HTTP 200: an answer without candidates", response.status)
+        return answers.completed("", "stop", usage, model, calls=False)
 
 
 ADAPTER = Gemini()

@@ -26,6 +26,9 @@ class Web:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
         for client in self._clients.values():
             await client.aclose()
 

@@ -17,11 +17,12 @@ from worker.backends.responses import Responses
 
 
 def _cap(target: Target) -> str:
-    """OpenAI's reasoning models refuse `max_tokens`; many compatible servers know nothing else."""
-    return "max_completion_tokens" if urlsplit(target.base_url or "").hostname == "api.openai.com" else "max_tokens"
+    """OpenAI's reasoning models refuse `max_tokens`, at Azure too; many compatible servers know nothing else."""
+    host = f".{urlsplit(target.base_url or '').hostname}"
+    return "max_completion_tokens" if host.endswith((".api.openai.com", ".openai.azure.com")) else "max_tokens"
 
 
-APIS: dict[str, Adapter] = {"chat": Compatible("openai", cap=_cap), "responses": Responses()}
+APIS: dict[str, Adapter] = {"chat": Compatible("openai", cap=_cap, developer=True), "responses": Responses()}
 
 
 class OpenAI:

@@ -36,7 +36,9 @@ def _by_all_or_nobody(fields: Fields) -> None:
         fields["provider"] = msgspec.Raw(msgspec.json.encode({"require_parameters": True, **(given or {})}))
 
 
-ADAPTER = Compatible("openrouter", carries=CARRIED | OWN, adds=_by_all_or_nobody, forbidden="filter", reports_cost=True)
+ADAPTER = Compatible(
+    "openrouter", carries=CARRIED | OWN, developer=True, adds=_by_all_or_nobody, forbidden="filter", reports_cost=True
+)
 
 
 async def spent_nusd(web: Web, target: Target) -> int | None:

@@ -12,6 +12,7 @@ import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Failure
+from worker.backends.failures import one_line
 from worker.backends.lenient import decode
 
 HINTS = frozenset(
@@ -48,7 +49,9 @@ def read(item_body: bytes) -> dict[str, Any] | Failure:
 
 
 def cannot(target: Target, error: Cannot, who: str = "") -> Failure:
-    message = f"{who or target.kind} cannot do {error}; remove it, or route such rows to another target"
+    message = (
+        f"{who or target.kind} cannot do {one_line(str(error), 200)}; remove it, or route such rows to another target"
+    )
     return Failure("invalid", "unsupported_parameter", message)
 
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from worker.backends.compatible import Compatible
 
-ADAPTER = Compatible("simulator")
+ADAPTER = Compatible("simulator", developer=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -72,7 +73,7 @@ async def measure(
         first_token_p50_s=round(early[0], 4) if early else None,
         first_token_p90_s=round(early[1], 4) if early else None,
         throughput=tuple(speeds),
-        parallel=useful_parallel(speeds),
+        parallel=useful_parallel(speeds, status.parallel),
         parallel_told=status.parallel,
         context_tokens=status.context_tokens,
         quality=_mean(list(by_kind.values())) if by_kind else None,
@@ -106,13 +107,9 @@ async def _gpu_memory(target: Target) -> tuple[int | None, str]:
     if program is None or not is_loopback(target.base_url or ""):
         return None, ""
     command = (program, "--query-gpu=memory.used", "--format=csv,noheader,nounits")
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), NVIDIA_S)
-    except TimeoutError:
-        process.kill()
+        out = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=NVIDIA_S)
+    except (OSError, subprocess.TimeoutExpired):
         return None, ""
-    used = [int(line) for line in out.decode(errors="replace").split() if line.isdigit()]
+    used = [int(line) for line in out.stdout.decode(errors="replace").split() if line.isdigit()]
     return (sum(used) << 20, "nvidia-smi") if used else (None, "")

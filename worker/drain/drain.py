@@ -11,18 +11,18 @@ import logging
 from random import shuffle
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from pipelines import truth, wire
-from pipelines.batch import output_estimate, work
+from pipelines.batch import output_estimate
 from pipelines.journal import fold
+from pipelines.learn import Length, count
 from pipelines.money import pusd_to_nusd_ceil
-from pipelines.types import Called, Completion, Failure, Intent
+from pipelines.types import Called, Completion, Failure, Intent, Usage
 from worker import aside
 from worker.backends import load
 from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context
+from worker.drain import verdict
 from worker.drain.history import CHECK_TRIES, backoff_s, history_of, last_failure
 from worker.drain.journal import Journal
 from worker.drain.lane import Lane
@@ -30,7 +30,7 @@ from worker.drain.local import Local
 from worker.drain.rates import Rates
 from worker.drain.running import Prompt, Running
 from worker.drain.slots import Slots
-from worker.drain.verdict import judge
+from worker.drain.verdict import Prompted, booked, judge
 from worker.money.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Drain:
         self.lanes: dict[str, Lane] = {}
         self.running: dict[str, Running] = {}
         self.stopping = False
+        self.lengths: dict[str, Length] = {}
         self._failures: dict[str, int] = {}
         self._local = Local(context.targets, context.settings.targets)
         for name, target in context.settings.targets.items():
@@ -118,6 +119,8 @@ class Drain:
         state, lanes = ("waiting", running.lanes) if running.unresolved else ("drained", running.lanes)
         if running.exhausted:
             lanes = "cloud" if running.lane == "local" else "local"
+        if (whole := running.whole) is not None and running.head.group:
+            count(self.lengths, running.head.group, whole)
         score = running.head.cloud_pusd / max(running.head.work, 1e-9)
         run = running.head.run
         released = await self.context.scripts.release(
@@ -204,25 +207,20 @@ class Drain:
         response = await self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
         outcome = response if isinstance(response, Failure) else adapter.parse(target, response)
         seconds = (self.clock.now_us() - started_us) / 1e6
-        outcome = self._local.weigh(name, target, item, outcome, seconds, lambda: self._elsewhere(prompt, name))
-        called = self._called(intent, name, outcome, seconds, batch)
+        outcome = self._local.weigh(
+            name, target, item, outcome, seconds, lambda: not batch.run.checked and self._elsewhere(prompt, name)
+        )  # what is checked for its form may be cut and right
+        called = self._called(intent, outcome, seconds, batch)
         raw = response if isinstance(response, HttpResponse) else None
         self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
 
-    def _called(
-        self, intent: Intent, name: str, outcome: Completion | Failure, seconds: float, batch: Running
-    ) -> Called:
+    def _called(self, intent: Intent, outcome: Completion | Failure, seconds: float, batch: Running) -> Called:
         """The ledger's view of a call."""
+        name, patient = intent.target, batch.run.patient
         busy_s = seconds / max(1, self.lanes[name].in_use)
-        facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route)
+        facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route, patient=patient)
         self.ledger.note(name, facts.cost_pusd)
-        if batch.head.purpose == "audit":  # nobody wanted it but us: nothing was avoided by it
-            facts = msgspec.structs.replace(facts, avoided_pusd=0, avoided_cause=None)
-        return Called(
-            intent.call, facts.outcome, facts.http_status, facts.error_code, facts.usage, facts.cost_pusd,
-            facts.cost_basis, facts.model, facts.price_id, facts.price_as_of, facts.avoided_pusd, facts.avoided_cause,
-            self.clock.now_us(), outcome.kind if isinstance(outcome, Failure) else None,
-        )  # fmt: skip
+        return verdict.called(intent, facts, outcome, batch.head.purpose, self.clock.now_us())
 
     def _decide(
         self, prompt: Prompt, name: str, outcome: Completion | Failure, called: Called | None,
@@ -233,14 +231,14 @@ class Drain:
         entries: list[Any] = [called] if called else []
         if isinstance(outcome, Completion):
             self._healthy(name)
-            done, problem = judge(prompt, outcome, called, response)
-            if called and (done is None or done.status != "ok"):  # no answer published: nothing was avoided by it
-                code = "check_failed" if done is None else called.error_code
-                called = msgspec.structs.replace(called, error_code=code, avoided_pusd=0, avoided_cause=None)
-                entries = [called]
+            asked = Prompted(prompt.item.row, prompt.attempts, prompt.first_us)
+            status, body = (response.status, response.body) if response is not None else (None, None)
+            done, problem = judge(batch.run, asked, outcome, called, status, body)
+            if called:
+                entries = [called := booked(called, done)]
             if done is not None:
                 entries.append(done)
-                self.lanes[name].finished(self._work(prompt), seconds)
+                self._measure(prompt, name, outcome.usage, seconds)
                 if batch.head.purpose == "answer":
                     batch.run.count_done(batch.lane, done.status)
             if called:
@@ -249,20 +247,22 @@ class Drain:
             if done is not None:
                 batch.ended()
             else:
-                self._after_failed_check(prompt, name, problem)
+                prompt.last = Failure("invalid", "check_failed", problem)
+                self._again_or_on(prompt, name)
             return
         if called:
             batch.run.count_call(batch.lane, called)
             self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
         self._after_failure(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
 
-    def _work(self, prompt: Prompt) -> float:
-        item = prompt.item
-        return work(item.input_tokens, output_estimate(item.max_tokens, prompt.batch.run.labels))
-
-    def _after_failed_check(self, prompt: Prompt, name: str, problem: str) -> None:
-        prompt.last = Failure("invalid", "check_failed", problem)
-        self._again_or_on(prompt, name)
+    def _measure(self, prompt: Prompt, name: str, usage: Usage, seconds: float) -> None:
+        """What an answer took; guessed where the server does not say its tokens."""
+        read, written = usage.input_tokens - usage.cached_input_tokens, usage.output_tokens
+        if not usage.input_tokens and not written:
+            read = prompt.item.input_tokens
+            written = output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
+        self.lanes[name].finished(max(0, read), written, seconds)
+        prompt.batch.answers.answer(written)
 
     def _again_or_on(self, prompt: Prompt, name: str, *, on: bool = False) -> None:
         """An answer that cannot be used is asked for once more, or goes on to the next target at once."""

@@ -38,7 +38,7 @@ class Lane:
         self.ready: deque[Prompt] = deque()
         self.in_use = 0
         self.done = 0
-        self.work_done = 0.0
+        self.input_tokens = self.output_tokens = 0
         self.latency_s = 0.0
         self._busy_s = 0.0
         self._busy_since: float | None = None
@@ -71,10 +71,11 @@ class Lane:
             self.ready = deque(prompt for prompt in self.ready if not of(prompt))
         return taken
 
-    def finished(self, work: float, seconds: float) -> None:
-        """Counts an answer, for rates and the display."""
+    def finished(self, input_tokens: int, output_tokens: int, seconds: float) -> None:
+        """Counts an answer, for rates and the display; of its input what the server had to read."""
         self.done += 1
-        self.work_done += work
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
         self.latency_s = seconds if self.latency_s == 0 else 0.95 * self.latency_s + 0.05 * seconds
 
     def _pump(self) -> None:

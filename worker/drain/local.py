@@ -37,28 +37,28 @@ class Local:
 
     def fitted(self, name: str, item: Item) -> Target | Failure:
         """The target as this prompt should be sent to it: Ollama is told how large a window it needs, since it would
-        drop what does not fit. A Failure when the prompt is certainly larger than the largest window.
+        drop what does not fit. A Failure when the prompt is certainly larger than the window of a local server.
 
         Another window makes Ollama load its model again, so without `context_tokens` the window grows in powers of two
         and never shrinks, for all workers alike: they start from what is loaded.
         """
         target = self._configured[name]
-        if target.kind != "ollama":
+        if target.lane != "local":
             return target
-        most = self._targets.window(name)
-        size = target.context_tokens or self._grown(name, item, most)
-        if item.input_tokens > size and (least := truth.least_tokens(item.body)) > size:
-            message = (
-                f"a prompt of at least {least} tokens for a window of {size} (num_ctx); route it to another target"
-            )
+        grows = target.kind == "ollama"
+        told = self._targets.states.get(name, {}).get("window_tokens")
+        size: int | None = (target.context_tokens or self._grown(name, item)) if grows else told
+        if size and item.input_tokens > size and (least := truth.least_tokens(item.body)) > size:
+            message = f"a prompt of at least {least} tokens for a window of {size}; route it to another target"
             return Failure("context", "context_overflow", message, context_tokens=size)
-        if size == target.context_tokens:
+        if not grows or size is None or size == target.context_tokens:
             return target
         if (name, size) not in self._sized:
             self._sized[name, size] = target.model_copy(update={"context_tokens": size})
         return self._sized[name, size]
 
-    def _grown(self, name: str, item: Item, most: int | None) -> int:
+    def _grown(self, name: str, item: Item) -> int:
+        most = self._targets.window(name)
         need = item.input_tokens + (item.max_tokens or ANSWER_TOKENS)
         loaded = self._targets.states.get(name, {}).get("window_tokens") or 0
         size = max(self._sizes.get(name, LEAST_WINDOW), loaded, 1 << (need - 1).bit_length())

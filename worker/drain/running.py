@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from pipelines import wire
+from pipelines.learn import Length
 from pipelines.types import BatchHead, Done, Failure, Item
 from worker.context import RunContext
 from worker.drain.journal import Journal
@@ -60,12 +63,20 @@ class Running:
         self.exhausted = False
         self.open = 0
         self.empty = asyncio.Event()
+        self.answers = Length()
         self._journal = journal
         self._calls = 0
 
     def next_call(self) -> str:
         self._calls += 1
         return wire.call_id(self.id, self.epoch, self._calls)
+
+    @property
+    def whole(self) -> Length | None:
+        """How long its answers were, where all of them were given here."""
+        if self.answers.rows < self.head.rows:
+            return None
+        return msgspec.structs.replace(self.answers, expected_tokens=float(self.head.output_tokens))
 
     def ended(self) -> None:
         self.open -= 1

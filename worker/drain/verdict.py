@@ -1,32 +1,65 @@
-"""What an answer means for its prompt: the prompt's end, or why the answer is not good enough. No call is made here."""
+"""What an answer is worth: the ledger's view of its call, and the end that it means for its prompt; it calls nobody.
+
+Shared by every lane: drain.py's calls one by one, and the lines of a provider's batch.
+"""
 
 from __future__ import annotations
 
+import msgspec
+
 from pipelines.quality import check
-from pipelines.types import Called, Completion, Done
-from worker.backends.exchange import Response
+from pipelines.types import Called, Completion, Done, Failure, Intent
+from worker.context import RunContext
 from worker.drain.history import storable
-from worker.drain.running import Prompt
+from worker.money.ledger import Charge
+
+
+class Prompted(msgspec.Struct, frozen=True):
+    """The prompt that was answered: its row, how often it has been asked, and when first."""
+
+    row: int
+    attempts: int
+    first_us: int
+
+
+def called(intent: Intent, facts: Charge, outcome: Completion | Failure, purpose: str, finished_us: int) -> Called:
+    """The ledger's view of a call. What an audit asked nobody wanted but us: nothing was avoided by it."""
+    avoids = purpose != "audit"
+    return Called(
+        intent.call, facts.outcome, facts.http_status, facts.error_code, facts.usage, facts.cost_pusd,
+        facts.cost_basis, facts.model, facts.price_id, facts.price_as_of, facts.avoided_pusd if avoids else 0,
+        facts.avoided_cause if avoids else None, finished_us, outcome.kind if isinstance(outcome, Failure) else None,
+    )  # fmt: skip
 
 
 def judge(
-    prompt: Prompt, completion: Completion, called: Called | None, response: Response | None
+    run: RunContext,
+    prompt: Prompted,
+    completion: Completion,
+    call: Called | None,
+    status: int | None,
+    body: bytes | None,
 ) -> tuple[Done | None, str]:
-    """The prompt's end, or the reason for which it has none yet."""
-    run = prompt.batch.run
-    status, parsed, problem = "ok", None, ""
+    """The prompt's end, or why the answer is not good enough."""
+    ended, parsed, problem = "ok", None, ""
     completion = storable(completion)
     if completion.finish in ("refusal", "filter"):
-        status, problem = "refused", f"the model refused ({completion.finish})"
+        ended, problem = "refused", f"the model refused ({completion.finish})"
     elif run.checked and not completion.tool_calls:
         checked = check(completion.text, labels=run.labels, schema=run.validator, finish=completion.finish)
         if not checked.ok:
             return None, checked.reason or "check failed"
         parsed = checked.parsed_json
-    now = called.finished_us if called else prompt.first_us
     return Done(
-        prompt.item.row, status, called.call if called else None, prompt.attempts, completion.text, parsed,
-        completion.finish, None, completion.finish if status == "refused" else None, problem or None,
-        response.status if response else None,
-        response.body if response is not None and run.keep_response else None, prompt.first_us, now,
+        prompt.row, ended, call.call if call else None, prompt.attempts, completion.text, parsed, completion.finish,
+        None, completion.finish if ended == "refused" else None, problem or None, status,
+        body if run.keep_response else None, prompt.first_us, call.finished_us if call else prompt.first_us,
     ), ""  # fmt: skip
+
+
+def booked(call: Called, done: Done | None) -> Called:
+    """The call as it goes into the ledger: one whose answer is not published avoided nothing."""
+    if done is not None and done.status == "ok":
+        return call
+    code = "check_failed" if done is None else call.error_code
+    return msgspec.structs.replace(call, error_code=code, avoided_pusd=0, avoided_cause=None)

@@ -8,7 +8,7 @@ import contextlib
 from pipelines import budgets, hooks, wire
 from pipelines.budgets import Event, Scope
 from worker.context import Context
-from worker.hooks import announce
+from worker.hooks import announce, announce_alert
 from worker.money import budget
 from worker.money.cutoff import Cutoff
 from worker.queue import RedisError
@@ -75,8 +75,9 @@ class Alerts:
             self._teller.tell(event)
 
     async def _announce(self, event: Event) -> None:
-        """To the webhook of the client whose scope or run it is; before the event is written down as told, so that a
-        process that dies in between tells it again."""
+        """To the operator's webhook, and to that of the client whose scope or run it is; before the event is written down as
+        told, so that a process that dies in between tells it again."""
+        await announce_alert(self._context, event)
         settings, redis, keys = self._context.settings, self._context.redis, self._context.keys
         client = event.scope.client
         if client is None and event.scope.run_id and any(each.webhook for each in settings.clients.values()):

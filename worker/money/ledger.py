@@ -71,9 +71,9 @@ class Ledger:
         price = self._prices.get(name)
         return price if isinstance(price, Price) else None
 
-    def bound_pusd(self, name: str, item: Item) -> int | Failure:
+    def bound_pusd(self, name: str, item: Item, *, batch: bool = False) -> int | Failure:
         """The most that a call can cost, which is reserved before it is sent; a Failure where nobody knows it, though
-        another worker may think that the target is open."""
+        another worker may think that the target is open. `batch`: as a line of a provider's batch."""
         self._refresh()
         price = self._prices[name]
         if isinstance(price, Unknown):
@@ -83,7 +83,14 @@ class Ledger:
             told = f"no price is known for service tier {service!r} of {price.price_id}; state one under [prices]"
             return Failure("invalid", "no_price", told)
         most = item.max_tokens or self._settings.targets[name].max_output_tokens
-        return worst_case_pusd(price, item.input_tokens, most, long_cache=b'"1h"' in item.body, service=service)
+        long = b'"1h"' in item.body
+        return worst_case_pusd(price, item.input_tokens, most, batch=batch, long_cache=long, service=service)
+
+    def batch_share(self, name: str) -> float:
+        """The price of a line of a provider's batch as a share of the real-time price; 1 where nothing is cheaper."""
+        price, one = self.price(name), Usage(input_tokens=1_000, output_tokens=1_000)
+        full = cost_pusd(price, one) if price else 0
+        return cost_pusd(price, one, batch=True) / full if price and full else 1.0
 
     def cloud_estimate_pusd(self, route: str, input_tokens: int, output_tokens: int) -> int:
         """Expected price at the route's cheapest cloud target; 0 when it has none."""
@@ -96,9 +103,15 @@ class Ledger:
         price = self.price(names[0]) if names else None
         return cost_pusd(price, Usage(input_tokens=input_tokens, output_tokens=output_tokens)) if price else 0
 
-    def _cheapest_cloud(self, route: str, usage: Usage) -> int | None:
-        prices = [self.price(name) for name in self._targets.route_targets(route, "cloud")]
-        return min((cost_pusd(price, usage) for price in prices if price is not None), default=None)
+    def _cheapest_cloud(self, route: str, usage: Usage, *, wait: bool = False) -> int | None:
+        """At the price of a provider's batch, where the target takes them and there is time to `wait`."""
+        names = self._targets.route_targets(route, "cloud")
+        found = [
+            (price, wait and self._settings.targets[name].provider_batch)
+            for name in names
+            if (price := self.price(name))
+        ]
+        return min((cost_pusd(price, usage, batch=batch) for price, batch in found), default=None)
 
     @cached_property
     def _told_keys(self) -> dict[str, str | None]:
@@ -115,14 +128,33 @@ class Ledger:
         spent, self._spent_by_key = self._spent_by_key, Counter()
         return spent
 
-    def charge(self, name: str, outcome: Completion | Failure, busy_s: float, bound_pusd: int, route: str) -> Charge:
-        """What a call's outcome means in money. Nothing heard after sending: lost, at its upper bound."""
+    def charge(
+        self,
+        name: str,
+        outcome: Completion | Failure,
+        busy_s: float,
+        bound_pusd: int,
+        route: str,
+        *,
+        batch: bool = False,
+        patient: bool = False,
+    ) -> Charge:
+        """What a call's outcome means in money. Nothing heard after sending: lost, at its upper bound. `batch`: it was a line
+        of a provider's batch; `patient`: one would have been in time."""
         price = self.price(name)
         price_id, as_of = (price.price_id, price.as_of.isoformat()) if price else ("", "")
         if isinstance(outcome, Failure) and outcome.usage is not None and price is not None:
-            cost = cost_pusd(price, outcome.usage, busy_us=int(busy_s * 1e6))
+            cost = cost_pusd(price, outcome.usage, batch=batch, busy_us=int(busy_s * 1e6))
             return Charge(
-                "ok", outcome.http_status, outcome.code, outcome.usage, cost, price.basis, None, price_id, as_of
+                "ok",
+                outcome.http_status,
+                outcome.code,
+                outcome.usage,
+                cost,
+                price.basis,
+                outcome.model,
+                price_id,
+                as_of,
             )
         if isinstance(outcome, Failure):
             lost = outcome.kind == "unknown" or _is_behind_a_gateway(outcome)
@@ -132,22 +164,19 @@ class Ledger:
         if outcome.cost_reported_pusd is not None:
             cost, basis = outcome.cost_reported_pusd, "reported"
         else:
-            cost = cost_pusd(price, outcome.usage, busy_us=int(busy_s * 1e6), service=outcome.tier) if price else 0
+            busy_us, tier = int(busy_s * 1e6), outcome.tier
+            cost = cost_pusd(price, outcome.usage, batch=batch, busy_us=busy_us, service=tier) if price else 0
             basis = price.basis if price else "billed"
             if price is not None and price.basis == "billed" and _is_unmetered(outcome):
                 cost, basis = max(cost, bound_pusd), "upper_bound"
-        avoided = self._avoided(name, route, outcome.usage, cost)
+        cause = "provider_batch" if batch else self._settings.targets[name].lane
+        wait = patient and not batch
+        cloud = self._cheapest_cloud(route, outcome.usage, wait=wait) if cause != "cloud" else None
+        avoided = max(0, cloud - cost) if cloud is not None else 0
         return Charge(
             "ok", 200, None, outcome.usage, cost, basis, outcome.model, price_id, as_of, avoided,
-            "local" if avoided else None,
+            cause if avoided else None,
         )  # fmt: skip
-
-    def _avoided(self, name: str, route: str, usage: Usage, cost: int) -> int:
-        """What the cheapest cloud target of the route would have taken for the same tokens, less what this call cost."""
-        if self._settings.targets[name].lane != "local":
-            return 0
-        cloud = self._cheapest_cloud(route, usage)
-        return max(0, cloud - cost) if cloud is not None else 0
 
 
 def _service_of(body: bytes) -> str | None:

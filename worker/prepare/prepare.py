@@ -42,7 +42,9 @@ LOW_WATER_ROWS = 2_048
 """Prepared ahead while no rate is known, so that batches get their size from the lanes' real speed."""
 AHEAD_S = 20.0
 REST_S = 0.1  # unless something arrives
-FIELDS = ("prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted")
+FIELDS = (
+    "prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted", "out_rows", "out_bytes",
+)  # fmt: skip
 
 
 class Progress(msgspec.Struct):
@@ -135,8 +137,9 @@ class Preparer:
             try:
                 if isinstance(reply, Exception):
                     raise reply
-                prepared, held, size, blocked, cancel, client, wanted, audits = reply
+                prepared, held, size, blocked, cancel, client, wanted, audits, out, out_size = reply
                 rows, size_bytes, more = int(held or 0), int(size or 0), (int(wanted or 0), int(audits or 0))
+                rows, size_bytes = rows - int(out or 0), size_bytes - int(out_size or 0)  # with a provider
             except Exception as error:
                 await self._strikes.strike(run_id, error)
                 continue
@@ -155,7 +158,7 @@ class Preparer:
         """The high-water mark: some seconds of what the lanes really answer; also learns each route's rate."""
         rows = await rows_per_s(self.context)
         for name, found in self.context.settings.routes.items():
-            lane = [rows.get(target, 0.0) for target in found.targets]
+            lane = [self.context.targets.order_rate(name), *(rows.get(target, 0.0) for target in found.targets)]
             self._sifter.rates[name] = next((rate for rate in lane if rate), 0.0)
         return min(HIGH_WATER_ROWS, max(LOW_WATER_ROWS, round(sum(rows.values()) * AHEAD_S)))
 

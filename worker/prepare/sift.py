@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from pipelines import identity, route, schemas, wire
-from pipelines.batch import Asked, pack, unmeasured, work
+from pipelines.batch import Asked, form_of, pack, unmeasured, work
 from pipelines.dedup import Candidate, Link, stored
 from pipelines.settings import Settings
 from pipelines.shard import system_text, user_text
@@ -244,7 +244,8 @@ class Sifter:
         max_tokens = (max_tokens or self._longest(name)) * samples if samples > 1 else max_tokens
         item = Item(row.row, msgspec.json.encode(row.body), tokens, int(max_tokens), row.custom_id)
         prefix = item.body[:PREFIX_CHARS]
-        return Asked(item, name, prefix, self.expect(name, item.max_tokens, asker.options))
+        expected = self.expect(name, item.max_tokens, asker.options)
+        return Asked(item, name, prefix, expected, form_of(asker.options))
 
     def cut(
         self, asker: Asker, asked: list[Asked], generation: int, first_row: int, chunk: Chunk, mark: str = "",
@@ -252,7 +253,7 @@ class Sifter:
     ) -> None:  # fmt: skip
         """Batches with their heads; adds their counters. An id says which rows its batch has; `mark` keeps those of other kinds
         apart."""
-        for number, batch in enumerate(pack(asked, self.rates)):
+        for number, (group, batch) in enumerate(pack(asked, self.rates)):
             items = [one.item for one in batch]
             payload, name = wire.pack_items(items), f"{mark}{number}-{wire.cut_of(items)}"
             tokens_in = sum(one.item.input_tokens for one in batch)
@@ -261,7 +262,7 @@ class Sifter:
                 wire.batch_id(asker.id, generation, first_row, name), asker.id, batch[0].route, generation, len(batch),
                 tokens_in, tokens_out, sum(work(o.item.input_tokens, o.output_tokens) for o in batch),
                 self._ledger.cloud_estimate_pusd(batch[0].route, tokens_in, tokens_out), len(payload),
-                purpose,
+                purpose, group,
             )  # fmt: skip
             chunk.batches.append((head, payload))
             chunk.counts.update(open=1, held_rows=len(batch), held_bytes=len(payload))

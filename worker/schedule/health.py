@@ -14,14 +14,18 @@ from typing import Any
 import msgspec
 
 from pipelines.money import pusd_to_usd
+from pipelines.performance import useful_parallel
 from pipelines.sections import BASE_URLS, KEY_VARIABLES, LOCAL_KINDS, Target
 from pipelines.settings import Settings, load_settings
 from pipelines.types import Completion, Failure
 from worker.backends import Sendable, load
 from worker.backends.discovery import TargetStatus, identify, inspect
+from worker.bench.measure import Caller, curve
 from worker.queue import connect
 
 CALL_S = 60.0
+CLIMB_LEVELS, CLIMB_TOKENS, CLIMB_S = (1, 2, 4, 8, 16), 24, 10.0
+"""A look at parallelism that nobody waits long for; `spillway bench` takes its time."""
 CLOUD_MODELS = {
     "openai": "gpt-4o-mini",
     "anthropic": "claude-haiku-4-5",
@@ -50,9 +54,10 @@ def _record(target: Target, status: TargetStatus) -> dict[str, Any]:
     return {**said, "model": target.model, "base_url": target.base_url, **limits}
 
 
-async def check(settings: Settings, name: str) -> dict[str, Any]:
+async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[str, Any]:
     """A look and one real call of a few tokens; at a paid target it costs what it costs, as far as the budgets allow it, and
-    the ledger has it. QueueError where Redis, which has the budgets, cannot be had."""
+    the ledger has it. With `climb` a local target that has no price is also asked several things at once, to see how many
+    are of use. QueueError where Redis, which has the budgets, cannot be had."""
     from worker.embedded import Embedded
     from worker.money.probe import SENT, Probe
 
@@ -74,7 +79,25 @@ async def check(settings: Settings, name: str) -> dict[str, Any]:
         seconds = time.monotonic() - began
         cost_pusd = await asyncio.to_thread(probe.book, outcome, seconds)
         await probe.settle(cost_pusd)
-    return {**record, **_said(outcome, seconds), "cost_usd": pusd_to_usd(cost_pusd)}
+    found = {**record, **_said(outcome, seconds), "cost_usd": pusd_to_usd(cost_pusd)}
+    return {
+        **found,
+        **(await _climbed(target, record["parallel"]) if climb and found["ok"] and is_free(target) else {}),
+    }
+
+
+def is_free(target: Target) -> bool:
+    """Whether calls cost nothing but energy."""
+    return target.lane == "local" and target.input_usd_per_mtok is None and target.output_usd_per_mtok is None
+
+
+async def _climbed(target: Target, told: int | None) -> dict[str, Any]:
+    """How many calls at once are of use, in some seconds."""
+    async with Caller(target) as caller:
+        await caller.tell(1)  # the first call opens the connection, and is slower for it
+        speeds = await curve(caller, CLIMB_LEVELS, CLIMB_TOKENS, most_s=CLIMB_S)
+    throughput = [msgspec.to_builtins(speed) for speed in speeds]
+    return {"parallel_measured": useful_parallel(speeds, told), "throughput": throughput}
 
 
 async def _call(target: Target, request: Sendable) -> Completion | Failure:

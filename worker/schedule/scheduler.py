@@ -8,22 +8,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 from arq.connections import ArqRedis
 
-from pipelines import paths, plan, wire
+from pipelines import paths, wire
+from pipelines.fair import RANKS, Served
+from pipelines.plan import plan
+from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 from pipelines.types import BatchHead
 from worker import aside, leased
 from worker.aside import Strikes
-from worker.beat import Beat, read_beat
+from worker.beat import Beat, alive
 from worker.context import Context, RunContext
 from worker.money import budget
 from worker.queue import NoScriptError
+from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
-from worker.schedule.pace import Pace
+from worker.schedule.sent import Sent, by_order
+from worker.schedule.why import Why
 from worker.targets import unanswered
 from worker.timing import GONE_MS
 
@@ -33,8 +40,6 @@ TICK_S = 0.25
 RECONCILE_S = 2.0
 SUSPECT_TRIES = 2
 """A batch that so many workers died of without an answer runs alone, so that it takes no others with it."""
-DOWN_GRACE_MS = 30_000
-FLAP_GRACE_MS = 2_000
 
 
 class Seen(msgspec.Struct):
@@ -44,6 +49,7 @@ class Seen(msgspec.Struct):
     lanes: str = "any"
     tries: int = 0
     released_ms: int = 0
+    real_time: bool = False
 
 
 class Scheduler:
@@ -54,14 +60,16 @@ class Scheduler:
         self._heads: dict[str, Seen] = {}
         self._was_rung: set[str] = set()
         self._targets: dict[str, str] = {}
-        self._pace = Pace()
-        self._served: dict[str, float] = {}
-        self._stuck_since: dict[str, int] = {}
+        self._estimates = Estimates(context)
+        self._was_up: set[str] = set()
+        self._served = Served()
+        self._why = Why(context.targets)
         self._down_since: dict[str, int] = {}
         self._refused_by: dict[str, str] = {}
         self._next_reconcile = 0.0
         self._strikes = Strikes(context, "schedule")
         self._healer = Healer(context)
+        self._sent = Sent(context)
         self.row_rates: dict[str, float] = {}
 
     async def step(self) -> None:
@@ -71,29 +79,27 @@ class Scheduler:
             await self.context.redis.delete(self.context.keys.wake)
         context = self.context
         ids = sorted(run.decode(errors="replace") for run in await context.redis.smembers(context.keys.open_runs))
-        beats = await self._beats()
+        beats = await alive(self.context)
         if asyncio.get_running_loop().time() >= self._next_reconcile:
             self._next_reconcile = asyncio.get_running_loop().time() + RECONCILE_S
             await self._healer.look(beats)
         if not ids:
             return
         self._note_down()
+        await self._estimates.look(beats)
         rung = await self._rung(beats)
+        await self._sent.look()
+        await self._learn([each.id for each in self._sent.out])
+        self._was_rung.update(each.id for each in self._sent.out)
+        self._sent.know({batch: seen.head for batch, seen in self._heads.items()})
         runs = await self._runs(ids, rung)
         views = [run for run, _ in runs]
         snapshot = self._snapshot(views, rung, beats)
-        moves = plan.plan(snapshot)
-        await self._apply(moves, {run.id: run for run in views})
+        moves = plan(snapshot)
+        await self._apply(moves, {run.id: run for run in views}, snapshot)
         await self._say(runs, snapshot, moves, rung)
 
     # -- what is -----------------------------------------------------------------------------------------------
-
-    async def _beats(self) -> dict[str, Beat]:
-        """Workers that are alive, by id."""
-        redis, keys = self.context.redis, self.context.keys
-        owners = [owner.decode(errors="replace") for owner in await redis.hkeys(keys.workers)]
-        raw = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
-        return {owner: beat for owner, value in zip(owners, raw, strict=True) if value and (beat := read_beat(value))}
 
     async def _rung(self, beats: dict[str, Beat]) -> dict[str, tuple[BatchHead, str, int]]:
         """Batches on their lanes: head, target, and rows not answered yet as far as workers said."""
@@ -122,22 +128,23 @@ class Scheduler:
             return
         pipe = self.context.redis.pipeline(transaction=False)
         for batch in new:
-            pipe.hmget(self.context.keys.batch(batch), "head", "lanes", "tries", "released_ms")
+            pipe.hmget(self.context.keys.batch(batch), "head", "lanes", "tries", "released_ms", "real_time")
         for batch, fields in zip(new, await pipe.execute(raise_on_error=False), strict=True):
             try:
                 if isinstance(fields, Exception):
                     raise wire.Unreadable(str(fields))
-                head, lanes, tries, released = fields
+                head, lanes, tries, released, real_time = fields
                 if head is not None:
+                    at = int(released or 0)
                     self._heads[batch] = Seen(
-                        wire.unpack_head(head), (lanes or b"any").decode(), int(tries or 0), int(released or 0)
+                        wire.unpack_head(head), (lanes or b"any").decode(), int(tries or 0), at, bool(real_time)
                     )
             except ValueError as error:
                 await aside.batch(self.context, batch, error)
 
     async def _runs(
         self, ids: list[str], rung: dict[str, tuple[BatchHead, str, int]]
-    ) -> list[tuple[plan.RunView, dict[str, str]]]:
+    ) -> list[tuple[RunView, dict[str, str]]]:
         redis, keys = self.context.redis, self.context.keys
         pipe = redis.pipeline(transaction=False)
         for run_id in ids:
@@ -156,7 +163,7 @@ class Scheduler:
 
     async def _run(
         self, run_id: str, raw: Any, waiting: Any, rung: dict[str, tuple[BatchHead, str, int]]
-    ) -> tuple[plan.RunView, dict[str, str]] | None:
+    ) -> tuple[RunView, dict[str, str]] | None:
         for reply in (raw, waiting):
             if isinstance(reply, Exception):
                 raise reply
@@ -172,7 +179,7 @@ class Scheduler:
 
     async def _view(
         self, run_id: str, fields: dict[str, str], waiting: list[str], rung: dict[str, tuple[BatchHead, str, int]]
-    ) -> plan.RunView:
+    ) -> RunView:
         run = await self.context.run(run_id, fields.get("started_ms", ""))
         limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
         if limit_nusd != run.limit_nusd:
@@ -180,19 +187,27 @@ class Scheduler:
             await budget.ensure(self.context.redis, self.context.keys, {f"run:{run_id}": limit_nusd})
         deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         await self._end_if_due(run, fields, deadline)
-        ahead = sum(left / max(1, head.rows) * head.work for head, _, left in rung.values() if head.run == run_id)
+        weigh = self._estimates.weigh
+        ahead = sum(
+            left / max(1, head.rows) * weigh(head).work for head, _, left in rung.values() if head.run == run_id
+        )
         asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
         unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
         if asked and unprepared and waiting:
-            each = sum(self._heads[b].head.work for b in waiting) / max(
+            each = sum(weigh(self._heads[b].head).work for b in waiting) / max(
                 1, sum(self._heads[b].head.rows for b in waiting)
             )
             ahead += unprepared * asked / max(1, rows) * each
-        return plan.RunView(
+        return RunView(
             run_id, run.client, int(fields.get("created_ms") or 0), deadline,
-            () if run.stopped else tuple(self._batch_view(b, run.started_ms) for b in self._may_run(waiting, rung)),
-            ahead, await self._may_buy(run, fields), bool(fields.get("tell")),
+            () if run.stopped else tuple(self._batch_view(b, run.started_ms) for b in self._ordered(waiting, rung)),
+            ahead, await self._may_buy(run, fields), bool(fields.get("tell")), self._sent.of(run_id),
         )  # fmt: skip
+
+    def _ordered(self, waiting: list[str], rung: Iterable[str]) -> list[str]:
+        """What saves most for its local time first, by what is known now; equals as they are in Redis."""
+        weigh = self._estimates.weigh
+        return sorted(self._may_run(waiting, rung), key=lambda batch: -weigh(self._heads[batch].head).saved)
 
     def _may_run(self, waiting: list[str], rung: Iterable[str]) -> Iterator[str]:
         """All of them, but of the suspects only one at a time."""
@@ -208,10 +223,11 @@ class Scheduler:
         """Since when each target is down by itself; closed ones wait for a person."""
         now, states = self.context.clock.now_ms(), self.context.targets.states
         down = {name for name in self.context.settings.targets if not self.context.targets.is_up(name)}
+        self._was_up |= self.context.settings.targets.keys() - down
         down -= {name for name in down if states.get(name, {}).get("closed")}
         self._down_since = {name: self._down_since.get(name, now) for name in down}
 
-    def _batch_view(self, batch: str, started_ms: str) -> plan.BatchView:
+    def _batch_view(self, batch: str, started_ms: str) -> BatchView:
         """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
         that resumes the run gives it all lanes again."""
         seen, lanes, last = self._heads[batch], self._heads[batch].lanes, False
@@ -219,7 +235,9 @@ class Scheduler:
             lanes = "any"
         if lanes != "any" and self._is_gone(seen.head.route, lanes):
             lanes, last = ("cloud" if lanes == "local" else "local"), True
-        return plan.BatchView(batch, seen.head.route, seen.head.rows, seen.head.work, lanes, last)
+        real_time = seen.real_time or seen.head.purpose == "audit"
+        head, work = seen.head, self._estimates.weigh(seen.head).work
+        return BatchView(batch, head.route, head.rows, work, lanes, last, real_time=real_time)
 
     def _is_gone(self, route: str, lane: str) -> bool:
         late = self.context.clock.now_ms() - GONE_MS
@@ -237,53 +255,55 @@ class Scheduler:
         return not tight
 
     def _snapshot(
-        self, runs: list[plan.RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
-    ) -> plan.Snapshot:
+        self, runs: list[RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
+    ) -> Snapshot:
         settings = self.context.settings
-        on_target: dict[str, int] = {}
-        for _, target, left in rung.values():
-            on_target[target] = on_target.get(target, 0) + left
+        rows, work = Counter[str](), Counter[str]()
+        for head, target, left in rung.values():
+            rows[target] += left
+            work[target] += self._estimates.weigh(head).work * left / max(1, head.rows)  # type: ignore[assignment]
+        now = self.context.clock.now_ms()
+        heads = [self._heads[b.id].head for run in runs for b in run.waiting]
         targets = {}
         for name, configured in settings.targets.items():
-            rate, rows, latency = self._pace.of(name, beats)
-            self.row_rates[name] = rows
-            targets[name] = plan.TargetView(
-                name, configured.lane, self.context.targets.is_up(name), self.context.targets.cap(name), on_target.get(name, 0), rate, rows,
-                latency or 1.0,
+            speed = self._estimates.speeds[name]
+            self.row_rates[name] = speed.rows_per_s
+            targets[name] = TargetView(
+                name, configured.lane, self.context.targets.is_up(name), self.context.targets.cap(name), rows[name],
+                speed.rate, speed.rows_per_s, speed.latency_s or 1.0, work[name], self._estimates.limit(name, heads),
+                (now - self._down_since[name]) / 1000 if name in self._down_since and name in self._was_up else math.inf,
+                speed.spans,
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
+        ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
+        served = self._served.levels(run.client for run in runs if run.waiting)
         routes = {name: route.targets for name, route in settings.routes.items()}
-        return plan.Snapshot(self.context.clock.now_ms(), targets, routes, tuple(runs), weights, self._fair(runs))
-
-    def _fair(self, runs: list[plan.RunView]) -> dict[str, float]:
-        """Work served per client; one that comes back starts level with the others (no banking)."""
-        active = {run.client for run in runs if run.waiting}
-        floor = min((self._served[client] for client in active if client in self._served), default=0.0)
-        for client in active:
-            self._served[client] = max(self._served.get(client, floor), floor)
-        self._served = {client: served for client, served in self._served.items() if client in active}
-        return self._served
+        return Snapshot(now, targets, routes, tuple(runs), weights, served, self._sent.targets(), ranks)
 
     # -- moves -------------------------------------------------------------------------------------------------
 
-    async def _apply(self, moves: list[plan.Ring], runs: dict[str, plan.RunView]) -> None:
+    async def _apply(self, moves: list[Move], runs: dict[str, RunView], snapshot: Snapshot) -> None:
         keys, pipe = self.context.keys, self.context.redis.pipeline(transaction=False)
         views = {batch.id: batch for run in runs.values() for batch in run.waiting}
-        for move in moves:
-            names = [keys.batch(move.batch), keys.waiting(move.run), keys.rung]
+        await self._sent.recall(move for move in moves if isinstance(move, Recall))
+        rings = [move for move in moves if isinstance(move, Ring)]
+        for move in rings:
+            names = [keys.batch(move.batch), keys.waiting(move.run), keys.given if by_order(move) else keys.rung]
             lanes = "none" if views[move.batch].last else views[move.batch].lanes
             self.context.scripts.queue(pipe, "ring", names, [move.batch, move.lane, move.target, lanes])
         try:
-            epochs = await pipe.execute() if moves else []
+            epochs = await pipe.execute() if rings else []
         except NoScriptError:  # Redis was started again; none of the moves was made
             await self.context.scripts.load()
             return
-        for move, epoch in zip(moves, epochs, strict=True):
+        for move, epoch in zip(rings, epochs, strict=True):
             if int(epoch):
-                client = runs[move.run].client
-                self._served[client] = self._served.get(client, 0.0) + self._heads[move.batch].head.work
-                self._targets[move.batch] = move.target
                 self._was_rung.add(move.batch)
+            if int(epoch) and not by_order(move):
+                client = runs[move.run].client
+                work = self._estimates.weigh(self._heads[move.batch].head).work
+                self._served.add(client, work, snapshot.weights.get(client, 1.0))
+                self._targets[move.batch] = move.target
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))
 
     async def _end_if_due(self, run: RunContext, fields: dict[str, str], deadline: int | None) -> None:
@@ -301,9 +321,9 @@ class Scheduler:
 
     async def _say(
         self,
-        runs: list[tuple[plan.RunView, dict[str, str]]],
-        snapshot: plan.Snapshot,
-        moves: list[plan.Ring],
+        runs: list[tuple[RunView, dict[str, str]]],
+        snapshot: Snapshot,
+        moves: list[Move],
         rung: dict[str, tuple[BatchHead, str, int]],
     ) -> None:
         """Publishes why a run does not move, and each lane's figures."""
@@ -311,7 +331,8 @@ class Scheduler:
         moving = {move.run for move in moves} | {head.run for head, _, _ in rung.values()}
         pipe = redis.pipeline(transaction=False)
         for view, fields in runs:
-            reason = "" if view.id in moving or not view.waiting else self._why(view, snapshot)
+            idle, refused_by = view.waiting and view.id not in moving, self._refused_by.get(view.id, "")
+            reason = self._why.stuck(view, snapshot, refused_by) if idle else ""
             reason = reason or unanswered(self.context.targets, view, snapshot, [head for head, _, _ in rung.values()])
             if reason != fields.get("blocked", ""):
                 pipe.hset(keys.run(view.id), "blocked", reason)
@@ -322,28 +343,9 @@ class Scheduler:
                 "rung_rows": target.rung_rows, "rows_per_s": round(target.rows_per_s, 2), "latency_s": target.latency_s,
             }  # fmt: skip
             pipe.hset(keys.lanes, name, wire.dump(figures))
+        self._sent.say(pipe, runs)
         pipe.expire(keys.lanes, 86_400)
         await pipe.execute()
-        known = {batch for view, _ in runs for batch in (b.id for b in view.waiting)} | rung.keys()
+        known = {b.id for view, _ in runs for b in view.waiting} | rung.keys() | {each.id for each in self._sent.out}
         self._heads = {batch: seen for batch, seen in self._heads.items() if batch in known}
         self._was_rung &= known | {move.batch for move in moves}
-
-    def _why(self, view: plan.RunView, snapshot: plan.Snapshot) -> str:
-        """The reason, once it has held longer than a passing trouble would."""
-        now = snapshot.now_ms
-        since = self._stuck_since.setdefault(view.id, now)
-        if not view.may_buy:
-            scope = self._refused_by.get(view.id, "")
-            remedy = f"raise it (`spillway budget set {scope} USD`) or wait until it turns"
-            return f"budget {scope}: the next call does not fit; {remedy}"
-        names = {name for batch in view.waiting for name in snapshot.routes.get(batch.route, ())}
-        down = {
-            name: self.context.targets.states.get(name, {}) for name in sorted(names) if not snapshot.targets[name].up
-        }
-        if not down:
-            self._stuck_since.pop(view.id, None)
-            return ""
-        closed = all(state.get("closed") for state in down.values())
-        if now - since < (FLAP_GRACE_MS if closed else DOWN_GRACE_MS):
-            return ""
-        return "no target is up: " + "; ".join(f"{name}: {state.get('reason', 'down')}" for name, state in down.items())

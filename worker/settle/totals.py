@@ -27,7 +27,7 @@ def ledger_totals(store: Store, run_id: str) -> dict[str, int]:
                 calls[each["values"]] += each["counts"]
     return {
         "calls": calls.total(), "local_calls": calls["local"], "cloud_calls": calls.total() - calls["local"],
-        "cost_pusd": cost,
+        "provider_batch_calls": calls["provider_batch"], "cost_pusd": cost,
     }  # fmt: skip
 
 

@@ -88,7 +88,8 @@ def _message(answer: Answer) -> dict[str, Any]:
 
 
 def fail_native(_server: Server, problem: Problem) -> Reply:
-    return json_reply({"error": problem.message}, problem.status)
+    """It moderates nothing, so that is any bad request."""
+    return json_reply({"error": problem.message}, 400 if problem.name == "moderation" else problem.status)
 
 
 OPENAI = Voice(say_openai, fail_openai)

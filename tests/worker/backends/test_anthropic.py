@@ -214,6 +214,14 @@ class TestAnthropic(BackendContract):
         failure = self.failure(error(type_, code=code), status)
         assert (failure.kind, failure.code) == (kind, code or type_)
 
+    def test_an_account_that_ran_dry_is_told_by_its_text_alone(self) -> None:
+        """A target closes by it, so a prompt that is quoted in a message must not be able to say it."""
+        dry = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade."
+        for text in (dry, "This organization has been disabled."):
+            assert self.failure(error("invalid_request_error", text), 400).kind == "funds"
+        quoted = f"messages.0.content: '{dry}' is not allowed"
+        assert self.failure(error("invalid_request_error", quoted), 400).kind == "invalid"
+
     def test_resets_are_read_against_the_servers_clock(self) -> None:
         headers = {
             "date": "Sat, 21 Nov 2026 12:00:00 GMT", "anthropic_ratelimit_input_tokens_remaining": "0",

@@ -50,6 +50,18 @@ class Compatible(BackendContract):
         names = row.keys() - {"max_tokens"}
         assert {name: sent[name] for name in names} == {name: row[name] for name in names}
 
+    def test_developers_are_heard(self) -> None:
+        """Templates of open models know no such role, and many write nothing for it."""
+        words = 'the "developer" says'
+        row = {
+            "messages": [{"role": "developer", "content": words}, {"role": "user", "content": words}],
+            "max_tokens": 9,
+        }
+        sent = self.sent(row)["messages"]
+        own = self.kind in ("openrouter", "simulator")
+        assert [message["role"] for message in sent] == ["developer" if own else "system", "user"]
+        assert [message["content"] for message in sent] == [words, words]
+
     def test_what_it_would_drop_in_silence_is_refused_and_what_asks_for_nothing_left_out(self) -> None:
         if self.kind == "simulator":  # it takes everything
             return

@@ -221,7 +221,13 @@ class TestOpenai(BackendContract):
         assert request[2] == b'{"model":"some-model",' + item[1:]
 
     def test_the_real_openai_is_told_the_limit_in_its_own_name(self) -> None:
-        for base, name in (("https://api.openai.com/v1", "max_completion_tokens"), ("http://gpu:1/v1", "max_tokens")):
+        for base, name in (
+            ("https://api.openai.com/v1", "max_completion_tokens"),
+            ("http://gpu:1/v1", "max_tokens"),
+            ("https://eu.api.openai.com/v1", "max_completion_tokens"),
+            ("https://notapi.openai.com/v1", "max_tokens"),
+            ("https://x.openai.azure.com/openai/v1", "max_completion_tokens"),
+        ):
             for given in ("max_tokens", "max_completion_tokens"):
                 target = self.target().model_copy(update={"base_url": base})
                 request = load("openai").request(target, raw({"messages": ROW["messages"], given: 7}))

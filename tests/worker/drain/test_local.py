@@ -48,11 +48,12 @@ def test_workers_start_from_what_is_loaded() -> None:
 
 
 def test_what_certainly_does_not_fit_is_refused() -> None:
-    for it in (local(OLLAMA, context_tokens=4_096), local({**OLLAMA, "context_tokens": 4_096})):
+    shown = local({**OLLAMA, "kind": "openai", "lane": "local"}, window_tokens=4_096)
+    for it in (local(OLLAMA, context_tokens=4_096), local({**OLLAMA, "context_tokens": 4_096}), shown):
         refused = it.fitted("it", item(6_000, words=5_000))
         assert isinstance(refused, Failure)
         assert (refused.kind, refused.code, refused.context_tokens) == ("context", "context_overflow", 4_096)
-        assert "num_ctx" in refused.message
+        assert "at least 5000 tokens" in refused.message
 
 
 def test_other_servers_are_asked_as_configured() -> None:

@@ -22,6 +22,7 @@ from tests.support_net import free_port, wait_for_port
 from tests.worker.backends.server import Scripted, answer
 from worker import tell
 from worker.context import Context
+from worker.hooks import Hooks
 from worker.money import budget, reported
 from worker.money.alerts import Alerts
 from worker.queue import connect
@@ -105,6 +106,15 @@ async def look(context: Context, *, workers: int = 2) -> None:
     for _ in range(2):
         await asyncio.gather(*(each._look() for each in alerts))
     await asyncio.gather(*(each.finish() for each in alerts))
+    await asyncio.gather(*(Hooks(context).finish() for _ in range(workers)))
+
+
+async def again(context: Context) -> None:
+    """What could not be delivered is due once more."""
+    keys = context.keys
+    for name in await context.redis.zrange(keys.hooks, 0, -1):
+        await context.redis.zadd(keys.hooks, {name: 0})
+    await Hooks(context).finish()
 
 
 async def test_every_way_is_told_once_a_day(made: Any, mailbox: Mailbox, tmp_path: Path) -> None:
@@ -134,11 +144,8 @@ async def test_every_way_is_told_once_a_day(made: Any, mailbox: Mailbox, tmp_pat
     assert str(rows["spent_usd"][0]) == "0.800000000000"
 
 
-async def test_an_alert_is_signed_where_a_secret_is_configured(
-    made: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_alert_is_signed_where_a_secret_is_configured(made: Any, caplog: pytest.LogCaptureFixture) -> None:
     """With the same id each time it is tried; a secret that cannot be used sends nothing rather than something unsigned."""
-    monkeypatch.setattr(tell, "FIRST_PAUSE_S", 0.01)
     secret, other = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"a", b"b"))
     async with Scripted(answer(500), answer(204)) as web, Scripted(answer(204)) as acme:
         own = {"daily_usd": 1, "webhook": acme.url, "webhook_secret": other}
@@ -148,15 +155,29 @@ async def test_an_alert_is_signed_where_a_secret_is_configured(
         await context.clock.set(context.redis)
         await spend(context, NANO, client="acme")
         await look(context, workers=1)
-    first, again = web.requests
-    assert first.headers["webhook-id"] == again.headers["webhook-id"]
-    for request, key in ((first, secret), (again, secret), (acme.requests[0], other)):
+        await again(context)
+    first, second = web.requests
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    for request, key in ((first, secret), (second, secret), (acme.requests[0], other)):
         assert Webhook(key).verify(request.body, request.headers)["event"] == "budget_alert"
     async with Scripted(answer(204)) as web:
         context = made(budget={"monthly_usd": 1, "webhook": web.url, "webhook_secret": "env:NOT_SET"})
         await spend(context, NANO)
         await look(context, workers=1)
     assert web.requests == [] and "webhook_secret is missing" in caplog.text
+
+
+async def test_who_dies_while_telling_loses_no_alert_and_nobody_is_told_twice(made: Any) -> None:
+    async with Scripted(answer(200)) as web:
+        context = made(budget={"daily_usd": 1, "webhook": web.url})
+        day = await spend(context, NANO)
+        scope = budgets.Scope(f"day:{day}", NANO, NANO)
+        await Alerts(context)._announce(budgets.Event("budget_alert", day, scope, 1, "nearly"))  # and no further
+        assert web.requests == [] and not await context.redis.exists(context.keys.alerts(day))
+        await look(context)
+        await again(context)
+    assert len(web.requests) == 1
+    assert await context.redis.hexists(context.keys.alerts(day), f"day:{day}")
 
 
 async def test_a_client_and_a_run_have_their_own_alerts(made: Any) -> None:
@@ -181,7 +202,7 @@ async def test_a_run_that_has_just_ended_is_looked_at_once_more(made: Any) -> No
     assert await context.redis.hexists(context.keys.alerts(context.clock.date("UTC")), "run:r-1")
 
 
-async def test_deliveries_are_tried_three_times_and_hold_nothing_up(
+async def test_deliveries_are_tried_again_and_hold_nothing_up(
     made: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tell, "FIRST_PAUSE_S", 0.01)
@@ -200,7 +221,9 @@ async def test_deliveries_are_tried_three_times_and_hold_nothing_up(
         await alerts._look()
         assert time.monotonic() - began < 0.5
         await alerts.finish()
-    assert len(web.requests) == 3
+        for _ in range(4):
+            await again(context)
+    assert len(web.requests) == 3, "until it is taken"
     assert caplog.text.count("try 3 of 3") == 1, "the mail server is not there"
     assert "t0ps3cret" not in caplog.text and "hush-hush" not in caplog.text
 

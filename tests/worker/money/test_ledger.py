@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.money import pusd_to_usd, usd_to_pusd
 from pipelines.settings import Settings, parse_settings
-from pipelines.types import Completion, Failure, Item
+from pipelines.types import Completion, Failure, Item, Usage
 from worker.backends import load
 from worker.backends.exchange import Response
 from worker.clock import Clock
@@ -225,6 +225,23 @@ def test_an_answer_without_sensible_usage_is_booked_at_its_bound_never_as_free(u
 def test_local_answers_cost_their_energy_and_avoid_the_cloud() -> None:
     charge = charged("gpu", chat(OPENAI), busy_s=2.5)
     assert (charge.cost_pusd, charge.cost_basis) == (usd_to_pusd("0.000075"), "amortised")  # 0.36 kW x 2.5 s x 0.30
+
+
+def test_what_had_the_time_for_a_batch_avoids_no_more_than_its_price() -> None:
+    targets = {
+        "mini": {"kind": "openai", "model": "gpt-4o-mini", "provider_batch": True},
+        "gpu": {"kind": "lmstudio", "model": "qwen"},
+    }
+    books, _ = ledger(parse_settings({"targets": targets, "routes": {"both": {"targets": ["gpu", "mini"]}}}))
+    answer = Completion("Paris.", "stop", Usage(input_tokens=1_000, output_tokens=1_000), "served")
+    dear = books.charge("gpu", answer, 0.0, 0, "both")
+    wait = books.charge("gpu", answer, 0.0, 0, "both", patient=True)
+    batch = books.charge("mini", answer, 0.0, 0, "both", batch=True, patient=True)
+    assert dear.avoided_pusd == usd_to_pusd("0.00075") and wait.avoided_pusd == batch.cost_pusd == usd_to_pusd(
+        "0.000375"
+    )
+    assert (batch.avoided_pusd, batch.avoided_cause) == (dear.avoided_pusd - batch.cost_pusd, "provider_batch")
+    assert books.batch_share("mini") == 0.5 and books.batch_share("gpu") == 1.0
 
 
 @pytest.mark.parametrize(

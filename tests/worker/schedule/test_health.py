@@ -81,6 +81,60 @@ async def test_a_server_is_known_by_what_only_it_has(paths: dict[str, Play], kin
         assert await identify(server.url) == kind
 
 
+@pytest.mark.parametrize("kind", ["vllm", "llamacpp"])
+async def test_a_server_that_hides_its_figures_is_known_by_its_models(kind: str) -> None:
+    paths = {"/v1/models": answer(200, {"data": [{"id": "m", "owned_by": kind}]})}
+    async with Scripted(paths=paths) as server:
+        assert await identify(server.url) == kind
+
+
+async def test_an_ollama_with_nothing_loaded_is_known() -> None:
+    paths = {"/api/ps": answer(200, {"models": []}), "/api/tags": answer(200, {"models": []})}
+    async with Scripted(paths=paths) as server:
+        assert await identify(f"{server.url}/v1") == "ollama"
+
+
+async def test_a_local_target_of_openais_shape_is_asked_what_it_really_is() -> None:
+    status = await look(OLLAMA, "openai", "llama3.2")
+    assert (status.kind, status.server, status.up, status.window_tokens) == ("openai", "ollama", True, 4_096)
+    assert 'set kind = "ollama"' in status.reason
+    status = await look(VLLM, "openai", "org/model")
+    assert (status.kind, status.server, status.reason, status.window_tokens) == ("openai", "vllm", "", 4_096)
+    status = await look(PLAIN, "openai", "a")
+    assert (status.server, status.window_tokens) == ("openai", None)
+
+
+async def test_ollama_tells_the_largest_window_of_a_model() -> None:
+    shown = {"details": {}, "model_info": {"llama.block_count": 28, "llama.context_length": 131_072}}
+    status = await look({**OLLAMA, "/api/show": answer(200, shown)}, "ollama", "llama3.2")
+    assert (status.context_tokens, status.window_tokens, status.vram_bytes) == (131_072, 4_096, 100)
+    status = await look({**OLLAMA, "/api/show": answer(200, shown)}, "ollama", "llama3.2", context_tokens=8_192)
+    assert (status.context_tokens, status.window_tokens) == (8_192, 4_096), "the configuration is the limit"
+    status = await look({**OLLAMA, "/api/show": answer(200, shown)}, "ollama", "qwen3:4b")
+    assert (status.context_tokens, status.window_tokens) == (131_072, None)
+
+
+async def test_a_router_of_llama_cpp_is_asked_for_the_model() -> None:
+    paths = {
+        "/health": answer(200, {"status": "ok"}),
+        "/props": answer(200, {"role": "router"}),
+        "/v1/models": answer(200, {"data": [{"id": "one"}, {"id": "two"}]}),
+    }
+    async with Scripted(paths=paths) as server:
+        status = await inspect("gpu", target(server.url, "llamacpp", "two"))
+        asked = [request.path for request in server.requests if request.path.startswith("/props?")]
+    assert (status.up, status.loaded_model, status.reason) == (True, "two", "")
+    assert asked == ["/props?model=two&autoload=false"]
+    assert "does not list the model three" in (await look(paths, "llamacpp", "three")).reason
+
+
+@pytest.mark.parametrize(("health", "up"), [(answer(200, {"status": "ok"}), True), (answer(503, b""), False)])
+async def test_a_server_that_cannot_list_its_models_may_still_be_well(health: Play, up: bool) -> None:
+    status = await look({"/v1/models": answer(500, b"Internal Server Error"), "/health": health})
+    assert status.up == up
+    assert "HTTP 500" in status.reason
+
+
 async def test_nobody_at_an_address_is_no_kind() -> None:
     assert await identify(f"http://127.0.0.1:{free_port()}/v1") == ""
     async with Scripted([RESET]) as server:
@@ -237,15 +291,16 @@ async def test_an_openrouter_key_without_credit_is_down() -> None:
 
 
 async def test_the_survey_keeps_the_order_and_looks_at_all_together() -> None:
-    slow = {"/v1/models": [0.5, *answer(200, {"data": [{"id": "a"}]})]}
+    slow = {"/v1/models": [1.0, *answer(200, {"data": [{"id": "a"}]})]}
     async with Scripted(paths=slow) as server:
-        config = {"kind": "openai", "lane": "local", "model": "a", "base_url": f"{server.url}/v1", "rpm": 60}
+        config = {"kind": "openai", "lane": "cloud", "model": "a", "base_url": f"{server.url}/v1", "rpm": 60}
         gone = {**config, "base_url": f"http://127.0.0.1:{free_port()}/v1"}
-        settings = parse_settings({"targets": {"one": config, "two": gone, "three": config}})
+        names = [f"t{number}" for number in range(9)]
+        settings = parse_settings({"targets": {name: gone if name == "t1" else config for name in names}})
         began = time.monotonic()
         records = await survey(settings)
-        assert time.monotonic() - began < 1.9
-    assert [(record["name"], record["up"]) for record in records] == [("one", True), ("two", False), ("three", True)]
+        assert time.monotonic() - began < 7.0, "one after the other they take eight seconds"
+    assert [(record["name"], record["up"]) for record in records] == [(name, name != "t1") for name in names]
     assert (records[0]["model"], records[0]["rpm"], records[0]["loaded_model"]) == ("a", 60, "a")
     assert all(type(value) in (str, int, bool, list, type(None)) for record in records for value in record.values())
 
@@ -283,6 +338,18 @@ async def test_a_check_makes_one_real_call_and_the_ledger_has_it(tmp_path: Path)
     (row,) = booked(tmp_path)
     assert (row["purpose"], row["run_id"], row["outcome"], row["target"]) == ("probe", None, "ok", "gpu")
     assert row["cost_usd"] == record["cost_usd"] == Decimal("0.000111")  # 15 and 48 tokens
+
+
+async def test_a_free_local_target_is_asked_several_things_at_once(tmp_path: Path) -> None:
+    paths = {**PLAIN, "/v1/chat/completions": [0.3, *answer(200, COMPLETION)]}
+    async with Scripted(paths=paths) as server:
+        target = {"kind": "openai", "lane": "local", "model": "a", "base_url": f"{server.url}/v1"}
+        where = {"data": str(tmp_path)}
+        record = await check(parse_settings({"targets": {"gpu": target}, "spillway": where}), "gpu", climb=True)
+        assert record["ok"] and record["parallel_measured"] >= 4, "this one takes any number at once"
+        assert [speed["concurrency"] for speed in record["throughput"]][:3] == [1, 2, 4]
+        priced = parse_settings({"targets": {"gpu": {**target, **PRICED}}, "spillway": where})
+        assert "throughput" not in await check(priced, "gpu", climb=True), "what costs money is asked once"
 
 
 async def test_a_check_that_fails_says_why(tmp_path: Path) -> None:

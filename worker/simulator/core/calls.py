@@ -30,7 +30,7 @@ def calls_of(ask: Ask) -> tuple[Call, ...]:
 
 
 def _call(function: Mapping[str, Any], prompt: str) -> Call:
-    names = ("parameters", "input_schema", "parametersJsonSchema")
+    names = ("parameters", "input_schema", "parametersJsonSchema", "parameters_json_schema")
     schema = next((function[name] for name in names if function.get(name)), {"type": "object"})
     return Call(_name(function), msgspec.json.encode(example(schema, digest(prompt, _name(function)))).decode())
 

@@ -157,6 +157,9 @@ def error_body(problem: Problem) -> dict[str, Any]:
 
 
 def fail(_server: Server, problem: Problem) -> Reply:
+    if problem.name == "moderation":  # no error, but an answer without candidates
+        blocked = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {"promptTokenCount": 0}}
+        return json_reply(blocked)
     return json_reply(error_body(problem), problem.status)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from worker.simulator.core.bill import Sums
 from worker.simulator.core.server import Sample, Server
 
 WIDTH, HEIGHT = 600, 60
+MOST_SHARES = 10
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;max-width:70rem}table{border-collapse:collapse}"
     "td,th{padding:.2rem .9rem .2rem 0;text-align:right}td:first-child,th:first-child{text-align:left}"
@@ -56,7 +58,20 @@ def _section(server: Server) -> str:
     outcomes = (
         ", ".join(f"{escape(name)} {count}" for name, count in server.account.outcomes.most_common()) or "none yet"
     )
-    return f"<h2>{escape(server.name)}: busy slots</h2>{_line(list(server.history))}<p>Outcomes: {outcomes}</p>"
+    shares = _shares("model", server.account.by_model) + _shares("client's key", server.account.by_key)
+    line = _line(list(server.history))
+    return f"<h2>{escape(server.name)}: busy slots</h2>{line}<p>Outcomes: {outcomes}</p><table>{shares}</table>"
+
+
+def _shares(by: str, bills: Mapping[str, Sums]) -> str:
+    """The bill by model or by client, the dearest first."""
+    most = sorted(bills.items(), key=lambda each: (-each[1].cost_pusd, each[0]))[:MOST_SHARES]
+    head = f"<tr><th>{by}</th><th>calls</th><th>tokens in</th><th>tokens out</th><th>USD</th></tr>" if most else ""
+    return head + "".join(
+        f"<tr><td>{escape(name) or 'none'}</td><td>{sums.answered}</td><td>{sums.input_tokens}</td>"
+        f"<td>{sums.output_tokens}</td><td>{sums.cost_pusd / 1e12:.6f}</td></tr>"
+        for name, sums in most
+    )
 
 
 def _line(samples: Sequence[Sample]) -> str:

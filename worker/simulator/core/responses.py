@@ -16,6 +16,7 @@ from worker.simulator.core.pieces import as_openai, pieces
 from worker.simulator.core.server import Server
 
 LOGPROBS = "message.output_text.logprobs"
+ENDED = ("stop", "tool", "refusal")
 INCOMPLETE = {"length": "max_output_tokens", "filter": "content_filter"}
 
 
@@ -76,7 +77,7 @@ def _text(item: dict[str, Any]) -> str:
 
 def responses_body(server: Server, ask: Ask, answer: Answer) -> dict[str, Any]:
     """A response object."""
-    reason = INCOMPLETE.get(answer.finish)
+    reason = INCOMPLETE.get(answer.finish, None if answer.finish in ENDED else answer.finish)
     return {
         "id": f"resp_{answer.id}",
         "object": "response",

@@ -1,0 +1,206 @@
+"""What lanes can do in the time that is left, and what is short of it: the arithmetic of plan(), without its decisions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import NamedTuple
+
+from pipelines.fair import NORMAL, Claim, fair_shares
+from pipelines.snapshot import BatchTarget, BatchView, RunView, Snapshot, TargetView
+
+STOCK_S = 3.0
+STOCK_SLOTS, FIRST_STOCK_SLOTS = 2, 4
+TICK_S = 1.0
+DOUBT, FIRST_DOUBT = 0.02, 0.15
+"""How much less than foreseen a local lane may do in a time: measured over many spans, and over none."""
+CLOUD_SAFETY = 1.4
+"""A cloud's rate is mostly measured with few calls in flight, and nobody knows yet what it holds."""
+LATENCIES = 4
+TAIL_LATENCIES = 2
+"""A lane's last calls: some take twice as long as the average, and nothing follows in their slots."""
+RESERVE_CALLS = 1.0
+"""For so many of the longest calls' time at the end, the shortest prompts are kept: they leave no slot idle."""
+GUESSED_TOKENS_PER_S = 25.0
+"""Decode speed of one slot before anything was measured."""
+GUESSED_LATENCY_S = 2.0
+SIGMA_90 = NormalDist().inv_cdf(0.9)
+
+
+class Ways(NamedTuple):
+    """The targets that a route uses now: on each lane the first that is up, in the route's order; and its local ones that are
+    up or may come back."""
+
+    local: TargetView | None
+    cloud: TargetView | None
+    home: tuple[TargetView, ...] = ()
+
+
+def ways(snapshot: Snapshot) -> dict[str, Ways]:
+    """By route."""
+    return {
+        route: _ways([snapshot.targets[n] for n in names if n in snapshot.targets])
+        for route, names in snapshot.routes.items()
+    }
+
+
+def _ways(targets: list[TargetView]) -> Ways:
+    able = [target for target in targets if target.slots > 0]
+    up = {lane: next((t for t in able if t.up and t.lane == lane), None) for lane in ("local", "cloud")}
+    home = tuple(t for t in able if t.lane == "local" and (t.up or t.down_s < math.inf))
+    return Ways(up["local"], up["cloud"], home)
+
+
+def left_s(snapshot: Snapshot, run: RunView) -> float:
+    """Until the run's deadline; infinite without one."""
+    return math.inf if run.deadline_ms is None else (run.deadline_ms - snapshot.now_ms) / 1000
+
+
+def stock(target: TargetView) -> float:
+    """Rows that should be rung at a target: enough that no slot waits for the next tick. While its rate is unknown, more
+    where it costs nothing, and only so many that it shows where it does."""
+    if not target.rows_per_s:
+        return FIRST_STOCK_SLOTS * target.slots if target.lane == "local" else target.slots
+    return max(STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
+
+
+def local_rate(target: TargetView) -> float:
+    """Work per second of a local target; a cautious guess until something was measured."""
+    return target.rate or GUESSED_TOKENS_PER_S * target.slots
+
+
+def usable_s(target: TargetView, seconds: float, call_s: float) -> float:
+    """How long a lane can be counted on until a deadline, when its last calls take so long: less its tail, and less what
+    its rate may turn out lower."""
+    doubt = DOUBT + (FIRST_DOUBT - DOUBT) / (1 + target.spans)
+    return max(0.0, seconds * (1 - doubt) - TAIL_LATENCIES * call_s)
+
+
+def call_s(target: TargetView, work: float) -> float:
+    """Seconds that a local target takes for one prompt of that much work, all slots in use."""
+    return work * target.slots / local_rate(target)
+
+
+def buy_s(cloud: TargetView, rows: float) -> float:
+    """Seconds that a cloud target must be given for so many rows: less is too late."""
+    latency_s = cloud.latency_s if cloud.rows_per_s else GUESSED_LATENCY_S
+    rate = cloud.rows_per_s or cloud.slots / max(latency_s, 0.05)
+    return CLOUD_SAFETY * rows / max(min(rate, cloud.limit_rows_per_s), 0.01) + LATENCIES * latency_s + TICK_S
+
+
+def in_time(target: BatchTarget, seconds: float) -> float:
+    """The share of a batch API's batches that come back within so long: lognormal."""
+    if seconds <= 0:
+        return 0.0
+    sigma = math.log(max(1.01, target.latency_p90_s / target.latency_p50_s)) / SIGMA_90
+    return NormalDist().cdf(math.log(seconds / target.latency_p50_s) / sigma)
+
+
+class Short(NamedTuple):
+    """Work of a run that the local lane will not do in time: by a cautious reckoning and by a plain one; below 0: to spare."""
+
+    surely: float
+    likely: float
+
+
+class Load(NamedTuple):
+    """What a run asks of the local lane: work rung, not prepared yet or waiting; the lane's targets by name; the least and
+    the most work of a waiting prompt, and the most of a batch. `strays`: some batch has no local lane now."""
+
+    work: float
+    home: dict[str, TargetView]
+    least: float
+    most: float
+    largest: float
+    strays: bool
+
+
+def load(run: RunView, on: Mapping[str, Ways]) -> Load:
+    work, least, most, largest, strays = run.ahead, math.inf, 0.0, 0.0, False
+    routes: set[str] = set()
+    for batch in run.waiting:
+        if not has_home(batch, on):
+            strays = True
+            continue
+        work += batch.work
+        each = batch.work / batch.rows
+        least = each if each < least else least
+        most = each if each > most else most
+        largest = batch.work if batch.work > largest else largest
+        routes.add(batch.route)
+    home = {target.name: target for route in routes for target in on[route].home}
+    strays = strays or any(on[route].local is None for route in routes)
+    return Load(work, home, least if most else 0.0, most, largest, strays)
+
+
+def shortages(snapshot: Snapshot, loads: Mapping[str, Load], due: list[RunView]) -> dict[str, Short]:
+    """By run; `due` in the order of deadlines. Other clients have their shares of the lane, and a client's runs that are due
+    earlier come first."""
+    of_client: dict[str, float] = {}
+    for run in due:
+        of_client[run.client] = of_client.get(run.client, 0.0) + loads[run.id].work
+    kept = dict.fromkeys(of_client, 0.0)
+    found: dict[str, Short] = {}
+    for run in due:
+        need, before = loads[run.id].work, kept[run.client]
+        seconds = left_s(snapshot, run)
+        if math.isinf(seconds):
+            found[run.id] = Short(-math.inf, -math.inf)
+        else:
+            found[run.id] = Short(
+                *(
+                    need - max(0.0, _share(snapshot, of_client, run.client, work) - before)
+                    for work in _capacity(loads[run.id], seconds)
+                )
+            )
+        kept[run.client] = before + need - max(0.0, found[run.id].surely)
+    return found
+
+
+def has_home(batch: BatchView, on: Mapping[str, Ways]) -> bool:
+    """Whether a local lane may take it, now or when it is up again."""
+    return batch.lanes != "cloud" and batch.route in on and bool(on[batch.route].home)
+
+
+def _capacity(load: Load, seconds: float) -> tuple[float, float]:
+    """Work that a run's local targets do until then. A target that is down is not counted on; the plain reckoning has it
+    come back after as long as it has been down."""
+    careful = plain = 0.0
+    for target in load.home.values():
+        last_s = call_s(target, load.least)
+        if target.up:
+            careful += local_rate(target) * usable_s(target, seconds, last_s)
+        away_s = 0.0 if target.up else target.down_s
+        plain += local_rate(target) * max(0.0, seconds - last_s - away_s)
+    return careful, plain
+
+
+def _share(snapshot: Snapshot, of_client: Mapping[str, float], client: str, work: float) -> float:
+    if len(of_client) == 1:
+        return work
+    claims = {
+        name: Claim(
+            snapshot.served.get(name, 0.0), wants, snapshot.weights.get(name, 1.0), snapshot.ranks.get(name, NORMAL)
+        )
+        for name, wants in of_client.items()
+    }
+    return fair_shares(claims, work)[client]
+
+
+def too_late(target: TargetView, batch: BatchView, seconds: float, rung_work: float) -> bool:
+    """Whether a local target would not end a batch in time behind the work that is rung; never while its rate is unknown:
+    a first batch is how that is found out."""
+    if not target.rate:
+        return seconds <= 0
+    return ends_late(target, batch.work, batch.work / batch.rows, seconds, rung_work)
+
+
+def ends_late(target: TargetView, work: float, each: float, seconds: float, rung_work: float) -> bool:
+    """The same of so much work in prompts of `each`."""
+    return (rung_work + work) / local_rate(target) + call_s(target, each) > usable_s(target, seconds, 0.0)
+
+
+def reserve_work(target: TargetView, longest: float) -> float:
+    """Work of the shortest prompts that is kept for the end, while the last of the longest ones run."""
+    return RESERVE_CALLS * call_s(target, longest) * local_rate(target)

@@ -1,0 +1,121 @@
+"""What plan() sees and what it says: targets, batches and runs as they are at one moment, and the moves of that moment.
+
+Values only; what to make of them is pipelines/plan.py's matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+
+class TargetView(msgspec.Struct, frozen=True):
+    """One target as it is now; `rate` is estimated work finished per second, `rows_per_s` the same in rows, 0 while unknown,
+    and `spans` how many spans of full work that was measured over.
+
+    `rung_rows` and `rung_work` are on it and not answered; `limit_rows_per_s` is what its rate limits admit; `down_s` how
+    long it has been down: infinite where nobody waits for it to come back.
+    """
+
+    name: str
+    lane: str
+    up: bool
+    slots: int
+    rung_rows: int = 0
+    rate: float = 0.0
+    rows_per_s: float = 0.0
+    latency_s: float = 1.0
+    rung_work: float = 0.0
+    limit_rows_per_s: float = math.inf
+    down_s: float = math.inf
+    spans: int = 0
+
+
+class BatchTarget(msgspec.Struct, frozen=True):
+    """A target's asynchronous batch API: rows that it would still take now, how long its batches take, their price as a share
+    of the real-time price, and how long it takes to give one back."""
+
+    name: str
+    up: bool
+    room_rows: int
+    latency_p50_s: float = 3600.0
+    latency_p90_s: float = 6 * 3600.0
+    price: float = 0.5
+    cancel_s: float = 60.0
+
+
+class BatchView(msgspec.Struct, frozen=True):
+    """One batch; `lanes` says where it may still go: any, cloud (local gave up; in real time or not) or local.
+
+    `last`: there is no lane after that one; what cannot be answered there ends. `real_time`: no batch API can help it (any
+    more). `target` and `sent_ms`: of a batch that is
+    with a provider's batch API, since when.
+    """
+
+    id: str
+    route: str
+    rows: int
+    work: float
+    lanes: str = "any"
+    last: bool = False
+    target: str = ""
+    sent_ms: int = 0
+    real_time: bool = False
+
+
+class RunView(msgspec.Struct, frozen=True):
+    """One open run; `waiting` is ordered from head to tail, `ahead` is work rung or not yet prepared, `sent` what is with a
+    provider's batch API and has not come back (no part of `ahead`).
+
+    `waited_for`: somebody waits for each answer. It goes first among its client's runs, and what the local lane cannot take
+    now to the cloud.
+    """
+
+    id: str
+    client: str
+    created_ms: int
+    deadline_ms: int | None
+    waiting: tuple[BatchView, ...]
+    ahead: float = 0.0
+    may_buy: bool = True
+    waited_for: bool = False
+    sent: tuple[BatchView, ...] = ()
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Everything `plan` knows; routes map to their targets' names, in order of preference. `batch_targets`: those of them
+    whose batch API may be used, by name. By client: `weights`, `served` (work for its weight) and `ranks`, its class.
+    """
+
+    now_ms: int
+    targets: Mapping[str, TargetView]
+    routes: Mapping[str, tuple[str, ...]]
+    runs: tuple[RunView, ...]
+    weights: Mapping[str, float] = {}
+    served: Mapping[str, float] = {}
+    batch_targets: Mapping[str, BatchTarget] = {}
+    ranks: Mapping[str, int] = {}
+
+
+class Ring(msgspec.Struct, frozen=True):
+    """Move: let this batch run on this lane now (local, cloud or provider_batch)."""
+
+    batch: str
+    run: str
+    lane: str
+    target: str
+
+
+class Recall(msgspec.Struct, frozen=True):
+    """Move: take this batch back from the provider, it must be asked in real time; what was answered there is kept.
+
+    Given at every tick until the batch is no longer `sent`. A provider takes back all that it was given with it.
+    """
+
+    batch: str
+    run: str
+
+
+Move = Ring | Recall

@@ -1,0 +1,189 @@
+"""What leaves for money now: to the cloud at the last responsible moment, to a provider's batch API before that, and back.
+
+The tail leaves first: what costs least in the cloud for each local second that it saves. What the local lane takes is
+pipelines/plan.py's matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from statistics import NormalDist
+from typing import NamedTuple
+
+from pipelines.capacity import (
+    Load,
+    Short,
+    Ways,
+    buy_s,
+    ends_late,
+    has_home,
+    in_time,
+    left_s,
+    reserve_work,
+    stock,
+    too_late,
+)  # fmt: skip
+from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
+
+SPREAD = 0.05
+"""How far the work left may be from its estimate, one standard deviation as a share of it."""
+HELD_BACK, UNSURE = 0.02, 0.8
+"""Of what the local lane is foreseen to do: it may do more, and an answer bought although it had time is money lost. So much,
+and the more the fewer spans of full work have measured it (by their root)."""
+SPANS = 10
+"""Over so many spans of full work the local lane must have been measured before anything is ordered."""
+LEAST_CHANCE = 0.2
+"""A provider batch that comes back in time more seldom is not worth its trouble."""
+TOP_UPS = 6
+"""A shortage is looked at anew this often in the time that a provider batch usually takes."""
+RECALL_SHARE = 0.1
+"""What has not come back in this last part of its time is taken back and bought in real time."""
+
+
+def to_cloud(
+    snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Load], due: list[RunView],
+    short: Mapping[str, Short], taken: set[str],
+) -> Iterator[Move]:  # fmt: skip
+    """What is bought in real time now, up to each target's stock; and what a batch API must give back to be bought so."""
+    clouds = {t.name: t for t in snapshot.targets.values() if t.lane == "cloud" and t.up}
+    room = {name: stock(target) - target.rung_rows for name, target in clouds.items()}
+    before = {name: float(target.rung_rows) for name, target in clouds.items()}  # rows that are due there earlier
+    for run in due:
+        if not run.may_buy:
+            continue
+        seconds, leaving = (
+            left_s(snapshot, run),
+            _leaving(snapshot, on, loads[run.id], run, short[run.id].surely, taken),
+        )
+        cloud = leaving.late[0][1] if leaving.late else _cloud_of_sent(on, run)
+        now = leaving.now
+        if cloud is not None and seconds < math.inf:
+            before[cloud.name] += leaving.rows
+            if leaving.late and seconds <= buy_s(cloud, before[cloud.name]):
+                now = now + leaving.late
+            yield from _recalls(
+                snapshot, run, seconds, buy_s(cloud, before[cloud.name] + sum(b.rows for b in run.sent))
+            )
+        for batch, target in now:
+            if room[target.name] > 0:
+                room[target.name] -= batch.rows
+                taken.add(batch.id)
+                yield Ring(batch.id, run.id, "cloud", target.name)
+
+
+def _cloud_of_sent(on: Mapping[str, Ways], run: RunView) -> TargetView | None:
+    found = (on[batch.route].cloud for batch in run.sent if batch.route in on)
+    return next((cloud for cloud in found if cloud is not None), None)
+
+
+def _recalls(snapshot: Snapshot, run: RunView, seconds: float, needed_s: float) -> Iterator[Recall]:
+    """What has not come back when real time must begin."""
+    for batch in run.sent:
+        had_s = seconds + (snapshot.now_ms - batch.sent_ms) / 1000
+        office = snapshot.batch_targets.get(batch.target)
+        back_s = min(office.cancel_s, office.latency_p50_s) if office else 0.0
+        if seconds <= max(RECALL_SHARE * had_s, needed_s + back_s):
+            yield Recall(batch.id, run.id)
+
+
+class Leaving(NamedTuple):
+    """Batches with their cloud targets: for now, and for the last responsible moment; rows that must go then at the most."""
+
+    now: list[tuple[BatchView, TargetView]]
+    late: list[tuple[BatchView, TargetView]]
+    rows: float
+
+
+def _leaving(
+    snapshot: Snapshot, on: Mapping[str, Ways], load: Load, run: RunView, short: float, taken: set[str]
+) -> Leaving:
+    """What of this run belongs in the cloud, the tail first."""
+    seconds, left = left_s(snapshot, run), short
+    now: list[tuple[BatchView, TargetView]] = []
+    late: list[tuple[BatchView, TargetView]] = []
+    if short <= 0 and not (run.waited_for or load.strays or any(_tight(t, load, seconds) for t in load.home.values())):
+        return Leaving(now, late, 0.0)
+    for batch in reversed(run.waiting):
+        way = on.get(batch.route)
+        if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local":
+            continue
+        if not has_home(batch, on) or (way.local is None and seconds == math.inf):
+            if office_for(snapshot, run, batch) is None:
+                now.append((batch, way.cloud))
+        elif run.waited_for:
+            now.append((batch, way.cloud))
+        elif left > 0 or (way.local is not None and too_late(way.local, batch, seconds, way.local.rung_work)):
+            left -= batch.work
+            late.append((batch, way.cloud))
+    return Leaving(now, late, _rows(load, late, short, left))
+
+
+def _rows(load: Load, late: list[tuple[BatchView, TargetView]], short: float, left: float) -> float:
+    """What is not prepared yet must follow in the same time; and the last shortage may be of the shortest prompts, which are
+    many."""
+    rows = float(sum(batch.rows for batch, _ in late))
+    if left > 0 and late:
+        rows *= short / max(1e-9, short - left)
+    reserve = min(max(0.0, short), max((reserve_work(t, load.most) for t in load.home.values()), default=0.0))
+    return max(rows, reserve / load.least if load.least else 0.0)
+
+
+def _tight(target: TargetView, load: Load, seconds: float) -> bool:
+    """Whether some batch of the run may be too late for a local target."""
+    return seconds < math.inf and ends_late(target, load.largest, load.most, seconds, target.rung_work)
+
+
+def office_for(snapshot: Snapshot, run: RunView, batch: BatchView) -> BatchTarget | None:
+    """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled."""
+    if run.waited_for or batch.real_time or not run.may_buy or batch.lanes == "local" or not snapshot.batch_targets:
+        return None
+    seconds = (1 - RECALL_SHARE) * left_s(snapshot, run)
+    for name in snapshot.routes.get(batch.route, ()):
+        target = snapshot.batch_targets.get(name)
+        if target is not None and target.up and target.price < 1 and in_time(target, seconds) >= LEAST_CHANCE:
+            return target
+    return None
+
+
+def to_offices(
+    snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Load], due: list[RunView],
+    short: Mapping[str, Short], taken: set[str],
+) -> Iterator[Ring]:  # fmt: skip
+    """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will
+    likely be short."""
+    room = {name: float(target.room_rows) for name, target in snapshot.batch_targets.items()}
+    for run in due if room else ():
+        wanted = _wanted(snapshot, loads[run.id].home, run, short[run.id].likely)
+        if wanted <= 0 and not loads[run.id].strays:
+            continue
+        for batch in reversed(run.waiting):
+            target = office_for(snapshot, run, batch) if batch.id not in taken else None
+            if target is None or room[target.name] < batch.rows:
+                continue
+            if has_home(batch, on) and (run.deadline_ms is not None or on[batch.route].local is not None):
+                if wanted < batch.work or not _is_time(snapshot, run, target):
+                    continue
+                wanted -= batch.work
+            room[target.name] -= batch.rows
+            taken.add(batch.id)
+            yield Ring(batch.id, run.id, "provider_batch", target.name)
+
+
+def _wanted(snapshot: Snapshot, home: Mapping[str, TargetView], run: RunView, short: float) -> float:
+    """Work to order now. A newsvendor's order: at half the real-time price the median of the shortage, else its quantile.
+    Nothing while no local lane of the run was measured."""
+    if short <= 0 or all(target.spans < SPANS for target in home.values()):
+        return 0.0
+    names = {name for batch in run.waiting for name in snapshot.routes.get(batch.route, ())}
+    price = min((snapshot.batch_targets[name].price for name in names & snapshot.batch_targets.keys()), default=1.0)
+    need = run.ahead + sum(batch.work for batch in run.waiting)
+    quantile = NormalDist().inv_cdf(min(0.95, max(0.05, 1 - price)))
+    spans = max(target.spans for target in home.values())
+    return short + SPREAD * quantile * need - (HELD_BACK + UNSURE / math.sqrt(spans)) * (need - short)
+
+
+def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget) -> bool:
+    """Orders come in a few large lots: not again soon after the last."""
+    last_ms = max((batch.sent_ms for batch in run.sent), default=-math.inf)
+    return snapshot.now_ms - last_ms >= 1000 * target.latency_p50_s / TOP_UPS

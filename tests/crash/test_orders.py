@@ -1,0 +1,60 @@
+"""A worker that dies at any step of a provider's batch: the next one undoes it, finds it again or reads on; nothing is bought
+twice, and the ledger is the bill."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.crash.dying import ORDERS
+from tests.crash.stage import Field
+from tests.support_program import CLOUD
+from tests.support_upstream import Upstream
+from tests.test_flow import pusd
+
+ROWS = 40  # three batches
+QUICK = {"batch_latency_s": 0.6, "batch_validate_s": 0.1, "batch_cancel_s": 0.1}
+HALVES = [ORDERS[:5], ORDERS[5:]]
+
+
+def prompts(stage: int) -> list[dict[str, Any]]:
+    return [
+        {"id": f"r{row}", "prompt": f"Name colour {row} of picture {stage}.", "max_tokens": 40} for row in range(ROWS)
+    ]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("points", HALVES, ids=["made", "read"])
+def test_an_order_survives_a_kill_at_every_step(tmp_path: Path, points: tuple[str, ...]) -> None:
+    with Upstream({"servers": {"cloud": {**CLOUD, **QUICK}}}) as upstream:
+        settings = upstream.settings()
+        settings["targets"]["cloud"]["provider_batch"] = True
+        roles = ["prepare,schedule,settle", "local,cloud"]
+        with Field(tmp_path, None, roles, dies=True, **settings) as there:
+            there.upstream = upstream
+            armed, died = tmp_path / "armed", tmp_path / "died"
+            for stage, point in enumerate(points):
+                armed.write_text(point)
+                run_id = there.submit(there.program.rows(prompts(stage), f"rows{stage}.jsonl"))
+                assert there.wait_for_end(run_id) == "completed", point
+                assert died.exists(), f"nobody came by {point}"
+                died.unlink()
+                results = there.program.results(run_id)
+                assert results["status"].to_list() == ["ok"] * ROWS and set(results["lane"]) == {"provider_batch"}, (
+                    point
+                )
+                assert there.program.run("doctor", "--run", run_id).returncode == 0, point
+            kept = [name for name in there.redis.client.keys("spillway:*") if "order" in name or "given" in name]  # type: ignore[union-attr]
+            reserved = [
+                there.redis.client.hget(name, "reserved") for name in there.redis.client.keys("spillway:budget:*")
+            ]  # type: ignore[union-attr]
+        calls, costs = upstream.calls(), there.program.costs()
+    asked = Counter(call["prompt_hash"] for call in calls)
+    assert len(asked) == ROWS * len(points) and set(asked.values()) == {1}, "nothing is bought twice"
+    assert pusd(costs) == sum(call["cost_pusd"] for call in calls), "the ledger is the bill"
+    assert costs.filter(pl.col("outcome") == "ok").height == len(calls)
+    assert not kept and {int(each or 0) for each in reserved} == {0}

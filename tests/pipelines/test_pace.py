@@ -1,0 +1,94 @@
+"""Speed: full spans alone measure it, mixes tell what prefill weighs, workers add up, and the next run begins with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.batch import PREFILL_WEIGHT
+from pipelines.pace import Answered, Kept, Pace, Speed
+
+SLOTS = 16
+
+
+def server(
+    prefill: float,
+    mixes: list[tuple[float, float]],
+    *,
+    rate: float = 640.0,
+    each_s: float = 25.0,
+    in_flight: int = SLOTS,
+) -> Iterator[tuple[float, Answered]]:
+    """A lane that does `rate` work a second on prompts of one mix (input, output tokens) after the other; a look a second."""
+    rows = inputs = outputs = now = 0.0
+    for tokens_in, tokens_out in mixes:
+        for _ in range(int(each_s)):
+            more = rate / (prefill * tokens_in + tokens_out)
+            rows, inputs, outputs, now = rows + more, inputs + more * tokens_in, outputs + more * tokens_out, now + 1
+            yield now, Answered(rows, inputs, outputs, now, in_flight, 1.0)
+
+
+def after(looks: Iterator[tuple[float, Answered]], pace: Pace | None = None) -> Speed:
+    speed, pace = Speed(), pace or Pace()
+    for now, seen in looks:
+        speed = pace.note(now, "gpu", SLOTS, [("w", seen)])
+    return speed
+
+
+@given(st.floats(0.02, 0.5))
+def test_different_mixes_tell_what_prefill_weighs(prefill: float) -> None:
+    mixes = [(700.0, 40.0), (2500.0, 300.0), (250.0, 700.0)] * 8
+    speed = after(server(prefill, mixes, rate=6400.0))
+    assert speed.prefill == pytest.approx(prefill, rel=0.25)
+    assert speed.rate == pytest.approx(6400.0, rel=0.2)
+
+
+def test_one_mix_cannot_tell_and_the_guess_stands() -> None:
+    speed = after(server(0.3, [(700.0, 40.0)] * 8))
+    assert speed.prefill == pytest.approx(PREFILL_WEIGHT, rel=0.2)
+    assert speed.rows_per_s == pytest.approx(640 / (0.3 * 700 + 40), rel=0.01)
+
+
+def test_a_lane_that_is_not_full_has_a_rough_speed_and_a_full_one_another() -> None:
+    pace = Pace()
+    idle = after(server(0.1, [(100.0, 100.0)], rate=50.0, in_flight=1), pace)
+    assert idle.spans == 0 and idle.rate == pytest.approx(50.0, rel=0.05)
+    looks = [
+        (
+            now + 100,
+            Answered(seen.rows + 1e3, seen.input_tokens + 1e6, seen.output_tokens + 1e6, seen.busy_s + 25, SLOTS, 1.0),
+        )
+        for now, seen in server(0.1, [(100.0, 100.0)] * 2)
+    ]
+    busy = after(iter(looks), pace)
+    assert busy.spans > 5 and busy.rate == pytest.approx(640.0, rel=0.05), "the rough spans count no longer"
+
+
+def test_nothing_is_known_before_the_first_answer() -> None:
+    assert after(iter([(1.0, Answered(in_flight=SLOTS, busy_s=1.0))])) == Speed(prefill=PREFILL_WEIGHT)
+
+
+def test_workers_add_up_and_one_that_comes_later_brings_no_past() -> None:
+    pace, speed = Pace(), Speed()
+    for now, seen in server(0.1, [(100.0, 100.0)] * 4, in_flight=SLOTS // 2):
+        old = Answered(1e9, 1e9, 1e9, 1e9, SLOTS // 2, 1.0) if now > 50 else Answered()
+        grown = Answered(*(a + b for a, b in zip(old[:4], seen[:4], strict=True)), SLOTS // 2, 1.0)
+        speed = pace.note(now, "gpu", SLOTS, [("a", seen), *([("b", grown)] if now > 50 else [])])
+    assert speed.rate == pytest.approx(2 * 640.0, rel=0.1)
+
+
+def test_the_next_run_begins_with_what_was_measured_and_soon_believes_itself() -> None:
+    pace = Pace()
+    after(server(0.05, [(700.0, 40.0), (250.0, 700.0)] * 6), pace)
+    later = Pace()
+    later.begin("gpu", pace.kept("gpu"))
+    first = after(iter([(0.0, Answered())]), later)
+    assert first.rate == pytest.approx(640.0, rel=0.1) and first.spans == 1
+    assert first.prefill == pytest.approx(0.05, rel=0.2)
+    slower = after(server(0.05, [(700.0, 40.0), (250.0, 700.0)] * 3, rate=320.0), later)
+    assert slower.rate == pytest.approx(320.0, rel=0.2)
+    later.begin("other", Kept())
+    assert later.note(0.0, "other", 1, []).spans == 0

@@ -1,0 +1,149 @@
+"""Every kind of provider through the whole program: who may answer a row, what it costs there, and the shape of what comes back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from openai.types.chat import ChatCompletion
+
+from tests.support_program import CLOUD, Program
+from tests.support_upstream import Upstream
+from tests.test_flow import agrees_with, prompts
+
+CLAUDE = {**CLOUD, "personality": "anthropic", "model": "claude"}
+TOOLS = [
+    {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
+    for name in ("look", "wait")
+]
+
+
+def test_every_kind_answers_and_the_ledger_is_the_bill(tmp_path: Path) -> None:
+    kinds = (
+        "openai", "anthropic", "gemini", "openrouter", "cerebras", "runpod", "huggingface", "lmstudio", "ollama", "vllm",
+        "llamacpp",
+    )  # fmt: skip
+    priced = {
+        "latency_ms": 5,
+        "usd_per_mtok_in": 0.15,
+        "usd_per_mtok_out": 0.6,
+        "reasoning_tokens": 3,
+        "answer": "hash",
+    }
+    free = {"latency_ms": 5, "answer": "hash"}
+    local = ("lmstudio", "ollama", "vllm", "llamacpp")
+    servers = {
+        kind: {**(free if kind in local else priced), "personality": kind, "model": f"m-{kind}"} for kind in kinds
+    }
+    servers["responses"] = {**priced, "personality": "openai", "model": "m-responses"}
+    targets = {"responses": {"api": "responses"}}
+    with Upstream({"servers": servers, "targets": targets, "routes": {"all": {"targets": ["openai"]}}}) as upstream:
+        program = Program(tmp_path, upstream)
+        rows = [
+            {"id": f"{name}-{number}", "prompt": f"Name object {number} of {name}.", "model": name, "max_tokens": 40,
+             "system": "Be brief.", "temperature": 0.5}
+            for name in servers for number in range(4)
+        ]  # fmt: skip
+        out = program.json("run", str(program.rows(rows)), "--dedupe", "off")
+        agrees_with(program, upstream)
+        assert {name: upstream.bill(name)["answered"] for name in servers} == dict.fromkeys(servers, 4)
+    assert out["ok"] == len(rows)
+    results = program.results()
+    assert results["target"].to_list() == [row["model"] for row in rows]
+    assert (results["output"].str.len_chars() == 16).all()
+    thought = results.filter(~pl.col("target").is_in(local))
+    assert set(thought["reasoning_tokens"]) == {3}
+
+
+def test_a_row_goes_to_the_next_target_that_can_and_no_call_is_made_for_it_elsewhere(tmp_path: Path) -> None:
+    own: dict[str, Any] = {"messages": [{"role": "user", "content": "Name it."}], "max_tokens": 30, "brand_new": 1}
+    rows = [
+        *prompts(3, max_tokens=30),
+        {"id": "twice", "prompt": "Name two.", "n": 2, "max_tokens": 30},
+        {"id": "seeded", "prompt": "Name three.", "seed": 7, "max_tokens": 30},
+        {"custom_id": "odd", "method": "POST", "url": "/v1/chat/completions", "body": own},
+    ]
+    routes = {"both": {"targets": ["claude", "gpt"]}}
+    with Upstream({"servers": {"claude": CLAUDE, "gpt": CLOUD}, "routes": routes}) as upstream:
+        program = Program(tmp_path, upstream)
+        program.json("run", str(program.rows(rows)), "--dedupe", "off", "--route", "both", code=3)
+        agrees_with(program, upstream)
+        assert (upstream.bill("claude")["calls"], upstream.bill("gpt")["answered"]) == (3, 2)
+    results = program.results()
+    assert results["target"].to_list()[:5] == ["claude"] * 3 + ["gpt"] * 2
+    costs = program.costs().filter(pl.col("custom_id").is_in(["twice", "seeded"]))
+    assert set(costs["target"]) == {"gpt"}
+    odd = results.row(5, named=True)
+    assert (odd["status"], odd["http_status"]) == ("failed", 400)
+    assert "brand_new" in odd["error_message"]
+
+
+def test_what_nobody_can_is_said_by_name(tmp_path: Path) -> None:
+    with Upstream({"servers": {"claude": CLAUDE}}) as upstream:
+        program = Program(tmp_path, upstream)
+        program.json("run", str(program.rows([{"id": "a", "prompt": "Hi.", "seed": 7}])), code=3)
+        assert upstream.bill("claude")["calls"] == 0
+    row = program.results().row(0, named=True)
+    assert (row["status"], row["error_code"], row["attempts"]) == ("failed", "unsupported_parameter", 0)
+    assert row["error_message"].startswith("anthropic cannot do `seed`")
+
+
+def test_tool_calls_of_any_provider_come_back_in_openais_shape(tmp_path: Path) -> None:
+    names = ("anthropic", "gemini", "ollama", "responses", "openai")
+    servers = {
+        name: {**CLOUD, "personality": "openai" if name == "responses" else name, "model": f"m-{name}", "lane": "cloud"}
+        for name in names
+    }
+    targets = {"responses": {"api": "responses"}}
+    rows = [
+        {"id": name, "model": name, "prompt": "Please call look and call wait.", "tools": TOOLS, "max_tokens": 64}
+        for name in names
+    ]
+    with Upstream({"servers": servers, "targets": targets}) as upstream:
+        program = Program(tmp_path, upstream)
+        run = program.json("run", str(program.rows(rows)), "--dedupe", "off")["run_id"]
+    program.run("results", run, "--format", "openai", "--out", str(tmp_path / "lines.jsonl"))
+    lines = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text().splitlines()]
+    assert [line["custom_id"] for line in lines] == list(names)
+    for line in lines:
+        made = ChatCompletion.model_validate(line["response"]["body"], strict=True)
+        calls = made.choices[0].message.tool_calls
+        assert calls is not None, line["custom_id"]
+        assert [call.function.name for call in calls if call.type == "function"] == ["look", "wait"]
+        assert made.choices[0].finish_reason == "tool_calls"
+        assert made.usage is not None and made.usage.completion_tokens > 0
+
+
+RULES: dict[str, tuple[str, str, int, str]] = {
+    # fault → the row's status, who answered, calls at the first target, the outcome of the first of them
+    "400": ("ok", "second", 1, "rejected"),
+    "413": ("ok", "second", 1, "rejected"),
+    "context_overflow": ("ok", "second", 1, "rejected"),
+    "refusal": ("refused", "first", 1, "ok"),
+    "content_filter": ("refused", "first", 1, "ok"),
+    "moderation": ("refused", "first", 1, "ok"),
+    "length": ("ok", "first", 1, "ok"),
+    "429_ms": ("ok", "first", 2, "rejected"),
+    "503": ("ok", "first", 2, "rejected"),
+    "500": ("ok", "first", 2, "error"),
+    "lost": ("ok", "first", 2, "lost"),
+    "empty": ("ok", "first", 2, "ok"),  # it told what it cost
+}
+ONCE = {"429_ms", "503", "500", "lost", "empty"}
+
+
+def test_each_outcome_has_its_rule(tmp_path: Path) -> None:
+    faults = [{"match": f"<{kind}>", "kind": kind, **({"times": 1} if kind in ONCE else {})} for kind in RULES]
+    servers = {"first": {**CLOUD, "faults": faults, "answer": "text"}, "second": CLAUDE}
+    rows = [{"id": kind, "prompt": f"<{kind}> Tell me more.", "max_tokens": 40} for kind in RULES]
+    with Upstream({"servers": servers, "routes": {"both": {"targets": ["first", "second"]}}}) as upstream:
+        program = Program(tmp_path, upstream)
+        program.json("run", str(program.rows(rows)), "--dedupe", "off", "--route", "both", code=3)
+    costs = program.costs().sort("attempt")
+    found = {}
+    for row in program.results().iter_rows(named=True):
+        calls = costs.filter((pl.col("custom_id") == row["custom_id"]) & (pl.col("target") == "first"))
+        found[row["custom_id"]] = (row["status"], row["target"], calls.height, calls["outcome"][0])
+    assert found == RULES

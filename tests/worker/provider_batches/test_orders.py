@@ -1,0 +1,345 @@
+"""Orders of every provider from their making to their end, in one process: what is asked, booked, kept, and found again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.worker.provider_batches.stage import ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
+from worker.context import Context
+from worker.provider_batches import making
+from worker.provider_batches.reading import LOST
+from worker.queue import RedisError
+from worker.schedule.sent import Sent
+from worker.simulator.core.batches import desk
+
+KINDS = ("openai", "anthropic", "gemini", "openrouter")
+ALL = {row: f"Repeat {row}." for row in range(ROWS)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_order_is_answered_line_by_line_and_its_ledger_is_the_bill(context: Context, kind: str) -> None:
+    async with stage(context, kind) as it:
+        await it.prepare()
+        assert len(await it.give()) == 2
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": ROWS} and await it.answers() == ALL
+        assert [await it.state(batch) for batch in it.batches] == ["drained", "drained"]
+        assert await it.booked_pusd() == it.billed_pusd() > 0
+        spent, reserved = await it.money()
+        assert reserved == 0 and 0 <= spent - it.billed_pusd() / 1000 < ROWS, "rounded up call by call"
+        [job] = {call.batch for call in it.upstream.bill.calls()}
+        assert job is not None, "one order for both batches"
+        calls = [call for state in await it.journals() for call in state.called.values()]
+        assert {call.avoided_cause for call in calls} == {"provider_batch"}
+        assert sum(call.avoided_pusd for call in calls) == it.billed_pusd(), "half the price"
+        assert all(
+            intent.lane == "provider_batch" for state in await it.journals() for intent in state.intents.values()
+        )
+        assert not await context.redis.keys("*:order:*")
+
+
+ENDINGS: list[tuple[dict[str, Any], dict[str, int], bool]] = [
+    ({"kind": "expire", "share": 0.5}, {"ok": 6, "rejected": 6}, False),
+    ({"kind": "errors"}, {"error": ROWS}, True),
+    ({"kind": "fail"}, {"rejected": ROWS}, True),
+    ({"kind": "429"}, {"rejected": ROWS}, False),
+    ({"kind": "400"}, {"rejected": ROWS}, False),
+    ({"kind": "401"}, {"rejected": ROWS}, False),
+    ({"kind": "lost_create"}, {"ok": ROWS}, False),
+    ({"kind": "500"}, {"rejected": ROWS}, False),
+]
+
+
+SHAPED = ("expire", "errors", "fail", "lost_create", "401")
+"""Endings that each provider says in its own way."""
+ENDED = [
+    pytest.param(kind, *ending, id=f"{kind}-{ending[0]['kind']}")
+    for kind in KINDS
+    for ending in ENDINGS
+    if kind == "openai" or (ending[0]["kind"] in SHAPED and (kind, ending[0]["kind"]) != ("anthropic", "fail"))
+]
+
+
+@pytest.mark.parametrize(("kind", "rule", "outcomes", "real_time"), ENDED)
+async def test_what_ends_otherwise_is_booked_as_it_was_and_waits(
+    context: Context, kind: str, rule: dict[str, Any], outcomes: dict[str, int], real_time: bool
+) -> None:
+    window = {"batch_window_s": 0.4} if rule["kind"] == "expire" else {}
+    async with stage(context, kind, batch_faults=[{**rule, "at": 1}], **window) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.over)
+        assert await it.outcomes() == outcomes
+        assert await it.booked_pusd() == it.billed_pusd()
+        assert (await it.money())[1] == 0
+        assert {await it.state(batch) for batch in it.batches} == (
+            {"drained"} if outcomes == {"ok": ROWS} else {"waiting"}
+        )
+        flags = [await context.redis.hget(context.keys.batch(batch), "real_time") for batch in it.batches]
+        assert all(bool(flag) == real_time for flag in flags)
+        known = it.context.targets.states["cloud"]
+        assert bool(known.get("closed")) == (rule["kind"] == "401")
+        assert bool(known.get("batch_full_ms")) == (rule["kind"] == "429")
+        assert bool(known.get("batch_off_ms")) == (rule["kind"] == "400")
+        it.context.targets.open("cloud")
+        if await it.give():  # again: the rest, and only that
+            await it.rounds(it.over)
+            assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
+
+
+async def test_lines_that_cannot_be_read_may_have_been_paid(context: Context) -> None:
+    async with stage(context, batch_faults=[{"kind": "bad_line", "at": 1}]) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": ROWS - 1, "lost": 1}
+        assert await it.booked_pusd() > it.billed_pusd() and (await it.money())[1] == 0
+
+
+async def test_a_row_that_the_provider_cannot_be_asked_goes_on_alone(context: Context) -> None:
+    async with stage(context, "anthropic") as it:
+        await it.prepare(bodies={3: {"n": 2}})
+        await it.give()
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": ROWS - 1}
+        assert [await it.state(batch) for batch in it.batches] == ["waiting", "drained"]
+        [again] = await it.give()
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": ROWS - 1}, "nothing was left that it can be asked"
+        assert await context.redis.hget(context.keys.batch(again), "real_time") == b"1"
+
+
+async def test_answers_that_fail_their_check_are_paid_and_go_on_in_real_time(context: Context) -> None:
+    async with stage(context) as it:
+        await it.prepare(options='{"labels": ["yes", "no"]}')
+        await it.give()
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": ROWS} and await it.answers() == {}
+        assert await it.booked_pusd() == it.billed_pusd() > 0
+        calls = [call for state in await it.journals() for call in state.called.values()]
+        assert {(call.error_code, call.avoided_pusd) for call in calls} == {("check_failed", 0)}
+        flags = [await context.redis.hget(context.keys.batch(batch), "real_time") for batch in it.batches]
+        assert flags == [b"1", b"1"]
+
+
+async def test_a_full_provider_is_waited_for_however_often_it_says_so(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = [{"kind": "token_limit", "at": number} for number in range(1, 6)]
+    async with stage(context, batch_faults=rules) as it:
+        await it.prepare()
+        for _ in rules:
+            assert len(await it.give()) == 2
+            await it.rounds(it.over)
+            assert it.context.targets.states["cloud"]["batch_full_ms"] > it.context.clock.now_ms()
+        assert await it.outcomes() == {"rejected": ROWS * len(rules)} and it.billed_pusd() == 0
+        flags = [await context.redis.hget(context.keys.batch(batch), "real_time") for batch in it.batches]
+        assert flags == [None, None]
+        await it.give()
+        await it.rounds(it.over)
+        assert await it.answers() == ALL and it.context.targets.states["cloud"]["batch_full_ms"] == 0
+
+
+async def test_what_no_budget_admits_is_not_sent(context: Context) -> None:
+    async with stage(context) as it:
+        bound = sum(it.ledger.bound_pusd("cloud", item, batch=True) for item in it.items()[:5])  # type: ignore[misc]
+        await it.prepare(budget_nusd=bound // 1000 + 1)
+        await it.give()
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": 5}
+        spent, reserved = await it.money()
+        assert reserved == 0 and 0 < spent <= bound // 1000 + 1
+        assert await it.booked_pusd() == it.billed_pusd()
+        assert [await it.state(batch) for batch in it.batches] == ["waiting", "waiting"]
+
+
+async def test_a_run_that_is_cancelled_keeps_and_pays_what_was_done(context: Context) -> None:
+    async with stage(context, batch_latency_s=0.8) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.out)
+        await it.rounds(it.billed)
+        await context.redis.hset(context.keys.run(RUN), "cancel", "1")
+        await it.rounds(it.over)
+        outcomes = await it.outcomes()
+        assert 0 < outcomes["ok"] < ROWS and outcomes["rejected"] == ROWS - outcomes["ok"]
+        assert await it.booked_pusd() == it.billed_pusd()
+        assert len(await it.answers()) == outcomes["ok"]
+
+
+async def test_the_cut_off_cancels_orders(context: Context) -> None:
+    async with stage(context, batch_latency_s=30.0) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.out)
+        it.context.targets.say("cloud", {"cutoff": "2026-01-01", "up": False, "closed": True})
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"rejected": ROWS} and (await it.money())[1] == 0
+
+
+async def test_a_recall_that_the_provider_does_not_follow_lets_the_order_go_and_books_what_still_comes(
+    context: Context,
+) -> None:
+    async with stage(context, batch_latency_s=1.5, batch_cancel_s=20.0) as it:
+        now_ms = it.context.clock.now_ms()
+        await it.prepare(deadline_ms=now_ms + 4000)
+        await it.give()
+        await it.rounds(it.out)
+        await it.rounds(it.billed)
+        await context.redis.sadd(context.keys.recalled, it.batches[0])
+
+        async def gone() -> bool:
+            return not await context.redis.exists(context.keys.given)
+
+        await it.rounds(gone)
+        assert {await it.state(batch) for batch in it.batches} == {"waiting"}, "they are asked in real time"
+        assert await it.outcomes() == {"out": ROWS} and (await it.money())[1] > 0
+        it.upstream.servers["cloud"].configure({"batch_cancel_s": 0.0})
+        for job in desk(it.upstream.servers["cloud"]).jobs.values():
+            job.timing = msgspec.structs.replace(job.timing, cancel_takes_s=0.0)
+        await it.rounds(it.over)
+        late = [call for state in await it.journals() for call in state.late]
+        assert len(late) == ROWS and await it.booked_pusd() == it.billed_pusd() > 0
+        assert await it.answers() == {}, "what comes too late is money, never a result"
+
+
+async def test_a_batch_that_the_provider_has_forgotten_is_lost_at_its_upper_bound(context: Context) -> None:
+    async with stage(context, batch_latency_s=30.0) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.out)
+        spent, reserved = await it.money()
+        desk(it.upstream.servers["cloud"]).jobs.clear()
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"lost": ROWS}
+        assert await it.money() == (spent + reserved, 0)
+
+
+async def test_results_are_read_from_any_order_of_lines_once(context: Context) -> None:
+    """Whoever reads them again, after a crash between two batches, books nothing twice."""
+    async with stage(context) as it:
+        await it.prepare()
+        await it.give()
+        released = it.lane._reader.release
+
+        async def dies(*_: Any, **__: Any) -> None:
+            raise RedisError("gone")
+
+        it.lane._reader.release = dies  # type: ignore[method-assign]
+        with pytest.raises(RedisError):
+            await it.rounds(it.over)
+        spent = (await it.money())[0]
+        assert await it.outcomes() == {"ok": ROWS // 2, "out": ROWS // 2}
+        it.lane._reader.release = released  # type: ignore[method-assign]
+        await it.lane.close()
+        it.context.owner = "the next one"
+        it.lane = it.made()
+        it.journal_task.cancel()
+        it.journal_task = asyncio.create_task(it.journal.run())
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": ROWS} and await it.booked_pusd() == it.billed_pusd()
+        assert (await it.money())[0] == 2 * spent
+
+
+async def test_an_order_that_redis_forgets_before_it_is_sent_is_not_sent(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "FORGETS_S", 0.3)
+    async with stage(context) as it:
+        it.context.again._synced = False
+        await it.prepare()
+        await it.give()
+        asked = asyncio.create_task(it.rounds(it.over))
+        while not any(state.intents for state in await it.journals()):
+            await asyncio.sleep(0.01)
+        [tag] = await context.redis.smembers(context.keys.orders)
+        await context.redis.delete(context.keys.order(tag.decode()))
+        await asked
+        assert not desk(it.upstream.servers["cloud"]).jobs and await it.outcomes() == {"rejected": ROWS}
+        assert (await it.money())[1] == 0 and {await it.state(batch) for batch in it.batches} == {"waiting"}
+        await it.give()
+        await it.rounds(it.over)
+        assert await it.answers() == ALL
+
+
+async def test_a_provider_that_is_down_for_a_while_is_asked_again(context: Context) -> None:
+    async with stage(context, batch_latency_s=0.4) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.out)
+        cloud = it.upstream.servers["cloud"]
+        await cloud.set_down(True)
+        for _ in range(5):
+            it.lane._tender._due_s.clear()
+            await it.lane.step()
+        assert await it.outcomes() == {"out": ROWS}, "nothing is lost by not being heard of"
+        await cloud.set_down(False)
+        await it.rounds(it.over)
+        assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
+
+
+async def test_what_the_scheduler_is_told_of_a_batch_api(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage(context) as it:
+        sent = Sent(it.context)
+        [api] = sent.targets().values()
+        assert api.up and api.room_rows == 0, "whoever looks after it may still be on the way"
+        monkeypatch.setattr("worker.schedule.sent.ABSENT_S", 0.0)
+        assert not sent.targets(), "nobody looks after it"
+        await it.prepare()
+        await it.give()
+        await it.lane.step()
+        await context.redis.set(context.keys.lease("provider_batch"), "somebody")
+        await sent.look()
+        sent.know(dict(await it.heads()))
+        [api] = sent.targets().values()
+        assert (api.name, api.up, api.price, api.latency_p90_s) == (
+            "cloud",
+            True,
+            0.5,
+            6 * 3600.0,
+        ) and api.room_rows > 0
+        assert {(view.id, view.target) for view in sent.of(RUN)} == {(batch, "cloud") for batch in it.batches}
+        assert all(view.sent_ms > 0 and view.rows == ROWS // 2 for view in sent.of(RUN))
+        await it.rounds(it.over)
+        await sent.look()
+        [api] = sent.targets().values()
+        assert not sent.of(RUN) and api.latency_p50_s < 8 and api.latency_p90_s == pytest.approx(3 * api.latency_p50_s)
+        await context.redis.delete(context.keys.lease("provider_batch"))
+        await sent.look()
+        assert not sent.targets(), "whoever looked after it is gone"
+
+
+async def test_a_cancel_that_comes_too_late_changes_nothing(context: Context) -> None:
+    async with stage(context, batch_latency_s=0.5, batch_faults=[{"kind": "late_cancel"}]) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.out)
+        await context.redis.hset(context.keys.run(RUN), "cancel", "1")
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": ROWS} and await it.answers() == ALL
+        assert await it.booked_pusd() == it.billed_pusd()
+
+
+async def test_who_slept_while_another_read_the_order_changes_nothing(context: Context) -> None:
+    async with stage(context) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.out)
+        [order] = await it.lane._orders.open()
+        slept, journal, task = it.lane, it.journal, it.journal_task
+        parts = await slept._orders.hold(order)
+        it.context.owner = "another"
+        it.lane = it.made()
+        it.journal_task = asyncio.create_task(it.journal.run())
+        await it.rounds(it.over)
+        money = await it.money()
+        await slept._reader.settle(order, parts, lambda *_: LOST)
+        await journal.drained()
+        assert await it.outcomes() == {"ok": ROWS} and await it.answers() == ALL and await it.money() == money
+        assert {await it.state(batch) for batch in it.batches} == {"drained"}
+        task.cancel()
+        await slept.close()

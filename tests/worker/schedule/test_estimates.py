@@ -1,0 +1,63 @@
+"""Estimates on a real Redis: heartbeats in, weights out, and the next process begins with what this one learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.learn import Length
+from pipelines.settings import parse_settings
+from pipelines.types import BatchHead
+from tests.support_redis import redis_server
+from worker.beat import Beat, TargetStats
+from worker.context import Context
+from worker.queue import connect
+from worker.schedule import estimates
+from worker.schedule.estimates import Estimates
+
+SETTINGS = {
+    "targets": {
+        "gpu": {"kind": "vllm", "model": "m", "base_url": "http://127.0.0.1:1/v1", "max_concurrency": 4},
+        "mini": {"kind": "openai", "model": "gpt-4o-mini", "base_url": "http://127.0.0.1:2/v1", "api_key": "k", "rpm": 90,
+                 "tpm": 60_000},
+    },
+    "routes": {"small": {"targets": ["gpu", "mini"]}},
+}  # fmt: skip
+
+
+def head(number: int, group: str, output_tokens: int = 2000) -> BatchHead:
+    return BatchHead(f"r.0.0.{number}", "r", "small", 0, 10, 5000, output_tokens, 1.0, 1, 1, group=group)
+
+
+async def test_what_was_learned_reorders_batches_and_outlives_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimates, "AGAIN_S", 0.0)
+    monkeypatch.setattr(estimates, "SAVE_S", 0.0)
+    with redis_server() as url:
+        redis = await connect(url)
+        context = Context(parse_settings({**SETTINGS, "spillway": {"data": str(tmp_path)}}), redis, url)
+        first = Estimates(context)
+        await first.look({})
+        short, long = head(0, "labels"), head(1, "essays")
+        assert first.weigh(short) == first.weigh(long), "nothing tells them apart yet"
+        lengths = {"labels": Length(500, 100_000, 10_000, 1e6), "essays": Length(500, 100_000, 300_000, 1e9)}
+        beats = {"w": Beat(targets={"gpu": TargetStats(4, 0, 4, 10, 1000, 1000, 5.0, 1.0)}, lengths=lengths)}
+        await first.look(beats)
+        await first.look(beats)  # the same sums again teach nothing new
+        assert first.weigh(short).work == pytest.approx(500 + 200, rel=0.05)
+        assert first.weigh(long).work == pytest.approx(500 + 6000, rel=0.05)
+        assert first.weigh(short).saved != first.weigh(long).saved
+        assert first.limit("mini", [short]) == pytest.approx(60_000 / 60 / (500 + 256))
+        assert first.limit("gpu", [short]) == float("inf")
+
+        assert 0 < await redis.ttl(context.keys.learned) <= estimates.KEEP_S
+        await redis.hset(
+            context.keys.learned, mapping={"length:odd": b"[", "speed:gpu m": b'{"spans": "x"}', b"\xff": b"?"}
+        )
+        second = Estimates(context)
+        await second.look({})
+        assert second.weigh(short).work == pytest.approx(500 + 200, rel=0.1)
+        assert second.weigh(long).work == pytest.approx(500 + 6000, rel=0.1)
+        await redis.aclose()

@@ -1,0 +1,170 @@
+"""Anthropic's Message Batches: lines inline, results as JSONL once all have ended. A batch has no place for a tag, so one whose
+creation was lost is known by its time and its number of lines, and proven by the names of its lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pipelines.sections import Target
+from pipelines.types import Failure
+from worker.backends import looks
+from worker.backends.anthropic import headers_of, root_of
+from worker.backends.batching import (
+    LONG_S,
+    MOST_PAGES,
+    SKEW_S,
+    Line,
+    NotRun,
+    Remote,
+    Result,
+    Results,
+    Sought,
+    answer,
+    content,
+    garbled,
+    is_id,
+    proven,
+    text,
+)
+from worker.backends.exchange import Response
+
+if TYPE_CHECKING:
+    from worker.backends.http import Web
+
+PAGE = 100
+STATUS = {
+    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
+    "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504,
+    "overloaded_error": 529,
+}  # fmt: skip
+"""With which status a call would have had an error."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    type: str
+    message: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class OutLine(msgspec.Struct, frozen=True):
+    custom_id: str
+    result: Ending
+
+
+class Inner(msgspec.Struct, frozen=True):
+    type: str = ""
+
+
+class Wrapped(msgspec.Struct, frozen=True):
+    error: Inner = Inner()
+
+
+_OUT_LINE = msgspec.json.Decoder(OutLine)
+_ERROR = msgspec.json.Decoder(Wrapped)
+
+
+class AnthropicBatches:
+    """See `BatchApi`."""
+
+    most_lines = 100_000
+    most_bytes = 240 << 20
+
+    async def stage(self, web: Web, target: Target, tag: str, lines: Sequence[Line]) -> bytes | Failure:
+        rows = b",".join(
+            b'{"custom_id":"' + each.custom_id.encode() + b'","params":' + each.body + b"}" for each in lines
+        )
+        return b'{"requests":[' + rows + b"]}"
+
+    async def create(self, web: Web, target: Target, staged: bytes) -> Remote | Failure:
+        return _remote(answer(await web.post(_url(target), headers_of(target), staged, LONG_S)))
+
+    async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
+        candidates: list[Remote] = []
+        after = ""
+        for _ in range(MOST_PAGES):
+            page = answer(await web.get(f"{_url(target)}?limit={PAGE}{after}", headers_of(target)))
+            if isinstance(page, Failure):
+                return page
+            rows = looks.table(page, "data")
+            for row in rows:
+                remote = _remote(row)
+                fits = _unix_s(row.get("created_at")) >= sought.since_s - SKEW_S and _lines(row) == sought.lines
+                if isinstance(remote, Remote) and fits and remote.id not in sought.others:
+                    candidates.append(remote)
+            last = rows[-1] if rows else {}
+            old = _unix_s(last.get("created_at")) < sought.since_s - SKEW_S
+            if not page.get("has_more") or old or not is_id(last.get("id")):
+                break
+            after = f"&after_id={last['id']}"
+        return await proven(self, web, target, sought, candidates)
+
+    async def look(self, web: Web, target: Target, identity: str) -> Remote | Failure:
+        return _remote(answer(await web.get(f"{_url(target)}/{identity}", headers_of(target))))
+
+    async def cancel(self, web: Web, target: Target, identity: str) -> Failure | None:
+        said = answer(await web.post(f"{_url(target)}/{identity}/cancel", headers_of(target), b"{}"))
+        return said if isinstance(said, Failure) and said.http_status not in (400, 409) else None
+
+    async def results(self, web: Web, target: Target, remote: Remote) -> Results | Failure:
+        """From the address that we know, whatever `results_url` says: the key goes nowhere else."""
+        data = content(await web.get(f"{_url(target)}/{remote.id}/results", headers_of(target), LONG_S))
+        if isinstance(data, Failure):
+            return data
+        found = list(_results(data))
+        lines = [result for result in found if result is not None]
+        return Results(lines, len(found) - len(lines))
+
+
+API = AnthropicBatches()
+
+
+def _url(target: Target) -> str:
+    return f"{root_of(target)}/messages/batches"
+
+
+def _remote(data: Any) -> Remote | Failure:
+    if isinstance(data, Failure):
+        return data
+    identity, status = data.get("id"), text(data.get("processing_status"))
+    if not is_id(identity) or status not in ("in_progress", "canceling", "ended"):
+        return garbled(f"a batch without id, or of status {status[:40]!r}")
+    counts = data.get("request_counts")
+    undone = {name: counts.get(name) for name in ("canceled", "expired")} if type(counts) is dict else {}
+    code = next((ENDINGS[name] for name, count in undone.items() if count), "")
+    return Remote(identity, "ended" if status == "ended" else "open", code)
+
+
+ENDINGS = {"canceled": "cancelled", "expired": "expired"}
+
+
+def _lines(row: dict[str, Any]) -> int:
+    counts = row.get("request_counts")
+    return sum(each for each in counts.values() if type(each) is int) if type(counts) is dict else 0
+
+
+def _unix_s(value: Any) -> float:
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _results(data: bytes) -> Iterator[Result | None]:
+    for raw in data.splitlines():
+        if not raw.strip():
+            continue
+        try:
+            line = _OUT_LINE.decode(raw)
+            if line.result.type == "succeeded":
+                yield Result(line.custom_id, Response(200, {}, bytes(line.result.message)))
+            elif line.result.type in ENDINGS:
+                yield Result(line.custom_id, NotRun(f"batch_{ENDINGS[line.result.type]}"))
+            else:
+                error = bytes(line.result.error)
+                yield Result(line.custom_id, Response(STATUS.get(_ERROR.decode(error).error.type, 500), {}, error))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            yield None

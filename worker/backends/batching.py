@@ -1,0 +1,161 @@
+"""A provider's asynchronous batch API as values: what is asked, where it stands, what came back; each provider's own file
+(`*_batches.py`) speaks its shape.
+
+Nothing here decides when to ask or what an answer costs (worker/provider_batches does). Trouble is a Failure, never an
+exception; a `create` whose Failure is of kind `unknown` or `transient` may have made the batch all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
+
+import msgspec
+
+from pipelines.sections import BATCH_APIS, Target
+from pipelines.types import Failure
+from worker.backends import failures
+from worker.backends.exchange import Response
+from worker.backends.lenient import decode
+
+if TYPE_CHECKING:
+    from worker.backends.http import Web
+
+MOST_PAGES = 20
+"""Of a provider's list of batches, newest first."""
+LONG_S = 600.0
+"""For a request that carries all lines of a batch, or their results."""
+SKEW_S = 60
+"""By so much a provider's clock may differ from ours."""
+
+
+class Line(NamedTuple):
+    """One request: our name for it ([A-Za-z0-9_-], at most 64 characters), its address and body as for one call."""
+
+    custom_id: str
+    url: str
+    body: bytes
+
+
+class Sought(NamedTuple):
+    """What is known of a batch that may exist: the tag it was given, how many lines it has, from when on (unix seconds),
+    and ids of batches that are certainly others."""
+
+    tag: str
+    lines: int
+    since_s: float
+    others: frozenset[str]
+
+
+class Remote(msgspec.Struct, frozen=True):
+    """A batch as the provider tells of it. `handles`: the provider's own names for what is to be fetched."""
+
+    id: str
+    state: Literal["open", "ended", "failed"]
+    """`failed`: nothing of it was run, and nothing will be."""
+    code: str = ""
+    """Why it ended early: expired, cancelled, or the provider's code of a failure."""
+    message: str = ""
+    handles: tuple[str, ...] = ()
+
+
+class NotRun(NamedTuple):
+    """A line that was never executed, and is not paid."""
+
+    code: str
+
+
+class Result(NamedTuple):
+    """What became of one line: an answer or an error as a call would have had it, or that it never ran."""
+
+    custom_id: str
+    outcome: Response | NotRun
+
+
+class Results(NamedTuple):
+    """All that came back; `unreadable` lines may have been anybody's."""
+
+    lines: list[Result]
+    unreadable: int = 0
+
+
+class BatchApi(Protocol):
+    """What a provider's file offers as `API`."""
+
+    most_lines: int
+    most_bytes: int
+
+    async def stage(self, web: Web, target: Target, tag: str, lines: Sequence[Line]) -> bytes | Failure:
+        """Gets everything ready but the batch itself, at no cost; the body with which `create` makes it."""
+        ...
+
+    async def create(self, web: Web, target: Target, staged: bytes) -> Remote | Failure: ...
+
+    async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
+        """The batch with a tag, if there is one; None when there certainly is none by now."""
+        ...
+
+    async def look(self, web: Web, target: Target, identity: str) -> Remote | Failure: ...
+
+    async def cancel(self, web: Web, target: Target, identity: str) -> Failure | None:
+        """Asks a batch to stop; one that has ended already is fine."""
+        ...
+
+    async def results(self, web: Web, target: Target, remote: Remote) -> Results | Failure: ...
+
+
+@cache
+def load(kind: str) -> BatchApi | None:
+    """The batch API of a target's kind, or None."""
+    name = BATCH_APIS.get(kind)
+    return cast(BatchApi, import_module(f"worker.backends.{name}").API) if name else None
+
+
+async def proven(
+    api: BatchApi, web: Web, target: Target, sought: Sought, candidates: Sequence[Remote]
+) -> Remote | Failure | None:
+    """Which of some batches is the one that is sought, where no tag says it: one whose results have our names, else the only
+    one that is still at work. A Failure: that cannot be said yet."""
+    for remote in candidates:
+        results = await api.results(web, target, remote) if remote.state == "ended" else Results([])
+        if isinstance(results, Failure):
+            return results
+        if any(line.custom_id.startswith(sought.tag) for line in results.lines):
+            return remote
+    still = [remote for remote in candidates if remote.state == "open"]
+    if len(still) > 1:
+        return Failure("unknown", "ambiguous", f"{len(still)} batches that are not done yet may be it")
+    return next(iter(still), None)
+
+
+def answer(response: Response | Failure, *, ok: tuple[int, ...] = (200,)) -> Any | Failure:
+    """The decoded JSON object of a good reply; a Failure for anything else."""
+    if isinstance(response, Failure):
+        return response
+    data = decode(response.body)
+    if response.status not in ok:
+        return failures.failure(response, failures.told(data))
+    return data if type(data) is dict else failures.not_json(response)
+
+
+def content(response: Response | Failure) -> bytes | Failure:
+    """The body of a good reply, whatever it holds; a Failure for anything else."""
+    if isinstance(response, Failure):
+        return response
+    return response.body if response.status == 200 else failures.failure(response, failures.told(decode(response.body)))
+
+
+def garbled(what: str) -> Failure:
+    """A reply that is JSON, but not what was asked for."""
+    return Failure("unknown", "not_understood", f"HTTP 200: {what}", 200)
+
+
+def text(value: Any) -> str:
+    return value if type(value) is str else ""
+
+
+def is_id(value: Any) -> bool:
+    """Whether it may stand in an address as one step of a path."""
+    return type(value) is str and 0 < len(value) <= 200 and all(c.isalnum() or c in "-_." for c in value)

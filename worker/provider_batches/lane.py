@@ -1,0 +1,171 @@
+"""The provider_batch lane: makes orders of the batches that plan gave to it, and has them looked after (tending.py).
+
+One process at a time does this (a lease). What belongs on the lane is plan's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from typing import NamedTuple
+
+from pipelines import wire
+from pipelines.types import BatchHead
+from worker import aside
+from worker.backends import batching
+from worker.backends.batching import BatchApi
+from worker.backends.http import Web
+from worker.context import Context
+from worker.drain.journal import Journal
+from worker.money.ledger import Ledger
+from worker.provider_batches.making import Maker
+from worker.provider_batches.orders import Order, Orders
+from worker.provider_batches.reading import Reader
+from worker.provider_batches.standing import Standing
+from worker.provider_batches.tending import Tender
+
+log = logging.getLogger("spillway.provider_batches")
+
+REST_S = 0.5
+QUIET_S, GATHER_S = 1.0, 60.0
+"""An order is made when its run gives no more for a moment; of a run that is still being prepared, after a while."""
+GOES_ON = (None, b"", b"0")
+"""What a run that nobody cancelled says of that."""
+MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
+"""Of one order, whatever a provider would take: it is in this process' memory while it is made and read."""
+TIMEOUT_S, RESULT_BYTES = 30.0, 1 << 30
+
+
+class Given(NamedTuple):
+    """A batch that plan gave to the lane and that no order has."""
+
+    id: str
+    epoch: int
+    head: BatchHead
+    since_ms: int
+
+
+class ProviderBatches:
+    """The loop of the lease `provider_batch`."""
+
+    def __init__(self, context: Context, ledger: Ledger, journal: Journal) -> None:
+        self._context = context
+        self._web = Web(TIMEOUT_S, RESULT_BYTES)
+        self._orders = Orders(context)
+        self._maker = Maker(context, ledger, journal, self._orders, self._web)
+        self._reader = Reader(context, ledger, journal, self._orders)
+        self._standing = Standing(context, ledger)
+        self._tender = Tender(context, self._web, self._orders, self._maker, self._reader, self._standing)
+
+    async def step(self) -> None:
+        """One round: orders that are due, then new ones."""
+        orders = await self._orders.open()
+        self._standing.tell()
+        wanted_back = await self._context.redis.smembers(self._context.keys.recalled)
+        recalled = {batch.decode(errors="replace") for batch in wanted_back}
+        now_s = asyncio.get_running_loop().time()
+        due = [order for order in orders if await self._tender.is_due(order, recalled, now_s)]
+        await asyncio.gather(*(self._tender.tend(order) for order in due))
+        await self._give(orders, recalled)
+        await asyncio.sleep(REST_S)
+
+    async def close(self) -> None:
+        await self._web.close()
+
+    # -- what plan gave ----------------------------------------------------------------------------------------------
+
+    async def _give(self, orders: list[Order], recalled: set[str]) -> None:
+        """New orders, one for each run and target, of what no order has."""
+        groups: dict[tuple[str, str], list[Given]] = defaultdict(list)
+        taken = {batch for order in orders for batch, _ in order.about.parts if order.state != "let_go"}
+        for target, given in await self._given(taken):
+            groups[target, given.head.run].append(given)
+        for (target, run), batches in groups.items():
+            api = self._api(target)
+            cancel, prepared = await self._context.redis.hmget(self._context.keys.run(run), "cancel", "prepared")
+            if api is None or cancel not in GOES_ON or not self._context.targets.is_up(target):
+                await self._give_back(batches)
+                continue
+            await self._give_back([given for given in batches if given.id in recalled])
+            wanted = [given for given in batches if given.id not in recalled]
+            if self._is_all(wanted, prepared == b"1"):
+                for some in _cut(wanted, api):
+                    await self._make(target, run, some)
+
+    def _is_all(self, batches: list[Given], prepared: bool) -> bool:
+        """Whether an order need not wait for more batches of its run; few large orders are better than many small ones."""
+        now_ms = self._context.clock.now_ms()
+        ages_s = [(now_ms - given.since_ms) / 1000 for given in batches]
+        quiet = prepared and min(ages_s, default=0.0) > QUIET_S
+        return quiet or max(ages_s, default=0.0) > GATHER_S or sum(given.head.rows for given in batches) >= MOST_ROWS
+
+    async def _given(self, taken: set[str]) -> list[tuple[str, Given]]:
+        redis, keys = self._context.redis, self._context.keys
+        listed = await redis.zrange(keys.given, 0, -1, withscores=True)
+        since = {batch.decode(errors="replace"): int(ms) for batch, ms in listed}
+        ids = [batch for batch in since if batch not in taken]
+        pipe = redis.pipeline(transaction=False)
+        for batch in ids:
+            pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "head")
+        found = []
+        for batch, fields in zip(ids, await pipe.execute(raise_on_error=False) if ids else [], strict=True):
+            try:
+                if isinstance(fields, Exception):
+                    raise wire.Unreadable(str(fields))
+                epoch, state, lane, target, head = fields
+                if (state, lane) != (b"rung", b"provider_batch"):
+                    await redis.zrem(keys.given, batch)
+                    continue
+                found.append((target.decode(), Given(batch, int(epoch), wire.unpack_head(head), since[batch])))
+            except (ValueError, TypeError, AttributeError) as error:
+                await aside.batch(self._context, batch, error)
+                await redis.zrem(keys.given, batch)
+        return found
+
+    async def _give_back(self, batches: list[Given]) -> None:
+        """What cannot be sent goes back to waiting as it is."""
+        context, keys = self._context, self._context.keys
+        for batch, epoch, head, _ in batches:
+            names = [keys.batch(batch), keys.waiting(head.run), keys.given, keys.drained(head.run), keys.wake]
+            lanes = await context.redis.hget(keys.batch(batch), "lanes") or b"any"
+            args = [epoch, batch, "waiting", lanes, head.cloud_pusd / max(head.work, 1e-9), ""]
+            await context.scripts.release(keys=names, args=args)
+
+    async def _make(self, target: str, run_id: str, batches: list[Given]) -> None:
+        """One order, from its record to its request."""
+        run = await self._context.run(run_id)
+        order = await self._orders.make(target, run, [(batch, epoch) for batch, epoch, *_ in batches])
+        if order is None:
+            return
+        parts = await self._orders.hold(order)
+        lines = await self._maker.reserve(order, parts)
+        for part in parts:
+            if not part.out:
+                await self._reader.release(part, real_time=part.cannot)
+        trouble = await self._maker.submit(order, lines) if lines else None
+        if trouble is not None:
+            self._standing.refused(target, trouble)
+            await self._reader.undo(order, parts, trouble.code)
+        elif not lines:
+            await self._orders.end(order)
+
+    def _api(self, name: str) -> BatchApi | None:
+        target = self._context.settings.targets.get(name)
+        return batching.load(target.kind) if target is not None and target.provider_batch else None
+
+
+def _cut(batches: list[Given], api: BatchApi) -> list[list[Given]]:
+    """Orders that a provider, and this process, can take."""
+    rows = min(MOST_ROWS, api.most_lines)
+    size = min(MOST_BYTES, api.most_bytes)
+    cut: list[list[Given]] = []
+    count = held = 0
+    for given in batches:
+        more = given.head.rows, max(given.head.payload_bytes, 4 * given.head.input_tokens)
+        if not cut or count + more[0] > rows or held + more[1] > size:
+            cut.append([])
+            count = held = 0
+        cut[-1].append(given)
+        count, held = count + more[0], held + more[1]
+    return cut

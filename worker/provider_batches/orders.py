@@ -1,0 +1,162 @@
+"""Orders as Redis holds them: a provider's batch that was, or may have been, asked for, and how it stands.
+
+An order is written down before anything is sent (`making`), again before the request that costs money (`sending`), and once
+more when the provider has named it (`sent`). `let_go`: its parts have gone on without it; what still comes is money only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+
+from pipelines import wire
+from pipelines.journal import State, fold
+from pipelines.types import BatchHead, Intent, Item
+from worker import aside
+from worker.context import Context, RunContext
+
+TAG_BYTES = 10
+
+
+class About(msgspec.Struct, frozen=True):
+    """What never changes: target, run, the parts (our batches, with their epochs) and the budgets that hold its worst case."""
+
+    target: str
+    run: str
+    parts: tuple[tuple[str, int], ...]
+    scopes: tuple[str, ...]
+    made_ms: int
+
+
+class Order(msgspec.Struct):
+    """One provider batch of ours. Times are Redis', in milliseconds; 0: not yet."""
+
+    tag: str
+    about: About
+    state: str = "making"  # making | sending | sent | let_go
+    remote: str = ""
+    lines: int = 0
+    sent_ms: int = 0
+    cancel_ms: int = 0
+    why: str = ""  # it is cancelled: recall | stop | cutoff | overdue
+
+
+class Part:
+    """One of our batches within an order, as journal.py wants it."""
+
+    def __init__(self, batch: str, epoch: int, lanes: str, head: BatchHead, items: list[Item], state: State) -> None:
+        self.id, self.epoch, self.lanes, self.head = batch, epoch, lanes, head
+        self.items = {item.row: item for item in items}
+        self.state = state
+        self.cannot = False
+        """The provider cannot be asked any of it."""
+        self.fenced = asyncio.Event()
+
+    @property
+    def out(self) -> dict[int, Intent]:
+        """Rows that this order has asked, or was about to ask, and that nothing is known of yet."""
+        mine = f"{self.id}:{self.epoch}:"
+        called = self.state.called
+        found = self.state.intents.items()
+        return {intent.row: intent for call, intent in found if call.startswith(mine) and call not in called}
+
+
+class Orders:
+    """The orders of this Redis."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def open(self) -> list[Order]:
+        """All that have not ended, oldest first."""
+        redis, keys = self._context.redis, self._context.keys
+        tags = sorted(tag.decode(errors="replace") for tag in await redis.smembers(keys.orders))
+        pipe = redis.pipeline(transaction=False)
+        for tag in tags:
+            pipe.hgetall(keys.order(tag))
+        replies = await pipe.execute(raise_on_error=False) if tags else []
+        found = []
+        for tag, raw in zip(tags, replies, strict=True):
+            order = _read(tag, raw) if isinstance(raw, dict) else None
+            if order is None:  # nothing of ours, or gone
+                await redis.srem(keys.orders, tag)
+            else:
+                found.append(order)
+        return sorted(found, key=lambda order: (order.about.made_ms, order.tag))
+
+    async def make(self, target: str, run: RunContext, parts: Sequence[tuple[str, int]]) -> Order | None:
+        """A new order; None when a part of it is not ours to send any more."""
+        context, keys = self._context, self._context.keys
+        tag = f"sw-{secrets.token_hex(TAG_BYTES)}"
+        scopes = run.scopes(context.clock)
+        order = Order(tag, About(target, run.id, tuple(parts), scopes, context.clock.now_ms()))
+        names = [keys.orders, keys.order(tag), *(keys.batch(batch) for batch, _ in parts)]
+        args = [tag, context.owner, msgspec.json.encode(order.about), *(epoch for _, epoch in parts)]
+        made = await context.scripts.order_make(keys=names, args=args)
+        context.again.remember_step("order_make", names, args)
+        return order if made else None
+
+    async def note(self, order: Order) -> bool:
+        """Writes down how it stands; False: Redis knows nothing of it."""
+        names = [self._context.keys.order(order.tag)]
+        args = [
+            "state", order.state, "remote", order.remote, "lines", order.lines, "sent_ms", order.sent_ms,
+            "cancel_ms", order.cancel_ms, "why", order.why,
+        ]  # fmt: skip
+        noted = await self._context.scripts.order_note(keys=names, args=args)
+        self._context.again.remember_step("order_note", names, args)
+        return bool(noted)
+
+    async def end(self, order: Order) -> None:
+        redis, keys = self._context.redis, self._context.keys
+        pipe = redis.pipeline(transaction=True)
+        pipe.srem(keys.orders, order.tag)
+        pipe.delete(keys.order(order.tag))
+        await pipe.execute()
+
+    async def hold(self, order: Order) -> list[Part]:
+        """Those of its batches that are still its parts, taken from whoever held them, with all that is known of them."""
+        context, keys = self._context, self._context.keys
+        parts = order.about.parts
+        names = [keys.batch(batch) for batch, _ in parts]
+        args = [context.owner, *(epoch for _, epoch in parts)]
+        held = await context.scripts.order_hold(keys=names, args=args)
+        return await self._parts(parts, held)
+
+    async def left(self, order: Order) -> list[Part]:
+        """Its batches as far as they are still there, whoever has them now; nothing may be written for them but money."""
+        pipe = self._context.redis.pipeline(transaction=False)
+        for batch, _ in order.about.parts:
+            pipe.hmget(self._context.keys.batch(batch), "head", "payload", "lanes")
+        return await self._parts(order.about.parts, await pipe.execute())
+
+    async def _parts(self, parts: Sequence[tuple[str, int]], held: Sequence[list[bytes | None]]) -> list[Part]:
+        context, keys = self._context, self._context.keys
+        pipe = context.redis.pipeline(transaction=False)
+        for batch, _ in parts:
+            pipe.lrange(keys.journal(batch), 0, -1)
+        found = []
+        for (batch, epoch), fields, journal in zip(parts, held, await pipe.execute(), strict=True):
+            if not fields or fields[0] is None:
+                continue
+            head, payload, lanes = fields
+            try:
+                read = wire.unpack_head(head or b""), wire.unpack_items(payload or b"")
+                found.append(
+                    Part(batch, epoch, (lanes or b"any").decode(), *read, fold(wire.readable_entries(journal)))
+                )
+            except ValueError as error:
+                await aside.batch(context, batch, error)
+        return found
+
+
+def _read(tag: str, raw: dict[bytes, bytes]) -> Order | None:
+    try:
+        fields = {name.decode(): value.decode() for name, value in raw.items()}
+        about = msgspec.json.decode(fields.pop("about"), type=About)
+        return msgspec.convert({**fields, "tag": tag, "about": about}, Order, strict=False)
+    except (KeyError, ValueError, msgspec.MsgspecError):
+        return None

@@ -1,0 +1,147 @@
+"""From what a provider says of an order's lines to journals, ledger and budgets; then its batches leave the lane.
+
+Each line is settled once: what a journal knows already is passed over, so reading the same results again changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from pipelines import wire
+from pipelines.types import Called, Completion, Entry, Failure, Intent, Late
+from worker.backends import load
+from worker.backends.batching import NotRun, Results
+from worker.backends.exchange import Response
+from worker.context import Context, RunContext
+from worker.drain.journal import Journal
+from worker.drain.verdict import Prompted, booked, called, judge
+from worker.money.ledger import Ledger
+from worker.provider_batches.making import LANE, custom_id
+from worker.provider_batches.orders import Order, Orders, Part
+
+log = logging.getLogger("spillway.provider_batches")
+
+MOST_RETURNS = 3
+"""A batch that came back so often without all its answers is asked in real time."""
+LOST = Failure("unknown", "lost", "the provider's batch ended, and said nothing of this line")
+
+Outcome = Response | Failure
+Outcomes = Callable[[Part, int, Intent], Outcome]
+"""What became of a row of a part: an answer or an error as of a call, or that it was never run."""
+UNRUN = "overload"
+"""The kind of such a Failure: not paid, and not held against its prompt."""
+
+
+def unrun(code: str) -> Failure:
+    """A line that was never executed."""
+    return Failure(UNRUN, code, "the provider's batch ended before this line was run")
+
+
+def outcomes_of(order: Order, results: Results, code: str) -> Outcomes:
+    """By id. A line of which nothing is said was not run where the batch ended early; else, or where lines could not be read,
+    it may have been paid."""
+    said: dict[str, Response | NotRun] = dict(results.lines)
+    numbers = {batch: number for number, (batch, _) in enumerate(order.about.parts)}
+    silent = unrun(code) if code and not results.unreadable else LOST
+
+    def outcome(part: Part, row: int, _: Intent) -> Outcome:
+        found = said.get(custom_id(order.tag, numbers[part.id], row), silent)
+        return unrun(found.code) if isinstance(found, NotRun) else found
+
+    return outcome
+
+
+class Reader:
+    """Settles orders."""
+
+    def __init__(self, context: Context, ledger: Ledger, journal: Journal, orders: Orders) -> None:
+        self._context, self._ledger, self._journal, self._orders = context, ledger, journal, orders
+
+    async def settle(
+        self, order: Order, parts: Sequence[Part], outcomes: Outcomes, *, ran: bool = True, real_time: bool = False
+    ) -> list[Failure]:
+        """Books every line that is out, gives the batches back and ends the order; the failures that concern the target
+        itself (funds, keys). `ran`: the provider was at it, so a batch that comes back unanswered has had a chance."""
+        run = await self._context.run(order.about.run)
+        troubles: list[Failure] = []
+        for part in parts:
+            for row, intent in part.out.items():
+                trouble = self._book(order, part, run, intent, outcomes(part, row, intent))
+                if trouble is not None:
+                    troubles.append(trouble)
+            await self._journal.drained()
+            await self.release(part, ran=ran, real_time=real_time)
+        await self._orders.end(order)
+        return troubles
+
+    async def undo(self, order: Order, parts: Sequence[Part], code: str) -> None:
+        """An order of which nothing was run: its money is free again, its batches wait."""
+        await self.settle(order, parts, lambda _part, _row, _intent: unrun(code), ran=False)
+
+    def _book(self, order: Order, part: Part, run: RunContext, intent: Intent, outcome: Outcome) -> Failure | None:
+        """One line: its call, and its prompt's end if it has one."""
+        call, parsed = self._called(part, intent, outcome)
+        self._ledger.note(intent.target, call.cost_pusd)
+        entries: list[Entry] = [call]
+        if isinstance(parsed, Completion):
+            asked = Prompted(intent.row, part.state.attempts(intent.row), intent.started_us)
+            status, body = (outcome.status, outcome.body) if isinstance(outcome, Response) else (None, None)
+            done, _ = judge(run, asked, parsed, call, status, body)
+            call = booked(call, done)
+            entries = [call]
+            if done is not None:
+                entries.append(done)
+                part.state.done[intent.row] = done
+                run.count_done(LANE, done.status)
+        part.state.called[call.call] = call
+        run.count_call(LANE, call)
+        self._journal.append(part, order.about.scopes, entries, intent.bound_pusd, call.cost_pusd)
+        return parsed if isinstance(parsed, Failure) and parsed.kind in ("auth", "funds") else None
+
+    def _called(self, part: Part, intent: Intent, outcome: Outcome) -> tuple[Called, Completion | Failure]:
+        target = self._context.settings.targets[intent.target]
+        parsed = outcome if isinstance(outcome, Failure) else load(target.kind).parse(target, outcome)
+        facts = self._ledger.charge(intent.target, parsed, 0.0, intent.bound_pusd, part.head.route, batch=True)
+        return called(intent, facts, parsed, part.head.purpose, self._context.clock.now_us()), parsed
+
+    async def release(self, part: Part, *, ran: bool = False, real_time: bool = False) -> None:
+        """Drained when every prompt has ended; else back to waiting, for real time if the provider had its say or has had it
+        often enough."""
+        if part.fenced.is_set():
+            return
+        context, keys, head = self._context, self._context.keys, part.head
+        over = all(row in part.state.done for row in part.items)
+        if not over:
+            returns = await context.redis.hincrby(keys.batch(part.id), "returns", int(ran))
+            if real_time or returns >= MOST_RETURNS or _was_answered(part):
+                await context.redis.hset(keys.batch(part.id), "real_time", 1)
+        names = [keys.batch(part.id), keys.waiting(head.run), keys.given, keys.drained(head.run), keys.wake]
+        score = head.cloud_pusd / max(head.work, 1e-9)
+        state = "drained" if over else "waiting"
+        args = [part.epoch, part.id, state, part.lanes, score, context.owner]
+        if not await context.scripts.release(keys=names, args=args):
+            log.warning("batch %s was taken over; nothing published", part.id)
+
+    async def late(self, order: Order, parts: Sequence[Part], outcomes: Outcomes) -> None:
+        """Results of an order that was let go: into the ledger, as long as their batches are there."""
+        keys = self._context.keys
+        for part in parts:
+            said: list[Entry] = [
+                Late(self._called(part, intent, outcomes(part, row, intent))[0]) for row, intent in part.out.items()
+            ]
+            if said:
+                names = [keys.batch(part.id), keys.journal(part.id)]
+                await self._context.scripts.late(keys=names, args=[wire.pack_entries(said)])
+        await self._orders.end(order)
+
+
+def _was_answered(part: Part) -> bool:
+    """Whether a prompt that is left was run by this order: more of the same will not help it."""
+    mine = f"{part.id}:{part.epoch}:"
+    left = [call for call, intent in part.state.intents.items() if intent.row not in part.state.done]
+    return any(call.startswith(mine) and _ran(part.state.called.get(call)) for call in left)
+
+
+def _ran(call: Called | None) -> bool:
+    return call is not None and (call.outcome != "rejected" or call.failure != UNRUN)

@@ -1,0 +1,191 @@
+"""Looks after orders that were made: finds, polls, cancels and ends them, and lets go of what does not end.
+
+Every step of an order is in Redis (orders.py), so whoever looks next goes on where the last one was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+
+from pipelines.sections import Target
+from pipelines.types import Failure
+from worker import aside
+from worker.backends import batching
+from worker.backends.batching import BatchApi, Remote, Results, Sought
+from worker.backends.http import Web
+from worker.context import Context
+from worker.provider_batches.making import Maker
+from worker.provider_batches.orders import Order, Orders
+from worker.provider_batches.reading import Reader, outcomes_of
+from worker.provider_batches.standing import Standing
+from worker.queue import RedisError
+from worker.timing import LEASE_S
+
+log = logging.getLogger("spillway.provider_batches")
+
+LOOK_LEAST_S, LOOK_MOST_S, LOOK_SHARE = 0.5, 60.0, 0.1
+"""An order is looked at again after a tenth of its age, or of the time since it was cancelled."""
+GRACE_S = 6 * LEASE_S
+"""So long after the request an order that its provider does not list may still appear there."""
+PATIENCE_S = 60 * LEASE_S
+"""A provider takes up to ten minutes to cancel a batch."""
+OVERDUE_S = 50 * 3600.0
+"""Every provider ends a batch before that."""
+MISSES = 5
+"""Looks at which the provider did not know an order, or had no results of it, until it counts as lost."""
+
+
+class Tender:
+    """Looks at each order when it is due."""
+
+    def __init__(
+        self, context: Context, web: Web, orders: Orders, maker: Maker, reader: Reader, standing: Standing
+    ) -> None:
+        self._context, self._web, self._orders, self._maker = context, web, orders, maker
+        self._reader, self._standing = reader, standing
+        self._due_s: dict[str, float] = {}
+        self._misses: dict[str, int] = defaultdict(int)
+
+    async def is_due(self, order: Order, recalled: set[str], now_s: float) -> bool:
+        """Whether to look at it now; at once when it is to be cancelled."""
+        why = "" if order.cancel_ms or order.why else await self._unwanted(order, recalled)
+        if why:
+            order.why = why
+            await self._orders.note(order)
+        return bool(why) or now_s >= self._due_s.get(order.tag, 0.0)
+
+    async def _unwanted(self, order: Order, recalled: set[str]) -> str:
+        """Why an order is to be cancelled, if it is."""
+        if order.state not in ("sending", "sent"):
+            return ""
+        if any(batch in recalled for batch, _ in order.about.parts):
+            return "recall"
+        if self._context.targets.states.get(order.about.target, {}).get("cutoff"):
+            return "cutoff"
+        if self._age_s(order) > OVERDUE_S:
+            return "overdue"
+        cancel = await self._context.redis.hget(self._context.keys.run(order.about.run), "cancel")
+        return "stop" if cancel not in (None, b"", b"0") else ""
+
+    def _age_s(self, order: Order) -> float:
+        return (self._context.clock.now_ms() - (order.sent_ms or order.about.made_ms)) / 1000
+
+    async def tend(self, order: Order) -> None:
+        """One look at an order; the next one comes by its age."""
+        try:
+            await self._look(order)
+        except (RedisError, OSError):
+            raise
+        except Exception as error:
+            log.exception("order %s cannot be looked after", order.tag)
+            self._misses[order.tag] += 1
+            if self._misses[order.tag] >= MISSES:
+                await self._orders.end(order)
+                await aside.run(self._context, order.about.run, error)
+        finally:
+            since_ms = order.cancel_ms or order.sent_ms or order.about.made_ms
+            age_s = (self._context.clock.now_ms() - since_ms) / 1000
+            wait_s = min(LOOK_MOST_S, max(LOOK_LEAST_S, LOOK_SHARE * age_s))
+            self._due_s[order.tag] = asyncio.get_running_loop().time() + wait_s
+
+    async def _look(self, order: Order) -> None:
+        target = self._context.settings.targets.get(order.about.target)
+        api = batching.load(target.kind) if target is not None else None
+        if order.state == "making":
+            await self._reader.undo(order, await self._orders.hold(order), "not_sent")
+        elif api is None or target is None:
+            await self._end(order, Remote(order.remote, "ended"), Results([]))  # nobody can ask for it any more
+        elif not order.remote:
+            await self._find(api, target, order)
+        else:
+            await self._poll(api, target, order)
+
+    async def _find(self, api: BatchApi, target: Target, order: Order) -> None:
+        """The request was sent, and nobody heard the answer: the provider's list says whether it was made."""
+        others = frozenset(each.remote for each in await self._orders.open() if each.remote)
+        found = await api.find(self._web, target, Sought(order.tag, order.lines, order.sent_ms / 1000, others))
+        if isinstance(found, Failure):
+            log.warning("order %s: its list of batches: %s", order.tag, found.message)
+        elif found is not None:
+            log.info("order %s: found at its provider", order.tag)
+            await self._maker.adopt(order, found)
+        elif self._age_s(order) > GRACE_S:
+            await self._end(order, Remote("", "failed", "not_sent"), Results([]))
+        await self._lose_patience(order)
+
+    async def _poll(self, api: BatchApi, target: Target, order: Order) -> None:
+        if order.why and not order.cancel_ms:
+            trouble = await api.cancel(self._web, target, order.remote)
+            if trouble is None:
+                order.cancel_ms = self._context.clock.now_ms()
+                await self._orders.note(order)
+                log.info("order %s is cancelled: %s", order.tag, order.why)
+            else:
+                log.warning("order %s cannot be cancelled: %s", order.tag, trouble.message)
+        remote = await api.look(self._web, target, order.remote)
+        trouble = remote if isinstance(remote, Failure) else await self._move(api, target, order, remote)
+        if trouble is not None:
+            await self._missed(order, trouble)
+        await self._lose_patience(order)
+
+    async def _move(self, api: BatchApi, target: Target, order: Order, remote: Remote) -> Failure | None:
+        """What the provider says of it: nothing new, or its end."""
+        if remote.state == "failed":
+            await self._end(order, remote, Results([]))
+        elif remote.state == "ended":
+            results = await api.results(self._web, target, remote)
+            if isinstance(results, Failure):
+                return results
+            self._standing.ended(order.about.target, self._age_s(order), remote)
+            await self._end(order, remote, results)
+        return None
+
+    async def _missed(self, order: Order, failure: Failure) -> None:
+        """A look that told nothing. What the provider does not know any more is lost."""
+        log.warning("order %s: %s", order.tag, failure.message)
+        self._misses[order.tag] += failure.http_status in (404, 410)
+        if self._misses[order.tag] >= MISSES:
+            await self._end(order, Remote(order.remote, "ended"), Results([]))
+
+    async def _end(self, order: Order, remote: Remote, results: Results) -> None:
+        outcomes = outcomes_of(order, results, remote.code)
+        if order.state == "let_go":
+            await self._reader.late(order, await self._orders.left(order), outcomes)
+        else:
+            failed = remote.state == "failed"
+            at_fault = failed and remote.code != "not_sent" and self._standing.failed(order.about.target, remote)
+            parts = await self._orders.hold(order)
+            troubles = await self._reader.settle(order, parts, outcomes, ran=not failed, real_time=at_fault)
+            if troubles:
+                self._context.targets.close(order.about.target, troubles[0].message)
+        order.state = "ended"
+        self._due_s.pop(order.tag, None)
+        self._misses.pop(order.tag, None)
+        log.info("order %s has ended %s: %d results", order.tag, remote.code or remote.state, len(results.lines))
+
+    async def _patience_ms(self, order: Order) -> float:
+        """Until when a provider may take to cancel an order; half of the time that real time has left where it is waited for."""
+        began_ms = order.cancel_ms or order.sent_ms
+        until_ms = began_ms + PATIENCE_S * 1000
+        raw = await self._context.redis.hget(self._context.keys.run(order.about.run), "deadline_ms")
+        if order.why == "recall" and raw:
+            until_ms = min(until_ms, (began_ms + float(raw)) / 2)
+        return until_ms
+
+    async def _lose_patience(self, order: Order) -> None:
+        """An order that is not wanted any more, and does not end: its batches go on without it. What it may still cost stays
+        reserved with them, and counts as spent when they are taken."""
+        if order.state == "let_go":
+            if self._age_s(order) > 2 * OVERDUE_S or not await self._orders.left(order):
+                await self._orders.end(order)
+            return
+        late = order.why and self._context.clock.now_ms() > await self._patience_ms(order)
+        if not late or order.state not in ("sending", "sent"):
+            return
+        log.warning("order %s was not cancelled in time; its prompts are asked elsewhere", order.tag)
+        for part in await self._orders.hold(order):
+            await self._reader.release(part, real_time=True)
+        order.state = "let_go"
+        await self._orders.note(order)

@@ -1,0 +1,147 @@
+"""What the scheduler believes of targets' speed and answers' lengths, from heartbeats; kept in Redis for the next run.
+
+The arithmetic is pipelines/pace.py's and pipelines/learn.py's; what to do about it is plan's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from pipelines.batch import PREFILL_WEIGHT
+from pipelines.learn import Learned, Length, count, outputs
+from pipelines.pace import Answered, Kept, Pace, Speed
+from pipelines.types import BatchHead
+from worker.beat import Beat, TargetStats
+from worker.context import Context
+from worker.money.ledger import Ledger
+
+AGAIN_S = 5.0
+"""Batches are weighed anew that often."""
+SAVE_S = 10.0
+KEEP_S = 90 * 86_400
+RESERVED_TOKENS = 256
+"""What a prompt without a limit of its own takes of a target's tokens per minute, at least."""
+REMEMBERED_ROWS = 200.0
+"""Lengths of earlier runs count as so many answers: this run's soon outweigh them."""
+
+
+class Weight(msgspec.Struct, frozen=True):
+    """Of a batch: local work in output tokens, and the cloud's price saved for each."""
+
+    work: float
+    saved: float
+
+
+class Estimates:
+    """One process's, beside the scheduler; begins with what an earlier one has left in Redis."""
+
+    def __init__(self, context: Context) -> None:
+        self._context, self._ledger = context, Ledger(context.settings, context.targets)
+        self._pace = Pace()
+        self._lengths: dict[str, Length] = {}
+        self._seen: dict[str, dict[str, Length]] = {}
+        self._learned = Learned()
+        self._weights: dict[str, Weight] = {}
+        self._weighed_s = self._saved_s = float("-inf")
+        self._loaded = False
+        self.speeds: dict[str, Speed] = {}
+
+    async def look(self, beats: Mapping[str, Beat]) -> None:
+        """One look at all heartbeats."""
+        if not self._loaded:
+            await self._load()
+        now = asyncio.get_running_loop().time()
+        for name in self._context.settings.targets:
+            stats = [(owner, _answered(beat.targets[name])) for owner, beat in beats.items() if name in beat.targets]
+            self.speeds[name] = self._pace.note(now, name, self._context.targets.cap(name), stats)
+        self._count(beats)
+        if now - self._weighed_s >= AGAIN_S:
+            self._weighed_s, self._weights = now, {}
+            prefill = {name: speed.prefill for name, speed in self.speeds.items()}
+            self._learned = Learned(
+                {group: msgspec.structs.replace(at) for group, at in self._lengths.items()}, prefill
+            )
+        if now - self._saved_s >= SAVE_S:
+            self._saved_s = now
+            await self._save()
+
+    def _count(self, beats: Mapping[str, Beat]) -> None:
+        for owner, beat in beats.items():
+            seen = self._seen.get(owner, {})
+            for group, length in beat.lengths.items():
+                more = length.since(seen.get(group, Length()))
+                if more.rows > 0:
+                    count(self._lengths, group, more)
+        self._seen = {owner: beat.lengths for owner, beat in beats.items()}
+
+    def weigh(self, head: BatchHead) -> Weight:
+        """By what has been learned until now."""
+        found = self._weights.get(head.id)
+        if found is None:
+            tokens = outputs(self._learned, head.group, head.output_tokens)
+            local = next(iter(self._context.targets.route_targets(head.route, "local")), "")
+            work = self._learned.prefill.get(local, PREFILL_WEIGHT) * head.input_tokens + tokens
+            price = self._ledger.cloud_estimate_pusd(head.route, head.input_tokens, round(tokens))
+            found = self._weights[head.id] = Weight(work, price / max(work, 1e-9))
+        return found
+
+    def limit(self, name: str, heads: Sequence[BatchHead]) -> float:
+        """Rows a second that a target's own limits admit, of prompts like these; infinite without limits."""
+        target = self._context.settings.targets[name]
+        rows = sum(head.rows for head in heads)
+        tokens = sum(head.input_tokens + max(head.output_tokens, RESERVED_TOKENS * head.rows) for head in heads)
+        by_tokens = target.tpm / 60 * rows / tokens if target.tpm and tokens else math.inf
+        return min(target.rpm / 60 if target.rpm else math.inf, by_tokens)
+
+    # -- from run to run -------------------------------------------------------------------------------------------
+
+    async def _load(self) -> None:
+        self._loaded = True
+        kept = {name.decode(errors="replace"): raw for name, raw in (await self._read()).items()}
+        for name in self._context.settings.targets:
+            if (speed := _read(kept.get(self._field(name)), Kept)) is not None:
+                self._pace.begin(name, speed)
+        for field, raw in kept.items():
+            kind, _, group = field.partition(":")
+            if kind == "length" and (length := _read(raw, Length)) is not None and length.rows > 0:
+                count(self._lengths, group, length.scaled(min(1.0, REMEMBERED_ROWS / length.rows)))
+
+    async def _read(self) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = await self._context.redis.hgetall(self._context.keys.learned)
+        return found
+
+    async def _save(self) -> None:
+        key, pipe = self._context.keys.learned, self._context.redis.pipeline(transaction=True)
+        told = {f"length:{group}": length for group, length in self._lengths.items()}
+        speeds = {self._field(name): kept for name in self.speeds if (kept := self._pace.kept(name)).spans}
+        fields = {field: msgspec.json.encode(value) for field, value in (told | speeds).items()}
+        if not fields:
+            return
+        pipe.delete(key)
+        pipe.hset(key, mapping=fields)
+        pipe.expire(key, KEEP_S)
+        await pipe.execute()
+
+    def _field(self, name: str) -> str:
+        """Another model of the same server has another speed."""
+        return f"speed:{name} {self._context.settings.targets[name].model}"
+
+
+def _answered(stats: TargetStats) -> Answered:
+    return Answered(stats.done, stats.input_tokens, stats.output_tokens, stats.busy_s, stats.in_flight, stats.latency_s)
+
+
+T = TypeVar("T")
+
+
+def _read(raw: bytes | None, kind: type[T]) -> T | None:
+    """None for what no scheduler wrote."""
+    try:
+        return msgspec.json.decode(raw, type=kind) if raw else None
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None

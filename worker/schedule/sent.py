@@ -1,0 +1,140 @@
+"""What is with providers' batch APIs, how those stand, and which batches are wanted back; plan decides, the lane itself
+(worker/provider_batches) does the work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pipelines import wire
+from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring, RunView
+from pipelines.types import BatchHead
+from worker.context import Context
+from worker.queue import Pipeline
+
+ROOM_ROWS = 1_000_000
+"""What a provider takes that has not said that it has its fill."""
+ABSENT_S = 15.0
+"""So long nobody may have to look after the lane, at a start or between two that do, before its rows are bought dear."""
+GUESSED_PRICE = 0.5
+RECALL_KEEP_S = 600
+OUT_ROWS, OUT_BYTES = 500_000, 256 << 20
+"""So much of a run may be out beside what prepare has ready for the other lanes: it is in Redis until it comes back."""
+
+
+class Out(NamedTuple):
+    """A batch on the lane: where, and since when."""
+
+    id: str
+    target: str
+    since_ms: int
+
+
+def by_order(move: Ring) -> bool:
+    """Whether a batch goes to the provider_batch lane, which nobody rings for."""
+    return move.lane == "provider_batch"
+
+
+class Sent:
+    """One look a tick."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._allowed = any(target.provider_batch for target in context.settings.targets.values())
+        self._targets: dict[str, str] = {}
+        self._alive = False
+        self._seen_s = time.monotonic()
+        self._heads: dict[str, BatchHead] = {}
+        self.out: tuple[Out, ...] = ()
+
+    async def look(self) -> None:
+        if not self._allowed:
+            return
+        redis, keys = self._context.redis, self._context.keys
+        pipe = redis.pipeline(transaction=False)
+        pipe.exists(keys.lease("provider_batch"))
+        pipe.zrange(keys.given, 0, -1, withscores=True)
+        leased, given = await pipe.execute()
+        self._alive = bool(leased)
+        self._seen_s = time.monotonic() if self._alive else self._seen_s
+        since = {batch.decode(errors="replace"): int(ms) for batch, ms in given}
+        new = [batch for batch in since if batch not in self._targets]
+        pipe = redis.pipeline(transaction=False)
+        for batch in new:
+            pipe.hget(keys.batch(batch), "target")
+        told = await pipe.execute(raise_on_error=False) if new else []
+        names = {b: name.decode(errors="replace") for b, name in zip(new, told, strict=True) if isinstance(name, bytes)}
+        self._targets = {batch: name for batch in since if (name := self._targets.get(batch) or names.get(batch))}
+        self.out = tuple(Out(batch, name, since[batch]) for batch, name in self._targets.items())
+
+    def know(self, heads: Mapping[str, BatchHead]) -> None:
+        """What the scheduler knows of batches."""
+        self._heads = {each.id: heads[each.id] for each in self.out if each.id in heads}
+
+    def of(self, run_id: str) -> tuple[BatchView, ...]:
+        """What of a run is out."""
+        return tuple(
+            BatchView(batch, head.route, head.rows, head.work, target=target, sent_ms=since_ms)
+            for batch, target, since_ms in self.out
+            if (head := self._heads.get(batch)) is not None and head.run == run_id
+        )
+
+    def targets(self) -> dict[str, BatchTarget]:
+        """The batch APIs that the configuration allows and some worker looks after, or did or may a moment from now."""
+        context, now = self._context, self._context.clock.now_ms()
+        soon = time.monotonic() - self._seen_s < ABSENT_S
+        found = {}
+        for name, target in context.settings.targets.items():
+            state = context.targets.states.get(name, {})
+            ready = self._alive and "batch_price" in state
+            if not target.provider_batch or not (ready or soon):
+                continue
+            up = context.targets.is_up(name) and now >= state.get("batch_off_ms", 0)
+            room = ROOM_ROWS if ready and now >= state.get("batch_full_ms", 0) else 0
+            usual = BatchTarget(name, up, room, price=float(state.get("batch_price", GUESSED_PRICE)))
+            found[name] = msgspec.structs.replace(usual, **_latency(state.get("batch_s") or []))
+        return found
+
+    async def recall(self, moves: Iterable[Recall]) -> None:
+        """Batches that are wanted back; said again every tick, and forgotten when it is not."""
+        wanted = [move.batch for move in moves]
+        if wanted:
+            key = self._context.keys.recalled
+            pipe = self._context.redis.pipeline(transaction=True)
+            pipe.sadd(key, *wanted)
+            pipe.expire(key, RECALL_KEEP_S)
+            await pipe.execute()
+
+    def say(self, pipe: Pipeline, runs: Iterable[tuple[RunView, Mapping[str, str]]]) -> None:
+        """Each batch API as a lane of its own for the display, and what of each run is out, for prepare."""
+        keys = self._context.keys
+        for name, api in self.targets().items():
+            state = self._context.targets.states.get(name, {})
+            mine = (self._heads.get(each.id) for each in self.out if each.target == name)
+            out = sum(head.rows for head in mine if head is not None)
+            full = "it has its fill" if not api.room_rows else ""
+            pipe.hset(keys.lanes, f"{name}:batch", wire.dump({
+                "lane": "provider_batch", "up": api.up, "reason": state.get("batch_reason") or full, "slots": 0,
+                "in_flight": out, "rung_rows": out, "rows_per_s": 0.0, "latency_s": api.latency_p50_s,
+            }))  # fmt: skip
+        for view, fields in runs:
+            heads = [head for head in self._heads.values() if head.run == view.id]
+            out = min(OUT_ROWS, sum(head.rows for head in heads))
+            if str(out) != fields.get("out_rows", "0"):
+                size = min(OUT_BYTES, sum(head.payload_bytes for head in heads))
+                held = {"out_rows": out, "out_bytes": size}
+                pipe.hset(keys.run(view.id), mapping=held)
+
+
+def _latency(told: list[Any]) -> dict[str, float]:
+    """What half and nine in ten of the last orders took, with more room the fewer they are; nothing where there were none."""
+    seconds = sorted(float(each) for each in told if isinstance(each, int | float) and each >= 0)
+    if not seconds:
+        return {}
+    late = seconds[min(len(seconds) - 1, int(0.9 * len(seconds)))] * (1 + 2 / len(seconds))
+    return {"latency_p50_s": median(seconds), "latency_p90_s": late}

@@ -1,0 +1,34 @@
+"""Why a run does not move, in words for people; said once it has held longer than a passing trouble would."""
+
+from __future__ import annotations
+
+from pipelines.snapshot import RunView, Snapshot
+from worker.targets import Targets
+
+DOWN_GRACE_MS = 30_000
+FLAP_GRACE_MS = 2_000
+
+
+class Why:
+    """Remembers since when each run has been stuck."""
+
+    def __init__(self, targets: Targets) -> None:
+        self._targets = targets
+        self._since: dict[str, int] = {}
+
+    def stuck(self, view: RunView, snapshot: Snapshot, refused_by: str) -> str:
+        """The reason, or nothing yet; `refused_by` is the budget scope that the next call did not fit into."""
+        now = snapshot.now_ms
+        since = self._since.setdefault(view.id, now)
+        if not view.may_buy:
+            remedy = f"raise it (`spillway budget set {refused_by} USD`) or wait until it turns"
+            return f"budget {refused_by}: the next call does not fit; {remedy}"
+        names = {name for batch in view.waiting for name in snapshot.routes.get(batch.route, ())}
+        down = {name: self._targets.states.get(name, {}) for name in sorted(names) if not snapshot.targets[name].up}
+        if not down or (view.deadline_ms is not None and len(down) < len(names)):  # plan waits for what is down
+            self._since.pop(view.id, None)
+            return ""
+        closed = all(state.get("closed") for state in down.values())
+        if now - since < (FLAP_GRACE_MS if closed else DOWN_GRACE_MS):
+            return ""
+        return "no target is up: " + "; ".join(f"{name}: {state.get('reason', 'down')}" for name, state in down.items())
