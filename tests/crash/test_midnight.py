@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.judge import judge
-from tests.crash.stage import Field, Workers
+from tests.crash.stage import Field
 from tests.support_program import CLOUD, wait_until
 from tests.support_upstream import Upstream
 from tests.test_flow import prompts
@@ -24,7 +24,7 @@ DAY_S = 86_400
 
 def zone(folder: Path, offset_s: int) -> None:
     """A time zone file (RFC 8536) with one offset, so that a midnight can be near."""
-    (folder / "Test").mkdir(parents=True, exist_ok=True)
+    (folder / "Test").mkdir(parents=True)
     counts = struct.pack(">6l", 0, 0, 0, 0, 1, 4)
     (folder / "Test/Soon").write_bytes(b"TZif" + b"\0" * 16 + counts + struct.pack(">lbb", offset_s, 0, 0) + b"TST\0")
 
@@ -36,15 +36,13 @@ def test_a_run_at_its_wall_goes_on_when_the_day_turns(tmp_path: Path, monkeypatc
     with Upstream({"servers": {"cloud": long}}) as upstream:
         config = upstream.settings()
         config["targets"]["cloud"]["max_concurrency"] = SLOTS
-        zone(zones, 0)
+        midnight_s = round(time.time()) + 20  # zones have whole seconds
+        zone(zones, round(-midnight_s % DAY_S))
         plain = {"spillway": {"timezone": "Test/Soon"}, "budget": {"daily_usd": LIMIT}, **config}
-        with Field(tmp_path, None, [], **plain) as there:
+        with Field(tmp_path, None, [""], **plain) as there:
             there.upstream = upstream
             run_id = there.submit(there.program.rows(prompts(ROWS, max_tokens=60)))
-            midnight_s = round(time.time()) + 14  # zones have whole seconds
-            zone(zones, round(-midnight_s % DAY_S))
-            there.workers = Workers(there.program, there.redis.url, [""]).__enter__()
-            wait_until(lambda: "the next call does not fit" in there.fields(run_id).get("blocked", ""), 13)
+            wait_until(lambda: "the next call does not fit" in there.fields(run_id).get("blocked", ""), 19)
             stopped_at = len(upstream.calls())
             assert 0 < stopped_at < ROWS, "the wall stands"
             assert time.time() < midnight_s, "too slow a machine to see the day before it turns"

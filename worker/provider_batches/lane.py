@@ -30,9 +30,11 @@ log = logging.getLogger("spillway.provider_batches")
 REST_S = 0.5
 QUIET_S, GATHER_S = 1.0, 60.0
 """An order is made when its run gives no more for a moment; of a run that is still being prepared, after a while."""
+GOES_ON = (None, b"", b"0")
+"""What a run that nobody cancelled says of that."""
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
 """Of one order, whatever a provider would take: it is in this process' memory while it is made and read."""
-TIMEOUT_S, RESULT_BYTES = 120.0, 1 << 30
+TIMEOUT_S, RESULT_BYTES = 30.0, 1 << 30
 
 
 class Given(NamedTuple):
@@ -82,7 +84,7 @@ class ProviderBatches:
         for (target, run), batches in groups.items():
             api = self._api(target)
             cancel, prepared = await self._context.redis.hmget(self._context.keys.run(run), "cancel", "prepared")
-            if api is None or cancel or not self._context.targets.is_up(target):
+            if api is None or cancel not in GOES_ON or not self._context.targets.is_up(target):
                 await self._give_back(batches)
                 continue
             await self._give_back([given for given in batches if given.id in recalled])

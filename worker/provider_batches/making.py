@@ -68,10 +68,13 @@ class Maker:
         staged = await api.stage(self._web, target, order.tag, lines)
         if isinstance(staged, Failure):
             return staged
+        order.state, order.lines, order.sent_ms = "sending", len(lines), context.clock.now_ms()
+        noted = await self._orders.note(order)
         if not context.again.synced:
             await asyncio.sleep(FORGETS_S)
-        order.state, order.lines, order.sent_ms = "sending", len(lines), context.clock.now_ms()
-        await self._orders.note(order)
+            noted = await self._orders.note(order)
+        if not noted:
+            return Failure("connect", "forgotten", "Redis has forgotten the order; nothing was sent")
         return await self._create(api, order, staged)
 
     async def _create(self, api: BatchApi, order: Order, staged: bytes) -> Failure | None:
