@@ -35,7 +35,9 @@ EXPECTED = {
     "context_overflow": "context",
     **dict.fromkeys(("reset", "close", "hang", "stall", "lost", "lost_reset", "cut", "truncated", "huge"), "unknown"),
     **dict.fromkeys(("empty", "no_choices"), "unknown"),
-    **dict.fromkeys(("late", "drip", "close_after", "wrong_model", "no_usage", "odd_usage"), "stop"),
+    **dict.fromkeys(
+        ("late", "drip", "close_after", "wrong_model", "no_usage", "odd_usage", "cut_prompt"), "stop"
+    ),  # what is odd about these, worker/drain looks at
     "length": "length", "content_filter": "filter", "moderation": "filter", "refusal": "refusal",
     "unknown_finish": "error:galaxy_brained",
 }  # fmt: skip
