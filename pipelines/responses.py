@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.completions import Row, completion
 from pipelines.parameters import shown
-from pipelines.said import Body, count, tables
+from pipelines.said import Body, count, decoded, tables
 
 
 class Cannot(Exception):
@@ -208,7 +208,11 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 
 
 def response(row: Row, asked: Mapping[str, Any] | None = None) -> Body:
-    """The answer of a row of results.parquet. What repeats the request comes from `asked`, else has its default."""
+    """The answer of a row of results.parquet: as it came, where it came as a response. What repeats the request comes from
+    `asked`, else has its default."""
+    own = decoded(row["response"])
+    if own.get("object") == "response" and type(own.get("output")) is list:
+        return own
     told, name = completion(row), f"{row['run_id']}-{row['row']}"
     choice = next(iter(tables(told["choices"])), {})
     reason = _INCOMPLETE.get(str(choice.get("finish_reason")))

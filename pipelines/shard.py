@@ -170,6 +170,9 @@ def _has_system(messages: Any) -> bool:
 def _no_prompt(record: Mapping[str, Any]) -> Problem:
     if record.get("body") is not None:
         return Problem("no_prompt", f"`body` must be an object with `messages`, not {shown(record['body'])}")
+    for name in ("prompt", "messages"):
+        if name in record:
+            return Problem("no_prompt", f"`{name}` is null; fill it in or leave the row out")
     found = ", ".join(shown(name) for name in list(record)[:8]) or "nothing"
     remedy = "rename the column that holds the prompt, or give --template"
     return Problem("no_prompt", f"no `messages`, `prompt` or `body`; found {found}: {remedy}")

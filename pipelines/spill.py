@@ -28,10 +28,11 @@ from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunVi
 
 SPREAD = 0.05
 """How far the work left may be from its estimate, one standard deviation as a share of it."""
-HELD_BACK = 0.03
-"""Of what the local lane is foreseen to do: it may do more, and an answer bought although it had time is money lost."""
-SPANS, HALF_SPANS = 20, 20
-"""Over so many spans of full work the local lane must have been measured; over so many, half of what is short is ordered."""
+HELD_BACK, UNSURE = 0.02, 0.8
+"""Of what the local lane is foreseen to do: it may do more, and an answer bought although it had time is money lost. So much,
+and the more the fewer spans of full work have measured it (by their root)."""
+SPANS = 20
+"""Over so many spans of full work the local lane must have been measured before anything is ordered."""
 LEAST_CHANCE = 0.2
 """A provider batch that comes back in time more seldom is not worth its trouble."""
 TOP_UPS = 6
@@ -81,7 +82,7 @@ def _recalls(snapshot: Snapshot, run: RunView, seconds: float, needed_s: float) 
     for batch in run.sent:
         had_s = seconds + (snapshot.now_ms - batch.sent_ms) / 1000
         office = snapshot.batch_targets.get(batch.target)
-        if seconds <= max(RECALL_SHARE * had_s, needed_s + (office.cancel_s if office else 0.0)):
+        if seconds <= max(RECALL_SHARE * had_s, needed_s + (_back_s(office) if office else 0.0)):
             yield Recall(batch.id, run.id)
 
 
@@ -136,12 +137,24 @@ def office_for(snapshot: Snapshot, run: RunView, batch: BatchView) -> BatchTarge
     """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled."""
     if run.waited_for or batch.real_time or not run.may_buy or batch.lanes == "local" or not snapshot.batch_targets:
         return None
-    seconds = (1 - RECALL_SHARE) * left_s(snapshot, run)
+    left = left_s(snapshot, run)
     for name in snapshot.routes.get(batch.route, ()):
         target = snapshot.batch_targets.get(name)
-        if target is not None and target.up and target.price < 1 and in_time(target, seconds) >= LEAST_CHANCE:
+        if target is not None and target.up and target.price < 1 and _chance(snapshot, target, left) >= LEAST_CHANCE:
             return target
     return None
+
+
+def _chance(snapshot: Snapshot, target: BatchTarget, left: float) -> float:
+    """That what is ordered now comes back before it would have to be recalled and bought."""
+    cloud = snapshot.targets.get(target.name)
+    needed_s = _back_s(target) + (buy_s(cloud, 0.0) if cloud is not None else 0.0)
+    return in_time(target, min((1 - RECALL_SHARE) * left, left - needed_s))
+
+
+def _back_s(target: BatchTarget) -> float:
+    """How long it takes to be given an order back: no longer than it usually takes to be answered."""
+    return min(target.cancel_s, target.latency_p50_s)
 
 
 def to_offices(
@@ -178,7 +191,7 @@ def _wanted(snapshot: Snapshot, home: Mapping[str, TargetView], run: RunView, sh
     need = run.ahead + sum(batch.work for batch in run.waiting)
     quantile = NormalDist().inv_cdf(min(0.95, max(0.05, 1 - price)))
     spans = max(target.spans for target in home.values())
-    return (short + SPREAD * quantile * need - HELD_BACK * (need - short)) * spans / (spans + HALF_SPANS)
+    return short + SPREAD * quantile * need - (HELD_BACK + UNSURE / math.sqrt(spans)) * (need - short)
 
 
 def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget) -> bool:

@@ -37,10 +37,14 @@ _ASIDE = 8
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _UNSPACED_PER_TOKEN = 4
 _QUANT = r"i?q[1-8](?:[-_.](?:k|[01]|x{0,2}[sml]|nl|xl))*"
-_DECORATION = re.compile(
-    rf"(?:[-_.:@ ]+(?:latest|main|gguf|ggml|mlx|awq|gptq|exl[23]|safetensors|{_QUANT}|b?f(?:p|loat)?(?:8|16|32)|"
-    r"int[48]|\d{1,2}bit|\d{5}-of-\d{5}|20\d{6}|20\d\d-\d\d-\d\d))+$"
+_FORMAT = (
+    r"latest|main|gguf|ggml|mlx|awq|gptq|exl[23]|bnb|qat|dwq|ud|hf|onnx|safetensors|dynamic|(?:nv|mx)fp[48]|w\d+a\d+|"
+    r"b?f(?:p|loat)?(?:8|16|32)|int[48]|\d{1,2}bit"
 )
+_DECORATION = re.compile(
+    rf"(?:[-_.:@ ]+(?:{_FORMAT}|{_QUANT}|\d{{5}}-of-\d{{5}}|20\d{{6}}|20\d\d-\d\d-\d\d)|:\d{{1,2}})+$"
+)
+"""What servers add to a name: file endings, formats, quantisation, revision, part, date, the number of an instance."""
 _MARKS = re.compile(r"[^a-z0-9]+")
 
 

@@ -111,6 +111,7 @@ def test_the_cutoff_closes_the_cloud_and_local_goes_on(tmp_path: Path) -> None:
     day = today()
     with Upstream({"servers": servers}) as upstream:
         config = upstream.settings()
+        config["targets"]["cloud"]["max_concurrency"] = 16  # so that most rows are still waiting when it is reached
         config["routes"] = {"cheap": {"targets": ["gpu", "cloud"]}, "bought": {"targets": ["cloud"]}}
         program = Program(tmp_path, None, **config, budget={"emergency_cutoff_usd": "0.0002"})
         bought = program.rows(prompts(140, max_tokens=20), "bought.jsonl")

@@ -19,12 +19,14 @@ from worker.timing import SILENT_MS
 log = logging.getLogger("spillway.targets")
 
 BREAKER_MS = 2_000
+ORDER_ROWS_PER_S = 1_000.0
 CLOSED_MS = 24 * 3_600_000
 _FIELDS: dict[str, tuple[type, ...]] = {
     "up": (bool,), "closed": (bool,), "reason": (str,), "until_ms": (int,), "paused_ms": (int,), "failing_since": (int,),
     "parallel": (int,), "context_tokens": (int,), "window_tokens": (int,), "model": (str,), "cutoff": (str,),
     "changed_ms": (int,), "told": (str,), "told_model": (str,), "cap": (int,), "waiting": (int,), "waits": (int,),
     "batch_price": (int, float), "batch_s": (list,), "batch_full_ms": (int,), "batch_off_ms": (int,), "batch_reason": (str,),
+    "batch_cancel_s": (int, float),
 }  # fmt: skip
 """What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
@@ -59,6 +61,12 @@ class Targets:
         """Names of a route's targets on a lane, in order of preference."""
         found = self._settings.routes.get(route)
         return [name for name in found.targets if self._settings.targets[name].lane == lane] if found else []
+
+    def order_rate(self, route: str) -> float:
+        """Rows a second by which a route's batches are cut, where they go to providers' batch APIs: as large as they may be.
+        0: they are cut by what the lanes really answer."""
+        clouds = (self._settings.targets[name].provider_batch for name in self.route_targets(route, "cloud"))
+        return ORDER_ROWS_PER_S if not self.route_targets(route, "local") and any(clouds) else 0.0
 
     def is_up(self, name: str) -> bool:
         return bool(self.states.get(name, {}).get("up", True))

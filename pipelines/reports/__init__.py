@@ -106,6 +106,12 @@ def sections(name: str, extra: Extra, *, pairs: bool) -> list[Section]:
     return draw(extra, pairs=pairs) if draw else []
 
 
+def told(name: str, costs: pl.LazyFrame) -> list[Section]:
+    """What the report reads from the ledger for below its table."""
+    draw = getattr(_module(name), "told", None)
+    return draw(costs) if draw else []
+
+
 def grouping(name: str, by: Sequence[str]) -> list[str]:
     """What to group by: what was asked, else the report's own; UsageError for what it cannot do."""
     report = load(name)

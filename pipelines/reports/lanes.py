@@ -1,6 +1,7 @@
 """How each lane and target worked: rows, calls, tokens, busy time, latency, tokens per second and share of the answers.
 
 `busy_s` is the time with at least one call in flight, `slot_s` the sum over all calls; latencies are of good calls.
+Below: calls in flight over time, and what one more hour of each local target would have saved.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.reports.shared import lane_time
 from pipelines.reports.shared.format import percent
 from pipelines.reports.shared.frames import CALENDAR, dated, grouped, seconds, share
+from pipelines.reports.shared.sections import Section
 
 BY = ("lane", "target")
 DIMENSIONS = ("lane", "target", "provider", "model", "route", "client", "run", *CALENDAR)
@@ -49,6 +52,11 @@ def bars(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
         (label, f"{row['rows']:,} ({percent(row['row_share'])})", float(row["rows"]))
         for label, row in zip(labels, rows, strict=True)
     ]
+
+
+def told(costs: pl.LazyFrame) -> list[Section]:
+    """Calls in flight over time, and what one more local hour would have saved."""
+    return lane_time.sections(costs)
 
 
 def _calls() -> list[pl.Expr]:

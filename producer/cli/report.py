@@ -86,8 +86,10 @@ def _build(ask: Report, name: str, by: list[str]) -> tuple[pl.DataFrame, list[Se
             say.note(f"client {terms.client} made no call in {terms.month}")
         return made, said
     built = reports.load(name).build(results, costs, by).collect()
-    if ask.format not in ("table", "html") or not reports.wants_links(name):
+    if ask.format not in ("table", "html"):
         return built, []
+    if not reports.wants_links(name):
+        return built, reports.told(name, costs)
     allowed = {route: found.max_false_reuse for route, found in settings.routes.items()}
     return built, reports.sections(name, _extra(root, results, allowed), pairs=ask.format == "html")
 

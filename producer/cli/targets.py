@@ -83,7 +83,9 @@ async def _check(settings: Settings, name: str, ask: Targets) -> int:
     history = frames.target_events(settings.spillway.data, name, HISTORY)
     if ask.json:
         return say.rows([{**record, "history": history}], as_json=True)
-    shown = {**_shown({**record, "price": _price(settings, name), "workers_say": ""}), **_call(record)}
+    listed = ", ".join(record["models"][:5]) + (", …" if len(record["models"]) > 5 else "")
+    shown = _shown({**record, "price": _price(settings, name), "workers_say": ""})
+    shown = {**shown, "models": listed or None, **_call(record)}
     say.upright(shown, list(shown))
     for event in history:
         print(printable(f"{event['at']:%Y-%m-%d %H:%M:%S} {event['message']}"))

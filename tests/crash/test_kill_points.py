@@ -22,10 +22,11 @@ SLOTS = 8
 STAGES = ("cancel", "expiry", "resume", "retry")
 NOT_BY = {
     "cancel": ("commit_chunk", "claim", "producer"),
+    "expiry": ("claim", "release"),
     "resume": ("close", "producer"),
     "retry": ("close", "producer"),
 }
-"""What a stage does not certainly come by."""
+"""What a stage does not certainly come by; on a busy machine a deadline of seconds passes before a batch is taken."""
 SOME = [
     ("script close after", "script commit_chunk after", "script settle_begin after", f"{ENDING}:End._record after"),
     (f"{ENDING}:compact after", "script close before", "script finish after", "script commit_chunk before"),

@@ -12,7 +12,7 @@ import pytest
 
 from tests.crash.dying import ORDERS
 from tests.crash.stage import Field
-from tests.support_program import CLOUD
+from tests.support_program import CLOUD, wait_until
 from tests.support_upstream import Upstream
 from tests.test_flow import pusd
 
@@ -58,3 +58,30 @@ def test_an_order_survives_a_kill_at_every_step(tmp_path: Path, points: tuple[st
     assert pusd(costs) == sum(call["cost_pusd"] for call in calls), "the ledger is the bill"
     assert costs.filter(pl.col("outcome") == "ok").height == len(calls)
     assert not kept and {int(each or 0) for each in reserved} == {0}
+
+
+@pytest.mark.timeout(120)
+def test_a_redis_that_forgets_its_last_seconds_buys_no_batch_twice(tmp_path: Path) -> None:
+    """It syncs once a second: what it forgets is that the provider has named the batch, never that one was asked for."""
+    with Upstream({"servers": {"cloud": {**CLOUD, **QUICK, "batch_latency_s": 4.0}}}) as upstream:
+        settings = upstream.settings()
+        settings["targets"]["cloud"]["provider_batch"] = True
+        with Field(tmp_path, None, ["prepare,schedule,settle", "local,cloud"], fsync="everysec", **settings) as there:
+            there.upstream = upstream
+            redis = there.redis.client
+
+            def stands(state: str) -> bool:
+                return any(redis.hget(name, "state") == state for name in redis.keys("spillway:order:*"))  # type: ignore[union-attr]
+
+            run_id = there.submit(there.program.rows(prompts(0)))
+            wait_until(lambda: stands("sending"), 60)
+            there.redis.forgetting(lambda: wait_until(lambda: stands("sent"), 60))
+            assert there.wait_for_end(run_id) == "completed"
+            assert there.program.run("doctor", "--run", run_id).returncode == 0
+        calls, costs = upstream.calls(), there.program.costs()
+    assert (
+        len(calls) == ROWS
+        and {call["outcome"] for call in calls} == {"batch"}
+        and len({c["batch"] for c in calls}) == 1
+    )
+    assert pusd(costs) == sum(call["cost_pusd"] for call in calls)

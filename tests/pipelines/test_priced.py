@@ -96,8 +96,26 @@ def test_a_saving_is_a_price_of_the_cloud() -> None:
     saved = cost_pusd(PRICES["mini"], usage)
     good = {"avoided_usd": pusd_to_usd(saved), "avoided_cause": "local"}
     assert said(charged("free", usage, 0, **good)) == []
+    half = cost_pusd(PRICES["mini"], usage, batch=True)
+    assert 0 < half < saved, "there was time for a batch of the provider's"
+    assert said(charged("free", usage, 0, **{**good, "avoided_usd": pusd_to_usd(half)})) == []
+    batched = {"lane": "provider_batch", "avoided_cause": "provider_batch"}
+    assert said({**charged("mini", usage, half, avoided_usd=pusd_to_usd(saved - half)), **batched}) == []
+    assert len(said({**charged("mini", usage, half, avoided_usd=pusd_to_usd(saved)), **batched})) == 1
     (found,) = said(charged("free", usage, 0, **{**good, "avoided_usd": pusd_to_usd(saved + 1)}))
     assert "come to at no price of the cloud" in found
+
+
+def test_a_line_of_a_providers_batch_has_the_batch_price_and_saves_the_rest() -> None:
+    usage = Usage(1_000, 0, 0, 500)
+    full, half = cost_pusd(PRICES["mini"], usage), cost_pusd(PRICES["mini"], usage, batch=True)
+    batch = {"lane": "provider_batch", "avoided_cause": "provider_batch"}
+    row = charged("mini", usage, half)
+    assert not said({**row, **batch, "avoided_usd": pusd_to_usd(full - half)})
+    assert said({**row, **batch, "avoided_usd": pusd_to_usd(full)}), "saved more than there was to pay"
+    assert said({**row, "cost_usd": pusd_to_usd(full), **batch, "avoided_usd": pusd_to_usd(half)}), "dearer than it is"
+    gpu = {**charged("free", usage, 0), "avoided_cause": "local", "avoided_usd": pusd_to_usd(half)}
+    assert not said(gpu), "what could have waited saves the batch price"
 
 
 def test_a_price_that_is_not_beside_the_call_is_missed_and_what_was_reported_is_taken() -> None:

@@ -165,6 +165,9 @@ def test_answers_become_responses() -> None:
         "created": 1,
     }
     assert of(refused, output="", status="refused").output[0].content[0].refusal == "No."
+    own = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "output": [], "parallel_tool_calls": True,
+           "tool_choice": "auto", "tools": [], "status": "completed", "instructions": "Be brief."}  # fmt: skip
+    assert of(own).to_dict() == own, "its own is left as it is"
     token = {"token": "x", "logprob": -1.0, "bytes": [120], "top_logprobs": []}
     told = {"choices": [{"message": {"content": "x"}, "logprobs": {"content": [token]}}]}
     assert of(told).output[0].content[0].logprobs[0].logprob == -1.0

@@ -498,3 +498,13 @@ def test_no_value_in_any_section_ends_in_anything_but_one_line(values: dict[str,
         parse_settings(values)
     except ConfigError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "cerebras", "ollama"])
+def test_a_target_without_a_batch_api_is_not_taken_for_one_that_has_it(kind: str) -> None:
+    target = {"kind": kind, "model": "m", "lane": "cloud", "base_url": "http://127.0.0.1:9/v1", "provider_batch": True}
+    with pytest.raises(
+        ConfigError, match="provider_batch is for cloud targets of kind openai, anthropic, gemini, openrouter"
+    ):
+        parse_settings({"targets": {"it": target}})
+    assert parse_settings({"targets": {"it": {**target, "kind": "openai"}}}).targets["it"].provider_batch

@@ -153,6 +153,7 @@ def test_an_image_alone_is_a_prompt() -> None:
     [
         ({}, "no_prompt", "--template"),
         ({"question": "x"}, "no_prompt", "question"),
+        ({"prompt": None, "question": "x"}, "no_prompt", "`prompt` is null"),
         ({"body": "text"}, "no_prompt", "body"),
         ({"body": {"prompt": "x"}}, "no_prompt", "messages"),
         ({"body": {"messages": said()}, "url": "/v1/embeddings"}, "unsupported_url", "/v1/embeddings"),

@@ -28,10 +28,10 @@ check = { fields = { a = 1 } }
 
 
 def test_models_are_measured_and_the_run_uses_what_was_found(tmp_path: Path) -> None:
-    # One call takes 64 tokens x 2 ms; four at once each the same, for four slots are real though eight are shown.
+    # One call takes 64 tokens x 5 ms; four at once each the same, for four slots are real though eight are shown.
     server: dict[str, Any] = {
         "personality": "lmstudio", "model": "fast", "models": ["other", "text-embed"], "slots": 8, "effective_slots": 4,
-        "token_ms": 2, "answer": "text:red", "output_tokens_median": 64,
+        "token_ms": 5, "answer": "text:red", "output_tokens_median": 64,
     }  # fmt: skip
     (tmp_path / "tasks.toml").write_text(TASKS)
     with Upstream({"servers": {"gpu": server, "cloud": CLOUD}}) as upstream:

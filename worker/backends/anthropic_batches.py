@@ -14,6 +14,7 @@ from pipelines.types import Failure
 from worker.backends import looks
 from worker.backends.anthropic import headers_of, root_of
 from worker.backends.batching import (
+    LONG_S,
     MOST_PAGES,
     SKEW_S,
     Line,
@@ -27,6 +28,7 @@ from worker.backends.batching import (
     garbled,
     is_id,
     proven,
+    text,
 )
 from worker.backends.exchange import Response
 
@@ -78,7 +80,7 @@ class AnthropicBatches:
         return b'{"requests":[' + rows + b"]}"
 
     async def create(self, web: Web, target: Target, staged: bytes) -> Remote | Failure:
-        return _remote(answer(await web.post(_url(target), headers_of(target), staged)))
+        return _remote(answer(await web.post(_url(target), headers_of(target), staged, LONG_S)))
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
         candidates: list[Remote] = []
@@ -109,7 +111,7 @@ class AnthropicBatches:
 
     async def results(self, web: Web, target: Target, remote: Remote) -> Results | Failure:
         """From the address that we know, whatever `results_url` says: the key goes nowhere else."""
-        data = content(await web.get(f"{_url(target)}/{remote.id}/results", headers_of(target)))
+        data = content(await web.get(f"{_url(target)}/{remote.id}/results", headers_of(target), LONG_S))
         if isinstance(data, Failure):
             return data
         found = list(_results(data))
@@ -127,9 +129,9 @@ def _url(target: Target) -> str:
 def _remote(data: Any) -> Remote | Failure:
     if isinstance(data, Failure):
         return data
-    identity, status = data.get("id"), data.get("processing_status")
+    identity, status = data.get("id"), text(data.get("processing_status"))
     if not is_id(identity) or status not in ("in_progress", "canceling", "ended"):
-        return garbled(f"a batch without id, or of status {str(status)[:40]!r}")
+        return garbled(f"a batch without id, or of status {status[:40]!r}")
     counts = data.get("request_counts")
     undone = {name: counts.get(name) for name in ("canceled", "expired")} if type(counts) is dict else {}
     code = next((ENDINGS[name] for name, count in undone.items() if count), "")

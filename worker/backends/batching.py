@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_PAGES = 20
 """Of a provider's list of batches, newest first."""
+LONG_S = 600.0
+"""For a request that carries all lines of a batch, or their results."""
 SKEW_S = 60
 """By so much a provider's clock may differ from ours."""
 
@@ -114,20 +116,18 @@ def load(kind: str) -> BatchApi | None:
 async def proven(
     api: BatchApi, web: Web, target: Target, sought: Sought, candidates: Sequence[Remote]
 ) -> Remote | Failure | None:
-    """Which of some batches is the one that is sought, where no tag says it: the only one, or the one whose results have our
-    names. A Failure: that cannot be said yet."""
-    if len(candidates) < 2:
-        return next(iter(candidates), None)
+    """Which of some batches is the one that is sought, where no tag says it: one whose results have our names, else the only
+    one that is still at work. A Failure: that cannot be said yet."""
     for remote in candidates:
-        if remote.state != "ended":
-            continue
-        results = await api.results(web, target, remote)
+        results = await api.results(web, target, remote) if remote.state == "ended" else Results([])
         if isinstance(results, Failure):
             return results
         if any(line.custom_id.startswith(sought.tag) for line in results.lines):
             return remote
-    still = sum(remote.state == "open" for remote in candidates)
-    return Failure("unknown", "ambiguous", f"{still} batches that are not done yet may be it") if still else None
+    still = [remote for remote in candidates if remote.state == "open"]
+    if len(still) > 1:
+        return Failure("unknown", "ambiguous", f"{len(still)} batches that are not done yet may be it")
+    return next(iter(still), None)
 
 
 def answer(response: Response | Failure, *, ok: tuple[int, ...] = (200,)) -> Any | Failure:

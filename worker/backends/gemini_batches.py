@@ -15,6 +15,7 @@ from pipelines.sections import Target
 from pipelines.types import Failure
 from worker.backends import failures, looks
 from worker.backends.batching import (
+    LONG_S,
     MOST_PAGES,
     Line,
     NotRun,
@@ -107,8 +108,8 @@ class GeminiBatches:
     async def results(self, web: Web, target: Target, remote: Remote) -> Results | Failure:
         found: list[Result | None] = []
         for file in remote.handles:
-            url = f"{_root(target)}/download{_version(target)}/files/{file}:download?alt=media"
-            data = content(await web.get(url, _headers(target)))
+            url = f"{target.base_url}/files/{file}:download?alt=media"
+            data = content(await web.get(url, _headers(target), LONG_S))
             if isinstance(data, Failure):
                 return data
             found += _results(data)
@@ -145,7 +146,7 @@ async def _upload(web: Web, target: Target, tag: str, rows: bytes) -> str | Fail
     if urlsplit(where)[:2] != urlsplit(target.base_url or "")[:2]:
         return garbled("an upload without an address of its own server")
     command = {**_headers(target), "x-goog-upload-offset": "0", "x-goog-upload-command": "upload, finalize"}
-    done = answer(await web.post(where, command, rows))
+    done = answer(await web.post(where, command, rows, LONG_S))
     if isinstance(done, Failure):
         return done
     name = text((done.get("file") or {}).get("name")) if type(done.get("file")) is dict else ""

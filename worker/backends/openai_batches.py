@@ -11,6 +11,7 @@ from pipelines.sections import Target
 from pipelines.types import Failure
 from worker.backends import looks
 from worker.backends.batching import (
+    LONG_S,
     MOST_PAGES,
     SKEW_S,
     Line,
@@ -69,7 +70,7 @@ class OpenAIBatches:
         rows = b"".join(b'{"custom_id":"' + line.custom_id.encode() + head + line.body + b"}\n" for line in lines)
         kind, body = form(tag, rows)
         headers = {**looks.bearer(target), "content-type": kind}
-        file = answer(await web.post(f"{target.base_url}/files", headers, body))
+        file = answer(await web.post(f"{target.base_url}/files", headers, body, LONG_S))
         if isinstance(file, Failure):
             return file
         if not is_id(file.get("id")):
@@ -113,7 +114,8 @@ class OpenAIBatches:
         found: list[Result] = []
         unreadable = 0
         for file in remote.handles:
-            data = content(await web.get(f"{target.base_url}/files/{file}/content", looks.bearer(target)))
+            url = f"{target.base_url}/files/{file}/content"
+            data = content(await web.get(url, looks.bearer(target), LONG_S))
             if isinstance(data, Failure):
                 return data
             for result in _results(data):
@@ -141,9 +143,9 @@ def form(tag: str, rows: bytes) -> tuple[str, bytes]:
 def _remote(data: Any) -> Remote | Failure:
     if isinstance(data, Failure):
         return data
-    identity, status = data.get("id"), data.get("status")
+    identity, status = data.get("id"), text(data.get("status"))
     if not is_id(identity) or status not in ENDED | OPEN | {"failed"}:
-        return garbled(f"a batch without id, or of status {str(status)[:40]!r}")
+        return garbled(f"a batch without id, or of status {status[:40]!r}")
     files = (data.get("output_file_id"), data.get("error_file_id"))
     if status == "failed":
         first = next(iter(looks.table(data.get("errors"), "data")), {})

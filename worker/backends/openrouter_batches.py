@@ -10,7 +10,20 @@ import msgspec
 from pipelines.sections import Target
 from pipelines.types import Failure
 from worker.backends import looks
-from worker.backends.batching import SKEW_S, Line, Remote, Result, Results, Sought, answer, garbled, is_id, proven, text
+from worker.backends.batching import (
+    LONG_S,
+    SKEW_S,
+    Line,
+    Remote,
+    Result,
+    Results,
+    Sought,
+    answer,
+    garbled,
+    is_id,
+    proven,
+    text,
+)
 from worker.backends.exchange import Response
 
 if TYPE_CHECKING:
@@ -36,7 +49,9 @@ class OpenRouterBatches:
 
     async def create(self, web: Web, target: Target, staged: bytes) -> Remote | Failure:
         headers = {**looks.bearer(target), "content-type": "application/json"}
-        return _remote(answer(await web.post(f"{target.base_url}/batches", headers, staged), ok=(200, 201, 202)))
+        return _remote(
+            answer(await web.post(f"{target.base_url}/batches", headers, staged, LONG_S), ok=(200, 201, 202))
+        )
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
         page = answer(await web.get(f"{target.base_url}/batches", looks.bearer(target)))
@@ -62,7 +77,7 @@ class OpenRouterBatches:
         return said if isinstance(said, Failure) and said.http_status not in (400, 409) else None
 
     async def results(self, web: Web, target: Target, remote: Remote) -> Results | Failure:
-        data = answer(await web.get(f"{target.base_url}/batches/{remote.id}", looks.bearer(target)))
+        data = answer(await web.get(f"{target.base_url}/batches/{remote.id}", looks.bearer(target), LONG_S))
         if isinstance(data, Failure):
             return data
         rows = data.get("results")
@@ -79,9 +94,9 @@ API = OpenRouterBatches()
 def _remote(data: Any) -> Remote | Failure:
     if isinstance(data, Failure):
         return data
-    identity, status = data.get("id"), data.get("status")
+    identity, status = data.get("id"), text(data.get("status"))
     if not is_id(identity) or status not in ENDED.keys() | OPEN | {"failed"}:
-        return garbled(f"a batch without id, or of status {str(status)[:40]!r}")
+        return garbled(f"a batch without id, or of status {status[:40]!r}")
     if status == "failed":
         first = next(iter(looks.table(data.get("errors"), "data")), {})
         return Remote(identity, "failed", text(first.get("code")) or "batch_failed", text(first.get("message"))[:300])

@@ -210,17 +210,15 @@ class Drain:
         outcome = self._local.weigh(
             name, target, item, outcome, seconds, lambda: not batch.run.checked and self._elsewhere(prompt, name)
         )  # what is checked for its form may be cut and right
-        called = self._called(intent, name, outcome, seconds, batch)
+        called = self._called(intent, outcome, seconds, batch)
         raw = response if isinstance(response, HttpResponse) else None
         self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
 
-    def _called(
-        self, intent: Intent, name: str, outcome: Completion | Failure, seconds: float, batch: Running
-    ) -> Called:
+    def _called(self, intent: Intent, outcome: Completion | Failure, seconds: float, batch: Running) -> Called:
         """The ledger's view of a call."""
+        name, patient = intent.target, batch.run.patient
         busy_s = seconds / max(1, self.lanes[name].in_use)
-        route, patient = batch.head.route, batch.run.patient
-        facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, route, patient=patient)
+        facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route, patient=patient)
         self.ledger.note(name, facts.cost_pusd)
         return verdict.called(intent, facts, outcome, batch.head.purpose, self.clock.now_us())
 

@@ -158,7 +158,7 @@ class Preparer:
         """The high-water mark: some seconds of what the lanes really answer; also learns each route's rate."""
         rows = await rows_per_s(self.context)
         for name, found in self.context.settings.routes.items():
-            lane = [rows.get(target, 0.0) for target in found.targets]
+            lane = [self.context.targets.order_rate(name), *(rows.get(target, 0.0) for target in found.targets)]
             self._sifter.rates[name] = next((rate for rate in lane if rate), 0.0)
         return min(HIGH_WATER_ROWS, max(LOW_WATER_ROWS, round(sum(rows.values()) * AHEAD_S)))
 

@@ -19,7 +19,7 @@ from worker.backends.http import Web
 from worker.context import Context
 from worker.drain.journal import Journal
 from worker.money.ledger import Ledger
-from worker.provider_batches.making import Maker
+from worker.provider_batches.making import FORGOTTEN, Maker
 from worker.provider_batches.orders import Order, Orders
 from worker.provider_batches.reading import Reader
 from worker.provider_batches.standing import Standing
@@ -30,9 +30,11 @@ log = logging.getLogger("spillway.provider_batches")
 REST_S = 0.5
 QUIET_S, GATHER_S = 1.0, 60.0
 """An order is made when its run gives no more for a moment; of a run that is still being prepared, after a while."""
+GOES_ON = (None, b"", b"0")
+"""What a run that nobody cancelled says of that."""
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
 """Of one order, whatever a provider would take: it is in this process' memory while it is made and read."""
-TIMEOUT_S, RESULT_BYTES = 120.0, 1 << 30
+TIMEOUT_S, RESULT_BYTES = 30.0, 1 << 30
 
 
 class Given(NamedTuple):
@@ -82,21 +84,23 @@ class ProviderBatches:
         for (target, run), batches in groups.items():
             api = self._api(target)
             cancel, prepared = await self._context.redis.hmget(self._context.keys.run(run), "cancel", "prepared")
-            if api is None or cancel or not self._context.targets.is_up(target):
+            if api is None or cancel not in GOES_ON or not self._context.targets.is_up(target):
                 await self._give_back(batches)
                 continue
             await self._give_back([given for given in batches if given.id in recalled])
             wanted = [given for given in batches if given.id not in recalled]
-            if self._is_all(wanted, prepared == b"1"):
-                for some in _cut(wanted, api):
+            for some in self._orders_of(wanted, api, prepared == b"1"):
+                if self._standing.takes(target):
                     await self._make(target, run, some)
+                else:
+                    await self._give_back(some)
 
-    def _is_all(self, batches: list[Given], prepared: bool) -> bool:
-        """Whether an order need not wait for more batches of its run; few large orders are better than many small ones."""
-        now_ms = self._context.clock.now_ms()
+    def _orders_of(self, batches: list[Given], api: BatchApi, prepared: bool) -> list[list[Given]]:
+        """Full orders at once; the last, smaller one when its run gives no more for a moment, or has not for a while."""
+        now_ms, cut = self._context.clock.now_ms(), _cut(batches, api)
         ages_s = [(now_ms - given.since_ms) / 1000 for given in batches]
-        quiet = prepared and min(ages_s, default=0.0) > QUIET_S
-        return quiet or max(ages_s, default=0.0) > GATHER_S or sum(given.head.rows for given in batches) >= MOST_ROWS
+        over = (prepared and min(ages_s, default=0.0) > QUIET_S) or max(ages_s, default=0.0) > GATHER_S
+        return cut if over else cut[:-1]
 
     async def _given(self, taken: set[str]) -> list[tuple[str, Given]]:
         redis, keys = self._context.redis, self._context.keys
@@ -143,7 +147,8 @@ class ProviderBatches:
                 await self._reader.release(part, real_time=part.cannot)
         trouble = await self._maker.submit(order, lines) if lines else None
         if trouble is not None:
-            self._standing.refused(target, trouble)
+            if trouble is not FORGOTTEN:
+                self._standing.refused(target, trouble)
             await self._reader.undo(order, parts, trouble.code)
         elif not lines:
             await self._orders.end(order)

@@ -31,6 +31,7 @@ FORGETS_S = 2.5
 """A Redis that does not sync each write may forget its last two seconds, and with them that something was to be sent."""
 LINE_BYTES = 200
 """What a line has around its body, at most."""
+FORGOTTEN = Failure("connect", "forgotten", "Redis has forgotten the order; nothing was sent")
 MAY_EXIST = frozenset({"unknown", "transient"})
 """Kinds of Failure after which a batch may have been made all the same."""
 
@@ -68,10 +69,13 @@ class Maker:
         staged = await api.stage(self._web, target, order.tag, lines)
         if isinstance(staged, Failure):
             return staged
+        order.state, order.lines, order.sent_ms = "sending", len(lines), context.clock.now_ms()
+        noted = await self._orders.note(order)
         if not context.again.synced:
             await asyncio.sleep(FORGETS_S)
-        order.state, order.lines, order.sent_ms = "sending", len(lines), context.clock.now_ms()
-        await self._orders.note(order)
+            noted = await self._orders.note(order)
+        if not noted:
+            return FORGOTTEN
         return await self._create(api, order, staged)
 
     async def _create(self, api: BatchApi, order: Order, staged: bytes) -> Failure | None:

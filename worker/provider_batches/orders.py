@@ -99,15 +99,16 @@ class Orders:
         context.again.remember_step("order_make", names, args)
         return order if made else None
 
-    async def note(self, order: Order) -> None:
-        """Writes down how it stands."""
+    async def note(self, order: Order) -> bool:
+        """Writes down how it stands; False: Redis knows nothing of it."""
         names = [self._context.keys.order(order.tag)]
         args = [
             "state", order.state, "remote", order.remote, "lines", order.lines, "sent_ms", order.sent_ms,
             "cancel_ms", order.cancel_ms, "why", order.why,
         ]  # fmt: skip
-        await self._context.scripts.order_note(keys=names, args=args)
+        noted = await self._context.scripts.order_note(keys=names, args=args)
         self._context.again.remember_step("order_note", names, args)
+        return bool(noted)
 
     async def end(self, order: Order) -> None:
         redis, keys = self._context.redis, self._context.keys

@@ -36,6 +36,11 @@ class Standing:
                     self._context.targets.say(name, {"batch_price": self._ledger.batch_share(name)})
             self._told = True
 
+    def takes(self, name: str) -> bool:
+        """Whether an order may be sent now."""
+        state, now_ms = self._context.targets.states.get(name, {}), self._context.clock.now_ms()
+        return now_ms >= max(state.get("batch_full_ms") or 0, state.get("batch_off_ms") or 0)
+
     def refused(self, name: str, failure: Failure) -> None:
         """An order was not taken."""
         targets = self._context.targets
@@ -57,14 +62,16 @@ class Standing:
             self._off(name, f"{remote.code}: {remote.message}")
         return True
 
-    def ended(self, name: str, seconds: float, remote: Remote) -> None:
-        """An order came back: there is room, and one more figure of how long they take. One that was cancelled says nothing
-        of that."""
+    def ended(self, name: str, seconds: float, cancel_s: float | None, remote: Remote) -> None:
+        """An order came back: there is room, and one more figure of how long they take; of one that was cancelled, how long
+        that takes (`cancel_s`)."""
         targets = self._context.targets
         self._full_s.pop(name, None)
         self._failed.pop(name, None)
         targets.say(name, {"batch_full_ms": 0, "batch_off_ms": 0, "batch_reason": ""})
-        if remote.code != "cancelled":
+        if cancel_s is not None:
+            targets.say(name, {"batch_cancel_s": round(cancel_s, 3)})
+        elif remote.code != "cancelled":
             before = targets.states.get(name, {}).get("batch_s") or []
             targets.say(name, {"batch_s": [round(seconds, 3), *before][:KEPT]})
 

@@ -26,7 +26,7 @@ from worker.timing import LEASE_S
 log = logging.getLogger("spillway.provider_batches")
 
 LOOK_LEAST_S, LOOK_MOST_S, LOOK_SHARE = 0.5, 60.0, 0.1
-"""An order is looked at again after a tenth of its age."""
+"""An order is looked at again after a tenth of its age, or of the time since it was cancelled."""
 GRACE_S = 6 * LEASE_S
 """So long after the request an order that its provider does not list may still appear there."""
 PATIENCE_S = 60 * LEASE_S
@@ -85,7 +85,9 @@ class Tender:
                 await self._orders.end(order)
                 await aside.run(self._context, order.about.run, error)
         finally:
-            wait_s = min(LOOK_MOST_S, max(LOOK_LEAST_S, LOOK_SHARE * self._age_s(order)))
+            since_ms = order.cancel_ms or order.sent_ms or order.about.made_ms
+            age_s = (self._context.clock.now_ms() - since_ms) / 1000
+            wait_s = min(LOOK_MOST_S, max(LOOK_LEAST_S, LOOK_SHARE * age_s))
             self._due_s[order.tag] = asyncio.get_running_loop().time() + wait_s
 
     async def _look(self, order: Order) -> None:
@@ -136,7 +138,8 @@ class Tender:
             results = await api.results(self._web, target, remote)
             if isinstance(results, Failure):
                 return results
-            self._standing.ended(order.about.target, self._age_s(order), remote)
+            cancel_s = (self._context.clock.now_ms() - order.cancel_ms) / 1000 if order.cancel_ms else None
+            self._standing.ended(order.about.target, self._age_s(order), cancel_s, remote)
             await self._end(order, remote, results)
         return None
 

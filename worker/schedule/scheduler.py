@@ -90,6 +90,7 @@ class Scheduler:
         rung = await self._rung(beats)
         await self._sent.look()
         await self._learn([each.id for each in self._sent.out])
+        self._was_rung.update(each.id for each in self._sent.out)
         self._sent.know({batch: seen.head for batch, seen in self._heads.items()})
         runs = await self._runs(ids, rung)
         views = [run for run, _ in runs]

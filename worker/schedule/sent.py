@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any, NamedTuple
@@ -18,6 +19,9 @@ from worker.queue import Pipeline
 
 ROOM_ROWS = 1_000_000
 """What a provider takes that has not said that it has its fill."""
+ABSENT_S = 15.0
+"""So long nobody may have to look after the lane, at a start or between two that do, before its rows are bought dear."""
+GUESSED_PRICE = 0.5
 RECALL_KEEP_S = 600
 OUT_ROWS, OUT_BYTES = 500_000, 256 << 20
 """So much of a run may be out beside what prepare has ready for the other lanes: it is in Redis until it comes back."""
@@ -41,18 +45,23 @@ class Sent:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._allowed = any(target.provider_batch for target in context.settings.targets.values())
         self._targets: dict[str, str] = {}
         self._alive = False
+        self._seen_s = time.monotonic()
         self._heads: dict[str, BatchHead] = {}
         self.out: tuple[Out, ...] = ()
 
     async def look(self) -> None:
+        if not self._allowed:
+            return
         redis, keys = self._context.redis, self._context.keys
         pipe = redis.pipeline(transaction=False)
         pipe.exists(keys.lease("provider_batch"))
         pipe.zrange(keys.given, 0, -1, withscores=True)
         leased, given = await pipe.execute()
         self._alive = bool(leased)
+        self._seen_s = time.monotonic() if self._alive else self._seen_s
         since = {batch.decode(errors="replace"): int(ms) for batch, ms in given}
         new = [batch for batch in since if batch not in self._targets]
         pipe = redis.pipeline(transaction=False)
@@ -76,16 +85,19 @@ class Sent:
         )
 
     def targets(self) -> dict[str, BatchTarget]:
-        """The batch APIs that the configuration allows and some worker looks after."""
+        """The batch APIs that the configuration allows and some worker looks after, or did or may a moment from now."""
         context, now = self._context, self._context.clock.now_ms()
+        soon = time.monotonic() - self._seen_s < ABSENT_S
         found = {}
         for name, target in context.settings.targets.items():
             state = context.targets.states.get(name, {})
-            if not target.provider_batch or "batch_price" not in state:
+            ready = self._alive and "batch_price" in state
+            if not target.provider_batch or not (ready or soon):
                 continue
-            up = self._alive and context.targets.is_up(name) and now >= state.get("batch_off_ms", 0)
-            room = 0 if now < state.get("batch_full_ms", 0) else ROOM_ROWS
-            usual = BatchTarget(name, up, room, price=float(state["batch_price"]))
+            up = context.targets.is_up(name) and now >= state.get("batch_off_ms", 0)
+            room = ROOM_ROWS if ready and now >= state.get("batch_full_ms", 0) else 0
+            usual = BatchTarget(name, up, room, price=float(state.get("batch_price", GUESSED_PRICE)))
+            usual = msgspec.structs.replace(usual, cancel_s=float(state.get("batch_cancel_s", usual.cancel_s)))
             found[name] = msgspec.structs.replace(usual, **_latency(state.get("batch_s") or []))
         return found
 
@@ -122,7 +134,7 @@ class Sent:
 
 def _latency(told: list[Any]) -> dict[str, float]:
     """What half and nine in ten of the last orders took, with more room the fewer they are; nothing where there were none."""
-    seconds = sorted(float(each) for each in told if isinstance(each, int | float) and each >= 0)
+    seconds = sorted(float(each) for each in told if isinstance(each, int | float) and each > 0)
     if not seconds:
         return {}
     late = seconds[min(len(seconds) - 1, int(0.9 * len(seconds)))] * (1 + 2 / len(seconds))

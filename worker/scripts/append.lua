@@ -2,11 +2,11 @@
 -- KEYS: 1 batch  2 journal  3.. budget scopes (hash: limit, spent, reserved; nano-dollars)
 -- ARGV: 1 epoch  2 entries ('' none)  3 reserved before, now settled  4 actually spent  5 owner-number of this flush,
 --       then per intent: amount entry
--- Returns {-1} when fenced (another epoch, or another holder), else {1, intents admitted, scope that refused or 0}; the same number again answers the same.
+-- Returns {-1} when fenced (another epoch, another holder, or none is needed any more), else {1, intents admitted, scope that refused or 0}; the same number again answers the same.
 local mark = 'flush:' .. (KEYS[3] or '')  -- a batch may have news of two days in one flush
-local b = redis.call('HMGET', KEYS[1], 'epoch', mark, 'holder', 'tell', 'lane')
+local b = redis.call('HMGET', KEYS[1], 'epoch', mark, 'holder', 'tell', 'lane', 'state')
 local owner = string.match(ARGV[5], '^(.*)%-%d+$')
-if b[1] ~= ARGV[1] or (b[3] and b[3] ~= '' and b[3] ~= owner) then return {-1, 0, 0} end
+if b[1] ~= ARGV[1] or b[6] == 'drained' or (b[3] and b[3] ~= '' and b[3] ~= owner) then return {-1, 0, 0} end
 if b[3] == '' then redis.call('HSET', KEYS[1], 'holder', owner) end  -- a Redis that was killed forgot the claim
 if b[2] then
   local last, was_admitted, was_tight = string.match(b[2], '(%S+) (%d+) (%d+)')

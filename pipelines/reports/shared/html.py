@@ -49,7 +49,10 @@ def page(
 def _section(section: Section) -> str:
     if section.pairs:
         return pairs.html(section.title, section.pairs)
-    return f'<h2>{escape(section.title)}</h2><div class="wide">{table(section.rows, list(section.rows[0]))}</div>'
+    drawn = chart(section.bars, section.title)
+    return (
+        f'<h2>{escape(section.title)}</h2>{drawn}<div class="wide">{table(section.rows, list(section.rows[0]))}</div>'
+    )
 
 
 def table(rows: Sequence[Row], columns: Sequence[str], totals: Row | None = None) -> str:

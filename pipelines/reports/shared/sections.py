@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 class Section(NamedTuple):
-    """A further table, or pairs of texts (pages only)."""
+    """A further table, or pairs of texts (pages only); `bars` (label, value as text, length) are drawn on pages."""
 
     title: str
     rows: Sequence[Mapping[str, Any]]
     pairs: Sequence[Pair] = ()
+    bars: Sequence[tuple[str, str, float]] = ()
 
 
 class Extra(NamedTuple):

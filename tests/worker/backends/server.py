@@ -54,9 +54,10 @@ class Scripted:
 
     async def __aexit__(self, *exc: object) -> None:
         self._server.close()
-        for writer in self._open:
-            writer.transport.abort()
-        await asyncio.sleep(0)
+        for _ in range(4):  # what was accepted last gets its writer only now
+            await asyncio.sleep(0)
+            for writer in list(self._open):
+                writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

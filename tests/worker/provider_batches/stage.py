@@ -39,7 +39,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "QUIET_S", 0.0)
     monkeypatch.setattr(tending, "LOOK_LEAST_S", 0.02)
     monkeypatch.setattr(tending, "GRACE_S", 0.5)
-    monkeypatch.setattr(tending, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(tending, "PATIENCE_S", 8.0)
 
 
 class Stage:
@@ -92,7 +92,7 @@ class Stage:
             await self.context.scripts.ring(keys=names, args=[batch, "provider_batch", "cloud", "any"])
         return waiting
 
-    async def rounds(self, until: Any, seconds: float = 8.0) -> None:
+    async def rounds(self, until: Any, seconds: float = 20.0) -> None:
         """Rounds of the lane until something is true."""
         ends_s = asyncio.get_running_loop().time() + seconds
         while not await until():
@@ -110,6 +110,10 @@ class Stage:
 
     async def state(self, batch: str) -> str:
         return str((await self.context.redis.hget(self.context.keys.batch(batch), "state")).decode())
+
+    async def heads(self) -> list[tuple[str, BatchHead]]:
+        keys, redis = self.context.keys, self.context.redis
+        return [(each, wire.unpack_head(await redis.hget(keys.batch(each), "head"))) for each in self.batches]
 
     async def journals(self) -> list[State]:
         keys, redis = self.context.keys, self.context.redis

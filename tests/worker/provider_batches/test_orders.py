@@ -10,7 +10,10 @@ import pytest
 
 from tests.worker.provider_batches.stage import ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.context import Context
+from worker.provider_batches import making
+from worker.provider_batches.reading import LOST
 from worker.queue import RedisError
+from worker.schedule.sent import Sent
 from worker.simulator.core.batches import desk
 
 KINDS = ("openai", "anthropic", "gemini", "openrouter")
@@ -83,6 +86,7 @@ async def test_what_ends_otherwise_is_booked_as_it_was_and_waits(
         assert bool(known.get("batch_full_ms")) == (rule["kind"] == "429")
         assert bool(known.get("batch_off_ms")) == (rule["kind"] == "400")
         it.context.targets.open("cloud")
+        it.context.targets.say("cloud", {"batch_full_ms": 0, "batch_off_ms": 0})
         if await it.give():  # again: the rest, and only that
             await it.rounds(it.over)
             assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
@@ -132,7 +136,12 @@ async def test_a_full_provider_is_waited_for_however_often_it_says_so(
         for _ in rules:
             assert len(await it.give()) == 2
             await it.rounds(it.over)
+            asked = len(desk(it.upstream.servers["cloud"]).jobs)
+            await it.give()
+            await it.rounds(it.over)
+            assert len(desk(it.upstream.servers["cloud"]).jobs) == asked, "not asked again before its time"
             assert it.context.targets.states["cloud"]["batch_full_ms"] > it.context.clock.now_ms()
+            it.context.targets.say("cloud", {"batch_full_ms": 0})
         assert await it.outcomes() == {"rejected": ROWS * len(rules)} and it.billed_pusd() == 0
         flags = [await context.redis.hget(context.keys.batch(batch), "real_time") for batch in it.batches]
         assert flags == [None, None]
@@ -240,3 +249,103 @@ async def test_results_are_read_from_any_order_of_lines_once(context: Context) -
         await it.rounds(it.over)
         assert await it.outcomes() == {"ok": ROWS} and await it.booked_pusd() == it.billed_pusd()
         assert (await it.money())[0] == 2 * spent
+
+
+async def test_an_order_that_redis_forgets_before_it_is_sent_is_not_sent(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "FORGETS_S", 0.3)
+    async with stage(context) as it:
+        it.context.again._synced = False
+        await it.prepare()
+        await it.give()
+        asked = asyncio.create_task(it.rounds(it.over))
+        while not any(state.intents for state in await it.journals()):
+            await asyncio.sleep(0.01)
+        [tag] = await context.redis.smembers(context.keys.orders)
+        await context.redis.delete(context.keys.order(tag.decode()))
+        await asked
+        assert not desk(it.upstream.servers["cloud"]).jobs and await it.outcomes() == {"rejected": ROWS}
+        assert (await it.money())[1] == 0 and {await it.state(batch) for batch in it.batches} == {"waiting"}
+        await it.give()
+        await it.rounds(it.over)
+        assert await it.answers() == ALL
+
+
+async def test_a_provider_that_is_down_for_a_while_is_asked_again(context: Context) -> None:
+    async with stage(context, batch_latency_s=0.4) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.out)
+        cloud = it.upstream.servers["cloud"]
+        await cloud.set_down(True)
+        for _ in range(5):
+            it.lane._tender._due_s.clear()
+            await it.lane.step()
+        assert await it.outcomes() == {"out": ROWS}, "nothing is lost by not being heard of"
+        await cloud.set_down(False)
+        await it.rounds(it.over)
+        assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
+
+
+async def test_what_the_scheduler_is_told_of_a_batch_api(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage(context) as it:
+        sent = Sent(it.context)
+        [api] = sent.targets().values()
+        assert api.up and api.room_rows == 0, "whoever looks after it may still be on the way"
+        monkeypatch.setattr("worker.schedule.sent.ABSENT_S", 0.0)
+        assert not sent.targets(), "nobody looks after it"
+        await it.prepare()
+        await it.give()
+        await it.lane.step()
+        await context.redis.set(context.keys.lease("provider_batch"), "somebody")
+        await sent.look()
+        sent.know(dict(await it.heads()))
+        [api] = sent.targets().values()
+        assert (api.name, api.up, api.price, api.latency_p90_s) == (
+            "cloud",
+            True,
+            0.5,
+            6 * 3600.0,
+        ) and api.room_rows > 0
+        assert {(view.id, view.target) for view in sent.of(RUN)} == {(batch, "cloud") for batch in it.batches}
+        assert all(view.sent_ms > 0 and view.rows == ROWS // 2 for view in sent.of(RUN))
+        await it.rounds(it.over)
+        await sent.look()
+        [api] = sent.targets().values()
+        assert not sent.of(RUN) and api.latency_p50_s < 8 and api.latency_p90_s == pytest.approx(3 * api.latency_p50_s)
+        await context.redis.delete(context.keys.lease("provider_batch"))
+        await sent.look()
+        assert not sent.targets(), "whoever looked after it is gone"
+
+
+async def test_a_cancel_that_comes_too_late_changes_nothing(context: Context) -> None:
+    async with stage(context, batch_latency_s=0.5, batch_faults=[{"kind": "late_cancel"}]) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.out)
+        await context.redis.hset(context.keys.run(RUN), "cancel", "1")
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": ROWS} and await it.answers() == ALL
+        assert await it.booked_pusd() == it.billed_pusd()
+
+
+async def test_who_slept_while_another_read_the_order_changes_nothing(context: Context) -> None:
+    async with stage(context) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.out)
+        [order] = await it.lane._orders.open()
+        slept, journal, task = it.lane, it.journal, it.journal_task
+        parts = await slept._orders.hold(order)
+        it.context.owner = "another"
+        it.lane = it.made()
+        it.journal_task = asyncio.create_task(it.journal.run())
+        await it.rounds(it.over)
+        money = await it.money()
+        await slept._reader.settle(order, parts, lambda *_: LOST)
+        await journal.drained()
+        assert await it.outcomes() == {"ok": ROWS} and await it.answers() == ALL and await it.money() == money
+        assert {await it.state(batch) for batch in it.batches} == {"drained"}
+        task.cancel()
+        await slept.close()

@@ -1,0 +1,76 @@
+"""Lanes over time, and what one more hour of a local target would have saved: read from the ledger's calls."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipelines.batch import PREFILL_WEIGHT
+from pipelines.reports.shared.sections import Section
+
+BUCKETS = 24
+HOUR_S = 3600.0
+
+
+def sections(costs: pl.LazyFrame) -> list[Section]:
+    """Both as tables; calls in flight also as bars."""
+    calls = costs.select(
+        "lane", "target", "route", "outcome", "purpose", "cost_usd", "input_tokens", "cached_input_tokens", "output_tokens",
+        "started_at", "finished_at",
+    ).collect()  # fmt: skip
+    found = []
+    if hours := one_more_hour(calls):
+        found.append(Section("What one more hour of each local target would have saved", hours))
+    if flights := in_flight(calls):
+        lanes = [name for name in flights[0] if name != "from"]
+        bars = [(f"{row['from']} {lane}", f"{row[lane]:.1f}", row[lane]) for row in flights for lane in lanes]
+        found.append(Section("Calls in flight over time", flights, bars=bars))
+    return found
+
+
+def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
+    """The shadow price: answers that were bought on the target's routes, those first that cost most for its time, as many as
+    it would have given in one more hour at work at its own pace."""
+    good = calls.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer"))
+    read = pl.col("input_tokens") - pl.col("cached_input_tokens")
+    good = good.with_columns((PREFILL_WEIGHT * read + pl.col("output_tokens")).clip(1e-9).alias("work"))
+    local, bought = good.filter(pl.col("lane") == "local"), good.filter(pl.col("lane") != "local")
+    found = []
+    for (name,), mine in local.sort("target").group_by("target", maintain_order=True):
+        began, ended = (mine[column].dt.epoch("us").to_numpy() / 1e6 for column in ("started_at", "finished_at"))
+        busy_s = _union_s(began, ended)
+        if busy_s <= 0:
+            continue
+        room = HOUR_S * float(mine["work"].sum()) / busy_s
+        there = bought.filter(pl.col("route").is_in(mine["route"].unique().to_list()))
+        there = there.sort(pl.col("cost_usd").cast(pl.Float64) / pl.col("work"), descending=True)
+        there = there.filter(pl.col("work").cum_sum() <= room)
+        found.append({"target": name, "busy_s": busy_s, "more_rows": len(there), "saved_usd": there["cost_usd"].sum()})
+    return found
+
+
+def _union_s(began: Any, ended: Any) -> float:
+    order = np.argsort(began, kind="stable")
+    began, ended = began[order], np.maximum.accumulate(ended[order])
+    before = np.concatenate(([-np.inf], ended[:-1]))
+    return float(np.clip(ended - np.maximum(began, before), 0.0, None).sum())
+
+
+def in_flight(calls: pl.DataFrame) -> list[dict[str, Any]]:
+    """The mean of each lane in each of 24 equal times from the first call to the last answer."""
+    if calls.is_empty():
+        return []
+    began, ended = (calls[column].dt.epoch("us").to_numpy() / 1e6 for column in ("started_at", "finished_at"))
+    edges = np.linspace(began.min(), max(ended.max(), began.min() + 1e-6), BUCKETS + 1)
+    lanes = {lane: (calls["lane"] == lane).to_numpy() for lane in sorted(calls["lane"].unique().to_list())}
+    first = np.datetime64(int(edges[0] * 1e6), "us")
+    found = []
+    for low, high in pairwise(edges):
+        inside = np.clip(np.minimum(ended, high) - np.maximum(began, low), 0.0, None) / (high - low)
+        moment = first + np.timedelta64(int((low - edges[0]) * 1e6), "us")
+        row: dict[str, Any] = {"from": str(moment)[:19].replace("T", " ")}
+        found.append(row | {lane: float(inside[mine].sum()) for lane, mine in lanes.items()})
+    return found

@@ -1,0 +1,58 @@
+"""The value of one more local hour, and calls in flight, by hand on a few calls."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from pipelines.reports.shared import html, lane_time
+from tests.support_frames import at, call, costs_frame
+
+CLOUD = {"lane": "cloud", "target": "mini"}
+
+
+def test_one_more_hour_is_worth_what_costs_most_for_its_time() -> None:
+    """Half an hour at work gave 1,000 output tokens: in an hour more, 2,000 of those that were bought."""
+    calls = [
+        call(0, 0, started_at=at(0), finished_at=at(1200), input_tokens=0, output_tokens=500),
+        call(1, 1, started_at=at(600), finished_at=at(1800), input_tokens=0, output_tokens=500),
+        call(2, 2, **CLOUD, cost_usd=Decimal("0.4"), input_tokens=0, output_tokens=400),
+        call(3, 3, **CLOUD, cost_usd=Decimal("3.0"), input_tokens=0, output_tokens=1500),
+        call(4, 4, **CLOUD, cost_usd=Decimal("0.5"), input_tokens=0, output_tokens=1000),
+        call(5, 5, **CLOUD, cost_usd=Decimal("9.0"), input_tokens=0, output_tokens=10, route="other"),
+        call(6, 6, **CLOUD, cost_usd=Decimal("9.0"), input_tokens=0, output_tokens=10, outcome="error"),
+        call(7, 7, lane="provider_batch", target="mini", cost_usd=Decimal("0.01"), input_tokens=0, output_tokens=90),
+    ]
+    (hour,) = lane_time.one_more_hour(costs_frame(calls).collect())
+    assert (hour["target"], hour["busy_s"]) == ("gpu", 1800.0)
+    assert (hour["more_rows"], hour["saved_usd"]) == (2, Decimal("3.4"))
+
+
+def test_nothing_bought_is_worth_nothing_and_no_local_lane_has_no_hour() -> None:
+    (hour,) = lane_time.one_more_hour(costs_frame([call(0, 0)]).collect())
+    assert (hour["more_rows"], hour["saved_usd"]) == (0, Decimal(0))
+    assert lane_time.one_more_hour(costs_frame([call(0, 0, **CLOUD)]).collect()) == []
+
+
+def test_calls_in_flight_add_up_to_the_time_that_they_took() -> None:
+    calls = [
+        call(0, 0, started_at=at(0), finished_at=at(24)),
+        call(1, 1, started_at=at(12), finished_at=at(24)),
+        call(2, 2, **CLOUD, started_at=at(20), finished_at=at(48)),
+    ]
+    rows = lane_time.in_flight(costs_frame(calls).collect())
+    assert len(rows) == 24 and rows[0]["from"] == "2026-03-01 08:00:00" and rows[1]["from"] == "2026-03-01 08:00:02"
+    assert [rows[0]["local"], rows[6]["local"], rows[12]["local"]] == [1.0, 2.0, 0.0]
+    assert sum(row["local"] for row in rows) * 2 == pytest.approx(36)
+    assert sum(row["cloud"] for row in rows) * 2 == pytest.approx(28)
+
+
+def test_both_stand_below_the_table_and_one_is_drawn() -> None:
+    found = lane_time.sections(costs_frame([call(0, 0), call(1, 1, **CLOUD)]))
+    assert [section.title for section in found] == [
+        "What one more hour of each local target would have saved", "Calls in flight over time",
+    ]  # fmt: skip
+    page = html.page("lanes", "", [{"a": 1}], ["a"], sections=found)
+    assert page.count("<svg") == 1 and "08:00:00 local" in page
+    assert lane_time.sections(costs_frame([])) == []
