@@ -101,14 +101,14 @@ def of_target(performance: Performance, target: Target) -> Measured | None:
 
 
 def fit(settings: Settings, performance: Performance) -> Settings:
-    """Settings as the figures make them: `max_concurrency = "auto"` becomes what was measured, and a route's
+    """Settings as the figures make them: `max_concurrency = "auto"` begins with what was measured, and a route's
     `min_quality` leaves out the targets that were measured below it. What was not measured stays. ConfigError for a
     route that nobody is good enough for."""
     known = {name: found for name, target in settings.targets.items() if (found := of_target(performance, target))}
     for name, found in known.items():
         target = settings.targets[name]
         if found.parallel and target.max_concurrency == "auto" and target.lane == "local":
-            settings.targets[name] = target.model_copy(update={"max_concurrency": found.parallel})
+            settings.targets[name] = target.beginning_at(found.parallel)
     for name, route in settings.routes.items():
         if route.min_quality:
             settings.routes[name] = _able(name, route, known)

@@ -149,6 +149,7 @@ class Target(Section):
     price_as_of: date | None = None
 
     _key_variable: str | None = PrivateAttr(None)
+    _measured_parallel: int | None = PrivateAttr(None)
 
     @model_validator(mode="before")
     @classmethod
@@ -185,6 +186,17 @@ class Target(Section):
     def key_variable(self) -> str | None:
         """The environment variable that should hold the key and does not."""
         return self._key_variable
+
+    @property
+    def concurrency(self) -> int | Literal["auto"]:
+        """As configured; where "auto" begins, if that was measured."""
+        return self._measured_parallel or self.max_concurrency
+
+    def beginning_at(self, parallel: int) -> Target:
+        """With what was measured of it, for "auto" to begin with."""
+        copy = self.model_copy()
+        copy._measured_parallel = parallel
+        return copy
 
     def with_key(self, key: str | None, *, missing: str | None = None) -> Target:
         copy = self.model_copy(update={"api_key": SecretStr(key) if key else None})

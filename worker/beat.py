@@ -29,7 +29,8 @@ TIDY_EVERY = 12
 
 
 class TargetStats(msgspec.Struct):
-    """One lane of one worker; `done`, the tokens of what was answered and `busy_s` only grow."""
+    """One lane of one worker; `done`, the tokens of what was answered, `busy_s`, the seconds that slots were held and the calls
+    that an overloaded server refused or left lying only grow."""
 
     in_flight: int = 0
     pending: int = 0
@@ -39,6 +40,8 @@ class TargetStats(msgspec.Struct):
     output_tokens: int = 0
     busy_s: float = 0.0
     latency_s: float = 0.0
+    held_s: float = 0.0
+    refused: int = 0
 
 
 class Beat(msgspec.Struct):
@@ -220,6 +223,8 @@ class Heart:
                     lane.output_tokens,
                     lane.busy_s,
                     lane.latency_s,
+                    lane.held_s,
+                    lane.refused,
                 )
                 for name, lane in lanes.items()
             },

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import wire
+from pipelines.climb import START
 from pipelines.settings import Settings
 from pipelines.snapshot import RunView, Snapshot
 from pipelines.types import BatchHead
@@ -17,14 +18,13 @@ from worker.timing import SILENT_MS
 
 log = logging.getLogger("spillway.targets")
 
-DEFAULT_LOCAL_SLOTS = 8
 BREAKER_MS = 2_000
 ORDER_ROWS_PER_S = 1_000.0
 CLOSED_MS = 24 * 3_600_000
 _FIELDS: dict[str, tuple[type, ...]] = {
     "up": (bool,), "closed": (bool,), "reason": (str,), "until_ms": (int,), "paused_ms": (int,), "failing_since": (int,),
     "parallel": (int,), "context_tokens": (int,), "window_tokens": (int,), "model": (str,), "cutoff": (str,),
-    "changed_ms": (int,), "told": (str,), "told_model": (str,),
+    "changed_ms": (int,), "told": (str,), "told_model": (str,), "cap": (int,), "waiting": (int,), "waits": (int,),
     "batch_price": (int, float), "batch_s": (list,), "batch_full_ms": (int,), "batch_off_ms": (int,), "batch_reason": (str,),
     "batch_cancel_s": (int, float),
 }  # fmt: skip
@@ -41,12 +41,16 @@ class Targets:
         self._reports: dict[str, dict[str, Any]] = {}
 
     def cap(self, name: str) -> int:
-        """Slots of a target over all workers: configured, else what the server says, else a careful default."""
+        """Slots of a target over all workers: configured, else where the climb is, else what was measured, what the
+        server says, or a careful default; never more than the server says."""
         target = self._settings.targets[name]
         if isinstance(target.max_concurrency, int):
             return target.max_concurrency
-        said = self.states.get(name, {}).get("parallel")
-        return said if said and said > 0 else DEFAULT_LOCAL_SLOTS
+        state = self.states.get(name, {})
+        said = max(0, state.get("parallel") or 0)
+        known = target.concurrency if isinstance(target.concurrency, int) else said or START
+        found = max(0, state.get("cap") or 0) or known
+        return min(found, said) if said else found
 
     def window(self, name: str) -> int | None:
         """Context of a target in tokens: what the server says, else as configured; None: unknown."""

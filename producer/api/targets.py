@@ -66,7 +66,7 @@ def _private(here: State, name: str, seen: LaneView | None) -> dict[str, Any]:
     return {
         "base_url": target.base_url,
         "reason": busy.reason or None,
-        "max_concurrency": target.max_concurrency,
+        "max_concurrency": target.concurrency,
         "rpm": target.rpm,
         "tpm": target.tpm,
         "slots": busy.slots,

@@ -56,12 +56,12 @@ def test_a_route_for_which_nobody_is_good_enough_is_a_mistake() -> None:
 
 def test_measured_parallelism_is_what_auto_means() -> None:
     found = fit(settings(), FIGURES)
-    assert [found.targets[name].max_concurrency for name in ("good", "poor", "cloud")] == [6, 2, 64]
+    assert [found.targets[name].concurrency for name in ("good", "poor", "cloud")] == [6, 2, 64]
     fixed = settings()
     fixed.targets["good"] = fixed.targets["good"].model_copy(update={"max_concurrency": 3})
-    assert fit(fixed, FIGURES).targets["good"].max_concurrency == 3
+    assert fit(fixed, FIGURES).targets["good"].concurrency == 3
     elsewhere = Performance(1, (measured("good", "http://127.0.0.1:9/v1", parallel=6),))
-    assert fit(settings(), elsewhere).targets["good"].max_concurrency == "auto"
+    assert fit(settings(), elsewhere).targets["good"].concurrency == "auto"
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ class TargetStatus(msgspec.Struct, frozen=True):
     server: str = ""
     window_tokens: int | None = None
     vram_bytes: int | None = None
+    waiting: int | None = None
 
 
 async def identify(base_url: str, api_key: str | None = None) -> str:
@@ -131,5 +132,5 @@ async def inspect(name: str, target: Target) -> TargetStatus:
     return TargetStatus(
         name, target.lane, target.kind, seen.up, reason, seen.loaded_model, seen.models, seen.parallel,
         seen.context_tokens or target.context_tokens, round(latency_s * 1000), time.time_ns() // 1_000_000, server,
-        seen.window_tokens or (None if server == "ollama" else seen.context_tokens), seen.vram_bytes,
+        seen.window_tokens or (None if server == "ollama" else seen.context_tokens), seen.vram_bytes, seen.waiting,
     )  # fmt: skip

@@ -58,4 +58,5 @@ async def look(web: Web, target: Target) -> Seen:
     # One model, whatever it is called in a request.
     model = seen.loaded_model or (seen.models[0] if len(seen.models) == 1 else None)
     reason = seen.reason if len(seen.models) > 1 else ""
-    return Seen(True, reason, model, seen.models, looks.whole(props.get("total_slots")), window)
+    waiting = await looks.metric(web, target, "llamacpp:requests_deferred")
+    return Seen(True, reason, model, seen.models, looks.whole(props.get("total_slots")), window, waiting=waiting)

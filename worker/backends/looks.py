@@ -24,7 +24,8 @@ MOST_MODELS = 500
 
 class Seen(msgspec.Struct, frozen=True):
     """One look at a target's server. `context_tokens` is the most that a prompt may have; `window_tokens` what is loaded
-    now, where that is less and grows on demand; `vram_bytes` the loaded model's GPU memory."""
+    now, where that is less and grows on demand; `vram_bytes` the loaded model's GPU memory; `waiting` the calls that wait there
+    for want of room."""
 
     up: bool
     reason: str = ""
@@ -34,6 +35,7 @@ class Seen(msgspec.Struct, frozen=True):
     context_tokens: int | None = None
     window_tokens: int | None = None
     vram_bytes: int | None = None
+    waiting: int | None = None
 
 
 Look = Callable[["Web", Target], Awaitable[Seen]]
@@ -88,6 +90,19 @@ def _wrong(url: str, response: Response, data: Any) -> str:
     if 300 <= status < 400:
         return f"{where} redirects to {response.headers.get('location', 'elsewhere')}; check base_url"
     return f"{where} answers HTTP {status}{words}"
+
+
+async def metric(web: Web, target: Target, name: str, label: str = "") -> int | None:
+    """A whole number from a server's Prometheus page, added up over its engines; None where it has no such line."""
+    page = await web.get(f"{root_of(target.base_url or '')}/metrics", bearer(target))
+    if isinstance(page, Failure) or page.status != 200:
+        return None
+    lines = (line.rpartition(" ") for line in page.body.decode(errors="replace").splitlines())
+    found = [value for series, _, value in lines if series.partition("{")[0] == name and label in series]
+    try:
+        return int(sum(map(float, found))) if found else None
+    except (ValueError, OverflowError):
+        return None
 
 
 async def models(web: Web, target: Target) -> Seen:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pipelines.sections import Target
 from worker.backends import looks
 from worker.backends.compatible import CARRIED, Compatible
@@ -35,4 +37,5 @@ async def look(web: Web, target: Target) -> Seen:
     seen = await looks.models(web, target)
     if seen.up and seen.models and target.model not in seen.models:
         return Seen(False, looks.lacking(target, seen.models), seen.models[0], seen.models)
-    return seen
+    waiting = await looks.metric(web, target, "vllm:num_requests_waiting_by_reason", 'reason="capacity"')
+    return msgspec.structs.replace(seen, waiting=waiting)

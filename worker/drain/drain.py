@@ -337,6 +337,7 @@ class Drain:
 
     def _unhealthy(self, name: str, failure: Failure) -> None:
         self._failures[name] = self._failures.get(name, 0) + 1
+        self.lanes[name].refused += failure.kind == "overload" or failure.code in ("stalled", "timeout")
         if self.lanes[name].trial or self._failures[name] >= max(DOWN_AFTER, self.lanes[name].in_use):
             self._break(name, failure)
 

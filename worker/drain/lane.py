@@ -39,6 +39,7 @@ class Lane:
         self.in_use = 0
         self.done = 0
         self.input_tokens = self.output_tokens = 0
+        self.held_s, self.refused = 0.0, 0
         self.latency_s = 0.0
         self._busy_s = 0.0
         self._busy_since: float | None = None
@@ -119,11 +120,13 @@ class Lane:
         """One slot: call after call until there is nothing to do or the slot was taken away."""
         try:
             while prompt is not None:
+                began = asyncio.get_running_loop().time()
                 try:
                     await self._call(prompt)
                 except Exception:
                     log.exception("%s: a call failed in our own code", self.name)
                     prompt.give_up("internal", "internal error; see the worker's log")
+                self.held_s += asyncio.get_running_loop().time() - began
                 more = self.ready and self.in_use <= self._most
                 prompt = self._next() if more and (not self.rates.limited or self._allowance > 0) else None
         finally:

@@ -1,6 +1,6 @@
-"""What the scheduler believes of targets' speed and answers' lengths, from heartbeats; kept in Redis for the next run.
+"""What the scheduler believes of targets' speed, their knee and answers' lengths, from heartbeats; kept in Redis for the next run.
 
-The arithmetic is pipelines/pace.py's and pipelines/learn.py's; what to do about it is plan's.
+The arithmetic is pipelines/pace.py's, pipelines/climb.py's and pipelines/learn.py's; what to do about it is plan's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from pipelines.batch import PREFILL_WEIGHT
+from pipelines.climb import Climb, Load, Said
 from pipelines.learn import Learned, Length, count, outputs
 from pipelines.pace import Answered, Kept, Pace, Speed
 from pipelines.types import BatchHead
@@ -43,6 +44,7 @@ class Estimates:
     def __init__(self, context: Context) -> None:
         self._context, self._ledger = context, Ledger(context.settings, context.targets)
         self._pace = Pace()
+        self._climbs: dict[str, Climb] = {}
         self._lengths: dict[str, Length] = {}
         self._seen: dict[str, dict[str, Length]] = {}
         self._learned = Learned()
@@ -57,8 +59,10 @@ class Estimates:
             await self._load()
         now = asyncio.get_running_loop().time()
         for name in self._context.settings.targets:
-            stats = [(owner, _answered(beat.targets[name])) for owner, beat in beats.items() if name in beat.targets]
-            self.speeds[name] = self._pace.note(now, name, self._context.targets.cap(name), stats)
+            stats = [(owner, beat.targets[name]) for owner, beat in beats.items() if name in beat.targets]
+            self._climb(now, name, stats)
+            answered = [(owner, _answered(each)) for owner, each in stats]
+            self.speeds[name] = self._pace.note(now, name, self._context.targets.cap(name), answered)
         self._count(beats)
         if now - self._weighed_s >= AGAIN_S:
             self._weighed_s, self._weights = now, {}
@@ -69,6 +73,17 @@ class Estimates:
         if now - self._saved_s >= SAVE_S:
             self._saved_s = now
             await self._save()
+
+    def _climb(self, now: float, name: str, stats: Sequence[tuple[str, TargetStats]]) -> None:
+        """The cap of a local target that has none of its own; all workers read it where health is."""
+        if (climb := self._climbs.get(name)) is None:
+            return
+        targets, state = self._context.targets, self._context.targets.states.get(name, {})
+        said = Said(*(max(0, state.get(field) or 0) for field in ("parallel", "waiting", "waits")))
+        prefill = self.speeds[name].prefill if name in self.speeds else PREFILL_WEIGHT
+        cap = climb.look(now, [(owner, _load(each)) for owner, each in stats], prefill, said)
+        if cap != targets.cap(name):
+            targets.say(name, {"cap": cap})
 
     def _count(self, beats: Mapping[str, Beat]) -> None:
         for owner, beat in beats.items():
@@ -103,9 +118,12 @@ class Estimates:
     async def _load(self) -> None:
         self._loaded = True
         kept = {name.decode(errors="replace"): raw for name, raw in (await self._read()).items()}
-        for name in self._context.settings.targets:
-            if (speed := _read(kept.get(self._field(name)), Kept)) is not None:
+        for name, target in self._context.settings.targets.items():
+            if (speed := _read(kept.get(self._field("speed", name)), Kept)) is not None:
                 self._pace.begin(name, speed)
+            if target.lane == "local" and target.max_concurrency == "auto":
+                measured = target.concurrency if isinstance(target.concurrency, int) else 0
+                self._climbs[name] = Climb(max(0, _read(kept.get(self._field("slots", name)), int) or measured))
         for field, raw in kept.items():
             kind, _, group = field.partition(":")
             if kind == "length" and (length := _read(raw, Length)) is not None and length.rows > 0:
@@ -118,8 +136,9 @@ class Estimates:
     async def _save(self) -> None:
         key, pipe = self._context.keys.learned, self._context.redis.pipeline(transaction=True)
         told = {f"length:{group}": length for group, length in self._lengths.items()}
-        speeds = {self._field(name): kept for name in self.speeds if (kept := self._pace.kept(name)).spans}
-        fields = {field: msgspec.json.encode(value) for field, value in (told | speeds).items()}
+        speeds = {self._field("speed", name): kept for name in self.speeds if (kept := self._pace.kept(name)).spans}
+        slots = {self._field("slots", name): climb.kept for name, climb in self._climbs.items() if climb.kept}
+        fields = {field: msgspec.json.encode(value) for field, value in (told | speeds | slots).items()}
         if not fields:
             return
         pipe.delete(key)
@@ -127,13 +146,17 @@ class Estimates:
         pipe.expire(key, KEEP_S)
         await pipe.execute()
 
-    def _field(self, name: str) -> str:
+    def _field(self, what: str, name: str) -> str:
         """Another model of the same server has another speed."""
-        return f"speed:{name} {self._context.settings.targets[name].model}"
+        return f"{what}:{name} {self._context.settings.targets[name].model}"
 
 
 def _answered(stats: TargetStats) -> Answered:
     return Answered(stats.done, stats.input_tokens, stats.output_tokens, stats.busy_s, stats.in_flight, stats.latency_s)
+
+
+def _load(stats: TargetStats) -> Load:
+    return Load(stats.in_flight, stats.done, stats.input_tokens, stats.output_tokens, stats.held_s, stats.refused)
 
 
 T = TypeVar("T")

@@ -50,7 +50,7 @@ async def survey(settings: Settings) -> list[dict[str, Any]]:
 def _record(target: Target, status: TargetStatus) -> dict[str, Any]:
     said: dict[str, Any] = msgspec.to_builtins(status)
     said["models"] = list(status.models[:20])
-    limits = {"rpm": target.rpm, "tpm": target.tpm, "max_concurrency": target.max_concurrency}
+    limits = {"rpm": target.rpm, "tpm": target.tpm, "max_concurrency": target.concurrency}
     return {**said, "model": target.model, "base_url": target.base_url, **limits}
 
 

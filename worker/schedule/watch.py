@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 
 from worker.context import Context
 from worker.queue import RedisError
@@ -20,6 +21,8 @@ class Watch:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._fails: dict[str, int] = {}
+        self._waits: Counter[str] = Counter()
+        self._waiting: dict[str, int] = {}
 
     async def run(self) -> None:
         await asyncio.gather(*(self._one(name) for name in self._context.settings.targets))
@@ -50,10 +53,13 @@ class Watch:
 
         status = await inspect(name, target)
         self._fails[name] = 0 if status.up else self._fails.get(name, 0) + 1
+        self._waits[name] += bool(status.waiting and self._waiting.get(name))
+        self._waiting[name] = status.waiting or 0
         if status.up:
             context.targets.say(name, {
                 "up": True, "reason": "", "parallel": status.parallel, "context_tokens": status.context_tokens,
                 "window_tokens": status.window_tokens, "model": status.loaded_model, "until_ms": 0, "closed": False,
+                "waiting": self._waiting[name], "waits": self._waits[name],
             })  # fmt: skip
         elif self._fails[name] >= FAILS_TO_DOWN or not state:
             context.targets.say(name, {"up": False, "reason": status.reason, "until_ms": 0})

@@ -1,0 +1,113 @@
+"""The climb in the program: real processes, a stand-in server with a curve, the knee kept for the next run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.settings import parse_settings
+from tests.support_program import Program
+from tests.support_redis import redis_server
+from tests.support_upstream import Upstream
+from worker.backends.discovery import inspect
+from worker.beat import Beat, TargetStats
+from worker.context import Context
+from worker.queue import connect
+from worker.schedule import estimates
+from worker.schedule.estimates import Estimates
+
+HALF, CALL_TOKENS = 12, 20
+SERVER: dict[str, Any] = {
+    "personality": "vllm", "model": "m", "tokens_per_s": 400, "half_at": HALF, "output_tokens_median": CALL_TOKENS,
+    "output_tokens_sigma": 0.3, "answer": "hash", "prefill_share": 0,
+}  # fmt: skip
+"""Eight at once bring 160 tokens a second, 16 bring 229, 32 bring 291: busy machines are slower than that themselves."""
+
+
+def test_a_run_climbs_and_the_next_begins_there(tmp_path: Path) -> None:
+    with Upstream({"servers": {"gpu": SERVER}}) as upstream:
+        settings = upstream.settings()
+        settings["targets"]["gpu"] |= {"lane": "local", "max_concurrency": "auto"}
+        settings["routes"] = {"main": {"targets": ["gpu"], "dedupe": "off"}}
+        program = Program(tmp_path, **settings)
+
+        def run(rows: int, first: int) -> int:
+            name = f"rows-{first}.jsonl"
+            file = program.rows([{"prompt": f"number {first + i}?", "max_tokens": 64} for i in range(rows)], name)
+            assert program.json("run", str(file))["rows"] == rows
+            return int(upstream.status("gpu")["max_busy_slots"])
+
+        assert run(24, 0) <= 8, "a small run stays where it began"
+        climbed = run(400, 1000)
+        assert climbed >= 16, "a long one climbs"
+        upstream.reset()
+        assert run(3 * climbed, 9000) > 8, "and the next begins where it held"
+
+
+async def test_the_cap_is_told_to_all_workers_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "SAVE_S", 0.0)
+    gpu = {"kind": "vllm", "model": "m", "base_url": "http://127.0.0.1:1/v1"}
+    settings = parse_settings({
+        "targets": {"gpu": gpu, "fixed": {**gpu, "max_concurrency": 3}}, "routes": {"r": {"targets": ["gpu", "fixed"]}},
+        "spillway": {"data": str(tmp_path)},
+    })  # fmt: skip
+    with redis_server() as url:
+        redis = await connect(url)
+        here, there = Context(settings, redis, url), Context(settings, redis, url)
+        first, now = Estimates(here), 0.0
+
+        class Clock:
+            def time(self) -> float:
+                return now
+
+        monkeypatch.setattr(estimates.asyncio, "get_running_loop", Clock)
+        for _ in range(80):
+            now += 0.4
+            in_flight, done = here.targets.cap("gpu"), round(now * 10)
+            stats = TargetStats(in_flight, done=done, output_tokens=100 * done, held_s=8.0 * now)
+            await first.look({"w": Beat(targets={"gpu": stats, "fixed": stats})})
+        monkeypatch.undo()
+        assert here.targets.cap("gpu") > 8
+        assert here.targets.cap("fixed") == 3
+        await here.targets.publish(redis, here.keys)
+        there.targets.learn(await redis.hgetall(there.keys.targets))
+        assert there.targets.cap("gpu") == here.targets.cap("gpu")
+        kept = int(await redis.hget(here.keys.learned, "slots:gpu m"))
+        assert kept >= 8
+        second = Estimates(there)
+        there.targets.learn({})
+        await second.look({})
+        assert there.targets.cap("gpu") == kept
+        there.targets.say("gpu", {"parallel": 4})
+        assert there.targets.cap("gpu") == 4, "what the server says is the most"
+        await redis.aclose()
+
+
+@pytest.mark.parametrize(("personality", "slots"), [("vllm", 2), ("llamacpp", 2)])
+async def test_calls_that_wait_at_the_server_are_seen(personality: str, slots: int) -> None:
+    import asyncio
+
+    from worker.backends.hot import Hot
+
+    server = {"personality": personality, "model": "m", "slots": slots, "latency_ms": 3000, "answer": "text:x"}
+    with Upstream({"servers": {"gpu": server}}) as upstream:
+        raw = {"kind": personality, "model": "m", "base_url": upstream.url("gpu")}
+        target = parse_settings({"targets": {"gpu": raw}, "routes": {"r": {"targets": ["gpu"]}}}).targets["gpu"]
+        assert (await inspect("gpu", target)).waiting == 0
+        hot, body = Hot(8), b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
+        calls = [
+            asyncio.create_task(
+                hot.post(f"{upstream.url('gpu')}/chat/completions", {"content-type": "application/json"}, body, 30.0)
+            )
+            for _ in range(5)
+        ]
+        while (await inspect("gpu", target)).waiting != 5 - slots:
+            assert not all(call.done() for call in calls)
+            await asyncio.sleep(0.05)
+        for call in calls:
+            call.cancel()
+        await hot.close()
+        upstream.control("gpu", metrics="absent")
+        assert (await inspect("gpu", target)).waiting is None
