@@ -496,13 +496,19 @@ async def test_a_server_that_is_down_refuses_connections_and_comes_back_on_its_p
 
 
 async def test_down_windows_of_the_scenario() -> None:
-    async with one(down=[[1.0, 2.0]], down_mode="503") as client:
-        for wanted in (200, 503, 200):
-            until = time.monotonic() + 10
-            while (await client.chat("Hello.")).status_code != wanted:
-                assert time.monotonic() < until
-                await asyncio.sleep(0.02)
-            assert (await client.get("/v1/models")).status_code == wanted
+    """Asked again and again: what is in flight when a window opens is dropped, and a busy machine is late."""
+    seen: list[tuple[int, int]] = []
+    async with one(down=[[1.5, 3.0]], down_mode="503") as client:
+        until_s = time.monotonic() + 15
+        while len(seen) < 3 and time.monotonic() < until_s:
+            try:
+                both = (await client.chat("Hello.")).status_code, (await client.get("/v1/models")).status_code
+            except httpx.TransportError:
+                continue
+            if both[0] == both[1] and both not in seen[-1:]:
+                seen.append(both)
+            await asyncio.sleep(0.02)
+    assert seen == [(200, 200), (503, 503), (200, 200)]
 
 
 async def test_a_running_server_is_changed_and_mistakes_change_nothing() -> None:
