@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/spillway run data/samples/support_tickets.jsonl --simulate --out data/demo
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 check: $(VENV)/.tested
 	$(BIN)/ruff check .
