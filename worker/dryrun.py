@@ -114,11 +114,16 @@ def _lacks(work: Work, options: Options, deadline_s: float | None) -> dict[str, 
 
 def _parts(targets: Targets, ledger: Ledger, known: Known, heads: list[BatchHead]) -> list[Part]:
     slots = {lane: _slots(lane, targets, heads) for lane in ("local", "cloud")}
+    rows, work = Counter(dict.fromkeys((h.route for h in heads), 0)), dict.fromkeys((h.route for h in heads), 0.0)
+    for head in heads:
+        rows[head.route] += head.rows
+        work[head.route] += head.work
+    usual = {route: max(1e-9, work[route] / rows[route]) for route in rows}
     return [
         Part(
             head.route,
-            _lane_s("local", targets, known, head, slots["local"]),
-            _lane_s("cloud", targets, known, head, slots["cloud"]),
+            _lane_s("local", targets, known, head, slots["local"], usual[head.route]),
+            _lane_s("cloud", targets, known, head, slots["cloud"], usual[head.route]),
             _price(ledger, "local", head),
             _price(ledger, "cloud", head),
         )
@@ -139,14 +144,15 @@ def _first(lane: str, targets: Targets, route: str) -> str:
     return next(iter(targets.route_targets(route, lane)), "")
 
 
-def _lane_s(lane: str, targets: Targets, known: Known, head: BatchHead, slots: int) -> float:
-    """Seconds that all slots of a lane take for a batch, no faster than its limits admit; infinite where it has no such lane."""
+def _lane_s(lane: str, targets: Targets, known: Known, head: BatchHead, slots: int, usual: float) -> float:
+    """Seconds that all slots of a lane take for a batch, no faster than its limits admit; infinite where it has no such lane.
+    A measured call's time is that of a row of `usual` work."""
     name = _first(lane, targets, head.route)
     if not name:
         return math.inf
     found = _times_of(known, head.route, name)
     if found is not None:
-        span_s = head.rows * found.call_s
+        span_s = head.work / usual * found.call_s
     elif lane == "local":
         span_s = head.work / GUESSED_TOKENS_PER_S
     else:
