@@ -17,13 +17,13 @@ SCHEMA_CHARS_PER_TOKEN = 5
 
 
 class Measured(NamedTuple):
-    """Good answers of one route or target: how many, their mean and 90th percentile in tokens and in seconds."""
+    """Good answers of one route or target: how many, and their mean and standard deviation in tokens and in seconds."""
 
     calls: int
     output_tokens: float
-    high_tokens: float
+    spread_tokens: float
     call_s: float
-    slow_s: float
+    spread_s: float
 
 
 Known = Mapping[tuple[str, str], Measured]
@@ -39,12 +39,12 @@ def measure(costs: pl.DataFrame) -> dict[tuple[str, str], Measured]:
         groups = good.group_by(by).agg(
             pl.len().alias("calls"),
             pl.col("output_tokens").mean(),
-            pl.col("output_tokens").quantile(0.9, "nearest").alias("high"),
+            pl.col("output_tokens").std().alias("spread_tokens"),
             took_s.mean().alias("call_s"),
-            took_s.quantile(0.9, "nearest").alias("slow_s"),
+            took_s.std().alias("spread_s"),
         )
         for row in groups.filter(pl.col("calls") >= LEAST_CALLS).iter_rows(named=True):
-            figures = (row["calls"], row["output_tokens"], row["high"], row["call_s"], row["slow_s"])
+            figures = (row["calls"], row["output_tokens"], row["spread_tokens"], row["call_s"], row["spread_s"])
             found[row.get("route", ""), row.get("target", "")] = Measured(*figures)
     return found
 

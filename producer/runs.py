@@ -58,6 +58,7 @@ class RunView(msgspec.Struct, frozen=True):
     avoided_pusd: int = 0
     budget_nusd: int | None = None
     blocked: str = ""
+    lacks: dict[str, Any] | None = None  # what it needs to be done in time and within its budget: usd, seconds, text
     error: str = ""
     cancel: str = ""
     origin: str = ""
@@ -78,6 +79,13 @@ class RunView(msgspec.Struct, frozen=True):
     def done(self) -> int:
         """Rows whose fate is known."""
         return self.ok + self.duplicate + self.invalid + self.failed + self.refused
+
+    @property
+    def needs(self) -> str:
+        """What an open run lacks, in one line; empty where it lacks nothing."""
+        if self.ended or self.lacks is None:
+            return ""
+        return f"infeasible: needs {self.lacks.get('text') or 'another lane'}"
 
     @property
     def total(self) -> int:
@@ -171,7 +179,7 @@ def _value(name: str, kind: Any, text: str) -> Any:
         return text == "1"
     if name == "sources":
         return wire.unpack_sources(text.encode())
-    if name == "summary":
+    if name in ("summary", "lacks"):
         return wire.load_object(text) or None
     if name == "metadata":
         return msgspec.json.decode(text, type=dict[str, str])

@@ -66,6 +66,7 @@ def test_three_processes_with_64_calls_each_never_pass_the_limit(tmp_path: Path,
     assert Decimal(day["reserved_usd"]) == 0 and Decimal(status["unknown_exposure_usd"]) == 0
     assert 0 < out["ok"] < 1_500 and out["unanswered"] == 1_500 - out["ok"]
     assert f"day:{today()}" in status["blocked"], "the scope that refuses is named"
+    assert Decimal(status["lacks"]["usd"]) > 0 and status["lacks"]["seconds"] is None
 
 
 def exposure_while_nothing_moved(program: Program, redis_url: str) -> tuple[str, int, Decimal]:

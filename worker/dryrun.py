@@ -2,19 +2,22 @@
 
 The rows go through the same reader, duplicate stage, routing and prices as a real run; nothing is written or enqueued.
 Lengths and times of answers are those of earlier runs under the data root (measured.py); without them, lengths are
-guessed (pipelines/lengths.py), and P90 takes three times as many tokens and as much time.
+guessed (pipelines/lengths.py), and P90 takes three times as many tokens and as much time. The spread of the whole is
+pipelines/foresee.py's.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
 from pipelines import lengths
 from pipelines.batch import SERIAL_TOKENS_PER_S
 from pipelines.capacity import GUESSED_TOKENS_PER_S
+from pipelines.foresee import LONG, Basis, Numbers, Part, Range, Work, foresee, in_words, lacking
 from pipelines.lengths import Known
-from pipelines.money import pusd_to_usd_str
+from pipelines.money import PUSD_PER_NUSD, pusd_to_usd_str
 from pipelines.settings import Settings
 from pipelines.types import BatchHead, Options, Source
 from worker.clock import Clock
@@ -28,7 +31,6 @@ from worker.store import Store
 from worker.targets import Targets
 
 CHUNK_ROWS, CHUNK_BYTES = 4096, 8 << 20
-LONG = 3.0
 CLOUD_LATENCY_S = 2.0
 
 
@@ -63,7 +65,7 @@ def plan_run(
             indexes.ids.learn(chunk.ids)
         counts.update(chunk.counts)
         heads.extend(head for head, _ in chunk.batches)
-    return _figures(targets, ledger, known, sources_of, counts, heads, deadline_s)
+    return _figures(targets, ledger, known, sources_of, counts, heads, options, deadline_s)
 
 
 def _measured(known: Known, targets: Targets, route: str) -> lengths.Measured | None:
@@ -78,41 +80,103 @@ def _figures(
     sources_of: dict[str, Counter[str]],
     counts: Counter[str],
     heads: list[BatchHead],
+    options: Options,
     deadline_s: float | None,
 ) -> dict[str, Any]:
-    local, cloud = _split(targets, known, heads, deadline_s)
-    lanes = [_lane("local", targets, ledger, known, local), _lane("cloud", targets, ledger, known, cloud)]
-    routes = sorted({h.route for h in heads})
+    work = Work(_parts(targets, ledger, known, heads))
+    spread = {name: _known(targets, known, name, heads) for name in work.kinds}
+    seen = foresee(work, spread, deadline_s)
+    kept = work.kept(math.inf if deadline_s is None else deadline_s)
+    ordered = [heads[number] for number in work.order]
+    lanes = [
+        _lane("local", targets, ordered, kept, seen.home_pusd, seen.home_s),
+        _lane("cloud", targets, ordered, 1 - kept, seen.away_pusd, seen.away_s),
+    ]
+    routes = sorted(work.kinds)
     everything = sum(ledger.cloud_estimate_pusd(h.route, h.input_tokens, h.output_tokens) for h in heads)
     return {
         "rows": counts["rows"], "asked": counts["asked"], "duplicate": counts["duplicate"], "invalid": counts["invalid"],
         "routes": [_route(name, [h for h in heads if h.route == name], sources_of[name]) for name in routes],
-        "lanes": lanes, "deadline_s": deadline_s,
-        "cost_usd_p50": pusd_to_usd_str(sum(lane.pop("_p50") for lane in lanes)),
-        "cost_usd_p90": pusd_to_usd_str(sum(lane.pop("_p90") for lane in lanes)),
-        "seconds_p50": max(lane["seconds_p50"] for lane in lanes),
-        "seconds_p90": max(lane["seconds_p90"] for lane in lanes),
-        "all_cloud_usd": pusd_to_usd_str(everything),
+        "lanes": lanes, "deadline_s": deadline_s, **_money(seen.pusd), **_times(seen.seconds),
+        "all_cloud_usd": pusd_to_usd_str(everything), "lacks": _lacks(work, options, deadline_s),
         "assumption": _assumption(known, targets, routes),
     }  # fmt: skip
 
 
-def _split(
-    targets: Targets, known: Known, heads: list[BatchHead], deadline_s: float | None
-) -> tuple[list[BatchHead], list[BatchHead]]:
-    """Local keeps what saves most per local second, as far as the deadline allows; the rest is the cloud's."""
-    at_home = [head for head in heads if targets.route_targets(head.route, "local")]
-    names = {name for head in at_home for name in targets.route_targets(head.route, "local")[:1]}
-    room_s = float("inf") if deadline_s is None else deadline_s * sum(targets.cap(name) for name in names)
-    local, cloud = [], [head for head in heads if not targets.route_targets(head.route, "local")]
-    for head in sorted(at_home, key=lambda h: h.cloud_pusd / max(h.work, 1e-9), reverse=True):
-        span_s, _ = _slot_s("local", targets, known, head)
-        if span_s <= room_s or not targets.route_targets(head.route, "cloud"):
-            room_s -= span_s
-            local.append(head)
-        else:
-            cloud.append(head)
-    return local, cloud
+def _lacks(work: Work, options: Options, deadline_s: float | None) -> dict[str, Any] | None:
+    """None when the estimates fit into deadline and budget; else what would do: so much more money, or so much later."""
+    found = lacking(work, deadline_s, None if options.budget_nusd is None else options.budget_nusd * PUSD_PER_NUSD)
+    if found is None:
+        return None
+    usd = None if found.pusd is None else pusd_to_usd_str(math.ceil(found.pusd))
+    return {"usd": usd, "seconds": None if found.seconds is None else round(found.seconds, 1), "text": in_words(*found)}
+
+
+def _parts(targets: Targets, ledger: Ledger, known: Known, heads: list[BatchHead]) -> list[Part]:
+    slots = {lane: _slots(lane, targets, heads) for lane in ("local", "cloud")}
+    rows, work = Counter(dict.fromkeys((h.route for h in heads), 0)), dict.fromkeys((h.route for h in heads), 0.0)
+    for head in heads:
+        rows[head.route] += head.rows
+        work[head.route] += head.work
+    usual = {route: max(1e-9, work[route] / rows[route]) for route in rows}
+    return [
+        Part(
+            head.route,
+            _lane_s("local", targets, known, head, slots["local"], usual[head.route]),
+            _lane_s("cloud", targets, known, head, slots["cloud"], usual[head.route]),
+            _price(ledger, "local", head),
+            _price(ledger, "cloud", head),
+        )
+        for head in heads
+    ]
+
+
+def _price(ledger: Ledger, lane: str, head: BatchHead) -> tuple[float, float]:
+    input_pusd = ledger.estimate_pusd(head.route, lane, head.input_tokens, 0)
+    return input_pusd, ledger.estimate_pusd(head.route, lane, head.input_tokens, head.output_tokens) - input_pusd
+
+
+def _slots(lane: str, targets: Targets, heads: list[BatchHead]) -> int:
+    return sum(targets.cap(name) for name in {_first(lane, targets, head.route) for head in heads} - {""})
+
+
+def _first(lane: str, targets: Targets, route: str) -> str:
+    return next(iter(targets.route_targets(route, lane)), "")
+
+
+def _lane_s(lane: str, targets: Targets, known: Known, head: BatchHead, slots: int, usual: float) -> float:
+    """Seconds that all slots of a lane take for a batch, no faster than its limits admit; infinite where it has no such lane.
+    A measured call's time is that of a row of `usual` work."""
+    name = _first(lane, targets, head.route)
+    if not name:
+        return math.inf
+    found = _times_of(known, head.route, name)
+    if found is not None:
+        span_s = head.work / usual * found.call_s
+    elif lane == "local":
+        span_s = head.work / GUESSED_TOKENS_PER_S
+    else:
+        span_s = head.rows * CLOUD_LATENCY_S + head.output_tokens / SERIAL_TOKENS_PER_S
+    return max(span_s / max(1, slots), targets.limits_s(name, head.rows, head.input_tokens + head.output_tokens))
+
+
+def _times_of(known: Known, route: str, name: str) -> lengths.Measured | None:
+    return known.get((route, name)) or known.get(("", name))
+
+
+def _known(targets: Targets, known: Known, route: str, heads: list[BatchHead]) -> Basis:
+    """How sure the lengths and times of a route's rows are."""
+    rows = sum(head.rows for head in heads if head.route == route)
+    found = _measured(known, targets, route)
+    name = _first("local", targets, route) or _first("cloud", targets, route)
+    times = _times_of(known, route, name)
+    calls = min(each.calls for each in (found, times) if each is not None) if found or times else 0
+    return Basis(
+        rows,
+        calls,
+        None if found is None else found.spread_tokens / max(found.output_tokens, 1e-9),
+        None if times is None else times.spread_s / max(times.call_s, 1e-9),
+    )
 
 
 def _assumption(known: Known, targets: Targets, routes: list[str]) -> str:
@@ -126,42 +190,25 @@ def _assumption(known: Known, targets: Targets, routes: list[str]) -> str:
     return "; ".join(said)
 
 
-def _lane(lane: str, targets: Targets, ledger: Ledger, known: Known, heads: list[BatchHead]) -> dict[str, Any]:
-    tokens_in, tokens_out = sum(h.input_tokens for h in heads), sum(h.output_tokens for h in heads)
-    names = {name for head in heads for name in targets.route_targets(head.route, lane)[:1]}
-    slots = max(1, sum(targets.cap(name) for name in names))
-    spans = [_slot_s(lane, targets, known, head) for head in heads]
-    usual, high = 0, 0
-    for h in heads:
-        usual += ledger.estimate_pusd(h.route, lane, h.input_tokens, h.output_tokens)
-        longest = round(h.output_tokens * _longer(known, targets, h.route))
-        high += ledger.estimate_pusd(h.route, lane, h.input_tokens, longest)
+def _lane(
+    lane: str, targets: Targets, heads: list[BatchHead], shares: Numbers, pusd: Range, seconds: Range
+) -> dict[str, Any]:
+    def total(name: str) -> int:
+        return round(sum(int(getattr(head, name)) * float(share) for head, share in zip(heads, shares, strict=True)))
+
+    used = [head for head, share in zip(heads, shares, strict=True) if share > 0]
     return {
-        "lane": lane, "rows": sum(h.rows for h in heads), "batches": len(heads), "input_tokens": tokens_in,
-        "output_tokens": tokens_out, "slots": slots if names else 0,
-        "seconds_p50": round(sum(span for span, _ in spans) / slots, 1),
-        "seconds_p90": round(sum(slow for _, slow in spans) / slots, 1),
-        "cost_usd_p50": pusd_to_usd_str(usual), "cost_usd_p90": pusd_to_usd_str(high), "_p50": usual, "_p90": high,
+        "lane": lane, "rows": total("rows"), "batches": len(used), "input_tokens": total("input_tokens"),
+        "output_tokens": total("output_tokens"), "slots": _slots(lane, targets, used), **_times(seconds), **_money(pusd),
     }  # fmt: skip
 
 
-def _longer(known: Known, targets: Targets, route: str) -> float:
-    """How much longer than expected answers may well be: as the longest tenth was."""
-    found = _measured(known, targets, route)
-    return LONG if found is None else max(1.0, found.high_tokens / found.output_tokens)
+def _money(pusd: Range) -> dict[str, str]:
+    return {f"cost_usd_{name}": pusd_to_usd_str(round(value)) for name, value in pusd._asdict().items()}
 
 
-def _slot_s(lane: str, targets: Targets, known: Known, head: BatchHead) -> tuple[float, float]:
-    """Seconds that a batch holds slots of a lane, as usual and as the slowest tenth of calls was."""
-    first = next(iter(targets.route_targets(head.route, lane)), "")
-    found = known.get((head.route, first)) or known.get(("", first))
-    if found is not None:
-        return head.rows * found.call_s, head.rows * found.slow_s
-    if lane == "local":
-        usual = head.work / GUESSED_TOKENS_PER_S
-    else:
-        usual = head.rows * CLOUD_LATENCY_S + head.output_tokens / SERIAL_TOKENS_PER_S
-    return usual, usual * LONG
+def _times(seconds: Range) -> dict[str, float]:
+    return {f"seconds_{name}": round(value, 1) for name, value in seconds._asdict().items()}
 
 
 def _route(name: str, heads: list[BatchHead], sources: Counter[str]) -> dict[str, Any]:

@@ -57,6 +57,11 @@ class Targets:
         said = self.states.get(name, {}).get("context_tokens")
         return int(said) if said else self._settings.targets[name].context_tokens
 
+    def limits_s(self, name: str, rows: int, tokens: int) -> float:
+        """The least time that a target's own rate limits leave for so many rows and tokens."""
+        target = self._settings.targets[name]
+        return 60 * max(rows / target.rpm if target.rpm else 0.0, tokens / target.tpm if target.tpm else 0.0)
+
     def route_targets(self, route: str, lane: str) -> list[str]:
         """Names of a route's targets on a lane, in order of preference."""
         found = self._settings.routes.get(route)

@@ -171,6 +171,7 @@ def shown(view: RunView) -> dict[str, Any]:
         "cost_usd": pusd_to_usd_str(view.cost_pusd),
         "avoided_usd": pusd_to_usd_str(view.avoided_pusd),
         "waiting_for": view.blocked or None,
+        "lacks": None if view.ended else view.lacks,
         "error": view.error or None,
         "metadata": view.metadata,
     }

@@ -34,10 +34,12 @@ async def _planned(ask: Intake, settings: Settings) -> int:
     if ask.json:
         say.as_json(said)
         return 0
-    plain = {name: value for name, value in said.items() if not isinstance(value, list) and name != "assumption"}
+    plain = {name: value for name, value in said.items() if name not in ("lanes", "routes", "lacks", "assumption")}
     say.upright(_readable(plain), list(_readable(plain)))
     for name in ("lanes", "routes"):
         say.rows([_readable(row) for row in said.get(name, [])], as_json=False)
+    if lacks := said["lacks"]:
+        print(f"infeasible: needs {lacks['text'] or 'another lane: neither money nor time would do'}")
     if said.get("assumption"):
         say.note(said["assumption"])
     return 0

@@ -103,6 +103,8 @@ def line(run: RunView, rate: float, lanes: Sequence[LaneView] = ()) -> str:
         parts.append(f"{duration(left)} to go")
     if not run.ended and not run.blocked:  # what blocks a run names its targets
         parts += [one_line(f"{lane.name} is down: {lane.reason}") for lane in lanes if not lane.up]
+    if run.needs:
+        parts.append(one_line(run.needs))
     return "; ".join(parts) + (f"; waiting: {run.blocked}" if run.blocked else "")
 
 
@@ -162,8 +164,11 @@ def panel(run: RunView, lanes: Sequence[LaneView], rate: float, elapsed_s: float
         state = _in_flight(lane) if lane.up else f"[red]down[/red] {escape(one_line(lane.reason))}"
         targets.add_row(escape(lane.name), lane.lane, state, f"{lane.rows_per_s:,.1f} rows/s" if lane.up else "")
     parts: list[RenderableType] = [top, facts, money, targets]
-    if run.blocked:
-        parts.append(Text(one_line(f"waiting: {run.blocked}"), style="yellow"))
+    parts += [
+        Text(one_line(said), style="yellow")
+        for said in (f"waiting: {run.blocked}" if run.blocked else "", run.needs)
+        if said
+    ]
     return Panel(
         Group(*parts), title=f"run {run.run_id}", subtitle=run.status, title_align="left", subtitle_align="left"
     )

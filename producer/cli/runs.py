@@ -157,6 +157,8 @@ def _show(
     for view in views:
         if view.blocked or view.error:
             print(one_line(f"{view.run_id}: {view.error or f'waiting: {view.blocked}'}"))
+        if view.needs:
+            print(one_line(f"{view.run_id}: {view.needs}"))
         if exposed := money.exposures_nusd.get(view.run_id):
             print(f"{view.run_id}: calls under way may still cost up to ${exposed * _NANO:f}")
     for alert in money.alerts:
@@ -189,6 +191,7 @@ def _figures(view: RunView) -> dict[str, Any]:
         "deadline_at": _time(view.deadline_ms),
         "finished_at": _time(view.finished_ms),
         "blocked": view.blocked,
+        "lacks": None if view.ended else view.lacks,
         "error": view.error,
     }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +206,36 @@ def test_plan_is_a_table_for_people(
     for part in ("p50 cost", "p90 time", "local", "route"):
         assert part in out
     assert not (tmp_path / "data").exists()
+
+
+def test_a_plan_that_cannot_be_says_what_is_missing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned(*options: str) -> dict[str, Any]:
+        code, out, err = ran(capsys, "plan", "in.jsonl", "--dedupe", "off", "--json", *options)
+        assert code == 0, err
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n' * 1000)
+    (tmp_path / "spillway.toml").write_text(
+        '[targets.gpu]\nkind = "vllm"\nbase_url = "http://127.0.0.1:1/v1"\nmodel = "q"\nmax_concurrency = 4\n'
+        '[targets.mini]\nkind = "openai"\nlane = "cloud"\nbase_url = "http://127.0.0.1:1/v1"\nmodel = "m"\nrpm = 600\n'
+        "input_usd_per_mtok = 1\noutput_usd_per_mtok = 10\n"
+    )
+    roomy = planned("--deadline", "24h", "--budget", "5")
+    assert roomy["lacks"] is None and Decimal(roomy["cost_usd_p50"]) == 0
+    poor = planned("--deadline", "10m", "--budget", "0.50")["lacks"]
+    missing = Decimal(poor["usd"])
+    assert missing > 0 and poor["text"].startswith("+$") and " or +" in poor["text"]
+    assert planned("--deadline", "10m", "--budget", str(missing + Decimal("0.51")))["lacks"] is None
+    later = math.ceil(600 + poor["seconds"])
+    assert planned("--deadline", f"{later + 1}s", "--budget", "0.50")["lacks"] is None
+    assert planned("--deadline", f"{later - 30}s", "--budget", "0.50")["lacks"] is not None
+    late = planned("--deadline", "60s")["lacks"]
+    assert late["usd"] is None and late["seconds"] > 0, "600 rows a minute are all that the cloud takes"
+    assert ran(capsys, "plan", "in.jsonl", "--dedupe", "off", "--deadline", "60s")[1].count("infeasible: needs +") == 1
 
 
 def test_a_plan_learns_from_the_ledger_of_earlier_runs_of_its_form(

@@ -37,6 +37,11 @@ class Weight(msgspec.Struct, frozen=True):
     work: float
     saved: float
 
+    @property
+    def pusd(self) -> float:
+        """The cloud's price."""
+        return self.saved * self.work
+
 
 class Estimates:
     """One process's, beside the scheduler; begins with what an earlier one has left in Redis."""

@@ -29,6 +29,7 @@ from worker.money import budget
 from worker.queue import NoScriptError
 from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
+from worker.schedule.lacks import Lacks
 from worker.schedule.sent import Sent, by_order
 from worker.schedule.why import Why
 from worker.targets import unanswered
@@ -64,6 +65,7 @@ class Scheduler:
         self._was_up: set[str] = set()
         self._served = Served()
         self._why = Why(context.targets)
+        self._lacks = Lacks(lambda batch: self._estimates.weigh(self._heads[batch].head).pusd)
         self._down_since: dict[str, int] = {}
         self._refused_by: dict[str, str] = {}
         self._next_reconcile = 0.0
@@ -252,6 +254,7 @@ class Scheduler:
         left = await budget.room_nusd(self.context.redis, self.context.keys, names)
         tight = next((name for name, room in left.items() if room is not None and room < refused), "")
         self._refused_by[run.id] = tight
+        self._lacks.room_nusd[run.id] = left.get(tight) or 0
         return not tight
 
     def _snapshot(
@@ -330,7 +333,10 @@ class Scheduler:
         redis, keys = self.context.redis, self.context.keys
         moving = {move.run for move in moves} | {head.run for head, _, _ in rung.values()}
         pipe = redis.pipeline(transaction=False)
+        lacks = self._lacks.look(snapshot)
         for view, fields in runs:
+            if lacks.get(view.id, "") != fields.get("lacks", ""):
+                pipe.hset(keys.run(view.id), "lacks", lacks.get(view.id, ""))
             idle, refused_by = view.waiting and view.id not in moving, self._refused_by.get(view.id, "")
             reason = self._why.stuck(view, snapshot, refused_by) if idle else ""
             reason = reason or unanswered(self.context.targets, view, snapshot, [head for head, _, _ in rung.values()])

@@ -1,0 +1,55 @@
+"""What a dry run takes a batch for: seconds of a lane, from measured calls, its work and the target's limits."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from pipelines.lengths import Measured
+from pipelines.settings import Settings
+from pipelines.types import BatchHead
+from worker.clock import Clock
+from worker.dryrun import _known, _lane_s, _parts
+from worker.money.ledger import Ledger
+from worker.targets import Targets
+
+CONFIG = {
+    "targets": {
+        "gpu": {"kind": "vllm", "base_url": "http://127.0.0.1:1/v1", "model": "q", "max_concurrency": 4},
+        "mini": {
+            "kind": "openai", "lane": "cloud", "base_url": "http://127.0.0.1:1/v1", "model": "m", "rpm": 60, "tpm": 600_000,
+            "input_usd_per_mtok": 1, "output_usd_per_mtok": 10,
+        },
+    },
+    "routes": {"small": {"targets": ["gpu", "mini"]}, "homely": {"targets": ["gpu"]}},
+}  # fmt: skip
+KNOWN = {("small", ""): Measured(50, 20.0, 10.0, 4.0, 2.0), ("small", "gpu"): Measured(40, 20.0, 10.0, 4.0, 2.0)}
+
+
+def head(name: str, work: float, tokens: int = 10, route: str = "small") -> BatchHead:
+    return BatchHead(name, "r", route, 0, 10, tokens, 200, work, 0, 0)
+
+
+@pytest.fixture
+def targets() -> Targets:
+    return Targets(Settings.model_validate(CONFIG), Clock())
+
+
+def test_a_measured_call_is_one_of_usual_work_and_longer_prompts_take_longer(targets: Targets) -> None:
+    ledger = Ledger(Settings.model_validate(CONFIG), targets)
+    short, long = _parts(targets, ledger, KNOWN, [head("a", 100.0), head("b", 300.0)])
+    assert short.home_s + long.home_s == pytest.approx(20 * 4.0 / 4), "twenty rows of four seconds, four at once"
+    assert long.home_s == pytest.approx(3 * short.home_s)
+    assert short.away_pusd == (10 * 10**6, 200 * 10**7), "input and output"
+
+
+def test_a_lane_is_no_faster_than_its_limits(targets: Targets) -> None:
+    assert _lane_s("cloud", targets, KNOWN, head("a", 100.0), 64, 10.0) == 10.0, "sixty rows a minute"
+    assert _lane_s("cloud", targets, KNOWN, head("a", 100.0, 299_800), 64, 10.0) == 30.0, "600,000 tokens a minute"
+    assert _lane_s("cloud", targets, KNOWN, head("a", 100.0, route="homely"), 64, 10.0) == math.inf
+
+
+def test_how_sure_a_route_is(targets: Targets) -> None:
+    assert _known(targets, KNOWN, "small", [head("a", 1.0)]) == (10, 40, 0.5, 0.5)
+    assert _known(targets, {}, "small", [head("a", 1.0)]) == (10, 0, None, None)
