@@ -1,7 +1,8 @@
 """Sorts every answer that is not an answer into the outcome classes; knows codes and texts of all providers.
 
 Codes and types decide. Texts decide only where there is no code: for overflows of the context window, and for accounts
-that have run dry (such a text must begin the message, so that no prompt quoted in one can close a target). What a provider's own file must know beyond this (Gemini's quotas) stays there.
+that have run dry and prompts that no minute has room for (such a text must begin the message, so that no prompt quoted in
+one can close a target). What a provider's own file must know beyond this (Gemini's quotas) stays there.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ _OVERFLOWS = (
 _DRY = re.compile(
     r"your credit balance is too low|this organization has been disabled|key limit exceeded", re.IGNORECASE
 )
+
+_NEVER_FITS = re.compile(r"request too large for", re.IGNORECASE)
+"""One prompt that is larger than what may be said in a minute: waiting helps no more than it does at a full window."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -165,6 +169,8 @@ def failure(response: Response, error: Told | None, *, forbidden: str = "auth") 
     if kind in ("invalid", "auth", "filter") and _DRY.match(message):
         kind = "funds"
     kind = _told_to_retry(kind, status, response.headers.get("x-should-retry"))
+    if kind == "rate" and _NEVER_FITS.match(message):
+        kind = "invalid"
     wait_s = retry_after_s(response.headers) if kind in ("rate", "overload", "transient") else None
     return Failure(kind, code, f"HTTP {response.status}: {one_line(message)}", response.status, wait_s, window)
 

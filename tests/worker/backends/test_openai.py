@@ -209,6 +209,15 @@ class TestOpenai(BackendContract):
         failure = self.failure({"error": message, "error_type": "validation"}, status)
         assert (failure.kind, failure.context_tokens) == ("context", window)
 
+    @pytest.mark.parametrize("status", [413, 429])
+    def test_a_prompt_larger_than_a_minutes_tokens_is_not_waited_for(self, status: int) -> None:
+        words = (
+            "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Requested 43000."
+        )
+        assert self.failure(error("rate_limit_exceeded", "tokens", message=words), status).kind == "invalid"
+        words = "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000, Requested 4300."
+        assert self.failure(error("rate_limit_exceeded", "tokens", message=words), status).kind == "rate"
+
     def test_should_retry_is_obeyed(self) -> None:
         assert self.failure(self.plain_error, 400, x_should_retry="true").kind == "overload"
         assert self.failure(self.plain_error, 409, x_should_retry="false").kind == "invalid"
