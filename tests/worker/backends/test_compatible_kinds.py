@@ -105,6 +105,18 @@ class TestLmstudio(Compatible):
         failure = self.failure({"error": message}, status)
         assert (failure.kind, failure.context_tokens) == ("context", window)
 
+    @pytest.mark.parametrize("status", [400, 404])
+    @pytest.mark.parametrize(
+        "words",
+        ["Model unloaded.", "Model is unloaded.", "No models loaded. Please load a model in the developer page.", "Model has unloaded or crashed.", "Model unloaded by user or model crashed",
+         "The model has crashed without additional information. (Exit code: 6)"],
+    )  # fmt: skip
+    def test_a_model_that_went_away_is_not_the_prompts_fault(self, words: str, status: int) -> None:
+        for body in ({"error": words}, {"error": {"message": words, "code": "model_not_found"}}):
+            failure = self.failure(body, status)
+            assert (failure.kind, failure.code) == ("transient", "model_gone")
+        assert self.failure({"error": f"Bad prompt: {words}"}, status).kind == "invalid"
+
     def test_no_output_and_no_usage_at_all_is_no_answer_either(self) -> None:
         body = {**with_message(content=None)}
         del body["usage"]
