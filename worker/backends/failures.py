@@ -171,8 +171,17 @@ def failure(response: Response, error: Told | None, *, forbidden: str = "auth") 
     kind = _told_to_retry(kind, status, response.headers.get("x-should-retry"))
     if kind == "rate" and _NEVER_FITS.match(message):
         kind = "invalid"
-    wait_s = retry_after_s(response.headers) if kind in ("rate", "overload", "transient") else None
+    wait_s = _wait_s(response, error) if kind in ("rate", "overload", "transient") else None
     return Failure(kind, code, f"HTTP {response.status}: {one_line(message)}", response.status, wait_s, window)
+
+
+def _wait_s(response: Response, error: Told | None) -> float | None:
+    """OpenRouter tells some waits only among the headers that it writes into the body."""
+    wait_s = retry_after_s(response.headers)
+    inner = _mapping(_mapping(error.error.get("metadata")).get("headers")) if error else {}
+    if wait_s is not None or not inner:
+        return wait_s
+    return retry_after_s({"date": response.headers.get("date", ""), **{k.lower(): str(v) for k, v in inner.items()}})
 
 
 def _kind(status: int, names: frozenset[str], response: Response, forbidden: str) -> str:

@@ -253,6 +253,15 @@ class TestOpenrouter(Compatible):
     def test_a_page_that_forbids_is_no_moderation(self) -> None:
         assert self.failure(b"<html>Access denied</html>", 403).kind == "auth"
 
+    def test_a_wait_may_be_told_in_the_body(self) -> None:
+        inner = {"X-RateLimit-Limit": "50", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1741305600000"}
+        words = "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day"
+        body = {"error": {"message": words, "code": 429, "metadata": {"headers": inner, "provider_name": None}}}
+        now = "Thu, 06 Mar 2025 23:00:00 GMT"
+        failure = self.failure(body, 429, date=now)
+        assert (failure.kind, failure.retry_after_s) == ("rate", 3600.0)
+        assert self.failure(body, 429, date=now, retry_after="7").retry_after_s == 7.0
+
     def test_402_is_the_end_of_funds_unless_it_passes(self) -> None:
         body = {
             "error": {
