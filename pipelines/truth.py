@@ -34,8 +34,12 @@ _REACHED = 0.9
 _ASIDE = 8
 """Tokens beyond the window that are a matter of counting."""
 
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
-_UNSPACED_PER_TOKEN = 4
+_UNSPACED = (
+    (4, re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")),
+    (8, re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")),
+)
+"""The most characters of scripts without spaces in one token: of East Asia, of Southeast Asia."""
+_THOUGHT = "</think>"
 _QUANT = r"i?q[1-8](?:[-_.](?:k|[01]|x{0,2}[sml]|nl|xl))*"
 _FORMAT = (
     r"latest|main|gguf|ggml|mlx|awq|gptq|exl[23]|bnb|qat|dwq|ud|hf|onnx|safetensors|dynamic|(?:nv|mx)fp[48]|w\d+a\d+|"
@@ -115,7 +119,7 @@ def _cut_prompt(item: Item, answer: Completion, window: int | None) -> str:
     read, written = answer.usage.input_tokens, answer.usage.output_tokens
     if not read:
         return ""
-    if window and read + written > window + _ASIDE:
+    if window and read + written > window + _ASIDE and read + written / _samples(item.body) > window + _ASIDE:
         return f"{read} tokens read and {written} written do not fit its window of {window}: a part was dropped"
     if read >= _SUSPECT * item.input_tokens:
         return ""
@@ -127,29 +131,49 @@ def _cut_prompt(item: Item, answer: Completion, window: int | None) -> str:
 
 def least_tokens(body: bytes) -> int:
     """The fewest tokens that any common tokenizer makes of a chat body's texts: none has tokens across words, and of
-    writing without spaces four characters are the most. Images, tools and the chat template count nothing."""
-    words = halves = unspaced = 0
+    writing without spaces a few characters are the most. Images, tools and the chat template count nothing, nor does
+    what an earlier answer thought aloud: many templates leave it out."""
+    least = 0.0
     for text in _texts(body):
         for word in text.split():
-            if len(word) > 1:
-                words += 1
+            if len(word) == 1:
+                least += 0.5
             else:
-                halves += 1
-        if not text.isascii():
-            unspaced += len(_UNSPACED.findall(text))
-    return words + halves // 2 + unspaced // _UNSPACED_PER_TOKEN
+                least += 1 if word.isascii() else max(1, _unspaced(word))
+    return int(least)
+
+
+def _unspaced(word: str) -> float:
+    return sum(len(script.findall(word)) / most for most, script in _UNSPACED)
 
 
 class _Body(msgspec.Struct):
-    messages: list[Any]
+    messages: list[Any] = []
+    n: Any = None
+    best_of: Any = None
+
+
+def _read(body: bytes) -> _Body:
+    try:
+        return msgspec.json.decode(body, type=_Body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return _Body()
+
+
+def _samples(body: bytes) -> int:
+    """How many answers a row asks for at once: each has the window to itself, and usage adds them up."""
+    asked = _read(body)
+    return max([1, *(number for number in (asked.n, asked.best_of) if type(number) is int)])
 
 
 def _texts(body: bytes) -> list[str]:
-    try:
-        messages = msgspec.json.decode(body, type=_Body).messages
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return []
-    contents = [message.get("content") for message in messages if isinstance(message, dict)]
-    parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
-    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
-    return [text for text in texts if isinstance(text, str)]
+    found = []
+    for message in _read(body).messages:
+        if not isinstance(message, dict):
+            continue
+        content = message.get("content")
+        for part in content if isinstance(content, list) else [content]:
+            text = part.get("text") if isinstance(part, dict) else part
+            if isinstance(text, str):
+                found.append(text.rpartition(_THOUGHT)[2] if message.get("role") == "assistant" else text)
+    return found

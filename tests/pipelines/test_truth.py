@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +73,44 @@ def test_images_and_tools_prove_nothing() -> None:
     asked = item(parts)
     assert asked.input_tokens > 9_000
     assert code(asked, answer(300)) == ""
+
+
+def test_several_answers_to_one_row_share_no_window() -> None:
+    several = json.loads(item().body) | {"n": 4}
+    asked = msgspec.structs.replace(item(), body=json.dumps(several).encode())
+    assert code(asked, answer(1_000, 8_000), window=4_096) == ""
+    assert code(asked, answer(4_000, 8_000), window=4_096) == "prompt_cut"
+    assert code(item(), answer(1_000, 8_000), window=4_096) == "prompt_cut"
+
+
+def test_thoughts_of_earlier_answers_prove_nothing() -> None:
+    """Templates of Qwen3, DeepSeek and others leave them out."""
+
+    def least(role: str) -> int:
+        said = [{"role": "user", "content": "Why?"}, {"role": role, "content": f"<think>{PROSE}</think> So it is."}]
+        return least_tokens(json.dumps({"messages": said}).encode())
+
+    assert least("assistant") < 10
+    assert least("user") > 800
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "한국 정부는 지난 해 경제 성장 정책을 발표 했다 서울 시민 들은 교통 문제 해결 방안 을 요구 했다",
+        "中国 政府 今天 宣布 新 的 经济 政策 我们 需要 更多 时间 进行 研究 公司 发展 技术 人员 管理 系统",
+        "中国政府今天宣布新的经济政策，我们需要更多时间进行研究。",
+        "お客様のご注文はまだ発送されておりません。返金をご希望の場合はカスタマーサポートまでご連絡ください。",
+        "ประเทศไทยมีประชากรมากกว่าหกสิบล้านคน กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย",
+        "👍🏽 😀😀 🎉🎉 ❤️❤️ 👨‍👩‍👧",
+    ],
+)
+def test_a_word_of_another_script_is_counted_once(text: str) -> None:
+    """Tokenizers made for these languages have a token for each common word: of Thai, up to some eight characters."""
+    asked = item(" ".join([text] * 20))
+    real, words = count_tokens([" ".join([text] * 20)])[0], len(text.split()) * 20
+    assert least_tokens(asked.body) <= max(words, 0.65 * real)
+    assert code(asked, answer(real)) == ""
 
 
 def texts() -> Iterator[str]:

@@ -92,11 +92,11 @@ _SIGNS: tuple[tuple[str, str, _Tells], ...] = (
     ("lmstudio", "/api/v1/models", _holds("loaded_instances")),
     ("lmstudio", "/api/v0/models", _holds("state")),
     ("ollama", "/api/ps", _holds("models")),
-    ("ollama", "/api/tags", _holds("models")),
     ("llamacpp", "/props", _holds("total_slots")),
     ("vllm", "/metrics", lambda body: b"vllm:" in body),
     ("vllm", "/v1/models", _owner("vllm")),
     ("llamacpp", "/v1/models", _owner("llamacpp")),
+    ("ollama", "/api/tags", _holds("models")),  # last: llama.cpp has it too
 )
 
 _kinds: dict[str, tuple[str, float]] = {}

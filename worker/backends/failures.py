@@ -1,7 +1,8 @@
 """Sorts every answer that is not an answer into the outcome classes; knows codes and texts of all providers.
 
 Codes and types decide. Texts decide only where there is no code: for overflows of the context window, and for accounts
-that have run dry (such a text must begin the message, so that no prompt quoted in one can close a target). What a provider's own file must know beyond this (Gemini's quotas) stays there.
+that have run dry and prompts that no minute has room for (such a text must begin the message, so that no prompt quoted in
+one can close a target). What a provider's own file must know beyond this (Gemini's quotas) stays there.
 """
 
 from __future__ import annotations
@@ -41,12 +42,18 @@ BUSY = frozenset({408, 409, 425, 503, 521, 522, 523, 529})
 NEVER = frozenset({501, 505})
 
 _OVERFLOWS = (
+    r"\bn_ctx\W{1,4}(?P<limit>\d+)",
     r"maximum context length (?:is|of) (?P<limit>\d+)",
     r"current length is \d+ while limit is (?P<limit>\d+)",
     r"context length (?:of|is) only (?P<limit>\d+)",
     r"maximum (?:model|sequence|input) length (?:is |of )?(?P<limit>\d+)",
     r"tokens? > (?P<limit>\d+) maximum",
-    r"maximum number of tokens allowed \((?P<limit>\d+)\)",
+    r"maximum number of tokens allowed\W{1,4}(?P<limit>\d+)",
+    r"maximum prompt length is (?P<limit>\d+)",
+    r"too large for model with (?P<limit>\d+) maximum context length",
+    r"reached context length of (?P<limit>\d+)",
+    r"`inputs` tokens \+ `max_new_tokens` must be <= (?P<limit>\d+)",
+    r"`inputs` must have less than (?P<limit>\d+) tokens",
     r"max_model_len\D{0,20}(?P<limit>\d+)",
     r"(?:exceeds?|larger than|longer than|greater than) the (?:model's |maximum |available )*"
     r"context (?:length|size|window|limit)(?:\D{0,12}(?P<limit>\d+))?",
@@ -54,7 +61,12 @@ _OVERFLOWS = (
     r"(?:exceed\w*|over) (?:the )?(?:model'?s? )?(?:maximum )?context (?:length|size|window|limit)",
 )
 
-_DRY = re.compile(r"your credit balance is too low|this organization has been disabled", re.IGNORECASE)
+_DRY = re.compile(
+    r"your credit balance is too low|this organization has been disabled|key limit exceeded", re.IGNORECASE
+)
+
+_NEVER_FITS = re.compile(r"request too large for", re.IGNORECASE)
+"""One prompt that is larger than what may be said in a minute: waiting helps no more than it does at a full window."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -147,17 +159,29 @@ def failure(response: Response, error: Told | None, *, forbidden: str = "auth") 
     code = next(iter(names), "") or f"http_{status}"
     if error is None and status < 400:
         return Failure("invalid", "redirect", _redirected(response), response.status)
-    kind = _kind(status, frozenset(names), response, forbidden)
+    # A 403 that is no JSON comes from something before the provider, which moderates nothing.
+    kind = _kind(status, frozenset(names), response, forbidden if error else "auth")
     window = None
     overflows = (400 <= status < 500 and status not in (401, 402, 429)) or status == 500
     if kind == "context" or (overflows and kind in ("invalid", "transient", "auth")):
         found, window = overflow(message, error.error if error else {})
         kind = "context" if found else kind
-    if kind in ("invalid", "auth") and _DRY.match(message):
+    if kind in ("invalid", "auth", "filter") and _DRY.match(message):
         kind = "funds"
     kind = _told_to_retry(kind, status, response.headers.get("x-should-retry"))
-    wait_s = retry_after_s(response.headers) if kind in ("rate", "overload", "transient") else None
+    if kind == "rate" and _NEVER_FITS.match(message):
+        kind = "invalid"
+    wait_s = _wait_s(response, error) if kind in ("rate", "overload", "transient") else None
     return Failure(kind, code, f"HTTP {response.status}: {one_line(message)}", response.status, wait_s, window)
+
+
+def _wait_s(response: Response, error: Told | None) -> float | None:
+    """OpenRouter tells some waits only among the headers that it writes into the body."""
+    wait_s = retry_after_s(response.headers)
+    inner = _mapping(_mapping(error.error.get("metadata")).get("headers")) if error else {}
+    if wait_s is not None or not inner:
+        return wait_s
+    return retry_after_s({"date": response.headers.get("date", ""), **{k.lower(): str(v) for k, v in inner.items()}})
 
 
 def _kind(status: int, names: frozenset[str], response: Response, forbidden: str) -> str:

@@ -5,11 +5,16 @@ It loads a model on first use, so its list of models tells nothing about health;
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pipelines.sections import Target
+from pipelines.types import Completion, Failure
 from worker.backends import looks
 from worker.backends.compatible import CARRIED, Compatible
+from worker.backends.exchange import Response
 from worker.backends.looks import Seen
 
 if TYPE_CHECKING:
@@ -17,7 +22,22 @@ if TYPE_CHECKING:
 
 OWN = frozenset({"reasoning_effort", "top_k", "min_p", "repeat_penalty", "ttl", "draft_model"})
 
-ADAPTER = Compatible("lmstudio", carries=CARRIED | OWN)
+_GONE = re.compile(
+    r"HTTP 4\d\d: (?:no models? loaded|(?:the )?model (?:has |is )?(?:been )?(?:unloaded|crashed))", re.IGNORECASE
+)
+
+
+class LMStudio(Compatible):
+    """It calls it the caller's mistake (400, 404) when no model is there: evicted for another, crashed."""
+
+    def parse(self, target: Target, response: Response) -> Completion | Failure:
+        heard = super().parse(target, response)
+        if isinstance(heard, Failure) and heard.kind == "invalid" and _GONE.match(heard.message):
+            return msgspec.structs.replace(heard, kind="transient", code="model_gone")
+        return heard
+
+
+ADAPTER = LMStudio("lmstudio", carries=CARRIED | OWN)
 
 
 async def look(web: Web, target: Target) -> Seen:

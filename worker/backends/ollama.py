@@ -35,6 +35,7 @@ class Answer(msgspec.Struct, frozen=True):
     done_reason: str | None = None
     model: str | None = None
     prompt_eval_count: int | None = None
+    prompt_eval_cached_count: int | None = None
     eval_count: int | None = None
     error: Any = None
 
@@ -77,7 +78,8 @@ class Ollama:
         if answer.error:
             return failures.outcome(target, response, failures.told(lenient.decode(response.body)))
         message = answer.message or Message()
-        usage = Usage(count(answer.prompt_eval_count), 0, 0, count(answer.eval_count), 0)
+        into = count(answer.prompt_eval_count)
+        usage = Usage(into, min(count(answer.prompt_eval_cached_count), into), 0, count(answer.eval_count), 0)
         calls = bool(message.tool_calls)
         finish = "tool" if calls else answers.finish_of(answer.done_reason, FINISH)
         return answers.completed(message.content or "", finish, usage, answer.model, calls)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from worker.simulator.core.answers import Ask, input_tokens
-from worker.simulator.core.chat import chat_body, chatting, fail_chat, models, read_chat
+from worker.simulator.core.chat import chat_body, chatting, fail_chat, read_chat
 from worker.simulator.core.faults import Problem
 from worker.simulator.core.generate import Answer, Voice
 from worker.simulator.core.http import Reply, Request, json_reply
@@ -57,6 +57,14 @@ async def count(server: Server, request: Request) -> Reply:
         if isinstance(ask, Problem)
         else json_reply({"input_tokens": input_tokens(server.config, ask)})
     )
+
+
+async def models(server: Server, _request: Request) -> Reply:
+    """GET /v1/models and, the same, /api/tags: one list in OpenAI's shape and one in Ollama's."""
+    names = server.config.served
+    listed = [{"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "llamacpp"} for name in names]
+    tagged = [{"name": name, "model": name, "type": "model", "capabilities": ["completion"]} for name in names]
+    return json_reply({"models": tagged, "object": "list", "data": listed})
 
 
 async def health(_server: Server, _request: Request) -> Reply:
@@ -115,6 +123,7 @@ PERSONALITY = Personality(
         ("POST", "/v1/chat/completions"): chatting(Voice(say, fail), window=_window),
         ("POST", "/v1/chat/completions/input_tokens"): count,
         ("GET", "/v1/models"): models,
+        ("GET", "/api/tags"): models,
         ("GET", "/health"): health,
         ("GET", "/props"): props,
         ("GET", "/slots"): slots,

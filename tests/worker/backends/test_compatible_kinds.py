@@ -91,6 +91,32 @@ class TestLmstudio(Compatible):
     def test_harmless_forms_of_what_it_would_ignore_are_left_out(self) -> None:
         assert not {"n", "logprobs"} & self.sent({**ROW, "n": 1, "logprobs": False}).keys()
 
+    @pytest.mark.parametrize(
+        ("message", "window"),
+        [
+            ("Cannot truncate prompt with n_keep (15028) >= n_ctx (7424)", 7424),
+            ("The number of tokens to keep from the initial prompt is greater than the context length (n_keep: 13190>= "
+             "n_ctx: 4096). Try to load the model with a larger context length, or provide a shorter input", 4096),
+            ("Reached context length of 4096 tokens with this model.", 4096),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("status", [200, 400, 500])
+    def test_its_texts_of_an_overflow(self, message: str, window: int, status: int) -> None:
+        failure = self.failure({"error": message}, status)
+        assert (failure.kind, failure.context_tokens) == ("context", window)
+
+    @pytest.mark.parametrize("status", [400, 404])
+    @pytest.mark.parametrize(
+        "words",
+        ["Model unloaded.", "Model is unloaded.", "No models loaded. Please load a model in the developer page.", "Model has unloaded or crashed.", "Model unloaded by user or model crashed",
+         "The model has crashed without additional information. (Exit code: 6)"],
+    )  # fmt: skip
+    def test_a_model_that_went_away_is_not_the_prompts_fault(self, words: str, status: int) -> None:
+        for body in ({"error": words}, {"error": {"message": words, "code": "model_not_found"}}):
+            failure = self.failure(body, status)
+            assert (failure.kind, failure.code) == ("transient", "model_gone")
+        assert self.failure({"error": f"Bad prompt: {words}"}, status).kind == "invalid"
+
     def test_no_output_and_no_usage_at_all_is_no_answer_either(self) -> None:
         body = {**with_message(content=None)}
         del body["usage"]
@@ -216,6 +242,25 @@ class TestOpenrouter(Compatible):
         outcome = self.parse(body, 403)
         assert isinstance(outcome, Completion)
         assert (outcome.finish, outcome.usage) == ("filter", Usage())
+
+    @pytest.mark.parametrize("words", ["Key limit exceeded (total limit)", "Key limit exceeded (daily limit)"])
+    def test_a_key_at_its_limit_is_no_moderation(self, words: str) -> None:
+        error = {"code": 403, "message": f"{words}. Manage it using https://openrouter.ai/settings/keys"}
+        assert self.failure({"error": error}, 403).kind == "funds"
+        error["message"] = f"flagged: {words}"
+        assert isinstance(self.parse({"error": error}, 403), Completion), "a message that quotes is no proof"
+
+    def test_a_page_that_forbids_is_no_moderation(self) -> None:
+        assert self.failure(b"<html>Access denied</html>", 403).kind == "auth"
+
+    def test_a_wait_may_be_told_in_the_body(self) -> None:
+        inner = {"X-RateLimit-Limit": "50", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1741305600000"}
+        words = "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day"
+        body = {"error": {"message": words, "code": 429, "metadata": {"headers": inner, "provider_name": None}}}
+        now = "Thu, 06 Mar 2025 23:00:00 GMT"
+        failure = self.failure(body, 429, date=now)
+        assert (failure.kind, failure.retry_after_s) == ("rate", 3600.0)
+        assert self.failure(body, 429, date=now, retry_after="7").retry_after_s == 7.0
 
     def test_402_is_the_end_of_funds_unless_it_passes(self) -> None:
         body = {

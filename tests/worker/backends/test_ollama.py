@@ -107,6 +107,12 @@ class TestOllama(BackendContract):
         assert isinstance(outcome, Completion)
         assert (outcome.finish, outcome.tool_calls) == ("tool", True)
 
+    @pytest.mark.parametrize(("told", "cached"), [(20, 20), (99, 26), (None, 0), (-1, 0)])
+    def test_what_its_cache_had_is_counted_in(self, told: int | None, cached: int) -> None:
+        outcome = self.parse({**GOOD, "prompt_eval_cached_count": told})
+        assert isinstance(outcome, Completion)
+        assert outcome.usage == Usage(26, cached, 0, 237, 0)
+
     def test_a_count_that_is_left_out_is_nought(self) -> None:
         body = {name: value for name, value in GOOD.items() if name != "prompt_eval_count"}
         outcome = self.parse(body)

@@ -189,6 +189,35 @@ class TestOpenai(BackendContract):
         assert isinstance(outcome, Failure)
         assert (outcome.kind, outcome.code) == (kind, code or type_)
 
+    @pytest.mark.parametrize(
+        ("message", "window"),
+        [
+            ("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens and "
+             "20 `max_new_tokens`", 4096),
+            ("Input validation error: `inputs` must have less than 1024 tokens. Given: 2000", 1024),
+            ("This model's maximum prompt length is 131072 but the request contains 200000 tokens.", 131_072),
+            ("Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length", 32_768),
+            ("The input token count exceeds the maximum number of tokens allowed 1048576.", 1_048_576),
+            ("The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", 1_048_576),
+            ("The input (5000 tokens) is longer than the model's context length (4096 tokens).", 4096),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("status", [400, 422])
+    def test_other_servers_of_its_shape_have_their_own_texts_of_an_overflow(
+        self, message: str, window: int, status: int
+    ) -> None:
+        failure = self.failure({"error": message, "error_type": "validation"}, status)
+        assert (failure.kind, failure.context_tokens) == ("context", window)
+
+    @pytest.mark.parametrize("status", [413, 429])
+    def test_a_prompt_larger_than_a_minutes_tokens_is_not_waited_for(self, status: int) -> None:
+        words = (
+            "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Requested 43000."
+        )
+        assert self.failure(error("rate_limit_exceeded", "tokens", message=words), status).kind == "invalid"
+        words = "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000, Requested 4300."
+        assert self.failure(error("rate_limit_exceeded", "tokens", message=words), status).kind == "rate"
+
     def test_should_retry_is_obeyed(self) -> None:
         assert self.failure(self.plain_error, 400, x_should_retry="true").kind == "overload"
         assert self.failure(self.plain_error, 409, x_should_retry="false").kind == "invalid"

@@ -88,6 +88,14 @@ async def test_a_server_that_hides_its_figures_is_known_by_its_models(kind: str)
         assert await identify(server.url) == kind
 
 
+@pytest.mark.parametrize("props", [answer(200, {"total_slots": 4}), answer(401, {"error": {"message": "key"}})])
+async def test_llama_cpp_is_not_taken_for_the_ollama_whose_list_it_has(props: Play) -> None:
+    tags = {"models": [{"name": "m", "model": "m"}], "object": "list", "data": [{"id": "m", "owned_by": "llamacpp"}]}
+    paths = {"/props": props, "/v1/models": answer(200, tags), "/api/tags": answer(200, tags)}
+    async with Scripted(paths=paths) as server:
+        assert await identify(server.url) == "llamacpp"
+
+
 async def test_an_ollama_with_nothing_loaded_is_known() -> None:
     paths = {"/api/ps": answer(200, {"models": []}), "/api/tags": answer(200, {"models": []})}
     async with Scripted(paths=paths) as server:
