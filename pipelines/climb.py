@@ -181,11 +181,11 @@ class Climb:
             self._begin(now_s, load, said)
         elif load.in_flight < EMPTY * state.cap:
             self._from = None
-            if state.cap > state.best and now_s - self._since_s > PATIENCE_S:
-                state = msgspec.structs.replace(state, cap=state.best, high=state.cap)
         elif (rate := self._measured(now_s, load, prefill, state.cap)) is not None:
             state = step(state, Window(now_s, rate), most)
             self._begin(now_s, load, said)
+        if self._from is None and state.cap > state.best and now_s - self._since_s > PATIENCE_S:
+            state = msgspec.structs.replace(state, cap=state.best, high=state.cap)
         if state.cap != self._state.cap:
             self._begin(now_s, load, said)
         self._state = state

@@ -205,7 +205,9 @@ def test_calls_that_wait_for_room_at_the_server_say_how_many_it_can_do() -> None
 
 def test_a_lane_that_is_not_full_stays_as_it_is() -> None:
     _, caps = climb(Server(3000, 8), 200, enough=7)
-    assert set(caps) <= {START, 2 * START}
+    assert set(caps) == {START}
+    _, caps = climb(Server(3000, 8), 50, enough=12)
+    assert caps.count(2 * START) < 40, "what work does not fill is given up"
     assert caps[-1] == START
     _, caps = climb(Server(3000, 8), 5)
     assert set(caps) == {START}, "a small run ends before anything is tried"
@@ -225,9 +227,9 @@ def test_an_outage_costs_one_step_at_most() -> None:
 
 
 def test_workers_come_and_go() -> None:
-    found = Climb()
-    for second in range(40):
+    found, caps = Climb(), list[int]()
+    for second in range(28):
         one = Load(4, 20.0 * second, 0.0, 2000.0 * second, 4.0 * second)
-        workers = [("a", one), (f"b{second // 20}", one)]
-        cap = found.look(float(second), workers, 0.1, Said())
-    assert cap > START, "their sums are one lane's"
+        workers = [("a", one), (f"b{second // 9}", one)]
+        caps.append(found.look(float(second), workers, 0.1, Said()))
+    assert max(caps) > START, "their sums are one lane's"
