@@ -192,6 +192,11 @@ class Target(Section):
         """As configured; where "auto" begins, if that was measured."""
         return self._measured_parallel or self.max_concurrency
 
+    @property
+    def is_free(self) -> bool:
+        """Whether calls cost nothing but energy."""
+        return self.lane == "local" and self.input_usd_per_mtok is None and self.output_usd_per_mtok is None
+
     def beginning_at(self, parallel: int) -> Target:
         """With what was measured of it, for "auto" to begin with."""
         copy = self.model_copy()

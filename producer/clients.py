@@ -49,6 +49,13 @@ end
 return found
 """
 
+# KEYS: 1 counter of a client -> {requests this minute, ms left}
+_COUNT = """
+local asked = redis.call('INCR', KEYS[1])
+if asked == 1 then redis.call('PEXPIRE', KEYS[1], 60000) end
+return {asked, redis.call('PTTL', KEYS[1])}
+"""
+
 
 class ClientKey(msgspec.Struct, frozen=True):
     """What is known of a client's key; `digest` is its SHA-256, hex."""
@@ -128,6 +135,12 @@ async def find_all(redis: Redis, keys: wire.Keys, given: list[str]) -> list[Foun
     digests = [digest_of(key) for key in given]
     replies = await redis.eval(_FIND, 2, keys.clients, keys.client_keys, keys.asked(""), *digests)  # type: ignore[misc]
     return [_found(digest, reply) for digest, reply in zip(digests, replies, strict=True)]
+
+
+async def count(redis: Redis, keys: wire.Keys, client: str) -> tuple[int, int]:
+    """Counts a request of a client that came without a key: how many in this minute, and ms until it is over."""
+    asked, resets_ms = await redis.eval(_COUNT, 1, keys.asked(client))  # type: ignore[misc]
+    return int(asked), int(resets_ms)
 
 
 def _found(digest: str, reply: list[Any]) -> Found | None:

@@ -68,10 +68,16 @@ class Embedded:
         self._wants_workers = workers
         self._given = redis_url if redis_url not in (None, "embedded") else None
         self._root = Path(settings.spillway.data).resolve()
-        self._log_path = log_file or self._root / "logs" / f"worker-{os.getpid()}.log"
+        self._log_path = log_file or self._logs() / f"worker-{os.getpid()}.log"
         self._users: IO[str] | None = None
         self.workers: list[Child] = []
         self.redis_url = self._given or ""
+
+    def _logs(self) -> Path:
+        """In the data root; of an object store's, which has no files to write on in, in a folder of their own."""
+        if "://" not in self._settings.spillway.data:
+            return self._root / "logs"
+        return Path(tempfile.mkdtemp(prefix="spillway-logs-")) if self._wants_workers else Path(tempfile.gettempdir())
 
     async def __aenter__(self) -> Self:
         try:

@@ -50,19 +50,26 @@ async def who(request: Request, here: State) -> Identity:
     if api.admin_key is not None and _same(key, api.admin_key.get_secret_value()):
         return Identity("", admin=True)
     if api.jwt is not None and not key.startswith(clients.PREFIX):
-        return Identity(await asyncio.to_thread(_of_token, key, api.jwt))
+        client = await asyncio.to_thread(_of_token, key, api.jwt)
+        _pace(api.requests_per_minute, *await clients.count(here.redis, here.keys, client))
+        return Identity(client)
     found = await here.finder.ask(key)
     if found is None:
         raise _refused("Incorrect API key provided.", "invalid_api_key")
-    if 0 < api.requests_per_minute < found.asked:
-        wait_s = max(1, -(-found.resets_ms // 1000))
+    _pace(api.requests_per_minute, found.asked, found.resets_ms)
+    return Identity(found.key.client, found.key.admin)
+
+
+def _pace(most: int, asked: int, resets_ms: int) -> None:
+    """429 for more requests in a minute than the configuration allows; 0 allows any number."""
+    if 0 < most < asked:
+        wait_s = max(1, -(-resets_ms // 1000))
         raise ApiError(
             429,
-            f"Rate limit reached: {api.requests_per_minute} requests per minute. Try again in {wait_s} s.",
+            f"Rate limit reached: {most} requests per minute. Try again in {wait_s} s.",
             code="rate_limit_exceeded",
-            headers={"retry-after": str(wait_s), "retry-after-ms": str(max(1, found.resets_ms))},
+            headers={"retry-after": str(wait_s), "retry-after-ms": str(max(1, resets_ms))},
         )
-    return Identity(found.key.client, found.key.admin)
 
 
 async def client_of(asked: Annotated[Identity, Depends(identify)]) -> Identity:

@@ -26,7 +26,7 @@ from producer.api.bodies import json_object
 from producer.api.errors import ApiError, conflict, not_found
 from producer.api.files import LEAST_S, MOST_S, listing
 from producer.api.once import reserve
-from producer.api.quota import admit
+from producer.api.quota import admit, admitted
 from producer.api.results import gathered
 from producer.api.state import Here, State
 from producer.batches import CANCELLABLE, Batch
@@ -111,9 +111,12 @@ async def retry(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
     if not await uploads.hold(here.redis, here.keys, caller.client, batch.input_file_id, batch_id):
         raise conflict("Cannot retry this batch: its input file is gone.")
     try:
-        await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
-    except UsageError:
+        async with admitted(here, caller.client, batch.failed, 0):
+            await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
+    except (UsageError, ApiError) as error:
         await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch_id)
+        if isinstance(error, ApiError):
+            raise
         raise conflict("Cannot retry this batch: none of its requests failed.") from None
     again = batch.again(await batches.now_s(here.redis))
     await batches.step(here.redis, here.keys, batch_id, (batch.status,), **again)

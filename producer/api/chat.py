@@ -99,7 +99,7 @@ async def _asked(request: Request, form: Form) -> Response:
 
 async def _found(request: Request, here: State, form: Form, client: str, name: str) -> Response:
     key = form.key(name)
-    if key is None or await _owner(here, key[0]) != client:
+    if key is None or not await _is_theirs(here, client, key[0]):
         raise not_found(form.kind.replace(".", " "), name)
     row = await here.answers.wait(key, _wait_s(request, here, 0.0), old=True)
     return replies.accepted(form, key, {}) if row is None else replies.told(form, row, key, {})
@@ -177,10 +177,12 @@ async def _submit(here: State, client: str, line: bytes) -> Place:
         return await here.inboxes.submit(client, [line], Options(keep_response=here.settings.spillway.keep_response))
 
 
-async def _owner(here: State, run_id: str) -> str | None:
-    """The client of an inbox run, which Redis forgets some hours after its end."""
-    client, origin = await here.redis.hmget(here.keys.run(run_id), ["client", "origin"])  # type: ignore[misc]
-    if client is None:
+async def _is_theirs(here: State, client: str, run_id: str) -> bool:
+    """Whether it is an inbox run of the client's; Redis forgets one some hours after its end. Somebody else's run is looked
+    for as long as one that does not exist."""
+    owner, origin = await here.redis.hmget(here.keys.run(run_id), ["client", "origin"])  # type: ignore[misc]
+    if owner != client:
         record = await asyncio.to_thread(here.records.read, run_id) or {}
-        client, origin = record.get("client"), record.get("origin")
-    return client if origin == "inbox" else None
+        if owner is None:
+            owner, origin = record.get("client"), record.get("origin")
+    return bool(owner == client and origin == "inbox")

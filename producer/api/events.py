@@ -58,19 +58,20 @@ def stop() -> None:
     _stopping.set()
 
 
-def follow(here: State, client: str, run_id: str, shown: Shown) -> Stream:
+def follow(here: State, client: str, now: RunView, shown: Shown) -> Stream:
     """429 for a client that follows too much already. Every event holds the whole run, so none need be caught up."""
     if _open[client] >= MOST_STREAMS:
         message = f"This client has {MOST_STREAMS} event streams open at this server; end one."
         raise ApiError(429, message, code="too_many_streams", headers={"retry-after": "5"})
-    return Stream(_events(here, run_id, shown), client)
+    return Stream(_events(here, now, shown), client)
 
 
-async def _events(here: State, run_id: str, shown: Shown) -> AsyncIterator[bytes]:
+async def _events(here: State, now: RunView, shown: Shown) -> AsyncIterator[bytes]:
+    """A run that ended so long ago that Redis has forgotten it is at its end, as `now` has it from its record."""
     yield b"retry: %d\n\n" % RETRY_MS
     last, silent_s = b"", 0.0
-    while fields := await runs.fields_of(here.redis, here.keys, run_id):
-        view = runs.view(run_id, fields)
+    while fields := await runs.fields_of(here.redis, here.keys, now.run_id):
+        view = runs.view(now.run_id, fields)
         data = msgspec.json.encode(shown(view))
         if view.ended:
             yield _event(b"end", data)
@@ -85,6 +86,8 @@ async def _events(here: State, run_id: str, shown: Shown) -> AsyncIterator[bytes
             await asyncio.wait_for(_stopping.wait(), EVERY_S)
             return
         silent_s += EVERY_S
+    if now.ended:
+        yield _event(b"end", msgspec.json.encode(shown(now)))
 
 
 def _event(kind: bytes, data: bytes) -> bytes:

@@ -92,7 +92,7 @@ def _answer(form: Form, row: Row, key: Key, asked: Asked | None) -> Body:
     known = {"lane": row["lane"], "status": row["status"], "cost_usd": row["cost_usd"]}
     if row["status"] == "duplicate":
         known |= {"duplicate_of": row["duplicate_of"], "duplicate_run": row["duplicate_run"] or key[0]}
-    return {**form.body(row, asked), "spillway": {**_where(form, key), **known}}
+    return {**form.body(row, asked), "id": form.id(key), "spillway": {**_where(form, key), **known}}
 
 
 def _failure(row: Row) -> tuple[int, str, str]:

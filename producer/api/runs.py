@@ -102,8 +102,7 @@ async def get_results(run_id: str, here: Here, caller: Caller, format: results.F
 @router.get("/{run_id}/events", response_class=Response, responses=events.DOCUMENT)
 async def get_events(run_id: str, here: Here, caller: Caller) -> Response:
     """Server-sent events: `progress` with the run whenever it changed, and `end` with the run as it ended."""
-    await mine(here, caller.client, run_id)
-    return events.follow(here, caller.client, run_id, shown)
+    return events.follow(here, caller.client, await mine(here, caller.client, run_id), shown)
 
 
 @router.post("/{run_id}/cancel")

@@ -86,6 +86,7 @@ async def _target(settings: Settings, name: str) -> tuple[str, Target]:
     from worker.bench.bench import target_at
 
     if "://" in name:
+        session.refuse_paid(settings, name)
         found = await target_at(name)
         if found is None:
             raise UsageError(f"nobody answers at {name}; is the server running?")
@@ -96,8 +97,8 @@ async def _target(settings: Settings, name: str) -> tuple[str, Target]:
     else:
         known = ", ".join(settings.targets) or "none configured"
         raise UsageError(f"no target {name[:64]!r}; there are {known}; an address (http://…) will do too")
-    if target.lane != "local":
-        raise UsageError(f'target {label}: its calls cost money; bench measures local targets (lane = "local")')
+    if not target.is_free:
+        raise UsageError(f"target {label}: its calls cost money; bench measures local targets without a price")
     return label, target
 
 

@@ -74,6 +74,14 @@ def refuse_rehearsal(settings: Settings) -> None:
         )
 
 
+def refuse_paid(settings: Settings, url: str) -> None:
+    """UsageError for the address of a target that costs money: calls there are made by its name, within its budgets."""
+    from worker.bench.bench import paid_at
+
+    if (name := paid_at(url, settings.targets)) is not None:
+        raise UsageError(f"target {name} is at {url}, and its calls cost money: name the target, not its address")
+
+
 def with_targets(settings: Settings, ask: Common) -> Settings:
     """Settings that name at least one target: as configured, else what this machine offers; says what it found. What
     `spillway bench` measured is in them. UsageError in a rehearsal's data root."""

@@ -66,6 +66,7 @@ async def _with_address(settings: Settings, ask: Targets) -> Settings:
     from worker.bench.bench import target_at
 
     session.refuse_rehearsal(settings)
+    session.refuse_paid(settings, str(ask.name))
     found = await target_at(str(ask.name))
     if found is None:
         raise UsageError(f"nobody answers at {ask.name}; is the server running?")

@@ -65,9 +65,11 @@ def test_models_are_measured_and_the_run_uses_what_was_found(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("nobody",), "no target 'nobody'; there are gpu, cloud"),
+        (("nobody",), "no target 'nobody'; there are gpu, cloud, rented"),
         (("cloud",), "its calls cost money"),
-        (("http://127.0.0.1:9/v1",), "nobody answers at"),
+        (("rented",), "its calls cost money"),
+        (("http://127.0.0.1:10/v1",), "nobody answers at"),
+        (("http://localhost:9",), "target cloud is at http://localhost:9, and its calls cost money"),
         (("gpu", "--concurrency", "1,x"), "is not a list of numbers"),
         (("gpu",), "target gpu is down"),
     ],
@@ -75,9 +77,10 @@ def test_models_are_measured_and_the_run_uses_what_was_found(tmp_path: Path) -> 
 def test_what_cannot_be_measured_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
 ) -> None:
-    local = {"kind": "vllm", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
+    local = {"kind": "vllm", "model": "m", "base_url": "http://127.0.0.1:8/v1"}
+    rented = {**local, "input_usd_per_mtok": 1, "output_usd_per_mtok": 1}
     cloud = {"kind": "openai", "model": "gpt-4o-mini", "base_url": "http://127.0.0.1:9/v1"}
-    program = Program(tmp_path, targets={"gpu": local, "cloud": cloud})
+    program = Program(tmp_path, targets={"gpu": local, "cloud": cloud, "rented": rented})
     assert main([*program.command("bench", *arguments)[3:]]) == 2
     told = capsys.readouterr().err
     assert words in told

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 
 from pipelines import paths, wire
-from pipelines.types import BatchHead, Done, Item
+from pipelines.types import BatchHead, Done, Intent, Item
 from worker.beat import Beat, identity
 from worker.context import Context
+from worker.drain.drain import Drain
 from worker.money.ledger import Ledger
 from worker.schedule.heal import LOOKS, POISON_TRIES, Healer
 from worker.settle.settle import Settler
@@ -81,6 +83,21 @@ async def test_a_heartbeat_from_before_the_claim_takes_nothing_however_often_it_
     for _ in range(2):  # its heartbeat has lapsed: it is silent, then forgotten
         await healer.look({})
     assert await state(context) == "waiting"
+
+
+async def test_a_batch_that_rings_again_for_its_own_holder_names_no_call_twice(context: Context) -> None:
+    """A Redis that is away for long just when a batch is handed back leaves its job in the queue, and its holder as it
+    was: two calls of one name would be one row of the ledger."""
+    await context.redis.hset(
+        context.keys.run(RUN), mapping={"client": "default", "options": "{}", "status": "in_progress"}
+    )
+    epoch = await take(context, context.owner)
+    intents = [Intent(wire.call_id(HEAD.id, epoch, number), 0, number, "gpu", 1, 0) for number in (1, 2)]
+    await context.redis.rpush(context.keys.journal(HEAD.id), wire.pack_entries(intents))
+    hot: Any = None  # nothing is sent
+    drain = Drain(context, Ledger(context.settings, context.targets), hot, context.clock)
+    running = await drain._claim(HEAD.id, epoch)
+    assert running is not None and running.next_call() == wire.call_id(HEAD.id, epoch, 3)
 
 
 async def test_a_batch_that_its_worker_names_stays(context: Context) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -37,6 +37,22 @@ async def target_at(url: str) -> Target | None:
     status = await inspect("it", found)
     model = status.loaded_model or next(iter(answering(status)), "?")
     return found.model_copy(update={"model": model})
+
+
+def paid_at(url: str, targets: Mapping[str, Target]) -> str | None:
+    """The target at an address whose calls cost money: what is asked there by its address would pass its budgets by."""
+    place = _place(url)
+    at_it = (name for name, target in targets.items() if _place(target.base_url or "") == place and not target.is_free)
+    return next(at_it, None)
+
+
+def _place(url: str) -> tuple[str, int | None]:
+    parts = urlsplit(url)
+    host = "localhost" if is_loopback(url) else parts.hostname or ""
+    try:
+        return host, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:  # no port; nobody answers there
+        return host, None
 
 
 def answering(status: TargetStatus) -> list[str]:

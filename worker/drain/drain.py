@@ -23,7 +23,7 @@ from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context
 from worker.drain import verdict
-from worker.drain.history import CHECK_TRIES, backoff_s, history_of, last_failure
+from worker.drain.history import CHECK_TRIES, backoff_s, history_of, last_failure, paid_most
 from worker.drain.journal import Journal
 from worker.drain.lane import Lane
 from worker.drain.local import Local
@@ -97,6 +97,7 @@ class Drain:
         state = fold(wire.readable_entries(journal))
         run.stopped = cancel not in (b"", b"0")
         running = Running(batch, epoch, lane.decode(), lanes.decode(), run, self.journal)
+        running.go_on(state.intents)
         left = [item for item in items if item.row not in state.done]
         running.open = len(left)
         running.stopping = run.stopped
@@ -104,8 +105,8 @@ class Drain:
             running.empty.set()
         if any(lane.trial for lane in self.lanes.values()):
             shuffle(left)  # so that the calls which try a target that was down do not fall on the same prompts
-        targets, since_us = self.context.settings.targets, int(run.started_ms or 0) * 1000
-        history = history_of(state, lambda name: targets[name].max_paid_attempts, since_us)
+        since_us = int(run.started_ms or 0) * 1000
+        history = history_of(state, paid_most(self.context.settings.targets), since_us)
         for item in left:
             attempts, given_up = history.get(item.row, (0, set()))
             prompt = Prompt(running, item, attempts, given_up)

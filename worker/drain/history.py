@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import random
 
 import msgspec
 
 from pipelines.journal import State
+from pipelines.sections import Target
 from pipelines.truth import DOUBT
 from pipelines.types import Called, Completion, Failure
 
@@ -35,6 +36,12 @@ def storable(completion: Completion) -> Completion:
         return completion
     text = completion.text.encode("utf-8", "replace").decode()
     return msgspec.structs.replace(completion, text=text)
+
+
+def paid_most(targets: Mapping[str, Target]) -> Callable[[str], int]:
+    """How many calls that may have been paid a prompt may have at a target; one that the configuration names no more has
+    had its say."""
+    return lambda name: targets[name].max_paid_attempts if name in targets else 1
 
 
 def history_of(state: State, most_paid: Callable[[str], int], since_us: int = 0) -> dict[int, tuple[int, set[str]]]:

@@ -120,7 +120,7 @@ class Ledger:
 
     def note(self, name: str, cost_pusd: int) -> None:
         """Counts what a call has cost, where the provider of its key tells what all have spent with it (reported.py)."""
-        if (key := self._told_keys[name]) is not None:
+        if (key := self._told_keys.get(name)) is not None:
             self._spent_by_key[key] += pusd_to_nusd_ceil(cost_pusd)
 
     def spent_by_key(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ from worker.backends import batching, load
 from worker.backends.batching import BatchApi, Line, Remote
 from worker.backends.http import Web
 from worker.context import Context, RunContext
-from worker.drain.history import history_of
+from worker.drain.history import history_of, paid_most
 from worker.drain.journal import Journal
 from worker.money.ledger import Ledger
 from worker.provider_batches.orders import Order, Orders, Part
@@ -100,8 +100,7 @@ class Maker:
         target = self._context.settings.targets[name]
         adapter = load(target.kind)
         since_us = int(run.started_ms or 0) * 1000
-        most_paid = self._context.settings.targets
-        history = history_of(part.state, lambda each: most_paid[each].max_paid_attempts, since_us)
+        history = history_of(part.state, paid_most(self._context.settings.targets), since_us)
         found = []
         for row, item in part.items.items():
             _, given_up = history.get(row, (0, set()))

@@ -100,10 +100,13 @@ class Reader:
         return parsed if isinstance(parsed, Failure) and parsed.kind in ("auth", "funds") else None
 
     def _called(self, part: Part, intent: Intent, outcome: Outcome) -> tuple[Called, Completion | Failure]:
-        target = self._context.settings.targets[intent.target]
-        parsed = outcome if isinstance(outcome, Failure) else load(target.kind).parse(target, outcome)
+        parsed = outcome if isinstance(outcome, Failure) else self._parsed(intent.target, outcome)
         facts = self._ledger.charge(intent.target, parsed, 0.0, intent.bound_pusd, part.head.route, batch=True)
         return called(intent, facts, parsed, part.head.purpose, self._context.clock.now_us()), parsed
+
+    def _parsed(self, name: str, outcome: Response) -> Completion | Failure:
+        target = self._context.settings.targets[name]
+        return load(target.kind).parse(target, outcome)
 
     async def release(self, part: Part, *, ran: bool = False, real_time: bool = False) -> None:
         """Drained when every prompt has ended; else back to waiting, for real time if the provider had its say or has had it

@@ -82,13 +82,8 @@ async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[s
     found = {**record, **_said(outcome, seconds), "cost_usd": pusd_to_usd(cost_pusd)}
     return {
         **found,
-        **(await _climbed(target, record["parallel"]) if climb and found["ok"] and is_free(target) else {}),
+        **(await _climbed(target, record["parallel"]) if climb and found["ok"] and target.is_free else {}),
     }
-
-
-def is_free(target: Target) -> bool:
-    """Whether calls cost nothing but energy."""
-    return target.lane == "local" and target.input_usd_per_mtok is None and target.output_usd_per_mtok is None
 
 
 async def _climbed(target: Target, told: int | None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iter
         tmp_path_factory.mktemp("api"),
         upstream,
         routes={"small": ROUTE},
+        clients={"metered": {"quota": {"rows_per_day": 1}}},
         api={"any_window": True, "admin_key": ADMIN, "inbox_open": "5s"},
     )
     with serving(program, "--workers") as found:

@@ -176,6 +176,9 @@ def test_who_asks_too_often_waits_and_others_do_not(server: Server) -> None:
     reply = get(server, key)
     assert error(reply)["code"] == "rate_limit_exceeded" and 1 <= int(reply.headers["retry-after"]) <= 60
     assert get(server, server.key("patient")).status_code == 403
+    replies = [get(server, token({"tenant": "hasty-too"})).status_code for _ in range(41)]
+    assert replies == [403] * 40 + [429], "a token is counted like a key"
+    assert get(server, token({"tenant": "patient-too"})).status_code == 403
 
 
 def test_no_page_of_another_origin_may_ask(server: Server) -> None:

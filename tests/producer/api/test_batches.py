@@ -401,3 +401,12 @@ def test_files_that_mix_models_are_taken(server: Server) -> None:
         lines = [line("a", "Name an animal."), line("b", "Name a plant.", body={"model": "gpu"})]
         done = ended(client, make(client, put(client, jsonl(lines)).id).id)
         assert done.status == "completed" and len(lines_of(client, done.output_file_id)) == 2
+
+
+def test_a_retry_is_within_the_quota_or_not_at_all(server: Server) -> None:
+    with server.openai("metered") as client, server.http("metered") as http:
+        batch = ended(client, make(client, put(client, jsonl([line("a", "REFUSE this")])).id).id)
+        assert batch.request_counts is not None and batch.request_counts.failed == 1
+        refused = http.post(f"/v1/batches/{batch.id}/retry")
+        assert refused.status_code == 429 and refused.json()["error"]["param"] == "rows_per_day"
+        assert client.batches.retrieve(batch.id).status == batch.status

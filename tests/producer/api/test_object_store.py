@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import polars as pl
 import pyarrow.fs as pafs
 import pytest
 from anthropic import Anthropic
 
+from pipelines.settings import parse_settings
 from tests import support_bucket
 from tests.producer.api.conftest import REFUSED, ROUTE
 from tests.producer.api.test_messages import asked, results
@@ -22,6 +24,7 @@ from tests.support_program import CLOUD, GPU, Program
 from tests.support_redis import redis_server
 from tests.support_serving import ADMIN, Server, ended, jsonl, line, lines_of, make, put, serving
 from tests.support_upstream import Upstream
+from worker.embedded import Embedded
 
 pytestmark = support_bucket.needs_store
 
@@ -110,3 +113,12 @@ def test_message_batches(server: Server) -> None:
         batch = messages_ended(client, client.messages.batches.create(requests=requests).id)
         assert batch.request_counts.succeeded == 3
         assert all(each.message.content for each in results(client, batch.id).values())
+
+
+def test_workers_write_their_log_where_files_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In process: a bucket's URL taken for a path would leave a folder `s3:` wherever the command was given."""
+    monkeypatch.chdir(tmp_path)
+    engine = Embedded(parse_settings({"spillway": {"data": "s3://bucket/data"}}), "redis://127.0.0.1:9")
+    log = engine._log_path
+    assert tmp_path not in log.parents and log.parent.is_dir()
+    log.parent.rmdir()

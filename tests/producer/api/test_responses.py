@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 
+from pipelines.told import COLUMNS
+from producer.api import streams
+from producer.api.replies import CHAT, RESPONSES, told
 from tests.producer.api.test_runs import fresh
 from tests.support_serving import Server, ended, jsonl, lines_of, make, put
 
@@ -79,3 +83,30 @@ def test_the_models_that_may_be_named(server: Server) -> None:
         assert client.models.retrieve(MODEL).object == "model"
         with pytest.raises(openai.NotFoundError):
             client.models.retrieve("org/nobody-knows")
+
+
+def test_any_body_of_a_server_can_be_streamed() -> None:
+    """In process: what a lenient server leaves out, or has of another type, costs nobody his answer."""
+    own: dict[str, Any] = {
+        "id": "resp_1", "object": "response", "status": "completed",
+        "output": [
+            "no item",
+            {"type": "reasoning", "summary": []},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "yes"}, 7, {"type": "x"}]},
+            {"type": "function_call", "name": "f"},
+        ],
+    }  # fmt: skip
+    said = b"".join(streams.events(own, True)).decode()
+    assert '"delta":"yes"' in said and said.split("event: ")[-1].startswith("response.completed\n")
+    chat: dict[str, Any] = {"choices": ["no choice", {"message": "no message"}, {"message": {"content": "yes"}}]}
+    assert b'"content":"yes"' in b"".join(streams.chunks(chat, True))
+
+
+def test_a_servers_own_response_goes_by_our_id() -> None:
+    """In process: under its own the official client would never find it again."""
+    body = '{"id":"resp_theirs","object":"response","status":"completed","output":[]}'
+    row = {**dict.fromkeys(COLUMNS), "run_id": "r", "row": 3, "status": "ok", "output": "", "response": body}
+    for form, name in ((RESPONSES, "resp_r-3"), (CHAT, "chatcmpl-r-3")):
+        for asked in (None, {}):
+            said = told(form, row, ("r", 3), {}, asked)
+            assert msgspec.json.decode(said.body)["id"] == name

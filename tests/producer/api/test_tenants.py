@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
+from pipelines import wire
+from producer.api import chat
+from producer.queue import connected
 from tests.producer.api.test_runs import ended, fresh, start
+from tests.support_redis import redis_server
 from tests.support_serving import ADMIN, Server, jsonl, line, make, put
 from tests.support_serving import ended as batch_ended
 
@@ -35,6 +40,8 @@ def owned(server: Server) -> dict[str, str]:
         asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": fresh(1)[0]}]}
         completion = http.post("/v1/chat/completions", json=asked).json()
         response = http.post("/v1/responses", json={"model": "gpt-4o-mini", "input": fresh(1)[0]}).json()
+        for made, url in ((completion, "/v1/chat/completions"), (response, "/v1/responses")):
+            assert http.get(f"{url}/{made['id']}").status_code == 200, "its owner finds it"
         requests = [{"custom_id": "a", "params": {**asked, "max_tokens": 9}}]
         messages = http.post("/v1/messages/batches", json={"requests": requests}, headers=VERSION).json()
         return {
@@ -171,3 +178,23 @@ def test_what_is_the_admins_is_nobody_elses(server: Server, owned: dict[str, str
                 assert http.request(method, filled(path, owned), json={"name": "x"}).status_code == 403, path
             elif path not in ("/health", "/v1/targets", "/v1/costs/summary"):
                 assert boss.request(method, filled(path, owned), headers=VERSION).status_code == 403, path
+
+
+async def test_another_clients_answer_is_looked_for_as_long_as_one_that_does_not_exist() -> None:
+    """In process: the look at the disk takes the time, and it must be taken for both."""
+    looked: list[str] = []
+
+    class Counted:
+        def read(self, run_id: str) -> None:
+            looked.append(run_id)
+
+    keys = wire.Keys()
+    with redis_server() as url:
+        async with connected(url) as redis:
+            await redis.hset(keys.run("theirs"), mapping={"client": "owner", "origin": "inbox"})  # type: ignore[misc]
+            here: Any = SimpleNamespace(redis=redis, keys=keys, records=Counted())
+            assert [await chat._is_theirs(here, "stranger", run_id) for run_id in ("theirs", "nobodys")] == [
+                False,
+                False,
+            ]
+            assert looked == ["theirs", "nobodys"] and await chat._is_theirs(here, "owner", "theirs")

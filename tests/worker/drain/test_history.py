@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.journal import fold
 from pipelines.types import Called, Entry, Intent, Usage
-from worker.drain.history import history_of, last_failure
+from worker.drain.history import history_of, last_failure, paid_most
 
 
 def intent(number: int) -> Intent:
@@ -74,3 +74,9 @@ def test_a_failure_of_an_earlier_life_is_told_in_words() -> None:
     failure = last_failure(fold(entries), 7)
     assert failure is not None and failure.code == "check_failed"
     assert failure.message == "gpu: its answers failed the check (--labels or --schema)"
+
+
+def test_a_target_that_the_configuration_names_no_more_has_had_its_say() -> None:
+    state = fold([intent(1), called(1, *OVERLOAD)])
+    assert history_of(state, paid_most({})) == {7: (1, set())}
+    assert history_of(fold([intent(1), called(1, *LOST)]), paid_most({})) == {7: (1, {"gpu"})}

@@ -349,3 +349,26 @@ async def test_who_slept_while_another_read_the_order_changes_nothing(context: C
         assert {await it.state(batch) for batch in it.batches} == {"drained"}
         task.cancel()
         await slept.close()
+
+
+async def test_an_order_whose_target_the_configuration_names_no_more_is_lost_money_and_no_lost_run(
+    context: Context,
+) -> None:
+    async with stage(context, batch_latency_s=0.3) as it:
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.out)
+        gone, task = it.lane, it.journal_task
+        settings = it.context.settings
+        it.context = Context(
+            settings.model_copy(update={"targets": {}, "routes": {}}), context.redis, context.redis_url
+        )
+        await it.context.again.seen("this life", synced=True)
+        it.lane = it.made()
+        it.journal_task = asyncio.create_task(it.journal.run())
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"lost": ROWS} and await it.booked_pusd() >= it.billed_pusd()
+        assert {await it.state(batch) for batch in it.batches} == {"waiting"}
+        assert await context.redis.hget(context.keys.run(RUN), "status") == b"in_progress"
+        task.cancel()
+        await gone.close()
