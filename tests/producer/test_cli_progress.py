@@ -69,6 +69,17 @@ def test_a_line_says_what_the_run_waits_for() -> None:
     assert line(RunView("x", "in_progress", blocked="budget"), 0.0).endswith("waiting: budget")
 
 
+def test_an_infeasible_run_says_what_it_lacks_until_it_has_ended() -> None:
+    lacks = {"usd": "1.2", "seconds": 12_000.0, "text": "+$1.20 or +3.4 h"}
+    for said in (
+        line(RunView("x", "in_progress", lacks=lacks), 0.0),
+        drawn(RunView("x", "in_progress", lacks=lacks), []),
+    ):
+        assert "infeasible: needs +$1.20 or +3.4 h" in said
+    assert "infeasible" not in line(RunView("x", "completed", lacks=lacks), 0.0)
+    assert RunView("x", "in_progress", lacks={"text": ""}).needs == "infeasible: needs another lane"
+
+
 def drawn(run: RunView, lanes: list[LaneView]) -> str:
     out = io.StringIO()
     Console(file=out, width=120).print(panel(run, lanes, 59.0, 12.0))

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines.plan import plan
 from tests.benchmarks.spill import rivals
 from tests.benchmarks.spill.__main__ import measure
 from tests.benchmarks.spill.bounds import bound, in_time
+from tests.benchmarks.spill.foreseen import foreseen
 from tests.benchmarks.spill.jobs import Scenario, job
+from tests.benchmarks.spill.world import World
 
 SMALL = 3000
 
@@ -41,6 +44,15 @@ def test_no_rival_is_cheaper_and_in_time() -> None:
     ):  # fmt: skip
         theirs = measure("", scenario, policy, ordered=False)
         assert theirs["share"] > ours["share"] or theirs["missed"] > 0.05
+
+
+def test_what_was_foreseen_of_a_job_that_is_known_comes() -> None:
+    """All lengths measured on the job itself and the same speed: what is left is the policy's own loss in so short a window."""
+    for load in (0.9, 1.3, 2.5):
+        made = job(Scenario(rows=SMALL, load=load, mix="long prompts", alpha=0.1))
+        seen, came = foreseen(made, made), World(made, plan).run()
+        assert came.usd == pytest.approx(seen.pusd.p50, rel=0.08) and came.usd <= seen.pusd.p90
+        assert came.end_s == pytest.approx(seen.seconds.p50, rel=0.05)
 
 
 def test_the_bound_is_what_it_says() -> None:
