@@ -17,6 +17,7 @@ from worker.context import Context, RunContext
 from worker.dedupe.ended import mark_ended
 from worker.settle.audits import Audits
 from worker.settle.compact import compact
+from worker.settle.parts import ledger_names
 from worker.settle.totals import ledger_totals
 from worker.store import Store
 
@@ -127,8 +128,7 @@ class End:
 
 
 def _forget_parts_above(store: Store, run_id: str, named: int) -> None:
-    for folder, head in [(paths.parts_dir(run_id), ""), *((day, f"{run_id}.") for day in store.folders("costs"))]:
-        for name in store.names(folder):
-            number = name.rsplit("/", 1)[1].removeprefix(head).removesuffix(".parquet")
-            if number.isdigit() and int(number) > named:
-                store.delete(name)
+    for name in (*store.names(paths.parts_dir(run_id)), *ledger_names(store, run_id)):
+        number = name.rsplit("/", 1)[1].removeprefix(f"{run_id}.").removesuffix(".parquet")
+        if number.isdigit() and int(number) > named:
+            store.delete(name)

@@ -21,7 +21,7 @@ from pipelines.money import Price, pusd_to_nusd_ceil
 from pipelines.settle import Facts, Journal, tables
 from pipelines.types import Entry, Intent, Late
 from worker.context import Context, RunContext
-from worker.settle.parts import by_day, is_money
+from worker.settle.parts import by_day, is_money, ledger_names
 from worker.store import Store
 
 log = logging.getLogger("spillway.settle")
@@ -123,10 +123,5 @@ def _ids(store: Store, run_id: str, journal: Journal) -> dict[int, str]:
 
 def _known(store: Store, run_id: str) -> set[str]:
     """Every call of the run that is in the ledger."""
-    return {
-        call
-        for day in store.folders("costs")
-        for name in store.names(day)
-        if name.rsplit("/", 1)[1].startswith(f"{run_id}.")
-        for call in store.read_table(name, columns=["call_id"])["call_id"].to_pylist()
-    }
+    files = (store.read_table(name, columns=["call_id"]) for name in ledger_names(store, run_id))
+    return {call for table in files for call in table["call_id"].to_pylist()}

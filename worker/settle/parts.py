@@ -119,6 +119,12 @@ def days_of(run: RunContext, today: date) -> set[str]:
     return {(first + timedelta(days=number)).isoformat() for number in range((today - first).days + 1)}
 
 
+def ledger_names(store: Store, run_id: str) -> list[str]:
+    """The files of a run's ledger."""
+    names = (name for day in store.folders("costs") for name in store.names(day))
+    return [name for name in names if name.rsplit("/", 1)[1].startswith(f"{run_id}.")]
+
+
 def by_day(costs: pa.Table) -> list[tuple[str, pa.Table]]:
     """Ledger rows by the UTC date on which their call started."""
     if costs.num_rows == 0:

@@ -146,8 +146,8 @@ class Settler:
         found = {}
         for name, target in self.context.settings.targets.items():
             price = self._ledger.price(name)
-            beside = (price.price_id, price.as_of.isoformat()) if price else ("", "")
-            found[name] = Facts(target.lane, target.provider or target.kind, target.model, *beside)
+            charged = (price.price_id, price.as_of.isoformat()) if price else ("", "")
+            found[name] = Facts(target.lane, target.provider or target.kind, target.model, *charged)
         return found
 
     # -- a part ------------------------------------------------------------------------------------------------

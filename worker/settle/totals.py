@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import schemas
+from worker.settle.parts import ledger_names
 from worker.store import Store
 
 
@@ -17,14 +18,11 @@ def ledger_totals(store: Store, run_id: str) -> dict[str, int]:
     """Calls and dollars of a run, from its ledger parts."""
     calls: Counter[str] = Counter()
     cost = 0
-    for day in store.folders("costs"):
-        for name in store.names(day):
-            if not name.rsplit("/", 1)[1].startswith(f"{run_id}."):
-                continue
-            table = store.read_table(name, columns=["lane", "cost_usd"])
-            cost += int(pusd(table["cost_usd"]).sum())
-            for each in pc.value_counts(table["lane"]).to_pylist():
-                calls[each["values"]] += each["counts"]
+    for name in ledger_names(store, run_id):
+        table = store.read_table(name, columns=["lane", "cost_usd"])
+        cost += int(pusd(table["cost_usd"]).sum())
+        for each in pc.value_counts(table["lane"]).to_pylist():
+            calls[each["values"]] += each["counts"]
     return {
         "calls": calls.total(), "local_calls": calls["local"], "cloud_calls": calls.total() - calls["local"],
         "provider_batch_calls": calls["provider_batch"], "cost_pusd": cost,
