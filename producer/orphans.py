@@ -17,7 +17,6 @@ from producer.records import Records
 
 GRACE_S = 2 * 86_400
 _RUN = re.compile(r"(\d{8}-\d{6})-[0-9a-f]+")
-_FILE = re.compile(r"file-([0-9a-f]{12})[0-9a-f]{20}")
 
 
 async def sweep(redis: Redis, keys: wire.Keys, records: Records, kept_s: int) -> list[str]:
@@ -29,10 +28,10 @@ async def sweep(redis: Redis, keys: wire.Keys, records: Records, kept_s: int) ->
     gone = []
     for name in await asyncio.to_thread(records.store.names, folder):
         known = name.partition(".")[0]
-        if uploads.is_id(known):
-            lost = _made_s(known) < now_s - GRACE_S - kept_s and not await redis.exists(keys.api_file(known))
-        elif _RUN.fullmatch(known):
-            lost = _made_s(known) < now_s - GRACE_S and not await redis.exists(keys.run(known))
+        if (made_s := uploads.made_s(known)) is not None:
+            lost = made_s < now_s - GRACE_S - kept_s and not await redis.exists(keys.api_file(known))
+        elif (made_s := _made_s(known)) is not None:
+            lost = made_s < now_s - GRACE_S and not await redis.exists(keys.run(known))
             lost = lost and not await asyncio.to_thread(records.store.exists, paths.run_record(known))
         else:
             continue
@@ -42,11 +41,10 @@ async def sweep(redis: Redis, keys: wire.Keys, records: Records, kept_s: int) ->
     return gone
 
 
-def _made_s(known: str) -> float:
-    """When an id was made, unix seconds; one with no time in it was made just now."""
-    if found := _FILE.fullmatch(known):
-        return int(found[1], 16) / 1000
+def _made_s(known: str) -> float | None:
+    """When a run's id was made, unix seconds; None for what is no run's id, or has a time that never was."""
+    found = _RUN.fullmatch(known)
     try:
-        return datetime.strptime(_RUN.fullmatch(known)[1], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp()  # type: ignore[index]
+        return datetime.strptime(found[1], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp() if found else None
     except ValueError:
-        return float("inf")
+        return None

@@ -16,7 +16,7 @@ from pipelines import paths, wire
 from producer.queue import Redis
 from producer.store import Store
 
-_ID = re.compile(r"file-[0-9a-f]{12}[0-9a-f]{20}")
+_ID = re.compile(r"file-([0-9a-f]{12})[0-9a-f]{20}")
 SWEEP_ROWS = 500
 
 # KEYS: 1 file  2 held  3 files of the client  4 expiring   ARGV: 1 id  -> 1 when its bytes may go now
@@ -76,6 +76,12 @@ def new_id(now_ms: int) -> str:
 
 def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
+
+
+def made_s(text: str) -> float | None:
+    """When a file's id was made, unix seconds; None for what is no file's id."""
+    found = _ID.fullmatch(text)
+    return int(found[1], 16) / 1000 if found else None
 
 
 async def keep(redis: Redis, keys: wire.Keys, upload: Upload, *, listed: bool = True) -> None:
