@@ -83,15 +83,9 @@ def _levels(text: str) -> tuple[int, ...]:
 
 async def _target(settings: Settings, name: str) -> tuple[str, Target]:
     """A target by its name, or whatever answers at an address; UsageError for one that costs money."""
-    from worker.bench.bench import target_at
-
     if "://" in name:
-        session.refuse_paid(settings, name)
-        found = await target_at(name)
-        if found is None:
-            raise UsageError(f"nobody answers at {name}; is the server running?")
-        named = next((n for n, t in settings.targets.items() if t.base_url == found.base_url), urlsplit(name).netloc)
-        label, target = named, found
+        target = await session.target_at(settings, name)
+        label = next((n for n, t in settings.targets.items() if t.base_url == target.base_url), urlsplit(name).netloc)
     elif name in settings.targets:
         label, target = name, settings.targets[name]
     else:

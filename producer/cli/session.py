@@ -13,6 +13,7 @@ from producer.cli.options import Common
 from producer.cli.say import note
 
 if TYPE_CHECKING:
+    from pipelines.sections import Target
     from pipelines.settings import Settings
     from producer.queue import Redis
     from worker.embedded import Embedded
@@ -74,12 +75,17 @@ def refuse_rehearsal(settings: Settings) -> None:
         )
 
 
-def refuse_paid(settings: Settings, url: str) -> None:
-    """UsageError for the address of a target that costs money: calls there are made by its name, within its budgets."""
-    from worker.bench.bench import paid_at
+async def target_at(settings: Settings, url: str) -> Target:
+    """A target for whatever answers at an address. UsageError when nobody does, and for the address of a target that costs
+    money: calls there are made by its name, within its budgets."""
+    from worker.bench import bench
 
-    if (name := paid_at(url, settings.targets)) is not None:
+    if (name := bench.paid_at(url, settings.targets)) is not None:
         raise UsageError(f"target {name} is at {url}, and its calls cost money: name the target, not its address")
+    found = await bench.target_at(url)
+    if found is None:
+        raise UsageError(f"nobody answers at {url}; is the server running?")
+    return found
 
 
 def with_targets(settings: Settings, ask: Common) -> Settings:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
     from producer.runs import TargetState
 
-
 HISTORY = 10
 
 
@@ -42,7 +41,7 @@ def targets(ask: Targets) -> int:
 
 async def _targets(ask: Targets) -> int:
     if ask.action == "check" and ask.name is not None:
-        settings = await _with_address(session.settings_of(ask), ask)
+        settings = await _with_address(session.settings_of(ask), ask.name, ask)
         if ask.name not in settings.targets:
             raise UsageError(f"no target {ask.name[:64]!r}; there are {', '.join(settings.targets)}")
         return await _check(settings, ask.name, ask)
@@ -59,18 +58,13 @@ async def _targets(ask: Targets) -> int:
     return say.rows(rows if ask.json else [_shown(row) for row in rows], as_json=ask.json)
 
 
-async def _with_address(settings: Settings, ask: Targets) -> Settings:
+async def _with_address(settings: Settings, name: str, ask: Targets) -> Settings:
     """The settings; with an address in place of a name, and a target of that name for whatever answers there."""
-    if "://" not in (ask.name or ""):
+    if "://" not in name:
         return session.with_targets(settings, ask)
-    from worker.bench.bench import target_at
-
     session.refuse_rehearsal(settings)
-    session.refuse_paid(settings, str(ask.name))
-    found = await target_at(str(ask.name))
-    if found is None:
-        raise UsageError(f"nobody answers at {ask.name}; is the server running?")
-    return settings.model_copy(update={"targets": {**settings.targets, str(ask.name): found}})
+    found = await session.target_at(settings, name)
+    return settings.model_copy(update={"targets": {**settings.targets, name: found}})
 
 
 async def _check(settings: Settings, name: str, ask: Targets) -> int:
