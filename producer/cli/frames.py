@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipelines import paths, wire
 from pipelines.errors import StoreError
 from producer.records import Records
+from producer.store import opened
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
-    import pyarrow.fs as pafs
 
     from pipelines.money import Price
 
@@ -100,11 +100,11 @@ def prices(root: str, run_id: str) -> list[Price]:
 
     from pipelines import beside
 
-    store, files = _store(root), costs_files(root, run_id)
     found: dict[bytes, Price] = {}
-    for name in files:
-        kept = pq.read_metadata(name.partition("://")[2] or name, filesystem=store)
-        found |= {beside.pack(price): price for price in beside.read(kept.metadata)}
+    for name in costs_files(root, run_id):
+        with opened(name) as stream:
+            kept = pq.read_metadata(stream).metadata
+        found |= {beside.pack(price): price for price in beside.read(kept)}
     return list(found.values())
 
 
@@ -196,13 +196,6 @@ def _scan(files: list[str]) -> pl.LazyFrame:
     import polars as pl
 
     return pl.scan_parquet(files, hive_partitioning=False, glob=False)
-
-
-def _store(root: str) -> pafs.FileSystem | None:
-    """The object store of a data root; None for a folder."""
-    from pyarrow import fs
-
-    return fs.FileSystem.from_uri(root)[0] if "://" in root else None
 
 
 def _files(root: str, pattern: str) -> list[str]:
