@@ -1,5 +1,4 @@
-"""Tells people of an event: log, webhook (hooks.py delivers it), mail and a row under events/. It never holds up the work, nor
-decides."""
+"""Tells people of an event: log, mail and a row under events/. It never holds up the work, nor decides; webhooks are hooks.py's."""
 
 from __future__ import annotations
 
@@ -17,8 +16,6 @@ from pipelines.budgets import Event, usd
 from pipelines.errors import StoreError
 from pipelines.sections import Smtp
 from worker.context import Context
-from worker.hooks import announce_alert
-from worker.queue import RedisError
 
 log = logging.getLogger("spillway.alerts")
 
@@ -43,7 +40,6 @@ class Teller:
         everybody = self._context.settings.budget
         smtp = (own.budget.smtp if own else None) or everybody.smtp
         self._start(self._row(event))
-        self._start(self._hook(event))
         if smtp:
             self._start(_deliver(f"mail by {smtp.host}:{smtp.port}", lambda: _mail(smtp, event)))
 
@@ -56,12 +52,6 @@ class Teller:
         """Waits for deliveries that are under way, no longer than this."""
         if self._under_way:
             await asyncio.wait(set(self._under_way), timeout=seconds)
-
-    async def _hook(self, event: Event) -> None:
-        try:
-            await announce_alert(self._context, event)
-        except (RedisError, OSError) as error:
-            log.error("webhook not told: %s", error)
 
     async def _row(self, event: Event) -> None:
         try:

@@ -21,6 +21,7 @@ from pipelines import audit, paths, schemas, wire
 from pipelines.audit import Reuse
 from pipelines.budgets import Event, Scope
 from worker.context import Context, RunContext
+from worker.hooks import announce_alert
 from worker.store import Store
 from worker.tell import Teller
 
@@ -110,16 +111,17 @@ class Audits:
         )
         until_ms = int((now + timedelta(days=WINDOW_DAYS)).timestamp() * 1000)
         keys, redis = self._context.keys, self._context.redis
+        scope = Scope(f"route:{name}", None)
+        event = Event("dedupe_paused", now.date().isoformat(), scope, int(now.timestamp() * 1e6), message)
         known = await redis.hget(keys.paused, name)
+        if known is None:
+            await announce_alert(self._context, event)  # before it is written down: who dies in between tells it again
         await redis.hset(
             keys.paused, name, wire.dump({"until_ms": until_ms, "excess_low": found.low, "message": message})
         )
         await redis.pexpireat(keys.paused, until_ms)
         if known is None:
-            scope = Scope(f"route:{name}", None)
-            self._teller.tell(
-                Event("dedupe_paused", now.date().isoformat(), scope, int(now.timestamp() * 1e6), message)
-            )
+            self._teller.tell(event)
 
 
 def reuses(store: Store, run_id: str) -> list[Reuse]:

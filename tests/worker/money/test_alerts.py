@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from worker.hooks import Hooks
 from worker.money import budget, reported
 from worker.money.alerts import Alerts
 from worker.queue import connect
+from worker.settle.audits import Audits
 
 NANO = 10**9
 SMTP = """
@@ -178,6 +180,21 @@ async def test_who_dies_while_telling_loses_no_alert_and_nobody_is_told_twice(ma
         await again(context)
     assert len(web.requests) == 1
     assert await context.redis.hexists(context.keys.alerts(day), f"day:{day}")
+
+
+async def test_a_pause_of_reuse_goes_to_the_operators_webhook_once(made: Any) -> None:
+    async with Scripted(answer(200)) as web:
+        target = {"kind": "openai", "model": "gpt-4o-mini", "base_url": "http://127.0.0.1:9/v1"}
+        routes = {"small": {"targets": ["mini"]}}
+        context = made(budget={"webhook": web.url}, targets={"mini": target}, routes=routes)
+        await context.scripts.load()
+        audits = Audits(context)
+        for _ in range(2):
+            await audits._judge("small", (100, 100, 0, 100), datetime.now(UTC))
+            await again(context)
+        await audits._teller.finish(5)
+    assert [(r.json["event"], r.json["scope"]) for r in web.requests] == [("dedupe_paused", "route:small")]
+    assert await context.redis.hexists(context.keys.paused, "small")
 
 
 async def test_a_client_and_a_run_have_their_own_alerts(made: Any) -> None:
