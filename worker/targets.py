@@ -37,6 +37,10 @@ class Targets:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings, self.clock = settings, clock
+        self._of_routes: dict[tuple[str, str], list[str]] = {}
+        for name, route in settings.routes.items():
+            for target in route.targets:
+                self._of_routes.setdefault((name, settings.targets[target].lane), []).append(target)
         self.states: dict[str, dict[str, Any]] = {}
         self._reports: dict[str, dict[str, Any]] = {}
 
@@ -64,8 +68,7 @@ class Targets:
 
     def route_targets(self, route: str, lane: str) -> list[str]:
         """Names of a route's targets on a lane, in order of preference."""
-        found = self._settings.routes.get(route)
-        return [name for name in found.targets if self._settings.targets[name].lane == lane] if found else []
+        return self._of_routes.get((route, lane), [])
 
     def order_rate(self, route: str) -> float:
         """Rows a second by which a route's batches are cut, where they go to providers' batch APIs: as large as they may be.
