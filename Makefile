@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/spillway run data/samples/support_tickets.jsonl --simulate --out data/demo
 
+test: export PYTHONDONTWRITEBYTECODE :=  # the tests start hundreds of programs: compile each module once, not once a program
 test: $(VENV)/.tested
 	$(BIN)/python -m pytest -n 4 --dist loadfile
 
