@@ -12,11 +12,10 @@ import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
-from worker.backends import Sendable, answers, failures, lenient, looks, rows
+from worker.backends import Sendable, answers, failures, lenient, looks, rows, schemas
 from worker.backends.exchange import Response
 from worker.backends.lenient import count
 from worker.backends.rows import Cannot, Out
-from worker.backends.schemas import strict
 
 LEAST_TOKENS = 16
 """It refuses a lower `max_output_tokens`."""
@@ -84,8 +83,7 @@ class Responses:
         except Cannot as error:
             return rows.cannot(target, error, "openai's responses API")
         if schema is not None and target.structured_output and "response_format" not in body:
-            wanted = {"name": "answer", "schema": schema, "strict": strict(schema) and schema.get("type") == "object"}
-            out.setdefault("text", {})["format"] = {"type": "json_schema", **wanted}
+            out.setdefault("text", {})["format"] = {"type": "json_schema", **schemas.answer(schema)}
         headers = {"content-type": "application/json", **looks.bearer(target)}
         return f"{target.base_url}/responses", headers, rows.as_json(out)
 

@@ -24,6 +24,11 @@ def strict(schema: Any) -> bool:
     return all(strict(each) for each in schema.values())
 
 
+def answer(schema: dict[str, Any]) -> dict[str, Any]:
+    """A run's schema as OpenAI's chat and responses want it."""
+    return {"name": "answer", "schema": schema, "strict": strict(schema) and schema.get("type") == "object"}
+
+
 def closed(schema: Any) -> Any:
     """A run's schema within what it can enforce; what is left out is checked on the answer all the same."""
     if type(schema) is list:
