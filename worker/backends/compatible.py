@@ -84,12 +84,9 @@ class Compatible:
         return ready.url, ready.headers, msgspec.json.encode({"model": target.model, **fields})
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
-        if response.status != 200:
-            error = failures.told(decode(response.body))
-            return failures.outcome(target, response, error, forbidden=self.forbidden)
-        answer = answers.read(response.body)
-        if answer is None:
-            return failures.not_json(response)
+        answer = failures.shaped(target, response, answers.DECODER, forbidden=self.forbidden)
+        if not isinstance(answer, answers.Answer):
+            return answer
         choice = answer.choices[0] if answer.choices else None
         if answer.error or choice is None or choice.error:
             return self._error_inside(target, response, answer, choice)

@@ -88,11 +88,9 @@ class Responses:
         return f"{target.base_url}/responses", headers, rows.as_json(out)
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
-        if response.status != 200:
-            return failures.outcome(target, response, failures.told(lenient.decode(response.body)))
-        answer = lenient.read(response.body, _DECODER)
-        if answer is None:
-            return failures.not_json(response)
+        answer = failures.shaped(target, response, _DECODER)
+        if not isinstance(answer, Answer):
+            return answer
         usage = _usage(answer.usage)
         if answer.error or (answer.output is None and answer.status is None):
             return _failed(target, response, answer, usage)
