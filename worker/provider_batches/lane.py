@@ -19,7 +19,7 @@ from worker.context import Context
 from worker.drain.journal import Journal
 from worker.money.ledger import Ledger
 from worker.provider_batches.making import FORGOTTEN, Maker
-from worker.provider_batches.orders import Order, Orders
+from worker.provider_batches.orders import GOES_ON, Order, Orders
 from worker.provider_batches.reading import Reader
 from worker.provider_batches.standing import Standing
 from worker.provider_batches.tending import Tender
@@ -27,8 +27,6 @@ from worker.provider_batches.tending import Tender
 REST_S = 0.5
 QUIET_S, GATHER_S = 1.0, 60.0
 """An order is made when its run gives no more for a moment; of a run that is still being prepared, after a while."""
-GOES_ON = (None, b"", b"0")
-"""What a run that nobody cancelled says of that."""
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
 """Of one order, whatever a provider would take: it is in this process' memory while it is made and read."""
 TIMEOUT_S, RESULT_BYTES = 30.0, 1 << 30

@@ -19,6 +19,8 @@ from worker import aside
 from worker.context import Context, RunContext
 
 TAG_BYTES = 10
+GOES_ON = (None, b"", b"0")
+"""What a run that nobody cancelled says of that."""
 
 
 class About(msgspec.Struct, frozen=True):

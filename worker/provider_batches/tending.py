@@ -17,7 +17,7 @@ from worker.backends.batching import BatchApi, Remote, Results, Sought
 from worker.backends.http import Web
 from worker.context import Context
 from worker.provider_batches.making import Maker
-from worker.provider_batches.orders import Order, Orders
+from worker.provider_batches.orders import GOES_ON, Order, Orders
 from worker.provider_batches.reading import Reader, outcomes_of
 from worker.provider_batches.standing import Standing
 from worker.queue import RedisError
@@ -67,7 +67,7 @@ class Tender:
         if self._age_s(order) > OVERDUE_S:
             return "overdue"
         cancel = await self._context.redis.hget(self._context.keys.run(order.about.run), "cancel")
-        return "stop" if cancel not in (None, b"", b"0") else ""
+        return "stop" if cancel not in GOES_ON else ""
 
     def _age_s(self, order: Order) -> float:
         return (self._context.clock.now_ms() - (order.sent_ms or order.about.made_ms)) / 1000
