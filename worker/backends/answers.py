@@ -9,7 +9,6 @@ import msgspec
 
 from pipelines.money import usd_to_pusd
 from pipelines.types import Completion, Failure, Usage
-from worker.backends import lenient
 from worker.backends.lenient import count
 
 FINISH = {
@@ -64,12 +63,7 @@ class Answer(msgspec.Struct, frozen=True):
     service_tier: str | None = None
 
 
-_DECODER = msgspec.json.Decoder(Answer)
-
-
-def read(body: bytes) -> Answer | None:
-    """None when the body is no JSON object."""
-    return lenient.read(body, _DECODER)
+DECODER = msgspec.json.Decoder(Answer)
 
 
 def finish_of(raw: str | None, known: dict[str, str] = FINISH) -> str:

@@ -85,11 +85,9 @@ class Anthropic:
         return f"{root_of(target)}/messages", headers_of(target), rows.as_json(out)
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
-        if response.status != 200:
-            return failures.outcome(target, response, failures.told(lenient.decode(response.body)))
-        answer = lenient.read(response.body, _DECODER)
-        if answer is None:
-            return failures.not_json(response)
+        answer = failures.shaped(target, response, _DECODER)
+        if not isinstance(answer, Answer):
+            return answer
         if answer.error or answer.content is None:
             error = failures.told(lenient.decode(response.body))
             if error is None:

@@ -3,7 +3,7 @@ creation was lost is known by its time and its number of lines, and proven by th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,12 @@ from worker.backends.batching import (
     Sought,
     answer,
     content,
+    each_line,
     garbled,
     is_id,
     proven,
+    results_of,
+    stopped,
     text,
 )
 from worker.backends.exchange import Response
@@ -106,17 +109,12 @@ class AnthropicBatches:
         return _remote(answer(await web.get(f"{_url(target)}/{identity}", headers_of(target))))
 
     async def cancel(self, web: Web, target: Target, identity: str) -> Failure | None:
-        said = answer(await web.post(f"{_url(target)}/{identity}/cancel", headers_of(target), b"{}"))
-        return said if isinstance(said, Failure) and said.http_status not in (400, 409) else None
+        return stopped(answer(await web.post(f"{_url(target)}/{identity}/cancel", headers_of(target), b"{}")))
 
     async def results(self, web: Web, target: Target, remote: Remote) -> Results | Failure:
         """From the address that we know, whatever `results_url` says: the key goes nowhere else."""
         data = content(await web.get(f"{_url(target)}/{remote.id}/results", headers_of(target), LONG_S))
-        if isinstance(data, Failure):
-            return data
-        found = list(_results(data))
-        lines = [result for result in found if result is not None]
-        return Results(lines, len(found) - len(lines))
+        return data if isinstance(data, Failure) else results_of(each_line(data, _result))
 
 
 API = AnthropicBatches()
@@ -153,18 +151,11 @@ def _unix_s(value: Any) -> float:
         return 0.0
 
 
-def _results(data: bytes) -> Iterator[Result | None]:
-    for raw in data.splitlines():
-        if not raw.strip():
-            continue
-        try:
-            line = _OUT_LINE.decode(raw)
-            if line.result.type == "succeeded":
-                yield Result(line.custom_id, Response(200, {}, bytes(line.result.message)))
-            elif line.result.type in ENDINGS:
-                yield Result(line.custom_id, NotRun(f"batch_{ENDINGS[line.result.type]}"))
-            else:
-                error = bytes(line.result.error)
-                yield Result(line.custom_id, Response(STATUS.get(_ERROR.decode(error).error.type, 500), {}, error))
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            yield None
+def _result(raw: bytes) -> Result:
+    line = _OUT_LINE.decode(raw)
+    if line.result.type == "succeeded":
+        return Result(line.custom_id, Response(200, {}, bytes(line.result.message)))
+    if line.result.type in ENDINGS:
+        return Result(line.custom_id, NotRun(f"batch_{ENDINGS[line.result.type]}"))
+    error = bytes(line.result.error)
+    return Result(line.custom_id, Response(STATUS.get(_ERROR.decode(error).error.type, 500), {}, error))

@@ -7,7 +7,7 @@ exception; a `create` whose Failure is of kind `unknown` or `transient` may have
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
@@ -145,6 +145,29 @@ def content(response: Response | Failure) -> bytes | Failure:
     if isinstance(response, Failure):
         return response
     return response.body if response.status == 200 else failures.failure(response, failures.told(decode(response.body)))
+
+
+def stopped(said: Any | Failure) -> Failure | None:
+    """What a cancel means: a batch that has ended already cannot be cancelled, and need not be."""
+    return said if isinstance(said, Failure) and said.http_status not in (400, 409) else None
+
+
+def results_of(found: Iterable[Result | None]) -> Results:
+    """None: a line that could not be read."""
+    read = list(found)
+    lines = [result for result in read if result is not None]
+    return Results(lines, len(read) - len(lines))
+
+
+def each_line(data: bytes, result: Callable[[bytes], Result]) -> Iterator[Result | None]:
+    """What `result` makes of each line of a file; None for one that it cannot read."""
+    for raw in data.splitlines():
+        if not raw.strip():
+            continue
+        try:
+            yield result(raw)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            yield None
 
 
 def garbled(what: str) -> Failure:

@@ -6,18 +6,17 @@ A row's values go out as they came in: only the names of its parameters are read
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure
-from worker.backends import Sendable, answers, failures, rows
+from worker.backends import Sendable, answers, failures, looks, rows, schemas
 from worker.backends.exchange import Response
 from worker.backends.lenient import decode, joined
 from worker.backends.rows import Cannot
-from worker.backends.schemas import strict
 
 CAPS = ("max_tokens", "max_completion_tokens")
 """Two names for the same limit; each server is told in the one that it knows."""
@@ -58,7 +57,6 @@ class Compatible:
     """What it honours, where it drops the rest in silence; None: it refuses by itself what it does not know."""
     developer: bool = False  # has a role of that name; the templates of most open models drop it without a word
     adds: Callable[[Fields], None] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
     forbidden: str = "auth"  # what a 403 means: auth | filter
     reports_cost: bool = False
 
@@ -86,12 +84,9 @@ class Compatible:
         return ready.url, ready.headers, msgspec.json.encode({"model": target.model, **fields})
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
-        if response.status != 200:
-            error = failures.told(decode(response.body))
-            return failures.outcome(target, response, error, forbidden=self.forbidden)
-        answer = answers.read(response.body)
-        if answer is None:
-            return failures.not_json(response)
+        answer = failures.shaped(target, response, answers.DECODER, forbidden=self.forbidden)
+        if not isinstance(answer, answers.Answer):
+            return answer
         choice = answer.choices[0] if answer.choices else None
         if answer.error or choice is None or choice.error:
             return self._error_inside(target, response, answer, choice)
@@ -99,9 +94,7 @@ class Compatible:
 
     def _prepare(self, target: Target) -> Ready:
         cap = self.cap if isinstance(self.cap, str) else self.cap(target)
-        headers = {"content-type": "application/json", "accept": "application/json", **self.headers}
-        if target.key:
-            headers["authorization"] = f"Bearer {target.key}"
+        headers = {"content-type": "application/json", "accept": "application/json", **looks.bearer(target)}
         if len(_ready) >= _KEPT:
             _ready.clear()
         ready = _ready[self.kind, id(target)] = Ready(target, f"{target.base_url}/chat/completions", headers, cap)
@@ -163,8 +156,7 @@ def _format(schema: dict[str, Any]) -> bytes:
     """`response_format` of a schema; a run asks with the same object for every row."""
     found = _formats.get(id(schema))
     if found is None or found[0] is not schema:
-        wanted = {"name": "answer", "schema": schema, "strict": strict(schema) and schema.get("type") == "object"}
-        found = schema, msgspec.json.encode({"type": "json_schema", "json_schema": wanted})
+        found = schema, msgspec.json.encode({"type": "json_schema", "json_schema": schemas.answer(schema)})
         if len(_formats) >= _KEPT:
             _formats.clear()
         _formats[id(schema)] = found

@@ -17,7 +17,7 @@ from pipelines.printable import printable
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends.exchange import Response
-from worker.backends.lenient import decode
+from worker.backends.lenient import Shape, decode, read
 from worker.backends.waits import retry_after_s
 
 FUNDS = frozenset(
@@ -134,6 +134,16 @@ def overflow(message: str, error: Mapping[str, Any]) -> tuple[bool, int | None]:
             digits = found.groupdict().get("limit")
             return True, int(digits[:12]) if digits else None
     return False, None
+
+
+def shaped(
+    target: Target, response: Response, decoder: msgspec.json.Decoder[Shape], *, forbidden: str = "auth"
+) -> Shape | Completion | Failure:
+    """A 200 as the shape of its provider; else what the answer means."""
+    if response.status != 200:
+        return outcome(target, response, told(decode(response.body)), forbidden=forbidden)
+    answer = read(response.body, decoder)
+    return not_json(response) if answer is None else answer
 
 
 def outcome(target: Target, response: Response, error: Told | None, *, forbidden: str = "auth") -> Completion | Failure:

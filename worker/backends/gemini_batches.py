@@ -5,7 +5,7 @@ Inline requests would be less work, but their results have been seen without key
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -25,8 +25,11 @@ from worker.backends.batching import (
     Sought,
     answer,
     content,
+    each_line,
     garbled,
     is_id,
+    results_of,
+    stopped,
     text,
 )
 from worker.backends.exchange import Response
@@ -102,8 +105,7 @@ class GeminiBatches:
         return _remote(answer(await web.get(f"{target.base_url}/batches/{identity}", _headers(target))))
 
     async def cancel(self, web: Web, target: Target, identity: str) -> Failure | None:
-        said = answer(await web.post(f"{target.base_url}/batches/{identity}:cancel", _headers(target), b"{}"))
-        return said if isinstance(said, Failure) and said.http_status not in (400, 409) else None
+        return stopped(answer(await web.post(f"{target.base_url}/batches/{identity}:cancel", _headers(target), b"{}")))
 
     async def results(self, web: Web, target: Target, remote: Remote) -> Results | Failure:
         found: list[Result | None] = []
@@ -112,9 +114,8 @@ class GeminiBatches:
             data = content(await web.get(url, _headers(target), LONG_S))
             if isinstance(data, Failure):
                 return data
-            found += _results(data)
-        lines = [result for result in found if result is not None]
-        return Results(lines, len(found) - len(lines))
+            found += each_line(data, _result)
+        return results_of(found)
 
 
 API = GeminiBatches()
@@ -175,21 +176,13 @@ def _remote(data: Any) -> Remote | Failure:
     )
 
 
-def _results(data: bytes) -> Iterator[Result | None]:
-    for raw in data.splitlines():
-        if not raw.strip():
-            continue
-        try:
-            line = _OUT_LINE.decode(raw)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            yield None
-            continue
-        if bytes(line.response) != b"null":
-            yield Result(line.key, Response(200, {}, bytes(line.response)))
-        elif line.error is not None and line.error.code in NEVER_RUN:
-            yield Result(line.key, NotRun(NEVER_RUN[line.error.code]))
-        else:
-            error = line.error or Trouble()
-            status, name = GRPC.get(error.code, INTERNAL)
-            body = {"error": {"code": status, "status": name, "message": error.message}}
-            yield Result(line.key, Response(status, {}, msgspec.json.encode(body)))
+def _result(raw: bytes) -> Result:
+    line = _OUT_LINE.decode(raw)
+    if bytes(line.response) != b"null":
+        return Result(line.key, Response(200, {}, bytes(line.response)))
+    error = line.error or Trouble()
+    if error.code in NEVER_RUN:
+        return Result(line.key, NotRun(NEVER_RUN[error.code]))
+    status, name = GRPC.get(error.code, INTERNAL)
+    body = {"error": {"code": status, "status": name, "message": error.message}}
+    return Result(line.key, Response(status, {}, msgspec.json.encode(body)))

@@ -70,11 +70,9 @@ class Ollama:
         return f"{looks.root_of(target.base_url or '')}/api/chat", headers, rows.as_json(out)
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
-        if response.status != 200:
-            return failures.outcome(target, response, failures.told(lenient.decode(response.body)))
-        answer = lenient.read(response.body, _DECODER)
-        if answer is None:
-            return failures.not_json(response)
+        answer = failures.shaped(target, response, _DECODER)
+        if not isinstance(answer, Answer):
+            return answer
         if answer.error:
             return failures.outcome(target, response, failures.told(lenient.decode(response.body)))
         message = answer.message or Message()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,8 +22,11 @@ from worker.backends.batching import (
     Sought,
     answer,
     content,
+    each_line,
     garbled,
     is_id,
+    results_of,
+    stopped,
     text,
 )
 from worker.backends.exchange import Response
@@ -107,23 +110,17 @@ class OpenAIBatches:
 
     async def cancel(self, web: Web, target: Target, identity: str) -> Failure | None:
         headers = {**looks.bearer(target), "content-type": "application/json"}
-        said = answer(await web.post(f"{target.base_url}/batches/{identity}/cancel", headers, b"{}"))
-        return said if isinstance(said, Failure) and said.http_status not in (400, 409) else None
+        return stopped(answer(await web.post(f"{target.base_url}/batches/{identity}/cancel", headers, b"{}")))
 
     async def results(self, web: Web, target: Target, remote: Remote) -> Results | Failure:
-        found: list[Result] = []
-        unreadable = 0
+        found: list[Result | None] = []
         for file in remote.handles:
             url = f"{target.base_url}/files/{file}/content"
             data = content(await web.get(url, looks.bearer(target), LONG_S))
             if isinstance(data, Failure):
                 return data
-            for result in _results(data):
-                if result is None:
-                    unreadable += 1
-                else:
-                    found.append(result)
-        return Results(found, unreadable)
+            found += each_line(data, _result)
+        return results_of(found)
 
 
 API = OpenAIBatches()
@@ -154,19 +151,10 @@ def _remote(data: Any) -> Remote | Failure:
     return Remote(identity, "ended" if status in ENDED else "open", code, handles=tuple(filter(is_id, files)))
 
 
-def _results(data: bytes) -> Iterator[Result | None]:
-    """Line by line; None for one that cannot be read."""
-    for raw in data.splitlines():
-        if not raw.strip():
-            continue
-        try:
-            line = _OUT_LINE.decode(raw)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            yield None
-            continue
-        if line.response is not None:
-            yield Result(line.custom_id, Response(line.response.status_code, {}, bytes(line.response.body)))
-        elif line.error is not None and line.error.code in NEVER_RUN:
-            yield Result(line.custom_id, NotRun(line.error.code))
-        else:  # an error of its own, instead of an answer
-            yield Result(line.custom_id, Response(500, {}, raw))
+def _result(raw: bytes) -> Result:
+    line = _OUT_LINE.decode(raw)
+    if line.response is not None:
+        return Result(line.custom_id, Response(line.response.status_code, {}, bytes(line.response.body)))
+    if line.error is not None and line.error.code in NEVER_RUN:
+        return Result(line.custom_id, NotRun(line.error.code))
+    return Result(line.custom_id, Response(500, {}, raw))  # an error of its own, instead of an answer

@@ -22,6 +22,8 @@ from worker.backends.batching import (
     garbled,
     is_id,
     proven,
+    results_of,
+    stopped,
     text,
 )
 from worker.backends.exchange import Response
@@ -73,8 +75,9 @@ class OpenRouterBatches:
 
     async def cancel(self, web: Web, target: Target, identity: str) -> Failure | None:
         headers = {**looks.bearer(target), "content-type": "application/json"}
-        said = answer(await web.post(f"{target.base_url}/batches/{identity}/cancel", headers, b"{}"), ok=(200, 202))
-        return said if isinstance(said, Failure) and said.http_status not in (400, 409) else None
+        return stopped(
+            answer(await web.post(f"{target.base_url}/batches/{identity}/cancel", headers, b"{}"), ok=(200, 202))
+        )
 
     async def results(self, web: Web, target: Target, remote: Remote) -> Results | Failure:
         data = answer(await web.get(f"{target.base_url}/batches/{remote.id}", looks.bearer(target), LONG_S))
@@ -83,9 +86,7 @@ class OpenRouterBatches:
         rows = data.get("results")
         if rows is not None and type(rows) is not list:
             return garbled("results that are no list")
-        found = [_result(row) for row in rows or ()]
-        lines = [result for result in found if result is not None]
-        return Results(lines, len(found) - len(lines))
+        return results_of(map(_result, rows or ()))
 
 
 API = OpenRouterBatches()

@@ -12,11 +12,10 @@ import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
-from worker.backends import Sendable, answers, failures, lenient, looks, rows
+from worker.backends import Sendable, answers, failures, lenient, looks, rows, schemas
 from worker.backends.exchange import Response
 from worker.backends.lenient import count
 from worker.backends.rows import Cannot, Out
-from worker.backends.schemas import strict
 
 LEAST_TOKENS = 16
 """It refuses a lower `max_output_tokens`."""
@@ -84,17 +83,14 @@ class Responses:
         except Cannot as error:
             return rows.cannot(target, error, "openai's responses API")
         if schema is not None and target.structured_output and "response_format" not in body:
-            wanted = {"name": "answer", "schema": schema, "strict": strict(schema) and schema.get("type") == "object"}
-            out.setdefault("text", {})["format"] = {"type": "json_schema", **wanted}
+            out.setdefault("text", {})["format"] = {"type": "json_schema", **schemas.answer(schema)}
         headers = {"content-type": "application/json", **looks.bearer(target)}
         return f"{target.base_url}/responses", headers, rows.as_json(out)
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
-        if response.status != 200:
-            return failures.outcome(target, response, failures.told(lenient.decode(response.body)))
-        answer = lenient.read(response.body, _DECODER)
-        if answer is None:
-            return failures.not_json(response)
+        answer = failures.shaped(target, response, _DECODER)
+        if not isinstance(answer, Answer):
+            return answer
         usage = _usage(answer.usage)
         if answer.error or (answer.output is None and answer.status is None):
             return _failed(target, response, answer, usage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_UNKNOWN_TO_IT = frozenset(
+_UNKNOWN_TO_ANTHROPIC = frozenset(
     {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems"}
     | {"maxItems", "uniqueItems", "minProperties", "maxProperties", "$schema"}
 )
@@ -24,13 +24,18 @@ def strict(schema: Any) -> bool:
     return all(strict(each) for each in schema.values())
 
 
+def answer(schema: dict[str, Any]) -> dict[str, Any]:
+    """A run's schema as OpenAI's chat and responses want it."""
+    return {"name": "answer", "schema": schema, "strict": strict(schema) and schema.get("type") == "object"}
+
+
 def closed(schema: Any) -> Any:
-    """A run's schema within what it can enforce; what is left out is checked on the answer all the same."""
+    """A schema within what Anthropic can enforce; what is left out is checked on the answer all the same."""
     if type(schema) is list:
         return [closed(each) for each in schema]
     if type(schema) is not dict:
         return schema
-    kept = {name: value for name, value in schema.items() if name not in _UNKNOWN_TO_IT}
+    kept = {name: value for name, value in schema.items() if name not in _UNKNOWN_TO_ANTHROPIC}
     for name in ("properties", "$defs", "definitions"):
         if type(kept.get(name)) is dict:
             kept[name] = {key: closed(value) for key, value in kept[name].items()}

@@ -6,7 +6,6 @@ One process at a time does this (a lease). What belongs on the lane is plan's ma
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
 from typing import NamedTuple
 
@@ -20,18 +19,14 @@ from worker.context import Context
 from worker.drain.journal import Journal
 from worker.money.ledger import Ledger
 from worker.provider_batches.making import FORGOTTEN, Maker
-from worker.provider_batches.orders import Order, Orders
+from worker.provider_batches.orders import GOES_ON, Order, Orders
 from worker.provider_batches.reading import Reader
 from worker.provider_batches.standing import Standing
 from worker.provider_batches.tending import Tender
 
-log = logging.getLogger("spillway.provider_batches")
-
 REST_S = 0.5
 QUIET_S, GATHER_S = 1.0, 60.0
 """An order is made when its run gives no more for a moment; of a run that is still being prepared, after a while."""
-GOES_ON = (None, b"", b"0")
-"""What a run that nobody cancelled says of that."""
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
 """Of one order, whatever a provider would take: it is in this process' memory while it is made and read."""
 TIMEOUT_S, RESULT_BYTES = 30.0, 1 << 30
@@ -42,6 +37,7 @@ class Given(NamedTuple):
 
     id: str
     epoch: int
+    lanes: str
     head: BatchHead
     since_ms: int
 
@@ -109,17 +105,18 @@ class ProviderBatches:
         ids = [batch for batch in since if batch not in taken]
         pipe = redis.pipeline(transaction=False)
         for batch in ids:
-            pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "head")
+            pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "lanes", "head")
         found = []
         for batch, fields in zip(ids, await pipe.execute(raise_on_error=False) if ids else [], strict=True):
             try:
                 if isinstance(fields, Exception):
                     raise wire.Unreadable(str(fields))
-                epoch, state, lane, target, head = fields
+                epoch, state, lane, target, lanes, head = fields
                 if (state, lane) != (b"rung", b"provider_batch"):
                     await redis.zrem(keys.given, batch)
                     continue
-                found.append((target.decode(), Given(batch, int(epoch), wire.unpack_head(head), since[batch])))
+                given = Given(batch, int(epoch), (lanes or b"any").decode(), wire.unpack_head(head), since[batch])
+                found.append((target.decode(), given))
             except (ValueError, TypeError, AttributeError) as error:
                 await aside.batch(self._context, batch, error)
                 await redis.zrem(keys.given, batch)
@@ -127,12 +124,8 @@ class ProviderBatches:
 
     async def _give_back(self, batches: list[Given]) -> None:
         """What cannot be sent goes back to waiting as it is."""
-        context, keys = self._context, self._context.keys
-        for batch, epoch, head, _ in batches:
-            names = [keys.batch(batch), keys.waiting(head.run), keys.given, keys.drained(head.run), keys.wake]
-            lanes = await context.redis.hget(keys.batch(batch), "lanes") or b"any"
-            args = [epoch, batch, "waiting", lanes, head.cloud_pusd / max(head.work, 1e-9), ""]
-            await context.scripts.release(keys=names, args=args)
+        for batch, epoch, lanes, head, _ in batches:
+            await self._orders.give_back(batch, epoch, head, "waiting", lanes)
 
     async def _make(self, target: str, run_id: str, batches: list[Given]) -> None:
         """One order, from its record to its request."""

@@ -19,6 +19,8 @@ from worker import aside
 from worker.context import Context, RunContext
 
 TAG_BYTES = 10
+GOES_ON = (None, b"", b"0")
+"""What a run that nobody cancelled says of that."""
 
 
 class About(msgspec.Struct, frozen=True):
@@ -36,7 +38,7 @@ class Order(msgspec.Struct):
 
     tag: str
     about: About
-    state: str = "making"  # making | sending | sent | let_go
+    state: str = "making"  # making | sending | sent | let_go; here alone: ended
     remote: str = ""
     lines: int = 0
     sent_ms: int = 0
@@ -111,11 +113,13 @@ class Orders:
         return bool(noted)
 
     async def end(self, order: Order) -> None:
+        """Forgets it."""
         redis, keys = self._context.redis, self._context.keys
         pipe = redis.pipeline(transaction=True)
         pipe.srem(keys.orders, order.tag)
         pipe.delete(keys.order(order.tag))
         await pipe.execute()
+        order.state = "ended"
 
     async def hold(self, order: Order) -> list[Part]:
         """Those of its batches that are still its parts, taken from whoever held them, with all that is known of them."""
@@ -125,6 +129,15 @@ class Orders:
         args = [context.owner, *(epoch for _, epoch in parts)]
         held = await context.scripts.order_hold(keys=names, args=args)
         return await self._parts(parts, held)
+
+    async def give_back(
+        self, batch: str, epoch: int, head: BatchHead, state: str, lanes: str, *, holder: str = ""
+    ) -> bool:
+        """A batch leaves the lane, `waiting` or `drained`; False: it was taken over (`holder`: by whom it must be held)."""
+        keys = self._context.keys
+        names = [keys.batch(batch), keys.waiting(head.run), keys.given, keys.drained(head.run), keys.wake]
+        args = [epoch, batch, state, lanes, head.cloud_pusd / max(head.work, 1e-9), holder]
+        return bool(await self._context.scripts.release(keys=names, args=args))
 
     async def left(self, order: Order) -> list[Part]:
         """Its batches as far as they are still there, whoever has them now; nothing may be written for them but money."""

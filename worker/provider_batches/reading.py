@@ -27,7 +27,7 @@ MOST_RETURNS = 3
 LOST = Failure("unknown", "lost", "the provider's batch ended, and said nothing of this line")
 
 Outcome = Response | Failure
-Outcomes = Callable[[Part, int, Intent], Outcome]
+Outcomes = Callable[[Part, int], Outcome]
 """What became of a row of a part: an answer or an error as of a call, or that it was never run."""
 UNRUN = "overload"
 """The kind of such a Failure: not paid, and not held against its prompt."""
@@ -45,7 +45,7 @@ def outcomes_of(order: Order, results: Results, code: str) -> Outcomes:
     numbers = {batch: number for number, (batch, _) in enumerate(order.about.parts)}
     silent = unrun(code) if code and not results.unreadable else LOST
 
-    def outcome(part: Part, row: int, _: Intent) -> Outcome:
+    def outcome(part: Part, row: int) -> Outcome:
         found = said.get(custom_id(order.tag, numbers[part.id], row), silent)
         return unrun(found.code) if isinstance(found, NotRun) else found
 
@@ -67,7 +67,7 @@ class Reader:
         troubles: list[Failure] = []
         for part in parts:
             for row, intent in part.out.items():
-                trouble = self._book(order, part, run, intent, outcomes(part, row, intent))
+                trouble = self._book(order, part, run, intent, outcomes(part, row))
                 if trouble is not None:
                     troubles.append(trouble)
             await self._journal.drained()
@@ -77,7 +77,7 @@ class Reader:
 
     async def undo(self, order: Order, parts: Sequence[Part], code: str) -> None:
         """An order of which nothing was run: its money is free again, its batches wait."""
-        await self.settle(order, parts, lambda _part, _row, _intent: unrun(code), ran=False)
+        await self.settle(order, parts, lambda _part, _row: unrun(code), ran=False)
 
     def _book(self, order: Order, part: Part, run: RunContext, intent: Intent, outcome: Outcome) -> Failure | None:
         """One line: its call, and its prompt's end if it has one."""
@@ -113,17 +113,14 @@ class Reader:
         often enough."""
         if part.fenced.is_set():
             return
-        context, keys, head = self._context, self._context.keys, part.head
+        context, keys = self._context, self._context.keys
         over = all(row in part.state.done for row in part.items)
         if not over:
             returns = await context.redis.hincrby(keys.batch(part.id), "returns", int(ran))
             if real_time or returns >= MOST_RETURNS or _was_answered(part):
                 await context.redis.hset(keys.batch(part.id), "real_time", 1)
-        names = [keys.batch(part.id), keys.waiting(head.run), keys.given, keys.drained(head.run), keys.wake]
-        score = head.cloud_pusd / max(head.work, 1e-9)
         state = "drained" if over else "waiting"
-        args = [part.epoch, part.id, state, part.lanes, score, context.owner]
-        if not await context.scripts.release(keys=names, args=args):
+        if not await self._orders.give_back(part.id, part.epoch, part.head, state, part.lanes, holder=context.owner):
             log.warning("batch %s was taken over; nothing published", part.id)
 
     async def late(self, order: Order, parts: Sequence[Part], outcomes: Outcomes) -> None:
@@ -131,7 +128,7 @@ class Reader:
         keys = self._context.keys
         for part in parts:
             said: list[Entry] = [
-                Late(self._called(part, intent, outcomes(part, row, intent))[0]) for row, intent in part.out.items()
+                Late(self._called(part, intent, outcomes(part, row))[0]) for row, intent in part.out.items()
             ]
             if said:
                 names = [keys.batch(part.id), keys.journal(part.id)]

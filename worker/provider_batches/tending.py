@@ -17,7 +17,7 @@ from worker.backends.batching import BatchApi, Remote, Results, Sought
 from worker.backends.http import Web
 from worker.context import Context
 from worker.provider_batches.making import Maker
-from worker.provider_batches.orders import Order, Orders
+from worker.provider_batches.orders import GOES_ON, Order, Orders
 from worker.provider_batches.reading import Reader, outcomes_of
 from worker.provider_batches.standing import Standing
 from worker.queue import RedisError
@@ -67,7 +67,7 @@ class Tender:
         if self._age_s(order) > OVERDUE_S:
             return "overdue"
         cancel = await self._context.redis.hget(self._context.keys.run(order.about.run), "cancel")
-        return "stop" if cancel not in (None, b"", b"0") else ""
+        return "stop" if cancel not in GOES_ON else ""
 
     def _age_s(self, order: Order) -> float:
         return (self._context.clock.now_ms() - (order.sent_ms or order.about.made_ms)) / 1000
@@ -85,10 +85,18 @@ class Tender:
                 await self._orders.end(order)
                 await aside.run(self._context, order.about.run, error)
         finally:
-            since_ms = order.cancel_ms or order.sent_ms or order.about.made_ms
-            age_s = (self._context.clock.now_ms() - since_ms) / 1000
-            wait_s = min(LOOK_MOST_S, max(LOOK_LEAST_S, LOOK_SHARE * age_s))
-            self._due_s[order.tag] = asyncio.get_running_loop().time() + wait_s
+            self._next_look(order)
+
+    def _next_look(self, order: Order) -> None:
+        """When it is due again; of an order that has ended nothing is kept."""
+        if order.state == "ended":
+            self._due_s.pop(order.tag, None)
+            self._misses.pop(order.tag, None)
+            return
+        since_ms = order.cancel_ms or order.sent_ms or order.about.made_ms
+        age_s = (self._context.clock.now_ms() - since_ms) / 1000
+        wait_s = min(LOOK_MOST_S, max(LOOK_LEAST_S, LOOK_SHARE * age_s))
+        self._due_s[order.tag] = asyncio.get_running_loop().time() + wait_s
 
     async def _look(self, order: Order) -> None:
         target = self._context.settings.targets.get(order.about.target)
@@ -161,9 +169,6 @@ class Tender:
             troubles = await self._reader.settle(order, parts, outcomes, ran=not failed, real_time=at_fault)
             if troubles:
                 self._context.targets.close(order.about.target, troubles[0].message)
-        order.state = "ended"
-        self._due_s.pop(order.tag, None)
-        self._misses.pop(order.tag, None)
         log.info("order %s has ended %s: %d results", order.tag, remote.code or remote.state, len(results.lines))
 
     async def _patience_ms(self, order: Order) -> float:

@@ -40,6 +40,7 @@ async def test_an_order_is_answered_line_by_line_and_its_ledger_is_the_bill(cont
             intent.lane == "provider_batch" for state in await it.journals() for intent in state.intents.values()
         )
         assert not await context.redis.keys("*:order:*")
+        assert not it.lane._tender._due_s, "nothing is kept of what has ended"
 
 
 ENDINGS: list[tuple[dict[str, Any], dict[str, int], bool]] = [
