@@ -140,7 +140,7 @@ class Load(NamedTuple):
         return Load(self.in_flight, *(max(0.0, now - then) for now, then in zip(self[1:], before[1:], strict=True)))
 
     def plus(self, more: Load) -> Load:
-        return Load(*(a + b for a, b in zip(self, more, strict=True)))  # type: ignore[arg-type]
+        return Load._make(now + then for now, then in zip(self, more, strict=True))
 
 
 class Said(NamedTuple):

@@ -52,10 +52,8 @@ def to_cloud(
     for run in due:
         if not run.may_buy:
             continue
-        seconds, leaving = (
-            left_s(snapshot, run),
-            _leaving(snapshot, on, loads[run.id], run, short[run.id].surely, taken),
-        )
+        seconds = left_s(snapshot, run)
+        leaving = _leaving(snapshot, on, loads[run.id], run, short[run.id].surely, taken)
         cloud = leaving.late[0][1] if leaving.late else _cloud_of_sent(on, run)
         now = leaving.now
         if cloud is not None and seconds < math.inf:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines import lengths
 from pipelines.batch import SERIAL_TOKENS_PER_S
-from pipelines.capacity import GUESSED_TOKENS_PER_S
+from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S
 from pipelines.foresee import LONG, Basis, Numbers, Part, Range, Work, foresee, in_words, lacking
 from pipelines.lengths import Known
 from pipelines.money import PUSD_PER_NUSD, pusd_to_usd_str
@@ -31,7 +31,6 @@ from worker.store import Store
 from worker.targets import Targets
 
 CHUNK_ROWS, CHUNK_BYTES = 4096, 8 << 20
-CLOUD_LATENCY_S = 2.0
 
 
 def plan_run(
@@ -156,7 +155,7 @@ def _lane_s(lane: str, targets: Targets, known: Known, head: BatchHead, slots: i
     elif lane == "local":
         span_s = head.work / GUESSED_TOKENS_PER_S
     else:
-        span_s = head.rows * CLOUD_LATENCY_S + head.output_tokens / SERIAL_TOKENS_PER_S
+        span_s = head.rows * GUESSED_LATENCY_S + head.output_tokens / SERIAL_TOKENS_PER_S
     return max(span_s / max(1, slots), targets.limits_s(name, head.rows, head.input_tokens + head.output_tokens))
 
 

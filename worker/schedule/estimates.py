@@ -113,10 +113,12 @@ class Estimates:
     def limit(self, name: str, heads: Sequence[BatchHead]) -> float:
         """Rows a second that a target's own limits admit, of prompts like these; infinite without limits."""
         target = self._context.settings.targets[name]
+        by_calls = target.rpm / 60 if target.rpm else math.inf
+        if not target.tpm:
+            return by_calls
         rows = sum(head.rows for head in heads)
         tokens = sum(head.input_tokens + max(head.output_tokens, RESERVED_TOKENS * head.rows) for head in heads)
-        by_tokens = target.tpm / 60 * rows / tokens if target.tpm and tokens else math.inf
-        return min(target.rpm / 60 if target.rpm else math.inf, by_tokens)
+        return min(by_calls, target.tpm / 60 * rows / tokens if tokens else math.inf)
 
     # -- from run to run -------------------------------------------------------------------------------------------
 

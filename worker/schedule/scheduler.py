@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -72,15 +72,15 @@ class Scheduler:
         self._strikes = Strikes(context, "schedule")
         self._healer = Healer(context)
         self._sent = Sent(context)
-        self.row_rates: dict[str, float] = {}
 
     async def step(self) -> None:
         """Waits for the bell (or a tick), then does one round."""
         with contextlib.suppress(asyncio.TimeoutError):
             await self.context.redis.blpop([self.context.keys.wake], timeout=TICK_S)
-            await self.context.redis.delete(self.context.keys.wake)
-        context = self.context
-        ids = sorted(run.decode(errors="replace") for run in await context.redis.smembers(context.keys.open_runs))
+        pipe = self.context.redis.pipeline(transaction=False)
+        pipe.delete(self.context.keys.wake)  # bells that rang until now are answered by this look
+        pipe.smembers(self.context.keys.open_runs)
+        ids = sorted(run.decode(errors="replace") for run in (await pipe.execute())[1])
         beats = await alive(self.context)
         if asyncio.get_running_loop().time() >= self._next_reconcile:
             self._next_reconcile = asyncio.get_running_loop().time() + RECONCILE_S
@@ -93,7 +93,7 @@ class Scheduler:
         await self._sent.look()
         await self._learn([each.id for each in self._sent.out])
         self._was_rung.update(each.id for each in self._sent.out)
-        self._sent.know({batch: seen.head for batch, seen in self._heads.items()})
+        self._sent.know({each.id: seen.head for each in self._sent.out if (seen := self._heads.get(each.id))})
         runs = await self._runs(ids, rung)
         views = [run for run, _ in runs]
         snapshot = self._snapshot(views, rung, beats)
@@ -261,16 +261,15 @@ class Scheduler:
         self, runs: list[RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
     ) -> Snapshot:
         settings = self.context.settings
-        rows, work = Counter[str](), Counter[str]()
+        rows, work = Counter[str](), defaultdict[str, float](float)
         for head, target, left in rung.values():
             rows[target] += left
-            work[target] += self._estimates.weigh(head).work * left / max(1, head.rows)  # type: ignore[assignment]
+            work[target] += self._estimates.weigh(head).work * left / max(1, head.rows)
         now = self.context.clock.now_ms()
         heads = [self._heads[b.id].head for run in runs for b in run.waiting]
         targets = {}
         for name, configured in settings.targets.items():
             speed = self._estimates.speeds[name]
-            self.row_rates[name] = speed.rows_per_s
             targets[name] = TargetView(
                 name, configured.lane, self.context.targets.is_up(name), self.context.targets.cap(name), rows[name],
                 speed.rate, speed.rows_per_s, speed.latency_s or 1.0, work[name], self._estimates.limit(name, heads),
@@ -331,7 +330,8 @@ class Scheduler:
     ) -> None:
         """Publishes why a run does not move, and each lane's figures."""
         redis, keys = self.context.redis, self.context.keys
-        moving = {move.run for move in moves} | {head.run for head, _, _ in rung.values()}
+        heads = [head for head, _, _ in rung.values()]
+        moving = {move.run for move in moves} | {head.run for head in heads}
         pipe = redis.pipeline(transaction=False)
         lacks = self._lacks.look(snapshot)
         for view, fields in runs:
@@ -339,7 +339,7 @@ class Scheduler:
                 pipe.hset(keys.run(view.id), "lacks", lacks.get(view.id, ""))
             idle, refused_by = view.waiting and view.id not in moving, self._refused_by.get(view.id, "")
             reason = self._why.stuck(view, snapshot, refused_by) if idle else ""
-            reason = reason or unanswered(self.context.targets, view, snapshot, [head for head, _, _ in rung.values()])
+            reason = reason or unanswered(self.context.targets, view, snapshot, heads)
             if reason != fields.get("blocked", ""):
                 pipe.hset(keys.run(view.id), "blocked", reason)
         for name, target in snapshot.targets.items():

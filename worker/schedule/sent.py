@@ -72,9 +72,9 @@ class Sent:
         self._targets = {batch: name for batch in since if (name := self._targets.get(batch) or names.get(batch))}
         self.out = tuple(Out(batch, name, since[batch]) for batch, name in self._targets.items())
 
-    def know(self, heads: Mapping[str, BatchHead]) -> None:
-        """What the scheduler knows of batches."""
-        self._heads = {each.id: heads[each.id] for each in self.out if each.id in heads}
+    def know(self, heads: dict[str, BatchHead]) -> None:
+        """What the scheduler knows of the batches that are out."""
+        self._heads = heads
 
     def of(self, run_id: str) -> tuple[BatchView, ...]:
         """What of a run is out."""

@@ -36,12 +36,12 @@ def real_time() -> Iterator[tuple[str, Scenario]]:
 def trouble() -> Iterator[tuple[str, Scenario]]:
     for load in (0.9, 1.3, 2.5):
         for name, change in (
-            ("lengths guessed at half", {"bias": 0.5}),
-            ("lengths guessed at twice", {"bias": 2.0}),
-            ("local down for 10 %", {"crash": 0.1}),
-            ("429 for 10 %", {"refusals": 0.1}),
+            ("lengths guessed at half", Scenario(bias=0.5)),
+            ("lengths guessed at twice", Scenario(bias=2.0)),
+            ("local down for 10 %", Scenario(crash=0.1)),
+            ("429 for 10 %", Scenario(refusals=0.1)),
         ):
-            yield f"{name}, load {load:g}", replace(Scenario(load=load), **change)  # type: ignore[arg-type]
+            yield f"{name}, load {load:g}", replace(change, load=load)
 
 
 def with_batches() -> Iterator[tuple[str, Scenario]]:

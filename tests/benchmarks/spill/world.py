@@ -45,10 +45,11 @@ class Batch:
 
 @dataclass
 class Lot:
-    """What one order gave to the batch API."""
+    """What one order gave to the batch API; all of it is answered after `whole_s`, unless it is back before."""
 
     batches: list[Batch]
     sent_s: float
+    whole_s: float
     back_s: float
     recalled: bool = False
 
@@ -60,7 +61,6 @@ class Outcome:
     local_idle_s: float = 0.0
     end_s: float = 0.0
     rows: dict[str, int] = field(default_factory=lambda: {"local": 0, "cloud": 0, "provider_batch": 0})
-    ticks: int = 0
 
 
 class World:
@@ -90,7 +90,6 @@ class World:
         self.ready: deque[int] = deque()
         self.next_start = 0.0
         self.ended = 0
-        self.local_work = 0.0
         self.bell = 0.0
 
     # -- the job as prepare would cut it ---------------------------------------------------------------------------
@@ -127,9 +126,7 @@ class World:
                 next_tick = self.now
         self.outcome.late_rows = total - self.ended
         self.outcome.end_s = self.now
-        for lot in self.lots:  # not back: what a provider had not answered is not paid
-            del lot
-        return self.outcome
+        return self.outcome  # what is not back from a provider is not paid
 
     def _advance(self, until: float) -> bool:
         """To the next event or so far; true when a batch has ended: the scheduler's bell."""
@@ -208,8 +205,6 @@ class World:
 
     def _end(self, row: int, target: str, began: float) -> bool:
         batch, seconds = self.of_row[row], self.now - began
-        if target == "gpu":
-            self.local_work += float(self.job.work[row])
         self.ended += 1
         self.outcome.rows["local" if target == "gpu" else "cloud"] += 1
         self._count(target, 1, int(self.job.inputs[row]), int(self.job.outputs[row]), 0.0, seconds)
@@ -240,7 +235,7 @@ class World:
             batch.lane = ""
             done = list(batch.left)
             if lot.recalled:
-                share = (self.now - lot.sent_s) / max(1e-9, self._latency(lot)) if self.scenario.cancel_bills else 0.0
+                share = (self.now - lot.sent_s) / max(1e-9, lot.whole_s) if self.scenario.cancel_bills else 0.0
                 done = [row for row in batch.left if self.random.random() < min(1.0, share)]
             for row in done:
                 self.ended += 1
@@ -252,9 +247,6 @@ class World:
             elif not lot.recalled:
                 self._learn(batch)
         self._sort()
-
-    def _latency(self, lot: Lot) -> float:
-        return getattr(lot, "whole_s", lot.back_s - lot.sent_s)
 
     # -- what the scheduler sees, and does -------------------------------------------------------------------------
 
@@ -276,7 +268,6 @@ class World:
         return BatchView(batch.id, "small", len(batch.left), work, target=target, sent_ms=batch.sent_ms)
 
     def _tick(self) -> None:
-        self.outcome.ticks += 1
         gpu = self.speeds.note(self.now, "gpu", self.scenario.slots, [("w", self.pace["gpu"])])
         mini = self.speeds.note(self.now, "mini", self.scenario.cloud_slots, [("w", self.pace["mini"])])
         if self.now - self.learned_s >= RELEARN_S:
@@ -365,9 +356,7 @@ class World:
             p90 = self.scenario.batch_p90_s
             sigma = np.log(p90 / batch_median_s(p90)) / SPREAD_90
             latency = batch_median_s(p90) * float(np.exp(sigma * self.random.standard_normal()))
-            new = Lot(part, self.now, self.now + latency)
-            new.whole_s = latency  # type: ignore[attr-defined]
-            self.lots.append(new)
+            self.lots.append(Lot(part, self.now, latency, self.now + latency))
 
     def _recall(self, batch: Batch) -> None:
         for lot in self.lots:
