@@ -159,7 +159,8 @@ class Estimates:
 
 
 def _answered(stats: TargetStats) -> Answered:
-    return Answered(stats.done, stats.input_tokens, stats.output_tokens, stats.busy_s, stats.in_flight, stats.latency_s)
+    tokens = stats.input_tokens, stats.output_tokens
+    return Answered(stats.done, *tokens, stats.busy_s, stats.in_flight, stats.latency_s, stats.held_s)
 
 
 def _load(stats: TargetStats) -> Load:
