@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pipelines.capacity import Ways, left_s, load, reserve_work, shortages, stock, too_late, ways
 from pipelines.fair import NORMAL
 from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
-from pipelines.spill import to_cloud, to_offices
+from pipelines.spill import sureness, to_cloud, to_offices
 
 PROBES = (7, 0, 4, 2, 6, 1, 3, 5)
 """Eighths of a run's order, in the order in which they are tried first: all kinds of prompts, not the head's alone."""
@@ -27,7 +27,7 @@ def plan(snapshot: Snapshot) -> list[Move]:
     on, due, taken = ways(snapshot), sorted(snapshot.runs, key=_due), set[str]()
     moves: list[Move] = list(_fill_local(snapshot, on, taken))
     loads = {run.id: load(run, on) for run in due}
-    short = shortages(snapshot, loads, due)
+    short = shortages(snapshot, loads, due, sureness(snapshot, due))
     moves.extend(to_offices(snapshot, on, loads, due, short, taken))
     moves.extend(to_cloud(snapshot, on, loads, due, short, taken))
     return moves
