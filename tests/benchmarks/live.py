@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from pipelines.batch import DEFAULT_OUTPUT_TOKENS
@@ -74,7 +75,7 @@ def scaled(live: Live) -> Job:
         tick_s=0.25, relearn_s=5.0, cancel_s=0.5,
     )  # fmt: skip
     drawn = job(scenario)
-    server = ServerConfig(**local_server(scenario))
+    server = msgspec.convert(local_server(scenario), ServerConfig)
     asks = [Ask(model="m", texts=(prompt,)) for prompt in prompts(drawn)]
     inputs = np.array([input_tokens(server, ask) for ask in asks])
     outputs = np.array([count_tokens(server, answer_text(server, ask)) for ask in asks])

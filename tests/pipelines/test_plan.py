@@ -129,6 +129,27 @@ def test_the_first_target_that_is_up_is_used() -> None:
     assert [(m.lane, m.target) for m in rings(given_)] == [("local", "gpu2")]
 
 
+def reading(head: int, tail: int) -> tuple[BatchView, ...]:
+    """Batches of 100 work each: at the head prompts that are written long, at the tail such that are read long."""
+    written = tuple(BatchView(f"w{i}", "small", 8, 100.0, read=5.0) for i in range(head))
+    return written + tuple(BatchView(f"r{i}", "small", 8, 100.0, read=95.0) for i in range(tail))
+
+
+def test_a_server_reads_while_it_writes_where_nothing_will_spill() -> None:
+    wide = msgspec.structs.replace(GPU, slots=32)
+    mixed = [m.batch for m in rings(snapshot(run(reading(6, 6)), gpu=wide))]
+    assert mixed[:4] == ["w0", "r5", "r4", "w1"] or mixed[:4] == ["w0", "r5", "w1", "r4"]
+    assert abs(sum(name.startswith("w") for name in mixed) - len(mixed) / 2) <= 1
+    full_of_writing = msgspec.structs.replace(wide, rung_work=400.0, rung_read=20.0)
+    assert [m.batch for m in rings(snapshot(run(reading(6, 6)), gpu=full_of_writing))][:3] == ["r5", "r4", "r3"]
+    [few] = [[m.batch for m in rings(snapshot(run(reading(6, 1)), gpu=wide))]]
+    assert few.index("r0") > 0, "one in seven of the work, and not at once"
+    tight = rings(snapshot(run(reading(6, 6), deadline_s=13.5), gpu=msgspec.structs.replace(wide, spans=100)))
+    assert [m.batch for m in tight if m.lane == "local"][:4] == ["w0", "w1", "w2", "w3"], (
+        "the tail is the cloud's, should it come to that"
+    )
+
+
 def test_clients_share_by_work_served_per_weight() -> None:
     a = msgspec.structs.replace(run(batches(4, rows=1)), id="ra", client="a")
     b = RunView("rb", "b", 1, None, tuple(BatchView(f"x{i}", "small", 1, 100.0) for i in range(4)))

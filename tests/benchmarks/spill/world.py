@@ -267,9 +267,10 @@ class World:
     def _view(self, batch: Batch) -> BatchView:
         tokens = outputs(self._learned, batch.group, batch.guess)
         share = len(batch.left) / len(batch.rows)
-        work = share * (self._prefill * batch.inputs + tokens)
+        read = share * self._prefill * batch.inputs
+        work = read + share * tokens
         target = "mini" if batch.lane == "provider_batch" else ""
-        return BatchView(batch.id, "small", len(batch.left), work, target=target, sent_ms=batch.sent_ms)
+        return BatchView(batch.id, "small", len(batch.left), work, target=target, sent_ms=batch.sent_ms, read=read)
 
     def _tick(self) -> None:
         gpu = self.speeds.note(self.now, "gpu", self.scenario.slots, [("w", self.pace["gpu"])])
@@ -280,7 +281,8 @@ class World:
             self._sort()
             for batch in self.batches.values():
                 batch.view = None
-        local = sum(self._view(b).work for b in self.batches.values() if b.lane == "local" and b.left)
+        rung_ = [self._view(b) for b in self.batches.values() if b.lane == "local" and b.left]
+        local, read = sum(view.work for view in rung_), sum(view.read for view in rung_)
         ahead = local + sum(self._view(b).work for b in self.batches.values() if b.lane == "cloud" and b.left)
         rung = {"gpu": len(self.queue) + len(self.running), "mini": len(self.ready) + len(self.calls)}
         targets = {
@@ -296,6 +298,7 @@ class World:
                 local,
                 down_s=self._down_s(),
                 spans=gpu.spans,
+                rung_read=read,
             ),
             "mini": TargetView(
                 "mini",
