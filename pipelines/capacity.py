@@ -69,6 +69,13 @@ def stock(target: TargetView) -> float:
     return max(STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
 
 
+def is_stocked(target: TargetView, rows: int, work: float) -> bool:
+    """Whether so much, rung at a local target, keeps its slots busy for a while: rows of a kind that takes long are fewer."""
+    if rows >= stock(target):
+        return True
+    return rows >= STOCK_SLOTS * target.slots and bool(target.rows_per_s) and work >= STOCK_S * local_rate(target)
+
+
 def local_rate(target: TargetView) -> float:
     """Work per second of a local target; a cautious guess until something was measured."""
     return target.rate or GUESSED_TOKENS_PER_S * target.slots
@@ -87,9 +94,13 @@ def call_s(target: TargetView, work: float) -> float:
 
 
 def buy_s(cloud: TargetView, rows: float) -> float:
-    """Seconds that a cloud target must be given for so many rows: less is too late."""
+    """Seconds that a cloud target must be given for so many rows: less is too late. With few calls in flight a target shows less
+    than it can do: where its limits are known, those and its latency say more, until all its slots were in use."""
     latency_s = cloud.latency_s if cloud.rows_per_s else GUESSED_LATENCY_S
-    rate = cloud.rows_per_s or cloud.slots / max(latency_s, 0.05)
+    most = cloud.slots / max(latency_s, 0.05)
+    rate = cloud.rows_per_s or most
+    if math.isfinite(cloud.limit_rows_per_s) and not cloud.spans:
+        rate = max(rate, most)
     return CLOUD_SAFETY * rows / max(min(rate, cloud.limit_rows_per_s), 0.01) + LATENCIES * latency_s + TICK_S
 
 

@@ -27,7 +27,7 @@ from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunVi
 
 SPANS = 20
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
-LEAST_CHANCE = 0.2
+LEAST_CHANCE = 0.1
 """A provider batch that comes back in time more seldom is not worth its trouble."""
 TOP_UPS = 12
 """A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
@@ -100,12 +100,13 @@ def _leaving(
     late: list[tuple[BatchView, TargetView]] = []
     if short <= 0 and not (run.waited_for or load.strays or any(_tight(t, load, seconds) for t in load.home.values())):
         return Leaving(now, late, 0.0)
+    rows = _out_rows(on, run, short) if snapshot.batch_targets else 0.0
     for batch in reversed(run.waiting):
         way = on.get(batch.route)
         if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local":
             continue
         if not has_home(batch, on) or (way.local is None and seconds == math.inf):
-            if office_for(snapshot, run, batch) is None:
+            if office_for(snapshot, run, batch, rows) is None:
                 now.append((batch, way.cloud))
         elif run.waited_for:
             now.append((batch, way.cloud))
@@ -130,23 +131,41 @@ def _tight(target: TargetView, load: Load, seconds: float) -> bool:
     return seconds < math.inf and ends_late(target, load.largest, load.most, seconds, target.rung_work)
 
 
-def office_for(snapshot: Snapshot, run: RunView, batch: BatchView) -> BatchTarget | None:
-    """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled."""
+def office_for(snapshot: Snapshot, run: RunView, batch: BatchView, rows: float) -> BatchTarget | None:
+    """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled, and so
+    many `rows` bought instead."""
     if run.waited_for or batch.real_time or not run.may_buy or batch.lanes == "local" or not snapshot.batch_targets:
         return None
     left = left_s(snapshot, run)
     for name in snapshot.routes.get(batch.route, ()):
         target = snapshot.batch_targets.get(name)
-        if target is not None and target.up and target.price < 1 and _chance(snapshot, target, left) >= LEAST_CHANCE:
+        if (
+            target is not None
+            and target.up
+            and target.price < 1
+            and _chance(snapshot, target, left, rows) >= LEAST_CHANCE
+        ):
             return target
     return None
 
 
-def _chance(snapshot: Snapshot, target: BatchTarget, left: float) -> float:
-    """That what is ordered now comes back before it would have to be recalled and bought."""
+def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> float:
+    """That what is ordered now comes back before it would have to be recalled and bought, with all that may be out then."""
     cloud = snapshot.targets.get(target.name)
-    needed_s = _back_s(target) + (buy_s(cloud, 0.0) if cloud is not None else 0.0)
+    needed_s = _back_s(target) + (buy_s(cloud, rows) if cloud is not None else 0.0)
     return in_time(target, min((1 - RECALL_SHARE) * left, left - needed_s))
+
+
+def _out_rows(on: Mapping[str, Ways], run: RunView, short: float) -> float:
+    """Rows of a run that the cloud would have to take if nothing came back: what is out, what has no local lane, and the tail as
+    far as it is short."""
+    rows, left = float(sum(batch.rows for batch in run.sent)), short
+    for batch in reversed(run.waiting):
+        home = has_home(batch, on)
+        if batch.lanes != "local" and (left > 0 or not home):
+            rows += batch.rows
+            left -= batch.work if home else 0.0
+    return rows
 
 
 def _back_s(target: BatchTarget) -> float:
@@ -167,8 +186,9 @@ def to_offices(
         wanted = wanted if wanted >= LEAST_LOT * loads[run.id].work else 0.0
         if wanted <= 0 and not loads[run.id].strays:
             continue
+        rows = _out_rows(on, run, wanted)
         for batch in reversed(run.waiting):
-            target = office_for(snapshot, run, batch) if batch.id not in taken else None
+            target = office_for(snapshot, run, batch, rows) if batch.id not in taken else None
             if target is None or room[target.name] < batch.rows:
                 continue
             if has_home(batch, on) and (run.deadline_ms is not None or on[batch.route].local is not None):
@@ -199,8 +219,8 @@ def sureness(snapshot: Snapshot, runs: Iterable[RunView]) -> dict[str, float]:
 
 
 def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
-    chance, price = _chance(snapshot, office, left), min(1.0, office.price)
-    kept = _chance(snapshot, office, (1 - WISER) * left) / chance if chance else 1.0
+    chance, price = _chance(snapshot, office, left, 0.0), min(1.0, office.price)
+    kept = _chance(snapshot, office, (1 - WISER) * left, 0.0) / chance if chance else 1.0
     return min(MOST_SURE, max(1 - MOST_SURE, price / max(1e-9, 1 - kept * (1 - price))))
 
 

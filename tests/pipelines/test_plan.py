@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.capacity import stock, too_late
+from pipelines.capacity import is_stocked, stock, too_late
 from pipelines.plan import plan
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 from pipelines.spill import MOST_SURE, sureness
@@ -105,10 +105,10 @@ def test_what_is_not_prepared_yet_needs_its_time_in_the_cloud_too() -> None:
 def test_what_would_not_be_done_in_time_is_not_rung_locally_while_the_cloud_could_take_it() -> None:
     gpu = msgspec.structs.replace(
         GPU, rows_per_s=10.0
-    )  # a stock of 30 rows; a batch takes a second, a call half of one
+    )  # a stock of three seconds; a batch takes a second, a call half of one
     short = run(batches(4), deadline_s=3)  # 3 * 0.85 s: the third would end after 3.5
     assert [m.batch for m in rings(snapshot(short, gpu=gpu)) if m.lane == "local"] == ["b0", "b1"]
-    assert len([m for m in rings(snapshot(run(batches(4)), gpu=gpu)) if m.lane == "local"]) == 4, "the stock"
+    assert len([m for m in rings(snapshot(run(batches(4)), gpu=gpu)) if m.lane == "local"]) == 3, "the stock"
     late = run(batches(3), deadline_s=1)
     assert [m for m in rings(snapshot(late, gpu=gpu)) if m.lane == "local"] == []
     alone = msgspec.structs.replace(late, may_buy=False)
@@ -148,6 +148,16 @@ def test_a_server_reads_while_it_writes_where_nothing_will_spill() -> None:
     assert [m.batch for m in tight if m.lane == "local"][:4] == ["w0", "w1", "w2", "w3"], (
         "the tail is the cloud's, should it come to that"
     )
+
+
+def test_rows_that_take_long_are_rung_fewer_at_a_time() -> None:
+    """By seconds of work, not by rows: what is rung stays local, and the rows a second of short prompts say nothing of long ones."""
+    gpu = msgspec.structs.replace(GPU, rows_per_s=100.0)  # of 1 work each until now
+    assert len(rings(snapshot(run(batches(40, rows=8, work=8.0)), gpu=gpu))) == 38, "three seconds of them"
+    assert len(rings(snapshot(run(batches(40, rows=8, work=400.0)), gpu=gpu))) == 1, (
+        "four seconds, and two rows for each slot"
+    )
+    assert len(rings(snapshot(run(batches(40, rows=2, work=400.0)), gpu=gpu))) == 4, "no slot waits for the next tick"
 
 
 def test_clients_share_by_work_served_per_weight() -> None:
@@ -249,7 +259,8 @@ def test_before_anything_was_measured_all_kinds_of_prompts_are_tried() -> None:
     assert [int(move.batch[1:]) for move in first[:8]] == [70, 0, 40, 20, 60, 10, 30, 50]
 
 
-def test_the_shortest_prompts_are_kept_for_the_end() -> None:
+def test_the_shortest_prompts_are_kept_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.capacity.STOCK_S", 100.0)  # all of it at once
     long = tuple(BatchView(f"l{i}", "small", 2, 200.0) for i in range(3))
     short = tuple(BatchView(f"s{i}", "small", 8, 80.0) for i in range(9))
     gpu = msgspec.structs.replace(GPU, spans=20)  # a long call takes four seconds: 400 tokens' worth of short ones
@@ -444,7 +455,7 @@ def test_local_is_never_idle_while_work_for_it_waits(runs: list[RunView], gpu: T
         and not bought_in_time_or_never(r, b, gpu, work)
     ]
     if gpu.up and left:
-        assert gpu.rung_rows + local >= stock(gpu)
+        assert is_stocked(gpu, gpu.rung_rows + local, work)
 
 
 def test_a_run_that_is_waited_for_goes_first_among_its_clients_runs() -> None:
