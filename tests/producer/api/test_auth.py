@@ -131,6 +131,24 @@ def test_a_signed_token_is_a_client_and_one_without_signature_is_nobody(server: 
     assert get(server, token(key="", algorithm="none")).status_code == 401
 
 
+def test_a_client_that_is_disabled_comes_by_no_token_either(server: Server, redis_url: str) -> None:
+    program, where = server.program, ("--redis", redis_url)
+    with server.http(None) as http:
+        http.headers["x-api-key"] = ADMIN
+        assert get(server, token({"tenant": "leaver"})).status_code == 403, "it comes by tokens, and has no key at all"
+        assert http.post("/v1/clients/leaver/disable").json()["disabled"] is True
+        assert get(server, token({"tenant": "leaver"})).status_code == 401
+        assert get(server, token({"tenant": "stayer"})).status_code == 403
+        again = http.post("/v1/clients/leaver/rotate").json()["key"]
+        assert get(server, token({"tenant": "leaver"})).status_code == get(server, again).status_code == 403
+    assert "leaver" in program.run("clients", "disable", "leaver", *where).stdout
+    assert get(server, token({"tenant": "leaver"})).status_code == get(server, again).status_code == 401
+    assert program.run("clients", "disable", "never-seen", *where).stdout.startswith("client never-seen: it is refused")
+    assert get(server, token({"tenant": "never-seen"})).status_code == 401
+    assert "never-seen" in program.run("clients", "list", *where).stdout
+    assert program.run("clients", "disable", "no name!", *where, code=2).stderr.startswith("spillway: no client")
+
+
 def test_rs256_takes_the_key_that_the_file_names_and_no_other(tmp_path: Path) -> None:
     """In process: what counts is the verifier, and a second server costs seconds."""
     from pipelines.serving import Jwt
