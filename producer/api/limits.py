@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producer.api.errors import RETRY_S, ApiError, respond, unavailable
+from producer.api.errors import REQUEST_ID, RETRY_S, ApiError, is_anthropics, respond, unavailable
 
 HEADERS_MAX_BYTES = 32 << 10
 OPEN_MOST = 3072
@@ -40,16 +40,16 @@ class Limits:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        named = _named(send, _request_id(headers))
+        scope[REQUEST_ID] = _request_id(headers)
+        named = _named(send, scope)
         most = self._uploads.get(scope["path"], self._max_bytes)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_MAX_BYTES:
-            await respond(ApiError(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes."), scope["path"])(
-                scope, receive, named
-            )
+            told = ApiError(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes.")
+            await respond(told, scope)(scope, receive, named)
         elif headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > most:
-            await respond(too_large(most), scope["path"])(scope, receive, named)
+            await respond(too_large(most), scope)(scope, receive, named)
         elif self._open >= OPEN_MOST and scope["path"] != ALWAYS:
-            await respond(unavailable("Too many requests at once; try again."), scope["path"])(scope, receive, named)
+            await respond(unavailable("Too many requests at once; try again."), scope)(scope, receive, named)
         else:
             self._open += 1
             taken: list[str] = []
@@ -81,10 +81,15 @@ def _request_id(headers: Headers) -> str:
     return given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
 
-def _named(send: Send, request_id: str) -> Send:
+def _named(send: Send, scope: Scope) -> Send:
+    """Under the header in which OpenAI's clients look for it, and that of Anthropic's."""
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message)["x-request-id"] = request_id
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = scope[REQUEST_ID]
+            if is_anthropics(scope):
+                headers["request-id"] = scope[REQUEST_ID]
         await send(message)
 
     return sending

@@ -64,7 +64,7 @@ async def test_one_client_leaves_places_for_others(monkeypatch: Any) -> None:
         try:
             limits.take_place(scope, client)
         except ApiError as error:
-            await respond(error)(scope, receive, send)
+            await respond(error, scope)(scope, receive, send)
             return
         begun.release()
         await go_on.wait()
