@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from pipelines import anthropic_lines
-from pipelines.errors import QueueError, StoreError, UsageError
+from pipelines.errors import ConfigError, QueueError, StoreError, UsageError
 from pipelines.printable import one_line
 from producer.queue import RedisError
 
@@ -86,7 +86,8 @@ def _answers() -> tuple[tuple[type[Exception], Answer], ...]:
     """A new kind of error is one line here; the first that fits answers."""
     return (
         (ApiError, _told), (RequestValidationError, _invalid), (HTTPException, _plain), (ClientDisconnect, _gone),
-        (UsageError, _usage), (QueueError, _lost), (RedisError, _lost), (StoreError, _full), (Exception, _internal),
+        (UsageError, _usage), (QueueError, _lost), (RedisError, _lost), (StoreError, _full), (ConfigError, _mistaken),
+        (Exception, _internal),
     )  # fmt: skip
 
 
@@ -145,6 +146,14 @@ async def _full(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s: %s", request.method, request.url.path, one_line(str(error)))
     return respond(
         unavailable("The storage of this server cannot be used at the moment; try again later."), request.scope
+    )
+
+
+async def _mistaken(request: Request, error: Exception) -> JSONResponse:
+    """A file that the configuration names and that has changed since the server began."""
+    log.error("%s %s: %s", request.method, request.url.path, one_line(str(error)))
+    return respond(
+        unavailable("The configuration of this server is not in order at the moment; try again later."), request.scope
     )
 
 

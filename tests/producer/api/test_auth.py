@@ -170,6 +170,36 @@ def test_rs256_takes_the_key_that_the_file_names_and_no_other(tmp_path: Path) ->
         assert refused.value.status_code == 401
 
 
+def test_keys_of_tokens_are_read_again_when_their_file_changes(tmp_path: Path) -> None:
+    file, program = tmp_path / "keys.json", tmp_path / "program"
+    program.mkdir()
+    old, new = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+
+    def write(**keys: rsa.RSAPrivateKey) -> None:
+        public = [{**json.loads(RSAAlgorithm.to_jwk(key.public_key())), "kid": kid} for kid, key in keys.items()]
+        (tmp_path / "next").write_text(json.dumps({"keys": public}))
+        (tmp_path / "next").replace(file)
+
+    def asks(key: rsa.RSAPrivateKey, kid: str) -> int:
+        return int(get(server, token({"aud": None}, key, "RS256", kid=kid)).status_code)  # type: ignore[arg-type]
+
+    write(old=old)
+    said = {"jwks": str(file), "client_claim": "tenant"}
+    with serving(Program(program, api={"admin_key": ADMIN, "jwt": said})) as server:
+        assert (asks(old, "old"), asks(new, "new")) == (403, 401)
+        write(old=old, new=new)
+        assert (asks(old, "old"), asks(new, "new"), asks(new, "old")) == (403, 403, 401)
+        write(new=new)
+        assert (asks(old, "old"), asks(new, "new")) == (401, 403)
+        file.write_text("{half")
+        assert asks(new, "new") == 503, "nobody passes, and who asks may come again"
+        write(new=new)
+        assert asks(new, "new") == 403
+    assert not [each for each in server.said if "Traceback" in each] and [
+        each for each in server.said if str(file) in each
+    ]
+
+
 def test_too_large_is_told_before_it_is_read(server: Server) -> None:
     with server.http("hashed") as http:
         assert http.post("/v1/clients", content=b"x" * 5000).status_code == 413
