@@ -95,7 +95,7 @@ def with_targets(settings: Settings, ask: Common) -> Settings:
     if settings.targets:
         _tell_missing_keys(settings)
         return measured(settings)
-    from worker.schedule.health import find_local
+    from worker.bench.health import find_local
 
     found = find_local()
     if not found.get("targets"):

@@ -47,7 +47,7 @@ async def _targets(ask: Targets) -> int:
         return await _check(settings, ask.name, ask)
     if ask.action is not None:
         raise UsageError("write `spillway targets`, or `spillway targets check NAME`")
-    from worker.schedule.health import survey
+    from worker.bench.health import survey
 
     settings = session.with_targets(session.settings_of(ask), ask)
     told = await _told(settings)
@@ -70,7 +70,7 @@ async def _with_address(settings: Settings, name: str, ask: Targets) -> Settings
 async def _check(settings: Settings, name: str, ask: Targets) -> int:
     """A look, a real call, how many at once are of use (kept for `auto`), and what befell it lately."""
     from producer.cli import frames
-    from worker.schedule.health import check
+    from worker.bench.health import check
 
     record = await check(settings, name, climb=True)
     if record.get("parallel_measured") and "://" not in name:

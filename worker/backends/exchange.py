@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import zlib
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -19,6 +20,18 @@ class Response(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def unzipped(body: bytes, max_bytes: int) -> bytes | None:
+    """A gzip or deflate body as it was; None when that is more than `max_bytes`. What is neither, or torn, stays as it is."""
+    reader = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        plain = reader.decompress(body, max_bytes + 1)
+    except zlib.error:
+        return body
+    if len(plain) > max_bytes:
+        return None
+    return plain if reader.eof else body
 
 
 def origin(url: str) -> str:

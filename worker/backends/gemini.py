@@ -22,10 +22,10 @@ from worker.backends.waits import span_s
 if TYPE_CHECKING:
     from worker.backends.http import Web
 
-FINISH = {
-    "stop": "stop", "max_tokens": "length", "safety": "filter", "recitation": "filter", "blocklist": "filter",
-    "prohibited_content": "filter", "spii": "filter", "image_safety": "filter",
-}  # fmt: skip
+FILTERED = "safety recitation blocklist prohibited_content spii image_safety image_prohibited_content image_recitation"
+BROKEN = "malformed_function_call malformed_response other language unexpected_tool_call too_many_tool_calls pup_limited_disabled"
+FINISH = {"stop": "stop", "max_tokens": "length", **dict.fromkeys(FILTERED.split(), "filter")}
+FINISH |= dict.fromkeys(BROKEN.split(), "broken")
 BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 LEVELS = frozenset({"minimal", "low", "medium", "high"})
 IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "heic": "image/heic"}

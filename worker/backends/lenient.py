@@ -15,13 +15,13 @@ MOST_TOKENS = 1_000_000_000
 
 
 def decode(body: bytes) -> Any:
-    """JSON as servers write it: NaN and broken UTF-8 are suffered. None for anything else."""
+    """JSON as servers write it: NaN, broken UTF-8 and a mark before it are suffered. None for anything else."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError, ValueError):
         pass
     try:
-        return json.loads(body.decode(errors="replace"))
+        return json.loads(body.decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError):
         return None
 

@@ -19,7 +19,10 @@ from worker.backends.rows import Cannot, Out
 
 LEAST_TOKENS = 16
 """It refuses a lower `max_output_tokens`."""
-FINISH = {"max_output_tokens": "length", "content_filter": "filter"}
+FINISH = {
+    "max_output_tokens": "length", "content_filter": "filter",
+    **dict.fromkeys(("max_messages", "steered", "failed", "cancelled", "in_progress", "queued"), "broken"),
+}  # fmt: skip
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -108,7 +111,7 @@ def _completion(answer: Answer, usage: Usage) -> Completion | Failure:
         raw = answer.incomplete_details.reason if answer.incomplete_details else None
         finish = answers.finish_of(raw or "incomplete", FINISH)
     elif answer.status not in (None, "completed"):
-        finish = f"error:{str(answer.status)[:40]}"
+        finish = answers.finish_of(answer.status, FINISH)
     return answers.completed(text or refusal, finish, usage, answer.model, calls, tier=answer.service_tier)
 
 

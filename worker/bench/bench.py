@@ -24,6 +24,8 @@ from worker.bench.tasks import Task, judge
 
 Said = Callable[[str], None]
 NVIDIA_S = 5.0
+UNNAMED = "?"
+"""The model of a server that names none."""
 
 
 async def target_at(url: str) -> Target | None:
@@ -33,9 +35,9 @@ async def target_at(url: str) -> Target | None:
         return None
     root = url.rstrip("/")
     base_url = root if urlsplit(root).path.strip("/") else f"{root}/v1"
-    found = Target(kind=kind, lane="local", model="?", base_url=base_url)  # type: ignore[arg-type]
+    found = Target(kind=kind, lane="local", model=UNNAMED, base_url=base_url)  # type: ignore[arg-type]
     status = await inspect("it", found)
-    model = status.loaded_model or next(iter(answering(status)), "?")
+    model = status.loaded_model or next(iter(answering(status)), UNNAMED)
     return found.model_copy(update={"model": model})
 
 

@@ -50,9 +50,9 @@ class TestGemini(BackendContract):
     }
     finishes: ClassVar = {
         "STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "filter", "RECITATION": "filter", "BLOCKLIST": "filter",
-        "PROHIBITED_CONTENT": "filter", "SPII": "filter", "MALFORMED_FUNCTION_CALL": "error:MALFORMED_FUNCTION_CALL",
-        "OTHER": "error:OTHER",
+        "PROHIBITED_CONTENT": "filter", "SPII": "filter", "IMAGE_PROHIBITED_CONTENT": "filter",
     }  # fmt: skip
+    broken = ("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "OTHER", "LANGUAGE", "UNEXPECTED_TOOL_CALL")
     overflow: ClassVar = (
         error(
             400,

@@ -20,9 +20,9 @@ from tests.support_net import free_port
 from tests.worker.backends.server import RESET, Play, Scripted, answer
 from worker.backends import discovery
 from worker.backends.discovery import TargetStatus, identify, inspect
+from worker.bench import health
+from worker.bench.health import check, find_local, survey
 from worker.queue import connect
-from worker.schedule import health
-from worker.schedule.health import check, find_local, survey
 
 LMSTUDIO: dict[str, Play] = {
     "/api/v1/models": answer(200, {"models": [
