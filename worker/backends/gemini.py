@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pipelines.said import GEMINI_BROKEN, GEMINI_CUT, GEMINI_FILTERED
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends import Sendable, answers, failures, lenient, looks, rows
@@ -22,10 +23,8 @@ from worker.backends.waits import span_s
 if TYPE_CHECKING:
     from worker.backends.http import Web
 
-FILTERED = "safety recitation blocklist prohibited_content spii image_safety image_prohibited_content image_recitation"
-BROKEN = "malformed_function_call malformed_response other language unexpected_tool_call too_many_tool_calls pup_limited_disabled"
-FINISH = {"stop": "stop", "max_tokens": "length", **dict.fromkeys(FILTERED.split(), "filter")}
-FINISH |= dict.fromkeys(BROKEN.split(), "broken")
+WORDS = {"filter": GEMINI_FILTERED, "length": GEMINI_CUT, "broken": GEMINI_BROKEN}
+FINISH = {"stop": "stop", **{raw.lower(): ours for ours, each in WORDS.items() for raw in each}}
 BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 LEVELS = frozenset({"minimal", "low", "medium", "high"})
 IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "heic": "image/heic"}

@@ -19,6 +19,8 @@ from worker.backends.rows import Cannot, Out
 
 LEAST_TOKENS = 16
 """It refuses a lower `max_output_tokens`."""
+OF_REQUEST = frozenset({"data_residency_mismatch"})
+"""Codes of a failed answer that would be the same again; so are all about images."""
 FINISH = {
     "max_output_tokens": "length", "content_filter": "filter",
     **dict.fromkeys(("max_messages", "steered", "failed", "cancelled", "in_progress", "queued"), "broken"),
@@ -123,7 +125,7 @@ def _failed(target: Target, response: Response, answer: Answer, usage: Usage) ->
     failed = failures.outcome(target, response, error)
     if isinstance(failed, Completion):
         return msgspec.structs.replace(failed, usage=usage, model=answer.model)
-    if "image" in failed.code:
+    if "image" in failed.code or failed.code in OF_REQUEST:
         return msgspec.structs.replace(failed, kind="invalid", retry_after_s=None)
     if usage.output_tokens and failed.kind in ("rate", "overload", "transient"):
         return msgspec.structs.replace(failed, kind="unknown", usage=usage)

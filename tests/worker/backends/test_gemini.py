@@ -94,6 +94,17 @@ class TestGemini(BackendContract):
             types.Content.model_validate(body["systemInstruction"])
         types.ToolConfig.model_validate(body.get("toolConfig", {}))
 
+    def test_every_finish_reason_of_the_client_has_a_word(self) -> None:
+        types = pytest.importorskip("google.genai.types")
+        for reason in types.FinishReason:
+            outcome = self.parse(self.finished(reason.value))
+            known = isinstance(outcome, Failure) or not outcome.finish.startswith("error:")
+            assert known or reason is types.FinishReason.FINISH_REASON_UNSPECIFIED, reason
+        for blocked in types.BlockedReason:
+            outcome = self.parse({"promptFeedback": {"blockReason": blocked.value}})
+            assert isinstance(outcome, Completion)
+            assert outcome.finish == "filter"
+
     def test_the_client_reads_the_sample_as_we_do(self) -> None:
         types = pytest.importorskip("google.genai.types")
         theirs, ours = types.GenerateContentResponse.model_validate(GOOD), self.parse(GOOD)

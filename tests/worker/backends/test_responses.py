@@ -160,7 +160,7 @@ class TestResponses(BackendContract):
         ("code", "kind"),
         [
             ("server_error", "transient"), ("rate_limit_exceeded", "rate"), ("invalid_image_url", "invalid"),
-            ("image_too_large", "invalid"), ("failed_to_download_image", "invalid"),
+            ("image_too_large", "invalid"), ("data_residency_mismatch", "invalid"), ("failed_to_download_image", "invalid"),
         ],
     )  # fmt: skip
     def test_a_failed_response(self, code: str, kind: str) -> None:
