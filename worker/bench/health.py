@@ -49,8 +49,16 @@ async def survey(settings: Settings) -> list[dict[str, Any]]:
 def _record(target: Target, status: TargetStatus) -> dict[str, Any]:
     said: dict[str, Any] = msgspec.to_builtins(status)
     said["models"] = list(status.models[:20])
-    limits = {"rpm": target.rpm, "tpm": target.tpm, "max_concurrency": target.concurrency}
+    limits = {"rpm": target.rpm, "tpm": target.tpm, "max_concurrency": _at_once(target, status.parallel)}
     return {**said, "model": target.model, "base_url": target.base_url, **limits}
+
+
+def _at_once(target: Target, told: int | None, measured: int | None = None) -> int | str:
+    """Calls that are made at once: as configured; else as measured, now or earlier, but no more than the server tells."""
+    known = target.concurrency if measured is None else measured
+    if target.max_concurrency != "auto" or not isinstance(known, int):
+        return target.concurrency
+    return min(known, told or known)
 
 
 async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[str, Any]:
@@ -91,7 +99,9 @@ async def _climbed(target: Target, told: int | None) -> dict[str, Any]:
         await caller.tell(1)  # the first call opens the connection, and is slower for it
         speeds = await curve(caller, CLIMB_LEVELS, CLIMB_TOKENS, most_s=CLIMB_S)
     throughput = [msgspec.to_builtins(speed) for speed in speeds]
-    return {"parallel_measured": useful_parallel(speeds, told), "throughput": throughput}
+    measured = useful_parallel(speeds, told)
+    used = _at_once(target, told, measured)
+    return {"parallel_measured": measured, "max_concurrency": used, "throughput": throughput}
 
 
 def _said(answered: Answered) -> dict[str, Any]:
