@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from pipelines.printable import one_line
+from pipelines.quality import THOUGHT_ENDS, spoken
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Item
 
@@ -42,7 +43,6 @@ _UNSPACED = (
     (8, re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")),
 )
 """The most characters of scripts without spaces in one token: of East Asia, of Southeast Asia."""
-_THOUGHT = "</think>"
 _QUANT = r"i?q[1-8](?:[-_.](?:k|[01]|x{0,2}[sml]|nl|xl))*"
 _FORMAT = (
     r"latest|main|gguf|ggml|mlx|awq|gptq|exl[23]|bnb|qat|dwq|ud|hf|onnx|safetensors|dynamic|(?:nv|mx)fp[48]|w\d+a\d+|"
@@ -68,7 +68,7 @@ def doubt(
         return _failure("wrong_model", _other(target, answer.model), answer)
     if problem := _cut_prompt(item, answer, window):
         return _failure("prompt_cut", problem, answer)
-    if not (answer.text.strip() or answer.tool_calls or answer.silent) and answer.finish in ("stop", "length"):
+    if not (spoken(answer.text).strip() or answer.tool_calls or answer.silent) and answer.finish in ("stop", "length"):
         tokens = answer.usage.output_tokens
         return _failure("empty_answer", f"an answer without text, though {tokens} tokens were generated", answer)
     if elsewhere and answer.finish == "length" and not _limit_reached(item, answer):
@@ -180,5 +180,5 @@ def _texts(body: bytes) -> list[str]:
         for part in content if isinstance(content, list) else [content]:
             text = part.get("text") if isinstance(part, dict) else part
             if isinstance(text, str):
-                found.append(text.rpartition(_THOUGHT)[2] if message.get("role") == "assistant" else text)
+                found.append(text.rpartition(THOUGHT_ENDS)[2] if message.get("role") == "assistant" else text)
     return found

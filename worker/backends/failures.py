@@ -106,7 +106,7 @@ def told(data: Any) -> Told | None:
         return None
     error = data.get("error")
     if type(error) is str:
-        return Told(error, _texts(data.get("code"), data.get("type")), data)
+        return Told(error, _texts(data.get("code"), data.get("error_type"), data.get("type")), data)
     if type(error) is dict:
         return _told(error)
     if data.get("object") == "error" or data.get("type") == "error":
@@ -145,8 +145,8 @@ def overflow(message: str, error: Mapping[str, Any]) -> tuple[bool, int | None]:
 def shaped(
     target: Target, response: Response, decoder: msgspec.json.Decoder[Shape], *, forbidden: str = "auth"
 ) -> Shape | Completion | Failure:
-    """A 200 as the shape of its provider; else what the answer means."""
-    if response.status != 200:
+    """A success as the shape of its provider; else what the answer means."""
+    if not 200 <= response.status < 300:
         return outcome(target, response, told(decode(response.body)), forbidden=forbidden)
     answer = read(response.body, decoder)
     return not_json(response) if answer is None else answer

@@ -97,7 +97,7 @@ class Gemini:
         return f"{target.base_url}/models/{model}:generateContent", headers, rows.as_json(out)
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
-        if response.status != 200:
+        if not 200 <= response.status < 300:
             return failures.hide_key(target, _failure(response))
         answer = lenient.read(response.body, _DECODER)
         if answer is None:

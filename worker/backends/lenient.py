@@ -52,7 +52,7 @@ def _fit(value: Any, wanted: Any) -> Any:
         pass
     if type(value) is float and value.is_integer() and abs(value) <= MOST_TOKENS:
         return _fit(int(value), wanted)
-    for each in get_args(wanted) if get_origin(wanted) is not list else (wanted,):
+    for each in (wanted,) if get_origin(wanted) is list or isinstance(wanted, type) else get_args(wanted):
         if type(value) is dict and isinstance(each, type) and issubclass(each, msgspec.Struct):
             return _fill(value, each)
         if type(value) is list and get_origin(each) is list:
