@@ -32,7 +32,6 @@ from worker.schedule.heal import Healer
 from worker.schedule.lacks import Lacks
 from worker.schedule.sent import Sent, by_order
 from worker.schedule.why import Why
-from worker.targets import unanswered
 from worker.timing import GONE_MS
 
 log = logging.getLogger("spillway.schedule")
@@ -341,7 +340,7 @@ class Scheduler:
                 pipe.hset(keys.run(view.id), "lacks", lacks.get(view.id, ""))
             idle, refused_by = view.waiting and view.id not in moving, self._refused_by.get(view.id, "")
             reason = self._why.stuck(view, snapshot, refused_by) if idle else ""
-            reason = reason or unanswered(self.context.targets, view, snapshot, heads)
+            reason = reason or self._why.silent(view, snapshot, heads)
             if reason != fields.get("blocked", ""):
                 pipe.hset(keys.run(view.id), "blocked", reason)
         for name, target in snapshot.targets.items():
