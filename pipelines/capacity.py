@@ -94,14 +94,22 @@ def call_s(target: TargetView, work: float) -> float:
 
 
 def buy_s(cloud: TargetView, rows: float) -> float:
-    """Seconds that a cloud target must be given for so many rows: less is too late. With few calls in flight a target shows less
-    than it can do: where its limits are known, those and its latency say more, until all its slots were in use."""
-    latency_s = cloud.latency_s if cloud.rows_per_s else GUESSED_LATENCY_S
-    most = cloud.slots / max(latency_s, 0.05)
+    """Seconds that a cloud target must be given for so many rows: less is too late."""
+    return CLOUD_SAFETY * rows / cloud_rate(cloud) + LATENCIES * _cloud_latency_s(cloud) + TICK_S
+
+
+def cloud_rate(cloud: TargetView) -> float:
+    """Rows a second of a cloud target. With few calls in flight it shows less than it can do: where its limits are known, those
+    and its latency say more, until all its slots were in use."""
+    most = cloud.slots / max(_cloud_latency_s(cloud), 0.05)
     rate = cloud.rows_per_s or most
     if math.isfinite(cloud.limit_rows_per_s) and not cloud.spans:
         rate = max(rate, most)
-    return CLOUD_SAFETY * rows / max(min(rate, cloud.limit_rows_per_s), 0.01) + LATENCIES * latency_s + TICK_S
+    return max(min(rate, cloud.limit_rows_per_s), 0.01)
+
+
+def _cloud_latency_s(cloud: TargetView) -> float:
+    return cloud.latency_s if cloud.rows_per_s else GUESSED_LATENCY_S
 
 
 def in_time(target: BatchTarget, seconds: float) -> float:

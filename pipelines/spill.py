@@ -15,6 +15,7 @@ from pipelines.capacity import (
     Short,
     Ways,
     buy_s,
+    cloud_rate,
     ends_late,
     has_home,
     in_time,
@@ -36,6 +37,8 @@ LEAST_LOT = 0.01
 WISER = 0.2
 """After this part of the time left one knows much better what will be short."""
 MOST_SURE = 0.98
+FEED_S = 30.0
+"""The cloud's work is not allowed to run out for so long before what was recalled is there."""
 RECALL_SHARE = 0.1
 """What has not come back in this last part of its time is taken back and bought in real time."""
 
@@ -57,11 +60,12 @@ def to_cloud(
         now = leaving.now
         if cloud is not None and seconds < math.inf:
             before[cloud.name] += leaving.rows
-            if leaving.late and seconds <= buy_s(cloud, before[cloud.name]):
+            out = sum(batch.rows for batch in run.sent)
+            needed_s = buy_s(cloud, before[cloud.name] + out) + (_slowest_s(snapshot, run) if out else 0.0)
+            if leaving.late and seconds <= needed_s:
                 now = now + leaving.late
-            yield from _recalls(
-                snapshot, run, seconds, buy_s(cloud, before[cloud.name] + sum(b.rows for b in run.sent))
-            )
+            feed = _feed_rows(snapshot, run, cloud) - before[cloud.name] if seconds <= needed_s else 0.0
+            yield from _recalls(snapshot, run, seconds, feed)
         for batch, target in now:
             if room[target.name] > 0:
                 room[target.name] -= batch.rows
@@ -74,13 +78,25 @@ def _cloud_of_sent(on: Mapping[str, Ways], run: RunView) -> TargetView | None:
     return next((cloud for cloud in found if cloud is not None), None)
 
 
-def _recalls(snapshot: Snapshot, run: RunView, seconds: float, needed_s: float) -> Iterator[Recall]:
-    """What has not come back when real time must begin."""
-    for batch in run.sent:
+def _recalls(snapshot: Snapshot, run: RunView, seconds: float, feed: float) -> Iterator[Recall]:
+    """What has had its time; and, when real time must begin, so many rows as keep the cloud busy, the last that were ordered
+    first: the others may still come back while it is at those."""
+    for batch in sorted(run.sent, key=lambda sent: -sent.sent_ms):
         had_s = seconds + (snapshot.now_ms - batch.sent_ms) / 1000
-        office = snapshot.batch_targets.get(batch.target)
-        if seconds <= max(RECALL_SHARE * had_s, needed_s + (_back_s(office) if office else 0.0)):
+        if seconds <= RECALL_SHARE * had_s or feed > 0:
+            feed -= batch.rows
             yield Recall(batch.id, run.id)
+
+
+def _slowest_s(snapshot: Snapshot, run: RunView) -> float:
+    """How long it takes to be given any order of a run back."""
+    offices = {batch.target for batch in run.sent} & snapshot.batch_targets.keys()
+    return max((_back_s(snapshot.batch_targets[name]) for name in offices), default=0.0)
+
+
+def _feed_rows(snapshot: Snapshot, run: RunView, cloud: TargetView) -> float:
+    """Rows that keep a cloud target busy until more of what is out can be there."""
+    return cloud_rate(cloud) * (_slowest_s(snapshot, run) + FEED_S)
 
 
 class Leaving(NamedTuple):

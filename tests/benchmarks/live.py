@@ -25,6 +25,7 @@ import numpy as np
 
 from pipelines.batch import DEFAULT_OUTPUT_TOKENS
 from pipelines.plan import plan
+from tests.benchmarks.busy_slots import busy_share
 from tests.benchmarks.spill.bounds import bound
 from tests.benchmarks.spill.jobs import INPUT_USD, MIXES, OUTPUT_USD, Job, Scenario, job
 from tests.benchmarks.spill.world import CLOUD_SPREAD, World
@@ -162,6 +163,7 @@ def measure(name: str, live: Live) -> dict[str, Any]:
         "simulated_end_s": round(told.end_s, 1), "live_end_s": round(end_s, 1),
         "simulated_late": told.late_rows, "live_late": live.rows - out["ok"],
         "lanes": dict(results.filter(results["status"] == "ok").group_by("lane").len().iter_rows()), "simulated_lanes": told.rows,
+        "local_busy": round(busy_share(mine.filter(mine["lane"] == "local"), made.scenario.slots, 2 * made.scenario.slots), 4),
         "ledger_is_bill": sum(int(cost * 10**12) for cost in costs["cost_usd"]) == bill,
         "kept": _near(usd, told.usd, 0.005 * whole) and _near(end_s, told.end_s, 0.0) and out["ok"] == live.rows,
         "load": round(os.getloadavg()[0], 1),

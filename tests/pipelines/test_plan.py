@@ -323,11 +323,22 @@ def test_a_batch_api_is_given_no_more_than_it_takes_and_nothing_while_it_is_down
         assert [lane for _, lane in moved(plan(snapshot(wide, gpu=BUSY, batch_targets={"mini": office})))] == lanes
 
 
-def test_a_large_order_is_recalled_in_time_to_buy_it_in_real_time() -> None:
-    mini = msgspec.structs.replace(MINI, rows_per_s=0.01)
-    much = run((), deadline_s=5 * HOUR, sent=sent(20, 5 * HOUR))  # 160 rows: 16,000 s, and a margin
-    moves = plan(snapshot(much, gpu=BUSY, mini=mini, batch_targets={"mini": OFFICE}))
-    assert moves == [Recall(f"s{i}", "r") for i in range(20)]
+def test_what_is_out_is_recalled_in_time_to_buy_it_as_fast_as_the_cloud_can_take_it() -> None:
+    """160 rows are out, which take the cloud 450 s and a margin: from then on so many come back that it is busy for a while."""
+    mini = msgspec.structs.replace(MINI, rows_per_s=0.5)
+    older, newer = sent(10, 700), tuple(msgspec.structs.replace(b, id=f"n{b.id}") for b in sent(10, 600))
+
+    def recalled(left_s: float, **more: object) -> list[str]:
+        due = run((), deadline_s=left_s, sent=older + newer)
+        moves = plan(
+            snapshot(due, gpu=BUSY, mini=msgspec.structs.replace(mini, **more), batch_targets={"mini": OFFICE})
+        )
+        return [move.batch for move in moves]
+
+    assert recalled(600) == []
+    assert recalled(500) == [f"ns{i}" for i in range(6)], "the last that were ordered: 45 rows"
+    assert recalled(500, rung_rows=100) == [], "the cloud has enough to do"
+    assert recalled(60) == [*(f"ns{i}" for i in range(10)), *(f"s{i}" for i in range(10))], "all have had their time"
 
 
 _batch = st.builds(
