@@ -114,10 +114,11 @@ def _leaving(
     seconds, left = left_s(snapshot, run), short
     now: list[tuple[BatchView, TargetView]] = []
     late: list[tuple[BatchView, TargetView]] = []
-    if short <= 0 and not (run.waited_for or load.strays or any(_tight(t, load, seconds) for t in load.home.values())):
-        return Leaving(now, late, 0.0)
-    rows = _out_rows(on, run, short) if snapshot.batch_targets else 0.0
+    anywhere = run.waited_for or load.strays or any(_tight(t, load, seconds) for t in load.home.values())
+    rows = _out_rows(on, run, load, short) if snapshot.batch_targets and load.strays else 0.0
     for batch in reversed(run.waiting):
+        if left <= 0 and not anywhere:
+            break  # what is short has left, and nothing else has to
         way = on.get(batch.route)
         if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local":
             continue
@@ -172,11 +173,13 @@ def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -
     return in_time(target, min((1 - RECALL_SHARE) * left, left - needed_s))
 
 
-def _out_rows(on: Mapping[str, Ways], run: RunView, short: float) -> float:
+def _out_rows(on: Mapping[str, Ways], run: RunView, load: Load, short: float) -> float:
     """Rows of a run that the cloud would have to take if nothing came back: what is out, what has no local lane, and the tail as
     far as it is short."""
     rows, left = float(sum(batch.rows for batch in run.sent)), short
     for batch in reversed(run.waiting):
+        if left <= 0 and not load.strays:
+            break
         home = has_home(batch, on)
         if batch.lanes != "local" and (left > 0 or not home):
             rows += batch.rows
@@ -202,8 +205,10 @@ def to_offices(
         wanted = wanted if wanted >= LEAST_LOT * loads[run.id].work else 0.0
         if wanted <= 0 and not loads[run.id].strays:
             continue
-        rows = _out_rows(on, run, wanted)
+        rows = _out_rows(on, run, loads[run.id], wanted)
         for batch in reversed(run.waiting):
+            if wanted <= 0 and not loads[run.id].strays:
+                break
             target = office_for(snapshot, run, batch, rows) if batch.id not in taken else None
             if target is None or room[target.name] < batch.rows:
                 continue

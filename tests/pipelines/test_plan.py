@@ -348,6 +348,7 @@ _batch = st.builds(
     rows=st.integers(1, 256),
     work=st.floats(1, 10_000),
     lanes=st.sampled_from(["any", "cloud", "local"]),
+    read=st.floats(0, 5_000),
 )
 _run = st.builds(
     RunView,
@@ -383,7 +384,8 @@ _office = st.none() | st.builds(
 )
 _gpu = st.builds(
     TargetView, st.just("gpu"), st.just("local"), st.booleans(), st.integers(1, 64), st.integers(0, 200),
-    st.floats(0, 1000), st.floats(0, 100), st.floats(0.01, 10),
+    st.floats(0, 1000), st.floats(0, 100), st.floats(0.01, 10), rung_work=st.floats(0, 10_000),
+    down_s=st.floats(0, 1000) | st.just(math.inf), spans=st.integers(0, 500), rung_read=st.floats(0, 10_000),
 )  # fmt: skip
 
 
@@ -433,6 +435,27 @@ def test_moves_once_made_are_not_made_again(runs: list[RunView], gpu: TargetView
     again = [move for move in plan(after) if isinstance(move, Ring)]
     assert not {move.batch for move in again} & made.keys()
     assert not [move for move in again if move.lane == "local"]
+
+
+@given(st.lists(_run, max_size=3), _gpu, _office, st.floats(0.01, 1000))
+def test_what_is_ordered_is_not_recalled_at_the_next_look(
+    runs: list[RunView], gpu: TargetView, office: BatchTarget | None, cloud_rows_per_s: float
+) -> None:
+    """An order that goes to and fro never comes back answered."""
+    mini = msgspec.structs.replace(MINI, rows_per_s=cloud_rows_per_s)
+    fresh = [msgspec.structs.replace(r, sent=()) for r in runs]
+    given_ = snapshot(*fresh, gpu=gpu, mini=mini, batch_targets={"mini": office} if office else {})
+    ordered = {m.batch for m in rings(given_) if m.lane == "provider_batch"}
+    out = [
+        msgspec.structs.replace(
+            r,
+            waiting=tuple(b for b in r.waiting if b.id not in ordered),
+            sent=tuple(msgspec.structs.replace(b, target="mini", sent_ms=NOW) for b in r.waiting if b.id in ordered),
+        )
+        for r in fresh
+    ]
+    after = msgspec.structs.replace(given_, runs=tuple(out))
+    assert not [m for m in plan(after) if isinstance(m, Recall)]
 
 
 def bought_in_time_or_never(run: RunView, batch: BatchView, gpu: TargetView, rung_work: float) -> bool:
