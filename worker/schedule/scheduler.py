@@ -17,7 +17,7 @@ import msgspec
 from arq.connections import ArqRedis
 
 from pipelines import paths, wire
-from pipelines.fair import RANKS, Served
+from pipelines.fair import RANKS
 from pipelines.plan import plan
 from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 from pipelines.types import BatchHead
@@ -31,6 +31,7 @@ from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
 from worker.schedule.lacks import Lacks
 from worker.schedule.sent import Sent, by_order
+from worker.schedule.shares import Shares
 from worker.schedule.why import Why
 from worker.timing import GONE_MS
 
@@ -62,7 +63,7 @@ class Scheduler:
         self._targets: dict[str, str] = {}
         self._estimates = Estimates(context)
         self._was_up: set[str] = set()
-        self._served = Served()
+        self._shares = Shares()
         self._why = Why(context.targets)
         self._lacks = Lacks(lambda batch: self._estimates.weigh(self._heads[batch].head).pusd)
         self._down_since: dict[str, int] = {}
@@ -175,6 +176,7 @@ class Scheduler:
         for batch in self._was_rung.intersection(batches):  # came back: its lanes may have changed
             self._heads.pop(batch, None)
             self._was_rung.discard(batch)
+            self._shares.came_back(batch)
         await self._learn(batches)
         return await self._view(run_id, fields, batches, rung), fields
 
@@ -189,9 +191,7 @@ class Scheduler:
         deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         await self._end_if_due(run, fields, deadline)
         weigh = self._estimates.weigh
-        ahead = sum(
-            left / max(1, head.rows) * weigh(head).work for head, _, left in rung.values() if head.run == run_id
-        )
+        ahead = sum(n / max(1, head.rows) * weigh(head).work for head, _, n in rung.values() if head.run == run_id)
         asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
         unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
         if asked and unprepared and waiting:
@@ -264,6 +264,7 @@ class Scheduler:
         for head, target, left in rung.values():
             weight, share = self._estimates.weigh(head), left / max(1, head.rows)
             rows[target] += left
+            self._shares.seen(head.id, share)
             work[target] += weight.work * share
             read[target] += weight.read * share
         now = self.context.clock.now_ms()
@@ -279,7 +280,7 @@ class Scheduler:
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
         ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
-        served = self._served.levels(run.client for run in runs if run.waiting)
+        served = self._shares.levels(run.client for run in runs if run.waiting)
         routes = {name: route.targets for name, route in settings.routes.items()}
         return Snapshot(now, targets, routes, tuple(runs), weights, served, self._sent.targets(), ranks)
 
@@ -302,10 +303,10 @@ class Scheduler:
         for move, epoch in zip(rings, epochs, strict=True):
             if int(epoch):
                 self._was_rung.add(move.batch)
+            if int(epoch) and move.lane == "local":  # of the cloud each client has what it pays for
+                client, work = runs[move.run].client, views[move.batch].work
+                self._shares.rung(move.batch, client, work, snapshot.weights.get(client, 1.0))
             if int(epoch) and not by_order(move):
-                client = runs[move.run].client
-                work = self._estimates.weigh(self._heads[move.batch].head).work
-                self._served.add(client, work, snapshot.weights.get(client, 1.0))
                 self._targets[move.batch] = move.target
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))
 
@@ -355,4 +356,5 @@ class Scheduler:
         await pipe.execute()
         known = {b.id for view, _ in runs for b in view.waiting} | rung.keys() | {each.id for each in self._sent.out}
         self._heads = {batch: seen for batch, seen in self._heads.items() if batch in known}
+        self._shares.keep(known)
         self._was_rung &= known | {move.batch for move in moves}
