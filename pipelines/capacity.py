@@ -29,6 +29,8 @@ SIGMA_90 = NormalDist().inv_cdf(0.9)
 SPREAD, UNSURE = 0.03, 0.5
 """How far what a local lane does may be from what is foreseen of it, one standard deviation as a share of it: measured over
 many spans, and how much more by the root of their number."""
+GUESS_SPREAD = 0.3
+"""How far work whose lengths were guessed may be from that, likewise."""
 EVEN = 0.5
 
 
@@ -130,7 +132,8 @@ class Short(NamedTuple):
 
 class Load(NamedTuple):
     """What a run asks of the local lane: work rung, not prepared yet or waiting; the lane's targets by name; the least and
-    the most work of a waiting prompt, and the most of a batch. `strays`: some batch has no local lane now."""
+    the most work of a waiting prompt, and the most of a batch. `strays`: some batch has no local lane now. `guessed` of the work
+    waits and was guessed."""
 
     work: float
     home: dict[str, TargetView]
@@ -138,16 +141,18 @@ class Load(NamedTuple):
     most: float
     largest: float
     strays: bool
+    guessed: float = 0.0
 
 
 def load(run: RunView, on: Mapping[str, Ways]) -> Load:
-    work, least, most, largest, strays = run.ahead, math.inf, 0.0, 0.0, False
+    work, least, most, largest, strays, guessed = run.ahead, math.inf, 0.0, 0.0, False, 0.0
     routes: set[str] = set()
     for batch in run.waiting:
         if not has_home(batch, on):
             strays = True
             continue
         work += batch.work
+        guessed += batch.work if batch.guessed else 0.0
         each = batch.work / batch.rows
         least = each if each < least else least
         most = each if each > most else most
@@ -155,7 +160,7 @@ def load(run: RunView, on: Mapping[str, Ways]) -> Load:
         routes.add(batch.route)
     home = {target.name: target for route in routes for target in on[route].home}
     strays = strays or any(on[route].local is None for route in routes)
-    return Load(work, home, least if most else 0.0, most, largest, strays)
+    return Load(work, home, least if most else 0.0, most, largest, strays, guessed)
 
 
 def shortages(
@@ -192,17 +197,18 @@ def has_home(batch: BatchView, on: Mapping[str, Ways]) -> bool:
 def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
     """Work that a run's local targets do until then: with caution, and what they do no more than with that probability.
 
-    A target that is down is not counted on by the first; by the second it is back after another `d` seconds or more with
+    A target that is down is not counted on by the first; by the second work that was only guessed may be less, and it is back after another `d` seconds or more with
     probability `down / (down + d)`.
     """
-    careful = most = 0.0
+    z = NormalDist().inv_cdf(sure)
+    careful, most = 0.0, max(0.0, z) * GUESS_SPREAD * load.guessed
     for target in load.home.values():
         last_s = call_s(target, load.least)
         if target.up:
             careful += local_rate(target) * usable_s(target, seconds, last_s)
         away_s = 0.0 if target.up else target.down_s * (1 / sure - 1)
         spread = math.hypot(SPREAD, UNSURE / math.sqrt(max(1, target.spans)))
-        faster = max(0.0, 1 + NormalDist().inv_cdf(sure) * spread)
+        faster = max(0.0, 1 + z * spread)
         most += local_rate(target) * faster * max(0.0, seconds - last_s - away_s)
     return careful, most
 

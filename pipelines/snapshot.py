@@ -49,7 +49,7 @@ class BatchTarget(msgspec.Struct, frozen=True):
 
 class BatchView(msgspec.Struct, frozen=True):
     """One batch; `lanes` says where it may still go: any, cloud (local gave up; in real time or not) or local. `read`: of its
-    work, what is reading prompts.
+    work, what is reading prompts; `guessed`: no answer of its kind was measured, so it may be twice or half of that.
 
     `last`: there is no lane after that one; what cannot be answered there ends. `real_time`: no batch API can help it (any
     more). `target` and `sent_ms`: of a batch that is
@@ -66,6 +66,7 @@ class BatchView(msgspec.Struct, frozen=True):
     sent_ms: int = 0
     real_time: bool = False
     read: float = 0.0
+    guessed: bool = False
 
 
 class RunView(msgspec.Struct, frozen=True):

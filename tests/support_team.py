@@ -17,11 +17,13 @@ _numbers = count()
 
 
 @contextmanager
-def team(program: Program, redis_url: str, lanes: int = 2) -> Iterator[list[subprocess.Popen[bytes]]]:
+def team(
+    program: Program, redis_url: str, lanes: int = 2, flow: str = "prepare,schedule,settle"
+) -> Iterator[list[subprocess.Popen[bytes]]]:
     """One process for the flow, `lanes` of them for the calls; ready when all say so."""
     logs = program.data / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    roles = ["prepare,schedule,settle", *["local,cloud"] * lanes]
+    roles = [flow, *["local,cloud"] * lanes]
     names = [logs / f"worker-{next(_numbers)}.log" for _ in roles]
     workers = [_start(program, redis_url, role, name) for role, name in zip(roles, names, strict=True)]
     try:

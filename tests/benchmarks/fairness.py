@@ -69,12 +69,11 @@ def measure(big: int, small: int, clients: int, seconds: float) -> dict[str, Any
                 strict=True,
             )
         )
-        upstream.control("gpu", down=True)  # until all are prepared: who comes first would have it alone
-        with team(program, url, lanes=2):
+        with team(program, url, lanes=0, flow="prepare"):  # all are there before the first is served
             redis = Redis.from_url(url, decode_responses=True)
             for run in runs.values():
                 wait_until(lambda run=run: redis.hget(KEYS.run(run), "prepared") == "1", 300)
-            upstream.control("gpu", down=False)
+        with team(program, url, lanes=2):
             for run in runs.values():
                 wait_until(lambda run=run: _is_over(program, run), 10 * seconds)
         costs = program.costs()

@@ -297,6 +297,15 @@ def test_what_can_be_ordered_later_as_well_is_ordered_when_it_is_certain() -> No
     assert sureness(snapshot(due), [due]) == {}, "without a batch API nothing is ordered"
 
 
+def test_work_that_was_only_guessed_is_ordered_with_more_care() -> None:
+    """Answers may be half as long as was guessed: what would then fit is not bought before it is known."""
+    known, guessed = (
+        [m.batch for m in rings(snapshot(run(hours(20, guessed=each), deadline_s=10 * HOUR), gpu=BUSY, batch_targets={"mini": OFFICE}))]
+        for each in (False, True)
+    )  # fmt: skip
+    assert len(known) == 9 and guessed == []
+
+
 def test_the_tail_leaves_first_not_what_is_small_enough() -> None:
     small = tuple(BatchView(f"a{i}", "small", 8, 360.0) for i in range(5))
     large = tuple(BatchView(f"b{i}", "small", 8, 36_000.0) for i in range(3))  # ten hours each; three are short

@@ -32,11 +32,13 @@ REMEMBERED_ROWS = 200.0
 
 
 class Weight(msgspec.Struct, frozen=True):
-    """Of a batch: local work in output tokens, and the cloud's price saved for each; `read` of the work is reading prompts."""
+    """Of a batch: local work in output tokens, and the cloud's price saved for each; `read` of the work is reading prompts.
+    `guessed`: no answer of its kind was measured."""
 
     work: float
     saved: float
     read: float
+    guessed: bool
 
     @property
     def pusd(self) -> float:
@@ -109,7 +111,9 @@ class Estimates:
             read = self._learned.prefill.get(local, PREFILL_WEIGHT) * head.input_tokens
             work = read + tokens
             price = self._ledger.cloud_estimate_pusd(head.route, head.input_tokens, round(tokens))
-            found = self._weights[head.id] = Weight(work, price / max(work, 1e-9), read)
+            found = self._weights[head.id] = Weight(
+                work, price / max(work, 1e-9), read, head.group not in self._learned.lengths
+            )
         return found
 
     def limit(self, name: str, heads: Sequence[BatchHead]) -> float:

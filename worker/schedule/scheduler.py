@@ -236,9 +236,9 @@ class Scheduler:
             lanes = "any"
         if lanes != "any" and self._is_gone(seen.head.route, lanes):
             lanes, last = ("cloud" if lanes == "local" else "local"), True
-        real_time = seen.real_time or seen.head.purpose == "audit"
         head, of = seen.head, self._estimates.weigh(seen.head)
-        return BatchView(batch, head.route, head.rows, of.work, lanes, last, real_time=real_time, read=of.read)
+        real_time = seen.real_time or head.purpose == "audit"
+        return BatchView(batch, head.route, head.rows, of.work, lanes, last, "", 0, real_time, of.read, of.guessed)
 
     def _is_gone(self, route: str, lane: str) -> bool:
         late = self.context.clock.now_ms() - GONE_MS

@@ -270,7 +270,16 @@ class World:
         read = share * self._prefill * batch.inputs
         work = read + share * tokens
         target = "mini" if batch.lane == "provider_batch" else ""
-        return BatchView(batch.id, "small", len(batch.left), work, target=target, sent_ms=batch.sent_ms, read=read)
+        return BatchView(
+            batch.id,
+            "small",
+            len(batch.left),
+            work,
+            target=target,
+            sent_ms=batch.sent_ms,
+            read=read,
+            guessed=batch.group not in self._learned.lengths,
+        )
 
     def _tick(self) -> None:
         gpu = self.speeds.note(self.now, "gpu", self.scenario.slots, [("w", self.pace["gpu"])])
