@@ -50,7 +50,7 @@ class BatchView(msgspec.Struct, frozen=True):
     """One batch; `lanes` says where it may still go: any, cloud (local gave up; in real time or not) or local.
 
     `last`: there is no lane after that one; what cannot be answered there ends. `real_time`: no batch API can help it (any
-    more). `target` and `sent_ms`: of a batch that is
+    more). `held`: no budget has room for its next call `cloud` (there) or `any` (on no lane). `target` and `sent_ms`: of a batch that is
     with a provider's batch API, since when.
     """
 
@@ -63,6 +63,7 @@ class BatchView(msgspec.Struct, frozen=True):
     target: str = ""
     sent_ms: int = 0
     real_time: bool = False
+    held: str = ""
 
 
 class RunView(msgspec.Struct, frozen=True):

@@ -103,7 +103,7 @@ def _leaving(
         return Leaving(now, late, 0.0)
     for batch in reversed(run.waiting):
         way = on.get(batch.route)
-        if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local":
+        if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local" or batch.held:
             continue
         if not has_home(batch, on) or (way.local is None and seconds == math.inf):
             if office_for(snapshot, run, batch) is None:
@@ -133,7 +133,8 @@ def _tight(target: TargetView, load: Load, seconds: float) -> bool:
 
 def office_for(snapshot: Snapshot, run: RunView, batch: BatchView) -> BatchTarget | None:
     """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled."""
-    if run.waited_for or batch.real_time or not run.may_buy or batch.lanes == "local" or not snapshot.batch_targets:
+    can = run.may_buy and not (run.waited_for or batch.real_time or batch.held or batch.lanes == "local")
+    if not can or not snapshot.batch_targets:
         return None
     left = left_s(snapshot, run)
     for name in snapshot.routes.get(batch.route, ()):

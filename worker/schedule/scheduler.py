@@ -43,6 +43,9 @@ SUSPECT_TRIES = 2
 """A batch that so many workers died of without an answer runs alone, so that it takes no others with it."""
 
 
+SEEN = ("head", "lanes", "tries", "released_ms", "real_time", "refused")
+
+
 class Seen(msgspec.Struct):
     """What the scheduler remembers of a batch: its head never changes."""
 
@@ -51,6 +54,7 @@ class Seen(msgspec.Struct):
     tries: int = 0
     released_ms: int = 0
     real_time: bool = False
+    refused: str = ""
 
 
 class Scheduler:
@@ -130,17 +134,15 @@ class Scheduler:
             return
         pipe = self.context.redis.pipeline(transaction=False)
         for batch in new:
-            pipe.hmget(self.context.keys.batch(batch), "head", "lanes", "tries", "released_ms", "real_time")
+            pipe.hmget(self.context.keys.batch(batch), *SEEN)
         for batch, fields in zip(new, await pipe.execute(raise_on_error=False), strict=True):
             try:
                 if isinstance(fields, Exception):
                     raise wire.Unreadable(str(fields))
-                head, lanes, tries, released, real_time = fields
+                head, lanes, tries, released, real_time, refused = fields
                 if head is not None:
-                    at = int(released or 0)
-                    self._heads[batch] = Seen(
-                        wire.unpack_head(head), (lanes or b"any").decode(), int(tries or 0), at, bool(real_time)
-                    )
+                    said = (lanes or b"any").decode(), int(tries or 0), int(released or 0), bool(real_time)
+                    self._heads[batch] = Seen(wire.unpack_head(head), *said, (refused or b"").decode())
             except ValueError as error:
                 await aside.batch(self.context, batch, error)
 
@@ -196,14 +198,15 @@ class Scheduler:
         asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
         unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
         if asked and unprepared and waiting:
-            each = sum(weigh(self._heads[b].head).work for b in waiting) / max(
-                1, sum(self._heads[b].head.rows for b in waiting)
-            )
+            heads = [self._heads[batch].head for batch in waiting]
+            each = sum(weigh(head).work for head in heads) / max(1, sum(head.rows for head in heads))
             ahead += unprepared * asked / max(1, rows) * each
+        ordered = () if run.stopped else self._ordered(waiting, rung)
+        room_nusd = await self._room_nusd(run, ordered)
+        views = tuple(self._batch_view(batch, run.started_ms, room_nusd) for batch in ordered)
         return RunView(
-            run_id, run.client, int(fields.get("created_ms") or 0), deadline,
-            () if run.stopped else tuple(self._batch_view(b, run.started_ms) for b in self._ordered(waiting, rung)),
-            ahead, await self._may_buy(run, fields), bool(fields.get("tell")), self._sent.of(run_id),
+            run_id, run.client, int(fields.get("created_ms") or 0), deadline, views, ahead,
+            not views or any(not view.held for view in views), bool(fields.get("tell")), self._sent.of(run_id),
         )  # fmt: skip
 
     def _ordered(self, waiting: list[str], rung: Iterable[str]) -> list[str]:
@@ -229,33 +232,34 @@ class Scheduler:
         down -= {name for name in down if states.get(name, {}).get("closed")}
         self._down_since = {name: self._down_since.get(name, now) for name in down}
 
-    def _batch_view(self, batch: str, started_ms: str) -> BatchView:
+    def _batch_view(self, batch: str, started_ms: str, room_nusd: float) -> BatchView:
         """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
-        that resumes the run gives it all lanes again."""
+        that resumes the run gives it all lanes again. One whose next call fits into no budget holds up no other."""
         seen, lanes, last = self._heads[batch], self._heads[batch].lanes, False
         if lanes == "none" or seen.released_ms < int(started_ms or 0) - 1000:
             lanes = "any"
         if lanes != "any" and self._is_gone(seen.head.route, lanes):
             lanes, last = ("cloud" if lanes == "local" else "local"), True
-        real_time = seen.real_time or seen.head.purpose == "audit"
-        head, work = seen.head, self._estimates.weigh(seen.head).work
-        return BatchView(batch, head.route, head.rows, work, lanes, last, real_time=real_time)
+        head, real_time = seen.head, seen.real_time or seen.head.purpose == "audit"
+        refused_nusd, _, lane = seen.refused.partition(" ")
+        held = "" if int(refused_nusd or 0) <= room_nusd else {"local": "any"}.get(lane, "cloud")
+        work = self._estimates.weigh(head).work
+        return BatchView(batch, head.route, head.rows, work, lanes, last, real_time=real_time, held=held)
 
     def _is_gone(self, route: str, lane: str) -> bool:
         late = self.context.clock.now_ms() - GONE_MS
         return all(self._down_since.get(name, late) < late for name in self.context.targets.route_targets(route, lane))
 
-    async def _may_buy(self, run: RunContext, fields: dict[str, str]) -> bool:
-        """Whether a call like the one that was refused would fit into every budget by now."""
-        refused = int(fields.get("refused_nusd") or 0)
-        if not refused:
-            return True
+    async def _room_nusd(self, run: RunContext, waiting: Iterable[str]) -> float:
+        """What the tightest of a run's budgets has room for, where some call did not fit; else infinite."""
+        if not any(self._heads[batch].refused for batch in waiting):
+            return math.inf
         names = list(run.wanted_scopes(self.context.clock))
         left = await budget.room_nusd(self.context.redis, self.context.keys, names)
-        tight = next((name for name, room in left.items() if room is not None and room < refused), "")
+        room, tight = min(((room, name) for name, room in left.items() if room is not None), default=(math.inf, ""))
         self._refused_by[run.id] = tight
-        self._lacks.room_nusd[run.id] = left.get(tight) or 0
-        return not tight
+        self._lacks.room_nusd[run.id] = int(room) if tight else 0
+        return room
 
     def _snapshot(
         self, runs: list[RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
@@ -302,8 +306,7 @@ class Scheduler:
             if int(epoch):
                 self._was_rung.add(move.batch)
             if int(epoch) and not by_order(move):
-                client = runs[move.run].client
-                work = self._estimates.weigh(self._heads[move.batch].head).work
+                client, work = runs[move.run].client, self._estimates.weigh(self._heads[move.batch].head).work
                 self._served.add(client, work, snapshot.weights.get(client, 1.0))
                 self._targets[move.batch] = move.target
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))
