@@ -8,6 +8,7 @@ redis.call('ZREM', KEYS[3], ARGV[2])
 if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'tries', '0') end  -- its holder lives: not the batch's fault
 local t = redis.call('TIME')
 redis.call('HSET', KEYS[1], 'state', ARGV[3], 'lanes', ARGV[4], 'holder', '', 'released_ms', t[1] * 1000)
+if redis.call('TTL', KEYS[1]) >= 0 then return 1 end  -- its run was set aside (worker/aside.py): nobody asks for it any more
 if ARGV[3] == 'drained' then
   redis.call('RPUSH', KEYS[4], ARGV[2])
 else
