@@ -67,6 +67,13 @@ async def test_a_chunk_is_committed_once(redis: Redis, scripts: Scripts) -> None
     assert await redis.zscore(KEYS.waiting("r"), HEAD.id) == 200.0
 
 
+async def test_a_run_that_is_prepared_gets_no_further_chunk(redis: Redis, scripts: Scripts) -> None:
+    """Whoever saw it unprepared a moment ago may read the cursor of its end."""
+    await redis.hset(KEYS.run("r"), mapping={"cursor": "end", "prepared": "1"})
+    assert await commit(scripts, b"end", b"1") == 0
+    assert not await redis.exists(KEYS.waiting("r"), KEYS.batch(HEAD.id))
+
+
 async def test_a_rules_daily_limit_is_a_wall_for_two_preparers(redis: Redis, scripts: Scripts) -> None:
     await redis.hset(KEYS.run("r"), "cursor", "")
     await redis.hset(KEYS.rules("2026-01-01"), "0", 4)  # another run used it since this chunk was sifted

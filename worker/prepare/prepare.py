@@ -170,10 +170,10 @@ class Preparer:
     async def _chunk(self, run_id: str) -> bool:
         """Prepares and commits one chunk; False when there was nothing to do or somebody else did it."""
         context, keys = self.context, self.context.keys
-        raw, generation, cancel, redo, inbox = await context.redis.hmget(
-            keys.run(run_id), "cursor", "generation", "cancel", "redo", "inbox"
+        raw, prepared, generation, cancel, redo, inbox = await context.redis.hmget(
+            keys.run(run_id), "cursor", "prepared", "generation", "cancel", "redo", "inbox"
         )
-        if raw is None:
+        if raw is None or prepared == b"1":  # since the look that brought us here
             return False
         at = _cursor(raw)
         sources, whole = await self._inboxes.readable(run_id, raw, at, inbox) if inbox else ((), True)
@@ -207,8 +207,7 @@ class Preparer:
         if rows:
             await asyncio.to_thread(write, context.store, name, chunk, at, self._sifter.rates)
         last = after is None and whole
-        source, offset = (len(sources), 0) if inbox else (at.source, at.offset)
-        following = after or Cursor(source, offset, at.row + len(rows))
+        following = after or Cursor(progress.reader.count, 0, at.row + len(rows))
         committed = await self._commit(run_id, raw, msgspec.to_builtins(following), last, chunk)
         if not committed:
             self._progress.pop(run_id, None)
