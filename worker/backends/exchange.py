@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import zlib
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -31,6 +32,18 @@ def hushed(content: bytes, sent: Mapping[str, str]) -> bytes:
         if len(key) >= KEY_LEAST_BYTES and key in content:
             return content.replace(key, b"[key]")
     return content
+
+
+def unzipped(body: bytes, max_bytes: int) -> bytes | None:
+    """A gzip or deflate body as it was; None when that is more than `max_bytes`. What is neither, or torn, stays as it is."""
+    reader = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        plain = reader.decompress(body, max_bytes + 1)
+    except zlib.error:
+        return body
+    if len(plain) > max_bytes:
+        return None
+    return plain if reader.eof else body
 
 
 def origin(url: str) -> str:

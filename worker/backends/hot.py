@@ -23,12 +23,24 @@ from pyreqwest.http import HeaderMap
 from pyreqwest.response import Response as HotResponse
 
 from pipelines.types import Failure
-from worker.backends.exchange import MAX_BYTES, Response, bad_request, hushed, is_loopback, origin, too_large
+from worker.backends.exchange import (
+    MAX_BYTES,
+    Response,
+    bad_request,
+    hushed,
+    is_loopback,
+    origin,
+    too_large,
+    unzipped,
+)
 
 CONNECT_TIMEOUT_S = 5.0
 IDLE_S = {"https": 4.0, "http": 1.5}
 """Servers close idle connections after two seconds (gunicorn) or five (uvicorn, Node, cpp-httplib), and a call that
 races that is lost. So ours are closed first; earlier without TLS, where a new one costs little."""
+
+ZIPPED = frozenset({"gzip", "x-gzip", "deflate"})
+"""Never asked for, since it costs more than it saves on the way to a model; some proxies compress all the same."""
 
 # The exception's class does not tell (a reset after sending is a ConnectError too); the chain of causes does. These are
 # the steps at which hyper had not begun to write the request.
@@ -65,6 +77,8 @@ class Hot:
         try:
             async with request as response:
                 content = await _read(response, max_bytes)
+                if content is not None and response.headers.get("content-encoding", "identity") in ZIPPED:
+                    content = unzipped(content, max_bytes)
                 if content is None:
                     return too_large(url, max_bytes, response.status)
                 return Response(response.status, _Headers(response.headers), hushed(content, headers))

@@ -276,6 +276,7 @@ class Drain:
         match "transient" if failure.code == "not_json" else failure.kind:
             case "invalid" | "context":
                 self._healthy(name)
+                self.context.targets.refused(name, failure)
                 prompt.given_up.add(name)
                 self._route(prompt)
             case truth.DOUBT:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipelines import identity, route, schemas, wire
 from pipelines.batch import Asked, cut_of, form_of, pack, unmeasured, work
 from pipelines.dedup import Candidate, Link
+from pipelines.parameters import LIMITS
 from pipelines.settings import Settings
 from pipelines.shard import system_text, user_text
 from pipelines.tokens import Encoding, count_chats, count_tokens, encoding_for
@@ -238,8 +239,8 @@ class Sifter:
 
     def _asked(self, asker: Asker, row: Row, name: str, tokens: int) -> Asked:
         samples = row.body.get("n") or 1
-        # Servers differ in which of the two they obey.
-        max_tokens = max(row.body.get("max_completion_tokens") or 0, row.body.get("max_tokens") or 0)
+        # Servers differ in which of them they obey.
+        max_tokens = max([0, *(limit for name in LIMITS if type(limit := row.body.get(name)) is int)])
         max_tokens = (max_tokens or route.longest_tokens(self._settings, name)) * samples if samples > 1 else max_tokens
         item = Item(row.row, msgspec.json.encode(row.body), tokens, int(max_tokens), row.custom_id)
         prefix = item.body[:PREFIX_CHARS]
