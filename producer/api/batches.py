@@ -73,7 +73,7 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
     found = await batches.get(here.redis, here.keys, caller.client, batch_id)
     assert found is not None
     here.wake(batch_id)
-    once.made(batch_id)
+    await once.made(batch_id)
     return found[0].shown(found[1])
 
 

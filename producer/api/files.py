@@ -120,7 +120,7 @@ async def _made(request: Request, here: State, client: str, form: Form) -> Uploa
     if made.name != form.name:
         await asyncio.to_thread(here.store.copy, form.name, made.name)
     await uploads.keep(here.redis, here.keys, made)
-    once.made(file_id)
+    await once.made(file_id)
     return made
 
 

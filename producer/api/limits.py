@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producer.api.errors import REQUEST_ID, RETRY_S, ApiError, is_anthropics, respond, unavailable
+from producer.api.errors import RETRY_S, ApiError, is_anthropics, respond, unavailable
 
 HEADERS_MAX_BYTES = 32 << 10
 OPEN_MOST = 3072
@@ -40,8 +40,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        scope[REQUEST_ID] = _request_id(headers)
-        named = _named(send, scope)
+        named = _named(send, scope, _request_id(headers))
         most = self._uploads.get(scope["path"], self._max_bytes)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_MAX_BYTES:
             told = ApiError(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes.")
@@ -81,15 +80,15 @@ def _request_id(headers: Headers) -> str:
     return given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
 
-def _named(send: Send, scope: Scope) -> Send:
+def _named(send: Send, scope: Scope, request_id: str) -> Send:
     """Under the header in which OpenAI's clients look for it, and that of Anthropic's."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = scope[REQUEST_ID]
+            headers["x-request-id"] = request_id
             if is_anthropics(scope):
-                headers["request-id"] = scope[REQUEST_ID]
+                headers["request-id"] = request_id
         await send(message)
 
     return sending

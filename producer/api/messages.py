@@ -69,7 +69,7 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
             await uploads.keep(here.redis, here.keys, file, listed=False)
             await batches.create(here.redis, here.keys, _new(batch_id, caller.client, file, rows, at_ms))
             here.wake(batch_id)
-            once.made(batch_id)
+            await once.made(batch_id)
     return await retrieve(request, batch_id, here, caller)
 
 

@@ -64,8 +64,13 @@ class Once(NamedTuple):
         if self.key:
             await self.here.redis.eval(_RELEASE, 1, self._name, f"{made} {self.digest}")  # type: ignore[misc]
 
-    def made(self, made: str) -> None:
+    async def made(self, made: str) -> None:
         """It is there: of what has no key, the log tells if it was likely meant to be another."""
+        self.note(made)
+        await self.here.likely.tell()
+
+    def note(self, made: str) -> None:
+        """The same a little later, for what is made hundreds of times a second."""
         if not self.key:
             self.here.likely.note(self.client, self.path, self.digest, made)
 

@@ -31,6 +31,7 @@ from producer.api.state import Here, State
 from producer.content import HEAD_BYTES
 from producer.lease import held
 from producer.queue import now_ms
+from producer.records import NOBODYS
 from producer.runs import RunView
 from producer.sources import estimate, inspect, lines
 
@@ -129,10 +130,11 @@ async def _find(here: State, client: str, run_id: str) -> RunView | None:
     """By Redis, or for a run that ended before this Redis began, by its record. Somebody else's run is looked for as long
     as one that does not exist."""
     fields = await runs.fields_of(here.redis, here.keys, run_id)
-    view = runs.view(run_id, fields) if fields else None
-    if view is None or view.client != client:
-        record = await asyncio.to_thread(here.records.read, run_id)
-        view = runs.of_record(record) if record is not None and record.get("summary") and not fields else None
+    if fields.get("client") == client:
+        view: RunView | None = runs.view(run_id, fields)
+    else:
+        record = await asyncio.to_thread(here.records.read, NOBODYS if fields else run_id)
+        view = runs.of_record(record) if record is not None and record.get("summary") else None
     return view if view is not None and view.client == client and not _is_batch(view) else None
 
 
@@ -191,7 +193,7 @@ async def _made(once: Once, at_ms: int, asked: Asked) -> RunView:
                 return known
             if ours:
                 await _make(here, client, run_id, asked)
-                once.made(run_id)
+                await once.made(run_id)
                 return await runs.get(here.redis, here.keys, run_id)
         if time.monotonic() > until_s:
             message = "A request with this Idempotency-Key is being served; ask again when it has ended."
