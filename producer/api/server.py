@@ -12,10 +12,9 @@ import uvicorn
 
 from pipelines.errors import SpillwayError
 from pipelines.settings import Settings
-from producer.api import events
 from producer.api.app import create_app
+from producer.api.ending import STOP_S, stopping
 
-STOP_S = 10
 KEEP_ALIVE_S = 30
 
 
@@ -31,7 +30,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        events.stop()
+        stopping.set()
         await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,32 @@ def test_requests_in_flight_end_before_it_does(tmp_path: Path) -> None:
                 "/v1/files", content=slowly(), headers={"content-type": "multipart/form-data; boundary=b"}
             )
         assert reply.status_code == 200 and reply.json()["bytes"] == 36
+
+
+def test_who_waits_for_an_answer_when_it_ends_is_told_where_it_will_be(tmp_path: Path) -> None:
+    """And is not cut off, however slow the answer is: official clients would ask it once more."""
+    gpu = {"gpu": {"kind": "lmstudio", "base_url": "http://127.0.0.1:9/v1", "model": "gpt-4o-mini"}}
+    asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x"}]}
+    with serving(Program(tmp_path, targets=gpu, api={"admin_key": ADMIN})) as server:
+        server.key()
+
+        def wait(_: int) -> httpx.Response:
+            with server.http() as http:
+                return http.post("/v1/chat/completions", json=asked)
+
+        def accepted() -> int:
+            return sum(len(each.read_bytes().splitlines()) for each in server.program.data.glob("inbox/*/*.jsonl"))
+
+        with ThreadPoolExecutor(5) as pool:
+            waiting = [pool.submit(wait, number) for number in range(5)]
+            wait_until(lambda: accepted() == 5)
+            server.process.terminate()
+            for each in waiting:
+                reply = each.result()
+                assert (reply.status_code, reply.json()["error"]["code"]) == (504, "answer_pending"), reply.text
+                assert "/v1/chat/completions/chatcmpl-" in reply.json()["error"]["message"]
+                assert reply.headers["x-should-retry"] == "false"
+    assert not [each for each in server.said if "Traceback" in each]
 
 
 def test_an_address_that_is_taken_is_one_line(tmp_path: Path) -> None:
