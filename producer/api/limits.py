@@ -6,6 +6,7 @@ Pure ASGI: nothing is buffered, and a stream stays one.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections import Counter
@@ -21,6 +22,8 @@ OPEN_MOST = 3072
 """Requests at once, those that wait for an answer included: each takes some 15 kB of the server."""
 CLIENT_MOST = 2304
 """Of one client: it must not keep the others out."""
+SILENT_S = 60.0
+"""So long a body may be silent before its end: who never ends it would keep his place for ever."""
 ALWAYS = "/health"
 """Is answered however many there are: who watches the server must not take a busy one for a dead one."""
 _PLACES = "spillway.places"
@@ -95,12 +98,19 @@ def _named(send: Send, scope: Scope, request_id: str) -> Send:
 
 
 def _counted(receive: Receive, most: int) -> Receive:
-    """A body of unknown length ends with an error once it is too long."""
-    taken = 0
+    """A body of unknown length ends with an error once it is too long, any body once nothing more comes of it."""
+    taken, whole = 0, False
 
     async def receiving() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, whole
+        if whole:
+            return await receive()
+        try:
+            async with asyncio.timeout(SILENT_S):
+                message = await receive()
+        except TimeoutError:
+            raise ApiError(408, f"Nothing more of the body came for {SILENT_S:.0f} s.", code="timeout") from None
+        whole = not message.get("more_body", False)
         taken += len(message.get("body", b""))
         if taken > most:
             raise too_large(most)
