@@ -42,9 +42,12 @@ EXPECTED = {
     "unknown_finish": "error:galaxy_brained",
 }  # fmt: skip
 IN_THE_WORKER = ("400", "402", "403", "408", "409", "413", "422", "503", "529", "moderation")
+NOTHING = {"no_choices": "untrue"}  # an empty list is an answer that says nothing, of so many tokens
 BUT = {
-    "anthropic": {"content_filter": "refusal", "moderation": "invalid"},  # it has one word for both, and none for a prompt
-    "gemini": {"refusal": "filter", "unknown_finish": "error:GALAXY_BRAINED"},
+    "responses": NOTHING,
+    # it has one word for both, and none for a prompt
+    "anthropic": {**NOTHING, "content_filter": "refusal", "moderation": "invalid"},
+    "gemini": {**NOTHING, "refusal": "filter", "unknown_finish": "error:GALAXY_BRAINED"},
     "openrouter": {"403": "filter"},
     "runpod": dict.fromkeys(IN_THE_WORKER, "transient"),  # a worker's error says no more than that
     "ollama": {
