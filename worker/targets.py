@@ -26,7 +26,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "refused_tokens": (int,), "refused_until_ms": (int,),
     "changed_ms": (int,), "told": (str,), "told_model": (str,), "cap": (int,), "waiting": (int,), "waits": (int,),
     "batch_price": (int, float), "batch_s": (list,), "batch_full_ms": (int,), "batch_off_ms": (int,), "batch_reason": (str,),
-    "batch_cancel_s": (int, float),
+    "batch_cancel_s": (int, float), "lane": (str,), "provider": (str,), "asked_for": (str,),
 }  # fmt: skip
 """What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
@@ -131,6 +131,12 @@ class Targets:
         """A call succeeded: whatever was wrong is over."""
         if self.states.get(name, {}).get("failing_since"):
             self.say(name, {"failing_since": 0})
+
+    def introduce(self) -> None:
+        """Says what each target is, for a ledger that has calls of it when the configuration names it no more."""
+        for name, target in self._settings.targets.items():
+            what = {"lane": target.lane, "provider": target.provider or target.kind, "asked_for": target.model}
+            self.say(name, what)
 
     def say(self, name: str, state: dict[str, Any]) -> None:
         """Learns something of a target; `changed_ms` is when it last went up or down."""

@@ -172,9 +172,10 @@ def private_url(settings: Settings) -> str | None:
     import socket
 
     from pipelines.paths import redis_dir
+    from pipelines.settings import state_folder
     from worker.embedded import socket_path
 
-    path = socket_path(Path(settings.spillway.data).resolve() / redis_dir())
+    path = socket_path(state_folder(settings.spillway.data) / redis_dir())
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)

@@ -12,6 +12,8 @@ import msgspec
 from pipelines.types import Failure
 
 MAX_BYTES = 32 * 1024 * 1024
+KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key")
+KEY_LEAST_BYTES = 12
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -20,6 +22,16 @@ class Response(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def hushed(content: bytes, sent: Mapping[str, str]) -> bytes:
+    """A body without the key that was sent with its request: some servers say back what they heard, and what is answered
+    is stored. What local servers are given for a key ("ollama") is a word like any other."""
+    for name in KEY_HEADERS:
+        key = sent.get(name, "").removeprefix("Bearer ").encode()
+        if len(key) >= KEY_LEAST_BYTES and key in content:
+            return content.replace(key, b"[key]")
+    return content
 
 
 def unzipped(body: bytes, max_bytes: int) -> bytes | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from pyreqwest.client import Client, ClientBuilder
@@ -19,10 +19,20 @@ from pyreqwest.exceptions import (
     ReadTimeoutError,
     RequestTimeoutError,
 )
+from pyreqwest.http import HeaderMap
 from pyreqwest.response import Response as HotResponse
 
 from pipelines.types import Failure
-from worker.backends.exchange import MAX_BYTES, Response, bad_request, is_loopback, origin, too_large, unzipped
+from worker.backends.exchange import (
+    MAX_BYTES,
+    Response,
+    bad_request,
+    hushed,
+    is_loopback,
+    origin,
+    too_large,
+    unzipped,
+)
 
 CONNECT_TIMEOUT_S = 5.0
 IDLE_S = {"https": 4.0, "http": 1.5}
@@ -71,7 +81,7 @@ class Hot:
                     content = unzipped(content, max_bytes)
                 if content is None:
                     return too_large(url, max_bytes, response.status)
-                return Response(response.status, response.headers, content)
+                return Response(response.status, _Headers(response.headers), hushed(content, headers))
         except PyreqwestError as error:
             return _failure(url, error, timeout_s)
 
@@ -121,6 +131,27 @@ def _outlive_its_thread() -> None:
     if not _exit_waits:
         _exit_waits = True
         atexit.register(time.sleep, 0.05)
+
+
+class _Headers(Mapping[str, str]):
+    """Headers by name; one that is no text, which pyreqwest raises for, is as if it were not there."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self, told: HeaderMap) -> None:
+        self._told = told
+
+    def __getitem__(self, name: str) -> str:
+        try:
+            return self._told[name]
+        except ValueError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._told)
+
+    def __len__(self) -> int:
+        return len(self._told)
 
 
 async def _read(response: HotResponse, max_bytes: int) -> bytes | None:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
+from pipelines.printable import storable
+
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 MOST_TOKENS = 1_000_000_000
@@ -15,13 +17,13 @@ MOST_TOKENS = 1_000_000_000
 
 
 def decode(body: bytes) -> Any:
-    """JSON as servers write it: NaN, broken UTF-8 and a mark before it are suffered. None for anything else."""
+    """JSON as servers write it: NaN, broken UTF-8, half an emoji and a mark before it are suffered. None for anything else."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError, ValueError):
         pass
     try:
-        return json.loads(body.decode("utf-8-sig", errors="replace"))
+        return storable(json.loads(body.decode("utf-8-sig", errors="replace")))
     except (ValueError, RecursionError):
         return None
 

@@ -27,6 +27,11 @@ class Why:
         if not view.may_buy:
             remedy = f"raise it (`spillway budget set {refused_by} USD`) or wait until it turns"
             return f"budget {refused_by}: the next call does not fit; {remedy}"
+        if gone := sorted({batch.route for batch in view.waiting} - snapshot.routes.keys()):
+            return (
+                f"no route {', '.join(gone)} in the configuration of the workers: put it back, or `spillway cancel {view.id}` "
+                "ends the run with what it has"
+            )
         names = {name for batch in view.waiting for name in snapshot.routes.get(batch.route, ())}
         down = {name: self._targets.states.get(name, {}) for name in sorted(names) if not snapshot.targets[name].up}
         if not down or (view.deadline_ms is not None and len(down) < len(names)):  # plan waits for what is down
