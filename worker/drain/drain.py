@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("spillway.drain")
 
 MAX_WAITS = 12
-"""Overloads and refused connections a prompt sits out at one target before it looks for another, or comes back later."""
+"""Waits a prompt sits out at one target (rates, overloads, refused connections) before it looks for another, or comes back
+later."""
 LATER_S = 8.0
 """The longest that a prompt waits for its next try; a target that names a longer wait is not called meanwhile."""
 STRANGE_S = 1.0
@@ -292,12 +293,11 @@ class Drain:
             case "auth" | "funds":
                 self._standing.closed(name, failure.message)
                 self._route(prompt)
-            case "rate":
-                self._later(prompt, told_s)
-            case "overload" | "connect":
+            case "rate" | "overload" | "connect":
                 if failure.code == "model_loading":  # for all prompts alike, and for a while
                     self._standing.broken(name, failure)
-                self._standing.unhealthy(name, failure)
+                if failure.kind != "rate":
+                    self._standing.unhealthy(name, failure)
                 prompt.waits += 1
                 if prompt.waits % MAX_WAITS == 0:
                     prompt.passed.add(name)

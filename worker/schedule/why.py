@@ -12,14 +12,18 @@ from worker.timing import SILENT_MS
 
 DOWN_GRACE_MS = 30_000
 SOON_MS = 600_000
-"""A target that named a wait is waited for, if it is no longer than this."""
+"""A target that named a wait, or loads its model, is waited for, if it is no longer than this."""
 FLAP_GRACE_MS = 2_000
 
 
 def _back_soon(state: Mapping[str, Any], now_ms: int) -> bool:
-    """Whether it is down because it asked for a wait, and not for long. A breaker's own pause says nothing of that."""
-    until_ms = 0 if state.get("closed") else state.get("until_ms") or 0
-    return now_ms + 2 * BREAKER_MS < until_ms <= now_ms + SOON_MS
+    """Whether it is down because it asked for a wait, and not for long, or because it loads its model. A breaker's own pause
+    says nothing of that."""
+    if state.get("closed"):
+        return False
+    if "loading" in str(state.get("reason")) and not state.get("up", True):
+        return now_ms - (state.get("changed_ms") or 0) < SOON_MS
+    return now_ms + 2 * BREAKER_MS < (state.get("until_ms") or 0) <= now_ms + SOON_MS
 
 
 class Why:

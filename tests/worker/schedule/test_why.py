@@ -31,6 +31,15 @@ def snapshot(now_ms: int) -> Any:
 VIEW: Any = SimpleNamespace(id="run", may_buy=True, deadline_ms=None, waiting=(SimpleNamespace(route="r"),))
 
 
+def test_a_model_that_is_being_loaded_is_waited_for() -> None:
+    found = why(failing_since=NOW - SILENT_MS, reason="is loading its model", changed_ms=NOW)
+    for now in (NOW, NOW + 5 * DOWN_GRACE_MS, NOW + SOON_MS - 1):
+        assert found.stuck(VIEW, snapshot(now), "") == found.silent(VIEW, snapshot(now), ()) == ""
+    for now in (NOW + SOON_MS, NOW + SOON_MS + DOWN_GRACE_MS):
+        words = found.stuck(VIEW, snapshot(now), ""), found.silent(VIEW, snapshot(now), ())
+    assert all("is loading its model" in each for each in words)
+
+
 @pytest.mark.parametrize(
     ("ahead_ms", "closed", "stuck"),
     [
