@@ -121,8 +121,11 @@ class Compatible:
         if message.refusal and not finish.startswith("broken"):
             text, finish = text or message.refusal, "refusal"
         cost = answers.reported_pusd(answer.usage) if self.reports_cost else None
+        if message.audio and not text:
+            text = str(message.audio.get("transcript") or "")
         # Where thinking was stopped, the content is null; the number of a token is any end, a text one of the row's stops.
-        meant = message.content == "" and type(choice.stop_reason) is str and finish == "stop"
+        stopped = message.content == "" and type(choice.stop_reason) is str and finish == "stop"
+        meant = stopped or bool(message.audio or message.images)
         return answers.completed(text, finish, usage, answer.model, calls, cost, answer.service_tier, meant=meant)
 
     def _error_inside(

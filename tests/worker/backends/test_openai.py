@@ -128,6 +128,13 @@ class TestOpenai(BackendContract):
         failure = self.failure(body, 424)
         assert (failure.kind, failure.code) == ("transient", "generation")
 
+    def test_what_is_said_aloud_or_drawn_is_an_answer(self) -> None:
+        audio = {"id": "audio_1", "expires_at": 1729018505, "data": "UklGRg==", "transcript": "Blue."}
+        heard = self.parse(with_message(content=None, audio=audio))
+        drawn = self.parse(with_message(content="", images=[{"type": "image_url", "image_url": {"url": "data:…"}}]))
+        assert isinstance(heard, Completion) and isinstance(drawn, Completion)
+        assert (heard.text, heard.silent, drawn.text, drawn.silent) == ("Blue.", False, "", True)
+
     def test_any_success_is_one(self) -> None:
         assert isinstance(self.parse(GOOD, 201), Completion)
         assert self.failure({"id": "x", "status": "IN_QUEUE"}, 202).code == "empty_answer"
