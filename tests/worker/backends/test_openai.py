@@ -135,6 +135,11 @@ class TestOpenai(BackendContract):
         assert isinstance(heard, Completion) and isinstance(drawn, Completion)
         assert (heard.text, heard.silent, drawn.text, drawn.silent) == ("Blue.", False, "", True)
 
+    def test_the_window_of_a_model_that_has_one_for_its_input_alone(self) -> None:
+        words = "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens."
+        failure = self.failure(error("context_length_exceeded", message=words), 400)
+        assert (failure.kind, failure.context_tokens) == ("context", 272_000)
+
     def test_any_success_is_one(self) -> None:
         assert isinstance(self.parse(GOOD, 201), Completion)
         assert self.failure({"id": "x", "status": "IN_QUEUE"}, 202).code == "empty_answer"
