@@ -157,6 +157,17 @@ def shaped(
     return not_json(response) if answer is None else answer
 
 
+def inside(
+    target: Target, response: Response, lacks: str, inner: Any = None, *, forbidden: str = "auth"
+) -> Completion | Failure:
+    """A success that holds an error (`inner`, else wherever it is), or not even that: an answer that `lacks` something."""
+    error = told({"error": inner} if inner else decode(response.body))
+    if error is None:
+        message = f"HTTP {response.status}: an answer without {lacks}"
+        return Failure("unknown", "empty_answer", message, response.status)
+    return outcome(target, response, error, forbidden=forbidden)
+
+
 def outcome(target: Target, response: Response, error: Told | None, *, forbidden: str = "auth") -> Completion | Failure:
     """As `failure`, but what a filter stopped is an answer of its own kind, and our key stays out of messages."""
     failed = failure(response, error, forbidden=forbidden)
