@@ -137,6 +137,14 @@ async def test_what_was_never_sent_costs_nothing(column: str) -> None:
     assert (outcome.kind, outcome.code) == ("connect", "connect_failed")
 
 
+async def test_lm_studio_answers_at_its_bare_address_and_says_200_to_any_other(upstream: Upstream) -> None:
+    bare = upstream.url("lmstudio").removesuffix("/v1")
+    assert isinstance(await ask("lmstudio", bare, "Hi."), Completion)
+    wrong = await ask("openai", bare, "Hi.")
+    assert isinstance(wrong, Failure)
+    assert (wrong.kind, wrong.code, wrong.http_status) == ("invalid", "wrong_address", 200)
+
+
 @pytest.mark.parametrize("column", COLUMNS)
 async def test_an_answer(upstream: Upstream, column: str) -> None:
     outcome = await ask(column, upstream.url(column), "Say yes or no. Labels: yes | no")
