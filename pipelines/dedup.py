@@ -17,9 +17,11 @@ from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBAT
 from pipelines.layout import layout, prose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
 from pipelines.reading import loose, loose_words
+from pipelines.retelling import RARE_PAIRS as STORIES
+from pipelines.retelling import rare_pairs
 
-__all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
-           "decide_said", "infer_task", "likeness", "outline_keys", "proof", "read", "said", "skeleton_key", "stored", "stricter"]  # fmt: skip
+__all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STORIES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
+           "decide_said", "infer_task", "likeness", "outline_keys", "proof", "read", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -143,6 +145,13 @@ def outline_keys(family: bytes, text: str) -> bytes:
         if form else bytes(8)
         for form in outlines(text)
     )  # fmt: skip
+
+
+def story_keys(family: bytes, text: str) -> bytes:
+    """Six keys of 8 bytes that texts which tell one story seldom share none of; 0: no such key."""
+    pairs = rare_pairs(text)
+    keys = [blake2b(pair.encode("utf-8", "surrogatepass"), digest_size=8, key=family, person=b"story").digest() for pair in pairs]
+    return b"".join(keys).ljust(8 * STORIES, b"\0")
 
 
 def likeness(leader: Said, row: Said) -> float:

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.dedup import (
+    CLOSED,
     OUTLINES,
+    STORIES,
     Candidate,
     Link,
     Said,
@@ -22,9 +24,11 @@ from pipelines.dedup import (
     outline_keys,
     proof,
     skeleton_key,
+    story_keys,
     stricter,
 )
 from pipelines.paraphrase import same_meaning
+from pipelines.retelling import about, retold
 from worker.dedupe.keytable import ABSENT, firsts, words
 from worker.dedupe.shelf import SAME_OUTLINE, Place, Shelf
 from worker.dedupe.vectors import nearest_earlier
@@ -32,8 +36,12 @@ from worker.dedupe.vectors import nearest_earlier
 PROPOSED_COSINE = 0.60
 NEAR_MISS_COSINE = 0.90
 MAX_VETOES = 100
+PARAPHRASED, RETOLD = "paraphrase", "retelling"
 _NEIGHBOURS = 8
 _WINDOW_LETTERS, _MAX_WINDOWS = 900, 4
+
+KEYS = OUTLINES + STORIES
+"""Of eight bytes, by which a text's variants, and other tellings of its story, are proposed; 0: none."""
 
 Embed = Callable[[Sequence[int]], NDArray[np.float32]]
 
@@ -87,10 +95,33 @@ class Chunk:
         return [canonical_key(row.family, said.text, task) for row, said, task in read]
 
     def measure(self, rows: Iterable[int]) -> None:
-        """Take skeleton and outlines of these rows."""
+        """Take skeleton, outlines and stories of these rows."""
         for at in rows:
             family, text = self.rows[at].family, self.said[at].text
-            self.skeletons[at], self.outlines[at] = skeleton_key(family, text), outline_keys(family, text)
+            self.skeletons[at], self.outlines[at] = skeleton_key(family, text), self._keys(at)
+
+    def _keys(self, at: int) -> bytes:
+        family, told = self.rows[at].family, self._story(at)
+        story = story_keys(family, told[1]) if told else bytes(8 * STORIES)
+        return outline_keys(family, self.said[at].text) + story
+
+    def _story(self, at: int) -> tuple[str, str] | None:
+        """What is constant and what varies, where a label is asked for that says what the text is about."""
+        if self.tasks[at] != CLOSED or self.rows[at].keys_only:
+            return None
+        constant, story = self.split(self.said[at])
+        return (constant, story) if about(CLOSED, f"{constant}\n{self.rows[at].system}") else None
+
+    def retell(self, at: int, leaders: Iterable[Leader]) -> Leader | None:
+        """The first of these leaders that tells the row's story in other words, where that is enough for its label."""
+        mine = self._story(at)
+        if mine is None:
+            return None
+        for leader in leaders:
+            constant, story = self.split(leader.said)
+            if constant == mine[0] and self._task(at, leader) == CLOSED and retold(story, mine[1]):
+                return leader
+        return None
 
     def wants_vector(self, at: int) -> bool:
         """More have its outline than keys propose, or the route asks for what only a vector can find."""
@@ -174,7 +205,7 @@ def by_outline(chunk: Chunk, shelf: Shelf) -> None:
         return
     chunk.measure(open_)
     committed = shelf.with_skeleton(words([chunk.skeletons[at] for at in open_]))
-    outlines = np.frombuffer(b"".join(chunk.outlines[at] for at in open_), "<u8").reshape(-1, OUTLINES)
+    outlines = np.frombuffer(b"".join(chunk.outlines[at] for at in open_), "<u8").reshape(-1, KEYS)
     alike, counts = shelf.with_outlines(outlines)
     by_skeleton: dict[bytes, list[int]] = defaultdict(list)
     by_form: dict[int, list[int]] = defaultdict(list)
@@ -189,9 +220,13 @@ def by_outline(chunk: Chunk, shelf: Shelf) -> None:
         if found is not None:
             chunk.follow(at, found[0], "edit", likeness(found[0].said, chunk.said[at]), found[1])
             continue
+        told = chunk.retell(at, proposed)
+        if told is not None:
+            chunk.follow(at, told, "semantic", likeness(told.said, chunk.said[at]), RETOLD)
+            continue
         chunk.refused[at] = proposed
         crowd = (
-            count + len(by_form[form]) for count, form in zip(counts[n].tolist(), forms[:-1], strict=False) if form
+            count + len(by_form[form]) for count, form in zip(counts[n].tolist(), forms[: OUTLINES - 1], strict=False) if form
         )
         if any(have >= SAME_OUTLINE for have in crowd):
             chunk.crowded.add(at)
@@ -231,7 +266,7 @@ def _settle(chunk: Chunk, at: int, near: Sequence[tuple[float, Leader]]) -> None
             chunk.follow(at, leader, "edit", cosine, found[1])
             return
         if chunk.means_the_same(at, leader, cosine):
-            chunk.follow(at, leader, "semantic", cosine, "paraphrase")
+            chunk.follow(at, leader, "semantic", cosine, PARAPHRASED)
             return
         if len(tried) == _NEIGHBOURS:
             break
@@ -249,10 +284,13 @@ def unchain(chunk: Chunk, embed: Embed) -> None:
         if last is leader:
             continue
         found = chunk.prove(at, [last])
+        kind = "edit" if found else "semantic"
         if found is None and chunk.means_the_same(at, last, link.similarity):
-            found = last, "paraphrase"
+            found = last, PARAPHRASED
+        if found is None and chunk.retell(at, [last]):
+            found = last, RETOLD
         if found is not None:
-            chunk.follow(at, last, "edit", likeness(last.said, chunk.said[at]), found[1])
+            chunk.follow(at, last, kind, likeness(last.said, chunk.said[at]), found[1])
         else:
             chunk.links[at] = None
             chunk.measure([at])
