@@ -150,7 +150,10 @@ def outline_keys(family: bytes, text: str) -> bytes:
 def story_keys(family: bytes, text: str) -> bytes:
     """Six keys of 8 bytes that texts which tell one story seldom share none of; 0: no such key."""
     pairs = rare_pairs(text)
-    keys = [blake2b(pair.encode("utf-8", "surrogatepass"), digest_size=8, key=family, person=b"story").digest() for pair in pairs]
+    keys = [
+        blake2b(pair.encode("utf-8", "surrogatepass"), digest_size=8, key=family, person=b"story").digest()
+        for pair in pairs
+    ]
     return b"".join(keys).ljust(8 * STORIES, b"\0")
 
 

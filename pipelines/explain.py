@@ -126,10 +126,13 @@ def shared_words(a: str, b: str) -> float:
 def unexplained(a: str, b: str, task: str) -> tuple[Side, Side]:
     """What is left of the difference, for the guards to name."""
     left, right = read(a), read(b)
+    return sides(left.tokens, right.tokens, open_spans(left, right, task))
+
+
+def open_spans(left: Read, right: Read, task: str) -> list[Span]:
+    """The places that differ and that nothing here explains; all of them for a literal task."""
     spans = differences(left.norms, right.norms)
-    if task not in LITERAL:
-        spans = [span for span in spans if _explain(left, right, span, task) is None]
-    return sides(left.tokens, right.tokens, spans)
+    return spans if task in LITERAL else [span for span in spans if _explain(left, right, span, task) is None]
 
 
 def _same_but_closing_marks(a: str, b: str, task: str) -> bool:

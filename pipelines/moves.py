@@ -23,7 +23,9 @@ _ATTRIBUTES = frozenset(
 )
 """What belongs to one thing in one way: a picture of Anna may be another than Anna's picture, the age of Anna is not."""
 
-_GIVING = frozenset("give send tell show lend pay hand mail email text read teach offer sent gave told showed paid".split())
+_GIVING = frozenset(
+    "give send tell show lend pay hand mail email text read teach offer sent gave told showed paid".split()
+)
 _MAKING = frozenset("buy get find order book make reserve cook bring fetch print build".split())
 _RECEIVERS = frozenset("me us him her them".split())
 _OF_TIME = DATES | NUMBER_WORDS | frozenset("on in at this that the last next early late ago past".split())

@@ -15,7 +15,10 @@ from pipelines.instruction import CLOSED, LITERAL
 _COSINE, _LABEL_COSINE = 0.75, 0.92
 _SHORT_OVERLAP, _LONG_OVERLAP = 0.3, 0.35
 _LONG_WORDS = 7
-_WEAK = frozenset("best good great main major key most way ways thing things people person example examples".split()) | EMPTY
+_WEAK = (
+    frozenset("best good great main major key most way ways thing things people person example examples".split())
+    | EMPTY
+)
 """May be added to a question without asking another one."""
 
 

@@ -72,7 +72,9 @@ def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
         token = tokens[at]
         long, short = _found(norms, at)
         if long:
-            out += [token._replace(norm=norm, kind="word", first=token.first and n == 0) for n, norm in enumerate(short)]
+            out += [
+                token._replace(norm=norm, kind="word", first=token.first and n == 0) for n, norm in enumerate(short)
+            ]
         else:
             name = None if shouting else _ABBREVIATIONS.get(token.raw)
             out.append(token._replace(norm=name) if name else token)

@@ -80,7 +80,10 @@ FEW_SHOT = "".join(
     * 12
 )
 TEMPLATES: dict[str, tuple[str, str]] = {
-    "sentiment": ("review", "Classify the sentiment of this review as positive, negative or mixed.\n\nReview: {}\nSentiment:"),
+    "sentiment": (
+        "review",
+        "Classify the sentiment of this review as positive, negative or mixed.\n\nReview: {}\nSentiment:",
+    ),
     "stars": ("review", "{}\n\nHow many stars would this reviewer give? Answer with one number from 1 to 5."),
     "team": ("ticket", "Assign the ticket to one of: billing, hardware, shipping.\nTicket: {}\nTeam:"),
     "examples": ("ticket", FEW_SHOT + "Message: {}\nLabel:"),

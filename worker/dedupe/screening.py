@@ -226,7 +226,9 @@ def by_outline(chunk: Chunk, shelf: Shelf) -> None:
             continue
         chunk.refused[at] = proposed
         crowd = (
-            count + len(by_form[form]) for count, form in zip(counts[n].tolist(), forms[: OUTLINES - 1], strict=False) if form
+            count + len(by_form[form])
+            for count, form in zip(counts[n].tolist(), forms[: OUTLINES - 1], strict=False)
+            if form
         )
         if any(have >= SAME_OUTLINE for have in crowd):
             chunk.crowded.add(at)
