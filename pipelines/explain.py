@@ -20,7 +20,7 @@ from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.reading import Token, tokens
 from pipelines.wording import same_question
-from pipelines.words import ARTICLES, GREETINGS, POLITE, QUANTIFIERS
+from pipelines.words import ARTICLES, GREETINGS, POLITE, QUANTIFIERS, word_set
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
@@ -41,11 +41,11 @@ _CLOSING = {
 _CONTRACTED = ({"'s", "is"}, {"'s", "has"})
 """Where a verb may stand, no owner can: `the card's gone` is `the card has gone`."""
 
-_SAYING = frozenset(
+_SAYING = word_set(
     "say says said think thinks thought know knew knows believe believes believed hope hoped hopes sure told tell claim claimed claims "
-    "announced reported noticed realised realized suppose assume guess mentioned added insisted confirmed see saw show showed heard".split()
+    "announced reported noticed realised realized suppose assume guess mentioned added insisted confirmed see saw show showed heard"
 )
-_SUBJECTS = ARTICLES | frozenset("i you he she it we they there my your his her our their its".split())
+_SUBJECTS = ARTICLES | word_set("i you he she it we they there my your his her our their its")
 """What begins a clause, so that `that` before it joins clauses: `I think (that) the shop is closed`."""
 
 _SPACED = re.compile(r"(?<=[^\W\d_]) (?=[.,;!?]+(?:\s|$))")

@@ -14,12 +14,7 @@ from pipelines.difference import Span
 from pipelines.explain import Read
 from pipelines.guards import code, links, negation, opposites, order, units
 from pipelines.reading import Token
-from pipelines.words import ARTICLES, ASKING, DIRECTIONS, NEGATION, NUMBER_WORDS, POLITE, PRONOUNS
-
-
-def _set(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
+from pipelines.words import ARTICLES, ASKING, DIRECTIONS, NEGATION, NUMBER_WORDS, POLITE, PRONOUNS, word_set
 
 ALWAYS = (code, links, units, negation, opposites, order)
 """The guards whose objection no judgement overrules."""
@@ -33,9 +28,9 @@ EMPTY = (
     | ASKING
     | DIRECTIONS
     | PRONOUNS
-    | _set("and or as if so be been being there also then than just really actually very some any get got its s")
+    | word_set("and or as if so be been being there also then than just really actually very some any get got its s")
 )
-_TELLING = _set("from before after above below under up down ahead behind inside outside without against until off")
+_TELLING = word_set("from before after above below under up down ahead behind inside outside without against until off")
 """Words of place and time that are never empty."""
 
 _ENDINGS = (("ies", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("es", ""), ("s", ""), ("ly", ""))
@@ -84,7 +79,7 @@ def _asks(text: Read) -> str:
 
 
 def _kind_of_question(word: str, following: str) -> str:
-    if word == "how" and following in _set("many much long often old far big tall late soon fast well"):
+    if word == "how" and following in word_set("many much long often old far big tall late soon fast well"):
         return f"how {following}"
     if word in ("what", "which"):
         return "what"

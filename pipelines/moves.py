@@ -8,30 +8,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.reading import Token
-from pipelines.words import ARTICLES, DATES, DIRECTIONS, NUMBER_WORDS
+from pipelines.words import ARTICLES, DATES, DIRECTIONS, NUMBER_WORDS, word_set
 
 JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
 _MAX_JOINED = 3
-_OPEN_BEFORE = DIRECTIONS | frozenset("is are was were be both either whether the a an as than".split())
+_OPEN_BEFORE = DIRECTIONS | word_set("is are was were be both either whether the a an as than")
 _INSTRUCTING = frozenset({"answer", "reply", "respond", "return", "output", "use", "keep", "write", "give", "please"})
-_ATTRIBUTES = frozenset(
+_ATTRIBUTES = word_set(
     "time zone timezone zones capital population price cost size age name names colour color height weight length width depth area "
     "address author owner president leader king queen mayor ceo founder director capacity temperature weather climate history "
     "culture economy currency language flag location position date day birthday speed value purpose role status balance "
     "limit deadline beginning top bottom front back side edge centre center middle surface roof door window engine battery "
-    "screen keyboard password username email mother father wife husband brother sister son daughter parents children family boss".split()
+    "screen keyboard password username email mother father wife husband brother sister son daughter parents children family boss"
 )
 """What belongs to one thing in one way: a picture of Anna may be another than Anna's picture, the age of Anna is not."""
 
-_GIVING = frozenset(
-    "give send tell show lend pay hand mail email text read teach offer sent gave told showed paid".split()
-)
-_MAKING = frozenset("buy get find order book make reserve cook bring fetch print build".split())
-_RECEIVERS = frozenset("me us him her them".split())
-_OF_TIME = DATES | NUMBER_WORDS | frozenset("on in at this that the last next early late ago past".split())
-_SAYING = frozenset(
+_GIVING = word_set("give send tell show lend pay hand mail email text read teach offer sent gave told showed paid")
+_MAKING = word_set("buy get find order book make reserve cook bring fetch print build")
+_RECEIVERS = word_set("me us him her them")
+_OF_TIME = DATES | NUMBER_WORDS | word_set("on in at this that the last next early late ago past")
+_SAYING = word_set(
     "say says said tell told think thinks thought know knew believe ask asked if when because that while although and or but "
-    "report reported announce announced plan plans planned who which".split()
+    "report reported announce announced plan plans planned who which"
 )
 
 

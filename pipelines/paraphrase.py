@@ -11,14 +11,12 @@ from pipelines.explain import read
 from pipelines.facts import ALWAYS, EMPTY, OPINION, Facts, agree, facts_of, minimal, renames
 from pipelines.guards import sides
 from pipelines.instruction import CLOSED, LITERAL
+from pipelines.words import word_set
 
 _COSINE, _LABEL_COSINE = 0.75, 0.92
 _SHORT_OVERLAP, _LONG_OVERLAP = 0.3, 0.35
 _LONG_WORDS = 7
-_WEAK = (
-    frozenset("best good great main major key most way ways thing things people person example examples".split())
-    | EMPTY
-)
+_WEAK = word_set("best good great main major key most way ways thing things people person example examples") | EMPTY
 """May be added to a question without asking another one."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.reading import Token
+from pipelines.words import word_set
 
 _ALIKE = """
 in order to = to | so as to = to | prior to = before | in spite of = despite | whether or not = whether
@@ -36,9 +37,9 @@ head quarters | air line | key board | text book | week end | pay check | break 
 _ABBREVIATIONS = {"US": "usa"}
 """Read by their capitals: `US` is no `us`."""
 
-_ABOUT_WORDS = frozenset(
+_ABOUT_WORDS = word_set(
     "word words phrase phrases term terms mean means meaning meanings stand stands abbreviation acronym synonym synonyms grammar "
-    "spell spells spelled spelt spelling pronounce pronounced correct write written difference differences differ sentence".split()
+    "spell spells spelled spelt spelling pronounce pronounced correct write written difference differences differ sentence"
 )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pipelines import lexicon
 from pipelines.moves import swapped_pair
 from pipelines.reading import Token
-from pipelines.words import ARTICLES, DATES, POLITE
+from pipelines.words import ARTICLES, DATES, POLITE, word_set
 
 _START = "\N{INFORMATION SEPARATOR TWO}"
 _END = rf"(?= {_START}|$)"
@@ -44,13 +44,13 @@ _FRAMES = (
     (r"how (?:i|we|you) (?:can|could|should|do)\b", "how to"),
     (rf"what {_MAY} {_WHO} (?:need to |have to )?do to ", "how to "),
     (rf"what {_BE} (?:the |a |some |any )?ways? (?:for {_WHO} )?to ", "how to "),
-    (rf"(?:which|what) would be the (?=\w+est\b|most\b)", "what is "),
+    (r"(?:which|what) would be the (?=\w+est\b|most\b)", "what is "),
     (rf"what {_BE} (?:the )?meanings? of ", "what mean "),
     (rf"what (?:do|does) (.+?) mean{_END}", r"what mean \1"),
     (rf"what {_BE} meant by ", "what mean "),
-    (rf"(?:what|how) (?:do|does) (.+?) (feel|look|sound|taste|smell) like\b", r"how \1 \2"),
+    (r"(?:what|how) (?:do|does) (.+?) (feel|look|sound|taste|smell) like\b", r"how \1 \2"),
     (rf"how (?:do|does) (.+?) (look|sound|taste|smell){_END}", r"how \1 \2"),
-    (rf"(?:what|which) (colour|color|size|shape|age|height|weight) (?:is|are) ", r"what \1 of "),
+    (r"(?:what|which) (colour|color|size|shape|age|height|weight) (?:is|are) ", r"what \1 of "),
     (rf"how old (?:is|are) (.+?){_END}", r"what age of \1"),
     (rf"how (?:tall|high) (?:is|are) (.+?){_END}", r"what height of \1"),
     (rf"how heavy (?:is|are) (.+?){_END}", r"what weight of \1"),
@@ -60,8 +60,8 @@ _FRAMES = (
         rf"what {_BE} your (?:personal )?(?:opinions?|views?|thoughts?|take) (?:of|on|about|regarding) ",
         "what you think about ",
     ),
-    (rf"what do you think (?:of|about) ", "what you think about "),
-    (rf"(who|what|when|where) do you think (?=(?:will|would|is|are|was|were|has|have|should|can|could)\b)", r"\1 "),
+    (r"what do you think (?:of|about) ", "what you think about "),
+    (r"(who|what|when|where) do you think (?=(?:will|would|is|are|was|were|has|have|should|can|could)\b)", r"\1 "),
     (rf"how come |why is it that |for what reasons? |what {_BE} the reasons? (?:that|why) ", "why "),
     (rf"where (?:can|could|do|does) {_WHO} ", "where to "),
     (
@@ -96,11 +96,11 @@ LIGHT = (
     _DROPPED
     | _LOOSE_PLACES
     | _ALIKE.keys()
-    | frozenset(
+    | word_set(
         "to someone somebody anyone anybody person people tell know inform let me us want need like supposed able way ways manner would "
         "might must mean means meaning meant think opinion opinions view views thought thoughts take your reason reasons that cost costs "
         "price old age tall high height heavy weight much differ different difference differences from than between each other one another "
-        "it come possible has that 's".split()
+        "it come possible has that 's"
     )
 )
 """What a question may be put with or without, or with another one of."""
