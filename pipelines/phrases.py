@@ -26,7 +26,7 @@ e - mail = email | e - mails = emails | television = tv | televisions = tvs | ph
 telephone = phone | telephones = phones | mathematics = math | maths = math | advertisement = ad | advertisements = ads
 advert = ad | adverts = ads | refrigerator = fridge | examination = exam | examinations = exams | aeroplane = airplane
 aeroplanes = airplanes | memorandum = memo | influenza = flu
-united states of america = usa | the united states = the usa | u.s.a = usa | u.s = usa | united kingdom = uk | u.k = uk
+the united states of america = the us | the united states = the us | the usa = the us | the u.s.a = the us | u.s = us | united kingdom = uk | u.k = uk
 united nations = un | u.n = un | european union = eu | e.u = eu
 """
 _COMPOUNDS = """
@@ -34,9 +34,6 @@ web site | work force | data base | pass word | note book | lap top | smart phon
 time zone | home page | user name | life style | health care | child care | down load | up load | on line | off line | hard drive
 head quarters | air line | key board | text book | week end | pay check | break down | check out | play list | up date | up grade
 """
-_ABBREVIATIONS = {"US": "usa"}
-"""Read by their capitals: `US` is no `us`."""
-
 _ABOUT_WORDS = word_set(
     "word words phrase phrases term terms mean means meaning meanings stand stands abbreviation acronym synonym synonyms grammar "
     "spell spells spelled spelt spelling pronounce pronounced correct write written difference differences differ sentence"
@@ -62,10 +59,7 @@ _PHRASES = _table()
 def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
     """The tokens with every phrase in its common form."""
     norms = [token.norm for token in tokens]
-    shouting = not any(token.raw.islower() for token in tokens)
-    if not any(norm in _PHRASES or token.raw in _ABBREVIATIONS for norm, token in zip(norms, tokens, strict=True)):
-        return tuple(tokens)
-    if not _ABOUT_WORDS.isdisjoint(norms):
+    if _PHRASES.keys().isdisjoint(norms) or not _ABOUT_WORDS.isdisjoint(norms):
         return tuple(tokens)
     out: list[Token] = []
     at = 0
@@ -77,8 +71,7 @@ def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
                 token._replace(norm=norm, kind="word", first=token.first and n == 0) for n, norm in enumerate(short)
             ]
         else:
-            name = None if shouting else _ABBREVIATIONS.get(token.raw)
-            out.append(token._replace(norm=name) if name else token)
+            out.append(token)
         at += long or 1
     return tuple(out)
 

@@ -20,7 +20,7 @@ _PERSONAL = r"(?:feel|think|like|look|seem|sound|see|view|rate|know|define|spend
 """What depends on whom the question is about."""
 
 _QUESTION = r"(?:how|what|where|when|why|who|which)"
-_MAY = r"(?:do|does|can|could|should|would|shall|will|might|must)"
+_MAY = r"(?:do|does|can|could|should|shall)"
 _BE = r"(?:is|are)"
 
 _FRAMES = (

@@ -26,13 +26,13 @@ SAME = [
     ("I gotta go, I wanna sleep", "I have to go, I want to sleep"),
     ("The television in the hall", "The TV in the hall"),
     ("Rules of the US treasury", "Rules of the U.S. treasury"),
-    ("Rules of the US treasury", "Rules of the United States treasury"),
+    ("rules of the us treasury", "Rules of the United States treasury"),
 ]
 OTHER = [
     ("Tell us the rules", "Tell USA the rules"),
+    ("Rules of the US treasury", "Rules of the UK treasury"),
     ("What does TV stand for?", "What does television stand for?"),
     ("Is whilst a word?", "Is while a word?"),
-    ("TELL US THE RULES", "TELL USA THE RULES"),
     ("We left after dinner", "We left before dinner"),
     ("I work as well", "I work and"),
 ]
