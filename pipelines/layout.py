@@ -28,7 +28,6 @@ _ODD_IN_PROSE = re.compile(f"[{''.join(map(chr, _IN_PROSE))}]".replace("\\", "\\
 _CODE_CHARS = re.compile(r"[{}=<>`|;\t]")
 _CALLS = re.compile(r"\w\(|\w\+\+")
 _LISTS = re.compile(r"\n(?:[-*+\u2022]|\d+[.)]|\S+[,;]\S)")
-"""Cheap signs, without one of which nothing needs to be looked at line by line; more are in `_may_hold_code`."""
 
 _CODE_LINE = re.compile(
     r"^\s*(?:def \w+\s*\(|class \w+\s*[:({]|import [\w.]+(?: as \w+)?;?\s*$|from [\w.]+ import\b|return(?: \S+)?;?\s*$"
@@ -82,12 +81,14 @@ def is_code(text: str) -> bool:
 
 
 def _may_hold_code(text: str) -> bool:
-    if (
-        "return " in text or "import " in text or "def " in text or "class " in text or "SELECT " in text
-        or "else:" in text or "try:" in text or "&&" in text or ":=" in text or _CODE_CHARS.search(text) is not None
-    ):  # fmt: skip
+    """Cheap signs, without one of which nothing needs to be looked at line by line; a word costs more than a letter."""
+    if _CODE_CHARS.search(text) is not None or "return " in text or "import " in text or "SELECT " in text:
         return True
-    if ("(" in text or "+" in text) and _CALLS.search(text) is not None:
+    if ":" in text and ("else:" in text or "try:" in text or "class " in text):
+        return True
+    if ("(" in text or "+" in text) and ("def " in text or "class " in text or _CALLS.search(text) is not None):
+        return True
+    if "&" in text and "&&" in text:
         return True
     return "\n" in text and ("\n  " in text or _LISTS.search(text) is not None)
 

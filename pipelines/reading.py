@@ -195,8 +195,9 @@ def loose_words(pieces: Sequence[str], asks: bool) -> str:
         forms = [_piece(piece) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
     if asks:
         _drop_needless_questions(pieces, forms)
-    if "" in forms:
-        _keep_marks_between_numbers(pieces, forms)
+    if "" not in forms:
+        return " ".join(forms)
+    _keep_marks_between_numbers(pieces, forms)
     return " ".join(filter(None, forms))
 
 
