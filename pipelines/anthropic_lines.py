@@ -80,6 +80,8 @@ _STOPS = {
     "length": "max_tokens", "max_tokens": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use",
     "tool": "tool_use", "content_filter": "refusal", "filter": "refusal", "refusal": "refusal",
 }  # fmt: skip
+_UNTOLD = dict.fromkeys(("cache_creation", "inference_geo", "output_tokens_details", "server_tool_use", "service_tier"))
+"""What a usage must have, and what only Anthropic's own servers know."""
 _ERRORS = {400: "invalid_request_error", 413: "request_too_large", 429: "rate_limit_error", 529: "overloaded_error"}
 
 
@@ -106,9 +108,9 @@ def ended(custom_id: str, kind: str, **more: Any) -> dict[str, Any]:
     return {"custom_id": custom_id, "result": {"type": kind, **more}}
 
 
-def error(kind: str, message: str) -> dict[str, Any]:
+def error(kind: str, message: str, request_id: str | None = None) -> dict[str, Any]:
     """An error as Anthropic writes it, in a result as in a reply."""
-    return {"type": "error", "error": {"type": kind, "message": message}}
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
 
 
 def _error(row: Row) -> dict[str, Any]:
@@ -128,8 +130,13 @@ def _message(row: Row) -> dict[str, Any]:
     choice = next(iter(tables(answer["choices"])), {})
     said: dict[str, Any] = choice["message"] if type(choice.get("message")) is dict else {}
     text = row["output"] or said.get("refusal")
-    content: list[dict[str, Any]] = [{"type": "text", "text": text}] if type(text) is str and text else []
-    content += (call for call in map(_tool_use, tables(said.get("tool_calls"))) if call)
+    id_ = f"{row['run_id']}_{row['row']}"
+    content: list[dict[str, Any]] = []
+    if type(text) is str and text:
+        content.append({"type": "text", "text": text, "citations": None})
+    for number, call in enumerate(tables(said.get("tool_calls"))):
+        if used := _tool_use(call, f"toolu_{id_}_{number}"):
+            content.append(used)
     stopped_by = choice.get("stop_reason")  # which stop sequence it was: vLLM says so, OpenAI does not
     stop = _STOPS.get(str(choice.get("finish_reason") or row["finish_reason"]), "end_turn")
     if row["status"] == "refused" or said.get("refusal"):
@@ -137,21 +144,23 @@ def _message(row: Row) -> dict[str, Any]:
     elif type(stopped_by) is str and stop == "end_turn":
         stop = "stop_sequence"
     return {
-        "id": f"msg_{row['run_id']}_{row['row']}", "type": "message", "role": "assistant", "model": row["model"] or "",
+        "id": f"msg_{id_}", "type": "message", "role": "assistant", "model": row["model"] or "",
         "content": content, "stop_reason": stop, "stop_sequence": stopped_by if stop == "stop_sequence" else None,
-        "usage": _usage(row, answer.get("usage")),
+        "stop_details": None, "container": None, "usage": _usage(row, answer.get("usage")),
     }  # fmt: skip
 
 
-def _tool_use(call: dict[str, Any]) -> dict[str, Any] | None:
+def _tool_use(call: dict[str, Any], id_: str) -> dict[str, Any] | None:
+    """Under the call's own id, where it has one."""
     function = call.get("function")
     if type(function) is not dict:
         return None
-    id_, name = call.get("id") or "", function.get("name") or ""
-    return {"type": "tool_use", "id": id_, "name": name, "input": decoded(function.get("arguments"))}
+    into = decoded(function.get("arguments"))
+    said = {"id": call.get("id") or id_, "name": function.get("name") or "", "input": into}
+    return {"type": "tool_use", **said, "caller": {"type": "direct"}}
 
 
-def _usage(row: Row, told: Any) -> dict[str, int]:
+def _usage(row: Row, told: Any) -> dict[str, Any]:
     """Tokens; cached ones are not among `input_tokens`. A reused answer has those that its first asking took."""
     said = told if type(told) is dict else {}
     details = said.get("prompt_tokens_details")
@@ -164,5 +173,5 @@ def _usage(row: Row, told: Any) -> dict[str, int]:
     )
     return {
         "input_tokens": max(0, into - read - written), "output_tokens": out, "cache_read_input_tokens": read,
-        "cache_creation_input_tokens": written,
+        "cache_creation_input_tokens": written, **_UNTOLD,
     }  # fmt: skip

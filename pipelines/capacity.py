@@ -26,6 +26,10 @@ GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
 GUESSED_LATENCY_S = 2.0
 SIGMA_90 = NormalDist().inv_cdf(0.9)
+SPREAD, UNSURE = 0.03, 0.5
+"""How far what a local lane does may be from what is foreseen of it, one standard deviation as a share of it: measured over
+many spans, and how much more by the root of their number."""
+EVEN = 0.5
 
 
 class Ways(NamedTuple):
@@ -98,7 +102,8 @@ def in_time(target: BatchTarget, seconds: float) -> float:
 
 
 class Short(NamedTuple):
-    """Work of a run that the local lane will not do in time: by a cautious reckoning and by a plain one; below 0: to spare."""
+    """Work of a run that the local lane will not do in time: by a cautious reckoning, and what one can be as sure of as was
+    asked; below 0: to spare."""
 
     surely: float
     likely: float
@@ -134,9 +139,11 @@ def load(run: RunView, on: Mapping[str, Ways]) -> Load:
     return Load(work, home, least if most else 0.0, most, largest, strays)
 
 
-def shortages(snapshot: Snapshot, loads: Mapping[str, Load], due: list[RunView]) -> dict[str, Short]:
+def shortages(
+    snapshot: Snapshot, loads: Mapping[str, Load], due: list[RunView], sure: Mapping[str, float]
+) -> dict[str, Short]:
     """By run; `due` in the order of deadlines. Other clients have their shares of the lane, and a client's runs that are due
-    earlier come first."""
+    earlier come first. `sure`: with which probability the likely shortage must be there at least (EVEN: its median)."""
     of_client: dict[str, float] = {}
     for run in due:
         of_client[run.client] = of_client.get(run.client, 0.0) + loads[run.id].work
@@ -151,7 +158,7 @@ def shortages(snapshot: Snapshot, loads: Mapping[str, Load], due: list[RunView])
             found[run.id] = Short(
                 *(
                     need - max(0.0, _share(snapshot, of_client, run.client, work) - before)
-                    for work in _capacity(loads[run.id], seconds)
+                    for work in _capacity(loads[run.id], seconds, sure.get(run.id, EVEN))
                 )
             )
         kept[run.client] = before + need - max(0.0, found[run.id].surely)
@@ -163,17 +170,22 @@ def has_home(batch: BatchView, on: Mapping[str, Ways]) -> bool:
     return batch.lanes != "cloud" and batch.route in on and bool(on[batch.route].home)
 
 
-def _capacity(load: Load, seconds: float) -> tuple[float, float]:
-    """Work that a run's local targets do until then. A target that is down is not counted on; the plain reckoning has it
-    come back after as long as it has been down."""
-    careful = plain = 0.0
+def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
+    """Work that a run's local targets do until then: with caution, and what they do no more than with that probability.
+
+    A target that is down is not counted on by the first; by the second it is back after another `d` seconds or more with
+    probability `down / (down + d)`.
+    """
+    careful = most = 0.0
     for target in load.home.values():
         last_s = call_s(target, load.least)
         if target.up:
             careful += local_rate(target) * usable_s(target, seconds, last_s)
-        away_s = 0.0 if target.up else target.down_s
-        plain += local_rate(target) * max(0.0, seconds - last_s - away_s)
-    return careful, plain
+        away_s = 0.0 if target.up else target.down_s * (1 / sure - 1)
+        spread = math.hypot(SPREAD, UNSURE / math.sqrt(max(1, target.spans)))
+        faster = max(0.0, 1 + NormalDist().inv_cdf(sure) * spread)
+        most += local_rate(target) * faster * max(0.0, seconds - last_s - away_s)
+    return careful, most
 
 
 def _share(snapshot: Snapshot, of_client: Mapping[str, float], client: str, work: float) -> float:

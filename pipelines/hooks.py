@@ -1,4 +1,4 @@
-"""What a webhook is told, and how it is signed (Standard Webhooks); pure, nothing is sent here."""
+"""What webhooks and mails tell, and how a webhook is signed (Standard Webhooks); pure, nothing is sent here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class Notice(msgspec.Struct, frozen=True):
     client: str
     kind: str  # batch.completed, run.failed, budget.alert …
     body: str  # JSON, as it is signed and sent
-    to: str = "client"  # or operator: the webhook of the budgets, the client's own or everybody's
+    to: str = (
+        "client"  # or operator, mail: the webhook or the mail server of the budgets, the client's own or everybody's
+    )
 
 
 def notice(client: str, kind: str, subject: str, at_ms: int, data: Mapping[str, Any]) -> Notice:
@@ -47,6 +49,11 @@ def notice(client: str, kind: str, subject: str, at_ms: int, data: Mapping[str, 
 def alert(client: str, kind: str, subject: str, data: Mapping[str, Any]) -> Notice:
     """What the operator is told of, `client` if it is one's alone: `data` as it is, with an id of its own."""
     return Notice(_id("", kind, subject), client, kind, msgspec.json.encode(data).decode(), "operator")
+
+
+def mail(client: str, kind: str, subject: str, data: Mapping[str, Any]) -> Notice:
+    """The same by mail."""
+    return Notice(_id("", f"mail {kind}", subject), client, kind, msgspec.json.encode(data).decode(), "mail")
 
 
 def _id(client: str, kind: str, subject: str) -> str:

@@ -23,7 +23,7 @@ def missing(snapshot: Snapshot, price_pusd: Callable[[str], float], room_pusd: M
     refuses a run's calls."""
     on, due = ways(snapshot), sorted(snapshot.runs, key=lambda run: run.deadline_ms or math.inf)
     loads = {run.id: load(run, on) for run in due}
-    short = shortages(snapshot, loads, due)
+    short = shortages(snapshot, loads, due, {})
     found = {run.id: _of_run(snapshot, on, run, loads[run.id], short[run.id], price_pusd, room_pusd) for run in due}
     return {run: lack for run, lack in found.items() if lack is not None}
 

@@ -19,18 +19,18 @@ FULL = 0.9
 """Of its slots in use: a lane at work."""
 KEPT = 0.93
 """Of a span's weight after one more: ten spans halve it."""
-WIDE_SPANS, WIDE_ROWS = 5, 8
-"""What tells the prefill weight: so many spans and rows for a slot together, so that calls under way at their ends matter
-little."""
-KEPT_MIX = 0.99
+WIDE_ROWS = 2
+"""What tells the prefill weight: spans of so many rows for a slot together."""
+KEPT_MIX = 0.995
 """Of theirs after one more: only different mixes tell it."""
-PRIOR_SPANS = 3.0
+PRIOR_SPANS = 5.0
 """So many spans outweigh the guessed prefill weight."""
 PREFILL_LEAST, PREFILL_MOST = 0.005, 1.0
 
 
 class Answered(NamedTuple):
-    """What a worker's lane has answered until now; only grows. Tokens are those that the answers said."""
+    """What a worker's lane has answered until now; only grows. Tokens are those that the answers said; `held_s` sums how long
+    each ended call took."""
 
     rows: float = 0.0
     input_tokens: float = 0.0
@@ -38,6 +38,7 @@ class Answered(NamedTuple):
     busy_s: float = 0.0
     in_flight: int = 0
     latency_s: float = 0.0
+    held_s: float = 0.0
 
 
 class Speed(NamedTuple):
@@ -52,12 +53,15 @@ class Speed(NamedTuple):
 
 
 class Sums(msgspec.Struct):
-    """Rows, tokens and busy seconds of spans, older ones counting less."""
+    """Rows, tokens and busy seconds of spans, older ones counting less; the seconds that their calls took, and calls in flight
+    times busy seconds."""
 
     rows: float = 0.0
     input_tokens: float = 0.0
     output_tokens: float = 0.0
     busy_s: float = 0.0
+    held_s: float = 0.0
+    flight_s: float = 0.0
 
     def add(self, more: Sums, kept: float = 1.0) -> None:
         for name in self.__struct_fields__:
@@ -68,11 +72,14 @@ class Sums(msgspec.Struct):
             setattr(self, name, by * getattr(self, name))
 
     def rates(self, prefill: float) -> tuple[float, float]:
-        return (prefill * self.input_tokens + self.output_tokens) / self.busy_s, self.rows / self.busy_s
+        """Work and rows a busy second. Of whole calls, by Little's law, where it is known how long each took: what is in flight
+        at a span's ends, which may be a tenth of it, then says nothing wrong."""
+        seconds = self.held_s * self.busy_s / self.flight_s if self.held_s and self.flight_s else self.busy_s
+        return (prefill * self.input_tokens + self.output_tokens) / seconds, self.rows / seconds
 
 
 class Mix(msgspec.Struct):
-    """The prefill weight a / b of the fit `1 = a * input + b * output`, tokens per second of spans."""
+    """The prefill weight a / b of the fit `1 = a * input + b * output`, tokens per second of calls."""
 
     ii: float = 0.0
     io: float = 0.0
@@ -82,7 +89,8 @@ class Mix(msgspec.Struct):
     spans: float = 0.0
 
     def add(self, span: Sums) -> None:
-        i, o = span.input_tokens / span.busy_s, span.output_tokens / span.busy_s
+        seconds = span.held_s or span.busy_s
+        i, o = span.input_tokens / seconds, span.output_tokens / seconds
         for name, value in zip(self.__struct_fields__, (i * i, i * o, o * o, i, o, 1.0), strict=True):
             setattr(self, name, KEPT_MIX * getattr(self, name) + value)
 
@@ -118,6 +126,7 @@ class Lane(msgspec.Struct):
             before = self.last.get(owner, seen)
             self.last[owner] = seen
             more = Sums(*(max(0.0, a - b) for a, b in zip(seen[:3], before[:3], strict=True)))
+            more.held_s = max(0.0, seen.held_s - before.held_s)
             self.now.add(more)
             self.busy[owner] = self.busy.get(owner, 0.0) + max(0.0, seen.busy_s - before.busy_s)
             in_flight += seen.in_flight
@@ -125,7 +134,8 @@ class Lane(msgspec.Struct):
                 latencies.append(seen.latency_s)
         if latencies:
             self.latency_s = sum(latencies) / len(latencies)
-        self.now.busy_s = max(self.busy.values(), default=0.0)
+        before_s, self.now.busy_s = self.now.busy_s, max(self.busy.values(), default=0.0)
+        self.now.flight_s += (self.now.busy_s - before_s) * in_flight
         full = in_flight >= FULL * slots
         self.full = self.full and full
         if now_s - self.since_s >= max(SPAN_S, SPAN_LATENCIES * self.latency_s):
@@ -138,10 +148,10 @@ class Lane(msgspec.Struct):
                 self.measured.add(self.now, KEPT)
                 self.spans += 1
                 self.wide.add(self.now)
-                if self.wide.busy_s >= WIDE_SPANS * SPAN_S and self.wide.rows >= WIDE_ROWS * slots:
+                if self.wide.rows >= WIDE_ROWS * slots:
                     self.mix.add(self.wide)
                     self.wide = Sums()
-            self.rough.add(self.now, KEPT)
+            self.rough.add(msgspec.structs.replace(self.now, held_s=0.0), KEPT)
         self.now, self.busy = Sums(), {}
 
     @property

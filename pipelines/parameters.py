@@ -23,6 +23,9 @@ _INTS = frozenset({"max_tokens", "max_completion_tokens", "n", "seed", "top_logp
 _FLAGS = frozenset({"logprobs", "parallel_tool_calls", "store", "stream"})
 _BLANK_IS_ABSENT = frozenset({"custom_id", "id", "model", "system", "reasoning_effort", "verbosity", "user"})
 
+LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
+"""The names under which a row may limit its answer; the last is llama.cpp's, and no column's."""
+
 CELLS = _JSON_CELLS | _FLOATS | _INTS | _FLAGS | _BLANK_IS_ABSENT
 """The columns whose cells `from_cell` reads; every other cell is what it is."""
 

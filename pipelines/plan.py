@@ -9,15 +9,18 @@ responsible moment, and before that hands what will most likely be short to a pr
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 from pipelines.capacity import Ways, left_s, load, reserve_work, shortages, stock, too_late, ways
 from pipelines.fair import NORMAL
 from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
-from pipelines.spill import to_cloud, to_offices
+from pipelines.spill import sureness, to_cloud, to_offices
 
 PROBES = (7, 0, 4, 2, 6, 1, 3, 5)
 """Eighths of a run's order, in the order in which they are tried first: all kinds of prompts, not the head's alone."""
+SPARE = 0.25
+"""Of a run's work: a lane that could do so much more until the deadline will hardly leave any to the cloud."""
 SHORTER = 0.5
 """Of the longest prompts' work: what is worth keeping for the end."""
 
@@ -25,9 +28,10 @@ SHORTER = 0.5
 def plan(snapshot: Snapshot) -> list[Move]:
     """The moves of this tick; the same snapshot gives the same moves."""
     on, due, taken = ways(snapshot), sorted(snapshot.runs, key=_due), set[str]()
-    moves: list[Move] = list(_fill_local(snapshot, on, taken))
     loads = {run.id: load(run, on) for run in due}
-    short = shortages(snapshot, loads, due)
+    short = shortages(snapshot, loads, due, sureness(snapshot, due))
+    spare = {run.id for run in due if short[run.id].surely <= -SPARE * loads[run.id].work}
+    moves: list[Move] = list(_fill_local(snapshot, on, spare, taken))
     moves.extend(to_offices(snapshot, on, loads, due, short, taken))
     moves.extend(to_cloud(snapshot, on, loads, due, short, taken))
     return moves
@@ -38,14 +42,14 @@ def _due(run: RunView) -> tuple[float, int, str]:
     return (0 if run.waited_for else due, run.created_ms, run.id)
 
 
-def _fill_local(snapshot: Snapshot, on: Mapping[str, Ways], taken: set[str]) -> Iterator[Ring]:
-    """Top each local target up, client by client, run by run, from the head."""
+def _fill_local(snapshot: Snapshot, on: Mapping[str, Ways], spare: set[str], taken: set[str]) -> Iterator[Ring]:
+    """Top each local target up, client by client, run by run, from the head; `spare`: runs that need no order."""
     locals_ = [t for t in snapshot.targets.values() if t.lane == "local" and t.up]
     rung, work = {t.name: t.rung_rows for t in locals_}, {t.name: t.rung_work for t in locals_}
     if all(target.rung_rows >= stock(target) for target in locals_):
         return
     served = dict(snapshot.served)
-    heads = {run.id: _local_order(on, run) for run in snapshot.runs}
+    heads = {run.id: _local_order(on, run, spare) for run in snapshot.runs}
     waiting = {run.id: next(heads[run.id], None) for run in snapshot.runs}
     while True:
         ready = [run for run in snapshot.runs if waiting[run.id] is not None]
@@ -77,25 +81,44 @@ def _bought_instead(
     return may and too_late(target, batch, left_s(snapshot, run), rung_work)
 
 
-def _local_order(on: Mapping[str, Ways], run: RunView) -> Iterator[tuple[BatchView, TargetView]]:
-    """The head first; but a sample of all before anything was measured, and the shortest prompts of a run with a deadline
-    last."""
+Found = tuple[BatchView, TargetView]
+
+
+def _local_order(on: Mapping[str, Ways], run: RunView, spare: set[str]) -> Iterator[Found]:
+    """The head first, or mixed from both ends where nothing will spill; but a sample of all before anything was measured, and
+    the shortest prompts of a run with a deadline last."""
     mine = [
         (batch, target)
         for batch in run.waiting
         if batch.lanes != "cloud" and batch.route in on and (target := on[batch.route].local) is not None
     ]
-    if not mine or run.deadline_ms is None:
+    if not mine:
         return iter(mine)
     first = mine[0][1]
-    if not first.rate:
+    if run.deadline_ms is not None and not first.rate:
         first_of = [part * len(mine) // len(PROBES) for part in PROBES]
         tried = list(dict.fromkeys(first_of))
         return iter([mine[place] for place in tried] + [one for place, one in enumerate(mine) if place not in tried])
-    return iter(_shortest_last(mine, first))
+    order = _mixed(mine, first) if run.id in spare else iter(mine)
+    return order if run.deadline_ms is None else iter(_shortest_last(list(order), first))
 
 
-def _shortest_last(mine: list[tuple[BatchView, TargetView]], target: TargetView) -> list[tuple[BatchView, TargetView]]:
+def _mixed(mine: list[Found], target: TargetView) -> Iterator[Found]:
+    """Long prompts with short answers beside short prompts with long ones, so that a server reads while it writes: the order is
+    one of that, so from both its ends, whichever brings what is rung nearer to the mix of all. Beginnings that are alike stay
+    together at each end."""
+    read, work = sum(batch.read for batch, _ in mine), sum(batch.work for batch, _ in mine)
+    head, tail = mine[0][0], mine[-1][0]
+    tail_reads = tail.read * head.work > head.read * tail.work
+    left, rung_read, rung_work = deque(mine), target.rung_read, target.rung_work
+    while left:
+        lacks_reading = rung_read * work < read * rung_work
+        found = left.pop() if read and lacks_reading == tail_reads else left.popleft()
+        rung_read, rung_work = rung_read + found[0].read, rung_work + found[0].work
+        yield found
+
+
+def _shortest_last(mine: list[Found], target: TargetView) -> list[Found]:
     longest = max(batch.work / batch.rows for batch, _ in mine)
     room = reserve_work(target, longest)
     kept: set[str] = set()

@@ -11,6 +11,7 @@ import msgspec
 
 MAX_ANSWER_CHARS = 8 << 20
 _REASON_CHARS = 300
+THOUGHT, THOUGHT_ENDS = "<think>", "</think>"
 _FENCE = re.compile(r"```[A-Za-z0-9_+-]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```", re.DOTALL)
 _EDGES = " \t\r\n\"'`*_“”‘’«».,;:!?()[]"
 _ESCAPE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -109,10 +110,20 @@ def _against(text: str, schema: Validator, finish: str) -> Checked:
     return _failed(problem, finish)
 
 
+def spoken(text: str) -> str:
+    """An answer without what its model thought aloud before it (`<think>…</think>`), where a server leaves that in. Some
+    templates begin the thought themselves, so that only its end is seen."""
+    said = text.rpartition(THOUGHT_ENDS)[2]
+    if text.lstrip().startswith(THOUGHT):
+        return said if THOUGHT_ENDS in text else ""
+    return said if said.strip() else text
+
+
 def _candidates(text: str) -> list[str]:
-    """The text itself, or the only fenced block in it: of two blocks nobody can say which is meant."""
-    fenced = _FENCE.findall(text) if "```" in text else []
-    return [text.strip(), fenced[0].strip()] if len(fenced) == 1 else [text.strip()]
+    """The text itself, or what follows a thought, or the only fenced block there: of two nobody can say which is meant."""
+    said = spoken(text)
+    fenced = [block.strip() for block in _FENCE.findall(said)] if "```" in said else []
+    return [*dict.fromkeys((text.strip(), said.strip())), *(fenced if len(fenced) == 1 else ())]
 
 
 def _label(text: str, labels: tuple[str, ...]) -> str | None:

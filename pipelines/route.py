@@ -103,6 +103,14 @@ def allowed(settings: Settings, client: str) -> frozenset[str]:
     return frozenset(own.routes if own is not None and own.routes else settings.routes)
 
 
+def longest_tokens(settings: Settings, name: str) -> int:
+    """Output tokens of an answer whose row names no limit: the largest of the targets of its route; of all targets, where the
+    configuration does not have the route."""
+    found = settings.routes.get(name)
+    targets = found.targets if found is not None else tuple(settings.targets)
+    return max((settings.targets[each].max_output_tokens for each in targets), default=0)
+
+
 def table(settings: Settings, client: str = "") -> Table:
     """Compiles routes, aliases and rules, as far as the client may use them; the settings are already checked."""
     may = allowed(settings, client)

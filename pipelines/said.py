@@ -88,12 +88,16 @@ def _of_anthropic(body: Body) -> Said:
 
 # -- Gemini ------------------------------------------------------------------------------------------------------------
 
-_GEMINI = {
-    "MAX_TOKENS": "length",
-    **dict.fromkeys(
-        ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"), "content_filter"
-    ),
-}
+GEMINI_FILTERED = (
+    "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "ESCALATION", "MODEL_ARMOR", "IMAGE_SAFETY",
+    "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
+)  # fmt: skip
+GEMINI_CUT = ("MAX_TOKENS", "CONTINUATION")
+GEMINI_BROKEN = (
+    "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "OTHER", "LANGUAGE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
+    "MISSING_THOUGHT_SIGNATURE", "PUP_LIMITED_DISABLED", "IMAGE_OTHER", "NO_IMAGE",
+)  # fmt: skip
+_GEMINI = {**dict.fromkeys(GEMINI_CUT, "length"), **dict.fromkeys(GEMINI_FILTERED, "content_filter")}
 
 
 def _is_gemini(body: Body) -> bool:

@@ -62,6 +62,7 @@ BATCH_APIS = {
 }
 """Kinds whose provider has an asynchronous batch API, and the file of worker/backends that speaks it."""
 CLOUD_CONCURRENCY = 64
+_BARE = re.compile(r"https?://[^/?#]+/?")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -158,6 +159,8 @@ class Target(Section):
             return data
         kind = str(data.get("kind"))
         filled = {"lane": "local" if kind in LOCAL_KINDS else "cloud", "base_url": BASE_URLS.get(kind), **data}
+        if kind in LOCAL_KINDS and _BARE.fullmatch(str(filled["base_url"]).strip()):  # as these servers print it
+            filled["base_url"] = f"{str(filled['base_url']).strip().rstrip('/')}/v1"
         filled.setdefault("max_concurrency", "auto" if filled["lane"] == "local" else CLOUD_CONCURRENCY)
         # The vendor's key is sent to the vendor's own address only, never to one that the file names.
         if "base_url" not in data and kind in KEY_VARIABLES:

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from difflib import get_close_matches
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,16 @@ def load_settings(
 def parse_settings(data: Mapping[str, Any], *, environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from values alone (a simulation, a test): neither a file nor SPILLWAY_* is read. Raises ConfigError."""
     return _build([Layer("options", data)], environ or {})
+
+
+def state_folder(data: str) -> Path:
+    """Where this machine keeps what the programs of one data root share here: in it where it is a folder. An object store has
+    no files that can be appended to, so for one it is a folder of this user."""
+    if "://" not in data:
+        return Path(data).resolve()
+    home = os.environ.get("XDG_STATE_HOME", "")
+    known = blake2b(data.rstrip("/").encode(), digest_size=8).hexdigest()
+    return (Path(home) if Path(home).is_absolute() else Path.home() / ".local/state") / "spillway" / known
 
 
 def _build(layers: list[Layer], environment: Mapping[str, str]) -> Settings:

@@ -15,7 +15,7 @@ class TargetView(msgspec.Struct, frozen=True):
     """One target as it is now; `rate` is estimated work finished per second, `rows_per_s` the same in rows, 0 while unknown,
     and `spans` how many spans of full work that was measured over.
 
-    `rung_rows` and `rung_work` are on it and not answered; `limit_rows_per_s` is what its rate limits admit; `down_s` how
+    `rung_rows` and `rung_work` are on it and not answered, `rung_read` of that work is reading prompts; `limit_rows_per_s` is what its rate limits admit; `down_s` how
     long it has been down: infinite where nobody waits for it to come back.
     """
 
@@ -31,6 +31,7 @@ class TargetView(msgspec.Struct, frozen=True):
     limit_rows_per_s: float = math.inf
     down_s: float = math.inf
     spans: int = 0
+    rung_read: float = 0.0
 
 
 class BatchTarget(msgspec.Struct, frozen=True):
@@ -47,7 +48,8 @@ class BatchTarget(msgspec.Struct, frozen=True):
 
 
 class BatchView(msgspec.Struct, frozen=True):
-    """One batch; `lanes` says where it may still go: any, cloud (local gave up; in real time or not) or local.
+    """One batch; `lanes` says where it may still go: any, cloud (local gave up; in real time or not) or local. `read`: of its
+    work, what is reading prompts.
 
     `last`: there is no lane after that one; what cannot be answered there ends. `real_time`: no batch API can help it (any
     more). `target` and `sent_ms`: of a batch that is
@@ -63,6 +65,7 @@ class BatchView(msgspec.Struct, frozen=True):
     target: str = ""
     sent_ms: int = 0
     real_time: bool = False
+    read: float = 0.0
 
 
 class RunView(msgspec.Struct, frozen=True):

@@ -7,8 +7,7 @@ pipelines/plan.py's matter.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from statistics import NormalDist
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pipelines.capacity import (
@@ -26,17 +25,17 @@ from pipelines.capacity import (
 )  # fmt: skip
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 
-SPREAD = 0.05
-"""How far the work left may be from its estimate, one standard deviation as a share of it."""
-HELD_BACK, UNSURE = 0.02, 0.8
-"""Of what the local lane is foreseen to do: it may do more, and an answer bought although it had time is money lost. So much,
-and the more the fewer spans of full work have measured it (by their root)."""
 SPANS = 20
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
 LEAST_CHANCE = 0.2
 """A provider batch that comes back in time more seldom is not worth its trouble."""
-TOP_UPS = 6
-"""A shortage is looked at anew this often in the time that a provider batch usually takes."""
+TOP_UPS = 12
+"""A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
+LEAST_LOT = 0.01
+"""Of the work that is left: less is no order."""
+WISER = 0.2
+"""After this part of the time left one knows much better what will be short."""
+MOST_SURE = 0.98
 RECALL_SHARE = 0.1
 """What has not come back in this last part of its time is taken back and bought in real time."""
 
@@ -163,7 +162,9 @@ def to_offices(
     likely be short."""
     room = {name: float(target.room_rows) for name, target in snapshot.batch_targets.items()}
     for run in due if room else ():
-        wanted = _wanted(snapshot, loads[run.id].home, run, short[run.id].likely)
+        measured = any(target.spans >= SPANS for target in loads[run.id].home.values())
+        wanted = short[run.id].likely if measured else 0.0
+        wanted = wanted if wanted >= LEAST_LOT * loads[run.id].work else 0.0
         if wanted <= 0 and not loads[run.id].strays:
             continue
         for batch in reversed(run.waiting):
@@ -172,6 +173,7 @@ def to_offices(
                 continue
             if has_home(batch, on) and (run.deadline_ms is not None or on[batch.route].local is not None):
                 if wanted < batch.work or not _is_time(snapshot, run, target):
+                    wanted = 0.0  # the tail leaves first, not what is small enough
                     continue
                 wanted -= batch.work
             room[target.name] -= batch.rows
@@ -179,20 +181,30 @@ def to_offices(
             yield Ring(batch.id, run.id, "provider_batch", target.name)
 
 
-def _wanted(snapshot: Snapshot, home: Mapping[str, TargetView], run: RunView, short: float) -> float:
-    """Work to order now. A newsvendor's order: at half the real-time price the median of the shortage, else its quantile.
-    Nothing while no local lane of the run was measured."""
-    if short <= 0 or all(target.spans < SPANS for target in home.values()):
-        return 0.0
-    names = {name for batch in run.waiting for name in snapshot.routes.get(batch.route, ())}
-    price = min((snapshot.batch_targets[name].price for name in names & snapshot.batch_targets.keys()), default=1.0)
-    need = run.ahead + sum(batch.work for batch in run.waiting)
-    quantile = NormalDist().inv_cdf(min(0.95, max(0.05, 1 - price)))
-    spans = max(target.spans for target in home.values())
-    return short + SPREAD * quantile * need - (HELD_BACK + UNSURE / math.sqrt(spans)) * (need - short)
+def sureness(snapshot: Snapshot, runs: Iterable[RunView]) -> dict[str, float]:
+    """How sure of a shortage one must be to order for it now, by run; of those that may use a batch API until a deadline.
+
+    A newsvendor who may wait: what is ordered costs `price` of real time, needed or not; what is not ordered now can be
+    ordered when more is known, and loses no more than the chance to be back in time. Where that does not fall, nearly
+    certain; where it falls to nothing, the `1 - price` quantile of the shortage.
+    """
+    found = {}
+    for run in runs if snapshot.batch_targets else ():
+        left = left_s(snapshot, run)
+        names = {name for batch in run.waiting for name in snapshot.routes.get(batch.route, ())}
+        offices = [snapshot.batch_targets[name] for name in names & snapshot.batch_targets.keys()]
+        if offices and 0 < left < math.inf:
+            found[run.id] = min(_sure(snapshot, office, left) for office in offices)
+    return found
+
+
+def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
+    chance, price = _chance(snapshot, office, left), min(1.0, office.price)
+    kept = _chance(snapshot, office, (1 - WISER) * left) / chance if chance else 1.0
+    return min(MOST_SURE, max(1 - MOST_SURE, price / max(1e-9, 1 - kept * (1 - price))))
 
 
 def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget) -> bool:
     """Orders come in a few large lots: not again soon after the last."""
     last_ms = max((batch.sent_ms for batch in run.sent), default=-math.inf)
-    return snapshot.now_ms - last_ms >= 1000 * target.latency_p50_s / TOP_UPS
+    return snapshot.now_ms - last_ms >= 1000 * min(target.latency_p50_s, left_s(snapshot, run)) / TOP_UPS

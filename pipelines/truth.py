@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 
 from pipelines.printable import one_line
+from pipelines.quality import THOUGHT_ENDS, spoken
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Item
 
 DOUBT = "untrue"
 """The failure kind of an answer that came, was paid for by its usage, and cannot be used."""
 
-OF_SERVER = frozenset({"wrong_model", "empty_answer"})
+OF_SERVER = frozenset({"wrong_model"})
 """Doubts about the server itself rather than about this prompt: they count for its health."""
 
 _NAME_CHARS = 200
@@ -34,12 +35,14 @@ _REACHED = 0.9
 _ASIDE = 8
 """Tokens beyond the window that are a matter of counting."""
 
+_SHORTENED, _TIMED = b'"truncate_prompt_tokens":', b'"t_max_predict_ms":'
+"""Rows that ask for it themselves: vLLM's word for a shorter prompt, llama.cpp's for an answer that ends in time."""
+
 _UNSPACED = (
     (4, re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")),
     (8, re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")),
 )
 """The most characters of scripts without spaces in one token: of East Asia, of Southeast Asia."""
-_THOUGHT = "</think>"
 _QUANT = r"i?q[1-8](?:[-_.](?:k|[01]|x{0,2}[sml]|nl|xl))*"
 _FORMAT = (
     r"latest|main|gguf|ggml|mlx|awq|gptq|exl[23]|bnb|qat|dwq|ud|hf|onnx|safetensors|dynamic|(?:nv|mx)fp[48]|w\d+a\d+|"
@@ -65,7 +68,7 @@ def doubt(
         return _failure("wrong_model", _other(target, answer.model), answer)
     if problem := _cut_prompt(item, answer, window):
         return _failure("prompt_cut", problem, answer)
-    if not answer.text.strip() and not answer.tool_calls and answer.finish in ("stop", "length"):
+    if not (spoken(answer.text).strip() or answer.tool_calls or answer.silent) and answer.finish in ("stop", "length"):
         tokens = answer.usage.output_tokens
         return _failure("empty_answer", f"an answer without text, though {tokens} tokens were generated", answer)
     if elsewhere and answer.finish == "length" and not _limit_reached(item, answer):
@@ -78,6 +81,8 @@ def _failure(code: str, problem: str, answer: Completion) -> Failure:
 
 
 def _limit_reached(item: Item, answer: Completion) -> bool:
+    if _TIMED in item.body:
+        return True
     if not item.max_tokens:
         return False
     return not answer.usage.output_tokens or answer.usage.output_tokens >= _REACHED * item.max_tokens
@@ -123,7 +128,7 @@ def _cut_prompt(item: Item, answer: Completion, window: int | None) -> str:
         return f"{read} tokens read and {written} written do not fit its window of {window}: a part was dropped"
     if read >= _SUSPECT * item.input_tokens:
         return ""
-    least = least_tokens(item.body)
+    least = 0 if _SHORTENED in item.body else least_tokens(item.body)
     if least >= _LEAST_WORDS and read < _SURE * least:
         return f"only {read} tokens of the prompt were read, which has at least {least}: a part was dropped"
     return ""
@@ -175,5 +180,5 @@ def _texts(body: bytes) -> list[str]:
         for part in content if isinstance(content, list) else [content]:
             text = part.get("text") if isinstance(part, dict) else part
             if isinstance(text, str):
-                found.append(text.rpartition(_THOUGHT)[2] if message.get("role") == "assistant" else text)
+                found.append(text.rpartition(THOUGHT_ENDS)[2] if message.get("role") == "assistant" else text)
     return found

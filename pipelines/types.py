@@ -158,6 +158,7 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     tool_calls: bool = False
     cost_reported_pusd: int | None = None
     tier: str | None = None  # the service tier that answered; it may be another one than was asked for
+    silent: bool = False  # it has no text, and the provider says why that is right
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
 import zstandard
 
 from pipelines.paths import is_run_id
+from pipelines.printable import storable
 from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Late, Options, Source
 
 PAYLOAD_MAX_BYTES = 64 << 20
@@ -204,11 +204,6 @@ def batch_id(run_id: str, generation: int, first_row: int, index: int | str) -> 
     return f"{run_id}.{generation}.{first_row}.{index}"
 
 
-def cut_of(items: list[Item]) -> str:
-    """Names the rows of a batch, so that a chunk which is cut in another way names other batches."""
-    return blake2b(b",".join(b"%d" % item.row for item in items), digest_size=4).hexdigest()
-
-
 def call_id(batch: str, epoch: int, number: int) -> str:
     return f"{batch}:{epoch}:{number}"
 
@@ -245,7 +240,10 @@ def unpack_head(data: bytes) -> BatchHead:
 
 
 def pack_entries(entries: list[Entry]) -> bytes:
-    return _encode_msgpack(entries)
+    try:
+        return _encode_msgpack(entries)
+    except UnicodeEncodeError:  # no answer ends the worker that heard it
+        return _encode_msgpack(storable(entries))
 
 
 def unpack_entries(data: bytes) -> list[Entry]:

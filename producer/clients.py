@@ -28,7 +28,7 @@ local now = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if now ~= ARGV[4] then return 0 end
 if now ~= '' then redis.call('HDEL', KEYS[2], cjson.decode(now)['digest']) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('HSET', KEYS[2], ARGV[3], ARGV[1])
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[3], ARGV[1]) end
 return 1
 """
 
@@ -49,16 +49,18 @@ end
 return found
 """
 
-# KEYS: 1 counter of a client -> {requests this minute, ms left}
+# KEYS: 1 clients  2 counter of the client  ARGV: 1 client -> {requests this minute, ms left}, nothing when it is disabled
 _COUNT = """
-local asked = redis.call('INCR', KEYS[1])
-if asked == 1 then redis.call('PEXPIRE', KEYS[1], 60000) end
-return {asked, redis.call('PTTL', KEYS[1])}
+local record = redis.call('HGET', KEYS[1], ARGV[1])
+if record and cjson.decode(record)['disabled'] then return {} end
+local asked = redis.call('INCR', KEYS[2])
+if asked == 1 then redis.call('PEXPIRE', KEYS[2], 60000) end
+return {asked, redis.call('PTTL', KEYS[2])}
 """
 
 
 class ClientKey(msgspec.Struct, frozen=True):
-    """What is known of a client's key; `digest` is its SHA-256, hex."""
+    """What is known of a client's key; `digest` is its SHA-256, hex, '' of one that comes by tokens and has none."""
 
     client: str
     key_id: str
@@ -109,11 +111,18 @@ async def rotate(redis: Redis, keys: wire.Keys, client: str) -> tuple[str, Clien
             return made, record
 
 
-async def disable(redis: Redis, keys: wire.Keys, client: str) -> ClientKey:
-    """Refuses a client's key until it is rotated; twice is once. UsageError for an unknown client."""
+async def disable(redis: Redis, keys: wire.Keys, client: str, *, tokens: bool = False) -> ClientKey:
+    """Refuses a client's key, and its tokens, until the key is rotated; twice is once. UsageError for an unknown client;
+    where `tokens` are taken, one without a key may come too."""
     while True:
-        seen = await _raw(redis, keys, client)
-        record = msgspec.structs.replace(_read(seen), disabled=True)
+        seen: str | bytes
+        try:
+            seen = await _raw(redis, keys, client)
+            record = msgspec.structs.replace(_read(seen), disabled=True)
+        except UsageError:
+            if not tokens or not NAME.fullmatch(client):
+                raise
+            seen, record = b"", ClientKey(client, "", "", await now_ms(redis), disabled=True)
         if await _put(redis, keys, record, seen):
             return record
 
@@ -137,10 +146,11 @@ async def find_all(redis: Redis, keys: wire.Keys, given: list[str]) -> list[Foun
     return [_found(digest, reply) for digest, reply in zip(digests, replies, strict=True)]
 
 
-async def count(redis: Redis, keys: wire.Keys, client: str) -> tuple[int, int]:
-    """Counts a request of a client that came without a key: how many in this minute, and ms until it is over."""
-    asked, resets_ms = await redis.eval(_COUNT, 1, keys.asked(client))  # type: ignore[misc]
-    return int(asked), int(resets_ms)
+async def count(redis: Redis, keys: wire.Keys, client: str) -> tuple[int, int] | None:
+    """Counts a request of a client that came without a key: how many in this minute, and ms until it is over; None for
+    one that is disabled."""
+    found = await redis.eval(_COUNT, 2, keys.clients, keys.asked(client), client)  # type: ignore[misc]
+    return (int(found[0]), int(found[1])) if found else None
 
 
 def _found(digest: str, reply: list[Any]) -> Found | None:

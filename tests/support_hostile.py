@@ -27,6 +27,8 @@ def said(text: Any, **more: Any) -> dict[str, Any]:
 TYPES: list[Any] = [
     [], 7, "text", None, {"choices": {"0": "x"}}, {"choices": [[]]}, said({"a": 1}), said("x", usage=[1, 2]),
     said("x", usage={"prompt_tokens": 1e400, "completion_tokens": {"n": 1}}), said("x", model={"m": 1}),
+    said("half \ud800", model="m\ud800"), {"error": {"message": "half \ud800", "code": "c\ud800"}},
+    {"choices": [{"message": {"content": "x"}, "finish_reason": "s\ud800"}], "model": "m", "usage": USAGE},
     {"choices": [{"message": "x", "finish_reason": 7}]}, {"error": {"message": ["x"], "code": {"a": 1}}},
 ]  # fmt: skip
 
@@ -53,16 +55,27 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(200, said(ESCAPE))
             case "badly":
                 self._json(400, {"error": {"message": f"no {ESCAPE} {key}", "code": ESCAPE, "type": "x"}})
+            case "headers":
+                busy, self.server.heard = not getattr(self.server, "heard", False), True  # type: ignore[attr-defined]
+                self._json(503, {"error": {"message": "busy"}}, "\xff") if busy else self._json(200, said("heard"))
+            case "echo":
+                self._json(200, said(f"you are {key}", model=key, system_fingerprint=key))
+            case "code":
+                self._json(400, {"error": {"message": key, "code": key, "type": key}})
+            case "page":
+                self._json(200, f"<html>{key}</html>")
             case "formula":
                 self._json(200, said(FORMULA))
             case _:
                 self._json(200, said(f"answer to {rest}"))
 
-    def _json(self, status: int, value: Any) -> None:
+    def _json(self, status: int, value: Any, retry_after: str = "") -> None:
         raw = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(raw)))
+        if retry_after:
+            self.send_header("retry-after", retry_after)
         self.end_headers()
         self.wfile.write(raw)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(path: Path, *, runtime: bool = True) -> set[str]:
+@cache
+def imports(path: Path, *, runtime: bool = True) -> frozenset[str]:
     """Modules that a file imports anywhere; with `runtime`, not those for type checkers alone."""
     tree = ast.parse(path.read_text())
     skipped = {
@@ -77,7 +79,7 @@ def imports(path: Path, *, runtime: bool = True) -> set[str]:
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             found.add(node.module)
-    return found
+    return frozenset(found)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)

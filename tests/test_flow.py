@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pytest
 
 from pipelines import schemas
 from tests.support_program import CLOUD, GPU, Program
+from tests.support_redis import redis_server
+from tests.support_team import team
 from tests.support_upstream import Upstream
 
 
@@ -110,14 +112,27 @@ def test_a_budget_stops_the_cloud_and_more_money_resumes(tmp_path: Path) -> None
     assert (second["run_id"], second["ok"]) == (first["run_id"], 60)
 
 
-@pytest.mark.parametrize("fault", ["429", "500", "503", "lost", "reset", "empty", "html", "truncated"])
-def test_trouble_is_retried_and_the_ledger_is_never_below_the_bill(tmp_path: Path, fault: str) -> None:
-    with Upstream({"seed": 5, "servers": {"cloud": {**CLOUD, "fault_rates": {fault: 0.15}}}}) as upstream:
-        program = Program(tmp_path, upstream)
-        out = program.json("run", str(program.rows(prompts(60, max_tokens=30))), "--dedupe", "exact", code=None)
-        billed = sum(call["cost_pusd"] for call in upstream.calls())
-    assert out["ok"] + out["failed"] == 60 and out["ok"] >= 57
+TROUBLE = ("429", "500", "503", "lost", "reset", "empty", "html", "truncated")
+
+
+def test_trouble_is_retried_and_the_ledger_is_never_below_the_bill(tmp_path: Path) -> None:
+    """One kind of trouble a server, one run a server, all at once."""
+    servers = {f"t-{fault}": {**CLOUD, "fault_rates": {fault: 0.15}} for fault in TROUBLE}
+    with redis_server() as redis_url, Upstream({"seed": 5, "servers": servers}) as upstream:
+        config = upstream.settings()
+        config["routes"] = {f"to-{name}": {"targets": [name]} for name in servers}
+        program = Program(tmp_path, None, **config, spillway={"redis_url": redis_url})
+        source = str(program.rows(prompts(60, max_tokens=30)))
+        with team(program, redis_url, lanes=1):
+            asked = ["run", source, "--dedupe", "off", "--json", "--route"]
+            running = {name: program.start(*asked, f"to-{name}") for name in servers}
+            outs = {name: json.loads(process.communicate(timeout=90)[0]) for name, process in running.items()}
+        billed = {name: sum(call["cost_pusd"] for call in upstream.calls(name)) for name in servers}
     costs = program.costs()
     assert costs["call_id"].is_unique().all()
-    assert pusd(costs) >= billed
-    assert program.run("doctor", "--run", out["run_id"]).returncode == 0
+    for name, out in outs.items():
+        assert out["ok"] + out["failed"] == 60 and out["ok"] >= 57, name
+        mine = costs.filter(pl.col("run_id") == out["run_id"])
+        assert billed[name] > 0 and mine.height > 60, f"{name}: there was trouble"
+        assert pusd(mine) >= billed[name], name
+        assert program.run("doctor", "--run", out["run_id"]).returncode == 0, name

@@ -116,6 +116,22 @@ def test_tool_calls_of_any_provider_come_back_in_openais_shape(tmp_path: Path) -
         assert made.usage is not None and made.usage.completion_tokens > 0
 
 
+def test_a_window_that_a_refusal_named_is_asked_no_more(tmp_path: Path) -> None:
+    """Rows that certainly do not fit either go on without a call."""
+    long = [{"id": f"r{i}", "prompt": f"{i} " + "word " * 400, "max_tokens": 20} for i in range(40)]
+    small = {**CLOUD, "context_tokens": 200}
+    routes = {"both": {"targets": ["small", "large"]}}
+    targets = {"small": {"max_concurrency": 2, "context_tokens": 100_000}}
+    with Upstream({"servers": {"small": small, "large": CLAUDE}, "routes": routes, "targets": targets}) as upstream:
+        program = Program(tmp_path, upstream)
+        out = program.json("run", str(program.rows(long)), "--dedupe", "off", "--route", "both")
+        assert (out["ok"], upstream.bill("large")["answered"]) == (40, 40)
+        first = upstream.bill("small")["calls"]
+        assert 1 <= first <= 4, "what was in flight when the first was refused, and no more"
+        again = program.json("run", str(program.rows(long[:2], "more.jsonl")), "--dedupe", "off", "--route", "both")
+        assert (again["ok"], upstream.bill("small")["calls"] > first) == (2, True), "a new worker asks anew"
+
+
 RULES: dict[str, tuple[str, str, int, str]] = {
     # fault → the row's status, who answered, calls at the first target, the outcome of the first of them
     "400": ("ok", "second", 1, "rejected"),

@@ -53,7 +53,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
     folder = tmp_path_factory.mktemp("attacked")
     rows = [
         *prompts("good", 20), *prompts("types", len(TYPES)), *prompts("escape", 2), *prompts("badly", 2), *prompts("formula", 2),
-        *prompts("endless", 1), {"id": "../../../x", "prompt": "good path"}, {"id": FORMULA, "prompt": "good formula"},
+        *prompts("endless", 1), *prompts("echo", 1), *prompts("code", 1), *prompts("page", 1), *prompts("headers", 1), {"id": "../../../x", "prompt": "good path"}, {"id": FORMULA, "prompt": "good formula"},
         {"id": ESCAPE, "prompt": "good escape", "note": ESCAPE},
     ]  # fmt: skip
     with hostile() as base_url, redis_server() as url:
@@ -67,7 +67,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
             said = [done.stdout, done.stderr]
             for command in (["status"], ["status", "--json"], ["status", run_id], ["targets"], ["targets", "--json"],
                             ["doctor"], ["doctor", "--json"], ["doctor", "--run", run_id], ["budget", "show", "--json"],
-                            ["report", "cost", "--by", "target"], ["results", run_id, "--format", "csv"],
+                            ["report", "cost", "--by", "target"], ["report", "cost", "--by", "model"], ["results", run_id, "--format", "csv"],
                             ["results", run_id, "--format", "jsonl"]):  # fmt: skip
                 shown = program.run(*command, code=None)
                 said += [shown.stdout, shown.stderr]
@@ -144,7 +144,11 @@ def test_no_secret_is_anywhere(attacked: dict[str, Any]) -> None:
             assert KEY not in str(pl.read_parquet(file, hive_partitioning=False).to_dicts()), file
         if file.is_file():
             assert KEY.encode() not in file.read_bytes(), file
-    assert any("[key]" in m for m in program.results()["error_message"].drop_nulls()), "the server did quote it"
+    said = {row["custom_id"]: row for row in program.results().iter_rows(named=True)}
+    assert "[key]" in said["badly-0"]["error_message"] and said["code-0"]["error_code"] == "[key]", (
+        "the server did quote it"
+    )
+    assert (said["echo-0"]["output"], said["echo-0"]["model"]) == ("you are [key]", "[key]")
 
 
 def test_a_body_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def _plan(settings: Settings, told: dict[str, Any]) -> dict[str, Any]:
 
 def _check(settings: Settings, told: dict[str, Any]) -> dict[str, Any]:
     """What `spillway targets check` says of the target `name`: one real call."""
-    from worker.schedule.health import check
+    from worker.bench.health import check
 
     return asyncio.run(check(settings, told["name"]))
 

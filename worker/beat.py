@@ -25,7 +25,8 @@ BEAT_S = 0.4
 BURY_EVERY = 3
 """Beats between two looks for dead neighbours on this machine."""
 TIDY_EVERY = 12
-"""Beats between two looks for keys that hold another kind of value than ours, and between two tellings of prices."""
+"""Beats between two looks for keys that hold another kind of value than ours, at the clock, and between two tellings of
+prices."""
 
 
 class TargetStats(msgspec.Struct):
@@ -158,6 +159,7 @@ class Heart:
             self._beats += 1  # whatever fails below: the look that mends it comes by this count
             try:
                 if self._beats % TIDY_EVERY == 0:
+                    await self._context.clock.set(self._context.redis)
                     await aside.shared(self._context)
                 if self._beats % BURY_EVERY == 0:
                     await bury(self._context)
@@ -270,7 +272,6 @@ class Heart:
         day = context.clock.date(context.settings.spillway.timezone)
         if day != self._budget_day:
             self._budget_day = day
-            await context.clock.set(context.redis)
             for run in context.runs():
                 shared = budgets.shared(context.settings, run.client, day)  # the run's own limit may have changed
                 await budget.ensure(context.redis, context.keys, shared)

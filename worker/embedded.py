@@ -1,6 +1,6 @@
 """A private Redis and local workers for `spillway run` on one machine; both end with the last process that uses them.
 
-The Redis lives under the data root with its append-only file on, so that a killed run resumes. It does not manage a
+The Redis lives under the data root, or where that is an object store under a folder of this user, with its append-only file on, so that a killed run resumes. It does not manage a
 Redis that somebody else runs: with a redis_url, only workers are started, and only if none is alive.
 """
 
@@ -26,7 +26,7 @@ from typing import IO, Self
 from pipelines import portable
 from pipelines.errors import ConfigError, QueueError, StoreError
 from pipelines.paths import redis_dir
-from pipelines.settings import Settings
+from pipelines.settings import Settings, state_folder
 from worker.children import CONTROL_ROLES, DRAIN_ROLES, Child, start
 from worker.queue import connect, shut_down
 
@@ -67,7 +67,7 @@ class Embedded:
         self._settings = settings
         self._wants_workers = workers
         self._given = redis_url if redis_url not in (None, "embedded") else None
-        self._root = Path(settings.spillway.data).resolve()
+        self._root = state_folder(settings.spillway.data)
         self._log_path = log_file or self._logs() / f"worker-{os.getpid()}.log"
         self._users: IO[str] | None = None
         self.workers: list[Child] = []
@@ -115,7 +115,7 @@ class Embedded:
             self._users = (folder / "users.lock").open("a")
         except OSError as error:
             raise StoreError(
-                f"cannot use the data root {self._root}: {error.strerror}; choose another --data"
+                f"cannot keep a private Redis in {self._root}: {error.strerror}; choose another --data, or set redis_url"
             ) from None
         fcntl.flock(self._users, fcntl.LOCK_SH)
         self.redis_url = f"unix://{socket_path(folder)}"
@@ -198,8 +198,7 @@ class Embedded:
         self.workers.clear()
 
     def is_full(self) -> bool:
-        local = "://" not in self._settings.spillway.data
-        return local and self._root.exists() and shutil.disk_usage(self._root).free < DISK_LEAST_BYTES
+        return self._root.exists() and shutil.disk_usage(self._root).free < DISK_LEAST_BYTES
 
     def full(self) -> str:
         return f"the disk of {self._root} is full: free some space"

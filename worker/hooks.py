@@ -1,4 +1,5 @@
-"""Delivers webhooks, clients' and the operator's: signed, at least once, tried again for about a day, whoever is killed meanwhile.
+"""Delivers webhooks, clients' and the operator's, and the operator's mails: at least once, tried again for about a day,
+whoever is killed meanwhile.
 
 What is to be delivered lies in Redis; it gets there in the same step as the end that it tells of. Any worker may deliver.
 """
@@ -16,9 +17,10 @@ from pydantic import SecretStr
 from pipelines import hooks
 from pipelines.budgets import Event
 from pipelines.hooks import Notice
-from pipelines.sections import Budget
+from pipelines.sections import Budget, Smtp
 from pipelines.settings import Settings
 from pipelines.types import Failure
+from worker import mail
 from worker.backends.exchange import origin
 from worker.context import Context
 from worker.queue import RedisError
@@ -32,15 +34,17 @@ TAKEN_MS = 30_000
 """A notice whose deliverer says nothing for this long is taken by another; longer than a try may be."""
 ANSWER_BYTES = 64 << 10
 GONE = 410
+MAIL = "mail"
 LAST_S = 6.0
 
 _notice = msgspec.json.Decoder(Notice)
 
 
 def wanted(settings: Settings) -> bool:
-    """Whether anybody has a webhook."""
+    """Whether anybody has a webhook, or a mail server for alerts."""
     clients = settings.clients.values()
-    return bool(settings.budget.webhook or any(each.webhook or each.budget.webhook for each in clients))
+    everybody = [settings.budget, *(each.budget for each in clients)]
+    return any(each.webhook for each in clients) or any(each.webhook or each.smtp for each in everybody)
 
 
 async def announce(context: Context, told: Notice) -> None:
@@ -51,17 +55,23 @@ async def announce(context: Context, told: Notice) -> None:
 
 
 async def announce_alert(context: Context, event: Event) -> None:
-    """The same to the operator: to the webhook of the budgets."""
-    client = event.scope.client or ""
+    """The same to the operator: to the webhook of the budgets, and by mail."""
+    client, said = event.scope.client or "", (event.kind, f"{event.day} {event.scope.name}", event.as_json())
     if _budget_of(context.settings, client).webhook:
-        told = hooks.alert(client, event.kind, f"{event.day} {event.scope.name}", event.as_json())
-        await announce(context, told)
+        await announce(context, hooks.alert(client, *said))
+    if _smtp_of(context.settings, client):
+        await announce(context, hooks.mail(client, *said))
 
 
 def _budget_of(settings: Settings, client: str) -> Budget:
     """Where a client has no webhook for its budgets, everybody's."""
     own = settings.clients.get(client)
     return own.budget if own and own.budget.webhook else settings.budget
+
+
+def _smtp_of(settings: Settings, client: str) -> Smtp | None:
+    own = settings.clients.get(client)
+    return (own.budget.smtp if own else None) or settings.budget.smtp
 
 
 class Receiver(NamedTuple):
@@ -114,7 +124,7 @@ class Hooks:
         redis, keys = self._context.redis, self._context.keys
         problem, final = await self._try(told)
         if problem:
-            what = f"webhook of {told.client or 'the budgets'}, {told.kind} {told.id}: {problem}"
+            what = f"{'mail' if told.to == MAIL else 'webhook'} of {told.client or 'the budgets'}, {told.kind} {told.id}: {problem}"
             final = final or tried > len(hooks.PAUSES_S)
             log.log(logging.ERROR if final else logging.WARNING, "%s (try %d)%s", what, tried, "; given up" * final)
         if problem and not final:
@@ -129,6 +139,13 @@ class Hooks:
 
     async def _try(self, told: Notice) -> tuple[str, bool]:
         """What went wrong, empty when it is delivered; and whether another try is of no use."""
+        if told.to == MAIL:
+            smtp = _smtp_of(self._context.settings, told.client)
+            return (
+                (await mail.send(smtp, told), False)
+                if smtp
+                else ("the configuration names no mail server any more", True)
+            )
         from worker.backends.http import Web  # httpx comes with it, and few have a webhook
 
         receiver = _receiver(self._context.settings, told)

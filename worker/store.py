@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,7 +92,7 @@ class Store:
     @contextmanager
     def parquet_writer(self, name: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         """A file written piece by piece; it appears under its name only when all of it is there."""
-        target = self._staging(name) if self.local else f"{self.path(name)}.tmp"
+        target = self._staging(name) if self.local else f"{self.path(name)}.{secrets.token_hex(4)}.tmp"
         with _said(self.path(name)):
             try:
                 with pq.ParquetWriter(
@@ -126,7 +127,9 @@ class Store:
         final = Path(self.path(name))
         with _said(str(final.parent)):
             final.parent.mkdir(parents=True, exist_ok=True)
-        return f"{final}.{os.getpid()}.tmp"
+        return (
+            f"{final}.{secrets.token_hex(4)}.tmp"  # on two hosts, or in two containers, processes have the same number
+        )
 
     def _publish(self, target: str, name: str) -> None:
         if self.local:

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines import wire
 from pipelines.climb import START
 from pipelines.settings import Settings
-from pipelines.snapshot import RunView, Snapshot
-from pipelines.types import BatchHead
+from pipelines.types import Failure
 from worker.clock import Clock
 from worker.queue import Redis
-from worker.timing import SILENT_MS
 
 log = logging.getLogger("spillway.targets")
 
 BREAKER_MS = 2_000
 ORDER_ROWS_PER_S = 1_000.0
 CLOSED_MS = 24 * 3_600_000
+REFUSED_MS = 3_600_000
+"""How long a window holds that a server named when it refused a prompt: it may be started again with a larger one."""
 _FIELDS: dict[str, tuple[type, ...]] = {
     "up": (bool,), "closed": (bool,), "reason": (str,), "until_ms": (int,), "paused_ms": (int,), "failing_since": (int,),
     "parallel": (int,), "context_tokens": (int,), "window_tokens": (int,), "model": (str,), "cutoff": (str,),
+    "refused_tokens": (int,), "refused_until_ms": (int,),
     "changed_ms": (int,), "told": (str,), "told_model": (str,), "cap": (int,), "waiting": (int,), "waits": (int,),
     "batch_price": (int, float), "batch_s": (list,), "batch_full_ms": (int,), "batch_off_ms": (int,), "batch_reason": (str,),
-    "batch_cancel_s": (int, float),
+    "batch_cancel_s": (int, float), "lane": (str,), "provider": (str,), "asked_for": (str,),
 }  # fmt: skip
 """What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
@@ -61,6 +61,19 @@ class Targets:
         said = self.states.get(name, {}).get("context_tokens")
         return int(said) if said else self._settings.targets[name].context_tokens
 
+    def refused(self, name: str, failure: Failure) -> None:
+        """Learns the window that a server names when a prompt does not fit."""
+        if failure.kind != "context" or not failure.http_status or failure.context_tokens == self.refused_tokens(name):
+            return
+        if failure.context_tokens:
+            until_ms = self.clock.now_ms() + REFUSED_MS
+            self.say(name, {"refused_tokens": failure.context_tokens, "refused_until_ms": until_ms})
+
+    def refused_tokens(self, name: str) -> int | None:
+        """The window that the target named lately when it refused a prompt."""
+        state = self.states.get(name, {})
+        return state.get("refused_tokens") if self.clock.now_ms() < state.get("refused_until_ms", 0) else None
+
     def limits_s(self, name: str, rows: int, tokens: int) -> float:
         """The least time that a target's own rate limits leave for so many rows and tokens."""
         target = self._settings.targets[name]
@@ -91,15 +104,21 @@ class Targets:
         self.say(name, {"up": True, "closed": False, "reason": "", "until_ms": 0, "cutoff": ""})
 
     async def trust_again(self, redis: Redis, keys: wire.Keys) -> None:
-        """A worker that starts may have a mended key: what was closed for that is tried once more. Call it before the
-        first heartbeat; a price that is missing stays so, since this process has just said it."""
+        """A worker that starts may have a mended key, or another model: what was closed for that is tried once more, and a window
+        is learned anew. Call it before the first heartbeat; a price that is missing stays so, since this process has just said
+        it."""
         for raw, value in (await redis.hgetall(keys.targets)).items():
             name = raw.decode(errors="replace")
             state = _state(value)
-            if name in self._settings.targets and name not in self._reports and state.get("closed"):
+            if name not in self._settings.targets or name in self._reports:
+                continue
+            if state.get("closed"):
                 self.states[name] = state
                 if not state.get("cutoff"):
                     self.open(name)
+            elif state.get("refused_until_ms"):
+                self.states[name] = state
+                self.say(name, {"refused_until_ms": 0})
 
     def open_breaker(self, name: str, reason: str) -> None:
         """Too many failures in a row: nobody calls until a probe succeeds."""
@@ -112,6 +131,12 @@ class Targets:
         """A call succeeded: whatever was wrong is over."""
         if self.states.get(name, {}).get("failing_since"):
             self.say(name, {"failing_since": 0})
+
+    def introduce(self) -> None:
+        """Says what each target is, for a ledger that has calls of it when the configuration names it no more."""
+        for name, target in self._settings.targets.items():
+            what = {"lane": target.lane, "provider": target.provider or target.kind, "asked_for": target.model}
+            self.say(name, what)
 
     def say(self, name: str, state: dict[str, Any]) -> None:
         """Learns something of a target; `changed_ms` is when it last went up or down."""
@@ -137,17 +162,3 @@ def _state(raw: bytes) -> dict[str, Any]:
     """What somebody wrote about a target, without what no worker writes."""
     told = wire.load_object(raw)
     return {field: told[field] for field, kinds in _FIELDS.items() if type(told.get(field)) in kinds}
-
-
-def unanswered(targets: Targets, view: RunView, snapshot: Snapshot, rung: Sequence[BatchHead]) -> str:
-    """Targets that look well but have answered nothing for a while: trying them goes on, waiting for them need not."""
-    routes = {batch.route for batch in view.waiting} | {head.route for head in rung if head.run == view.id}
-    names = sorted({name for route in routes for name in snapshot.routes.get(route, ())})
-    states = {name: targets.states.get(name, {}) for name in names}
-    late = snapshot.now_ms - SILENT_MS
-    failing = {name for name, state in states.items() if 0 < (state.get("failing_since") or 0) < late}
-    if not failing or any(state.get("up", True) for name, state in states.items() if name not in failing):
-        return ""
-    return "no target answers: " + "; ".join(
-        f"{name}: {state.get('reason') or 'fails'}" for name, state in states.items()
-    )

@@ -126,6 +126,7 @@ class Process:
         if "settle" in self.roles:
             from worker.settle.settle import Settler
 
+            self.context.targets.introduce()
             self._leased("settle", Settler(self.context, self.ledger).step)
 
     async def _has_provider_batches(self) -> bool:

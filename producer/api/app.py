@@ -34,6 +34,7 @@ from producer.api import (
 )
 from producer.api.direct import Direct
 from producer.api.keeper import Keeper
+from producer.api.likely import Likely
 from producer.api.limits import Limits
 from producer.api.meter import Meter
 from producer.api.state import State
@@ -63,11 +64,12 @@ def create_app(settings: Settings, redis_url: str) -> ASGIApp:
             answers = Answers(raw, keys, records.store, channel)
             names = lru_cache(1024)(partial(_names, settings))
             finder = Together(partial(find_all, redis, keys))
+            likely = Likely(redis, keys)
             inboxes = Inboxes(redis, keys, records, channel, settings.api.inbox_open)
             state = app.state.spillway = State(
-                settings, redis, keys, records, asyncio.Queue(), inboxes, answers, finder, names
+                settings, redis, keys, records, asyncio.Queue(), inboxes, answers, finder, likely, names
             )
-            beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run())]
+            beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run(), likely.run())]
             stopping = asyncio.Event()
             clock = asyncio.create_task(schedules.keep(Desk(redis, keys, records, settings), stopping))
             await answers.listening.wait()
@@ -76,6 +78,7 @@ def create_app(settings: Settings, redis_url: str) -> ASGIApp:
             finally:
                 stopping.set()
                 await inboxes.close()
+                await likely.tell()
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, clock, return_exceptions=True)

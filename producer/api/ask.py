@@ -18,6 +18,7 @@ from pipelines.types import Options
 from producer.api.bodies import RAW, UNREADABLE, json_object
 from producer.api.errors import ApiError
 from producer.api.state import State
+from producer.api.upload import Form
 
 PAIRS_MAX, KEY_MAX_CHARS, VALUE_MAX_CHARS = 16, 64, 512
 TEXT_MAX_CHARS = 16 << 10
@@ -54,12 +55,13 @@ class Terms(BaseModel):
 
 
 class Asked(NamedTuple):
-    """A request that is in order; of `prompts` and `file_id` at most one is there (a form brings its own file)."""
+    """A request that is in order, with one of `prompts`, `file_id` and `form`."""
 
     terms: Terms
     options: Options
     prompts: list[msgspec.Raw] | None = None
     file_id: str | None = None
+    form: Form | None = None
 
 
 def document(*, form: bool) -> dict[str, Any]:
@@ -109,13 +111,13 @@ def of_body(here: State, client: str, body: bytes) -> Asked:
     return Asked(terms, options, file_id=name)
 
 
-def of_form(here: State, client: str, fields: dict[str, str]) -> Asked:
-    """The field `options` beside a file."""
-    for name in fields:
+def of_form(here: State, client: str, form: Form) -> Asked:
+    """A file, and the field `options` beside it."""
+    for name in form.fields:
         if name != "options":
             raise ApiError(400, f"Unknown field '{name[:60]}'; give 'file' and 'options'.", param=name[:60])
-    terms = _terms(json_object(fields.get("options", "{}").encode("utf-8", "replace"), RAW, "The field 'options'"))
-    return Asked(terms, _options(here, client, terms))
+    terms = _terms(json_object(form.fields.get("options", "{}").encode("utf-8", "replace"), RAW, "The field 'options'"))
+    return Asked(terms, _options(here, client, terms), form=form)
 
 
 def rows(prompts: list[msgspec.Raw]) -> list[bytes]:

@@ -21,6 +21,7 @@ from pipelines.sections import NAME
 from pipelines.serving import Jwt
 from producer import clients
 from producer.api.errors import ApiError
+from producer.api.limits import take_place
 from producer.api.state import Here, State
 
 KEY_MAX_CHARS = 8192
@@ -39,19 +40,27 @@ _bearer = HTTPBearer(auto_error=False, description="A client's key; `x-api-key` 
 
 
 async def identify(request: Request, here: Here, _: Annotated[object, Depends(_bearer)]) -> Identity:
-    """401 for nobody, 429 for a client that asks too often."""
+    """401 for nobody, 429 for a client that asks too often, or too much at once."""
     return await who(request, here)
 
 
 async def who(request: Request, here: State) -> Identity:
     """`identify`, called by hand."""
+    asked = await _known(request, here)
+    take_place(request.scope, asked.client)
+    return asked
+
+
+async def _known(request: Request, here: State) -> Identity:
     key = _given(request)
     api = here.settings.api
     if api.admin_key is not None and _same(key, api.admin_key.get_secret_value()):
         return Identity("", admin=True)
     if api.jwt is not None and not key.startswith(clients.PREFIX):
         client = await asyncio.to_thread(_of_token, key, api.jwt)
-        _pace(api.requests_per_minute, *await clients.count(here.redis, here.keys, client))
+        if (counted := await clients.count(here.redis, here.keys, client)) is None:
+            raise _refused("Incorrect API key or token provided.", "invalid_api_key")
+        _pace(api.requests_per_minute, *counted)
         return Identity(client)
     found = await here.finder.ask(key)
     if found is None:

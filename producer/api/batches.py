@@ -25,7 +25,7 @@ from producer.api.auth import Caller
 from producer.api.bodies import json_object
 from producer.api.errors import ApiError, conflict, not_found
 from producer.api.files import LEAST_S, MOST_S, listing
-from producer.api.once import reserve
+from producer.api.once import Once, digest_of
 from producer.api.quota import admit, admitted
 from producer.api.results import gathered
 from producer.api.state import Here, State
@@ -65,13 +65,15 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
     given = json_object(body)
     at_ms = await now_ms(here.redis)
     wanted = _checked(here, given, caller.client, at_ms)
-    batch_id = await reserve(request, here, caller.client, batches.new_id(at_ms), body)
+    once = Once.of(request, here, caller.client, digest_of(body))
+    batch_id = await once.reserve(batches.new_id(at_ms))
     if await batches.get(here.redis, here.keys, caller.client, batch_id) is None:
         await admit(here, caller.client)
     await batches.create(here.redis, here.keys, msgspec.structs.replace(wanted, id=batch_id))
     found = await batches.get(here.redis, here.keys, caller.client, batch_id)
     assert found is not None
     here.wake(batch_id)
+    once.made(batch_id)
     return found[0].shown(found[1])
 
 

@@ -7,6 +7,7 @@ answer under its id. What an answer looks like, and an error, is for replies.py;
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import secrets
 import time
@@ -21,16 +22,15 @@ from producer.api import quota, replies
 from producer.api.auth import Caller, client_of, who
 from producer.api.bodies import json_object
 from producer.api.errors import ApiError, not_found
-from producer.api.once import KEPT_S, reserve
+from producer.api.once import KEPT_S, ONCE_S, Once, digest_of
 from producer.api.replies import CHAT, RESPONSES, Form
 from producer.api.state import Here, State, state_of
 from producer.inbox import Place
+from producer.queue import RedisError
 
 router = APIRouter(tags=["chat"])
 
 WAIT, ACCEPTED = "x-spillway-wait-s", "x-spillway-accepted-ms"
-ONCE_S = 10.0
-"""So long a repeated request waits for the first one's place in the queue."""
 UNSUPPORTED = ("/v1/embeddings", "/v1/completions", "/v1/moderations", "/v1/images/generations")
 
 
@@ -83,8 +83,10 @@ async def _asked(request: Request, form: Form) -> Response:
     streams, usage_too = _stream(given)
     line = _line(here, caller.client, given, form.url)
     wait_s = _wait_s(request, here, here.settings.api.chat_wait)
-    place = await _once(request, here, caller.client, line, body)
+    once = Once.of(request, here, caller.client, digest_of(body))
+    place = await _once(once, line)
     key = (place.run_id, place.row)
+    once.made(form.id(key))
     took = {ACCEPTED: str(round((time.monotonic() - since_s) * 1000, 1))}
     if wait_s == 0:
         return replies.accepted(form, key, took)
@@ -154,22 +156,29 @@ def _wait_s(request: Request, here: State, default_s: float) -> float:
     return min(seconds, here.settings.api.chat_wait)
 
 
-async def _once(request: Request, here: State, client: str, line: bytes, body: bytes) -> Place:
+async def _once(once: Once, line: bytes) -> Place:
     """The row's place; with an Idempotency-Key that of the first request with it."""
-    if not request.headers.get("idempotency-key"):
+    here, client = once.here, once.client
+    if not once.key:
         return await _submit(here, client, line)
-    mine = secrets.token_hex(12)
-    made = await reserve(request, here, client, mine, body)
-    name = here.keys.api_once(client, f"place {made}")
-    until_s = time.monotonic() + ONCE_S
-    while made != mine and time.monotonic() < until_s:
-        if found := await here.redis.get(name):
+    mine, until_s = secrets.token_hex(12), time.monotonic() + ONCE_S
+    while (made := await once.reserve(mine)) != mine and time.monotonic() < until_s:
+        if found := await here.redis.get(_place_of(once, made)):
             run_id, _, row = found.partition(" ")
             return Place(run_id, int(row))
         await asyncio.sleep(0.05)
-    place = await _submit(here, client, line)
-    await here.redis.set(name, f"{place.run_id} {place.row}", ex=KEPT_S)
+    try:
+        place = await _submit(here, client, line)
+    except Exception:  # who comes again, or waits here, is the first one
+        with contextlib.suppress(RedisError, OSError):
+            await once.release(made)
+        raise
+    await here.redis.set(_place_of(once, made), f"{place.run_id} {place.row}", ex=KEPT_S)
     return place
+
+
+def _place_of(once: Once, made: str) -> str:
+    return once.here.keys.api_once(once.client, f"place {made}")
 
 
 async def _submit(here: State, client: str, line: bytes) -> Place:

@@ -52,8 +52,9 @@ async def rotate(name: str, here: Here, admin: Admin) -> dict[str, Any]:
 
 @router.post("/{name}/disable")
 async def disable(name: str, here: Here, admin: Admin) -> dict[str, Any]:
-    """The key is refused until it is rotated."""
+    """Its key and its tokens are refused until the key is rotated."""
+    tokens = here.settings.api.jwt is not None
     try:
-        return (await clients.disable(here.redis, here.keys, name)).shown()
+        return (await clients.disable(here.redis, here.keys, name, tokens=tokens)).shown()
     except UsageError:
         raise not_found("client", name) from None

@@ -12,9 +12,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Scope
 
 from pipelines import anthropic_lines
-from pipelines.errors import QueueError, StoreError, UsageError
+from pipelines.errors import ConfigError, QueueError, StoreError, UsageError
 from pipelines.printable import one_line
 from producer.queue import RedisError
 
@@ -22,6 +23,8 @@ log = logging.getLogger("spillway.api")
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 RETRY_S = 2
+REQUEST_ID = "spillway.request_id"
+"""Where a request's id is in its scope."""
 Answer = Callable[[Request, Exception], Awaitable[Response]]
 ANTHROPIC_TYPES = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
@@ -75,7 +78,7 @@ async def answer(request: Request, error: Exception) -> Response:
     """What FastAPI would answer."""
     told = next(each for kind, each in _answers() if isinstance(error, kind))
     if told is _internal:
-        log.exception("%s %s failed", request.method, request.url.path)
+        log.exception("%s %s failed", request.method, request.scope)
     return await told(request, error)
 
 
@@ -83,22 +86,29 @@ def _answers() -> tuple[tuple[type[Exception], Answer], ...]:
     """A new kind of error is one line here; the first that fits answers."""
     return (
         (ApiError, _told), (RequestValidationError, _invalid), (HTTPException, _plain), (ClientDisconnect, _gone),
-        (UsageError, _usage), (QueueError, _lost), (RedisError, _lost), (StoreError, _full), (Exception, _internal),
+        (UsageError, _usage), (QueueError, _lost), (RedisError, _lost), (StoreError, _full), (ConfigError, _mistaken),
+        (Exception, _internal),
     )  # fmt: skip
 
 
-def respond(error: ApiError, path: str = "") -> JSONResponse:
-    """In the shape that callers of `path` know: Anthropic's for its own, OpenAI's everywhere else."""
+def is_anthropics(scope: Scope) -> bool:
+    """Whether who asks knows Anthropic's shapes and names."""
+    return str(scope["path"]).startswith(anthropic_lines.ENDPOINT)
+
+
+def respond(error: ApiError, scope: Scope) -> JSONResponse:
+    """In the shape that callers of its path know: Anthropic's for its own, OpenAI's everywhere else."""
     status = error.status_code
-    if path.startswith(anthropic_lines.ENDPOINT):
+    if is_anthropics(scope):
         kind = ANTHROPIC_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-        return JSONResponse(anthropic_lines.error(kind, error.detail), status, error.headers)
+        shown = anthropic_lines.error(kind, error.detail, scope.get(REQUEST_ID))
+        return JSONResponse(shown, status, error.headers)
     return JSONResponse(body(status, error.detail, error.code, error.param), status, error.headers)
 
 
 async def _told(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
-    return respond(error, request.url.path)
+    return respond(error, request.scope)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -108,40 +118,46 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     param = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")) or None
     codes = {"missing": "missing_required_parameter", "json_invalid": "invalid_json"}
     message = f"Invalid value for '{param}': {first['msg']}." if param else f"Invalid request: {first['msg']}."
-    return respond(
-        ApiError(400, message, code=codes.get(first["type"], "invalid_value"), param=param), request.url.path
-    )
+    return respond(ApiError(400, message, code=codes.get(first["type"], "invalid_value"), param=param), request.scope)
 
 
 async def _plain(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     message = {404: f"Unknown request URL: {request.method} {request.url.path[:200]}."}
     told = ApiError(error.status_code, message.get(error.status_code, f"{error.detail}."), headers=error.headers)
-    return respond(told, request.url.path)
+    return respond(told, request.scope)
 
 
 async def _gone(request: Request, error: Exception) -> JSONResponse:
     """Nobody reads this; it is counted."""
-    return respond(ApiError(400, "The client has hung up."), request.url.path)
+    return respond(ApiError(400, "The client has hung up."), request.scope)
 
 
 async def _usage(request: Request, error: Exception) -> JSONResponse:
-    return respond(ApiError(400, str(error)), request.url.path)
+    return respond(ApiError(400, str(error)), request.scope)
 
 
 async def _lost(request: Request, error: Exception) -> JSONResponse:
     log.warning("%s %s: %s", request.method, request.url.path, one_line(str(error)))
-    return respond(unavailable("The queue cannot be reached at the moment; try again."), request.url.path)
+    return respond(unavailable("The queue cannot be reached at the moment; try again."), request.scope)
 
 
 async def _full(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s: %s", request.method, request.url.path, one_line(str(error)))
     return respond(
-        unavailable("The storage of this server cannot be used at the moment; try again later."), request.url.path
+        unavailable("The storage of this server cannot be used at the moment; try again later."), request.scope
+    )
+
+
+async def _mistaken(request: Request, error: Exception) -> JSONResponse:
+    """A file that the configuration names and that has changed since the server began."""
+    log.error("%s %s: %s", request.method, request.url.path, one_line(str(error)))
+    return respond(
+        unavailable("The configuration of this server is not in order at the moment; try again later."), request.scope
     )
 
 
 async def _internal(request: Request, error: Exception) -> JSONResponse:
     return respond(
-        ApiError(500, "The server had an error while processing your request.", code="internal_error"), request.url.path
+        ApiError(500, "The server had an error while processing your request.", code="internal_error"), request.scope
     )

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, BinaryIO, Literal
 
-import msgspec
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
@@ -14,8 +13,9 @@ from producer import uploads
 from producer.api import upload
 from producer.api.auth import Caller
 from producer.api.errors import ApiError, not_found
-from producer.api.once import reserve
+from producer.api.once import Once
 from producer.api.state import Here, State
+from producer.api.upload import Form
 from producer.queue import now_ms
 from producer.uploads import Upload
 from producer.vetting import first_line_is_json
@@ -34,18 +34,14 @@ INVALID_FORMAT = "Invalid file format for Batch API. Must be .jsonl"
 async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]:
     """Takes a file: JSON lines, or Parquet as an extension."""
     at_ms = await now_ms(here.redis)
-    file_id = await reserve(request, here, caller.client, uploads.new_id(at_ms))
-    if (known := await uploads.get(here.redis, here.keys, caller.client, file_id)) is not None:
-        return known.shown()
-    form = await upload.receive(request, here.store, file_id)
-    made = Upload(file_id, caller.client, form.filename or "file", "batch", form.kind, form.size_bytes, at_ms // 1000)
+    form = await upload.receive(request, here.store, uploads.new_id(at_ms))
     try:
-        made = msgspec.structs.replace(made, expires_s=_expiry(here, form.fields, at_ms // 1000))
-        await asyncio.to_thread(_check, here, made)
+        made = await _made(request, here, caller.client, form)
     except ApiError:
-        await asyncio.to_thread(here.store.delete, made.name)
+        await asyncio.to_thread(here.store.delete, form.name)
         raise
-    await uploads.keep(here.redis, here.keys, made)
+    if made.name != form.name:
+        await asyncio.to_thread(here.store.delete, form.name)
     return made.shown()
 
 
@@ -111,6 +107,23 @@ def listing(data: list[dict[str, Any]], more: bool) -> dict[str, Any]:
     return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": more}
 
 
+async def _made(request: Request, here: State, client: str, form: Form) -> Upload:
+    """The file that a form is, or the one that its first try made; ApiError for what may not be one."""
+    kept_s = _kept_s(here, form.fields)
+    await asyncio.to_thread(_check, here, form)
+    once = Once.of(request, here, client, form.digest)
+    file_id = await once.reserve(form.id)
+    if file_id != form.id and (known := await uploads.get(here.redis, here.keys, client, file_id)) is not None:
+        return known
+    at_s = int(uploads.made_s(file_id) or 0)
+    made = Upload(file_id, client, form.filename or "file", "batch", form.kind, form.size_bytes, at_s, at_s + kept_s)
+    if made.name != form.name:
+        await asyncio.to_thread(here.store.copy, form.name, made.name)
+    await uploads.keep(here.redis, here.keys, made)
+    once.made(file_id)
+    return made
+
+
 async def _mine(here: State, client: str, file_id: str) -> Upload:
     found = await uploads.get(here.redis, here.keys, client, file_id)
     if found is None:
@@ -118,17 +131,17 @@ async def _mine(here: State, client: str, file_id: str) -> Upload:
     return found
 
 
-def _check(here: State, made: Upload) -> None:
+def _check(here: State, form: Form) -> None:
     """400 for what cannot be a batch's input."""
-    if made.form == "parquet":
+    if form.kind == "parquet":
         return
-    with here.store.open(made.name) as stream:
-        if made.form != "jsonl" or not first_line_is_json(stream):
+    with here.store.open(form.name) as stream:
+        if form.kind != "jsonl" or not first_line_is_json(stream):
             raise ApiError(400, f"{INVALID_FORMAT}.", code="invalid_file_format", param="file")
 
 
-def _expiry(here: State, fields: dict[str, str], created_s: int) -> int:
-    """When the file expires, unix seconds; 400 for a form that is not in order."""
+def _kept_s(here: State, fields: dict[str, str]) -> int:
+    """After how many seconds the file expires; 400 for a form that is not in order."""
     if (purpose := fields.get("purpose")) is None:
         raise ApiError(
             400, "Missing required parameter: 'purpose'.", code="missing_required_parameter", param="purpose"
@@ -138,10 +151,10 @@ def _expiry(here: State, fields: dict[str, str], created_s: int) -> int:
         raise ApiError(400, message, code="invalid_value", param="purpose")
     anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
-        return created_s + int(here.settings.api.keep_files)
+        return int(here.settings.api.keep_files)
     if anchor != "created_at":
         raise ApiError(400, "Invalid 'expires_after.anchor': it must be 'created_at'.", param="expires_after.anchor")
     if seconds is None or not seconds.isdecimal() or not LEAST_S <= int(seconds[:9]) <= MOST_S:
         message = f"Invalid 'expires_after.seconds': it must be a whole number from {LEAST_S} to {MOST_S}."
         raise ApiError(400, message, code="invalid_value", param="expires_after.seconds")
-    return created_s + int(seconds[:9])
+    return int(seconds[:9])

@@ -1,4 +1,5 @@
-"""What a request may be before anybody reads it: the size of its headers and body, how many there are; and its id.
+"""What a request may be before anybody reads it: the size of its headers and body, how many there are, of all and of one
+client; and its id.
 
 Pure ASGI: nothing is buffered, and a stream stays one.
 """
@@ -7,18 +8,22 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producer.api.errors import ApiError, respond, unavailable
+from producer.api.errors import REQUEST_ID, RETRY_S, ApiError, is_anthropics, respond, unavailable
 
 HEADERS_MAX_BYTES = 32 << 10
 OPEN_MOST = 3072
 """Requests at once, those that wait for an answer included: each takes some 15 kB of the server."""
+CLIENT_MOST = 2304
+"""Of one client: it must not keep the others out."""
 ALWAYS = "/health"
 """Is answered however many there are: who watches the server must not take a busy one for a dead one."""
+_PLACES = "spillway.places"
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -28,28 +33,42 @@ class Limits:
     def __init__(self, app: ASGIApp, max_body_bytes: int, uploads: Mapping[str, int]) -> None:
         self._app, self._max_bytes, self._uploads = app, max_body_bytes, uploads
         self._open = 0
+        self._of: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        named = _named(send, _request_id(headers))
+        scope[REQUEST_ID] = _request_id(headers)
+        named = _named(send, scope)
         most = self._uploads.get(scope["path"], self._max_bytes)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_MAX_BYTES:
-            await respond(ApiError(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes."), scope["path"])(
-                scope, receive, named
-            )
+            told = ApiError(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes.")
+            await respond(told, scope)(scope, receive, named)
         elif headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > most:
-            await respond(too_large(most), scope["path"])(scope, receive, named)
+            await respond(too_large(most), scope)(scope, receive, named)
         elif self._open >= OPEN_MOST and scope["path"] != ALWAYS:
-            await respond(unavailable("Too many requests at once; try again."), scope["path"])(scope, receive, named)
+            await respond(unavailable("Too many requests at once; try again."), scope)(scope, receive, named)
         else:
             self._open += 1
+            taken: list[str] = []
+            scope[_PLACES] = (self._of, taken)
             try:
                 await self._app(scope, _counted(receive, most), named)
             finally:
                 self._open -= 1
+                self._of.subtract(taken)
+
+
+def take_place(scope: Scope, client: str) -> None:
+    """Counts a request as its client's, now that one knows whose it is, until it ends; 429 when too many are."""
+    of, taken = scope[_PLACES]
+    if of[client] >= CLIENT_MOST:
+        message = f"{CLIENT_MOST:,} requests of this client are being answered; wait for some of them."
+        raise ApiError(429, message, code="too_many_requests", headers={"retry-after": str(RETRY_S)})
+    of[client] += 1
+    taken.append(client)
 
 
 def too_large(most: int) -> ApiError:
@@ -62,10 +81,15 @@ def _request_id(headers: Headers) -> str:
     return given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
 
-def _named(send: Send, request_id: str) -> Send:
+def _named(send: Send, scope: Scope) -> Send:
+    """Under the header in which OpenAI's clients look for it, and that of Anthropic's."""
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message)["x-request-id"] = request_id
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = scope[REQUEST_ID]
+            if is_anthropics(scope):
+                headers["request-id"] = scope[REQUEST_ID]
         await send(message)
 
     return sending

@@ -21,7 +21,7 @@ from producer import batches, intake, uploads
 from producer.api.auth import Caller
 from producer.api.batches import stop
 from producer.api.errors import ApiError, not_found
-from producer.api.once import reserve
+from producer.api.once import Digest, Once
 from producer.api.quota import admit
 from producer.api.results import gathered
 from producer.api.state import Here, State
@@ -60,13 +60,16 @@ router = APIRouter(prefix="/v1/messages/batches", tags=["messages"], dependencie
 async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]:
     """A batch of requests. A request that cannot be asked becomes an `errored` result and fails no other."""
     at_ms = await now_ms(here.redis)
-    batch_id = await reserve(request, here, caller.client, batches.new_id(at_ms, MESSAGES))
-    if await batches.get(here.redis, here.keys, caller.client, batch_id, MESSAGES) is None:
-        await admit(here, caller.client)
-        file, rows = await _received(request, here, caller.client, batch_id, at_ms // 1000)
-        await uploads.keep(here.redis, here.keys, file, listed=False)
-        await batches.create(here.redis, here.keys, _new(batch_id, caller.client, file, rows, at_ms))
-        here.wake(batch_id)
+    with SpooledTemporaryFile(IN_MEMORY_BYTES) as body:
+        once = Once.of(request, here, caller.client, await _received(request, cast(BinaryIO, body)))
+        batch_id = await once.reserve(batches.new_id(at_ms, MESSAGES))
+        if await batches.get(here.redis, here.keys, caller.client, batch_id, MESSAGES) is None:
+            await admit(here, caller.client)
+            file, rows = await _written(here, caller.client, cast(BinaryIO, body), batch_id, at_ms // 1000)
+            await uploads.keep(here.redis, here.keys, file, listed=False)
+            await batches.create(here.redis, here.keys, _new(batch_id, caller.client, file, rows, at_ms))
+            here.wake(batch_id)
+            once.made(batch_id)
     return await retrieve(request, batch_id, here, caller)
 
 
@@ -148,14 +151,20 @@ def tally(here: State, batch: Batch) -> dict[str, int]:
 # -- in ----------------------------------------------------------------------------------------------------------------
 
 
-async def _received(request: Request, here: State, client: str, batch_id: str, at_s: int) -> tuple[Upload, int]:
-    """The requests as a batch file of ours, and how many; memory stays flat however many there are."""
+async def _received(request: Request, body: BinaryIO) -> str:
+    """The body, rewound, and its digest; memory stays flat however long it is."""
+    digest = Digest()
+    async for block in request.stream():
+        await asyncio.to_thread(body.write, block)
+        digest.update(block)
+    await asyncio.to_thread(body.seek, 0)
+    return digest.hexdigest()
+
+
+async def _written(here: State, client: str, body: BinaryIO, batch_id: str, at_s: int) -> tuple[Upload, int]:
+    """The requests as a batch file of ours, and how many."""
     file_id = f"file-{batch_id.removeprefix(MESSAGES)}"
-    with SpooledTemporaryFile(IN_MEMORY_BYTES) as body:
-        async for block in request.stream():
-            await asyncio.to_thread(body.write, block)
-        await asyncio.to_thread(body.seek, 0)
-        rows, size_bytes = await asyncio.to_thread(_translate, here, client, cast(BinaryIO, body), file_id)
+    rows, size_bytes = await asyncio.to_thread(_translate, here, client, body, file_id)
     expires_s = at_s + WINDOW_S + int(here.settings.api.keep_files)
     return Upload(file_id, client, f"{batch_id}.jsonl", "batch", "jsonl", size_bytes, at_s, expires_s), rows
 

@@ -6,49 +6,81 @@ between leaves an id under which the next try makes the object.
 
 from __future__ import annotations
 
-import logging
+from functools import partial
 from hashlib import blake2b
+from typing import NamedTuple, Self
 
 from fastapi import Request
 
 from producer.api.errors import ApiError
 from producer.api.state import State
 
-log = logging.getLogger("spillway.api")
-
 KEY_MAX_CHARS = 255
 KEPT_S = 86_400
-LIKELY_S = 60
+ONCE_S = 10.0
+"""So long a repeated request waits for what the first one makes."""
+
+# KEYS: 1 reservation  ARGV: 1 what it must hold
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
 
 
-async def reserve(request: Request, here: State, client: str, new_id: str, body: bytes = b"") -> str:
-    """The id to make: `new_id`, or that of the first request with the same key and path. 400 when its body was another.
+class Once(NamedTuple):
+    """One POST of a client, known again by its key, or by its body where it has none."""
 
-    A request without a key is never merged with another; one whose body came within the last minute is told in the log.
-    """
-    key = request.headers.get("idempotency-key", "")
-    if len(key) > KEY_MAX_CHARS:
-        raise ApiError(400, f"The Idempotency-Key is longer than {KEY_MAX_CHARS} characters.", param="Idempotency-Key")
-    path, digest = request.url.path, _digest(body)
-    if not key:
-        name = here.keys.api_once(client, _digest(f"body {path}".encode(), body))
-        if body and not await here.redis.set(name, new_id, nx=True, ex=LIKELY_S):
-            first = await here.redis.get(name)
-            log.warning("%s by %s: likely a duplicate of %s; an Idempotency-Key would merge them", path, client, first)
-        return new_id
-    name = here.keys.api_once(client, _digest(f"key {path}".encode(), key.encode()))
-    mine = f"{new_id} {digest}"
-    if await here.redis.set(name, mine, nx=True, ex=KEPT_S):
-        return new_id
-    made, _, of = (await here.redis.get(name) or mine).partition(" ")
-    if of != digest:
-        message = "This Idempotency-Key was used with another body; use a new key for a new request."
-        raise ApiError(400, message, code="idempotency_key_reused", param="Idempotency-Key")
-    return str(made)
+    here: State
+    client: str
+    path: str
+    key: str
+    digest: str
+    """Of the body."""
+
+    @classmethod
+    def of(cls, request: Request, here: State, client: str, digest: str) -> Self:
+        """400 for a key that is too long."""
+        key = request.headers.get("idempotency-key", "")
+        if len(key) > KEY_MAX_CHARS:
+            message = f"The Idempotency-Key is longer than {KEY_MAX_CHARS} characters."
+            raise ApiError(400, message, param="Idempotency-Key")
+        return cls(here, client, request.url.path, key, digest)
+
+    async def reserve(self, new_id: str) -> str:
+        """The id to make: `new_id`, or that of the first request with the same key. 400 when its body was another."""
+        if not self.key:
+            return new_id
+        mine = f"{new_id} {self.digest}"
+        if await self.here.redis.set(self._name, mine, nx=True, ex=KEPT_S):
+            return new_id
+        made, _, of = (await self.here.redis.get(self._name) or mine).partition(" ")
+        if of != self.digest:
+            message = "This Idempotency-Key was used with another body; use a new key for a new request."
+            raise ApiError(400, message, code="idempotency_key_reused", param="Idempotency-Key")
+        return str(made)
+
+    async def release(self, made: str) -> None:
+        """Nothing was made under this id, and nothing will be."""
+        if self.key:
+            await self.here.redis.eval(_RELEASE, 1, self._name, f"{made} {self.digest}")  # type: ignore[misc]
+
+    def made(self, made: str) -> None:
+        """It is there: of what has no key, the log tells if it was likely meant to be another."""
+        if not self.key:
+            self.here.likely.note(self.client, self.path, self.digest, made)
+
+    @property
+    def _name(self) -> str:
+        return self.here.keys.api_once(self.client, digest_of(f"key {self.path}".encode(), self.key.encode()))
 
 
-def _digest(*parts: bytes) -> str:
-    digest = blake2b(digest_size=16)
+Digest = partial(blake2b, digest_size=16)
+"""Of a body that comes in blocks."""
+
+
+def digest_of(*parts: bytes) -> str:
+    """The same for the same parts, and for no others."""
+    digest = Digest()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()

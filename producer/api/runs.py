@@ -7,6 +7,7 @@ batches are their batches' matter and are not seen here.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Annotated, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from pipelines import paths
-from pipelines.errors import SourceError, UsageError
+from pipelines.errors import SourceError, StoreError, UsageError
 from pipelines.money import pusd_to_usd_str
 from pipelines.types import Source
 from producer import intake, runs, uploads
@@ -24,7 +25,7 @@ from producer.api.auth import Caller
 from producer.api.bodies import body_of
 from producer.api.errors import ApiError, conflict, not_found
 from producer.api.files import listing
-from producer.api.once import reserve
+from producer.api.once import ONCE_S, Once, digest_of
 from producer.api.quota import admitted
 from producer.api.state import Here, State
 from producer.content import HEAD_BYTES
@@ -50,29 +51,17 @@ class Content(NamedTuple):
 async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]:
     """A run of prompts, of an uploaded file or of a file that comes with it; under way when this returns."""
     is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-    body = b"" if is_form else await body_of(request, here.settings.api.max_body_bytes)
-    asked = None if is_form else ask.of_body(here, caller.client, body)
-    run_id = await reserve(request, here, caller.client, intake.private_run_id(await now_ms(here.redis)), body)
-    async with held(here.redis, here.keys, f"api:{run_id}") as ours:
-        if not ours:
-            message = "A request with this Idempotency-Key is being served; ask again when it has ended."
-            raise ApiError(409, message, code="request_in_progress", headers={"retry-after": "1"})
-        if (known := await _find(here, caller.client, run_id)) is not None:
-            return shown(known)
-        name = ""
-        try:
-            if asked is None:
-                form = await upload.receive(request, here.store, run_id)
-                name = paths.upload(run_id, form.kind)
-                asked = ask.of_form(here, caller.client, form.fields)
-            else:
-                name = await _write(here, caller.client, run_id, asked)
-            await _register(here, caller.client, run_id, asked, await asyncio.to_thread(look, here.store.path(name)))
-        except Exception:
-            if name:
-                await asyncio.to_thread(here.store.delete, name)
-            raise
-    return shown(await runs.get(here.redis, here.keys, run_id))
+    at_ms = await now_ms(here.redis)
+    if not is_form:
+        body = await body_of(request, here.settings.api.max_body_bytes)
+        asked = ask.of_body(here, caller.client, body)
+        return shown(await _made(Once.of(request, here, caller.client, digest_of(body)), at_ms, asked))
+    form = await upload.receive(request, here.store, intake.private_run_id(at_ms))
+    try:
+        asked = ask.of_form(here, caller.client, form)
+        return shown(await _made(Once.of(request, here, caller.client, form.digest), at_ms, asked))
+    finally:
+        await asyncio.to_thread(here.store.delete, form.name)  # the run has its own
 
 
 @router.get("")
@@ -192,11 +181,42 @@ def _ends(page: list[RunView]) -> dict[str, Any]:
 # -- from a request to a registered run --------------------------------------------------------------------------------
 
 
+async def _made(once: Once, at_ms: int, asked: Asked) -> RunView:
+    """The run that is asked for, or the one that the first request with its key makes; 409 when that one takes its time."""
+    here, client = once.here, once.client
+    run_id, until_s = await once.reserve(intake.private_run_id(at_ms)), time.monotonic() + ONCE_S
+    while True:
+        async with held(here.redis, here.keys, f"api:{run_id}") as ours:
+            if (known := await _find(here, client, run_id)) is not None:
+                return known
+            if ours:
+                await _make(here, client, run_id, asked)
+                once.made(run_id)
+                return await runs.get(here.redis, here.keys, run_id)
+        if time.monotonic() > until_s:
+            message = "A request with this Idempotency-Key is being served; ask again when it has ended."
+            raise ApiError(409, message, code="request_in_progress", headers={"retry-after": "1"})
+        await asyncio.sleep(0.05)
+
+
+async def _make(here: State, client: str, run_id: str, asked: Asked) -> None:
+    name = await _write(here, client, run_id, asked)
+    try:
+        await _register(here, client, run_id, asked, await asyncio.to_thread(look, here.store.path(name)))
+    except (ApiError, StoreError):  # of other trouble nobody knows whether the run is there and reads it
+        await asyncio.to_thread(here.store.delete, name)
+        raise
+
+
 async def _write(here: State, client: str, run_id: str, asked: Asked) -> str:
     """The run's own source file; its name."""
     if asked.prompts is not None:
         name = paths.upload(run_id, "jsonl")
         await asyncio.to_thread(_write_rows, here, name, ask.rows(asked.prompts))
+        return name
+    if asked.form is not None:
+        name = paths.upload(run_id, asked.form.kind)
+        await asyncio.to_thread(here.store.copy, asked.form.name, name)
         return name
     file = await uploads.get(here.redis, here.keys, client, asked.file_id or "")
     if file is None:

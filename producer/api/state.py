@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from pipelines import wire
 from pipelines.settings import Settings
 from producer.answers import Answers
+from producer.api.likely import Likely
 from producer.clients import Found
 from producer.inbox import Inboxes
 from producer.queue import Redis
@@ -31,6 +32,7 @@ class State(NamedTuple):
     answers: Answers
     finder: Together[str, Found | None]
     """Whose key it is."""
+    likely: Likely
     models: Callable[[str], Collection[str] | None]
     """What a client's rows may name; None where any may, because this process knows no targets."""
 

@@ -10,11 +10,13 @@ from contextlib import ExitStack
 from typing import BinaryIO
 
 from fastapi import Request
+from msgspec import json
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from pipelines import paths
 from producer.api.errors import ApiError
+from producer.api.once import Digest, digest_of
 from producer.store import Store
 
 BLOCK_BYTES = 1 << 20
@@ -24,20 +26,38 @@ PARQUET = b"PAR1"
 
 
 class Form:
-    """What a multipart body brought: its small fields, and of the file its name, its size and its kind."""
+    """What a multipart body brought: its small fields, and of the file its name, its size, its kind and under which id it
+    lies."""
 
-    def __init__(self) -> None:
+    def __init__(self, file_id: str) -> None:
+        self.id = file_id
         self.fields: dict[str, str] = {}
         self.filename: str | None = None
         self.size_bytes = 0
         self.kind = "jsonl"
+        self._content = Digest()
+
+    @property
+    def name(self) -> str:
+        """Where the file is under the data root."""
+        return paths.upload(self.id, self.kind)
+
+    def took(self, block: bytes) -> None:
+        self.size_bytes += len(block)
+        self._content.update(block)
+
+    @property
+    def digest(self) -> str:
+        """Of all that it says; a boundary says nothing."""
+        said = json.encode([self.filename, self.fields], order="sorted")
+        return digest_of(said, self._content.digest())
 
 
 class _Parts:
     """Takes the parser's callbacks; the file's bytes gather in `pending`."""
 
-    def __init__(self, boundary: bytes) -> None:
-        self.form = Form()
+    def __init__(self, boundary: bytes, form: Form) -> None:
+        self.form = form
         self.pending = bytearray()
         self.ended = False
         self._name, self._value, self._headers = b"", bytearray(), {b"": b""}
@@ -109,9 +129,9 @@ class _Parts:
 
 async def receive(request: Request, store: Store, file_id: str) -> Form:
     """Writes the form's file under its id and returns what else it said; nothing is kept of a form that is not whole."""
-    parts = _Parts(_boundary(request))
+    parts = _Parts(_boundary(request), Form(file_id))
     with ExitStack() as stack:
-        writer = _Writer(store, file_id, stack, parts.form)
+        writer = _Writer(store, stack, parts.form)
         try:
             async for block in request.stream():
                 parts.feed(block)
@@ -131,8 +151,8 @@ async def receive(request: Request, store: Store, file_id: str) -> Form:
 class _Writer:
     """Opens the file when its first block says what it is; every block is written in a thread."""
 
-    def __init__(self, store: Store, file_id: str, stack: ExitStack, form: Form) -> None:
-        self._store, self._id, self._stack, self._form = store, file_id, stack, form
+    def __init__(self, store: Store, stack: ExitStack, form: Form) -> None:
+        self._store, self._stack, self._form = store, stack, form
         self._out: BinaryIO | None = None
 
     async def write(self, block: bytes) -> None:
@@ -141,8 +161,8 @@ class _Writer:
     def _write(self, block: bytes) -> None:
         if self._out is None:
             self._form.kind = _kind(self._form.filename or "", block)
-            self._out = self._stack.enter_context(self._store.create(paths.upload(self._id, self._form.kind)))
-        self._form.size_bytes += len(block)
+            self._out = self._stack.enter_context(self._store.create(self._form.name))
+        self._form.took(block)
         self._out.write(block)
 
 

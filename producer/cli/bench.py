@@ -83,9 +83,10 @@ def _levels(text: str) -> tuple[int, ...]:
 
 async def _target(settings: Settings, name: str) -> tuple[str, Target]:
     """A target by its name, or whatever answers at an address; UsageError for one that costs money."""
-    if "://" in name:
+    if session.is_address(name):
         target = await session.target_at(settings, name)
-        label = next((n for n, t in settings.targets.items() if t.base_url == target.base_url), urlsplit(name).netloc)
+        at = urlsplit(target.base_url or "").netloc
+        label = next((n for n, t in settings.targets.items() if t.base_url == target.base_url), at)
     elif name in settings.targets:
         label, target = name, settings.targets[name]
     else:

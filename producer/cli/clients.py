@@ -50,7 +50,7 @@ def rotate(ask: OfClient) -> int:
 
 @taking(OfClient)
 def disable(ask: OfClient) -> int:
-    """Refuses a client's key from now on; what it has submitted goes on."""
+    """Refuses a client's key and tokens from now on; what it has submitted goes on."""
     return asyncio.run(_disable(ask))
 
 
@@ -74,12 +74,15 @@ async def _with_key(ask: OfClient, make: Callable[[Session], Awaitable[tuple[str
 async def _disable(ask: OfClient) -> int:
     from producer import clients
 
-    async with session.draining(session.settings_of(ask), workers=False) as now:
-        record = await clients.disable(now.redis, now.keys, ask.name)
+    settings = session.settings_of(ask)
+    async with session.draining(settings, workers=False) as now:
+        record = await clients.disable(now.redis, now.keys, ask.name, tokens=settings.api.jwt is not None)
     if ask.json:
         say.as_json(record.shown())
     else:
-        print(f"client {record.client}: its key {record.key_id}… is refused from now on")
+        print(
+            f"client {record.client}: {f'its key {record.key_id}…' if record.key_id else 'it'} is refused from now on"
+        )
     return 0
 
 
@@ -94,7 +97,7 @@ async def _list(ask: Output) -> int:
         rows = [
             {
                 "client": each["client"],
-                "key": f"{each['key_id']}…",
+                "key": f"{each['key_id']}…" if each["key_id"] else "",
                 "since": datetime.fromtimestamp(each["created_ms"] / 1000, UTC),
                 "admin": "yes" if each["admin"] else "",
                 "state": "disabled" if each["disabled"] else "active",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import msgspec
 import typer
 
 from pipelines import paths
-from pipelines.errors import UsageError
+from pipelines.errors import QueueError, UsageError
 from pipelines.printable import one_line
 from producer.cli import frames, installation, say, session
 from producer.cli.options import Output, taking
@@ -79,11 +80,12 @@ async def _rows_in(settings: Settings, run_id: str) -> int:
 
     if not paths.is_run_id(run_id):
         raise UsageError(f"{run_id[:64]!r} is not a run id; `spillway status` lists the runs")
-    async with session.looking(settings) as found:
-        if found is not None:
-            fields = await runs.fields_of(found.redis, found.keys, run_id)
-            if fields:
-                return runs.view(run_id, fields).rows
+    with suppress(QueueError):  # files are judged without a Redis, too
+        async with session.looking(settings) as found:
+            if found is not None:
+                fields = await runs.fields_of(found.redis, found.keys, run_id)
+                if fields:
+                    return runs.view(run_id, fields).rows
     chunks = frames.chunk_rows(settings.spillway.data, run_id)
     if chunks is not None:
         return chunks

@@ -58,7 +58,7 @@ def _data_root(settings: Settings) -> Iterator[Finding]:
 
 async def _targets(settings: Settings) -> list[Finding]:
     """Each with its price, and what it says when it is asked (a list of models or the like: it costs nothing)."""
-    from worker.schedule.health import survey
+    from worker.bench.health import survey
 
     if session.is_rehearsal(settings):
         return [Finding("targets", GOOD, "stand-in servers, started with each rehearsal")]

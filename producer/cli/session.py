@@ -75,11 +75,17 @@ def refuse_rehearsal(settings: Settings) -> None:
         )
 
 
+def is_address(name: str) -> bool:
+    """Whether a command's TARGET is an address (http://host:port, host:port) instead of a name, which has no colon."""
+    return ":" in name
+
+
 async def target_at(settings: Settings, url: str) -> Target:
     """A target for whatever answers at an address. UsageError when nobody does, and for the address of a target that costs
     money: calls there are made by its name, within its budgets."""
     from worker.bench import bench
 
+    url = url if "://" in url else f"http://{url}"
     if (name := bench.paid_at(url, settings.targets)) is not None:
         raise UsageError(f"target {name} is at {url}, and its calls cost money: name the target, not its address")
     found = await bench.target_at(url)
@@ -95,7 +101,7 @@ def with_targets(settings: Settings, ask: Common) -> Settings:
     if settings.targets:
         _tell_missing_keys(settings)
         return measured(settings)
-    from worker.schedule.health import find_local
+    from worker.bench.health import find_local
 
     found = find_local()
     if not found.get("targets"):
@@ -166,9 +172,10 @@ def private_url(settings: Settings) -> str | None:
     import socket
 
     from pipelines.paths import redis_dir
+    from pipelines.settings import state_folder
     from worker.embedded import socket_path
 
-    path = socket_path(Path(settings.spillway.data).resolve() / redis_dir())
+    path = socket_path(state_folder(settings.spillway.data) / redis_dir())
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)

@@ -47,7 +47,7 @@ async def _targets(ask: Targets) -> int:
         return await _check(settings, ask.name, ask)
     if ask.action is not None:
         raise UsageError("write `spillway targets`, or `spillway targets check NAME`")
-    from worker.schedule.health import survey
+    from worker.bench.health import survey
 
     settings = session.with_targets(session.settings_of(ask), ask)
     told = await _told(settings)
@@ -60,7 +60,7 @@ async def _targets(ask: Targets) -> int:
 
 async def _with_address(settings: Settings, name: str, ask: Targets) -> Settings:
     """The settings; with an address in place of a name, and a target of that name for whatever answers there."""
-    if "://" not in name:
+    if not session.is_address(name):
         return session.with_targets(settings, ask)
     session.refuse_rehearsal(settings)
     found = await session.target_at(settings, name)
@@ -70,10 +70,10 @@ async def _with_address(settings: Settings, name: str, ask: Targets) -> Settings
 async def _check(settings: Settings, name: str, ask: Targets) -> int:
     """A look, a real call, how many at once are of use (kept for `auto`), and what befell it lately."""
     from producer.cli import frames
-    from worker.schedule.health import check
+    from worker.bench.health import check
 
     record = await check(settings, name, climb=True)
-    if record.get("parallel_measured") and "://" not in name:
+    if record.get("parallel_measured") and not session.is_address(name):
         _keep(settings, name, record)
     history = frames.target_events(settings.spillway.data, name, HISTORY)
     if ask.json:
@@ -84,7 +84,7 @@ async def _check(settings: Settings, name: str, ask: Targets) -> int:
     say.upright(shown, list(shown))
     for event in history:
         print(printable(f"{event['at']:%Y-%m-%d %H:%M:%S} {event['message']}"))
-    if "://" in name:
+    if session.is_address(name):
         target = settings.targets[name]
         lines = {"kind": target.kind, "lane": target.lane, "base_url": target.base_url, "model": target.model}
         print("\n".join(["[targets.NAME]", *(f"{key} = {json.dumps(value)}" for key, value in lines.items())]))
@@ -164,8 +164,8 @@ def _health(row: dict[str, Any]) -> str:
 
 
 def _parallel(row: dict[str, Any]) -> str:
-    """What is used: configured, measured (here or earlier), or what the server says."""
-    told, used = row["parallel"], row.get("parallel_measured") or row["max_concurrency"]
+    """What is used, and what the server says where that is something else."""
+    told, used = row["parallel"], row["max_concurrency"]
     if used == "auto":
         return str(told) if told else "auto"
     return f"{used} (says {told})" if told and told != used else str(used)

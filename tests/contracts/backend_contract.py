@@ -77,7 +77,7 @@ JSON = st.recursive(
 )
 STATUS_KINDS = {
     400: "invalid", 401: "auth", 402: "funds", 404: "invalid", 408: "overload", 409: "overload", 413: "invalid",
-    422: "invalid", 429: "rate", 500: "transient", 501: "invalid", 502: "transient", 503: "overload", 504: "transient",
+    422: "invalid", 424: "transient", 429: "rate", 500: "transient", 501: "invalid", 502: "transient", 503: "overload", 504: "transient",
     524: "transient", 529: "overload",
 }  # fmt: skip
 
@@ -115,6 +115,7 @@ class BackendContract:
     good: ClassVar[dict[str, Any]]  # says "Blue." and stops
     plain_error: ClassVar[dict[str, Any]]  # a documented error body, of no special meaning
     finishes: ClassVar[dict[str, str]]  # raw reason → ours
+    broken: ClassVar[tuple[str, ...]] = ()  # raw reasons that say that the provider gave up
     empty: ClassVar[dict[str, Any]]  # a 200 that says nothing and counts nothing
     overflow: ClassVar[tuple[dict[str, Any], int | None]]  # a 400 that names the window
     cannot: ClassVar[dict[str, dict[str, Any]]] = {}  # parameter named in the refusal → what a row adds
@@ -303,6 +304,17 @@ class BackendContract:
         failure = self.failure(silent)
         assert (failure.kind, failure.code, failure.usage) == ("unknown", "finish_error", self.usage)
         assert "brand_new" in failure.message
+
+    def test_what_the_provider_gave_up_is_no_answer_whatever_was_said_till_then(self) -> None:
+        for reason in self.broken:
+            failure = self.failure(self.finished(reason))
+            assert (failure.kind, failure.code, failure.usage) == ("unknown", "finish_error", self.usage)
+            assert reason in failure.message
+
+    def test_an_answer_that_only_thought_goes_on_at_once(self) -> None:
+        """What it used is known, and the same target would think the same again."""
+        failure = self.failure(self.silent(self.good))
+        assert (failure.kind, failure.code, failure.usage) == ("untrue", "empty_answer", self.usage)
 
     def test_a_whole_conversation_arrives_in_a_shape_that_the_provider_takes(self) -> None:
         sent = json.dumps(self.sent(self.conversation))

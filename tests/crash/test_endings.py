@@ -63,9 +63,10 @@ def test_retry_asks_only_failed_rows_and_survives_a_kill(tmp_path: Path) -> None
         failed = there.program.results(run_id).filter(pl.col("status") == "failed")["row"].to_list()
         assert len(failed) == sum(str(row).startswith("1") for row in range(ROWS))
         answered = Counter(call["prompt_hash"] for call in there.upstream.calls())
-        there.upstream.control("gpu", faults=[])
+        there.upstream.control("gpu", faults=[], latency_ms=4_000)  # it has not ended when it is asked for once more
         there.ask("retry", run_id)
         assert "retry it when it has ended" in there.ask("retry", run_id, code=2)
+        there.upstream.control("gpu", latency_ms=100)
         wait_until(lambda: len(there.upstream.calls()) > len(answered) + 20, 40)
         there.kill_workers()
         assert there.wait_for_end(run_id) == "completed"

@@ -127,28 +127,40 @@ def message(**row: Any) -> Any:
     return result_of({**ROW, **row})["result"]["message"]
 
 
+def text(said: str) -> dict[str, Any]:
+    return {"type": "text", "text": said, "citations": None}
+
+
 def test_answers_become_messages() -> None:
     assert message() == {
         "id": "msg_r_3", "type": "message", "role": "assistant", "model": "m-1",
-        "content": [{"type": "text", "text": "yes"}], "stop_reason": "end_turn", "stop_sequence": None,
-        "usage": {"input_tokens": 5, "output_tokens": 2, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 1},
+        "content": [text("yes")], "stop_reason": "end_turn", "stop_sequence": None, "stop_details": None, "container": None,
+        "usage": {
+            "input_tokens": 5, "output_tokens": 2, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 1,
+            "cache_creation": None, "inference_geo": None, "output_tokens_details": None, "server_tool_use": None,
+            "service_tier": None,
+        },
     }  # fmt: skip
     call = {"id": "t1", "function": {"name": "f", "arguments": '{"x": 1}'}}
     found = message(output=None, response=answer(finish_reason="tool_calls", message={"tool_calls": [call]}))
-    assert found["content"] == [{"type": "tool_use", "id": "t1", "name": "f", "input": {"x": 1}}]
+    direct = {"caller": {"type": "direct"}}
+    assert found["content"] == [{"type": "tool_use", "id": "t1", "name": "f", "input": {"x": 1}, **direct}]
     assert found["stop_reason"] == "tool_use"
+    calls = [{"function": {"name": "f"}}] * 2  # as Gemini's are, without ids
+    found = message(output=None, response=answer(finish_reason="tool_calls", message={"tool_calls": calls}))
+    assert [each["id"] for each in found["content"]] == ["toolu_r_3_0", "toolu_r_3_1"]
     assert message(response=answer(finish_reason="length", message={}))["stop_reason"] == "max_tokens"
     found = message(response=answer(finish_reason="stop", stop_reason="END", message={}))
     assert (found["stop_reason"], found["stop_sequence"]) == ("stop_sequence", "END")
     found = message(output=None, status="refused", response=answer(finish_reason="stop", message={"refusal": "no"}))
-    assert (found["stop_reason"], found["content"]) == ("refusal", [{"type": "text", "text": "no"}])
+    assert (found["stop_reason"], found["content"]) == ("refusal", [text("no")])
     own = {"type": "message", "id": "msg_1", "content": [{"type": "text", "text": "own"}]}
     assert message(response=json.dumps(own)) == own
     reused = {"status": "duplicate", "input_tokens": None, "output_tokens": None, "cached_input_tokens": None}
     usage = message(**reused, cache_write_tokens=None, response=answer(message={}))["usage"]
     assert (usage["input_tokens"], usage["output_tokens"], usage["cache_read_input_tokens"]) == (5, 3, 2)
     for junk in ("[]", "{", '{"choices": 1}', '{"choices": [1]}', '{"choices": [{"message": 1}]}', '{"usage": 1}'):
-        assert message(response=junk)["content"] == [{"type": "text", "text": "yes"}]
+        assert message(response=junk)["content"] == [text("yes")]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +172,10 @@ def test_errors(status: str, http_status: int | None, kind: str) -> None:
     row = {**ROW, "status": status, "http_status": http_status, "error_message": "why"}
     assert result_of(row) == {
         "custom_id": "a",
-        "result": {"type": "errored", "error": {"type": "error", "error": {"type": kind, "message": "why"}}},
+        "result": {
+            "type": "errored",
+            "error": {"type": "error", "error": {"type": kind, "message": "why"}, "request_id": None},
+        },
     }
 
 

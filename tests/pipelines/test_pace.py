@@ -67,6 +67,32 @@ def test_a_lane_that_is_not_full_has_a_rough_speed_and_a_full_one_another() -> N
     assert busy.spans > 5 and busy.rate == pytest.approx(640.0, rel=0.05), "the rough spans count no longer"
 
 
+def test_calls_that_span_two_spans_mislead_nobody() -> None:
+    """Classes of calls in turn, the long ones of eight spans: who counts what ends while it ends sees a lane of many speeds."""
+    pace, speeds, weights = Pace(), list[float](), list[float]()
+    running: list[tuple[float, float, float, float]] = []  # end, begin, tokens
+    seen, now, number = Answered(), 0.0, 0
+    while now < 600:
+        while len(running) < SLOTS:
+            tokens_in, tokens_out = ((700, 40), (2500, 300), (250, 1500))[number // 40 % 3]
+            took = (0.05 * tokens_in + tokens_out) * SLOTS / 640.0
+            running.append((now + took, now, tokens_in, tokens_out))
+            number += 1
+        end, begin, tokens_in, tokens_out = min(running)
+        running.remove((end, begin, tokens_in, tokens_out))
+        seen = seen._replace(
+            rows=seen.rows + 1, input_tokens=seen.input_tokens + tokens_in, output_tokens=seen.output_tokens + tokens_out,
+            busy_s=end, held_s=seen.held_s + end - begin, in_flight=SLOTS, latency_s=2.0,
+        )  # fmt: skip
+        now = end
+        speed = pace.note(now, "gpu", SLOTS, [("w", seen)])
+        if now > 120 and speed.spans > 10:
+            speeds.append(speed.rate)
+            weights.append(speed.prefill)
+    assert min(weights) > 0.045 and max(weights) < 0.06
+    assert min(speeds) > 0.97 * 640 and max(speeds) < 1.06 * 640
+
+
 def test_nothing_is_known_before_the_first_answer() -> None:
     assert after(iter([(1.0, Answered(in_flight=SLOTS, busy_s=1.0))])) == Speed(prefill=PREFILL_WEIGHT)
 

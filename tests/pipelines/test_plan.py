@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipelines.capacity import stock, too_late
 from pipelines.plan import plan
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
+from pipelines.spill import MOST_SURE, sureness
 
 GPU = TargetView("gpu", "local", True, slots=4, rate=100.0, rows_per_s=2.0, latency_s=1.0)
 MINI = TargetView("mini", "cloud", True, slots=8, rate=100.0, rows_per_s=10.0, latency_s=0.5)
@@ -128,6 +129,27 @@ def test_the_first_target_that_is_up_is_used() -> None:
     assert [(m.lane, m.target) for m in rings(given_)] == [("local", "gpu2")]
 
 
+def reading(head: int, tail: int) -> tuple[BatchView, ...]:
+    """Batches of 100 work each: at the head prompts that are written long, at the tail such that are read long."""
+    written = tuple(BatchView(f"w{i}", "small", 8, 100.0, read=5.0) for i in range(head))
+    return written + tuple(BatchView(f"r{i}", "small", 8, 100.0, read=95.0) for i in range(tail))
+
+
+def test_a_server_reads_while_it_writes_where_nothing_will_spill() -> None:
+    wide = msgspec.structs.replace(GPU, slots=32)
+    mixed = [m.batch for m in rings(snapshot(run(reading(6, 6)), gpu=wide))]
+    assert mixed[:4] == ["w0", "r5", "r4", "w1"] or mixed[:4] == ["w0", "r5", "w1", "r4"]
+    assert abs(sum(name.startswith("w") for name in mixed) - len(mixed) / 2) <= 1
+    full_of_writing = msgspec.structs.replace(wide, rung_work=400.0, rung_read=20.0)
+    assert [m.batch for m in rings(snapshot(run(reading(6, 6)), gpu=full_of_writing))][:3] == ["r5", "r4", "r3"]
+    [few] = [[m.batch for m in rings(snapshot(run(reading(6, 1)), gpu=wide))]]
+    assert few.index("r0") > 0, "one in seven of the work, and not at once"
+    tight = rings(snapshot(run(reading(6, 6), deadline_s=13.5), gpu=msgspec.structs.replace(wide, spans=100)))
+    assert [m.batch for m in tight if m.lane == "local"][:4] == ["w0", "w1", "w2", "w3"], (
+        "the tail is the cloud's, should it come to that"
+    )
+
+
 def test_clients_share_by_work_served_per_weight() -> None:
     a = msgspec.structs.replace(run(batches(4, rows=1)), id="ra", client="a")
     b = RunView("rb", "b", 1, None, tuple(BatchView(f"x{i}", "small", 1, 100.0) for i in range(4)))
@@ -146,6 +168,8 @@ def test_inside_a_client_the_earliest_deadline_goes_first() -> None:
 
 HOUR = 3600
 OFFICE = BatchTarget("mini", True, 1000, latency_p50_s=HOUR, latency_p90_s=2 * HOUR)
+NOW_OR_NEVER = msgspec.structs.replace(OFFICE, latency_p50_s=9.0 * HOUR, latency_p90_s=10.0 * HOUR)
+"""Of a run with ten hours left."""
 BUSY = msgspec.structs.replace(GPU, rung_rows=100, rate=1.0, spans=100_000)  # 3,600 tokens an hour
 
 
@@ -174,16 +198,16 @@ def hours(count: int, **more: object) -> tuple[BatchView, ...]:
         ("may not buy: nothing", run(batches(1, route="cloudy"), may_buy=False), []),
         ("the local lane will end it all in time", run(hours(8), deadline_s=10 * HOUR), []),
         (
-            "most of the shortage foreseen, from the tail",
-            # 20 hours of work, 10 hours left, of which the last call takes half an hour; 3 % of the lane's hours held back
+            "what is nearly certain to be short, from the tail",
+            # 20 hours of work, 10 hours left, of which the last call takes half an hour; the lane may do 6 % more than foreseen
             run(hours(20), deadline_s=10 * HOUR),
-            [(f"b{i}", "provider_batch") for i in range(19, 9, -1)],
+            [(f"b{i}", "provider_batch") for i in range(19, 10, -1)],
         ),
         ("ordered before: no second time", run(hours(10), deadline_s=10 * HOUR, sent=sent(10, HOUR)), []),
         (
             "more is short than was foreseen: a top-up",
             run(hours(15), deadline_s=10 * HOUR, sent=sent(5, HOUR)),
-            [(f"b{i}", "provider_batch") for i in range(14, 9, -1)],
+            [(f"b{i}", "provider_batch") for i in range(14, 10, -1)],
         ),
         ("but not at every look", run(hours(15), deadline_s=10 * HOUR, sent=sent(5, 60)), []),
         ("too late to begin one", run(hours(20), deadline_s=HOUR / 2), []),
@@ -214,7 +238,8 @@ def test_a_lane_that_is_down_is_waited_for_until_the_last_responsible_moment() -
     for never in (msgspec.structs.replace(away, down_s=math.inf), msgspec.structs.replace(away, slots=0)):
         assert len(plan(snapshot(due, gpu=never))) == 4
     long_gone = msgspec.structs.replace(away, down_s=6.0 * HOUR)  # will be back when two hours are left: six are short
-    moves = moved(plan(snapshot(due, gpu=long_gone, batch_targets={"mini": OFFICE})))
+    assert plan(snapshot(due, gpu=long_gone, batch_targets={"mini": OFFICE})) == [], "a batch has time enough later"
+    moves = moved(plan(snapshot(due, gpu=long_gone, batch_targets={"mini": NOW_OR_NEVER})))
     assert 4 <= len(moves) <= 5 and {lane for _, lane in moves} == {"provider_batch"}
 
 
@@ -233,13 +258,49 @@ def test_the_shortest_prompts_are_kept_for_the_end() -> None:
     assert order == ["s5", "s6", "s7", "s8", "l0", "l1", "l2", "s0", "s1", "s2", "s3", "s4"]
 
 
-def test_the_price_of_a_batch_says_how_much_of_the_shortage_is_ordered() -> None:
-    short = run(hours(20), deadline_s=10 * HOUR)
+def test_the_price_of_a_batch_says_how_much_of_the_shortage_is_ordered_where_it_is_now_or_never() -> None:
+    unsure = msgspec.structs.replace(BUSY, spans=25)  # may do a tenth more or less than foreseen
+    short = run(tuple(BatchView(f"b{i}", "small", 8, 360.0) for i in range(200)), deadline_s=10 * HOUR)
     ordered = [
-        len(plan(snapshot(short, gpu=BUSY, batch_targets={"mini": msgspec.structs.replace(OFFICE, price=price)})))
+        len(
+            plan(
+                snapshot(short, gpu=unsure, batch_targets={"mini": msgspec.structs.replace(NOW_OR_NEVER, price=price)})
+            )
+        )
         for price in (0.1, 0.5, 0.9, 1.0)
     ]
-    assert ordered == sorted(ordered, reverse=True) and ordered[0] > ordered[1] == 10 > ordered[2] > ordered[3] == 0
+    assert ordered == sorted(ordered, reverse=True) and ordered[3] == 0 < ordered[2]
+    assert ordered[1] == 100, "the median"
+    assert ordered[0] > 110 and ordered[2] < 90
+
+
+def test_what_can_be_ordered_later_as_well_is_ordered_when_it_is_certain() -> None:
+    """A newsvendor who may wait: half the price, so what is short with a probability of a half where waiting loses everything."""
+    due = run(hours(20), deadline_s=10 * HOUR)
+    sure = [
+        sureness(snapshot(due, gpu=BUSY, batch_targets={"mini": msgspec.structs.replace(
+            OFFICE, latency_p50_s=median_h * HOUR, latency_p90_s=1.1 * median_h * HOUR)}), [due])["r"]
+        for median_h in (0.5, 7.0, 8.0, 9.0)
+    ]  # fmt: skip
+    assert sure == sorted(sure, reverse=True) and sure[0] == MOST_SURE and sure[-1] == pytest.approx(0.5, abs=0.01)
+    assert sureness(snapshot(due), [due]) == {}, "without a batch API nothing is ordered"
+
+
+def test_the_tail_leaves_first_not_what_is_small_enough() -> None:
+    small = tuple(BatchView(f"a{i}", "small", 8, 360.0) for i in range(5))
+    large = tuple(BatchView(f"b{i}", "small", 8, 36_000.0) for i in range(3))  # ten hours each; three are short
+    given_ = snapshot(run(small + large, deadline_s=20.5 * HOUR), gpu=BUSY, batch_targets={"mini": OFFICE})
+    assert moved(plan(given_)) == []
+    assert moved(plan(msgspec.structs.replace(given_, runs=(run(small + large, deadline_s=15 * HOUR),)))) == [
+        ("b2", "provider_batch")
+    ]
+
+
+def test_little_is_no_order() -> None:
+    many = tuple(BatchView(f"b{i}", "small", 8, 36.0) for i in range(1000))
+    for due_s, ordered in ((9.6 * HOUR, 0), (9.0 * HOUR, 1)):
+        moves = plan(snapshot(run(many, deadline_s=due_s), gpu=BUSY, batch_targets={"mini": OFFICE}))
+        assert bool(moves) == bool(ordered)
 
 
 def test_a_batch_api_is_given_no_more_than_it_takes_and_nothing_while_it_is_down() -> None:

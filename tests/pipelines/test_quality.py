@@ -36,6 +36,11 @@ class TestLabels:
             ("**billing**", "billing"),
             ("`billing`", "billing"),
             ("“billing”", "billing"),
+            (
+                "<think>Is it billing, or n/a? I say:\n```\nbilling\n```</think>\n\nN/A",
+                "N/A",
+            ),  # a server that leaves thoughts in
+            ("It may be billing.\n</think>\n**n/a**", "N/A"),  # its template began the thought
             ("technical  issue", "Technical issue"),
             ("n/a", "N/A"),
             ('{"label": "billing"}', "billing"),

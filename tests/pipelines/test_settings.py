@@ -158,6 +158,22 @@ def test_defaults_by_kind() -> None:
     assert [each.max_concurrency for each in targets.values()] == ["auto", 64, "auto"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "used"),
+    [
+        ("lmstudio", "http://localhost:1234", "http://localhost:1234/v1"),  # as the server's window shows it
+        ("lmstudio", "http://localhost:1234/", "http://localhost:1234/v1"),
+        ("vllm", "http://[::1]:8000", "http://[::1]:8000/v1"),
+        ("llamacpp", "http://box:8080/llm", "http://box:8080/llm"),
+        ("lmstudio", "http://localhost:1234/v1", "http://localhost:1234/v1"),
+        ("openai", "http://localhost:9", "http://localhost:9"),  # nobody knows where that one has it
+    ],
+)
+def test_a_bare_address_of_a_known_local_server_is_understood(kind: str, given: str, used: str) -> None:
+    settings = parse_settings({"targets": {"it": {"kind": kind, "model": "m", "base_url": given}}})
+    assert settings.targets["it"].base_url == used
+
+
 class TestLayers:
     def test_environment_over_dotenv_over_file_and_options_over_all(self, tmp_path: Path) -> None:
         dotenv = tmp_path / ".env"

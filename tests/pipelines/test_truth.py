@@ -262,6 +262,22 @@ def test_an_answer_without_text_is_none() -> None:
     assert code(item(), answer(text=" \n", finish="length")) == "empty_answer"
     assert code(item(), answer(text="", finish="tool", tool_calls=True)) == ""
     assert code(item(), answer(text="", finish="filter")) == ""
+    assert code(item(), answer(text="", silent=True)) == ""
+    for thought in ("<think>Blue?</think>\n\n", "<think>Blue, I would", "\n<think>\n</think>"):
+        assert code(item(), answer(text=thought)) == "empty_answer", "it only thought aloud"
+    for said in ("<think>Blue?</think>Blue.", "Close it with </think>", "<thinking> is a tag", "Blue?</think>Blue."):
+        assert code(item(), answer(text=said)) == ""
+
+
+def test_what_the_row_itself_asked_to_be_shortened_is_no_fault() -> None:
+    def asking(**more: Any) -> Item:
+        body = {"messages": [{"role": "user", "content": PROSE}], **more}
+        return Item(0, msgspec.json.encode(body), count_chats([body], "estimate")[0], 0)
+
+    assert code(asking(), answer(40)) == "prompt_cut"
+    assert code(asking(truncate_prompt_tokens=40), answer(40)) == ""
+    assert code(asking(), answer(finish="length")) == "cut_short"
+    assert code(asking(t_max_predict_ms=500), answer(finish="length")) == ""
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_no_targets_says_what_to_do(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("worker.schedule.health.find_local", dict)
+    monkeypatch.setattr("worker.bench.health.find_local", dict)
     (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n')
     code, _, err = ran(capsys, "run", "in.jsonl")
     assert code == 2
@@ -187,7 +187,7 @@ def test_what_is_found_on_this_machine_is_used_and_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     found = {"targets": {"vllm": {"kind": "vllm", "model": "q", "base_url": "http://127.0.0.1:1/v1"}}}
-    monkeypatch.setattr("worker.schedule.health.find_local", lambda: found)
+    monkeypatch.setattr("worker.bench.health.find_local", lambda: found)
     (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n{"prompt": "x"}\n')
     code, out, err = ran(capsys, "plan", "in.jsonl", "--dedupe", "exact", "--json")
     assert code == 0, err

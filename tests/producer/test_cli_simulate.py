@@ -136,7 +136,7 @@ def test_a_running_rehearsal_is_seen_and_stopped_and_its_failed_rows_are_asked_a
         seen: dict[str, Any] = {}
         while not seen.get("failed"):  # no answer is one of the labels
             assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-            time.sleep(0.2)
+            time.sleep(1)
             seen = next(iter(json.loads(ran(here, "status", "--json", *root)[1])), {})
         assert seen["status"] == "in_progress"
         scopes = [scope["scope"] for scope in json.loads(ran(here, "budget", "show", "--json", *root)[1])]

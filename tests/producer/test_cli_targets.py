@@ -13,7 +13,7 @@ def test_an_address_is_recognised_and_a_paid_one_refused(tmp_path: Path) -> None
         settings = upstream.settings()
         home, paid = (settings["targets"][name]["base_url"] for name in ("gpu", "cloud"))
         program = Program(tmp_path, **settings)
-        shown = program.run("targets", "check", home).stdout
+        shown = program.run("targets", "check", home.removeprefix("http://").removesuffix("/v1")).stdout
         lines = f'[targets.NAME]\nkind = "vllm"\nlane = "local"\nbase_url = "{home}"\nmodel = "{GPU["model"]}"'
         assert lines in shown and "answered as" in shown
         before = len(upstream.calls())

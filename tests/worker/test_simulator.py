@@ -435,6 +435,23 @@ async def test_throughput_follows_the_curve(parallel: int) -> None:
         assert 0.6 * expected < rate < 1.05 * expected  # a busy machine makes it slower, nothing faster
 
 
+async def test_prompts_are_read_one_after_the_other_beside_what_is_written() -> None:
+    """Four prompts of 50 ms each: the last one waits 200, whatever the slots; and a short one that came first does not."""
+    config = {"slots": 8, "tokens_per_s": 1e6, "half_at": 0.0, "prefill_tokens_per_s": 2000.0}
+    async with one(personality="vllm", answer="hash", **config) as client:
+        ends: dict[str, float] = {}
+
+        async def ask(name: str, prompt: str) -> None:
+            await client.chat(prompt)
+            ends[name] = time.monotonic() - started
+
+        started = time.monotonic()
+        short = asyncio.create_task(ask("short", "x"))
+        await asyncio.sleep(0.02)
+        await asyncio.gather(short, *(ask(str(number), "word" * 96 + str(number)) for number in range(4)))
+        assert max(ends.values()) >= 0.2 and ends["short"] == min(ends.values())
+
+
 async def test_a_client_that_leaves_frees_a_local_slot_but_is_billed_by_a_cloud() -> None:
     async def leave(client: Client) -> dict[str, Any]:
         with pytest.raises(httpx.ReadTimeout):

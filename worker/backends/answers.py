@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pipelines.money import usd_to_pusd
+from pipelines.truth import DOUBT
 from pipelines.types import Completion, Failure, Usage
 from worker.backends.lenient import count
 
@@ -16,6 +17,7 @@ FINISH = {
     "length": "length", "max_tokens": "length", "model_length": "length",
     "tool_calls": "tool", "function_call": "tool", "tool_use": "tool",
     "content_filter": "filter", "safety": "filter", "refusal": "refusal",
+    **dict.fromkeys(("error", "abort", "aborted", "cancelled"), "broken"),
 }  # fmt: skip
 
 
@@ -52,6 +54,7 @@ class Message(msgspec.Struct, frozen=True):
 class Choice(msgspec.Struct, frozen=True):
     message: Message | None = None
     finish_reason: str | None = None
+    stop_reason: str | int | None = None  # of vLLM: the stop sequence that came
     error: Any = None
 
 
@@ -67,8 +70,10 @@ DECODER = msgspec.json.Decoder(Answer)
 
 
 def finish_of(raw: str | None, known: dict[str, str] = FINISH) -> str:
-    """Our word for a finish reason; an unknown one is kept as `error:<reason>`."""
-    return "stop" if raw is None else known.get(raw.lower()) or f"error:{raw[:40]}"
+    """Our word for a finish reason; an unknown one is kept as `error:<reason>`, one that says that the provider gave up as
+    `broken:<reason>`."""
+    found = "stop" if raw is None else known.get(raw.lower(), "error")
+    return f"{found}:{str(raw)[:40]}" if found in ("error", "broken") else found
 
 
 def completed(
@@ -79,22 +84,33 @@ def completed(
     calls: bool,
     cost: int | None = None,
     tier: str | None = None,
+    *,
+    meant: bool = False,
 ) -> Completion | Failure:
-    """An answer, or why it is none: it says nothing although it was neither cut off nor refused, or broke off before."""
-    if not (text or calls or finish in ("filter", "refusal")):
-        if not usage.output_tokens or finish == "stop":
-            told = usage if usage.input_tokens or usage.output_tokens else None
-            message = f"HTTP 200: an answer without text{'' if usage.output_tokens else ' or output tokens'}"
-            return Failure("unknown", "empty_answer", message, 200, usage=told)
-        if finish.startswith("error"):
-            return broken_off(finish, usage)
-    return Completion(text, finish, usage, model, calls, cost, tier)
+    """An answer, or why it is none: it broke off, or says nothing although it was neither cut off nor refused. `meant`: the
+    provider itself says why it is empty, so that it is one (a stop sequence of the row's own came first)."""
+    if finish.startswith("broken:"):
+        return _broken_off(finish, usage)
+    if not (text or calls or meant or finish in ("filter", "refusal")):
+        if not usage.output_tokens or finish in ("stop", "tool"):
+            return _empty(usage)
+        if finish.startswith("error:"):
+            return _broken_off(finish, usage)
+    return Completion(text, finish, usage, model, calls, cost, tier, meant and not text)
 
 
-def broken_off(finish: str, usage: Usage) -> Failure:
+def _empty(usage: Usage) -> Failure:
+    """Without a token nothing was generated, and another try may be; with some, the same would come again."""
+    if usage.output_tokens:
+        message = f"HTTP 200: an answer without text, though {usage.output_tokens} tokens were generated"
+        return Failure(DOUBT, "empty_answer", message, 200, usage=usage)
+    told = usage if usage.input_tokens else None
+    return Failure("unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200, usage=told)
+
+
+def _broken_off(finish: str, usage: Usage) -> Failure:
     """The provider gave up in the middle of an answer, which may be paid."""
-    reason = finish.removeprefix("error").lstrip(":")
-    message = f"HTTP 200: the provider broke the answer off{f' ({reason})' if reason else ''}"
+    message = f"HTTP 200: the provider broke the answer off ({finish.partition(':')[2]})"
     return Failure("unknown", "finish_error", message, 200, usage=usage if usage.output_tokens else None)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VERSION = "2023-06-01"
 FINISH = {
     "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",
-    "tool_use": "tool", "refusal": "refusal",
+    "tool_use": "tool", "refusal": "refusal", "pause_turn": "broken",
 }  # fmt: skip
 EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 
@@ -95,8 +95,8 @@ class Anthropic:
             return failures.outcome(target, response, error)
         text = "".join(block.text or "" for block in answer.content if block.type == "text")
         calls = any(block.type == "tool_use" for block in answer.content)
-        finish = answers.finish_of(answer.stop_reason, FINISH)
-        return answers.completed(text, finish, _usage(answer.usage), answer.model, calls)
+        finish, meant = answers.finish_of(answer.stop_reason, FINISH), answer.stop_reason == "stop_sequence"
+        return answers.completed(text, finish, _usage(answer.usage), answer.model, calls, meant=meant)
 
 
 ADAPTER = Anthropic()

@@ -116,18 +116,17 @@ def load(kind: str) -> BatchApi | None:
 async def proven(
     api: BatchApi, web: Web, target: Target, sought: Sought, candidates: Sequence[Remote]
 ) -> Remote | Failure | None:
-    """Which of some batches is the one that is sought, where no tag says it: one whose results have our names, else the only
-    one that is still at work. A Failure: that cannot be said yet."""
+    """Which of some batches is the one that is sought, where no tag says it: the one whose results have our names. A Failure:
+    one that is still at work may be it, and somebody else's must be neither cancelled nor booked."""
     for remote in candidates:
         results = await api.results(web, target, remote) if remote.state == "ended" else Results([])
         if isinstance(results, Failure):
             return results
         if any(line.custom_id.startswith(sought.tag) for line in results.lines):
             return remote
-    still = [remote for remote in candidates if remote.state == "open"]
-    if len(still) > 1:
-        return Failure("unknown", "ambiguous", f"{len(still)} batches that are not done yet may be it")
-    return next(iter(still), None)
+    if any(remote.state == "open" for remote in candidates):
+        return Failure("unknown", "ambiguous", "a batch that is not done yet may be it; its results will say so")
+    return None
 
 
 def answer(response: Response | Failure, *, ok: tuple[int, ...] = (200,)) -> Any | Failure:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.parameters import LIMITS
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends import Sendable, answers, failures, looks, rows, schemas
@@ -18,11 +19,20 @@ from worker.backends.exchange import Response
 from worker.backends.lenient import decode, joined
 from worker.backends.rows import Cannot
 
-CAPS = ("max_tokens", "max_completion_tokens")
-"""Two names for the same limit; each server is told in the one that it knows."""
 UNSENT = frozenset({"stream", "stream_options", "model"})
 CARRIED = frozenset(
-    {"messages", *CAPS, "temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "logit_bias"}
+    {
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "seed",
+        "stop",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+    }
     | {"response_format", "tools", "tool_choice"}
 )
 """What every server of this shape honours."""
@@ -107,14 +117,13 @@ class Compatible:
         usage = answers.usage_of(answer.usage)
         text = message.content if type(message.content) is str else joined(message.content)
         calls = bool(message.tool_calls or message.function_call)
-        raw = choice.finish_reason
-        finish = answers.finish_of(raw)
-        if message.refusal:
+        finish = answers.finish_of(choice.finish_reason)
+        if message.refusal and not finish.startswith("broken"):
             text, finish = text or message.refusal, "refusal"
-        if raw == "error":
-            return answers.broken_off(raw, usage)
         cost = answers.reported_pusd(answer.usage) if self.reports_cost else None
-        return answers.completed(text, finish, usage, answer.model, calls, cost, answer.service_tier)
+        # Where thinking was stopped, the content is null; the number of a token is any end, a text one of the row's stops.
+        meant = message.content == "" and type(choice.stop_reason) is str and finish == "stop"
+        return answers.completed(text, finish, usage, answer.model, calls, cost, answer.service_tier, meant=meant)
 
     def _error_inside(
         self, target: Target, response: Response, answer: answers.Answer, choice: answers.Choice | None
@@ -142,10 +151,11 @@ def _without_developers(messages: msgspec.Raw) -> msgspec.Raw:
 
 
 def _limit(fields: Fields, ready: Ready) -> None:
-    """One limit, in the server's own name. A paid call always has one: the worst case that is reserved for it is either
-    the row's own limit or the target's, and the call must keep to that."""
-    others = [fields.pop(name) for name in CAPS if name != ready.cap and name in fields]
-    given = [limit for limit in (fields.get(ready.cap), *others) if limit is not None]
+    """One limit, whatever the row calls it, in the server's own name. A paid call always has one: the worst case that is
+    reserved for it is either the row's own limit or the target's, and the call must keep to that. One below zero is
+    llama.cpp's word for none."""
+    names = (ready.cap, *(name for name in LIMITS if name != ready.cap))
+    given = [limit for name in names if (limit := fields.pop(name, None)) and not bytes(limit).startswith(b"-")]
     if given:
         fields[ready.cap] = given[0]
     elif ready.target.lane == "cloud":

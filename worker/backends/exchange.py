@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import zlib
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -11,6 +12,8 @@ import msgspec
 from pipelines.types import Failure
 
 MAX_BYTES = 32 * 1024 * 1024
+KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key")
+KEY_LEAST_BYTES = 12
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -19,6 +22,28 @@ class Response(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def hushed(content: bytes, sent: Mapping[str, str]) -> bytes:
+    """A body without the key that was sent with its request: some servers say back what they heard, and what is answered
+    is stored. What local servers are given for a key ("ollama") is a word like any other."""
+    for name in KEY_HEADERS:
+        key = sent.get(name, "").removeprefix("Bearer ").encode()
+        if len(key) >= KEY_LEAST_BYTES and key in content:
+            return content.replace(key, b"[key]")
+    return content
+
+
+def unzipped(body: bytes, max_bytes: int) -> bytes | None:
+    """A gzip or deflate body as it was; None when that is more than `max_bytes`. What is neither, or torn, stays as it is."""
+    reader = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        plain = reader.decompress(body, max_bytes + 1)
+    except zlib.error:
+        return body
+    if len(plain) > max_bytes:
+        return None
+    return plain if reader.eof else body
 
 
 def origin(url: str) -> str:

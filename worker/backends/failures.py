@@ -40,6 +40,8 @@ RATE = frozenset({"rate_limit_exceeded", "rate_limit_error", "ramp_limit_exceede
 BUSY = frozenset({408, 409, 425, 503, 521, 522, 523, 529})
 """Nothing was generated: try again later, at no cost."""
 NEVER = frozenset({501, 505})
+FAILED_UPSTREAM = 424
+"""What text-generation-inference answers when its model server fails in the middle of a call."""
 
 _OVERFLOWS = (
     r"\bn_ctx\W{1,4}(?P<limit>\d+)",
@@ -67,6 +69,10 @@ _DRY = re.compile(
 
 _NEVER_FITS = re.compile(r"request too large for", re.IGNORECASE)
 """One prompt that is larger than what may be said in a minute: waiting helps no more than it does at a full window."""
+
+
+_NOWHERE = re.compile(r"unexpected endpoint or method", re.IGNORECASE)
+"""LM Studio's answer, with status 200, to an address that it does not have."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -100,7 +106,7 @@ def told(data: Any) -> Told | None:
         return None
     error = data.get("error")
     if type(error) is str:
-        return Told(error, _texts(data.get("code"), data.get("type")), data)
+        return Told(error, _texts(data.get("code"), data.get("error_type"), data.get("type")), data)
     if type(error) is dict:
         return _told(error)
     if data.get("object") == "error" or data.get("type") == "error":
@@ -139,8 +145,8 @@ def overflow(message: str, error: Mapping[str, Any]) -> tuple[bool, int | None]:
 def shaped(
     target: Target, response: Response, decoder: msgspec.json.Decoder[Shape], *, forbidden: str = "auth"
 ) -> Shape | Completion | Failure:
-    """A 200 as the shape of its provider; else what the answer means."""
-    if response.status != 200:
+    """A success as the shape of its provider; else what the answer means."""
+    if not 200 <= response.status < 300:
         return outcome(target, response, told(decode(response.body)), forbidden=forbidden)
     answer = read(response.body, decoder)
     return not_json(response) if answer is None else answer
@@ -181,6 +187,8 @@ def failure(response: Response, error: Told | None, *, forbidden: str = "auth") 
     kind = _told_to_retry(kind, status, response.headers.get("x-should-retry"))
     if kind == "rate" and _NEVER_FITS.match(message):
         kind = "invalid"
+    if kind == "transient" and _NOWHERE.match(message):
+        kind, code, message = "invalid", "wrong_address", f"{message.rstrip('.')}; is base_url right?"
     wait_s = _wait_s(response, error) if kind in ("rate", "overload", "transient") else None
     return Failure(kind, code, f"HTTP {response.status}: {one_line(message)}", response.status, wait_s, window)
 
@@ -208,7 +216,7 @@ def _kind(status: int, names: frozenset[str], response: Response, forbidden: str
         return forbidden
     if status in BUSY:
         return "overload"
-    return "transient" if status >= 500 and status not in NEVER else "invalid"
+    return "transient" if (status >= 500 and status not in NEVER) or status == FAILED_UPSTREAM else "invalid"
 
 
 def _told_to_retry(kind: str, status: int, word: str | None) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pipelines.said import GEMINI_BROKEN, GEMINI_CUT, GEMINI_FILTERED
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends import Sendable, answers, failures, lenient, looks, rows
@@ -22,10 +23,8 @@ from worker.backends.waits import span_s
 if TYPE_CHECKING:
     from worker.backends.http import Web
 
-FINISH = {
-    "stop": "stop", "max_tokens": "length", "safety": "filter", "recitation": "filter", "blocklist": "filter",
-    "prohibited_content": "filter", "spii": "filter", "image_safety": "filter",
-}  # fmt: skip
+WORDS = {"filter": GEMINI_FILTERED, "length": GEMINI_CUT, "broken": GEMINI_BROKEN}
+FINISH = {"stop": "stop", **{raw.lower(): ours for ours, each in WORDS.items() for raw in each}}
 BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 LEVELS = frozenset({"minimal", "low", "medium", "high"})
 IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "heic": "image/heic"}
@@ -98,7 +97,7 @@ class Gemini:
         return f"{target.base_url}/models/{model}:generateContent", headers, rows.as_json(out)
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
-        if response.status != 200:
+        if not 200 <= response.status < 300:
             return failures.hide_key(target, _failure(response))
         answer = lenient.read(response.body, _DECODER)
         if answer is None:

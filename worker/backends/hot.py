@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from pyreqwest.client import Client, ClientBuilder
@@ -19,15 +19,28 @@ from pyreqwest.exceptions import (
     ReadTimeoutError,
     RequestTimeoutError,
 )
+from pyreqwest.http import HeaderMap
 from pyreqwest.response import Response as HotResponse
 
 from pipelines.types import Failure
-from worker.backends.exchange import MAX_BYTES, Response, bad_request, is_loopback, origin, too_large
+from worker.backends.exchange import (
+    MAX_BYTES,
+    Response,
+    bad_request,
+    hushed,
+    is_loopback,
+    origin,
+    too_large,
+    unzipped,
+)
 
 CONNECT_TIMEOUT_S = 5.0
 IDLE_S = {"https": 4.0, "http": 1.5}
 """Servers close idle connections after two seconds (gunicorn) or five (uvicorn, Node, cpp-httplib), and a call that
 races that is lost. So ours are closed first; earlier without TLS, where a new one costs little."""
+
+ZIPPED = frozenset({"gzip", "x-gzip", "deflate"})
+"""Never asked for, since it costs more than it saves on the way to a model; some proxies compress all the same."""
 
 # The exception's class does not tell (a reset after sending is a ConnectError too); the chain of causes does. These are
 # the steps at which hyper had not begun to write the request.
@@ -64,9 +77,11 @@ class Hot:
         try:
             async with request as response:
                 content = await _read(response, max_bytes)
+                if content is not None and response.headers.get("content-encoding", "identity") in ZIPPED:
+                    content = unzipped(content, max_bytes)
                 if content is None:
                     return too_large(url, max_bytes, response.status)
-                return Response(response.status, response.headers, content)
+                return Response(response.status, _Headers(response.headers), hushed(content, headers))
         except PyreqwestError as error:
             return _failure(url, error, timeout_s)
 
@@ -116,6 +131,27 @@ def _outlive_its_thread() -> None:
     if not _exit_waits:
         _exit_waits = True
         atexit.register(time.sleep, 0.05)
+
+
+class _Headers(Mapping[str, str]):
+    """Headers by name; one that is no text, which pyreqwest raises for, is as if it were not there."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self, told: HeaderMap) -> None:
+        self._told = told
+
+    def __getitem__(self, name: str) -> str:
+        try:
+            return self._told[name]
+        except ValueError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._told)
+
+    def __len__(self) -> int:
+        return len(self._told)
 
 
 async def _read(response: HotResponse, max_bytes: int) -> bytes | None:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 
 from pipelines.types import Failure
-from worker.backends.exchange import Response, bad_request, is_loopback, origin, too_large
+from worker.backends.exchange import Response, bad_request, hushed, is_loopback, origin, too_large
 
 
 class Web:
@@ -74,4 +74,4 @@ class Web:
                 content += chunk
                 if len(content) > self._max_bytes:
                     return too_large(url, self._max_bytes, response.status_code)
-            return Response(response.status_code, response.headers, bytes(content))
+            return Response(response.status_code, response.headers, hushed(bytes(content), options["headers"]))

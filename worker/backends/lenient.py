@@ -8,6 +8,8 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
+from pipelines.printable import storable
+
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 MOST_TOKENS = 1_000_000_000
@@ -15,13 +17,13 @@ MOST_TOKENS = 1_000_000_000
 
 
 def decode(body: bytes) -> Any:
-    """JSON as servers write it: NaN and broken UTF-8 are suffered. None for anything else."""
+    """JSON as servers write it: NaN, broken UTF-8, half an emoji and a mark before it are suffered. None for anything else."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError, ValueError):
         pass
     try:
-        return json.loads(body.decode(errors="replace"))
+        return storable(json.loads(body.decode("utf-8-sig", errors="replace")))
     except (ValueError, RecursionError):
         return None
 
@@ -52,7 +54,7 @@ def _fit(value: Any, wanted: Any) -> Any:
         pass
     if type(value) is float and value.is_integer() and abs(value) <= MOST_TOKENS:
         return _fit(int(value), wanted)
-    for each in get_args(wanted) if get_origin(wanted) is not list else (wanted,):
+    for each in (wanted,) if get_origin(wanted) is list or isinstance(wanted, type) else get_args(wanted):
         if type(value) is dict and isinstance(each, type) and issubclass(each, msgspec.Struct):
             return _fill(value, each)
         if type(value) is list and get_origin(each) is list:

@@ -23,7 +23,7 @@ OWN = names(
     "n logprobs top_logprobs parallel_tool_calls reasoning_effort top_k min_p typical_p top_n_sigma xtc_probability xtc_threshold "
     "dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers repeat_penalty repeat_last_n "
     "mirostat mirostat_tau mirostat_eta dynatemp_range dynatemp_exponent grammar json_schema ignore_eos n_probs min_keep "
-    "samplers cache_prompt id_slot n_predict n_keep n_indent t_max_predict_ms timings_per_token return_tokens "
+    "samplers cache_prompt id_slot n_keep n_indent t_max_predict_ms timings_per_token return_tokens n_predict "
     "post_sampling_probs response_fields lora chat_template_kwargs reasoning_format thinking_forced_open "
     "add_generation_prompt continue_final_message parse_tool_calls"
 )

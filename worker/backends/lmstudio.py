@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 OWN = frozenset({"reasoning_effort", "top_k", "min_p", "repeat_penalty", "ttl", "draft_model"})
 
 _GONE = re.compile(
-    r"HTTP 4\d\d: (?:no models? loaded|(?:the )?model (?:has |is )?(?:been )?(?:unloaded|crashed))", re.IGNORECASE
-)
+    r"HTTP \d{3}: (?:no models? loaded|(?:the )?model (?:has |is )?(?:been )?(?:unloaded|crashed)|"
+    r"(?:failed to|error) load(?:ing)? (?:the )?model|model loading (?:was )?(?:stopped|aborted)|channel error|"
+    r"engine protocol|error in iterating prediction stream)", re.IGNORECASE,
+)  # fmt: skip
 
 
 class LMStudio(Compatible):
-    """It calls it the caller's mistake (400, 404) when no model is there: evicted for another, crashed."""
+    """It calls it the caller's mistake (400, 404) when no model is there: evicted for another, crashed, no room to load it."""
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
         heard = super().parse(target, response)
-        if isinstance(heard, Failure) and heard.kind == "invalid" and _GONE.match(heard.message):
+        if isinstance(heard, Failure) and heard.kind in ("invalid", "transient") and _GONE.match(heard.message):
             return msgspec.structs.replace(heard, kind="transient", code="model_gone")
         return heard
 

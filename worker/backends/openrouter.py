@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipelines.money import usd_to_nusd
+from pipelines.parameters import LIMITS
 from pipelines.sections import Target
 from worker.backends import looks
-from worker.backends.compatible import CAPS, CARRIED, Compatible, Fields
+from worker.backends.compatible import CARRIED, Compatible, Fields
 from worker.backends.looks import Seen
 from worker.backends.rows import names
 
@@ -29,7 +30,7 @@ OWN = names(
 
 def _by_all_or_nobody(fields: Fields) -> None:
     """Left to itself, it gives a call to providers that drop what they do not know."""
-    if not fields.keys() - {"messages", *CAPS}:
+    if not fields.keys() - {"messages", *LIMITS}:
         return
     given = msgspec.json.decode(fields.get("provider", b"null"))
     if given is None or type(given) is dict:

@@ -19,7 +19,12 @@ from worker.backends.rows import Cannot, Out
 
 LEAST_TOKENS = 16
 """It refuses a lower `max_output_tokens`."""
-FINISH = {"max_output_tokens": "length", "content_filter": "filter"}
+OF_REQUEST = frozenset({"data_residency_mismatch"})
+"""Codes of a failed answer that would be the same again; so are all about images."""
+FINISH = {
+    "max_output_tokens": "length", "content_filter": "filter",
+    **dict.fromkeys(("max_messages", "steered", "failed", "cancelled", "in_progress", "queued"), "broken"),
+}  # fmt: skip
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -108,7 +113,7 @@ def _completion(answer: Answer, usage: Usage) -> Completion | Failure:
         raw = answer.incomplete_details.reason if answer.incomplete_details else None
         finish = answers.finish_of(raw or "incomplete", FINISH)
     elif answer.status not in (None, "completed"):
-        finish = f"error:{str(answer.status)[:40]}"
+        finish = answers.finish_of(answer.status, FINISH)
     return answers.completed(text or refusal, finish, usage, answer.model, calls, tier=answer.service_tier)
 
 
@@ -120,7 +125,7 @@ def _failed(target: Target, response: Response, answer: Answer, usage: Usage) ->
     failed = failures.outcome(target, response, error)
     if isinstance(failed, Completion):
         return msgspec.structs.replace(failed, usage=usage, model=answer.model)
-    if "image" in failed.code:
+    if "image" in failed.code or failed.code in OF_REQUEST:
         return msgspec.structs.replace(failed, kind="invalid", retry_after_s=None)
     if usage.output_tokens and failed.kind in ("rate", "overload", "transient"):
         return msgspec.structs.replace(failed, kind="unknown", usage=usage)

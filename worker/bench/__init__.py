@@ -1,1 +1,1 @@
-"""What `spillway bench` measures of local models: speed, and quality by tasks."""
+"""Looks at servers, tries them, and measures their models: what they say, speed, and quality by tasks."""

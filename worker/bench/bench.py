@@ -19,24 +19,31 @@ from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends.discovery import TargetStatus, identify, inspect
 from worker.backends.exchange import is_loopback
+from worker.backends.looks import root_of
 from worker.bench.measure import LEVELS, LOAD_S, Caller, curve, first_token
 from worker.bench.tasks import Task, judge
 
 Said = Callable[[str], None]
 NVIDIA_S = 5.0
+UNNAMED = "?"
+"""The model of a server that names none."""
 
 
 async def target_at(url: str) -> Target | None:
-    """A target for whatever answers at an address; None when nobody does."""
+    """A target for whatever answers at an address, under /v1 or where the address says; None when nobody does."""
     kind = await identify(url)
     if not kind:
         return None
-    root = url.rstrip("/")
-    base_url = root if urlsplit(root).path.strip("/") else f"{root}/v1"
-    found = Target(kind=kind, lane="local", model="?", base_url=base_url)  # type: ignore[arg-type]
+    under, given = f"{root_of(url)}/v1", url.rstrip("/")
+    found = await _named(kind, under)
+    return found if found.model != UNNAMED or not urlsplit(given).path else await _named(kind, given)
+
+
+async def _named(kind: str, base_url: str) -> Target:
+    """With the model that is loaded there, or the first that can answer."""
+    found = Target(kind=kind, lane="local", model=UNNAMED, base_url=base_url)  # type: ignore[arg-type]
     status = await inspect("it", found)
-    model = status.loaded_model or next(iter(answering(status)), "?")
-    return found.model_copy(update={"model": model})
+    return found.model_copy(update={"model": status.loaded_model or next(iter(answering(status)), UNNAMED)})
 
 
 def paid_at(url: str, targets: Mapping[str, Target]) -> str | None:

@@ -16,7 +16,7 @@ import msgspec
 from pipelines.performance import Speed
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure
-from worker.backends import load
+from worker.backends import Sendable, load
 from worker.backends.hot import Hot
 
 LOAD_S = 600.0
@@ -50,11 +50,15 @@ class Caller:
 
     async def ask(self, body: dict[str, Any], timeout_s: float | None = None) -> Answered:
         """One call with an OpenAI chat body; a Failure also for what cannot be asked there."""
-        target = self._target
-        request = self._adapter.request(target, msgspec.json.encode(body))
-        if isinstance(request, Failure):
-            return Answered(request, 0.0)
-        began = time.monotonic()
+        request = self.ready(msgspec.json.encode(body))
+        return Answered(request, 0.0) if isinstance(request, Failure) else await self.send(request, timeout_s)
+
+    def ready(self, body: bytes) -> Sendable | Failure:
+        """The call that `send` makes; a Failure for what cannot be asked there."""
+        return self._adapter.request(self._target, body)
+
+    async def send(self, request: Sendable, timeout_s: float | None = None) -> Answered:
+        target, began = self._target, time.monotonic()
         limit_s = timeout_s or target.timeout_s
         response = await self._hot.post(*request, limit_s, connect_timeout_s=target.connect_timeout_s)
         seconds = time.monotonic() - began

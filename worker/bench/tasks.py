@@ -19,7 +19,7 @@ import msgspec
 
 from pipelines.errors import ConfigError
 from pipelines.printable import one_line
-from pipelines.quality import SchemaError, check, compile_schema
+from pipelines.quality import SchemaError, check, compile_schema, spoken
 
 SHIPPED = Path(__file__).parent / "tasks.toml"
 SQL_STEPS = 200_000
@@ -78,7 +78,7 @@ def _vet(path: Path, task: Task) -> None:
 def judge(task: Task, answer: str) -> tuple[float, str]:
     """The score of an answer and, below 1, one line on what is missing."""
     name = next(name for name in CHECKS if name in task.check)
-    score, problem = CHECKS[name](task.check, answer)
+    score, problem = CHECKS[name](task.check, spoken(answer))
     return score, one_line(problem)[:200] if score < 1 else ""
 
 

@@ -23,12 +23,12 @@ from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context
 from worker.drain import verdict
-from worker.drain.history import CHECK_TRIES, backoff_s, history_of, last_failure, paid_most
+from worker.drain.history import CHECK_TRIES, backoff_s, paid_most
 from worker.drain.journal import Journal
 from worker.drain.lane import Lane
 from worker.drain.local import Local
 from worker.drain.rates import Rates
-from worker.drain.running import Prompt, Running
+from worker.drain.running import Prompt, Running, prompts_of
 from worker.drain.slots import Slots
 from worker.drain.verdict import Prompted, booked, judge
 from worker.money.ledger import Ledger
@@ -43,6 +43,8 @@ MAX_WAITS = 12
 DOWN_AFTER = 5
 """Failures in a row, and as many as calls are in flight, after which a target counts as down (watch.py looks on)."""
 MAX_PAUSE_S = 300.0
+STRANGE_S = 1.0
+"""A batch for which this worker's configuration has no target goes back after this: another's may, or the lane is gone."""
 
 
 class Drain:
@@ -100,17 +102,16 @@ class Drain:
         running.go_on(state.intents)
         left = [item for item in items if item.row not in state.done]
         running.open = len(left)
-        running.stopping = run.stopped
+        strange = not self.context.targets.route_targets(batch.route, running.lane)
+        if strange:
+            log.warning("batch %s: no %s target of route %s here; given back", batch_id, running.lane, batch.route)
+            await asyncio.sleep(STRANGE_S)
+        running.stopping = run.stopped or strange
         if not left:
             running.empty.set()
         if any(lane.trial for lane in self.lanes.values()):
             shuffle(left)  # so that the calls which try a target that was down do not fall on the same prompts
-        since_us = int(run.started_ms or 0) * 1000
-        history = history_of(state, paid_most(self.context.settings.targets), since_us)
-        for item in left:
-            attempts, given_up = history.get(item.row, (0, set()))
-            prompt = Prompt(running, item, attempts, given_up)
-            prompt.last = last_failure(state, item.row) if given_up else None
+        for prompt in prompts_of(running, left, state, paid_most(self.context.settings.targets)):
             self._route(prompt)
         return running
 
@@ -277,6 +278,7 @@ class Drain:
         match "transient" if failure.code == "not_json" else failure.kind:
             case "invalid" | "context":
                 self._healthy(name)
+                self.context.targets.refused(name, failure)
                 prompt.given_up.add(name)
                 self._route(prompt)
             case truth.DOUBT:

@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from random import random
 
-import msgspec
-
 from pipelines.journal import State
 from pipelines.sections import Target
 from pipelines.truth import DOUBT
-from pipelines.types import Called, Completion, Failure
+from pipelines.types import Called, Failure
 
 At = tuple[int, str]  # a row at a target
 CHECK_TRIES = 2
@@ -28,14 +26,6 @@ SAID = {
 
 MAX_ERRORS = 12
 """Errors of a target, none of them paid, that a prompt meets in all lives of its batch before it goes on."""
-
-
-def storable(completion: Completion) -> Completion:
-    """Half an emoji, cut at max_tokens, is no text: it is replaced, for neither Parquet nor the journal can hold it."""
-    if completion.text.isascii():
-        return completion
-    text = completion.text.encode("utf-8", "replace").decode()
-    return msgspec.structs.replace(completion, text=text)
 
 
 def paid_most(targets: Mapping[str, Target]) -> Callable[[str], int]:

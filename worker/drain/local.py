@@ -1,5 +1,5 @@
-"""What calls to local servers need beyond the call itself: a window that is large enough, an end to waiting for a slot that
-has stalled, and a look at whether the answer may be believed (pipelines/truth.py). Cloud targets pass through untouched."""
+"""What calls need beyond the call itself: a window that is large enough, and at local servers an end to waiting for a slot
+that has stalled and a look at whether the answer may be believed (pipelines/truth.py)."""
 
 from __future__ import annotations
 
@@ -37,17 +37,15 @@ class Local:
 
     def fitted(self, name: str, item: Item) -> Target | Failure:
         """The target as this prompt should be sent to it: Ollama is told how large a window it needs, since it would
-        drop what does not fit. A Failure when the prompt is certainly larger than the window of a local server.
+        drop what does not fit. A Failure when the prompt is certainly larger than the window: as configured, as a local server
+        tells it, or as it was named when a prompt was refused.
 
         Another window makes Ollama load its model again, so without `context_tokens` the window grows in powers of two
         and never shrinks, for all workers alike: they start from what is loaded.
         """
         target = self._configured[name]
-        if target.lane != "local":
-            return target
-        grows = target.kind == "ollama"
-        told = self._targets.states.get(name, {}).get("window_tokens")
-        size: int | None = (target.context_tokens or self._grown(name, item)) if grows else told
+        grows = target.lane == "local" and target.kind == "ollama"
+        size = (target.context_tokens or self._grown(name, item)) if grows else self._window(name, target)
         if size and item.input_tokens > size and (least := truth.least_tokens(item.body)) > size:
             message = f"a prompt of at least {least} tokens for a window of {size}; route it to another target"
             return Failure("context", "context_overflow", message, context_tokens=size)
@@ -56,6 +54,13 @@ class Local:
         if (name, size) not in self._sized:
             self._sized[name, size] = target.model_copy(update={"context_tokens": size})
         return self._sized[name, size]
+
+    def _window(self, name: str, target: Target) -> int | None:
+        told = (
+            self._targets.states.get(name, {}).get("window_tokens") if target.lane == "local" else target.context_tokens
+        )
+        refused = self._targets.refused_tokens(name)
+        return min(told, refused) if told and refused else told or refused
 
     def _grown(self, name: str, item: Item) -> int:
         most = self._targets.window(name)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
 from pipelines import wire
+from pipelines.journal import State
 from pipelines.learn import Length
 from pipelines.types import BatchHead, Done, Failure, Item
 from worker.context import RunContext
+from worker.drain.history import history_of, last_failure
 from worker.drain.journal import Journal
 
 
@@ -107,3 +109,15 @@ class Running:
         if self.head.purpose == "answer":
             self.run.count(failed=1)
         self.ended()
+
+
+def prompts_of(
+    running: Running, items: Iterable[Item], state: State, most_paid: Callable[[str], int]
+) -> Iterator[Prompt]:
+    """The prompts of a batch that are left, with what they have been through in its earlier lives."""
+    history = history_of(state, most_paid, int(running.run.started_ms or 0) * 1000)
+    for item in items:
+        attempts, given_up = history.get(item.row, (0, set()))
+        prompt = Prompt(running, item, attempts, given_up)
+        prompt.last = last_failure(state, item.row) if given_up else None
+        yield prompt

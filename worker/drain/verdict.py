@@ -10,7 +10,6 @@ import msgspec
 from pipelines.quality import check
 from pipelines.types import Called, Completion, Done, Failure, Intent
 from worker.context import RunContext
-from worker.drain.history import storable
 from worker.money.ledger import Charge
 
 
@@ -42,7 +41,6 @@ def judge(
 ) -> tuple[Done | None, str]:
     """The prompt's end, or why the answer is not good enough."""
     ended, parsed, problem = "ok", None, ""
-    completion = storable(completion)
     if completion.finish in ("refusal", "filter"):
         ended, problem = "refused", f"the model refused ({completion.finish})"
     elif run.checked and not completion.tool_calls:

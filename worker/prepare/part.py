@@ -9,7 +9,7 @@ import msgspec
 import pyarrow as pa
 
 from pipelines import schemas, wire
-from worker.prepare.sift import Chunk
+from worker.prepare.chunk import Chunk
 from worker.sources.source import Cursor
 from worker.store import Store
 

@@ -21,6 +21,7 @@ from worker.context import Context
 from worker.dedupe.encode import Encoder
 from worker.dedupe.known import Known
 from worker.money.ledger import Ledger
+from worker.prepare.chunk import Chunk
 from worker.prepare.clients import Clients
 from worker.prepare.ids import Ids
 from worker.prepare.inboxes import Inboxes
@@ -29,7 +30,7 @@ from worker.prepare.part import rates_of, write
 from worker.prepare.promote import Promoters, batch_arguments
 from worker.prepare.published import paused, rows_per_s
 from worker.prepare.redo import Redo
-from worker.prepare.sift import Asker, Chunk, Indexes, Sifter
+from worker.prepare.sift import Asker, Indexes, Sifter
 from worker.sources.source import Cursor, Reader, template_of
 
 log = logging.getLogger("spillway.prepare")

@@ -13,8 +13,9 @@ from pipelines import paths, wire
 from pipelines.audit import Reuse, asked_rows
 from pipelines.errors import SourceError
 from worker.context import Context
+from worker.prepare.chunk import Chunk
 from worker.prepare.redo import rows_of
-from worker.prepare.sift import Asker, Chunk, Sifter
+from worker.prepare.sift import Asker, Sifter
 from worker.sources.source import Reader
 from worker.store import Store
 

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
 
 from pipelines import identity, route, schemas, wire
-from pipelines.batch import Asked, form_of, pack, unmeasured, work
-from pipelines.dedup import Candidate, Link, stored
+from pipelines.batch import Asked, cut_of, form_of, pack, unmeasured, work
+from pipelines.dedup import Candidate, Link
+from pipelines.parameters import LIMITS
 from pipelines.settings import Settings
 from pipelines.shard import system_text, user_text
-from pipelines.tokens import Encoding, count_chats, encoding_for
+from pipelines.tokens import Encoding, count_chats, count_tokens, encoding_for
 from pipelines.types import BadRow, BatchHead, Item, Options, Row
 from worker.dedupe.encode import Encoder
-from worker.dedupe.index import DuplicateIndex, Screened
+from worker.dedupe.index import DuplicateIndex
 from worker.money.ledger import Ledger
+from worker.prepare.chunk import Chunk, explain, follow, invalid
 from worker.prepare.ids import Ids
 
 if TYPE_CHECKING:
@@ -30,17 +32,6 @@ if TYPE_CHECKING:
 PREFIX_CHARS = 256
 NO_FAMILY = bytes(8)
 PROVEN = ("edit", "semantic")
-
-
-class Chunk(msgspec.Struct):
-    """A chunk, sorted out: its part's columns, its batches, and what the indexes learn when it is committed."""
-
-    columns: dict[str, list[Any]]
-    batches: list[tuple[BatchHead, bytes]]
-    counts: Counter[str]
-    rules: Counter[int]
-    screened: Screened | None = None
-    ids: Any = None
 
 
 class Indexes(msgspec.Struct):
@@ -105,7 +96,7 @@ class Sifter:
             {name: [None] * len(rows) for name in schemas.CHUNK.names}, [], Counter(rows=len(rows)), Counter()
         )
         valid = self._valid(indexes, rows, chunk)
-        tokens = count_chats([row.body for _, row in valid], self._encoding)
+        tokens = self._count(asker, [row for _, row in valid])
         routed: list[tuple[int, Row, str, int]] = []
         for (at, row), count in zip(valid, tokens, strict=True):
             chosen = self._assign(asker, row, count, chunk)
@@ -116,7 +107,7 @@ class Sifter:
                     continue
             else:
                 problem = (chosen.code, chosen.message)
-            _invalid(chunk, at, *problem)
+            invalid(chunk, at, *problem)
         links = self._links(asker, indexes, routed, chunk)
         asked = []
         for (at, row, name, count), link in zip(routed, links, strict=True):
@@ -125,11 +116,19 @@ class Sifter:
                 chunk.columns["kind"][at] = "asked"
                 asked.append(self._asked(asker, row, name, count))
             else:
-                _link(chunk, at, link)
+                follow(chunk, at, link)
         chunk.counts["asked"] = len(asked)
         if ask:
             self.cut(asker, asked, generation, rows[0].row if rows else 0, chunk)
         return chunk
+
+    def _count(self, asker: Asker, rows: list[Row]) -> list[int]:
+        """Input tokens of each row: with the run's schema, which is sent where a row has none of its own."""
+        schema = count_tokens([asker.options.schema], self._encoding)[0] if asker.options.schema else 0
+        counts = count_chats([row.body for row in rows], self._encoding)
+        return [
+            count + (0 if row.body.get("response_format") else schema) for row, count in zip(rows, counts, strict=True)
+        ]
 
     def _valid(self, indexes: Indexes, rows: list[Row | BadRow], chunk: Chunk) -> list[tuple[int, Row]]:
         """Fills identity and tags of every row; bad rows and repeated ids are done here."""
@@ -142,16 +141,19 @@ class Sifter:
             columns["row"][at], columns["custom_id"][at] = row.row, row.custom_id
             columns["tags"][at] = msgspec.json.encode(row.tags).decode() if row.tags else "{}"
             if isinstance(row, BadRow):
-                _invalid(chunk, at, row.code, row.message)
+                invalid(chunk, at, row.code, row.message)
             elif row.row in repeated:
                 message = f"custom_id {row.custom_id!r} was already used by an earlier row; ids must be unique"
-                _invalid(chunk, at, "duplicate_custom_id", message)
+                invalid(chunk, at, "duplicate_custom_id", message)
             else:
                 valid.append((at, row))
         return valid
 
     def _assign(self, asker: Asker, row: Row, tokens: int, chunk: Chunk) -> str | route.Unroutable:
-        """The row's route; a rule that has spent its daily limit is passed over."""
+        """The row's route; a rule that has spent its daily limit is passed over. A run's own route that the configuration has
+        no more is kept: its rows wait for it (schedule/why.py says so), they are not invalid for that."""
+        if asker.options.route is not None and asker.options.route not in self._settings.routes:
+            return asker.options.route
         spent = {index for index, left in self.rules_left.items() if chunk.rules[index] >= left}
         found = route.assign(
             self._own.get(asker.client, self._table), row.body, row.tags, model=row.model, input_tokens=tokens, client=asker.client,
@@ -166,7 +168,8 @@ class Sifter:
 
     def _too_long(self, name: str, row: Row, tokens: int) -> tuple[str, str] | None:
         """Whether the prompt fits no target of its route."""
-        windows = [self._window(target) for target in self._settings.routes[name].targets]
+        found = self._settings.routes.get(name)
+        windows = [self._window(target) for target in found.targets] if found is not None else [None]
         if any(window is None or tokens <= window for window in windows):
             return None
         largest = max(window for window in windows if window is not None)
@@ -184,8 +187,9 @@ class Sifter:
         places: list[int] = []
         candidates: list[Candidate] = []
         for place, (_, row, name, _) in enumerate(routed):
-            mode = self._dedupe(asker, name)
-            if mode == "off" or (identity.separate_samples(row.body) and not self._settings.routes[name].merge_samples):
+            found = self._settings.routes.get(name)
+            mode = self._dedupe(asker, name) if found is not None else "off"
+            if mode == "off" or (identity.separate_samples(row.body) and not (found and found.merge_samples)):
                 continue
             candidates.append(self._candidate(asker, indexes, row, name, mode))
             places.append(place)
@@ -204,7 +208,7 @@ class Sifter:
             for place, value in zip(places, values, strict=True):
                 chunk.columns[name][routed[place][0]] = value
         at = {candidate.row: routed[place][0] for place, candidate in zip(places, candidates, strict=True)}
-        _explain(chunk, asker.id, chunk.screened, at)
+        explain(chunk, asker.id, chunk.screened, at)
         return links
 
     def _candidate(self, asker: Asker, indexes: Indexes, row: Row, name: str, mode: str) -> Candidate:
@@ -233,15 +237,11 @@ class Sifter:
         check = wire.dump([options.labels, options.schema, options.template, answering, only_here])
         return identity.salt(asker.client, name, model, check)
 
-    def _longest(self, route: str) -> int:
-        """Output tokens of an answer whose row names no limit: the largest of the targets that may give it."""
-        return max(self._settings.targets[name].max_output_tokens for name in self._settings.routes[route].targets)
-
     def _asked(self, asker: Asker, row: Row, name: str, tokens: int) -> Asked:
         samples = row.body.get("n") or 1
-        # Servers differ in which of the two they obey.
-        max_tokens = max(row.body.get("max_completion_tokens") or 0, row.body.get("max_tokens") or 0)
-        max_tokens = (max_tokens or self._longest(name)) * samples if samples > 1 else max_tokens
+        # Servers differ in which of them they obey.
+        max_tokens = max([0, *(limit for name in LIMITS if type(limit := row.body.get(name)) is int)])
+        max_tokens = (max_tokens or route.longest_tokens(self._settings, name)) * samples if samples > 1 else max_tokens
         item = Item(row.row, msgspec.json.encode(row.body), tokens, int(max_tokens), row.custom_id)
         prefix = item.body[:PREFIX_CHARS]
         expected = self.expect(name, item.max_tokens, asker.options)
@@ -255,7 +255,7 @@ class Sifter:
         apart."""
         for number, (group, batch) in enumerate(pack(asked, self.rates)):
             items = [one.item for one in batch]
-            payload, name = wire.pack_items(items), f"{mark}{number}-{wire.cut_of(items)}"
+            payload, name = wire.pack_items(items), f"{mark}{number}-{cut_of(items)}"
             tokens_in = sum(one.item.input_tokens for one in batch)
             tokens_out = sum(one.output_tokens for one in batch)
             head = BatchHead(
@@ -269,31 +269,5 @@ class Sifter:
 
     def ask_again(self, asker: Asker, rows: list[Row], routes: list[str]) -> list[Asked]:
         """Rows of a retry or resume, on the routes that they had."""
-        tokens = count_chats([row.body for row in rows], self._encoding)
+        tokens = self._count(asker, rows)
         return [self._asked(asker, row, name, count) for row, name, count in zip(rows, routes, tokens, strict=True)]
-
-
-def _explain(chunk: Chunk, run_id: str, screened: Screened, at: dict[int, int]) -> None:
-    """What reports show: the words of rows that follow by more than an exact key, and the nearest misses."""
-    columns = chunk.columns
-    for row, link in zip(screened.rows, screened.links, strict=True):
-        if link is not None and link.kind != "exact":
-            columns["text"][at[row.row]] = stored(row)
-    for veto in screened.vetoes:
-        place = at[veto.row]
-        columns["miss_row"][place], columns["miss_guard"][place] = veto.leader_row, veto.guard
-        columns["miss_run"][place] = None if veto.leader_run == run_id else veto.leader_run
-        columns["miss_cosine"][place] = veto.cosine
-
-
-def _invalid(chunk: Chunk, at: int, code: str, message: str) -> None:
-    columns = chunk.columns
-    columns["kind"][at], columns["error_code"][at], columns["error_message"][at] = "invalid", code, message
-    chunk.counts["invalid"] += 1
-
-
-def _link(chunk: Chunk, at: int, link: Link) -> None:
-    columns = chunk.columns
-    columns["kind"][at], columns["leader_row"][at], columns["leader_run"][at] = "link", link.leader_row, link.leader_run
-    columns["link_kind"][at], columns["similarity"][at], columns["guard"][at] = link.kind, link.similarity, link.guard
-    chunk.counts["duplicate"] += 1

@@ -6,7 +6,10 @@ One process at a time does this (a lease). What belongs on the lane is plan's ma
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 from pipelines import wire
@@ -23,6 +26,9 @@ from worker.provider_batches.orders import GOES_ON, Order, Orders
 from worker.provider_batches.reading import Reader
 from worker.provider_batches.standing import Standing
 from worker.provider_batches.tending import Tender
+from worker.queue import RedisError
+
+log = logging.getLogger("spillway.provider_batches")
 
 REST_S = 0.5
 QUIET_S, GATHER_S = 1.0, 60.0
@@ -52,31 +58,55 @@ class ProviderBatches:
         self._maker = Maker(context, ledger, journal, self._orders, self._web)
         self._reader = Reader(context, ledger, journal, self._orders)
         self._standing = Standing(context, ledger)
+        self._under_way: set[str] = set()
         self._tender = Tender(context, self._web, self._orders, self._maker, self._reader, self._standing)
 
     async def step(self) -> None:
-        """One round: orders that are due, then new ones."""
+        """Rounds until nothing is under way: a provider that hangs holds up its own orders alone."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                try:
+                    await self._round(group)
+                except (RedisError, OSError) as error:
+                    log.warning("provider batches: %s", error)
+                await asyncio.sleep(REST_S)
+                if not self._under_way:
+                    return
+
+    async def _round(self, group: asyncio.TaskGroup) -> None:
+        """Looks after the orders that are due, and makes new ones."""
+        busy = frozenset(self._under_way)  # what is read from now on may be of before they end
         orders = await self._orders.open()
         self._standing.tell()
         wanted_back = await self._context.redis.smembers(self._context.keys.recalled)
         recalled = {batch.decode(errors="replace") for batch in wanted_back}
         now_s = asyncio.get_running_loop().time()
-        due = [order for order in orders if await self._tender.is_due(order, recalled, now_s)]
-        await asyncio.gather(*(self._tender.tend(order) for order in due))
-        await self._give(orders, recalled)
-        await asyncio.sleep(REST_S)
+        for order in orders:
+            ours = order.state in ("making", "sending") and _making(order.about.target) in busy
+            if not ours and order.tag not in busy and await self._tender.is_due(order, recalled, now_s):
+                self._start(group, order.tag, partial(self._tender.tend, order))
+        for target, wanted in (await self._wanted(orders, recalled, busy)).items():
+            self._start(group, _making(target), partial(self._make_each, target, wanted))
+
+    def _start(self, group: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._under_way.add(name)
+        group.create_task(_alone(name, work)).add_done_callback(lambda _: self._under_way.discard(name))
 
     async def close(self) -> None:
         await self._web.close()
 
     # -- what plan gave ----------------------------------------------------------------------------------------------
 
-    async def _give(self, orders: list[Order], recalled: set[str]) -> None:
-        """New orders, one for each run and target, of what no order has."""
+    async def _wanted(
+        self, orders: list[Order], recalled: set[str], busy: frozenset[str]
+    ) -> dict[str, list[tuple[str, list[Given]]]]:
+        """By target, of what no order has: each new order's run and batches. What cannot be sent is given back."""
         groups: dict[tuple[str, str], list[Given]] = defaultdict(list)
+        found: dict[str, list[tuple[str, list[Given]]]] = defaultdict(list)
         taken = {batch for order in orders for batch, _ in order.about.parts if order.state != "let_go"}
         for target, given in await self._given(taken):
-            groups[target, given.head.run].append(given)
+            if _making(target) not in busy:
+                groups[target, given.head.run].append(given)
         for (target, run), batches in groups.items():
             api = self._api(target)
             cancel, prepared = await self._context.redis.hmget(self._context.keys.run(run), "cancel", "prepared")
@@ -85,11 +115,8 @@ class ProviderBatches:
                 continue
             await self._give_back([given for given in batches if given.id in recalled])
             wanted = [given for given in batches if given.id not in recalled]
-            for some in self._orders_of(wanted, api, prepared == b"1"):
-                if self._standing.takes(target):
-                    await self._make(target, run, some)
-                else:
-                    await self._give_back(some)
+            found[target] += [(run, some) for some in self._orders_of(wanted, api, prepared == b"1")]
+        return {target: some for target, some in found.items() if some}
 
     def _orders_of(self, batches: list[Given], api: BatchApi, prepared: bool) -> list[list[Given]]:
         """Full orders at once; the last, smaller one when its run gives no more for a moment, or has not for a while."""
@@ -127,6 +154,13 @@ class ProviderBatches:
         for batch, epoch, lanes, head, _ in batches:
             await self._orders.give_back(batch, epoch, head, "waiting", lanes)
 
+    async def _make_each(self, target: str, wanted: list[tuple[str, list[Given]]]) -> None:
+        for run, batches in wanted:
+            if self._standing.takes(target):
+                await self._make(target, run, batches)
+            else:
+                await self._give_back(batches)
+
     async def _make(self, target: str, run_id: str, batches: list[Given]) -> None:
         """One order, from its record to its request."""
         run = await self._context.run(run_id)
@@ -149,6 +183,18 @@ class ProviderBatches:
     def _api(self, name: str) -> BatchApi | None:
         target = self._context.settings.targets.get(name)
         return batching.load(target.kind) if target is not None and target.provider_batch else None
+
+
+def _making(target: str) -> str:
+    return f"orders for {target}"
+
+
+async def _alone(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """A Redis that is away is no reason to leave the others; the next round tries again."""
+    try:
+        await work()
+    except (RedisError, OSError) as error:
+        log.warning("%s: %s", name, error)
 
 
 def _cut(batches: list[Given], api: BatchApi) -> list[list[Given]]:

@@ -22,6 +22,7 @@ from worker.context import Context, RunContext
 from worker.drain.history import history_of, paid_most
 from worker.drain.journal import Journal
 from worker.money.ledger import Ledger
+from worker.provider_batches.listening import listen
 from worker.provider_batches.orders import Order, Orders, Part
 
 log = logging.getLogger("spillway.provider_batches")
@@ -66,7 +67,7 @@ class Maker:
         target = context.settings.targets[order.about.target]
         api = batching.load(target.kind)
         assert api is not None
-        staged = await api.stage(self._web, target, order.tag, lines)
+        staged = await listen(context, order.about.run, api.stage, self._web, target, order.tag, lines)
         if isinstance(staged, Failure):
             return staged
         order.state, order.lines, order.sent_ms = "sending", len(lines), context.clock.now_ms()
@@ -79,7 +80,8 @@ class Maker:
         return await self._create(api, order, staged)
 
     async def _create(self, api: BatchApi, order: Order, staged: bytes) -> Failure | None:
-        made = await api.create(self._web, self._context.settings.targets[order.about.target], staged)
+        target = self._context.settings.targets[order.about.target]
+        made = await listen(self._context, order.about.run, api.create, self._web, target, staged)
         if isinstance(made, Failure):
             log.warning("order %s: %s", order.tag, made.message)
             return None if made.kind in MAY_EXIST else made

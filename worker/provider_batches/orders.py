@@ -43,7 +43,8 @@ class Order(msgspec.Struct):
     lines: int = 0
     sent_ms: int = 0
     cancel_ms: int = 0
-    why: str = ""  # it is cancelled: recall | stop | cutoff | overdue
+    why: str = ""  # it is to be cancelled: recall | stop | cutoff | overdue
+    why_ms: int = 0
 
 
 class Part:
@@ -106,7 +107,7 @@ class Orders:
         names = [self._context.keys.order(order.tag)]
         args = [
             "state", order.state, "remote", order.remote, "lines", order.lines, "sent_ms", order.sent_ms,
-            "cancel_ms", order.cancel_ms, "why", order.why,
+            "cancel_ms", order.cancel_ms, "why", order.why, "why_ms", order.why_ms,
         ]  # fmt: skip
         noted = await self._context.scripts.order_note(keys=names, args=args)
         self._context.again.remember_step("order_note", names, args)

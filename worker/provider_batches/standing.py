@@ -70,10 +70,15 @@ class Standing:
         self._failed.pop(name, None)
         targets.say(name, {"batch_full_ms": 0, "batch_off_ms": 0, "batch_reason": ""})
         if cancel_s is not None:
-            targets.say(name, {"batch_cancel_s": round(cancel_s, 3)})
+            self.cancelled(name, cancel_s)
         elif remote.code != "cancelled":
             before = targets.states.get(name, {}).get("batch_s") or []
             targets.say(name, {"batch_s": [round(seconds, 3), *before][:KEPT]})
+
+    def cancelled(self, name: str, seconds: float) -> None:
+        """It took so long to be given an order back, or longer; a slow one is remembered for a few quick ones."""
+        before = self._context.targets.states.get(name, {}).get("batch_cancel_s") or 0.0
+        self._context.targets.say(name, {"batch_cancel_s": round(max(seconds, before / 2), 3)})
 
     def _wait(self, name: str, seconds: float | None) -> None:
         self._full_s[name] = min(FULL_MOST_S, 2 * self._full_s.get(name, FULL_LEAST_S / 2))

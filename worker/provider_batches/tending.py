@@ -16,6 +16,7 @@ from worker.backends import batching
 from worker.backends.batching import BatchApi, Remote, Results, Sought
 from worker.backends.http import Web
 from worker.context import Context
+from worker.provider_batches.listening import listen
 from worker.provider_batches.making import Maker
 from worker.provider_batches.orders import GOES_ON, Order, Orders
 from worker.provider_batches.reading import Reader, outcomes_of
@@ -52,7 +53,7 @@ class Tender:
         """Whether to look at it now; at once when it is to be cancelled."""
         why = "" if order.cancel_ms or order.why else await self._unwanted(order, recalled)
         if why:
-            order.why = why
+            order.why, order.why_ms = why, self._context.clock.now_ms()
             await self._orders.note(order)
         return bool(why) or now_s >= self._due_s.get(order.tag, 0.0)
 
@@ -113,7 +114,8 @@ class Tender:
     async def _find(self, api: BatchApi, target: Target, order: Order) -> None:
         """The request was sent, and nobody heard the answer: the provider's list says whether it was made."""
         others = frozenset(each.remote for each in await self._orders.open() if each.remote)
-        found = await api.find(self._web, target, Sought(order.tag, order.lines, order.sent_ms / 1000, others))
+        sought = Sought(order.tag, order.lines, order.sent_ms / 1000, others)
+        found = await listen(self._context, order.about.run, api.find, self._web, target, sought)
         if isinstance(found, Failure):
             log.warning("order %s: its list of batches: %s", order.tag, found.message)
         elif found is not None:
@@ -125,14 +127,14 @@ class Tender:
 
     async def _poll(self, api: BatchApi, target: Target, order: Order) -> None:
         if order.why and not order.cancel_ms:
-            trouble = await api.cancel(self._web, target, order.remote)
+            trouble = await listen(self._context, order.about.run, api.cancel, self._web, target, order.remote)
             if trouble is None:
                 order.cancel_ms = self._context.clock.now_ms()
                 await self._orders.note(order)
                 log.info("order %s is cancelled: %s", order.tag, order.why)
             else:
                 log.warning("order %s cannot be cancelled: %s", order.tag, trouble.message)
-        remote = await api.look(self._web, target, order.remote)
+        remote = await listen(self._context, order.about.run, api.look, self._web, target, order.remote)
         trouble = remote if isinstance(remote, Failure) else await self._move(api, target, order, remote)
         if trouble is not None:
             await self._missed(order, trouble)
@@ -143,7 +145,7 @@ class Tender:
         if remote.state == "failed":
             await self._end(order, remote, Results([]))
         elif remote.state == "ended":
-            results = await api.results(self._web, target, remote)
+            results = await listen(self._context, order.about.run, api.results, self._web, target, remote)
             if isinstance(results, Failure):
                 return results
             cancel_s = (self._context.clock.now_ms() - order.cancel_ms) / 1000 if order.cancel_ms else None
@@ -173,7 +175,7 @@ class Tender:
 
     async def _patience_ms(self, order: Order) -> float:
         """Until when a provider may take to cancel an order; half of the time that real time has left where it is waited for."""
-        began_ms = order.cancel_ms or order.sent_ms
+        began_ms = order.cancel_ms or order.why_ms or order.sent_ms
         until_ms = began_ms + PATIENCE_S * 1000
         raw = await self._context.redis.hget(self._context.keys.run(order.about.run), "deadline_ms")
         if order.why == "recall" and raw:
@@ -191,6 +193,8 @@ class Tender:
         if not late or order.state not in ("sending", "sent"):
             return
         log.warning("order %s was not cancelled in time; its prompts are asked elsewhere", order.tag)
+        waited_s = (self._context.clock.now_ms() - (order.why_ms or order.sent_ms)) / 1000
+        self._standing.cancelled(order.about.target, waited_s)
         for part in await self._orders.hold(order):
             await self._reader.release(part, real_time=True)
         order.state = "let_go"

@@ -32,10 +32,11 @@ REMEMBERED_ROWS = 200.0
 
 
 class Weight(msgspec.Struct, frozen=True):
-    """Of a batch: local work in output tokens, and the cloud's price saved for each."""
+    """Of a batch: local work in output tokens, and the cloud's price saved for each; `read` of the work is reading prompts."""
 
     work: float
     saved: float
+    read: float
 
     @property
     def pusd(self) -> float:
@@ -105,9 +106,10 @@ class Estimates:
         if found is None:
             tokens = outputs(self._learned, head.group, head.output_tokens)
             local = next(iter(self._context.targets.route_targets(head.route, "local")), "")
-            work = self._learned.prefill.get(local, PREFILL_WEIGHT) * head.input_tokens + tokens
+            read = self._learned.prefill.get(local, PREFILL_WEIGHT) * head.input_tokens
+            work = read + tokens
             price = self._ledger.cloud_estimate_pusd(head.route, head.input_tokens, round(tokens))
-            found = self._weights[head.id] = Weight(work, price / max(work, 1e-9))
+            found = self._weights[head.id] = Weight(work, price / max(work, 1e-9), read)
         return found
 
     def limit(self, name: str, heads: Sequence[BatchHead]) -> float:
@@ -159,7 +161,8 @@ class Estimates:
 
 
 def _answered(stats: TargetStats) -> Answered:
-    return Answered(stats.done, stats.input_tokens, stats.output_tokens, stats.busy_s, stats.in_flight, stats.latency_s)
+    tokens = stats.input_tokens, stats.output_tokens
+    return Answered(stats.done, *tokens, stats.busy_s, stats.in_flight, stats.latency_s, stats.held_s)
 
 
 def _load(stats: TargetStats) -> Load:

@@ -32,7 +32,6 @@ from worker.schedule.heal import Healer
 from worker.schedule.lacks import Lacks
 from worker.schedule.sent import Sent, by_order
 from worker.schedule.why import Why
-from worker.targets import unanswered
 from worker.timing import GONE_MS
 
 log = logging.getLogger("spillway.schedule")
@@ -238,8 +237,10 @@ class Scheduler:
         if lanes != "any" and self._is_gone(seen.head.route, lanes):
             lanes, last = ("cloud" if lanes == "local" else "local"), True
         real_time = seen.real_time or seen.head.purpose == "audit"
-        head, work = seen.head, self._estimates.weigh(seen.head).work
-        return BatchView(batch, head.route, head.rows, work, lanes, last, real_time=real_time)
+        head, weight = seen.head, self._estimates.weigh(seen.head)
+        return BatchView(
+            batch, head.route, head.rows, weight.work, lanes, last, real_time=real_time, read=weight.read
+        )  # fmt: skip
 
     def _is_gone(self, route: str, lane: str) -> bool:
         late = self.context.clock.now_ms() - GONE_MS
@@ -261,10 +262,12 @@ class Scheduler:
         self, runs: list[RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
     ) -> Snapshot:
         settings = self.context.settings
-        rows, work = Counter[str](), defaultdict[str, float](float)
+        rows, work, read = Counter[str](), defaultdict[str, float](float), defaultdict[str, float](float)
         for head, target, left in rung.values():
+            weight, share = self._estimates.weigh(head), left / max(1, head.rows)
             rows[target] += left
-            work[target] += self._estimates.weigh(head).work * left / max(1, head.rows)
+            work[target] += weight.work * share
+            read[target] += weight.read * share
         now = self.context.clock.now_ms()
         heads = [self._heads[b.id].head for run in runs for b in run.waiting]
         targets = {}
@@ -274,7 +277,7 @@ class Scheduler:
                 name, configured.lane, self.context.targets.is_up(name), self.context.targets.cap(name), rows[name],
                 speed.rate, speed.rows_per_s, speed.latency_s or 1.0, work[name], self._estimates.limit(name, heads),
                 (now - self._down_since[name]) / 1000 if name in self._down_since and name in self._was_up else math.inf,
-                speed.spans,
+                speed.spans, read[name],
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
         ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
@@ -339,7 +342,7 @@ class Scheduler:
                 pipe.hset(keys.run(view.id), "lacks", lacks.get(view.id, ""))
             idle, refused_by = view.waiting and view.id not in moving, self._refused_by.get(view.id, "")
             reason = self._why.stuck(view, snapshot, refused_by) if idle else ""
-            reason = reason or unanswered(self.context.targets, view, snapshot, heads)
+            reason = reason or self._why.silent(view, snapshot, heads)
             if reason != fields.get("blocked", ""):
                 pipe.hset(keys.run(view.id), "blocked", reason)
         for name, target in snapshot.targets.items():

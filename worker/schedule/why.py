@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipelines.snapshot import RunView, Snapshot
+from pipelines.types import BatchHead
 from worker.targets import Targets
+from worker.timing import SILENT_MS
 
 DOWN_GRACE_MS = 30_000
 FLAP_GRACE_MS = 2_000
@@ -23,6 +27,11 @@ class Why:
         if not view.may_buy:
             remedy = f"raise it (`spillway budget set {refused_by} USD`) or wait until it turns"
             return f"budget {refused_by}: the next call does not fit; {remedy}"
+        if gone := sorted({batch.route for batch in view.waiting} - snapshot.routes.keys()):
+            return (
+                f"no route {', '.join(gone)} in the configuration of the workers: put it back, or `spillway cancel {view.id}` "
+                "ends the run with what it has"
+            )
         names = {name for batch in view.waiting for name in snapshot.routes.get(batch.route, ())}
         down = {name: self._targets.states.get(name, {}) for name in sorted(names) if not snapshot.targets[name].up}
         if not down or (view.deadline_ms is not None and len(down) < len(names)):  # plan waits for what is down
@@ -32,3 +41,16 @@ class Why:
         if now - since < (FLAP_GRACE_MS if closed else DOWN_GRACE_MS):
             return ""
         return "no target is up: " + "; ".join(f"{name}: {state.get('reason', 'down')}" for name, state in down.items())
+
+    def silent(self, view: RunView, snapshot: Snapshot, rung: Sequence[BatchHead]) -> str:
+        """Targets that look well but have answered nothing for a while: trying them goes on, waiting for them need not."""
+        routes = {batch.route for batch in view.waiting} | {head.route for head in rung if head.run == view.id}
+        names = sorted({name for route in routes for name in snapshot.routes.get(route, ())})
+        states = {name: self._targets.states.get(name, {}) for name in names}
+        late = snapshot.now_ms - SILENT_MS
+        failing = {name for name, state in states.items() if 0 < (state.get("failing_since") or 0) < late}
+        if not failing or any(state.get("up", True) for name, state in states.items() if name not in failing):
+            return ""
+        return "no target answers: " + "; ".join(
+            f"{name}: {state.get('reason') or 'fails'}" for name, state in states.items()
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import beside, paths, wire
+from pipelines.errors import LeaseLost
 from pipelines.journal import State, fold
 from pipelines.money import Price
 from pipelines.printable import one_line
@@ -44,8 +45,12 @@ def write_part(
     ending: str,
     days: set[str],
     prices: Iterable[Price],
+    still_ours: Callable[[], bool] = lambda: True,
 ) -> Written:
     """Writes the files of some batches; `replies` are head, payload and poison, then the journal, of each. Blocking.
+
+    Raises LeaseLost, and leaves the files as they are, when this process slept so long that others write them: a Redis that
+    forgot which batches a part has lets them give its name to more than we know of.
 
     `days` are the UTC dates since the run began: a part of this name that a Redis which was set back no longer knows may have
     had calls of any. `prices` are those that any of the calls may have been charged.
@@ -65,17 +70,20 @@ def write_part(
         journals.append(Journal(batch, run.client, tuple(entries), ids))
         rows, size = rows + batch.rows, size + len(payload)
     results, costs, audits = tables(journals, facts)
-    store.write_table(paths.part(run.id, part), results)
-    if audits.num_rows:
-        store.write_table(paths.audit_part(run.id, part), audits)
     called = dict(by_day(costs))
-    for day, table in called.items():
-        store.write_table(paths.costs_part(day, run.id, part), beside.noted(table, prices))
+    files = {paths.part(run.id, part): results}
+    if audits.num_rows:
+        files[paths.audit_part(run.id, part)] = audits
+    files |= {paths.costs_part(day, run.id, part): beside.noted(table, prices) for day, table in called.items()}
+    for name, table in files.items():
+        if not still_ours():
+            raise LeaseLost(f"run {run.id} is settled by another worker")
+        store.write_table(name, table)
     for day in days - called.keys():
         store.delete(paths.costs_part(day, run.id, part))
     lost = results.num_rows - pc.sum(pc.equal(results["status"], "ok")).as_py() if results.num_rows else 0
     written = Written(rows, size, lost, sum(1 for journal in journals if journal.head.purpose == "audit"))
-    del journals, results, costs, audits
+    del journals, results, costs, audits, files, called
     give_back()
     return written
 

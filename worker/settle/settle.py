@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import date
 from itertools import accumulate
 from typing import Any
@@ -31,6 +32,8 @@ PART_ROWS = 4096
 PART_AGE_S = 3.0
 PART_AGE_MOST_S = 60.0
 REST_S = 0.15
+ANSWER_S = 30.0
+"""Redis' answer to a thread; none comes when the process is ending."""
 COUNTS = ("open", "borrowed", "fallen", "proven", "audit_open", "audit_wanted")
 FIELDS = (*COUNTS, "prepared", "cancel", "status", "audit", "blocked")
 ENDING = {"1": "cancelled", "cancelled": "cancelled", "expired": "expired", "failed": "failed"}
@@ -142,8 +145,12 @@ class Settler:
         return False
 
     def _facts(self) -> dict[str, Facts]:
-        """Of each target, at today's prices."""
-        found = {}
+        """Of each target, at today's prices; of one that the configuration has no more, what was said of it when it had."""
+        found = {
+            name: Facts(said["lane"], said["provider"], said["asked_for"])
+            for name, said in self.context.targets.states.items()
+            if said.keys() >= {"lane", "provider", "asked_for"}
+        }
         for name, target in self.context.settings.targets.items():
             price = self._ledger.price(name)
             charged = (price.price_id, price.as_of.isoformat()) if price else ("", "")
@@ -196,13 +203,22 @@ class Settler:
         days = self._days(run)
         prices = await self._prices(days)
         done = await asyncio.to_thread(
-            write_part, self.context.store, self._facts(), run, part, replies, ending, days, prices
+            write_part, self.context.store, self._facts(), run, part, replies, ending, days, prices, self._still_ours()
         )
         lengths = [len(journal) for journal in replies[1::2]]
         return int(await self.context.scripts.settle_done(
             keys=[keys.run(run_id), keys.parts(run_id), keys.wake],
             args=[part, keys.batch(""), keys.journal(""), *done, *lengths],
         ))  # fmt: skip
+
+    def _still_ours(self) -> Callable[[], bool]:
+        """Whether this process still holds the settlers' lease, for a thread that may have slept."""
+        loop, mine = asyncio.get_running_loop(), self.context.owner.encode()
+
+        async def holds() -> bool:
+            return bool(await self.context.redis.get(self.context.keys.lease("settle")) == mine)
+
+        return lambda: asyncio.run_coroutine_threadsafe(holds(), loop).result(ANSWER_S)
 
     def _days(self, run: RunContext) -> set[str]:
         return days_of(run, date.fromisoformat(self.context.clock.date("UTC")))

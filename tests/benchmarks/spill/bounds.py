@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from tests.benchmarks.spill.jobs import Job
+from tests.benchmarks.spill.jobs import Job, Scenario
 
 SPREAD_90 = NormalDist().inv_cdf(0.9)
 
@@ -29,7 +29,7 @@ def bound(job: Job) -> Bound:
     scenario = job.scenario
     price = 1.0
     if scenario.batch_p90_s:
-        back = in_time(scenario.batch_p90_s, job.deadline_s)
+        back = in_time(scenario, job.deadline_s)
         price = back * scenario.batch_price + (1 - back)
     ratio = job.usd / job.work
     order = np.argsort(-ratio)
@@ -45,12 +45,9 @@ def bound(job: Job) -> Bound:
     return Bound(price * usd, float(price * ratio[at_cut] * scenario.speed))
 
 
-def batch_median_s(p90_s: float) -> float:
-    return p90_s / 9
-
-
-def in_time(p90_s: float, left_s: float) -> float:
+def in_time(scenario: Scenario, left_s: float) -> float:
     """Share of batches that come back within so many seconds: lognormal."""
-    median_s = batch_median_s(p90_s)
-    sigma = np.log(p90_s / median_s) / SPREAD_90
-    return NormalDist().cdf(float(np.log(max(left_s, 1e-9) / median_s) / sigma))
+    if not scenario.batch_luck:
+        return float(left_s >= scenario.batch_median_s)
+    sigma = np.log(scenario.batch_tail) / SPREAD_90
+    return NormalDist().cdf(float(np.log(max(left_s, 1e-9) / scenario.batch_median_s) / sigma))

@@ -33,7 +33,11 @@ class Scenario:
     refusals: float = 0.0
     """The cloud answers 429 for this part of the time, in three windows."""
     batch_p90_s: float = 0.0
-    """0: no batch API. The median is a ninth of it."""
+    """0: no batch API."""
+    batch_tail: float = 9.0
+    """Its median is that part of it."""
+    batch_luck: bool = True
+    """Each order's latency is drawn; else all take the median."""
     cancel_bills: bool = False
     """What a batch API had answered of a cancelled batch is billed and kept; else nothing of it is."""
     rows: int = 20_000
@@ -46,10 +50,19 @@ class Scenario:
     cloud_slots: int = 64
     cloud_latency_s: float = 4.0
     batch_price: float = 0.5
+    tick_s: float = 15.0
+    """How often the scheduler looks, besides at bells."""
+    relearn_s: float = 30.0
+    cancel_s: float = 60.0
+    """Until a recalled order is back."""
 
     @property
     def speed(self) -> float:
         return self.throughput * self.slots / (self.slots + self.half)
+
+    @property
+    def batch_median_s(self) -> float:
+        return self.batch_p90_s / self.batch_tail
 
 
 @dataclass(frozen=True)

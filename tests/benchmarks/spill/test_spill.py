@@ -67,4 +67,4 @@ def test_the_bound_is_what_it_says() -> None:
     assert sum(tight.work) / tight.scenario.speed == pytest.approx(2.0 * tight.deadline_s)
     cheaper = job(Scenario(rows=SMALL, load=2.0, batch_p90_s=600.0))
     assert 0.5 * bound(tight).usd < bound(cheaper).usd < 0.55 * bound(tight).usd
-    assert in_time(600.0, 600.0) == pytest.approx(0.9)
+    assert in_time(Scenario(batch_p90_s=600.0), 600.0) == pytest.approx(0.9)

@@ -17,17 +17,15 @@ from pipelines.learn import Learned, Length, outputs
 from pipelines.pace import Answered, Pace
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, RunView, Snapshot, TargetView
 from pipelines.types import Item
-from tests.benchmarks.spill.bounds import SPREAD_90, batch_median_s
+from tests.benchmarks.spill.bounds import SPREAD_90
 from tests.benchmarks.spill.jobs import INPUT_USD, OUTPUT_USD, Job
 
 Policy = Callable[[Snapshot], Iterable[Move]]
 
-TICK_S, LEAST_TICK_S = 15.0, 0.25
+LEAST_TICK_S = 0.25
 """The product looks every quarter of a second; here that often only while the local queue is empty."""
 LOT_ROWS = 1000
-CANCEL_S = 60.0
 CLOUD_SPREAD = 0.5
-RELEARN_S = 30.0
 
 
 @dataclass
@@ -66,8 +64,9 @@ class Outcome:
 class World:
     """One job under one policy, from its first second to its deadline."""
 
-    def __init__(self, job: Job, policy: Policy, *, ordered: bool = True) -> None:
-        self.job, self.policy, self.ordered = job, policy, ordered
+    def __init__(self, job: Job, policy: Policy, *, ordered: bool = True, rows_per_s: float | None = None) -> None:
+        """`rows_per_s`: what prepare knows of the local lane when it cuts batches; None: its true rate."""
+        self.job, self.policy, self.ordered, self.rows_per_s = job, policy, ordered, rows_per_s
         self.scenario = job.scenario
         self.random = np.random.default_rng(job.scenario.seed + 1000)
         self.now = 0.0
@@ -105,6 +104,7 @@ class World:
         if not self.ordered:
             asked = [Asked(Item(one.item.row, b"", 0, 0), one.route, b"", one.output_tokens) for one in asked]
         rate = self.scenario.speed * len(job.work) / float(job.work.sum())
+        rate = rate if self.rows_per_s is None else self.rows_per_s
         found = []
         for number, (_, batch) in enumerate(pack(asked, {"small": rate})):
             rows = [one.item.row for one in batch]
@@ -119,7 +119,7 @@ class World:
         while self.ended < total and self.now < self.job.deadline_s:
             if self.now >= next_tick:
                 self._tick()
-                next_tick = self.now + TICK_S
+                next_tick = self.now + self.scenario.tick_s
             self._start_local()
             self._start_cloud()
             if self._advance(min(next_tick, self.job.deadline_s)):
@@ -145,11 +145,11 @@ class World:
         passed, self.now = then - self.now, then
         self.virtual += passed * each if n else 0.0
         if n:
-            self._count("gpu", 0, 0, 0, passed)
+            self._busy("gpu", n, passed)
         elif self.local_up and self.waiting:
             self.outcome.local_idle_s += passed
         if self.calls:
-            self._count("mini", 0, 0, 0, passed)
+            self._busy("mini", len(self.calls), passed)
         rung = self._local_state() or (self.local_up and not self.queue and bool(self.waiting) and then >= self.bell)
         if rung:
             self.bell = then + LEAST_TICK_S
@@ -207,22 +207,26 @@ class World:
         batch, seconds = self.of_row[row], self.now - began
         self.ended += 1
         self.outcome.rows["local" if target == "gpu" else "cloud"] += 1
-        self._count(target, 1, int(self.job.inputs[row]), int(self.job.outputs[row]), 0.0, seconds)
+        self._count(target, row, seconds)
         batch.left.discard(row)
         if batch.left:
             return False
         self._learn(batch)
         return True
 
-    def _count(self, target: str, rows: int, inputs: int, outputs_: int, busy_s: float, seconds: float = 0.0) -> None:
+    def _busy(self, target: str, calls: int, seconds: float) -> None:
         was = self.pace[target]
-        latency = was.latency_s
-        if seconds:
-            latency = seconds if not latency else 0.95 * latency + 0.05 * seconds
-        self.pace[target] = Answered(
-            was.rows + rows, was.input_tokens + inputs, was.output_tokens + outputs_, was.busy_s + busy_s,
-            len(self.running) if target == "gpu" else len(self.calls), latency,
-        )  # fmt: skip
+        self.pace[target] = was._replace(busy_s=was.busy_s + seconds, in_flight=calls if seconds else was.in_flight)
+
+    def _count(self, target: str, row: int, seconds: float) -> None:
+        was = self.pace[target]
+        self.pace[target] = was._replace(
+            rows=was.rows + 1,
+            input_tokens=was.input_tokens + int(self.job.inputs[row]),
+            output_tokens=was.output_tokens + int(self.job.outputs[row]),
+            latency_s=0.95 * was.latency_s + 0.05 * seconds if was.latency_s else seconds,
+            held_s=was.held_s + seconds,
+        )
 
     def _learn(self, batch: Batch) -> None:
         tokens = self.job.outputs[batch.rows].astype(float)
@@ -263,20 +267,22 @@ class World:
     def _view(self, batch: Batch) -> BatchView:
         tokens = outputs(self._learned, batch.group, batch.guess)
         share = len(batch.left) / len(batch.rows)
-        work = share * (self._prefill * batch.inputs + tokens)
+        read = share * self._prefill * batch.inputs
+        work = read + share * tokens
         target = "mini" if batch.lane == "provider_batch" else ""
-        return BatchView(batch.id, "small", len(batch.left), work, target=target, sent_ms=batch.sent_ms)
+        return BatchView(batch.id, "small", len(batch.left), work, target=target, sent_ms=batch.sent_ms, read=read)
 
     def _tick(self) -> None:
         gpu = self.speeds.note(self.now, "gpu", self.scenario.slots, [("w", self.pace["gpu"])])
         mini = self.speeds.note(self.now, "mini", self.scenario.cloud_slots, [("w", self.pace["mini"])])
-        if self.now - self.learned_s >= RELEARN_S:
+        if self.now - self.learned_s >= self.scenario.relearn_s:
             self.learned_s = self.now
             self._learned, self._prefill = Learned(dict(self.lengths)), gpu.prefill
             self._sort()
             for batch in self.batches.values():
                 batch.view = None
-        local = sum(self._view(b).work for b in self.batches.values() if b.lane == "local" and b.left)
+        rung_ = [self._view(b) for b in self.batches.values() if b.lane == "local" and b.left]
+        local, read = sum(view.work for view in rung_), sum(view.read for view in rung_)
         ahead = local + sum(self._view(b).work for b in self.batches.values() if b.lane == "cloud" and b.left)
         rung = {"gpu": len(self.queue) + len(self.running), "mini": len(self.ready) + len(self.calls)}
         targets = {
@@ -292,6 +298,7 @@ class World:
                 local,
                 down_s=self._down_s(),
                 spans=gpu.spans,
+                rung_read=read,
             ),
             "mini": TargetView(
                 "mini",
@@ -321,7 +328,13 @@ class World:
         batch_targets = {}
         if p90 := self.scenario.batch_p90_s:
             batch_targets["mini"] = BatchTarget(
-                "mini", True, 1_000_000, batch_median_s(p90), p90, self.scenario.batch_price
+                "mini",
+                True,
+                1_000_000,
+                self.scenario.batch_median_s,
+                p90,
+                self.scenario.batch_price,
+                self.scenario.cancel_s,
             )
         snapshot = Snapshot(
             int(self.now * 1000), targets, {"small": ("gpu", "mini")}, (run,), batch_targets=batch_targets
@@ -353,12 +366,11 @@ class World:
             part: list[Batch] = []
             while lot and sum(len(b.left) for b in part) < LOT_ROWS:
                 part.append(lot.pop())
-            p90 = self.scenario.batch_p90_s
-            sigma = np.log(p90 / batch_median_s(p90)) / SPREAD_90
-            latency = batch_median_s(p90) * float(np.exp(sigma * self.random.standard_normal()))
+            sigma = np.log(self.scenario.batch_tail) / SPREAD_90 if self.scenario.batch_luck else 0.0
+            latency = self.scenario.batch_median_s * float(np.exp(sigma * self.random.standard_normal()))
             self.lots.append(Lot(part, self.now, latency, self.now + latency))
 
     def _recall(self, batch: Batch) -> None:
         for lot in self.lots:
             if batch in lot.batches and not lot.recalled:
-                lot.recalled, lot.back_s = True, min(lot.back_s, self.now + CANCEL_S)
+                lot.recalled, lot.back_s = True, min(lot.back_s, self.now + self.scenario.cancel_s)

@@ -131,6 +131,24 @@ def test_a_signed_token_is_a_client_and_one_without_signature_is_nobody(server: 
     assert get(server, token(key="", algorithm="none")).status_code == 401
 
 
+def test_a_client_that_is_disabled_comes_by_no_token_either(server: Server, redis_url: str) -> None:
+    program, where = server.program, ("--redis", redis_url)
+    with server.http(None) as http:
+        http.headers["x-api-key"] = ADMIN
+        assert get(server, token({"tenant": "leaver"})).status_code == 403, "it comes by tokens, and has no key at all"
+        assert http.post("/v1/clients/leaver/disable").json()["disabled"] is True
+        assert get(server, token({"tenant": "leaver"})).status_code == 401
+        assert get(server, token({"tenant": "stayer"})).status_code == 403
+        again = http.post("/v1/clients/leaver/rotate").json()["key"]
+        assert get(server, token({"tenant": "leaver"})).status_code == get(server, again).status_code == 403
+    assert "leaver" in program.run("clients", "disable", "leaver", *where).stdout
+    assert get(server, token({"tenant": "leaver"})).status_code == get(server, again).status_code == 401
+    assert program.run("clients", "disable", "never-seen", *where).stdout.startswith("client never-seen: it is refused")
+    assert get(server, token({"tenant": "never-seen"})).status_code == 401
+    assert "never-seen" in program.run("clients", "list", *where).stdout
+    assert program.run("clients", "disable", "no name!", *where, code=2).stderr.startswith("spillway: no client")
+
+
 def test_rs256_takes_the_key_that_the_file_names_and_no_other(tmp_path: Path) -> None:
     """In process: what counts is the verifier, and a second server costs seconds."""
     from pipelines.serving import Jwt
@@ -150,6 +168,36 @@ def test_rs256_takes_the_key_that_the_file_names_and_no_other(tmp_path: Path) ->
         with pytest.raises(ApiError) as refused:
             _of_token(each, said)
         assert refused.value.status_code == 401
+
+
+def test_keys_of_tokens_are_read_again_when_their_file_changes(tmp_path: Path) -> None:
+    file, program = tmp_path / "keys.json", tmp_path / "program"
+    program.mkdir()
+    old, new = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+
+    def write(**keys: rsa.RSAPrivateKey) -> None:
+        public = [{**json.loads(RSAAlgorithm.to_jwk(key.public_key())), "kid": kid} for kid, key in keys.items()]
+        (tmp_path / "next").write_text(json.dumps({"keys": public}))
+        (tmp_path / "next").replace(file)
+
+    def asks(key: rsa.RSAPrivateKey, kid: str) -> int:
+        return int(get(server, token({"aud": None}, key, "RS256", kid=kid)).status_code)  # type: ignore[arg-type]
+
+    write(old=old)
+    said = {"jwks": str(file), "client_claim": "tenant"}
+    with serving(Program(program, api={"admin_key": ADMIN, "jwt": said})) as server:
+        assert (asks(old, "old"), asks(new, "new")) == (403, 401)
+        write(old=old, new=new)
+        assert (asks(old, "old"), asks(new, "new"), asks(new, "old")) == (403, 403, 401)
+        write(new=new)
+        assert (asks(old, "old"), asks(new, "new")) == (401, 403)
+        file.write_text("{half")
+        assert asks(new, "new") == 503, "nobody passes, and who asks may come again"
+        write(new=new)
+        assert asks(new, "new") == 403
+    assert not [each for each in server.said if "Traceback" in each] and [
+        each for each in server.said if str(file) in each
+    ]
 
 
 def test_too_large_is_told_before_it_is_read(server: Server) -> None:

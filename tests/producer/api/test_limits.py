@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from pipelines import wire
+from pipelines.settings import parse_settings
+from producer import clients
 from producer.api import limits
+from producer.api.auth import who
+from producer.api.errors import ApiError, respond
 from producer.api.limits import Limits
+from producer.queue import connected
+from producer.together import Together
 from tests.support_program import Program
+from tests.support_redis import redis_server
 from tests.support_serving import ADMIN, Server, serving
 
 
@@ -41,6 +53,64 @@ async def test_what_is_too_much_at_once_is_told_at_once_and_health_is_always_ans
         go_on.set()
         assert [(await each).status_code for each in first] == [200, 200]
         assert (await http.get("/v1/batches")).status_code == 200, "those that have ended count no more"
+
+
+async def test_one_client_leaves_places_for_others(monkeypatch: Any) -> None:
+    monkeypatch.setattr(limits, "CLIENT_MOST", 2)
+    go_on, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope["path"].removeprefix("/")
+        try:
+            limits.take_place(scope, client)
+        except ApiError as error:
+            await respond(error, scope)(scope, receive, send)
+            return
+        begun.release()
+        await go_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    inside = httpx.ASGITransport(Limits(slow, 100, {}))
+    async with httpx.AsyncClient(transport=inside, base_url="http://server") as http:
+        first = [asyncio.create_task(http.get("/greedy")) for _ in range(2)]
+        for _ in first:
+            await begun.acquire()
+        refused = await http.get("/greedy")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_requests")
+        assert refused.headers["retry-after"]
+        other = asyncio.create_task(http.get("/modest"))
+        await begun.acquire()
+        go_on.set()
+        assert [(await each).status_code for each in [*first, other]] == [200] * 3
+        assert (await http.get("/greedy")).status_code == 200, "those that have ended count no more"
+
+
+async def test_whoever_is_known_takes_a_place_of_its_client_and_nobody_else_does() -> None:
+    """In process, since a real server would have to be filled; that every endpoint asks who it is, test_tenants.py says."""
+    settings, keys = parse_settings({"api": {"admin_key": ADMIN}}), wire.Keys()
+    with redis_server() as url:
+        async with connected(url) as redis:
+            here: Any = SimpleNamespace(settings=settings, finder=Together(partial(clients.find_all, redis, keys)))
+            key, _ = await clients.add(redis, keys, "acme")
+            places = Limits(_nothing, 100, {})
+            taken = []
+            for given in (key, ADMIN, "nobody"):
+
+                async def asked(scope: Scope, receive: Receive, send: Send, given: str = given) -> None:
+                    request = Request({**scope, "headers": [(b"x-api-key", given.encode())]})
+                    with suppress(ApiError):
+                        await who(request, here)
+                    taken.append(dict(places._of))
+
+                places._app = asked
+                async with httpx.AsyncClient(transport=httpx.ASGITransport(places), base_url="http://server") as http:
+                    with suppress(AssertionError):  # nothing is answered
+                        await http.get("/")
+    assert [{name for name, count in each.items() if count} for each in taken] == [{"acme"}, {""}, set()]
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
 @pytest.fixture(scope="module")

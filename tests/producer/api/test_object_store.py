@@ -12,7 +12,8 @@ import pyarrow.fs as pafs
 import pytest
 from anthropic import Anthropic
 
-from pipelines.settings import parse_settings
+from pipelines.settings import parse_settings, state_folder
+from producer.cli import session
 from tests import support_bucket
 from tests.producer.api.conftest import REFUSED, ROUTE
 from tests.producer.api.test_messages import asked, results
@@ -122,3 +123,28 @@ def test_workers_write_their_log_where_files_can_be(tmp_path: Path, monkeypatch:
     log = engine._log_path
     assert tmp_path not in log.parents and log.parent.is_dir()
     log.parent.rmdir()
+
+
+async def test_a_private_redis_keeps_its_file_where_files_can_be(
+    tmp_path: Path, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder of this user, found again by whoever names the same bucket."""
+    here, home = tmp_path / "here", tmp_path / "state"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("XDG_STATE_HOME", str(home))
+    settings = parse_settings({"spillway": {"data": root}})
+    async with Embedded(settings, workers=False) as engine:
+        assert session.private_url(settings) == engine.redis_url
+        assert session.private_url(parse_settings({"spillway": {"data": f"{root}/"}})) == engine.redis_url
+        assert session.private_url(parse_settings({"spillway": {"data": f"{root}/other"}})) is None
+        (folder,) = home.glob("spillway/*/redis")
+        assert (folder / "users.lock").exists()
+    assert session.private_url(settings) is None and list(here.iterdir()) == []
+
+
+def test_without_a_state_folder_of_its_own_a_user_has_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "not/absolute")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert str(state_folder("s3://bucket/data")).startswith("/home/somebody/.local/state/spillway/")
+    assert state_folder("data") == Path("data").resolve()

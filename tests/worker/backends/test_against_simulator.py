@@ -9,7 +9,8 @@ import pytest
 
 from pipelines.settings import parse_settings
 from tests.support_upstream import Upstream
-from worker.schedule.health import check, identify
+from worker.backends.discovery import identify
+from worker.bench.health import check
 
 KINDS = ("openai", "lmstudio", "vllm", "ollama", "llamacpp")
 

@@ -43,8 +43,9 @@ class TestAnthropic(BackendContract):
     empty: ClassVar = {**GOOD, "content": [], "usage": {"input_tokens": 9, "output_tokens": 0}}
     finishes: ClassVar = {
         "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",
-        "tool_use": "tool", "refusal": "refusal", "pause_turn": "error:pause_turn",
+        "tool_use": "tool", "refusal": "refusal",
     }  # fmt: skip
+    broken = ("pause_turn",)
     overflow: ClassVar = (error("invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"), 200_000)
     cannot: ClassVar = {
         "`seed`": {"seed": 1}, "`n`": {"n": 2}, "`logprobs`": {"logprobs": True}, "`logit_bias`": {"logit_bias": {"1": 2}},
@@ -190,6 +191,13 @@ class TestAnthropic(BackendContract):
         outcome = self.parse({**GOOD, "content": [block], "stop_reason": "tool_use"})
         assert isinstance(outcome, Completion)
         assert (outcome.text, outcome.finish, outcome.tool_calls) == ("", "tool", True)
+
+    def test_a_stop_of_the_rows_own_may_come_first(self) -> None:
+        body = {**self.silent(GOOD), "stop_reason": "stop_sequence", "stop_sequence": "END"}
+        empty = self.parse(body)
+        assert isinstance(empty, Completion)
+        assert (empty.text, empty.finish, empty.silent) == ("", "stop", True)
+        assert self.failure({**body, "stop_reason": "end_turn", "stop_sequence": None}).code == "empty_answer"
 
     def test_a_refusal_without_text_is_settled(self) -> None:
         outcome = self.parse({**self.empty, "stop_reason": "refusal", "stop_details": {"type": "refusal"}})

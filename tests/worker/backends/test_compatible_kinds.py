@@ -31,6 +31,7 @@ class Compatible(BackendContract):
         "usage": {"prompt_tokens": 9, "completion_tokens": 0, "total_tokens": 9},
     }
     finishes: ClassVar = {"stop": "stop", "length": "length", "tool_calls": "tool", "content_filter": "filter"}
+    broken = ("error", "abort", "cancelled")
     overflow: ClassVar = (error("context_length_exceeded"), None)
 
     def finished(self, reason: str) -> dict[str, Any]:
@@ -109,13 +110,30 @@ class TestLmstudio(Compatible):
     @pytest.mark.parametrize(
         "words",
         ["Model unloaded.", "Model is unloaded.", "No models loaded. Please load a model in the developer page.", "Model has unloaded or crashed.", "Model unloaded by user or model crashed",
-         "The model has crashed without additional information. (Exit code: 6)"],
+         "The model has crashed without additional information. (Exit code: 6)",
+         'Failed to load model "qwen2.5-14b". Error: Model loading was stopped due to insufficient system resources.',
+         "Channel Error", "Error in iterating prediction stream: StopIteration: "],
     )  # fmt: skip
     def test_a_model_that_went_away_is_not_the_prompts_fault(self, words: str, status: int) -> None:
         for body in ({"error": words}, {"error": {"message": words, "code": "model_not_found"}}):
             failure = self.failure(body, status)
             assert (failure.kind, failure.code) == ("transient", "model_gone")
         assert self.failure({"error": f"Bad prompt: {words}"}, status).kind == "invalid"
+
+    def test_an_engine_that_fails_is_one_with_a_name(self) -> None:
+        words = {"message": "Engine protocol predict request failed: fetch failed", "type": "internal_error"}
+        failure = self.failure({"error": words}, 500)
+        assert (failure.kind, failure.code) == ("transient", "model_gone")
+
+    def test_an_address_that_it_does_not_have_is_said_with_status_200(self) -> None:
+        failure = self.failure({"error": "Unexpected endpoint or method. (POST /chat/completions)"})
+        assert (failure.kind, failure.code) == ("invalid", "wrong_address")
+        assert "is base_url right?" in failure.message
+
+    def test_an_empty_list_of_calls_is_none_whatever_the_finish_reason_says(self) -> None:
+        body = with_message(content="", tool_calls=[])
+        body["choices"][0]["finish_reason"] = "tool_calls"
+        assert self.failure(body).code == "empty_answer"
 
     def test_no_output_and_no_usage_at_all_is_no_answer_either(self) -> None:
         body = {**with_message(content=None)}
@@ -153,6 +171,20 @@ class TestVllm(Compatible):
         )
         assert (failure.kind, failure.context_tokens) == ("context", window)
 
+    def test_a_stop_of_the_rows_own_may_come_first(self) -> None:
+        """It says which one did; then nothing is the answer. A number is a token that ends any answer."""
+
+        def stopped(by: Any, content: Any = "") -> Any:
+            body = with_message(content=content)
+            return self.parse({**body, "choices": [{**body["choices"][0], "stop_reason": by}]})
+
+        empty = stopped("END")
+        assert isinstance(empty, Completion)
+        assert (empty.text, empty.finish, empty.silent) == ("", "stop", True)
+        for found in (stopped(None), stopped(128009), stopped("END", None)):
+            assert isinstance(found, Failure)
+            assert found.code == "empty_answer"
+
 
 class TestLlamacpp(Compatible):
     kind = "llamacpp"
@@ -163,6 +195,17 @@ class TestLlamacpp(Compatible):
         {"error": {"code": 400, "message": "the request exceeds the available context size, try increasing it",
                    "type": "exceed_context_size_error", "n_prompt_tokens": 9000, "n_ctx": 8192}}, 8192,
     )  # fmt: skip
+
+    def test_its_own_name_for_the_limit_is_one_like_the_others(self) -> None:
+        """Left beside ours it would win, and a paid call could cost more than was reserved for it."""
+
+        def sent(**row: Any) -> dict[str, Any]:
+            return self.sent({"messages": ROW["messages"], **row}, lane="cloud", max_output_tokens=64)
+
+        for row in ({"n_predict": 9}, {"max_completion_tokens": 9, "n_predict": 700}, {"max_tokens": 9}):
+            assert (sent(**row)["max_tokens"], "n_predict" in sent(**row)) == (9, False)
+        assert sent(n_predict=-1)["max_tokens"] == 64, "without a limit there is the target's"
+        assert "max_tokens" not in self.sent({"messages": ROW["messages"], "n_predict": -1}, lane="local")
 
     @pytest.mark.parametrize(
         ("row", "template"),

@@ -50,9 +50,9 @@ class TestGemini(BackendContract):
     }
     finishes: ClassVar = {
         "STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "filter", "RECITATION": "filter", "BLOCKLIST": "filter",
-        "PROHIBITED_CONTENT": "filter", "SPII": "filter", "MALFORMED_FUNCTION_CALL": "error:MALFORMED_FUNCTION_CALL",
-        "OTHER": "error:OTHER",
+        "PROHIBITED_CONTENT": "filter", "SPII": "filter", "IMAGE_PROHIBITED_CONTENT": "filter",
     }  # fmt: skip
+    broken = ("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "OTHER", "LANGUAGE", "UNEXPECTED_TOOL_CALL")
     overflow: ClassVar = (
         error(
             400,
@@ -93,6 +93,17 @@ class TestGemini(BackendContract):
         if "systemInstruction" in body:
             types.Content.model_validate(body["systemInstruction"])
         types.ToolConfig.model_validate(body.get("toolConfig", {}))
+
+    def test_every_finish_reason_of_the_client_has_a_word(self) -> None:
+        types = pytest.importorskip("google.genai.types")
+        for reason in types.FinishReason:
+            outcome = self.parse(self.finished(reason.value))
+            known = isinstance(outcome, Failure) or not outcome.finish.startswith("error:")
+            assert known or reason is types.FinishReason.FINISH_REASON_UNSPECIFIED, reason
+        for blocked in types.BlockedReason:
+            outcome = self.parse({"promptFeedback": {"blockReason": blocked.value}})
+            assert isinstance(outcome, Completion)
+            assert outcome.finish == "filter"
 
     def test_the_client_reads_the_sample_as_we_do(self) -> None:
         types = pytest.importorskip("google.genai.types")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,26 @@ async def test_chunked_answers_are_joined(hot: Hot) -> None:
         response = await post(hot, server.url)
     assert isinstance(response, Response)
     assert response.body == b"abcde"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+async def test_what_a_proxy_compressed_unasked_is_read(hot: Hot, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    headers = {"content-encoding": encoding}
+    async with Scripted(answer(200, pack(b"x" * 5_000), headers), answer(200, b"plain", headers)) as server:
+        response, plain = await post(hot, server.url, max_bytes=5_000), await post(hot, server.url)
+    assert isinstance(response, Response)
+    assert response.body == b"x" * 5_000
+    assert isinstance(plain, Response), "a server that only says so"
+    assert plain.body == b"plain"
+
+
+async def test_a_small_answer_that_unpacks_to_a_large_one_is_too_large(hot: Hot) -> None:
+    async with Scripted(answer(200, gzip.compress(b"x" * 5_000), {"content-encoding": "gzip"})) as server:
+        failure = await post(hot, server.url, max_bytes=4_999)
+    assert isinstance(failure, Failure)
+    assert failure.code == "response_too_large"
 
 
 @pytest.mark.parametrize("play", LOST.values(), ids=LOST.keys())

@@ -112,6 +112,27 @@ class TestOpenai(BackendContract):
         assert isinstance(outcome, Completion)
         assert outcome.text == "Blue."
 
+    def test_a_choice_that_is_odd_in_one_place_is_read_in_the_others(self) -> None:
+        choice = GOOD["choices"][0]
+        for odd in ({"finish_reason": 3}, {"message": {"content": "Blue.", "refusal": 0, "tool_calls": "none"}}):
+            outcome = self.parse({**GOOD, "choices": [{**choice, **odd}]})
+            assert isinstance(outcome, Completion)
+            assert (outcome.text, outcome.finish, outcome.usage) == ("Blue.", "stop", self.usage)
+
+    def test_a_failure_of_the_model_behind_the_server_is_the_servers_own_word(self) -> None:
+        """So that nobody books it as lost: text-generation-inference generated nothing then."""
+        body = {
+            "error": "Request failed during generation: Server error: CUDA out of memory",
+            "error_type": "generation",
+        }
+        failure = self.failure(body, 424)
+        assert (failure.kind, failure.code) == ("transient", "generation")
+
+    def test_any_success_is_one(self) -> None:
+        assert isinstance(self.parse(GOOD, 201), Completion)
+        assert self.failure({"id": "x", "status": "IN_QUEUE"}, 202).code == "empty_answer"
+        assert self.failure(b"", 204).code == "not_json"
+
     def test_no_choices_is_no_answer(self) -> None:
         for choices in ([], None, "x", {}):
             failure = self.failure({**GOOD, "choices": choices})

@@ -45,7 +45,8 @@ class TestResponses(BackendContract):
     usage = Usage(36, 8, 4, 87, 60)
     plain_error: ClassVar = error(None)
     empty: ClassVar = {**GOOD, "output": [], "usage": {"input_tokens": 9, "output_tokens": 0, "total_tokens": 9}}
-    finishes: ClassVar = {"max_output_tokens": "length", "content_filter": "filter", "steered": "error:steered"}
+    finishes: ClassVar = {"max_output_tokens": "length", "content_filter": "filter"}
+    broken = ("steered", "max_messages")
     overflow: ClassVar = (
         error("context_length_exceeded", message="Your input exceeds the context window of this model."),
         None,
@@ -159,7 +160,7 @@ class TestResponses(BackendContract):
         ("code", "kind"),
         [
             ("server_error", "transient"), ("rate_limit_exceeded", "rate"), ("invalid_image_url", "invalid"),
-            ("image_too_large", "invalid"), ("failed_to_download_image", "invalid"),
+            ("image_too_large", "invalid"), ("data_residency_mismatch", "invalid"), ("failed_to_download_image", "invalid"),
         ],
     )  # fmt: skip
     def test_a_failed_response(self, code: str, kind: str) -> None:

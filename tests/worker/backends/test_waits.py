@@ -37,6 +37,7 @@ NOON_S = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOON_S * 1000) + 5000), "date": NOON}, 5.0),
         ({"anthropic-ratelimit-tokens-remaining": "0", "date": NOON,
           "anthropic-ratelimit-tokens-reset": "2026-11-21T12:00:08Z"}, 8.0),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "11"}, 11.0),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "later"}, None),
     ],
 )  # fmt: skip

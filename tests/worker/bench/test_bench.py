@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.sections import Target
+from tests.worker.backends.server import Scripted, answer
 from worker.bench import bench
 
 
@@ -19,6 +20,25 @@ def pretend(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+MODELS = answer(200, {"data": [{"id": "org/model", "owned_by": "vllm"}]})
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])
+@pytest.mark.parametrize("before", ["", "/proxy/gpu"])
+async def test_an_address_is_understood_with_and_without_its_last_part(path: str, before: str) -> None:
+    async with Scripted(paths={f"{before}/v1/models": MODELS}) as server:
+        found = await bench.target_at(f"{server.url}{before}{path}")
+    assert found is not None
+    assert (found.kind, found.model, found.base_url) == ("vllm", "org/model", f"{server.url}{before}/v1")
+
+
+async def test_an_api_that_is_not_under_v1_is_found_where_the_address_says() -> None:
+    async with Scripted(paths={"/openai/models": MODELS}) as server:
+        found = await bench.target_at(f"{server.url}/openai/")
+    assert found is not None
+    assert (found.kind, found.model, found.base_url) == ("openai", "org/model", f"{server.url}/openai")
 
 
 async def test_memory_of_all_cards_is_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

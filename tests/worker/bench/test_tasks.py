@@ -121,3 +121,9 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_every_check_is_described() -> None:
     page = (Path(__file__).parents[3] / "docs/local-servers.md").read_text()
     assert all(f"| `{name}`" in page for name in CHECKS)
+
+
+def test_what_was_thought_aloud_is_not_judged() -> None:
+    task = Task(id="a", kind="k", prompt="p", check={"pattern": "[0-9]+"})
+    assert judge(task, "<think>7? No.</think>\n42") == (1.0, "")
+    assert judge(task, "<think>42")[0] == 0.0

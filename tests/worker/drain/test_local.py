@@ -56,6 +56,29 @@ def test_what_certainly_does_not_fit_is_refused() -> None:
         assert "at least 5000 tokens" in refused.message
 
 
+def test_a_window_is_learned_from_a_refusal_and_forgotten_in_time() -> None:
+    cloud = local({**OLLAMA, "kind": "openai", "lane": "cloud"})
+    large, told = item(6_000, words=5_000), Failure("context", "c", "too long", 400, context_tokens=4_096)
+    assert not isinstance(cloud.fitted("it", large), Failure), "nobody knows better"
+    cloud._targets.refused("it", Failure("context", "context_overflow", "our own", context_tokens=2_000))
+    cloud._targets.refused("it", Failure("invalid", "other", "no window", 400))
+    assert not isinstance(cloud.fitted("it", large), Failure)
+    cloud._targets.refused("it", told)
+    refused = cloud.fitted("it", large)
+    assert isinstance(refused, Failure)
+    assert (refused.kind, refused.context_tokens, refused.http_status) == ("context", 4_096, None)
+    assert not isinstance(cloud.fitted("it", item(6_000, words=3_000)), Failure), "our count is dear: that is no proof"
+    state = cloud._targets.states["it"]
+    assert state["refused_until_ms"] > cloud._targets.clock.now_ms()
+    state["refused_until_ms"] = cloud._targets.clock.now_ms()
+    assert not isinstance(cloud.fitted("it", large), Failure)
+
+
+def test_the_configured_window_of_a_cloud_target_saves_a_call() -> None:
+    cloud = local({**OLLAMA, "kind": "openai", "lane": "cloud", "context_tokens": 4_096})
+    assert isinstance(cloud.fitted("it", item(6_000, words=5_000)), Failure)
+
+
 def test_other_servers_are_asked_as_configured() -> None:
     it = local({**OLLAMA, "kind": "lmstudio"})
     assert size(it.fitted("it", item(9_000))) is None

@@ -83,10 +83,11 @@ class Stage:
         """The provider has done some lines."""
         return self.billed_pusd() > 0
 
-    async def give(self) -> list[str]:
-        """As the scheduler applies plan's move to whatever waits; which batches those were."""
+    async def give(self, *only: str) -> list[str]:
+        """As the scheduler applies plan's move to whatever waits, or to these of it; which batches those were."""
         keys = self.context.keys
         waiting = [batch.decode() for batch in await self.context.redis.zrange(keys.waiting(RUN), 0, -1)]
+        waiting = [batch for batch in waiting if not only or batch in only]
         for batch in waiting:
             names = [keys.batch(batch), keys.waiting(RUN), keys.given]
             await self.context.scripts.ring(keys=names, args=[batch, "provider_batch", "cloud", "any"])

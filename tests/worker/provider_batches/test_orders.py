@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipelines.types import Failure
 from tests.worker.provider_batches.stage import ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
+from worker.backends.openai_batches import OpenAIBatches
 from worker.context import Context
-from worker.provider_batches import making
+from worker.provider_batches import listening, making
 from worker.provider_batches.reading import LOST
 from worker.queue import RedisError
 from worker.schedule.sent import Sent
@@ -234,11 +236,15 @@ async def test_results_are_read_from_any_order_of_lines_once(context: Context) -
         released = it.lane._reader.release
 
         async def dies(*_: Any, **__: Any) -> None:
+            died.append(1)
             raise RedisError("gone")
 
+        async def dead() -> bool:
+            return bool(died)
+
+        died: list[int] = []
         it.lane._reader.release = dies  # type: ignore[method-assign]
-        with pytest.raises(RedisError):
-            await it.rounds(it.over)
+        await it.rounds(dead)
         spent = (await it.money())[0]
         assert await it.outcomes() == {"ok": ROWS // 2, "out": ROWS // 2}
         it.lane._reader.release = released  # type: ignore[method-assign]
@@ -373,3 +379,124 @@ async def test_an_order_whose_target_the_configuration_names_no_more_is_lost_mon
         assert await context.redis.hget(context.keys.run(RUN), "status") == b"in_progress"
         task.cancel()
         await gone.close()
+
+
+async def test_a_request_that_hangs_holds_up_its_own_order_alone(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage(context) as it:
+        await it.prepare()
+        first, second = it.batches
+        await it.give(first)
+        await it.rounds(it.out)
+        [stuck] = await it.lane._orders.open()
+        goes_on = asyncio.Event()
+
+        async def look(self: Any, web: Any, target: Any, identity: str) -> Any:
+            if identity == stuck.remote:
+                await goes_on.wait()
+            return await looks(self, web, target, identity)
+
+        looks = OpenAIBatches.look
+        monkeypatch.setattr(OpenAIBatches, "look", look)
+        rounds = asyncio.create_task(it.rounds(it.over))
+        await it.give(second)
+        async with asyncio.timeout(20):
+            while await it.state(second) != "drained":
+                await asyncio.sleep(0.01)
+        assert await it.state(first) == "rung" and not rounds.done()
+        goes_on.set()
+        await rounds
+        assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
+
+
+async def test_orders_are_made_while_another_targets_upload_hangs(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is being made is nobody's to undo, however long that takes."""
+    async with stage(context) as it:
+        await it.prepare()
+        await it.give()
+        goes_on, begun = asyncio.Event(), asyncio.Event()
+
+        async def stages(self: Any, *asked: Any) -> Any:
+            begun.set()
+            await goes_on.wait()
+            return await stage_(self, *asked)
+
+        stage_ = OpenAIBatches.stage
+        monkeypatch.setattr(OpenAIBatches, "stage", stages)
+        rounds = asyncio.create_task(it.rounds(it.over))
+        await begun.wait()
+        for _ in range(20):  # rounds go on beside it
+            await asyncio.sleep(0.02)
+        [order] = await it.lane._orders.open()
+        assert order.state == "making" and await it.outcomes() == {"out": ROWS}
+        goes_on.set()
+        await rounds
+        assert await it.answers() == ALL and await it.outcomes() == {"ok": ROWS}
+
+
+async def test_a_provider_is_listened_to_no_longer_than_its_run_has_time(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "LEAST_S", 0.1)
+    monkeypatch.setattr(listening, "SHARE", 0.01)
+    async with stage(context, batch_latency_s=3000.0) as it:
+        await it.prepare(deadline_ms=it.context.clock.now_ms() + 4000)
+        await it.give()
+        await it.rounds(it.out)
+
+        async def hangs(*_: Any) -> Any:
+            await asyncio.sleep(60)
+
+        for name in ("look", "cancel"):
+            monkeypatch.setattr(OpenAIBatches, name, hangs)
+        await context.redis.sadd(context.keys.recalled, it.batches[0])
+
+        async def gone() -> bool:
+            return not await context.redis.exists(context.keys.given)
+
+        await it.rounds(gone, 10.0)
+        assert {await it.state(batch) for batch in it.batches} == {"waiting"}, "they are asked in real time"
+
+
+async def test_a_cancel_that_fails_once_is_asked_again_before_the_order_is_let_go(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long ago the order was sent: what is let go is paid twice."""
+    async with stage(context, batch_latency_s=3000.0) as it:
+        now_ms = it.context.clock.now_ms()
+        await it.prepare(deadline_ms=now_ms + 8000)
+        await it.give()
+        await it.rounds(it.out)
+        [order] = await it.lane._orders.open()
+        order.sent_ms -= 60_000
+        await it.lane._orders.note(order)
+        refused: list[str] = []
+
+        async def cancel(self: Any, web: Any, target: Any, identity: str) -> Any:
+            refused.append(identity)
+            return (
+                Failure("transient", "503", "not now")
+                if len(refused) < 3
+                else await cancels(self, web, target, identity)
+            )
+
+        cancels = OpenAIBatches.cancel
+        monkeypatch.setattr(OpenAIBatches, "cancel", cancel)
+        await context.redis.sadd(context.keys.recalled, it.batches[0])
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"rejected": ROWS} and len(refused) == 3, "taken back, not let go"
+
+
+async def test_how_long_a_recall_takes_is_remembered_by_the_slowest(context: Context) -> None:
+    async with stage(context) as it:
+        states, standing = it.context.targets.states, it.lane._standing
+        seen = []
+        for seconds in (8.0, 1.0, 1.0, 30.0):
+            standing.cancelled("cloud", seconds)
+            seen.append(states["cloud"]["batch_cancel_s"])
+        assert seen == [8.0, 4.0, 2.0, 30.0]
+        [api] = Sent(it.context).targets().values()
+        assert api.cancel_s == 30.0

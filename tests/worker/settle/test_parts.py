@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 from pipelines import paths, wire
+from pipelines.errors import LeaseLost
 from pipelines.settings import Settings
 from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Usage
 from worker.context import RunContext
@@ -70,3 +72,14 @@ def test_what_a_broken_source_left_unasked_says_so(tmp_path: Path) -> None:
     found = pl.read_parquet(tmp_path / paths.part(RUN, "00000001"))
     assert found.select("status", "error_code").rows() == [("ok", None), ("failed", "source_failed")]
     assert "restore the file" in found["error_message"][1]
+
+
+def test_a_settler_that_slept_over_its_lease_leaves_the_files_as_they_are(tmp_path: Path) -> None:
+    """Redis forgot its part, and another settler gave the name to more batches."""
+    store = Store(str(tmp_path))
+    run = RunContext(RUN, {"created_ms": str(int(BEGAN.timestamp() * 1000))}, Settings())
+    first, second = batch(0, BEGAN), batch(1, BEGAN)
+    settle(store, "00000001", first, second)
+    with pytest.raises(LeaseLost):
+        write_part(store, {}, run, "00000001", first, "", days_of(run, TODAY), [], lambda: False)
+    assert store.read_table(paths.part(RUN, "00000001")).num_rows == 2 and len(ledger(tmp_path)) == 2

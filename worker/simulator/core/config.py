@@ -49,6 +49,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tokens_per_s_cap: float | None = None
     half_at: float = 0.0
     prefill_share: float = 0.1
+    prefill_tokens_per_s: float | None = None
     swap_ms: float = 0.0
 
     rpm: int | None = None
@@ -193,6 +194,7 @@ def _rules(server: ServerConfig) -> list[tuple[bool, str]]:
         "context_tokens",
         "tokens_per_s",
         "tokens_per_s_cap",
+        "prefill_tokens_per_s",
     )
     small = [key for key in positive if (value := getattr(server, key)) is not None and value <= 0]
     numbers = [key for key in server.__struct_fields__ if isinstance(value := getattr(server, key), float) and

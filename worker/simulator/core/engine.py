@@ -42,10 +42,10 @@ class Load(msgspec.Struct):
 
 
 class _Job:
-    __slots__ = ("done", "end", "in_service", "latency_s", "model", "timer", "work")
+    __slots__ = ("done", "end", "in_service", "latency_s", "model", "read_s", "timer", "work")
 
-    def __init__(self, done: asyncio.Future[None], model: str, work: float, latency_s: float) -> None:
-        self.done, self.model, self.work, self.latency_s = done, model, work, latency_s
+    def __init__(self, done: asyncio.Future[None], model: str, work: float, latency_s: float, read_s: float) -> None:
+        self.done, self.model, self.work, self.latency_s, self.read_s = done, model, work, latency_s, read_s
         self.timer: asyncio.TimerHandle | None = None
         self.in_service = False
         self.end = 0.0
@@ -65,6 +65,7 @@ class Engine:
         self._virtual = 0.0
         self._at_s = self._loop.time()
         self._serving = 0
+        self._read_until_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._swap: asyncio.TimerHandle | None = None
 
@@ -85,20 +86,22 @@ class Engine:
         self._admit()
         self._arm()
 
-    async def serve(self, model: str, work: float, latency_s: float) -> None:
-        """Returns when `work` output-token equivalents are done; cancelling gives the slot back."""
+    async def serve(self, model: str, work: float, latency_s: float, read_s: float = 0.0) -> None:
+        """Returns when `work` output-token equivalents are done, after `read_s` of a prompt's reading, one prompt at a time and
+        beside all that is being written; cancelling gives the slot back."""
         if (
             not self.queue
             and self._has_slot()
             and self.loaded == model
             and not latency_s
+            and not read_s
             and not (work and self.config.tokens_per_s)
         ):
             self.load.move(1, self._loop.time())
             self.load.move(-1, self._loop.time())
             self.load.finished += 1
             return
-        job = _Job(self._loop.create_future(), model, work, latency_s)
+        job = _Job(self._loop.create_future(), model, work, latency_s, read_s)
         self.queue.append(job)
         self._admit()
         self.load.max_queued = max(self.load.max_queued, len(self.queue))
@@ -118,10 +121,19 @@ class Engine:
                 return
             job = self.queue.popleft()
             self.load.move(1, self._loop.time())
-            if job.latency_s > 0:
-                job.timer = self._loop.call_later(job.latency_s, self._start, job)
+            wait_s = job.latency_s + self._reads(job)
+            if wait_s > 0:
+                job.timer = self._loop.call_later(wait_s, self._start, job)
             else:
                 self._start(job)
+
+    def _reads(self, job: _Job) -> float:
+        """Seconds until its prompt has been read, after those that came before it."""
+        if not job.read_s:
+            return 0.0
+        now_s = self._loop.time()
+        self._read_until_s = max(now_s, self._read_until_s) + job.read_s
+        return self._read_until_s - now_s
 
     def _start_swap(self, model: str) -> None:
         """One model at a time: the running ones end first, then the other is loaded."""

@@ -160,13 +160,16 @@ def _problem(server: Server, request: Request, ask: Ask, fault: FaultRule | None
 
 async def _serve(server: Server, answer: Answer, *, late: bool) -> None:
     usage, config = answer.usage, server.config
-    work = config.prefill_share * (usage.input_tokens - usage.cached_tokens) + usage.output_tokens
+    read_tokens, per_s = usage.input_tokens - usage.cached_tokens, config.prefill_tokens_per_s
+    work = usage.output_tokens + (0.0 if per_s else config.prefill_share * read_tokens)
     model = answer.model if config.swap_ms else server.engine.loaded
     extra_s = config.late_ms / 1000 if late else 0.0
     before_s = server.uptime_s
     extra_s += server.meter.start()
     try:
-        await server.engine.serve(model, work, server.latency_s(usage.output_tokens) + extra_s)
+        await server.engine.serve(
+            model, work, server.latency_s(usage.output_tokens) + extra_s, read_tokens / per_s if per_s else 0.0
+        )
     finally:
         server.meter.end()
     answer.service_s = server.uptime_s - before_s

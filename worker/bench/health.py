@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -17,10 +16,10 @@ from pipelines.money import pusd_to_usd
 from pipelines.performance import useful_parallel
 from pipelines.sections import BASE_URLS, KEY_VARIABLES, LOCAL_KINDS, Target
 from pipelines.settings import Settings, load_settings
-from pipelines.types import Completion, Failure
-from worker.backends import Sendable, load
-from worker.backends.discovery import TargetStatus, identify, inspect
-from worker.bench.measure import Caller, curve
+from pipelines.types import Failure
+from worker.backends.discovery import TargetStatus, inspect
+from worker.bench.bench import UNNAMED, target_at
+from worker.bench.measure import Answered, Caller, curve
 from worker.queue import connect
 
 CALL_S = 60.0
@@ -50,8 +49,16 @@ async def survey(settings: Settings) -> list[dict[str, Any]]:
 def _record(target: Target, status: TargetStatus) -> dict[str, Any]:
     said: dict[str, Any] = msgspec.to_builtins(status)
     said["models"] = list(status.models[:20])
-    limits = {"rpm": target.rpm, "tpm": target.tpm, "max_concurrency": target.concurrency}
+    limits = {"rpm": target.rpm, "tpm": target.tpm, "max_concurrency": _at_once(target, status.parallel)}
     return {**said, "model": target.model, "base_url": target.base_url, **limits}
+
+
+def _at_once(target: Target, told: int | None, measured: int | None = None) -> int | str:
+    """Calls that are made at once: as configured; else as measured, now or earlier, but no more than the server tells."""
+    known = target.concurrency if measured is None else measured
+    if target.max_concurrency != "auto" or not isinstance(known, int):
+        return target.concurrency
+    return min(known, told or known)
 
 
 async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[str, Any]:
@@ -63,10 +70,12 @@ async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[s
 
     target = settings.targets[name]
     record = _record(target, await inspect(name, target))
-    request = load(target.kind).request(target, HELLO)
+    caller = Caller(target)
+    request = caller.ready(HELLO)
     if isinstance(request, Failure):
         return {**record, "ok": False, "error": request.message}
     async with (
+        caller,
         Embedded(settings, settings.spillway.redis_url, workers=False) as there,
         aclosing(await connect(there.redis_url)) as redis,
     ):
@@ -74,12 +83,10 @@ async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[s
         if refused := await probe.admit(HELLO, HELLO_TOKENS):
             return {**record, "ok": False, "error": refused}
         await asyncio.to_thread(probe.book, SENT, 0.0)
-        began = time.monotonic()
-        outcome = await _call(target, request)
-        seconds = time.monotonic() - began
-        cost_pusd = await asyncio.to_thread(probe.book, outcome, seconds)
+        answered = await caller.send(request, min(target.timeout_s, CALL_S))
+        cost_pusd = await asyncio.to_thread(probe.book, answered.outcome, answered.seconds)
         await probe.settle(cost_pusd)
-    found = {**record, **_said(outcome, seconds), "cost_usd": pusd_to_usd(cost_pusd)}
+    found = {**record, **_said(answered), "cost_usd": pusd_to_usd(cost_pusd)}
     return {
         **found,
         **(await _climbed(target, record["parallel"]) if climb and found["ok"] and target.is_free else {}),
@@ -92,21 +99,13 @@ async def _climbed(target: Target, told: int | None) -> dict[str, Any]:
         await caller.tell(1)  # the first call opens the connection, and is slower for it
         speeds = await curve(caller, CLIMB_LEVELS, CLIMB_TOKENS, most_s=CLIMB_S)
     throughput = [msgspec.to_builtins(speed) for speed in speeds]
-    return {"parallel_measured": useful_parallel(speeds, told), "throughput": throughput}
+    measured = useful_parallel(speeds, told)
+    used = _at_once(target, told, measured)
+    return {"parallel_measured": measured, "max_concurrency": used, "throughput": throughput}
 
 
-async def _call(target: Target, request: Sendable) -> Completion | Failure:
-    from worker.backends.hot import Hot
-
-    hot, patience_s = Hot(1), min(target.timeout_s, CALL_S)
-    try:
-        response = await hot.post(*request, patience_s, connect_timeout_s=target.connect_timeout_s)
-    finally:
-        await hot.close()
-    return response if isinstance(response, Failure) else load(target.kind).parse(target, response)
-
-
-def _said(outcome: Completion | Failure, seconds: float) -> dict[str, Any]:
+def _said(answered: Answered) -> dict[str, Any]:
+    outcome, seconds = answered.outcome, answered.seconds
     call = {"call_s": round(seconds, 3)}
     if isinstance(outcome, Failure):
         return {**call, "ok": False, "error": outcome.message}
@@ -131,18 +130,16 @@ def find_local() -> dict[str, Any]:
 
 async def _local_targets(addresses: Mapping[str, str] = BASE_URLS) -> dict[str, dict[str, Any]]:
     kinds = [kind for kind in addresses if kind in LOCAL_KINDS]
-    found = await asyncio.gather(*(_local_target(kind, addresses[kind]) for kind in kinds))
+    found = await asyncio.gather(*(_local_target(addresses[kind]) for kind in kinds))
     return {kind: fragment for kind, fragment in zip(kinds, found, strict=True) if fragment}
 
 
-async def _local_target(usual: str, base_url: str) -> dict[str, Any] | None:
+async def _local_target(base_url: str) -> dict[str, Any] | None:
     """A port is only a hint: what answers there may be another kind of server, or no model server at all."""
-    kind = await identify(base_url)
-    if not kind:
+    found = await target_at(base_url)
+    if found is None or found.model == UNNAMED:
         return None
-    status = await inspect(kind, Target(kind=kind, lane="local", model="?", base_url=base_url))  # type: ignore[arg-type]
-    model = status.loaded_model or next((name for name in status.models if "embed" not in name.lower()), None)
-    return {"kind": kind, "lane": "local", "base_url": base_url, "model": model} if model else None
+    return {"kind": found.kind, "lane": found.lane, "base_url": base_url, "model": found.model}
 
 
 def _cloud_targets() -> dict[str, dict[str, Any]]:

@@ -20,9 +20,9 @@ from tests.support_net import free_port
 from tests.worker.backends.server import RESET, Play, Scripted, answer
 from worker.backends import discovery
 from worker.backends.discovery import TargetStatus, identify, inspect
+from worker.bench import health
+from worker.bench.health import check, find_local, survey
 from worker.queue import connect
-from worker.schedule import health
-from worker.schedule.health import check, find_local, survey
 
 LMSTUDIO: dict[str, Play] = {
     "/api/v1/models": answer(200, {"models": [
@@ -356,8 +356,21 @@ async def test_a_free_local_target_is_asked_several_things_at_once(tmp_path: Pat
         record = await check(parse_settings({"targets": {"gpu": target}, "spillway": where}), "gpu", climb=True)
         assert record["ok"] and record["parallel_measured"] >= 4, "this one takes any number at once"
         assert [speed["concurrency"] for speed in record["throughput"]][:3] == [1, 2, 4]
+        assert record["max_concurrency"] == record["parallel_measured"]
         priced = parse_settings({"targets": {"gpu": {**target, **PRICED}}, "spillway": where})
         assert "throughput" not in await check(priced, "gpu", climb=True), "what costs money is asked once"
+
+
+def test_calls_at_once_are_as_configured_or_as_measured_within_what_is_told() -> None:
+    def at_once(configured: Any, *told_and_measured: int | None) -> int | str:
+        target = Target(kind="vllm", model="m", max_concurrency=configured)
+        return health._at_once(target, *told_and_measured)
+
+    assert at_once("auto", 4, None) == at_once("auto", None, None) == "auto", "the climb finds it"
+    assert (at_once("auto", 4, 16), at_once("auto", 16, 4), at_once("auto", None, 16)) == (4, 4, 16)
+    assert at_once(12, 4, 16) == 12
+    measured = Target(kind="vllm", model="m").beginning_at(16)
+    assert (health._at_once(measured, 4), health._at_once(measured, None)) == (4, 16)
 
 
 async def test_a_check_that_fails_says_why(tmp_path: Path) -> None:
