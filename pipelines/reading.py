@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from pipelines.words import ASKING, CONTRACTION_TAILS, CONTRACTIONS
 
@@ -196,7 +196,7 @@ def loose_words(pieces: Sequence[str], asks: bool) -> str:
     if asks:
         _drop_needless_questions(pieces, forms)
     if "" not in forms:
-        return " ".join(forms)
+        return " ".join(cast("list[str]", forms))
     _keep_marks_between_numbers(pieces, forms)
     return " ".join(filter(None, forms))
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from pipelines import dedup, lexicon
 from pipelines.dedup import Candidate, Link, Said, Veto
 from pipelines.templates import Templates
+from worker.dedupe.chunk import KEYS, Chunk
 from worker.dedupe.keytable import ABSENT, firsts, words
-from worker.dedupe.screening import KEYS, Chunk, by_canonical, by_outline, by_vector, unchain, windows
+from worker.dedupe.screening import by_canonical, by_outline, by_vector, unchain, windows
 from worker.dedupe.shelf import Batch, Place, Shelf
 from worker.dedupe.vectors import DIMENSIONS
 
