@@ -27,6 +27,9 @@ _GIVING = word_set("give send tell show lend pay hand mail email text read teach
 _MAKING = word_set("buy get find order book make reserve cook bring fetch print build")
 _RECEIVERS = word_set("me us him her them")
 _OF_TIME = DATES | NUMBER_WORDS | word_set("on in at this that the last next early late ago past")
+_SUBJECTS = ARTICLES | word_set("i you he she it we they my your his her our their its")
+"""What surely begins the sentence proper: `Sunday trading rose` is not `trading rose Sunday`."""
+
 _SAYING = word_set(
     "say says said tell told think thinks thought know knew believe ask asked if when because that while although and or but "
     "report reported announce announced plan plans planned who which"
@@ -72,7 +75,7 @@ def owned(a: Sequence[str], b: Sequence[str]) -> bool:
     """`the capital of Peru` for `Peru's capital`."""
     head, tail = _ends(a, b)
     long, short = (_bare(side[head : len(side) - tail]) for side in (a, b))
-    if "'s" not in short or "of" not in long:
+    if "'s" not in short or "of" not in long or a[len(a) - tail :][:1] == ["'s"]:
         return False
     at = short.index("'s")
     owner, thing = short[:at], short[at + 1 :]
@@ -105,7 +108,12 @@ def fronted(a: Sequence[Token], b: Sequence[Token]) -> bool:
         if not all(map(_of_time, time)):
             return False
         if right == rest + time:
-            return not DATES.isdisjoint(time) and DATES.isdisjoint(rest) and _SAYING.isdisjoint(rest)
+            return (
+                rest[0] in _SUBJECTS
+                and not DATES.isdisjoint(time)
+                and DATES.isdisjoint(rest)
+                and _SAYING.isdisjoint(rest)
+            )
     return False
 
 

@@ -13,7 +13,7 @@ from pipelines.words import word_set
 _ALIKE = """
 in order to = to | so as to = to | prior to = before | in spite of = despite | whether or not = whether
 due to = because of | owing to = because of | on account of = because of | with regard to = about | with regards to = about
-in regard to = about | regarding = about | at the moment = now | at present = now | currently = now | presently = now
+in regard to = about | regarding = about | at the moment = now | at present = now | currently = now
 right now = now | each other = one another | till = until | whilst = while | amongst = among | towards = toward
 anybody = anyone | everybody = everyone | somebody = someone | no one = nobody | even though = although | though = although
 as well as = and | lots of = a lot of | for instance = for example | have got = have | has got = has | 've got = have

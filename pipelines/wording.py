@@ -19,6 +19,10 @@ _WHO = r"(?:i|we|you|one|someone|somebody|anyone|a person|people)"
 _PERSONAL = r"(?:feel|think|like|look|seem|sound|see|view|rate|know|define|spend|want|mean|say|cope|afford)\b"
 """What depends on whom the question is about."""
 
+_FINDER = r"(?:i|we|one|someone|anyone|people)"
+_FINDING = r"(?:find|buy|get|order|download|rent|book|watch|read|learn|study|apply|register|report)\b"
+"""Whoever finds it, it is in one place; where `you` do so, and where one lives, is another question for each."""
+
 _QUESTION = r"(?:how|what|where|when|why|who|which)"
 _MAY = r"(?:do|does|can|could|should|shall)"
 _BE = r"(?:is|are)"
@@ -39,17 +43,15 @@ _FRAMES = (
     (r"there (?:were|was|are|is) (?=any\b)", ""),
     (rf"(?:in )?(?:what|which) (?:ways?|manner) (?={_MAY}\b)", "how "),
     (rf"how {_MAY} {_WHO} (?!{_PERSONAL})", "how to "),
-    (rf"how {_BE} {_WHO} (?:supposed|able) to ", "how to "),
-    (r"how am i (?:supposed|able) to ", "how to "),
+    (rf"how (?:am|is|are) {_WHO} supposed to (?!{_PERSONAL})", "how to "),
     (r"how (?:i|we|you) (?:can|could|should|do)\b", "how to"),
-    (rf"what {_MAY} {_WHO} (?:need to |have to )?do to ", "how to "),
+    (rf"what (?:can|could|should) {_WHO} do to ", "how to "),
     (rf"what {_BE} (?:the |a |some |any )?ways? (?:for {_WHO} )?to ", "how to "),
     (r"(?:which|what) would be the (?=\w+est\b|most\b)", "what is "),
     (rf"what {_BE} (?:the )?meanings? of ", "what mean "),
     (rf"what (?:do|does) (.+?) mean{_END}", r"what mean \1"),
     (rf"what {_BE} meant by ", "what mean "),
-    (r"(?:what|how) (?:do|does) (.+?) (feel|look|sound|taste|smell) like\b", r"how \1 \2"),
-    (rf"how (?:do|does) (.+?) (look|sound|taste|smell){_END}", r"how \1 \2"),
+    (r"what does it feel like\b", "how does it feel"),
     (r"(?:what|which) (colour|color|size|shape|age|height|weight) (?:is|are) ", r"what \1 of "),
     (rf"how old (?:is|are) (.+?){_END}", r"what age of \1"),
     (rf"how (?:tall|high) (?:is|are) (.+?){_END}", r"what height of \1"),
@@ -63,7 +65,7 @@ _FRAMES = (
     (r"what do you think (?:of|about) ", "what you think about "),
     (r"(who|what|when|where) do you think (?=(?:will|would|is|are|was|were|has|have|should|can|could)\b)", r"\1 "),
     (rf"how come |why is it that |for what reasons? |what {_BE} the reasons? (?:that|why) ", "why "),
-    (rf"where (?:can|could|do|does) {_WHO} ", "where to "),
+    (rf"where (?:can|could|do|does) {_FINDER} (?={_FINDING})", "where to "),
     (
         rf"how (?:do|does|is|are) (.+?) and (.+?) (?:differ|different)(?: from (?:each other|one another|one-another))?{_END}",
         r"what difference between \1 and \2",
@@ -83,7 +85,7 @@ _INSIDE = (
     (re.compile(r"\b(start|begin|continue)s? to (?=\w)"), r"\1 "),
     (re.compile(r"\b(start|begin|continue)s? (\w{3,})ing\b"), r"\1 \2ing~"),
     (re.compile(r"\b(ways?|methods?|steps?|time|place) (?:of|for) (\w{3,})ing\b"), r"\1 to \2ing~"),
-    (re.compile(r"\b(ways?|method|time|place) for (?:me|us|you|one|someone|people) to\b"), r"\1 to"),
+    (re.compile(r"\b(ways?|method|time|place) for (?:me|one|someone|people) to\b"), r"\1 to"),
 )
 """What may stand in a question in two forms; a verb marked with ~ is compared without its ending."""
 

@@ -18,17 +18,15 @@ ROWS = 240
 def test_answers_stay_with_their_meaning_for_two_clients_and_through_a_kill(tmp_path: Path) -> None:
     rows = strange_rows(ROWS, 7)
     slow = {**GPU, "latency_ms": 150, "slots": 8}
-    with Upstream({"servers": {"gpu": slow}}) as upstream:
-        with Field(tmp_path, upstream, ["prepare,schedule,settle", "local,cloud"]) as there:
-            source = there.program.rows([{"id": f"r{n}", "prompt": row.text} for n, row in enumerate(rows)])
-            runs = [
-                submit(there.program, there.redis.url, str(source), "--client", client) for client in ("one", "two")
-            ]
-            wait_until(lambda: there.requests() > 30, 90)
-            there.kill_workers()
-            assert [there.wait_for_end(run, 120) for run in runs] == ["completed", "completed"]
-            found = [there.program.results(run) for run in runs]
-            costs = there.program.costs().filter(pl.col("purpose") != "audit")
+    roles = ["prepare,schedule,settle", "local,cloud"]
+    with Upstream({"servers": {"gpu": slow}}) as upstream, Field(tmp_path, upstream, roles) as there:
+        source = there.program.rows([{"id": f"r{n}", "prompt": row.text} for n, row in enumerate(rows)])
+        runs = [submit(there.program, there.redis.url, str(source), "--client", client) for client in ("one", "two")]
+        wait_until(lambda: there.requests() > 30, 90)
+        there.kill_workers()
+        assert [there.wait_for_end(run, 120) for run in runs] == ["completed", "completed"]
+        found = [there.program.results(run) for run in runs]
+        costs = there.program.costs().filter(pl.col("purpose") != "audit")
     for run, results in zip(runs, found, strict=True):
         results = results.sort("row")
         assert not invariants.check(results.lazy(), costs.filter(pl.col("run_id") == run).lazy(), ROWS)

@@ -41,6 +41,12 @@ OTHER = [
     ("On Monday I paid", "I paid on Tuesday"),
     ("Last May I left in June", "I left in June last May"),
     ("First I paid then I ate", "Then I ate first I paid"),
+    ("The father of the bride's friend sang", "The bride's father's friend sang"),
+    ("Sunday trading laws changed", "Trading laws changed Sunday"),
+    ("In March 5 people came", "People came in March 5"),
+    ("Now is the time", "Is the time now"),
+    ("Monday the shop was open", "The shop Monday was open"),
+    ("Give him the letter from me", "Give me the letter from him"),
     ("Ten men saw two dogs", "Two dogs saw ten men"),
 ]
 
