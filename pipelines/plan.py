@@ -81,7 +81,13 @@ def _bought_instead(
     snapshot: Snapshot, on: Mapping[str, Ways], run: RunView, batch: BatchView, target: TargetView, rung_work: float
 ) -> bool:
     """Whether a batch that the cloud could take would not be done in time behind what is rung: it would not come back."""
-    may = run.deadline_ms is not None and run.may_buy and batch.lanes != "local" and on[batch.route].cloud is not None
+    may = (
+        run.deadline_ms is not None
+        and not batch.held
+        and run.may_buy
+        and batch.lanes != "local"
+        and on[batch.route].cloud is not None
+    )
     return may and too_late(target, batch, left_s(snapshot, run), rung_work)
 
 
@@ -94,7 +100,10 @@ def _local_order(on: Mapping[str, Ways], run: RunView, spare: set[str]) -> Itera
     mine = [
         (batch, target)
         for batch in run.waiting
-        if batch.lanes != "cloud" and batch.route in on and (target := on[batch.route].local) is not None
+        if batch.lanes != "cloud"
+        and batch.held != "any"
+        and batch.route in on
+        and (target := on[batch.route].local) is not None
     ]
     if not mine:
         return iter(mine)

@@ -120,7 +120,7 @@ def _leaving(
         if left <= 0 and not anywhere:
             break  # what is short has left, and nothing else has to
         way = on.get(batch.route)
-        if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local":
+        if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local" or batch.held:
             continue
         if not has_home(batch, on) or (way.local is None and seconds == math.inf):
             if office_for(snapshot, run, batch, rows) is None:
@@ -151,7 +151,8 @@ def _tight(target: TargetView, load: Load, seconds: float) -> bool:
 def office_for(snapshot: Snapshot, run: RunView, batch: BatchView, rows: float) -> BatchTarget | None:
     """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled, and so
     many `rows` bought instead."""
-    if run.waited_for or batch.real_time or not run.may_buy or batch.lanes == "local" or not snapshot.batch_targets:
+    can = run.may_buy and not (run.waited_for or batch.real_time or batch.held or batch.lanes == "local")
+    if not can or not snapshot.batch_targets:
         return None
     left = left_s(snapshot, run)
     for name in snapshot.routes.get(batch.route, ()):

@@ -25,6 +25,11 @@ def batches(
     return tuple(BatchView(f"b{i}", route, rows, work, lanes) for i in range(count))
 
 
+def held(where: str) -> BatchView:
+    """The first of `batches`, with a call that no budget has room for."""
+    return msgspec.structs.replace(batches(1)[0], held=where)
+
+
 def run(waiting: tuple[BatchView, ...], *, deadline_s: float | None = None, **more: object) -> RunView:
     deadline = None if deadline_s is None else NOW + int(deadline_s * 1000)
     return msgspec.structs.replace(RunView("r", "c", 0, deadline, waiting), **more)
@@ -65,6 +70,13 @@ FULL = msgspec.structs.replace(GPU, rung_rows=100)
         ("cloud gave up: only local", snapshot(run(batches(1, lanes="local")), gpu=DOWN), []),
         ("may not buy: no cloud move", snapshot(run(batches(2), may_buy=False), gpu=DOWN), []),
         ("may not buy: local goes on", snapshot(run(batches(1), may_buy=False)), [("b0", "local")]),
+        (
+            "one that fits into no budget holds up no other",
+            snapshot(run((held("cloud"), *batches(2)[1:])), gpu=DOWN),
+            [("b1", "cloud")],
+        ),
+        ("held on the cloud: local goes on", snapshot(run((held("cloud"),))), [("b0", "local")]),
+        ("held on a local lane that costs: it waits", snapshot(run((held("any"),))), []),
         (
             "waited for: what local cannot take now goes to the cloud",
             snapshot(run(batches(2), waited_for=True), gpu=FULL),
