@@ -69,10 +69,10 @@ def measure(big: int, small: int, clients: int, seconds: float) -> dict[str, Any
                 strict=True,
             )
         )
-        with team(program, url, lanes=0, flow="prepare"):  # all are there before the first is served
+        with team(program, url, lanes=0, flow="prepare"):  # all wait before the first is served
             redis = Redis.from_url(url, decode_responses=True)
             for run in runs.values():
-                wait_until(lambda run=run: redis.hget(KEYS.run(run), "prepared") == "1", 300)
+                wait_until(lambda run=run: bool(redis.zcard(KEYS.waiting(run))), 300)
         with team(program, url, lanes=2):
             for run in runs.values():
                 wait_until(lambda run=run: _is_over(program, run), 10 * seconds)
