@@ -128,7 +128,7 @@ class Drain:
         run = running.head.run
         released = await self.context.scripts.release(
             keys=[keys.batch(running.id), keys.waiting(run), keys.rung, keys.drained(run), keys.wake],
-            args=[running.epoch, running.id, state, lanes, score, self.context.owner],
+            args=[running.epoch, running.id, state, lanes, score, self.context.owner, running.refused],
         )
         if not released:
             log.warning("batch %s was taken over; nothing published", running.id)
@@ -200,9 +200,7 @@ class Drain:
         intent = Intent(batch.next_call(), item.row, prompt.attempts + 1, name, started_us, bound)
         scopes = batch.run.scopes(self.clock) if bound else ()
         if not await self.journal.intent(batch, scopes, intent):
-            if not batch.fenced.is_set():
-                batch.run.refused_nusd = pusd_to_nusd_ceil(bound)
-            batch.leave(prompt)
+            batch.leave(prompt, refused_nusd=0 if batch.fenced.is_set() else pusd_to_nusd_ceil(bound))
             return
         prompt.attempts += 1
         url, headers, body = request
