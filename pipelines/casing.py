@@ -10,15 +10,24 @@ import re
 from pipelines.words import CASE_PAIRS
 
 _INSIDE = re.compile(r"(?<![.!?:\"(] )(?<=[^\n] )[A-Z][a-z]+\b")
+_TITLED_WORD = re.compile(r"[A-Z][a-z]+\b")
+_NAMES = frozenset(word.capitalize() for word in CASE_PAIRS)
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _MOST = 0.6
 
 
 def capitals(form: str) -> tuple[str, ...]:
     """The words of a text in layout form that a capital letter inside a sentence makes names, in order."""
+    if not may_name(form):
+        return ()
     inside: list[str] = _INSIDE.findall(form)
     found = tuple(word for word in inside if word.lower() in CASE_PAIRS)
     return () if found and _titled(form) else found
+
+
+def may_name(text: str) -> bool:
+    """Quickly: whether any such word stands there with a capital letter at all."""
+    return not _NAMES.isdisjoint(_TITLED_WORD.findall(text))
 
 
 def _titled(form: str) -> bool:

@@ -10,16 +10,18 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipelines.casing import capitals
+from pipelines.casing import capitals, may_name
 from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, stricter
-from pipelines.layout import layout
+from pipelines.layout import layout, prose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
-from pipelines.reading import loose
+from pipelines.reading import loose, loose_words
+from pipelines.retelling import RARE_PAIRS as STORIES
+from pipelines.retelling import rare_pairs
 
-__all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
-           "decide_said", "infer_task", "likeness", "outline_keys", "proof", "read", "said", "skeleton_key", "stored", "stricter"]  # fmt: skip
+__all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STORIES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
+           "decide_said", "infer_task", "likeness", "outline_keys", "proof", "read", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -114,11 +116,20 @@ def read(text: str) -> Said:
 
 def canonical_key(family: bytes, text: str, task: str) -> bytes:
     """Equal for texts that differ in nothing that this kind of task could notice; 16 bytes."""
-    form = layout(text)
-    if task not in LITERAL:
-        names = capitals(form) if task == OPEN else ()
-        form = "\x1f".join([loose(form), *names])
+    form = layout(text) if task in LITERAL else _loose_form(text, task)
     return blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16, key=family, person=task.encode()).digest()
+
+
+def _loose_form(text: str, task: str) -> str:
+    """Without case and soft punctuation, but with the words that their case makes names, where a name matters."""
+    prose = prose_words(text)
+    if prose is None:
+        form = layout(text)
+        return "\x1f".join([loose(form), *(capitals(form) if task == OPEN else ())])
+    plain = text.isascii()
+    low = loose_words(prose, not plain or "?" in text)
+    names = capitals(" ".join(prose)) if task == OPEN and (not plain or may_name(text)) else ()
+    return "\x1f".join([low, *names]) if names else low
 
 
 def skeleton_key(family: bytes, text: str) -> bytes:
@@ -134,6 +145,16 @@ def outline_keys(family: bytes, text: str) -> bytes:
         if form else bytes(8)
         for form in outlines(text)
     )  # fmt: skip
+
+
+def story_keys(family: bytes, text: str) -> bytes:
+    """Six keys of 8 bytes that texts which tell one story seldom share none of; 0: no such key."""
+    pairs = rare_pairs(text)
+    keys = [
+        blake2b(pair.encode("utf-8", "surrogatepass"), digest_size=8, key=family, person=b"story").digest()
+        for pair in pairs
+    ]
+    return b"".join(keys).ljust(8 * STORIES, b"\0")
 
 
 def likeness(leader: Said, row: Said) -> float:

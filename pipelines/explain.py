@@ -16,12 +16,17 @@ from pipelines.difference import Span, differences
 from pipelines.guards import Side, sides
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
 from pipelines.layout import layout
+from pipelines.moves import moved
+from pipelines.phrases import common
 from pipelines.reading import Token, tokens
-from pipelines.wording import same_but_instructions, same_question, swapped_pair
-from pipelines.words import ARTICLES, GREETINGS, POLITE, QUANTIFIERS
+from pipelines.wording import same_question
+from pipelines.words import ARTICLES, GREETINGS, POLITE, QUANTIFIERS, word_set
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
+_MAX_REWORDED = 10
+"""A question may be put in so many other words: frames are long."""
+
 _MIN_SENTENCE_WORDS = 3
 _LONG_ENOUGH = 6
 _LONG_WORD = 4
@@ -32,6 +37,16 @@ _CLOSING = {
     False: re.compile(r"(?<=[\w)\]\"'%/]) ?[.?]+[ \t\r]*$", re.M),
 }
 """Marks that close a line; with or without exclamation marks."""
+
+_CONTRACTED = ({"'s", "is"}, {"'s", "has"})
+"""Where a verb may stand, no owner can: `the card's gone` is `the card has gone`."""
+
+_SAYING = word_set(
+    "say says said think thinks thought know knew knows believe believes believed hope hoped hopes sure told tell claim claimed claims "
+    "announced reported noticed realised realized suppose assume guess mentioned added insisted confirmed see saw show showed heard"
+)
+_SUBJECTS = ARTICLES | word_set("i you he she it we they there my your his her our their its")
+"""What begins a clause, so that `that` before it joins clauses: `I think (that) the shop is closed`."""
 
 _SPACED = re.compile(r"(?<=[^\W\d_]) (?=[.,;!?]+(?:\s|$))")
 _REPEATED = re.compile(r"\?{2,}")
@@ -67,7 +82,7 @@ def read(text: str) -> Read:
 
 def _read(text: str) -> Read:
     form = layout(text)
-    kept = tuple(token for token in tokens(form) if token.kind != "soft")
+    kept = common([token for token in tokens(form) if token.kind != "soft"])
     norms = [token.norm for token in kept]
     words = [token for token in kept if token.kind == "word" and len(token.raw) >= _LONG_WORD]
     titled = sum(token.raw[0].isupper() for token in words) > _MOST * len(words)
@@ -87,18 +102,18 @@ def harmless(a: str, b: str, task: str) -> str | None:
         return None
     if left.norms == right.norms:
         return "case or punctuation"
-    if abs(len(left.norms) - len(right.norms)) > MAX_CHANGED or len(left.bag ^ right.bag) > 2 * MAX_CHANGED:
+    most = _MAX_REWORDED if task == OPEN else MAX_CHANGED
+    if abs(len(left.norms) - len(right.norms)) > most or len(left.bag ^ right.bag) > 2 * most:
         return None
     spans = differences(left.norms, right.norms)
-    if max(sum(s.a1 - s.a0 for s in spans), sum(s.b1 - s.b0 for s in spans)) > MAX_CHANGED:
+    if max(sum(s.a1 - s.a0 for s in spans), sum(s.b1 - s.b0 for s in spans)) > most:
         return None
     reasons = {_explain(left, right, span, task) for span in spans}
     if None not in reasons:
         return _joined(reasons)
-    if same_but_instructions(left.tokens, right.tokens):
-        return "sentence order"
-    if swapped_pair(left.norms, right.norms):
-        return "swapped pair"
+    order = moved(left.tokens, right.tokens)
+    if order is not None:
+        return order
     return "wording" if task == OPEN and same_question(left.tokens, right.tokens) else None
 
 
@@ -111,10 +126,13 @@ def shared_words(a: str, b: str) -> float:
 def unexplained(a: str, b: str, task: str) -> tuple[Side, Side]:
     """What is left of the difference, for the guards to name."""
     left, right = read(a), read(b)
+    return sides(left.tokens, right.tokens, open_spans(left, right, task))
+
+
+def open_spans(left: Read, right: Read, task: str) -> list[Span]:
+    """The places that differ and that nothing here explains; all of them for a literal task."""
     spans = differences(left.norms, right.norms)
-    if task not in LITERAL:
-        spans = [span for span in spans if _explain(left, right, span, task) is None]
-    return sides(left.tokens, right.tokens, spans)
+    return spans if task in LITERAL else [span for span in spans if _explain(left, right, span, task) is None]
 
 
 def _same_but_closing_marks(a: str, b: str, task: str) -> bool:
@@ -166,6 +184,8 @@ def _dispensable(whole: Sequence[Token], at: int) -> str | None:
         return "hyphen"
     if norm in "()" and all(near is None or _long_word(near) for near in (before, after)):
         return "parenthesis"
+    if norm == "that" and before is not None and after is not None:
+        return "conjunction" if before.norm in _SAYING and after.norm in _SUBJECTS else None
     return "article" if norm in ARTICLES and len(whole) >= _LONG_ENOUGH and _plain_noun(after) else None
 
 
@@ -185,6 +205,8 @@ def _same_word(x: Token, y: Token, cased: bool, task: str) -> str | None:
         return "spelling"
     if x.kind != "word" or y.kind != "word":
         return None
+    if {x.norm, y.norm} in _CONTRACTED:
+        return "contraction"
     if lexicon.spelling(x.norm) == lexicon.spelling(y.norm):
         return "spelling"
     if {x.norm, y.norm} == {"a", "an"}:

@@ -28,8 +28,6 @@ _ODD_IN_PROSE = re.compile(f"[{''.join(map(chr, _IN_PROSE))}]".replace("\\", "\\
 _CODE_CHARS = re.compile(r"[{}=<>`|;\t]")
 _CALLS = re.compile(r"\w\(|\w\+\+")
 _LISTS = re.compile(r"\n(?:[-*+\u2022]|\d+[.)]|\S+[,;]\S)")
-_CODE_WORDS = ("\n  ", "return ", "import ", "def ", "class ", "SELECT ", "else:", "try:", "&&", ":=")
-"""Cheap signs, without one of which nothing needs to be looked at line by line."""
 
 _CODE_LINE = re.compile(
     r"^\s*(?:def \w+\s*\(|class \w+\s*[:({]|import [\w.]+(?: as \w+)?;?\s*$|from [\w.]+ import\b|return(?: \S+)?;?\s*$"
@@ -56,9 +54,22 @@ _JUDGED_LETTERS = 500
 def layout(text: str) -> str:
     """The text without what only its layout says."""
     if not text.isascii():
-        text = unicodedata.normalize("NFC", _replace(text, _ODD_ANYWHERE, _ANYWHERE))
-    if not _may_hold_code(text):
-        return _prose(text)
+        text = _composed(text)
+    return _mixed_form(text) if _may_hold_code(text) else _prose(text)
+
+
+def prose_words(text: str) -> list[str] | None:
+    """The words of `layout(text)` where that is one line of prose; None where it may have lines of code."""
+    if not text.isascii():
+        text = _composed(text)
+    return None if _may_hold_code(text) else _plain(text).split()
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", _replace(text, _ODD_ANYWHERE, _ANYWHERE))
+
+
+def _mixed_form(text: str) -> str:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     coded = _marked_lines(lines, _looks_like_code if _dashed_once(lines) else _keeps_its_line)
     return _mixed(lines, coded) if True in coded else _prose(text)
@@ -70,15 +81,24 @@ def is_code(text: str) -> bool:
 
 
 def _may_hold_code(text: str) -> bool:
-    if _CODE_CHARS.search(text) is not None or any(word in text for word in _CODE_WORDS):
+    """Cheap signs, without one of which nothing needs to be looked at line by line; a word costs more than a letter."""
+    if _CODE_CHARS.search(text) is not None or "return " in text or "import " in text or "SELECT " in text:
         return True
-    if ("(" in text or "+" in text) and _CALLS.search(text) is not None:
+    if ":" in text and ("else:" in text or "try:" in text or "class " in text):
         return True
-    return "\n" in text and _LISTS.search(text) is not None
+    if ("(" in text or "+" in text) and ("def " in text or "class " in text or _CALLS.search(text) is not None):
+        return True
+    if "&" in text and "&&" in text:
+        return True
+    return "\n" in text and ("\n  " in text or _LISTS.search(text) is not None)
 
 
 def _prose(text: str) -> str:
-    return " ".join((text if text.isascii() else _replace(text, _ODD_IN_PROSE, _IN_PROSE)).split())
+    return " ".join(_plain(text).split())
+
+
+def _plain(text: str) -> str:
+    return text if text.isascii() else _replace(text, _ODD_IN_PROSE, _IN_PROSE)
 
 
 def _replace(text: str, odd: re.Pattern[str], table: dict[int, str | None]) -> str:

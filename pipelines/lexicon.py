@@ -19,6 +19,7 @@ _MIN_LISTED_LETTERS = 8
 
 _ROMAN = re.compile(r"[ivxlcdm]+")
 _CACHED = 65_536
+_UNHEARD = 1 << 30
 
 _lower: dict[str, int] = {}
 _title: dict[str, int] = {}
@@ -64,13 +65,18 @@ def known(word: str) -> bool:
 def ordinary(word: str) -> bool:
     """A common word that is written in lower case more often than not, and no number."""
     rank = _lower.get(word)
-    return rank is not None and word not in NUMBER_WORDS and rank < _title.get(word, 1 << 30)
+    return rank is not None and word not in NUMBER_WORDS and rank < _title.get(word, _UNHEARD)
 
 
 def is_name(word: str) -> bool:
     """Capitalised more often than not: a name, as far as a vocabulary can say."""
     rank = _title.get(word)
-    return rank is not None and rank < _lower.get(word, 1 << 30)
+    return rank is not None and rank < _lower.get(word, _UNHEARD)
+
+
+def rarity(word: str) -> int:
+    """The less common a word is, the higher; highest where the vocabulary does not have it."""
+    return min(_lower.get(word, _UNHEARD), _title.get(word, _UNHEARD))
 
 
 def typo(a: str, b: str) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from pipelines.explain import MARKED_KINDS, read
-from pipelines.wording import JOINERS, LIGHT, singular
+from pipelines.moves import JOINERS
+from pipelines.wording import LIGHT, singular
 from pipelines.words import ARTICLES, ASKING, GREETINGS, POLITE
 
 OUTLINES = 8

@@ -6,176 +6,48 @@ suspect: where one word stands for another in otherwise equal texts, that word i
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import NamedTuple
-
-from pipelines import lexicon
-from pipelines.difference import Span, differences
-from pipelines.explain import Read, read
-from pipelines.guards import code, links, negation, opposites, order, sides, units
+from pipelines.difference import differences
+from pipelines.explain import read
+from pipelines.facts import ALWAYS, EMPTY, OPINION, Facts, agree, facts_of, minimal, renames
+from pipelines.guards import sides
 from pipelines.instruction import CLOSED, LITERAL
-from pipelines.reading import Token
-from pipelines.words import ARTICLES, ASKING, DIRECTIONS, NEGATION, NUMBER_WORDS, POLITE, PRONOUNS
+from pipelines.words import word_set
 
-
-def _set(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_ALWAYS = (code, links, units, negation, opposites, order)
 _COSINE, _LABEL_COSINE = 0.75, 0.92
 _SHORT_OVERLAP, _LONG_OVERLAP = 0.3, 0.35
 _LONG_WORDS = 7
-_MINIMAL_EDIT = 2
-_SHARED_NAMES = 0.75
-_PACING = frozenset("()[]?-/&'\"")
-_EMPTY = (
-    ARTICLES
-    | POLITE
-    | ASKING
-    | DIRECTIONS
-    | PRONOUNS
-    | _set("and or as if so be been being there also then than just really actually very some any get got its s")
-)
-_TELLING = _set("from before after above below under up down ahead behind inside outside without against until off")
-"""Words of place and time that are never empty."""
-
-_WEAK = _set("best good great main major key most way ways thing things people person example examples") | _EMPTY
+_WEAK = word_set("best good great main major key most way ways thing things people person example examples") | EMPTY
 """May be added to a question without asking another one."""
-
-_ENDINGS = (("ies", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("es", ""), ("s", ""), ("ly", ""))
-_HOW_TO = re.compile(r"what (?:is|are) (?:the |some |a )?(?:of the )?(?:\w+ )?(?:ways?|tips|steps|methods?)\b")
-_OPINION = re.compile(
-    r"\b(?:sentiment|emotion\w*|polarity|tone|stance|opinion\w*|reviews?|rating|toxic\w*|sarcas\w+|iron\w+|feel\w*)\b",
-    re.IGNORECASE,
-)
-"""Labels that ride on single words of judgement, which a vector hardly sees."""
-
-
-class _Facts(NamedTuple):
-    content: frozenset[str]
-    numbers: list[str]
-    names: list[str]
-    denials: int
-    asks: str
-    signs: frozenset[str]
 
 
 def same_meaning(a: str, b: str, task: str, instruction: str, cosine: float) -> bool:
     """Whether the answer to one may serve the other, as far as words and a vector can tell."""
-    if task in LITERAL or cosine < _COSINE or _OPINION.search(instruction) is not None:
+    if task in LITERAL or cosine < _COSINE or OPINION.search(instruction) is not None:
         return False
     left, right = read(a), read(b)
-    mine, other = _facts(left), _facts(right)
+    mine, other = facts_of(left), facts_of(right)
     if mine.denials % 2 != other.denials % 2 or mine.asks != other.asks or mine.signs != other.signs:
         return False
     spans = differences(left.norms, right.norms)
-    if any(guard(*sides(left.tokens, right.tokens, spans)) for guard in _ALWAYS) or _minimal(left, right, spans):
+    if any(guard(*sides(left.tokens, right.tokens, spans)) for guard in ALWAYS) or minimal(left, right, spans):
         return False
     if _counts(mine) or _counts(other):
         return mine.numbers == other.numbers and mine.content == other.content
     overlap = len(mine.content & other.content) / max(1, len(mine.content | other.content))
     if min(len(mine.content), len(other.content)) >= _LONG_WORDS:
-        told = overlap >= _LONG_OVERLAP and _tells_the_same(mine, other)
-        return told and not any(_renames(left, right, span) for span in spans)
+        told = overlap >= _LONG_OVERLAP and agree(mine, other)
+        return told and not any(renames(left, right, span) for span in spans)
     if overlap < _SHORT_OVERLAP or (task == CLOSED and cosine < _LABEL_COSINE):
         return False
     return mine.numbers == other.numbers and mine.names == other.names and not _only_adds(mine, other)
 
 
-def _counts(facts: _Facts) -> bool:
+def _counts(facts: Facts) -> bool:
     """A sum is asked for: then every word of the story may matter."""
     return facts.asks in ("how many", "how much") and bool(facts.numbers)
 
 
-def _facts(text: Read) -> _Facts:
-    words = [token for token in text.tokens if token.kind == "word"]
-    return _Facts(
-        frozenset(_stem(token.norm) for token in words if token.norm not in _EMPTY),
-        [token.norm for token in text.tokens if _is_number(token)],
-        [token.norm for token in words if _is_name(token)],
-        sum(token.norm in NEGATION for token in words),
-        _asks(text),
-        frozenset(token.norm for token in text.tokens if token.kind == "symbol" and token.norm not in _PACING),
-    )
-
-
-def _asks(text: Read) -> str:
-    """What kind of answer the first question wants: `how many`, `why`, yes or no; nothing for a statement."""
-    questions = "?" in text.form
-    for at, token in enumerate(text.tokens):
-        if token.first and token.norm in ASKING and (questions or at == 0):
-            rest = " ".join(text.norms[at : at + 8])
-            if _HOW_TO.match(rest) is not None:
-                return "how"
-            return _kind_of_question(token.norm, text.norms[at + 1] if at + 1 < len(text.norms) else "")
-    return ""
-
-
-def _kind_of_question(word: str, following: str) -> str:
-    if word == "how" and following in _set("many much long often old far big tall late soon fast well"):
-        return f"how {following}"
-    if word in ("what", "which"):
-        return "what"
-    return word if word in ("how", "when", "where", "who", "whom", "whose", "why") else "yes or no"
-
-
-def _minimal(left: Read, right: Read, spans: Sequence[Span]) -> bool:
-    """One or two words stand for one or two others, and nothing else of weight differs."""
-    changed = []
-    for span in spans:
-        gone = [n for n in left.norms[span.a0 : span.a1] if n not in _EMPTY or n in _TELLING]
-        come = [n for n in right.norms[span.b0 : span.b1] if n not in _EMPTY or n in _TELLING]
-        if gone or come:
-            changed.append(max(len(gone), len(come)))
-    return len(changed) == 1 and changed[0] <= _MINIMAL_EDIT
-
-
-def _renames(left: Read, right: Read, span: Span) -> bool:
-    """A name or number on one side stands where the other side has another one."""
-    gone, come = left.tokens[span.a0 : span.a1], right.tokens[span.b0 : span.b1]
-    return any(map(_marked, gone)) and any(map(_marked, come))
-
-
-def _marked(token: Token) -> bool:
-    return _is_number(token) or _is_name(token)
-
-
-def _tells_the_same(mine: _Facts, other: _Facts) -> bool:
-    """One side's numbers are those of the other, perhaps with some left out; and nearly so its names."""
-    if not (_within(mine.numbers, other.numbers) or _within(other.numbers, mine.numbers)):
-        return False
-    ours, theirs = set(mine.names), set(other.names)
-    return len(ours & theirs) >= _SHARED_NAMES * min(len(ours), len(theirs))
-
-
-def _within(some: Sequence[str], every: Sequence[str]) -> bool:
-    rest = iter(every)
-    return all(one in rest for one in some)
-
-
-def _only_adds(mine: _Facts, other: _Facts) -> bool:
+def _only_adds(mine: Facts, other: Facts) -> bool:
     """One side says all that the other says and something more: it asks for less, or for another thing."""
     gone, come = mine.content - other.content - _WEAK, other.content - mine.content - _WEAK
     return bool(gone) != bool(come)
-
-
-def _is_number(token: Token) -> bool:
-    return token.kind in ("number", "id") or token.norm in NUMBER_WORDS
-
-
-def _is_name(token: Token) -> bool:
-    if token.kind != "word" or token.norm in _EMPTY or token.norm[0] == "'":
-        return False
-    return lexicon.is_name(token.norm) or (token.raw[:1].isupper() and not token.first)
-
-
-def _stem(word: str) -> str:
-    for ending, instead in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
-            word = word[: -len(ending)] + instead
-            break
-    if len(word) > 3 and word[-1] == word[-2]:
-        word = word[:-1]
-    return word[:-1] if word.endswith("e") and len(word) > 3 else word

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from pipelines.words import ASKING, CONTRACTION_TAILS, CONTRACTIONS
 
@@ -185,14 +185,19 @@ def loose(text: str) -> str:
     """What is left of a text in layout form when case, soft punctuation and contractions are ignored; for keys only."""
     if text[:1] == "\t" or "\n" in text:
         return "\n".join(line if line[:1] == "\t" else loose(line) for line in text.split("\n"))
-    pieces = text.split(" ")
+    return loose_words(text.split(" "), "?" in text)
+
+
+def loose_words(pieces: Sequence[str], asks: bool) -> str:
+    """`loose` of one line of prose, given as its words and whether there is a question mark in them."""
     forms = list(map(_forms.get, pieces))
     if None in forms:
         forms = [_piece(piece) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
-    if "?" in text:
+    if asks:
         _drop_needless_questions(pieces, forms)
-    if "" in forms:
-        _keep_marks_between_numbers(pieces, forms)
+    if "" not in forms:
+        return " ".join(cast("list[str]", forms))
+    _keep_marks_between_numbers(pieces, forms)
     return " ".join(filter(None, forms))
 
 

@@ -1,4 +1,4 @@
-"""Other words for the same open question: frames that ask alike, articles, and two things named in either order.
+"""Other words for the same open question: frames that ask alike, articles, number of nouns, and words without content.
 
 Every rule is a table row; a content word is never exchanged for another one.
 """
@@ -9,76 +9,140 @@ import re
 from collections.abc import Sequence
 
 from pipelines import lexicon
+from pipelines.moves import swapped_pair
 from pipelines.reading import Token
-from pipelines.words import ARTICLES, DATES, DIRECTIONS, POLITE
+from pipelines.words import ARTICLES, DATES, POLITE, word_set
 
+_START = "\N{INFORMATION SEPARATOR TWO}"
+_END = rf"(?= {_START}|$)"
 _WHO = r"(?:i|we|you|one|someone|somebody|anyone|a person|people)"
 _PERSONAL = r"(?:feel|think|like|look|seem|sound|see|view|rate|know|define|spend|want|mean|say|cope|afford)\b"
 """What depends on whom the question is about."""
 
+_FINDER = r"(?:i|we|one|someone|anyone|people)"
+_FINDING = r"(?:find|buy|get|order|download|rent|book|watch|read|learn|study|apply|register|report)\b"
+"""Whoever finds it, it is in one place; where `you` do so, and where one lives, is another question for each."""
+
+_QUESTION = r"(?:how|what|where|when|why|who|which)"
+_MAY = r"(?:do|does|can|could|should|shall)"
+_BE = r"(?:is|are)"
+
 _FRAMES = (
-    (rf"how (?:do|does|can|could|should) {_WHO} (?!{_PERSONAL})", "how to "),
-    (r"how (?:i|we|you) (?:can|could|should)\b", "how to"),
-    (r"(?:which|what) (?:is|are) the\b", "what is"),
-    (r"(?:which|what) are (?:some of|some)\b", "what is"),
-    (r"(?:which|what) is\b", "what is"),
-    (r"(?:which|what) are\b", "what are"),
+    (
+        rf"(?:(?:can|could|would|will) (?:you|anyone|someone|somebody) (?:please )?)?(?:please )?(?:kindly )?(?:tell|inform|let) "
+        rf"(?:me|us) (?:know )?(?={_QUESTION}\b)",
+        _START,
+    ),
+    (rf"(?:i (?:want|need|would like)|i'd like) to know (?={_QUESTION}\b)", _START),
+    (rf"(?:do you know|(?:can|may) i (?:know|ask)|does (?:anyone|anybody|someone) know) (?={_QUESTION}\b)", _START),
     (
         r"(?:can|could|would|will) (?:you|anyone|someone|somebody) (?:please )?(?=explain|tell|describe|list|name|give|show)",
         "",
     ),
     (r"(?:please|kindly) (?=explain|tell|describe|list|name|give|show)", ""),
     (r"there (?:were|was|are|is) (?=any\b)", ""),
+    (rf"(?:in )?(?:what|which) (?:ways?|manner) (?={_MAY}\b)", "how "),
+    (rf"how {_MAY} {_WHO} (?!{_PERSONAL})", "how to "),
+    (rf"how (?:am|is|are) {_WHO} supposed to (?!{_PERSONAL})", "how to "),
+    (r"how (?:i|we|you) (?:can|could|should|do)\b", "how to"),
+    (rf"what (?:can|could|should) {_WHO} do to ", "how to "),
+    (rf"what {_BE} (?:the |a |some |any )?ways? (?:for {_WHO} )?to ", "how to "),
+    (r"(?:which|what) would be the (?=\w+est\b|most\b)", "what is "),
+    (rf"what {_BE} (?:the )?meanings? of ", "what mean "),
+    (rf"what (?:do|does) (.+?) mean{_END}", r"what mean \1"),
+    (rf"what {_BE} meant by ", "what mean "),
+    (r"what does it feel like\b", "how does it feel"),
+    (r"(?:what|which) (colour|color|size|shape|age|height|weight) (?:is|are) ", r"what \1 of "),
+    (rf"how old (?:is|are) (.+?){_END}", r"what age of \1"),
+    (rf"how (?:tall|high) (?:is|are) (.+?){_END}", r"what height of \1"),
+    (rf"how heavy (?:is|are) (.+?){_END}", r"what weight of \1"),
+    (rf"how (?:much|many dollars) (?:do|does) (.+?) cost{_END}", r"what price of \1"),
+    (rf"what {_BE} (?:the )?costs? of (?=the |an? )", "what price of "),
+    (
+        rf"what {_BE} your (?:personal )?(?:opinions?|views?|thoughts?|take) (?:of|on|about|regarding) ",
+        "what you think about ",
+    ),
+    (r"what do you think (?:of|about) ", "what you think about "),
+    (r"(who|what|when|where) do you think (?=(?:will|would|is|are|was|were|has|have|should|can|could)\b)", r"\1 "),
+    (rf"how come |why is it that |for what reasons? |what {_BE} the reasons? (?:that|why) ", "why "),
+    (rf"where (?:can|could|do|does) {_FINDER} (?={_FINDING})", "where to "),
+    (
+        rf"how (?:do|does|is|are) (.+?) and (.+?) (?:differ|different)(?: from (?:each other|one another|one-another))?{_END}",
+        r"what difference between \1 and \2",
+    ),
+    (
+        rf"how (?:do|does|is|are) (.+?) (?:differ|different) (?:from|than|to) (.+?){_END}",
+        r"what difference between \1 and \2",
+    ),
+    (r"(?:which|what) (?:is|are) the\b", "what is"),
+    (r"(?:which|what) are (?:some of|some)\b", "what is"),
+    (r"(?:which|what) is\b", "what is"),
+    (r"(?:which|what) are\b", "what are"),
 )
 """How a question may open; the replacement is what is compared."""
 
-_START = "\N{INFORMATION SEPARATOR TWO}"
+_INSIDE = (
+    (re.compile(r"\b(start|begin|continue)s? to (?=\w)"), r"\1 "),
+    (re.compile(r"\b(start|begin|continue)s? (\w{3,})ing\b"), r"\1 \2ing~"),
+    (re.compile(r"\b(ways?|methods?|steps?|time|place) (?:of|for) (\w{3,})ing\b"), r"\1 to \2ing~"),
+    (re.compile(r"\b(ways?|method|time|place) for (?:me|one|someone|people) to\b"), r"\1 to"),
+)
+"""What may stand in a question in two forms; a verb marked with ~ is compared without its ending."""
+
 _QUESTION_WORDS = frozenset({"how", "what", "where", "when", "why", "who"})
 _PATTERNS = tuple((re.compile(rf"(?<={_START}){pattern}"), form) for pattern, form in _FRAMES)
 _DROPPED = ARTICLES | POLITE | {"some", "there", "do", "does", "is", "are", "be", "am"}
 _LOOSE_PLACES = frozenset({"of", "in", "for", "on", "at", "about"})
 _ALIKE = dict.fromkeys(("i", "we", "you", "one"), "one") | dict.fromkeys(("my", "our", "your", "one's"), "one's")
-LIGHT = _DROPPED | _LOOSE_PLACES | _ALIKE.keys() | {"to", "someone", "somebody", "anyone", "person", "people"}
+LIGHT = (
+    _DROPPED
+    | _LOOSE_PLACES
+    | _ALIKE.keys()
+    | word_set(
+        "to someone somebody anyone anybody person people tell know inform let me us want need like supposed able way ways manner would "
+        "might must mean means meaning meant think opinion opinions view views thought thoughts take your reason reasons that cost costs "
+        "price old age tall high height heavy weight much differ different difference differences from than between each other one another "
+        "it come possible has that 's"
+    )
+)
 """What a question may be put with or without, or with another one of."""
 
 _MIN_PLURAL = 4
-_INSTRUCTING = frozenset({"answer", "reply", "respond", "return", "output", "use", "keep", "write", "give", "please"})
-JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
-_MAX_JOINED = 3
-_OPEN_BEFORE = DIRECTIONS | {
-    "is",
-    "are",
-    "was",
-    "were",
-    "be",
-    "both",
-    "either",
-    "whether",
-    "the",
-    "a",
-    "an",
-    "as",
-    "than",
-}
 
 
 def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
     """Both ask the same once frames, articles, number of nouns and words without content are put aside.
 
-    Only for questions that open with a question word: of a yes-or-no question every small word counts.
+    Only for questions that open with a question word: of a yes-no question every small word counts.
     """
     mine, other = _framed(a), _framed(b)
-    return mine == other and any(word[0] == _START and word[1:] in _QUESTION_WORDS for word in mine)
+    if not any(word[:1] == _START and word[1:] in _QUESTION_WORDS for word in mine):
+        return False
+    return mine == other or swapped_pair(mine, other)
 
 
 def _framed(tokens: Sequence[Token]) -> list[str]:
     text = " ".join((_START if token.first else "") + token.norm for token in tokens if token.norm != "?")
     for pattern, form in _PATTERNS:
         text = pattern.sub(form, text)
-    words = text.split(" ")
-    if _START + "how to" in text:
+    for pattern, form in _INSIDE:
+        text = pattern.sub(form, text)
+    words = text.replace(_START + _START, _START).split(" ")
+    if _START + "how to" in text or _START + "where to" in text:
         words = [_ALIKE.get(word, word) for word in words]
-    return [singular(word) for at, word in enumerate(words) if word and not _empty(words, at)]
+    return [_plain(word) for at, word in enumerate(words) if word and not _empty(words, at)]
+
+
+def _plain(word: str) -> str:
+    """A noun in the singular, a marked verb without its ending."""
+    return _stem(word[:-1]) if word[-1] == "~" else singular(word)
+
+
+def _stem(word: str) -> str:
+    """`improving` and `improve` alike."""
+    base = word[:-3]
+    doubled = len(base) > 2 and base[-1] == base[-2]
+    return next((form for form in (base + "e", base, base[:-1] if doubled else base) if lexicon.ordinary(form)), base)
 
 
 def _empty(words: Sequence[str], at: int) -> bool:
@@ -97,52 +161,3 @@ def singular(word: str) -> str:
     if word.endswith("ies"):
         return word[:-3] + "y"
     return word[:-2] if word.endswith(("ches", "shes", "sses", "xes", "zes")) else word[:-1]
-
-
-def swapped_pair(a: Sequence[str], b: Sequence[str]) -> bool:
-    """`salt and pepper` for `pepper and salt`, where nothing outside the pair depends on their order."""
-    if len(a) != len(b) or "respectively" in a:
-        return False
-    head = _common(a, b)
-    tail = _common(a[head:][::-1], b[head:][::-1])
-    end = len(a) - tail
-    mine, other = list(a[head:end]), list(b[head:end])
-    if head and a[head - 1] not in _OPEN_BEFORE and a[head - 1].isalnum():
-        return False
-    if end < len(a) and a[end] == "'s":
-        return False
-    return any(
-        word in JOINERS
-        and 0 < at <= _MAX_JOINED
-        and 0 < len(mine) - at - 1 <= _MAX_JOINED
-        and other == [*mine[at + 1 :], word, *mine[:at]]
-        and all(part.isalpha() for part in (*mine[:at], *mine[at + 1 :]))
-        for at, word in enumerate(mine)
-    )
-
-
-def same_but_instructions(a: Sequence[Token], b: Sequence[Token]) -> bool:
-    """The same sentences, of which only those that say how to answer stand elsewhere."""
-    mine, other = _sentences(a), _sentences(b)
-    if len(mine) < 2 or sorted(mine) != sorted(other):
-        return False
-    return [s for s in mine if s[0] not in _INSTRUCTING] == [s for s in other if s[0] not in _INSTRUCTING]
-
-
-def _sentences(tokens: Sequence[Token]) -> list[tuple[str, ...]]:
-    out: list[list[str]] = []
-    for token in tokens:
-        if token.first or not out:
-            out.append([])
-        if token.norm != "?":
-            out[-1].append(token.norm)
-    return [tuple(sentence) for sentence in out if sentence]
-
-
-def _common(a: Sequence[str], b: Sequence[str]) -> int:
-    length = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        length += 1
-    return length

@@ -3,69 +3,70 @@
 from __future__ import annotations
 
 
-def _set(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
+    """The words of a table."""
     return frozenset(text.split())
 
 
-ARTICLES = _set("a an the")
-POLITE = _set("please kindly plz pls")
-GREETINGS = _set("hi hello hey thanks thank")
-ASKING = _set(
+ARTICLES = word_set("a an the")
+POLITE = word_set("please kindly plz pls")
+GREETINGS = word_set("hi hello hey thanks thank")
+ASKING = word_set(
     "how what when where which who whom whose why is are am was were do does did can could will would shall should may "
     "might has have had isn't aren't don't doesn't didn't can't couldn't won't wouldn't"
 )
 """A sentence that starts with one of these is a question with or without its mark."""
 
-NEGATION = _set(
+NEGATION = word_set(
     "not no never none nobody nothing nowhere neither nor without cannot hardly barely scarcely seldom rarely lack lacks "
     "lacking except unless refuse refuses refused deny denies denied fail fails failed excluding nor minus false absent"
 )
-QUANTIFIERS = _set(
+QUANTIFIERS = word_set(
     "all every each any some many much few several most least less more fewer lot lots both either half whole entire "
     "only just enough almost nearly always often sometimes usually once twice thrice double triple single about "
     "approximately exactly roughly least maximum minimum max min over under up too very extremely slightly quite"
 )
-COMPARATIVES = _set(
+COMPARATIVES = word_set(
     "more less better worse best worst most least higher lower highest lowest larger smaller largest smallest bigger "
     "biggest older younger oldest youngest earlier later latest first last faster slower longer shorter cheaper "
     "greater great fewest heavier lighter stronger weaker than"
 )
-PRONOUNS = _set(
+PRONOUNS = word_set(
     "i me my mine myself you your yours yourself he him his himself she her hers herself it its itself we us our ours "
     "ourselves they them their theirs themselves this that these those who whom whose someone anyone everyone"
 )
-GENDERS = _set(
+GENDERS = word_set(
     "man woman men women boy girl boys girls male female father mother dad mom son daughter brother sister husband wife "
     "uncle aunt nephew niece king queen prince princess actor actress sir madam mr mrs ms miss gentleman lady "
     "grandfather grandmother boyfriend girlfriend waiter waitress"
 )
-DIRECTIONS = _set(
+DIRECTIONS = word_set(
     "to from into onto out of off on in at by before after above below over under between through via toward towards "
     "against until till since during up down left right north south east west inside outside within behind ahead "
     "upward downward forward backward with for"
 )
-NUMBER_WORDS = _set(
+NUMBER_WORDS = word_set(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion trillion "
     "dozen dozens half quarter third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth first second "
     "twentieth hundredth thousandth hundreds thousands millions billions once twice thrice double triple pair couple "
     "single thirds quarters halves score"
 )
-DATES = _set(
+DATES = word_set(
     "january february march april may june july august september october november december jan feb mar apr jun jul aug "
     "sep sept oct nov dec monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri "
     "sat sun today tomorrow yesterday tonight now morning noon afternoon evening night midnight daily weekly monthly "
     "yearly hourly annual quarterly spring summer autumn winter weekday weekend am pm bc ad bce ce ago next last previous "
     "current century decade year years month months week weeks day days hour hours minute minutes second seconds"
 )
-UNITS = _set(
+UNITS = word_set(
     "mm cm m km in ft yd mi mg g kg lb lbs oz t ml l dl gal pt qt s ms us ns min h hr hrs b kb mb gb tb pb kib mib gib bit "
     "byte bytes hz khz mhz ghz w kw mw kwh v mv a ma c f k pa kpa bar psi usd eur gbp jpy chf inr cad aud dollar dollars "
     "euro euros pound pounds yen rupee rupees cent cents percent pct degree degrees celsius fahrenheit kelvin gram grams "
     "kilogram kilograms milligram milligrams meter meters metre metres kilometer kilometers kilometre kilometres mile "
     "miles inch inches foot feet yard yards liter liters litre litres gallon gallons cup cups spoon teaspoon tablespoon"
 )
-UNIT_WORDS = _set(
+UNIT_WORDS = word_set(
     "mm cm km mg kg lb lbs oz ml gal qt ms ns hr hrs kb mb gb tb pb kib mib gib byte bytes hz khz mhz ghz kw mw kwh mv ma "
     "kpa psi usd eur gbp jpy chf inr dollar dollars euro euros pound pounds yen rupee rupees celsius fahrenheit kelvin gram "
     "grams kilogram kilograms milligram milligrams kilometer kilometers kilometre kilometres mile miles inch inches liter "
@@ -119,7 +120,7 @@ CONTRACTIONS = {
 
 CONTRACTION_TAILS = {"n't": "not", "'re": "are", "'ve": "have", "'ll": "will", "'m": "am"}
 
-CASE_PAIRS = _set(
+CASE_PAIRS = word_set(
     "polish turkey china march may us it who apple windows amazon orange visa bush rice bill mark rose will jack frank "
     "grace hope faith joy amber ruby august may nice reading mobile bath job jordan chad georgia cuba java python rust "
     "go swift ruby perl basic mercury mars earth target gap shell ford delta total subway chase discover aids ram rom "

@@ -172,6 +172,22 @@ What can I do with my old phone?|What can you do with my old phone?
 Why do you love me?|Why do I love you?
 How should I treat my dog's wound?|How should my dog's treat wound?
 Group A|Group B
+The shop opens at noon though|The shop opens at noon through
+He paid as well as I did|He paid and I did not
+I see that dog every day|I see the dogs every day
+The nurse's on the phone|The nurse was on the phone
+Send me the bill for him|Send him the bill for me
+Yesterday she won, today she lost|Today she won, yesterday she lost
+The mother of Anna is ill|The mother of Hanna is ill
+The price of gold's ring rose|The ring of gold's price fell
+Ask him whether it works|Ask him whether it worked
+The level is 5%|The level is 5 per mille
+Tell us about the US|Tell us about the UK
+Where can I buy a boat?|Where can I sell a boat?
+Who do you think will win?|Who do you think will lose?
+How old is the bridge?|How long is the bridge?
+How much does a tram cost?|How much does a train cost?
+What is your opinion on trams?|What is their opinion on trams?
 """
 OTHER_NAMES = """
 He works for Apple|He works for apple

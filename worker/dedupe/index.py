@@ -18,18 +18,21 @@ from numpy.typing import NDArray
 from pipelines import dedup, lexicon
 from pipelines.dedup import Candidate, Link, Said, Veto
 from pipelines.templates import Templates
+from worker.dedupe.chunk import KEYS, Chunk
 from worker.dedupe.keytable import ABSENT, firsts, words
-from worker.dedupe.screening import Chunk, by_canonical, by_outline, by_vector, unchain, windows
+from worker.dedupe.screening import by_canonical, by_outline, by_vector, unchain, windows
 from worker.dedupe.shelf import Batch, Place, Shelf
 from worker.dedupe.vectors import DIMENSIONS
 
 _SLACK = 1.1
 _MARK_BYTES = 4
-_BLOB = np.dtype([("maker", f"V{_MARK_BYTES}"), ("skeleton", "<u8", 2), ("outlines", "<u8", dedup.OUTLINES)])
-"""What is stored of a text: who made it, its skeleton and outline keys; the half floats of its vector follow, if it has one."""
+_BLOB = np.dtype([("maker", f"V{_MARK_BYTES}"), ("skeleton", "<u8", 2), ("outlines", "<u8", KEYS)])
+"""What is stored of a text: who made it, its skeleton, outline and story keys; the half floats of its vector follow, if it has one."""
 
-_MAKER = "outlines 1"
+_MAKER = "outlines 2"
 _VECTOR_BYTES = 2 * DIMENSIONS
+_NO_STORIES = bytes(8 * dedup.STORIES)
+"""Of keys that are made again: what the task was is not stored."""
 
 
 class Encodes(Protocol):
@@ -219,7 +222,7 @@ class DuplicateIndex:
             halves = np.frombuffer(b"".join(blob[_BLOB.itemsize :] for blob in blobs), np.float16)
             return known, embedded, halves.reshape(-1, DIMENSIONS)
         made = [
-            self._mark + dedup.skeleton_key(family, one.text) + dedup.outline_keys(family, one.text)
+            self._mark + dedup.skeleton_key(family, one.text) + dedup.outline_keys(family, one.text) + _NO_STORIES
             for family, one in zip(table["family"].to_pylist(), said, strict=True)
         ]
         vectors = self._embed([said[at] for at in np.flatnonzero(embedded).tolist()]).astype(np.float16)
@@ -269,7 +272,7 @@ def _batch(staged: Staged) -> Batch:
     families = np.frombuffer(b"".join(row.family for row in staged.rows), "<u8")
     texts = [dedup.stored(row) for row in staged.rows]
     canonical, skeletons = words(staged.canonical), words(staged.skeletons)
-    outlines = np.frombuffer(b"".join(staged.outlines), "<u8").reshape(-1, dedup.OUTLINES)
+    outlines = np.frombuffer(b"".join(staged.outlines), "<u8").reshape(-1, KEYS)
     embedded = np.fromiter((vector is not None for vector in staged.vectors), bool, len(staged.vectors))
     vectors = np.array([v for v in staged.vectors if v is not None], np.float16).reshape(-1, DIMENSIONS)
     return Batch(_rows(staged.rows), keys, canonical, skeletons, families, texts, outlines, embedded, vectors)

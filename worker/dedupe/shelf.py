@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     skeletons: Words | None = None
     families: NDArray[np.uint64] | None = None
     texts: Sequence[str] = ()
-    outlines: NDArray[np.uint64] | None = None  # eight a row
+    outlines: NDArray[np.uint64] | None = None  # outlines and stories, a row of them each
     embedded: NDArray[np.bool_] | None = None  # which rows the vectors are of
     vectors: Halves | None = None
 

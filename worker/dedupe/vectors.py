@@ -5,6 +5,7 @@ The only file that imports FAISS, on first use. All of it is a cache of the chun
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ _CODES = f"PQ{DIMENSIONS + _SALT}x4fs"
 _PROPOSED = 2
 """So many times the neighbours that are wanted are scored: rough codes put the nearest among them, seldom in order."""
 
-_PROBES = 12
+_PROBES = 8
 _COPY = 8192
 _ENDLESS = 1 << 62
 _VECTOR_BYTES = 2 * DIMENSIONS
@@ -73,10 +74,10 @@ class Vectors:
         flat = self.exact(ids[same])
         rows = np.nonzero(same)[0]
         cosines = np.einsum("ij,ij->i", flat, vectors[rows])
-        out: list[list[tuple[int, float]]] = [[] for _ in range(len(vectors))]
-        for row, at, cosine in zip(rows.tolist(), ids[same].tolist(), cosines.tolist(), strict=True):
-            out[row].append((at, cosine))
-        return [sorted(found, key=lambda pair: -pair[1])[:count] for found in out]
+        best_first = np.lexsort((-cosines, rows))
+        pairs = list(zip(ids[same][best_first].tolist(), cosines[best_first].tolist(), strict=True))
+        ends = np.searchsorted(rows, np.arange(len(vectors) + 1)).tolist()
+        return [pairs[start : min(start + count, end)] for start, end in pairwise(ends)]
 
     def exact(self, ids: Ids) -> Floats:
         """The stored vectors themselves."""

@@ -13,11 +13,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
 from arq.connections import ArqRedis
 
 from pipelines import paths, wire
-from pipelines.fair import RANKS, Served
+from pipelines.fair import RANKS
 from pipelines.plan import plan
 from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 from pipelines.types import BatchHead
@@ -30,7 +29,9 @@ from worker.queue import NoScriptError
 from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
 from worker.schedule.lacks import Lacks
+from worker.schedule.seen import SEEN, Seen, seen_of
 from worker.schedule.sent import Sent, by_order
+from worker.schedule.shares import Shares
 from worker.schedule.why import Why
 from worker.timing import GONE_MS
 
@@ -40,20 +41,6 @@ TICK_S = 0.25
 RECONCILE_S = 2.0
 SUSPECT_TRIES = 2
 """A batch that so many workers died of without an answer runs alone, so that it takes no others with it."""
-
-
-SEEN = ("head", "lanes", "tries", "released_ms", "real_time", "refused")
-
-
-class Seen(msgspec.Struct):
-    """What the scheduler remembers of a batch: its head never changes."""
-
-    head: BatchHead
-    lanes: str = "any"
-    tries: int = 0
-    released_ms: int = 0
-    real_time: bool = False
-    refused: str = ""
 
 
 class Scheduler:
@@ -66,7 +53,7 @@ class Scheduler:
         self._targets: dict[str, str] = {}
         self._estimates = Estimates(context)
         self._was_up: set[str] = set()
-        self._served = Served()
+        self._shares = Shares()
         self._why = Why(context.targets)
         self._lacks = Lacks(lambda batch: self._estimates.weigh(self._heads[batch].head).pusd)
         self._down_since: dict[str, int] = {}
@@ -136,12 +123,8 @@ class Scheduler:
             pipe.hmget(self.context.keys.batch(batch), *SEEN)
         for batch, fields in zip(new, await pipe.execute(raise_on_error=False), strict=True):
             try:
-                if isinstance(fields, Exception):
-                    raise wire.Unreadable(str(fields))
-                head, lanes, tries, released, real_time, refused = fields
-                if head is not None:
-                    said = (lanes or b"any").decode(), int(tries or 0), int(released or 0), bool(real_time)
-                    self._heads[batch] = Seen(wire.unpack_head(head), *said, (refused or b"").decode())
+                if (found := seen_of(fields)) is not None:
+                    self._heads[batch] = found
             except ValueError as error:
                 await aside.batch(self.context, batch, error)
 
@@ -177,6 +160,7 @@ class Scheduler:
         for batch in self._was_rung.intersection(batches):  # came back: its lanes may have changed
             self._heads.pop(batch, None)
             self._was_rung.discard(batch)
+            self._shares.came_back(batch)
         await self._learn(batches)
         return await self._view(run_id, fields, batches, rung), fields
 
@@ -191,8 +175,7 @@ class Scheduler:
         deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         await self._end_if_due(run, fields, deadline)
         weigh = self._estimates.weigh
-        mine = ((head, left / max(1, head.rows)) for head, _, left in rung.values() if head.run == run_id)
-        ahead = sum(part * weigh(head).work for head, part in mine)
+        ahead = sum(n / max(1, head.rows) * weigh(head).work for head, _, n in rung.values() if head.run == run_id)
         asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
         unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
         if asked and unprepared and waiting:
@@ -233,14 +216,12 @@ class Scheduler:
     def _batch_view(self, batch: str, started_ms: str, room_nusd: float) -> BatchView:
         """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
         that resumes the run gives it all lanes again. One whose next call fits into no budget holds up no other."""
-        seen, lanes, last = self._heads[batch], self._heads[batch].lanes, False
-        if lanes == "none" or seen.released_ms < int(started_ms or 0) - 1000:
+        mine, lanes, last = self._heads[batch], self._heads[batch].lanes, False
+        if lanes == "none" or mine.released_ms < int(started_ms or 0) - 1000:
             lanes = "any"
-        if lanes != "any" and self._is_gone(seen.head.route, lanes):
+        if lanes != "any" and self._is_gone(mine.head.route, lanes):
             lanes, last = ("cloud" if lanes == "local" else "local"), True
-        head, real_time = seen.head, seen.real_time or seen.head.purpose == "audit"
-        refused_nusd, _, lane = seen.refused.partition(" ")
-        held = "" if int(refused_nusd or 0) <= room_nusd else {"local": "any"}.get(lane, "cloud")
+        head, real_time, held = mine.head, mine.real_time or mine.head.purpose == "audit", mine.held(room_nusd)
         now = self._estimates.weigh(head)
         return BatchView(batch, head.route, head.rows, now.work, lanes, last, "", 0, real_time, now.read, held)
 
@@ -267,6 +248,7 @@ class Scheduler:
         for head, target, left in rung.values():
             weight, share = self._estimates.weigh(head), left / max(1, head.rows)
             rows[target] += left
+            self._shares.seen(head.id, share)
             work[target] += weight.work * share
             read[target] += weight.read * share
         now = self.context.clock.now_ms()
@@ -282,7 +264,7 @@ class Scheduler:
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
         ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
-        served = self._served.levels(run.client for run in runs if run.waiting)
+        served = self._shares.levels(run.client for run in runs if run.waiting)
         routes = {name: route.targets for name, route in settings.routes.items()}
         return Snapshot(now, targets, routes, tuple(runs), weights, served, self._sent.targets(), ranks)
 
@@ -305,9 +287,10 @@ class Scheduler:
         for move, epoch in zip(rings, epochs, strict=True):
             if int(epoch):
                 self._was_rung.add(move.batch)
+            if int(epoch) and move.lane == "local":  # of the cloud each client has what it pays for
+                client, work = runs[move.run].client, views[move.batch].work
+                self._shares.rung(move.batch, client, work, snapshot.weights.get(client, 1.0))
             if int(epoch) and not by_order(move):
-                client, work = runs[move.run].client, self._estimates.weigh(self._heads[move.batch].head).work
-                self._served.add(client, work, snapshot.weights.get(client, 1.0))
                 self._targets[move.batch] = move.target
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))
 
@@ -357,4 +340,5 @@ class Scheduler:
         await pipe.execute()
         known = {b.id for view, _ in runs for b in view.waiting} | rung.keys() | {each.id for each in self._sent.out}
         self._heads = {batch: seen for batch, seen in self._heads.items() if batch in known}
+        self._shares.keep(known)
         self._was_rung &= known | {move.batch for move in moves}

@@ -1,0 +1,84 @@
+"""Phrases without content of their own that English uses alike: `in order to` and `to`, `whilst` and `while`, `TV` and `television`.
+
+Each is read as its common form. A text that talks about words keeps them all: there the phrase itself is the point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.reading import Token
+from pipelines.words import word_set
+
+_ALIKE = """
+in order to = to | so as to = to | prior to = before | in spite of = despite | whether or not = whether
+due to = because of | owing to = because of | on account of = because of | with regard to = about | with regards to = about
+in regard to = about | regarding = about | at the moment = now | at present = now | currently = now
+right now = now | each other = one another | till = until | whilst = while | amongst = among | towards = toward
+anybody = anyone | everybody = everyone | somebody = someone | no one = nobody | even though = although | though = although
+as well as = and | lots of = a lot of | for instance = for example | have got = have | has got = has | 've got = have
+per cent = percent | % = percent | okay = ok | all right = alright | as soon as possible = asap | versus = vs
+wanna = want to | gonna = going to | gotta = have to | gimme = give me | lemme = let me | cuz = because | coz = because
+dunno = do not know | thru = through | tho = although
+know if = know whether | ask if = ask whether | asked if = asked whether | wonder if = wonder whether | wondering if = wondering whether
+check if = check whether | tell if = tell whether | see if = see whether | sure if = sure whether | me if = me whether
+e - mail = email | e - mails = emails | television = tv | televisions = tvs | photograph = photo | photographs = photos
+telephone = phone | telephones = phones | mathematics = math | maths = math | advertisement = ad | advertisements = ads
+advert = ad | adverts = ads | refrigerator = fridge | examination = exam | examinations = exams | aeroplane = airplane
+aeroplanes = airplanes | memorandum = memo | influenza = flu
+the united states of america = the us | the united states = the us | the usa = the us | the u.s.a = the us | u.s = us | united kingdom = uk | u.k = uk
+united nations = un | u.n = un | european union = eu | e.u = eu
+"""
+_COMPOUNDS = """
+web site | work force | data base | pass word | note book | lap top | smart phone | cell phone | log in | sign up | set up | back up
+time zone | home page | user name | life style | health care | child care | down load | up load | on line | off line | hard drive
+head quarters | air line | key board | text book | week end | pay check | break down | check out | play list | up date | up grade
+"""
+_ABOUT_WORDS = word_set(
+    "word words phrase phrases term terms mean means meaning meanings stand stands abbreviation acronym synonym synonyms grammar "
+    "spell spells spelled spelt spelling pronounce pronounced correct write written difference differences differ sentence"
+)
+
+
+def _table() -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
+    found: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+    for pair in " | ".join(_ALIKE.strip().split("\n")).split(" | "):
+        long, short = (tuple(side.split()) for side in pair.split(" = "))
+        found.setdefault(long[0], []).append((long, short))
+    for pair in " | ".join(_COMPOUNDS.strip().split("\n")).split(" | "):
+        one, two = pair.split()
+        for ending in ("", "s"):
+            joined = (f"{one}{two}{ending}",)
+            found.setdefault(one, []).extend([((one, two + ending), joined), ((one, "-", two + ending), joined)])
+    return {first: sorted(pairs, key=lambda pair: -len(pair[0])) for first, pairs in found.items()}
+
+
+_PHRASES = _table()
+
+
+def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
+    """The tokens with every phrase in its common form."""
+    norms = [token.norm for token in tokens]
+    if _PHRASES.keys().isdisjoint(norms) or not _ABOUT_WORDS.isdisjoint(norms):
+        return tuple(tokens)
+    out: list[Token] = []
+    at = 0
+    while at < len(tokens):
+        token = tokens[at]
+        long, short = _found(norms, at)
+        if long:
+            out += [
+                token._replace(norm=norm, kind="word", first=token.first and n == 0) for n, norm in enumerate(short)
+            ]
+        else:
+            out.append(token)
+        at += long or 1
+    return tuple(out)
+
+
+def _found(norms: Sequence[str], at: int) -> tuple[int, tuple[str, ...]]:
+    """How many words the phrase takes that begins here, and what stands for it; 0: none does."""
+    for long, short in _PHRASES.get(norms[at], ()):
+        if tuple(norms[at : at + len(long)]) == long:
+            return len(long), short
+    return 0, ()

@@ -1,0 +1,53 @@
+"""Phrases that are read as their common form, and those that must not be."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.phrases import common
+from pipelines.reading import tokens
+
+
+def words(text: str) -> list[str]:
+    return [token.norm for token in common([token for token in tokens(text) if token.kind != "soft"])]
+
+
+SAME = [
+    ("We meet in order to plan the trip", "We meet to plan the trip"),
+    ("Closed due to snow", "Closed because of snow"),
+    ("The lights were off prior to dinner", "The lights were off before dinner"),
+    ("whilst we wait", "while we wait"),
+    ("Stay till noon", "Stay until noon"),
+    ("Ask whether or not it fits", "Ask if it fits"),
+    ("The e-mail came", "The email came"),
+    ("A drop of 5%", "A drop of 5 per cent"),
+    ("Our web site is slow", "Our website is slow"),
+    ("My lap-top is slow", "My laptop is slow"),
+    ("I gotta go, I wanna sleep", "I have to go, I want to sleep"),
+    ("The television in the hall", "The TV in the hall"),
+    ("Rules of the US treasury", "Rules of the U.S. treasury"),
+    ("rules of the us treasury", "Rules of the United States treasury"),
+]
+OTHER = [
+    ("Tell us the rules", "Tell USA the rules"),
+    ("Rules of the US treasury", "Rules of the UK treasury"),
+    ("What does TV stand for?", "What does television stand for?"),
+    ("Is whilst a word?", "Is while a word?"),
+    ("We left after dinner", "We left before dinner"),
+    ("I work as well", "I work and"),
+]
+
+
+@pytest.mark.parametrize(("a", "b"), SAME)
+def test_read_alike(a: str, b: str) -> None:
+    assert words(a) == words(b)
+
+
+@pytest.mark.parametrize(("a", "b"), OTHER)
+def test_read_apart(a: str, b: str) -> None:
+    assert words(a) != words(b)
+
+
+def test_a_phrase_keeps_the_start_of_its_sentence() -> None:
+    found = common(tokens("It rained. In order to stay dry we left."))
+    assert [token.norm for token in found if token.first] == ["it", "to"]
