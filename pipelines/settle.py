@@ -5,6 +5,7 @@ A call that was sent and never heard of again is `lost`, at its upper bound. Not
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -87,8 +88,20 @@ def _price_date(charged: str, now: str, started_us: int) -> date:
     return min(date.fromisoformat(now), sent) if now else sent
 
 
+def _numbered(state: State) -> tuple[dict[str, int], Counter[int]]:
+    """Which attempt of its row each call was that counts, in the journal's order, and how many each row had: two workers that
+    both believed they held a batch each numbered on their own."""
+    numbers: dict[str, int] = {}
+    counts = Counter[int]()
+    for call, intent in state.intents.items():
+        if call not in state.late:
+            counts[intent.row] += 1
+            numbers[call] = counts[intent.row]
+    return numbers, counts
+
+
 def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targets: Mapping[str, Facts]) -> None:
-    head = journal.head
+    head, numbers = journal.head, _numbered(state)[0]
     for call, intent in state.intents.items():
         called = state.called.get(call) or lost_call(intent)
         facts, usage = _facts(targets, intent.target), called.usage
@@ -100,7 +113,7 @@ def _add_costs(costs: dict[str, list[Any]], journal: Journal, state: State, targ
             intent.row,
             journal.ids.get(intent.row),
             journal.client,
-            intent.attempt,
+            numbers.get(call, intent.attempt),
             intent.lane or facts.lane,
             intent.target,
             facts.provider,
@@ -134,6 +147,7 @@ def _worth(intent: Intent, called: Called) -> int:
 
 def _add_results(part: dict[str, list[Any]], journal: Journal, state: State, targets: Mapping[str, Facts]) -> None:
     spent: dict[int, int] = {}
+    attempts = _numbered(state)[1]
     for call, intent in state.intents.items():
         if call not in state.late:
             cost = state.called[call].cost_pusd if call in state.called else intent.bound_pusd
@@ -163,7 +177,7 @@ def _add_results(part: dict[str, list[Any]], journal: Journal, state: State, tar
             usage.reasoning_tokens if usage else None,
             spent.get(row, 0),
             called.avoided_pusd if called and done.status == "ok" else 0,
-            done.attempts,
+            attempts[row],
             done.error_code,
             done.error_message,
             done.http_status,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -69,6 +71,17 @@ def test_three_processes_with_64_calls_each_never_pass_the_limit(tmp_path: Path,
     assert Decimal(status["lacks"]["usd"]) > 0 and status["lacks"]["seconds"] is None
 
 
+def test_a_row_that_fits_into_no_budget_holds_up_no_other(tmp_path: Path) -> None:
+    """More rows than are on the lane at once: those behind it are asked too, and it waits for a larger limit."""
+    with Upstream({"servers": {"cloud": {**CLOUD, "latency_ms": 20}}}) as upstream:
+        program = Program(tmp_path, upstream, budget={"daily_usd": 1})
+        rows = prompts(1_000, max_tokens=20)
+        rows[3]["max_tokens"] = 8_000_000
+        source = str(program.rows(rows))
+        out = program.json("run", source, "--dedupe", "off", code=4, timeout_s=110)
+        assert (out["ok"], out["unanswered"]) == (999, 1)
+
+
 def exposure_while_nothing_moved(program: Program, redis_url: str) -> tuple[str, int, Decimal]:
     """A run's id, what is reserved for its calls in Redis (nano-dollars), and what `status` says of it meanwhile."""
     with Redis.from_url(redis_url, decode_responses=True) as redis:
@@ -88,8 +101,11 @@ def test_show_set_exposure_and_status_while_workers_run(tmp_path: Path, redis_ur
         with team(program, redis_url, lanes=1):
             following = program.start("run", str(source), "--dedupe", "off", "--json")
             wait_until(lambda: upstream.status("cloud")["in_flight"] > 0)
+            assert upstream.process is not None
+            os.kill(upstream.process.pid, signal.SIGSTOP)  # no call ends while we look, however long that takes
             run_id, reserved_nusd, exposed = exposure_while_nothing_moved(program, redis_url)
             assert exposed * 10**9 == reserved_nusd, "calls under way are seen"
+            os.kill(upstream.process.pid, signal.SIGCONT)
             flying = scope(program, f"run:{run_id}")
             assert flying["limit_usd"] is None and flying["percent"] is None
             wait_until(lambda: f"day:{today()}" in json.loads(program.run("status", "--json").stdout)[0]["blocked"], 60)

@@ -25,6 +25,8 @@ log = logging.getLogger("spillway.again")
 
 KEEP_S = 6.0
 """`appendfsync everysec` may hold acknowledged writes back for two seconds; a busy disk for a little longer."""
+FORGETS_S = 2.5
+"""After so long it certainly is on the disk, where that is not very busy."""
 OTHERS_S = 4.0
 """How long the other workers may take to find the Redis that came back: their connections try again every two seconds."""
 ORPHAN_S = 86_400
@@ -63,7 +65,7 @@ class Again:
         self._run_id = self._opened = ""
         self.memory = ""
         """The name of what Redis remembers; the same in every life of it, until it is emptied."""
-        self._synced = False
+        self._synced = self._keeps = False
         self._telling = asyncio.Lock()
 
     @property
@@ -89,15 +91,26 @@ class Again:
         if not self._synced:
             self._steps.append(Step(time.monotonic(), script, keys, args))
 
-    async def seen(self, run_id: str, *, synced: bool = False) -> None:
+    async def kept(self) -> None:
+        """Returns when nothing that this process was told is kept can be forgotten any more: after it ends nobody says it
+        again. Its heart must beat meanwhile."""
+        until = time.monotonic() + KEEP_S
+        while self._keeps and not self._synced and (now := time.monotonic()) < until:
+            newest = max((notes[-1].at_s for notes in (self._tail, self._steps) if notes), default=0.0)
+            if now - newest > FORGETS_S:
+                return
+            await asyncio.sleep(0.1)
+
+    async def seen(self, run_id: str, *, synced: bool = False, keeps: bool = False) -> None:
         """The Redis that answers now, by its own name for its life; what is old is forgotten while that is the same.
 
-        `synced`: it acknowledges nothing before that is on its disk, so there is nothing to remember from now on.
+        `synced`: it acknowledges nothing before that is on its disk, so there is nothing to remember from now on. `keeps`: it
+        has a file at all.
         """
         if not run_id:
             return
         await self._tell(run_id)
-        self._synced = synced
+        self._synced, self._keeps = synced, keeps
         late = time.monotonic() - KEEP_S
         for notes in (self._tail, self._steps):
             while notes and notes[0].at_s < late:

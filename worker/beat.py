@@ -196,7 +196,7 @@ class Heart:
         replies = await pipe.execute(raise_on_error=False)
         self._targets(replies[1] if isinstance(replies[1], dict) else {})
         if isinstance(replies[2], dict):
-            await context.again.seen(str(replies[2].get("run_id", "")), synced=_is_synced(replies[3]))
+            await context.again.seen(str(replies[2].get("run_id", "")), **_durability(replies[3]))
         cancelled = {run for run, flag in zip(runs, replies[at + len(running) :], strict=True) if flag}
         for batch, epoch in zip(running, replies[at : at + len(running)], strict=True):
             if epoch != str(batch.epoch).encode():
@@ -277,6 +277,8 @@ class Heart:
                 await budget.ensure(context.redis, context.keys, shared)
 
 
-def _is_synced(config: Any) -> bool:
-    """Whether Redis acknowledges nothing that is not on its disk; no when it does not say."""
-    return isinstance(config, dict) and (config.get("appendonly"), config.get("appendfsync")) == ("yes", "always")
+def _durability(config: Any) -> dict[str, bool]:
+    """Whether Redis has a file at all, and acknowledges nothing that is not in it; no when it does not say."""
+    said = config if isinstance(config, dict) else {}
+    keeps = said.get("appendonly") == "yes"
+    return {"keeps": keeps, "synced": keeps and said.get("appendfsync") == "always"}

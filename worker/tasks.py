@@ -193,7 +193,7 @@ class Process:
                 self.drain.stop_batch(running)
             waits = [asyncio.create_task(self._batches_gone())]
             await asyncio.wait(waits, timeout=STOP_S)
-        await asyncio.sleep(0)
+        await self.context.again.kept()
         held = [task for task in self._tasks if not task.done()]
         await asyncio.wait(held, timeout=0.5)
         if self.alerts is not None:

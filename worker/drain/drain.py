@@ -100,7 +100,6 @@ class Drain:
         state = fold(wire.readable_entries(journal))
         run.stopped = cancel not in (b"", b"0")
         running = Running(batch, epoch, lane.decode(), lanes.decode(), run, self.journal)
-        running.go_on(state.intents)
         left = [item for item in items if item.row not in state.done]
         running.open = len(left)
         strange = not self.context.targets.route_targets(batch.route, running.lane)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -14,6 +15,15 @@ from pipelines.types import BatchHead, Done, Failure, Item
 from worker.context import RunContext
 from worker.drain.history import history_of, last_failure
 from worker.drain.journal import Journal
+
+MOST_CALLS = 100_000
+"""Of one claim; a batch has a few hundred prompts."""
+
+
+def numbering() -> int:
+    """Where a claim begins to number its calls. A Redis that forgets a claim gives the same batch and epoch to another, and
+    each call must have a name of its own in the ledger, whoever made it."""
+    return secrets.randbelow(1_000_000) * MOST_CALLS
 
 
 class Prompt:
@@ -68,13 +78,7 @@ class Running:
         self.empty = asyncio.Event()
         self.answers = Length()
         self._journal = journal
-        self._calls = self._refused_nusd = 0
-
-    def go_on(self, calls: Iterable[str]) -> None:
-        """Behind calls that the journal has of this very claim: one that is made again names none of them twice."""
-        mine = wire.call_id(self.id, self.epoch, 0)[:-1]
-        numbers = (call.removeprefix(mine) for call in calls if call.startswith(mine))
-        self._calls = max((int(number) for number in numbers if number.isdecimal()), default=0)
+        self._calls, self._refused_nusd = numbering(), 0
 
     def next_call(self) -> str:
         self._calls += 1

@@ -21,6 +21,7 @@ from worker.backends.http import Web
 from worker.context import Context, RunContext
 from worker.drain.history import history_of, paid_most
 from worker.drain.journal import Journal
+from worker.drain.running import numbering
 from worker.money.ledger import Ledger
 from worker.provider_batches.listening import listen
 from worker.provider_batches.orders import Order, Orders, Part
@@ -121,7 +122,7 @@ class Maker:
         """The lines whose intent was taken down and whose worst case fits into every budget."""
         name, now_us = order.about.target, self._context.clock.now_us()
         wanted: list[tuple[Line, Intent]] = []
-        for number, (item, line) in enumerate(asked, 1):
+        for number, (item, line) in enumerate(asked, numbering() + 1):
             bound = self._ledger.bound_pusd(name, item, batch=True)
             if isinstance(bound, Failure):
                 continue
