@@ -108,9 +108,10 @@ def ended(custom_id: str, kind: str, **more: Any) -> dict[str, Any]:
     return {"custom_id": custom_id, "result": {"type": kind, **more}}
 
 
-def error(kind: str, message: str, request_id: str | None = None) -> dict[str, Any]:
-    """An error as Anthropic writes it, in a result as in a reply."""
-    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
+def error(kind: str, message: str) -> dict[str, Any]:
+    """An error as Anthropic writes it, in a result as in a reply. A reply's id is in its headers, so that what is said of
+    another's object is the same each time."""
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": None}
 
 
 def _error(row: Row) -> dict[str, Any]:

@@ -69,6 +69,13 @@ def stock(target: TargetView) -> float:
     return max(STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
 
 
+def is_stocked(target: TargetView, rows: int, work: float) -> bool:
+    """Whether so much, rung at a local target, keeps its slots busy for a while: rows of a kind that takes long are fewer."""
+    if rows >= stock(target):
+        return True
+    return rows >= STOCK_SLOTS * target.slots and bool(target.rows_per_s) and work >= STOCK_S * local_rate(target)
+
+
 def local_rate(target: TargetView) -> float:
     """Work per second of a local target; a cautious guess until something was measured."""
     return target.rate or GUESSED_TOKENS_PER_S * target.slots
@@ -88,9 +95,21 @@ def call_s(target: TargetView, work: float) -> float:
 
 def buy_s(cloud: TargetView, rows: float) -> float:
     """Seconds that a cloud target must be given for so many rows: less is too late."""
-    latency_s = cloud.latency_s if cloud.rows_per_s else GUESSED_LATENCY_S
-    rate = cloud.rows_per_s or cloud.slots / max(latency_s, 0.05)
-    return CLOUD_SAFETY * rows / max(min(rate, cloud.limit_rows_per_s), 0.01) + LATENCIES * latency_s + TICK_S
+    return CLOUD_SAFETY * rows / cloud_rate(cloud) + LATENCIES * _cloud_latency_s(cloud) + TICK_S
+
+
+def cloud_rate(cloud: TargetView) -> float:
+    """Rows a second of a cloud target. With few calls in flight it shows less than it can do: where its limits are known, those
+    and its latency say more, until all its slots were in use."""
+    most = cloud.slots / max(_cloud_latency_s(cloud), 0.05)
+    rate = cloud.rows_per_s or most
+    if math.isfinite(cloud.limit_rows_per_s) and not cloud.spans:
+        rate = max(rate, most)
+    return max(min(rate, cloud.limit_rows_per_s), 0.01)
+
+
+def _cloud_latency_s(cloud: TargetView) -> float:
+    return cloud.latency_s if cloud.rows_per_s else GUESSED_LATENCY_S
 
 
 def in_time(target: BatchTarget, seconds: float) -> float:

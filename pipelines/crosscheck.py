@@ -129,7 +129,13 @@ def against_chunks(results: pl.LazyFrame, costs: pl.LazyFrame, chunks: pl.LazyFr
 
 
 def against_parts(results: pl.LazyFrame, parts: pl.LazyFrame) -> Iterator[Violation]:
-    """What was settled of a row that was asked: the last answer, or the last failure."""
+    """What was settled of a row that was asked: the last answer, or the last failure; and what all of it came to."""
+    sums = parts.group_by("row").agg(pl.col("cost_usd").sum(), pl.col("attempts").sum().cast(pl.Int32))
+    yield from _differ(results, sums, ("cost_usd", "attempts"), "its parts")
+    nothing = results.filter((pl.col("attempts") != 0) | (pl.col("cost_usd") != 0)).join(parts, on="row", how="anti")
+    yield from say(
+        nothing.select("row", "status"), lambda row, status: f"is {status}, but no part has what was settled of it"
+    )
     last = parts.with_columns((_status == "ok").alias("good")).sort("good", "generation").group_by("row").last()
     own = results.filter(_status != "duplicate").join(last.select("row", _status.alias("settled")), on="row")
     served = (pl.col("settled") != "ok") & (_status == "ok")  # by another row's answer

@@ -21,7 +21,10 @@ RATE_SPREAD = 0.05
 """How far a lane's speed may be from what an earlier run has measured: one standard deviation of its logarithm."""
 DRAWS, SEED = 500, 7
 """Each with its opposite, so that the median is the estimate."""
-_GUESSED = math.log(LONG) / NormalDist().inv_cdf(0.9)
+IN_TIME = 0.85
+"""Of a deadline, what an order has: it is placed when the local lane was measured, and recalled when a tenth is left."""
+Z_90 = NormalDist().inv_cdf(0.9)
+_GUESSED = math.log(LONG) / Z_90
 
 
 class Basis(NamedTuple):
@@ -32,6 +35,16 @@ class Basis(NamedTuple):
     calls: int = 0
     tokens: float | None = None
     seconds: float | None = None
+
+
+class Office(NamedTuple):
+    """A batch API that what is not local may use: its price as a share of real time, how long half and nine in ten of its batches
+    take, and in how many orders a job is given to it."""
+
+    price: float
+    p50_s: float
+    p90_s: float
+    orders: int = 3
 
 
 class Part(NamedTuple):
@@ -129,20 +142,33 @@ def _floats(values: Sequence[object]) -> Numbers:
     return np.array(values, dtype=np.float64)
 
 
-def foresee(work: Work, known: Mapping[str, Basis], deadline_s: float | None) -> Foreseen:
-    """P50 and P90 over lengths and speeds that may well be; the same for the same figures."""
+def foresee(work: Work, known: Mapping[str, Basis], deadline_s: float | None, office: Office | None = None) -> Foreseen:
+    """P50 and P90 over lengths, speeds and latencies that may well be; the same for the same figures."""
     room_s = math.inf if deadline_s is None else deadline_s
-    half = np.random.default_rng(SEED).standard_normal((DRAWS, len(work.kinds) + 2))
+    orders = office.orders if office is not None else 0
+    half = np.random.default_rng(SEED).standard_normal((DRAWS, len(work.kinds) + 2 + orders))
     drawn = np.concatenate([half, -half, np.zeros((1, half.shape[1]))])
     of_kind = [known.get(kind, Basis(0)) for kind in work.kinds]
     tokens, seconds = [each.tokens for each in of_kind], [each.seconds for each in of_kind]
     found = []
     for draw in drawn:
-        longer, slower = _factors(of_kind, tokens, draw), _factors(of_kind, seconds, draw)
-        found.append(work.split(room_s, longer, slower, math.exp(RATE_SPREAD * float(draw[1]))))
+        own = draw[: len(draw) - orders]
+        longer, slower = _factors(of_kind, tokens, own), _factors(of_kind, seconds, own)
+        split = work.split(room_s, longer, slower, math.exp(RATE_SPREAD * float(draw[1])))
+        found.append(_by_order(split, office, deadline_s, draw[len(own) :]) if office is not None else split)
     columns = [_floats(list(column)) for column in zip(*found, strict=True)]
     whole = [_floats([each.pusd for each in found]), _floats([each.seconds for each in found])]
     return Foreseen(*(Range(*(float(value) for value in np.quantile(each, (0.5, 0.9)))) for each in columns + whole))
+
+
+def _by_order(split: Split, office: Office, deadline_s: float | None, draw: Numbers) -> Split:
+    """With what comes back in time from a batch API; the rest is bought in real time. Without a deadline all of it is waited for."""
+    latency_s = office.p50_s * np.exp(math.log(max(1.01, office.p90_s / office.p50_s)) / Z_90 * draw)
+    if deadline_s is None:
+        away_s = float(latency_s.max()) if split.away_pusd else split.away_s
+        return split._replace(away_s=away_s, away_pusd=office.price * split.away_pusd)
+    back = float((latency_s <= IN_TIME * deadline_s).mean())
+    return split._replace(away_pusd=(1 - back * (1 - office.price)) * split.away_pusd)
 
 
 def _factors(of_kind: Sequence[Basis], spreads: Sequence[float | None], draw: Numbers) -> Numbers:

@@ -151,15 +151,20 @@ class Lane(msgspec.Struct):
                 if self.wide.rows >= WIDE_ROWS * slots:
                     self.mix.add(self.wide)
                     self.wide = Sums()
-            self.rough.add(msgspec.structs.replace(self.now, held_s=0.0), KEPT)
+            self.rough.add(self._rough_now, KEPT)
         self.now, self.busy = Sums(), {}
+
+    @property
+    def _rough_now(self) -> Sums:
+        """By busy seconds: calls of a lane that is not full say nothing of what it does when it is."""
+        return msgspec.structs.replace(self.now, held_s=0.0)
 
     @property
     def speed(self) -> Speed:
         prefill, sums = self.mix.prefill, self.measured
         if not sums.rows:
             sums = msgspec.structs.replace(self.rough)
-            sums.add(self.now)
+            sums.add(self._rough_now)
         if not sums.rows or sums.busy_s <= LEAST_S:
             return Speed(latency_s=self.latency_s, prefill=prefill)
         return Speed(*sums.rates(prefill), self.latency_s, prefill, self.spans)

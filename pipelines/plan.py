@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from pipelines.capacity import Ways, left_s, load, reserve_work, shortages, stock, too_late, ways
+from pipelines.capacity import Ways, is_stocked, left_s, load, reserve_work, shortages, too_late, ways
 from pipelines.fair import NORMAL
 from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
 from pipelines.spill import sureness, to_cloud, to_offices
@@ -46,7 +46,11 @@ def _fill_local(snapshot: Snapshot, on: Mapping[str, Ways], spare: set[str], tak
     """Top each local target up, client by client, run by run, from the head; `spare`: runs that need no order."""
     locals_ = [t for t in snapshot.targets.values() if t.lane == "local" and t.up]
     rung, work = {t.name: t.rung_rows for t in locals_}, {t.name: t.rung_work for t in locals_}
-    if all(target.rung_rows >= stock(target) for target in locals_):
+
+    def stocked(target: TargetView) -> bool:
+        return is_stocked(target, rung[target.name], work[target.name])
+
+    if all(stocked(target) for target in locals_):
         return
     served = dict(snapshot.served)
     heads = {run.id: _local_order(on, run, spare) for run in snapshot.runs}
@@ -59,8 +63,8 @@ def _fill_local(snapshot: Snapshot, on: Mapping[str, Ways], spare: set[str], tak
         found = waiting[run.id]
         assert found is not None
         batch, target = found
-        if rung[target.name] >= stock(target):
-            waiting[run.id] = next((f for f in heads[run.id] if rung[f[1].name] < stock(f[1])), None)
+        if stocked(target):
+            waiting[run.id] = next((f for f in heads[run.id] if not stocked(f[1])), None)
         elif _bought_instead(snapshot, on, run, batch, target, work[target.name]):
             waiting[run.id] = next(heads[run.id], None)
         else:
@@ -77,7 +81,13 @@ def _bought_instead(
     snapshot: Snapshot, on: Mapping[str, Ways], run: RunView, batch: BatchView, target: TargetView, rung_work: float
 ) -> bool:
     """Whether a batch that the cloud could take would not be done in time behind what is rung: it would not come back."""
-    may = run.deadline_ms is not None and run.may_buy and batch.lanes != "local" and on[batch.route].cloud is not None
+    may = (
+        run.deadline_ms is not None
+        and not batch.held
+        and run.may_buy
+        and batch.lanes != "local"
+        and on[batch.route].cloud is not None
+    )
     return may and too_late(target, batch, left_s(snapshot, run), rung_work)
 
 
@@ -90,7 +100,10 @@ def _local_order(on: Mapping[str, Ways], run: RunView, spare: set[str]) -> Itera
     mine = [
         (batch, target)
         for batch in run.waiting
-        if batch.lanes != "cloud" and batch.route in on and (target := on[batch.route].local) is not None
+        if batch.lanes != "cloud"
+        and batch.held != "any"
+        and batch.route in on
+        and (target := on[batch.route].local) is not None
     ]
     if not mine:
         return iter(mine)

@@ -52,8 +52,8 @@ class BatchView(msgspec.Struct, frozen=True):
     work, what is reading prompts.
 
     `last`: there is no lane after that one; what cannot be answered there ends. `real_time`: no batch API can help it (any
-    more). `target` and `sent_ms`: of a batch that is
-    with a provider's batch API, since when.
+    more). `held`: no budget has room for its next call on the `cloud` or on `any` lane. `target` and `sent_ms`: of a batch
+    that is with a provider's batch API, since when.
     """
 
     id: str
@@ -66,6 +66,7 @@ class BatchView(msgspec.Struct, frozen=True):
     sent_ms: int = 0
     real_time: bool = False
     read: float = 0.0
+    held: str = ""
 
 
 class RunView(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from pipelines.capacity import (
     Short,
     Ways,
     buy_s,
+    cloud_rate,
     ends_late,
     has_home,
     in_time,
@@ -27,7 +28,7 @@ from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunVi
 
 SPANS = 20
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
-LEAST_CHANCE = 0.2
+LEAST_CHANCE = 0.1
 """A provider batch that comes back in time more seldom is not worth its trouble."""
 TOP_UPS = 12
 """A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
@@ -36,6 +37,8 @@ LEAST_LOT = 0.01
 WISER = 0.2
 """After this part of the time left one knows much better what will be short."""
 MOST_SURE = 0.98
+FEED_S = 30.0
+"""The cloud's work is not allowed to run out for so long before what was recalled is there."""
 RECALL_SHARE = 0.1
 """What has not come back in this last part of its time is taken back and bought in real time."""
 
@@ -57,11 +60,12 @@ def to_cloud(
         now = leaving.now
         if cloud is not None and seconds < math.inf:
             before[cloud.name] += leaving.rows
-            if leaving.late and seconds <= buy_s(cloud, before[cloud.name]):
+            out = sum(batch.rows for batch in run.sent)
+            needed_s = buy_s(cloud, before[cloud.name] + out) + (_slowest_s(snapshot, run) if out else 0.0)
+            if leaving.late and seconds <= needed_s:
                 now = now + leaving.late
-            yield from _recalls(
-                snapshot, run, seconds, buy_s(cloud, before[cloud.name] + sum(b.rows for b in run.sent))
-            )
+            feed = _feed_rows(snapshot, run, cloud) - before[cloud.name] if seconds <= needed_s else 0.0
+            yield from _recalls(snapshot, run, seconds, feed)
         for batch, target in now:
             if room[target.name] > 0:
                 room[target.name] -= batch.rows
@@ -74,13 +78,25 @@ def _cloud_of_sent(on: Mapping[str, Ways], run: RunView) -> TargetView | None:
     return next((cloud for cloud in found if cloud is not None), None)
 
 
-def _recalls(snapshot: Snapshot, run: RunView, seconds: float, needed_s: float) -> Iterator[Recall]:
-    """What has not come back when real time must begin."""
-    for batch in run.sent:
+def _recalls(snapshot: Snapshot, run: RunView, seconds: float, feed: float) -> Iterator[Recall]:
+    """What has had its time; and, when real time must begin, so many rows as keep the cloud busy, the last that were ordered
+    first: the others may still come back while it is at those."""
+    for batch in sorted(run.sent, key=lambda sent: -sent.sent_ms):
         had_s = seconds + (snapshot.now_ms - batch.sent_ms) / 1000
-        office = snapshot.batch_targets.get(batch.target)
-        if seconds <= max(RECALL_SHARE * had_s, needed_s + (_back_s(office) if office else 0.0)):
+        if seconds <= RECALL_SHARE * had_s or feed > 0:
+            feed -= batch.rows
             yield Recall(batch.id, run.id)
+
+
+def _slowest_s(snapshot: Snapshot, run: RunView) -> float:
+    """How long it takes to be given any order of a run back."""
+    offices = {batch.target for batch in run.sent} & snapshot.batch_targets.keys()
+    return max((_back_s(snapshot.batch_targets[name]) for name in offices), default=0.0)
+
+
+def _feed_rows(snapshot: Snapshot, run: RunView, cloud: TargetView) -> float:
+    """Rows that keep a cloud target busy until more of what is out can be there."""
+    return cloud_rate(cloud) * (_slowest_s(snapshot, run) + FEED_S)
 
 
 class Leaving(NamedTuple):
@@ -98,14 +114,16 @@ def _leaving(
     seconds, left = left_s(snapshot, run), short
     now: list[tuple[BatchView, TargetView]] = []
     late: list[tuple[BatchView, TargetView]] = []
-    if short <= 0 and not (run.waited_for or load.strays or any(_tight(t, load, seconds) for t in load.home.values())):
-        return Leaving(now, late, 0.0)
+    anywhere = run.waited_for or load.strays or any(_tight(t, load, seconds) for t in load.home.values())
+    rows = _out_rows(on, run, load, short) if snapshot.batch_targets and load.strays else 0.0
     for batch in reversed(run.waiting):
+        if left <= 0 and not anywhere:
+            break  # what is short has left, and nothing else has to
         way = on.get(batch.route)
-        if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local":
+        if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local" or batch.held:
             continue
         if not has_home(batch, on) or (way.local is None and seconds == math.inf):
-            if office_for(snapshot, run, batch) is None:
+            if office_for(snapshot, run, batch, rows) is None:
                 now.append((batch, way.cloud))
         elif run.waited_for:
             now.append((batch, way.cloud))
@@ -130,23 +148,44 @@ def _tight(target: TargetView, load: Load, seconds: float) -> bool:
     return seconds < math.inf and ends_late(target, load.largest, load.most, seconds, target.rung_work)
 
 
-def office_for(snapshot: Snapshot, run: RunView, batch: BatchView) -> BatchTarget | None:
-    """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled."""
-    if run.waited_for or batch.real_time or not run.may_buy or batch.lanes == "local" or not snapshot.batch_targets:
+def office_for(snapshot: Snapshot, run: RunView, batch: BatchView, rows: float) -> BatchTarget | None:
+    """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled, and so
+    many `rows` bought instead."""
+    can = run.may_buy and not (run.waited_for or batch.real_time or batch.held or batch.lanes == "local")
+    if not can or not snapshot.batch_targets:
         return None
     left = left_s(snapshot, run)
     for name in snapshot.routes.get(batch.route, ()):
         target = snapshot.batch_targets.get(name)
-        if target is not None and target.up and target.price < 1 and _chance(snapshot, target, left) >= LEAST_CHANCE:
+        if (
+            target is not None
+            and target.up
+            and target.price < 1
+            and _chance(snapshot, target, left, rows) >= LEAST_CHANCE
+        ):
             return target
     return None
 
 
-def _chance(snapshot: Snapshot, target: BatchTarget, left: float) -> float:
-    """That what is ordered now comes back before it would have to be recalled and bought."""
+def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> float:
+    """That what is ordered now comes back before it would have to be recalled and bought, with all that may be out then."""
     cloud = snapshot.targets.get(target.name)
-    needed_s = _back_s(target) + (buy_s(cloud, 0.0) if cloud is not None else 0.0)
+    needed_s = _back_s(target) + (buy_s(cloud, rows) if cloud is not None else 0.0)
     return in_time(target, min((1 - RECALL_SHARE) * left, left - needed_s))
+
+
+def _out_rows(on: Mapping[str, Ways], run: RunView, load: Load, short: float) -> float:
+    """Rows of a run that the cloud would have to take if nothing came back: what is out, what has no local lane, and the tail as
+    far as it is short."""
+    rows, left = float(sum(batch.rows for batch in run.sent)), short
+    for batch in reversed(run.waiting):
+        if left <= 0 and not load.strays:
+            break
+        home = has_home(batch, on)
+        if batch.lanes != "local" and (left > 0 or not home):
+            rows += batch.rows
+            left -= batch.work if home else 0.0
+    return rows
 
 
 def _back_s(target: BatchTarget) -> float:
@@ -167,8 +206,11 @@ def to_offices(
         wanted = wanted if wanted >= LEAST_LOT * loads[run.id].work else 0.0
         if wanted <= 0 and not loads[run.id].strays:
             continue
+        rows = _out_rows(on, run, loads[run.id], wanted)
         for batch in reversed(run.waiting):
-            target = office_for(snapshot, run, batch) if batch.id not in taken else None
+            if wanted <= 0 and not loads[run.id].strays:
+                break
+            target = office_for(snapshot, run, batch, rows) if batch.id not in taken else None
             if target is None or room[target.name] < batch.rows:
                 continue
             if has_home(batch, on) and (run.deadline_ms is not None or on[batch.route].local is not None):
@@ -199,8 +241,8 @@ def sureness(snapshot: Snapshot, runs: Iterable[RunView]) -> dict[str, float]:
 
 
 def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
-    chance, price = _chance(snapshot, office, left), min(1.0, office.price)
-    kept = _chance(snapshot, office, (1 - WISER) * left) / chance if chance else 1.0
+    chance, price = _chance(snapshot, office, left, 0.0), min(1.0, office.price)
+    kept = _chance(snapshot, office, (1 - WISER) * left, 0.0) / chance if chance else 1.0
     return min(MOST_SURE, max(1 - MOST_SURE, price / max(1e-9, 1 - kept * (1 - price))))
 
 

@@ -45,8 +45,8 @@ _UNSPACED = (
 """The most characters of scripts without spaces in one token: of East Asia, of Southeast Asia."""
 _QUANT = r"i?q[1-8](?:[-_.](?:k|[01]|x{0,2}[sml]|nl|xl))*"
 _FORMAT = (
-    r"latest|main|gguf|ggml|mlx|awq|gptq|exl[23]|bnb|qat|dwq|ud|hf|onnx|safetensors|dynamic|(?:nv|mx)fp[48]|w\d+a\d+|"
-    r"b?f(?:p|loat)?(?:8|16|32)|int[48]|\d{1,2}bit"
+    r"latest|main|gguf|ggml|mlx|awq|gptq|exl[23]|bnb|qat|dwq|ud|hf|onnx|safetensors|dynamic|unsloth|imatrix|i1|"
+    r"(?:nv|mx)fp[48](?:[-_]moe)?|w\d+a\d+|b?f(?:p|loat)?(?:8|16|32)|int[48]|\d{1,2}bit"
 )
 _DECORATION = re.compile(
     rf"(?:[-_.:@ ]+(?:{_FORMAT}|{_QUANT}|\d{{5}}-of-\d{{5}}|20\d{{6}}|20\d\d-\d\d-\d\d)|:\d{{1,2}})+$"

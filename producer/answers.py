@@ -69,6 +69,7 @@ class Answers:
         self._seen: dict[str, _Seen] = {}
         self._urgent: set[str] = set()
         self._look_now = asyncio.Event()
+        self._released = False
         self.listening = asyncio.Event()
 
     @property
@@ -80,6 +81,8 @@ class Answers:
         """How the row ended; None when that is not known after so long. `old`: its message may have come long ago."""
         if (row := self._known.get(key)) is not None:
             return row
+        if self._released:
+            return None
         found: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
         self._wanted.setdefault(key, set()).add(found)
         if old:
@@ -94,6 +97,13 @@ class Answers:
                 futures.discard(found)
                 if not futures:
                     del self._wanted[key]
+
+    def release(self) -> None:
+        """Whoever waits has waited long enough, and so has who comes now."""
+        self._released = True
+        for future in [each for futures in self._wanted.values() for each in futures]:
+            if not future.done():
+                future.set_exception(TimeoutError())
 
     async def run(self) -> None:
         """Until it is cancelled."""

@@ -199,17 +199,20 @@ async def step(
 async def get(
     redis: Redis, keys: wire.Keys, client: str, batch_id: str, kind: str = BATCHES
 ) -> tuple[Batch, RunView | None] | None:
-    """A client's batch with its run; None for what is not there and for what is somebody else's."""
-    found = await read(redis, keys, [batch_id] if is_id(batch_id, kind) else [])
-    return found[0] if found and found[0][0].client == client else None
+    """A client's batch with its run; None for what is not there and for what is somebody else's, after the same look."""
+    found = await read(redis, keys, [batch_id if is_id(batch_id, kind) else "-"], client)
+    return found[0] if found else None
 
 
-async def read(redis: Redis, keys: wire.Keys, batch_ids: Sequence[str]) -> list[tuple[Batch, RunView | None]]:
-    """These batches, those under way with their runs."""
+async def read(
+    redis: Redis, keys: wire.Keys, batch_ids: Sequence[str], client: str | None = None
+) -> list[tuple[Batch, RunView | None]]:
+    """These batches, or those of them that are the client's; those under way with their runs."""
     pipe = redis.pipeline(transaction=False)
     for batch_id in batch_ids:
         pipe.hgetall(keys.api_batch(batch_id))
-    batches = [_read(fields) for fields in await pipe.execute() if fields]
+    found = [fields for fields in await pipe.execute() if fields and client in (None, fields["client"])]
+    batches = [_read(fields) for fields in found]
     for batch in batches:
         pipe.hgetall(keys.run("-" if batch.ended else batch.run_id))
     runs = await pipe.execute()

@@ -14,6 +14,9 @@ from producer.store import Store
 
 PERFORMANCE_BYTES = 16 << 20
 
+NOBODYS = "nobodys"
+"""The id of a run that never is: to look for instead of somebody else's takes as long as to look for one that is not there."""
+
 
 class Records:
     """The records of one data root."""

@@ -132,6 +132,33 @@ def test_a_window_that_a_refusal_named_is_asked_no_more(tmp_path: Path) -> None:
         assert (again["ok"], upstream.bill("small")["calls"] > first) == (2, True), "a new worker asks anew"
 
 
+def test_a_quota_that_is_gone_for_the_day_is_not_waited_for_where_another_target_can(tmp_path: Path) -> None:
+    spent = {**CLOUD, "personality": "gemini", "model": "gemini-2.5-flash-lite", "fault_rates": {"429_day": 1.0}}
+    routes = {"both": {"targets": ["spent", "other"]}}
+    with Upstream({"servers": {"spent": spent, "other": CLOUD}, "routes": routes}) as upstream:
+        targets = upstream.settings()["targets"]
+        targets["spent"]["max_concurrency"] = 2
+        program = Program(tmp_path, targets=targets, routes=routes)
+        out = program.json("run", str(program.rows(prompts(30))), "--dedupe", "off", "--route", "both", timeout_s=60)
+        assert (out["ok"], upstream.bill("other")["answered"]) == (30, 30)
+        assert upstream.bill("spent")["calls"] <= 4, "those in flight when the first heard of it"
+    refused = program.costs().filter(pl.col("target") == "spent")
+    assert set(refused["error_code"]) == {"quota_per_day"}
+
+
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(tmp_path: Path) -> None:
+    faults = [{"at": 3, "kind": "503", "retry_after_s": 12}]
+    server = {**CLOUD, "faults": faults}
+    with Upstream({"servers": {"one": server}, "targets": {"one": {"max_concurrency": 1}}}) as upstream:
+        program = Program(tmp_path, upstream)
+        out = program.json("run", str(program.rows(prompts(8))), "--dedupe", "off")
+        assert (out["ok"], out["seconds"] > 12) == (8, True)
+    costs = program.costs().sort("started_at")
+    busy = costs.filter(pl.col("error_code").is_not_null())
+    (asked,), after = busy["finished_at"], costs.filter(pl.col("started_at") > busy["finished_at"][0])["started_at"]
+    assert (after.min() - asked).total_seconds() > 11.5, "nobody asked before"
+
+
 RULES: dict[str, tuple[str, str, int, str]] = {
     # fault → the row's status, who answered, calls at the first target, the outcome of the first of them
     "400": ("ok", "second", 1, "rejected"),

@@ -201,6 +201,10 @@ def test_garbage_in_redis_is_set_aside_and_others_go_on(tmp_path: Path, redis_ur
             status = program.run("status")
             broken = {name: redis.hget(KEYS.run(run), "error") for name, run in runs.items()}
             assert program.run("doctor", code=None).returncode in (0, 3)
+        aside = [key for name in ("options", "cursor", "kind") for key in redis.scan_iter(f"*{runs[name]}.*")]
+        assert aside and not [key for key in aside if redis.ttl(key) < 0], (
+            "what a run that was set aside holds goes some day"
+        )
         redis.close()
     assert not (tmp_path / "boom").exists(), "nothing was unpickled"
     assert program.results(runs["good"])["status"].to_list() == ["ok"] * 30

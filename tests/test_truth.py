@@ -70,6 +70,16 @@ def test_while_a_model_is_being_swapped_others_answer(tmp_path: Path) -> None:
     assert spared.height > 0
 
 
+def test_a_model_that_cannot_be_loaded_is_the_servers_trouble_and_no_rows(tmp_path: Path) -> None:
+    words = 'Failed to load model "qwen". Error: Model loading was stopped due to insufficient system resources.'
+    faults = [{"at": [1, 10_000], "kind": "404", "message": words}]
+    out, costs = run(tmp_path, {"faults": faults}, rows(60))
+    assert (out["ok"], out["failed"]) == (60, 0)
+    gone = costs.filter(pl.col("target") == "gpu")
+    assert set(gone["error_code"]) == {"model_gone"}
+    assert gone.height < 40, "the breaker opened; since then one call at a time"
+
+
 def test_a_misleading_server_without_another_is_a_failed_row_with_the_reason(tmp_path: Path) -> None:
     with Upstream({"servers": {"gpu": {**GPU, "faults": [{"match": "number 2.", "kind": "wrong_model"}]}}}) as upstream:
         program = Program(tmp_path, upstream)

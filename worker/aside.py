@@ -59,6 +59,9 @@ async def run(context: Context, run_id: str, error: BaseException) -> None:
         "blocked": "",
     }
     await redis.hset(keys.run(run_id), mapping=ended)
+    for pattern in (f"{keys.batch(run_id)}.*", f"{keys.journal(run_id)}.*"):
+        async for key in redis.scan_iter(match=pattern, count=1000):
+            await redis.expire(key, KEEP_S)  # release.lua gives back none that will go
     context.forget_run(run_id)
 
 

@@ -245,10 +245,10 @@ class Heart:
             reported.count(pipe, self._context.keys.reported(day), own)
         context = self._context
         for run in context.runs():
-            if run.counts or run.refused_nusd:
+            if run.counts:
                 said = [part for pair in run.counts.items() for part in pair]
-                context.scripts.queue(pipe, "count", [context.keys.run(run.id)], [run.refused_nusd or "", *said])
-                run.counts, run.refused_nusd = type(run.counts)(), 0
+                context.scripts.queue(pipe, "count", [context.keys.run(run.id)], said)
+                run.counts = type(run.counts)()
 
     def _targets(self, raw: dict[bytes, bytes]) -> None:
         """Learns what others know of the targets; queued prompts leave one that went down."""

@@ -54,7 +54,6 @@ class RunContext:
         self.created_ms = fields.get("created_ms", "")
         self.stopped = fields.get("cancel", "") not in ("", "0")
         self.counts: Counter[str] = Counter()
-        self.refused_nusd = 0
         self._settings = settings
         self._scopes: tuple[str, tuple[str, ...]] = ("", ())
         self._keys = wire.Keys(settings.spillway.prefix)

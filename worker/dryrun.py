@@ -15,10 +15,11 @@ from typing import Any
 from pipelines import lengths
 from pipelines.batch import SERIAL_TOKENS_PER_S
 from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S
-from pipelines.foresee import LONG, Basis, Numbers, Part, Range, Work, foresee, in_words, lacking
+from pipelines.foresee import LONG, Basis, Numbers, Office, Part, Range, Work, foresee, in_words, lacking
 from pipelines.lengths import Known
 from pipelines.money import PUSD_PER_NUSD, pusd_to_usd_str
 from pipelines.settings import Settings
+from pipelines.snapshot import BatchTarget
 from pipelines.types import BatchHead, Options, Source
 from worker.clock import Clock
 from worker.dedupe.encode import Encoder
@@ -64,7 +65,8 @@ def plan_run(
             indexes.ids.learn(chunk.ids)
         counts.update(chunk.counts)
         heads.extend(head for head, _ in chunk.batches)
-    return _figures(targets, ledger, known, sources_of, counts, heads, options, deadline_s)
+    office = _office(settings, targets, ledger, heads)
+    return _figures(targets, ledger, known, sources_of, counts, heads, options, deadline_s, office)
 
 
 def _measured(known: Known, targets: Targets, route: str) -> lengths.Measured | None:
@@ -81,10 +83,11 @@ def _figures(
     heads: list[BatchHead],
     options: Options,
     deadline_s: float | None,
+    office: Office | None,
 ) -> dict[str, Any]:
     work = Work(_parts(targets, ledger, known, heads))
     spread = {name: _known(targets, known, name, heads) for name in work.kinds}
-    seen = foresee(work, spread, deadline_s)
+    seen = foresee(work, spread, deadline_s, office)
     kept = work.kept(math.inf if deadline_s is None else deadline_s)
     ordered = [heads[number] for number in work.order]
     lanes = [
@@ -100,6 +103,16 @@ def _figures(
         "all_cloud_usd": pusd_to_usd_str(everything), "lacks": _lacks(work, options, deadline_s),
         "assumption": _assumption(known, targets, routes),
     }  # fmt: skip
+
+
+def _office(settings: Settings, targets: Targets, ledger: Ledger, heads: list[BatchHead]) -> Office | None:
+    """The batch API of the first cloud target that is allowed to use one, with what such batches usually take."""
+    names = dict.fromkeys(name for head in heads for name in targets.route_targets(head.route, "cloud"))
+    allowed = [name for name in names if settings.targets[name].provider_batch]
+    usual = next((BatchTarget(name, True, 0, price=ledger.batch_share(name)) for name in allowed), None)
+    if usual is None or usual.price >= 1:
+        return None
+    return Office(usual.price, usual.latency_p50_s, usual.latency_p90_s)
 
 
 def _lacks(work: Work, options: Options, deadline_s: float | None) -> dict[str, Any] | None:

@@ -120,12 +120,12 @@ class Targets:
                 self.states[name] = state
                 self.say(name, {"refused_until_ms": 0})
 
-    def open_breaker(self, name: str, reason: str) -> None:
-        """Too many failures in a row: nobody calls until a probe succeeds."""
+    def open_breaker(self, name: str, reason: str, for_ms: int = BREAKER_MS) -> None:
+        """Too many failures in a row, or a long wait that it named: nobody calls until then, and a probe succeeds."""
         log.warning("target %s is down: %s", name, reason)
         now = self.clock.now_ms()
         since = self.states.get(name, {}).get("failing_since") or now
-        self.say(name, {"up": False, "reason": reason, "until_ms": now + BREAKER_MS, "failing_since": since})
+        self.say(name, {"up": False, "reason": reason, "until_ms": now + for_ms, "failing_since": since})
 
     def answered(self, name: str) -> None:
         """A call succeeded: whatever was wrong is over."""

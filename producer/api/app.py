@@ -33,6 +33,7 @@ from producer.api import (
     targets,
 )
 from producer.api.direct import Direct
+from producer.api.ending import release
 from producer.api.keeper import Keeper
 from producer.api.likely import Likely
 from producer.api.limits import Limits
@@ -69,7 +70,10 @@ def create_app(settings: Settings, redis_url: str) -> ASGIApp:
             state = app.state.spillway = State(
                 settings, redis, keys, records, asyncio.Queue(), inboxes, answers, finder, likely, names
             )
-            beside = [asyncio.create_task(each) for each in (Keeper(state).run(), answers.run(), likely.run())]
+            beside = [
+                asyncio.create_task(each)
+                for each in (Keeper(state).run(), answers.run(), likely.run(), release(answers))
+            ]
             stopping = asyncio.Event()
             clock = asyncio.create_task(schedules.keep(Desk(redis, keys, records, settings), stopping))
             await answers.listening.wait()

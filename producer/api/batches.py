@@ -67,13 +67,14 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
     wanted = _checked(here, given, caller.client, at_ms)
     once = Once.of(request, here, caller.client, digest_of(body))
     batch_id = await once.reserve(batches.new_id(at_ms))
-    if await batches.get(here.redis, here.keys, caller.client, batch_id) is None:
-        await admit(here, caller.client)
-    await batches.create(here.redis, here.keys, msgspec.structs.replace(wanted, id=batch_id))
-    found = await batches.get(here.redis, here.keys, caller.client, batch_id)
+    async with once.alone(batch_id):
+        if await batches.get(here.redis, here.keys, caller.client, batch_id) is None:
+            await admit(here, caller.client)
+            await batches.create(here.redis, here.keys, msgspec.structs.replace(wanted, id=batch_id))
+        found = await batches.get(here.redis, here.keys, caller.client, batch_id)
     assert found is not None
     here.wake(batch_id)
-    once.made(batch_id)
+    await once.made(batch_id)
     return found[0].shown(found[1])
 
 

@@ -27,6 +27,7 @@ from producer.api.replies import CHAT, RESPONSES, Form
 from producer.api.state import Here, State, state_of
 from producer.inbox import Place
 from producer.queue import RedisError
+from producer.records import NOBODYS
 
 router = APIRouter(tags=["chat"])
 
@@ -86,7 +87,7 @@ async def _asked(request: Request, form: Form) -> Response:
     once = Once.of(request, here, caller.client, digest_of(body))
     place = await _once(once, line)
     key = (place.run_id, place.row)
-    once.made(form.id(key))
+    once.note(form.id(key))
     took = {ACCEPTED: str(round((time.monotonic() - since_s) * 1000, 1))}
     if wait_s == 0:
         return replies.accepted(form, key, took)
@@ -191,7 +192,7 @@ async def _is_theirs(here: State, client: str, run_id: str) -> bool:
     for as long as one that does not exist."""
     owner, origin = await here.redis.hmget(here.keys.run(run_id), ["client", "origin"])  # type: ignore[misc]
     if owner != client:
-        record = await asyncio.to_thread(here.records.read, run_id) or {}
+        record = await asyncio.to_thread(here.records.read, run_id if owner is None else NOBODYS) or {}
         if owner is None:
             owner, origin = record.get("client"), record.get("origin")
     return bool(owner == client and origin == "inbox")

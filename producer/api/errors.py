@@ -23,8 +23,6 @@ log = logging.getLogger("spillway.api")
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 RETRY_S = 2
-REQUEST_ID = "spillway.request_id"
-"""Where a request's id is in its scope."""
 Answer = Callable[[Request, Exception], Awaitable[Response]]
 ANTHROPIC_TYPES = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
@@ -101,7 +99,7 @@ def respond(error: ApiError, scope: Scope) -> JSONResponse:
     status = error.status_code
     if is_anthropics(scope):
         kind = ANTHROPIC_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-        shown = anthropic_lines.error(kind, error.detail, scope.get(REQUEST_ID))
+        shown = anthropic_lines.error(kind, error.detail)
         return JSONResponse(shown, status, error.headers)
     return JSONResponse(body(status, error.detail, error.code, error.param), status, error.headers)
 

@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from producer import runs
+from producer.api.ending import stopping
 from producer.api.errors import ApiError
 from producer.api.state import State
 from producer.runs import RunView
@@ -31,7 +32,6 @@ Shown = Callable[[RunView], dict[str, Any]]
 
 
 _open: Counter[str] = Counter()
-_stopping = asyncio.Event()
 
 
 class Stream(StreamingResponse):
@@ -51,11 +51,6 @@ class Stream(StreamingResponse):
             _open[self._client] -= 1
             if not _open[self._client]:
                 del _open[self._client]
-
-
-def stop() -> None:
-    """The server ends: so do its streams; whoever follows comes back by himself."""
-    _stopping.set()
 
 
 def follow(here: State, client: str, now: RunView, shown: Shown) -> Stream:
@@ -83,8 +78,8 @@ async def _events(here: State, now: RunView, shown: Shown) -> AsyncIterator[byte
             yield b": still here\n\n"
             silent_s = 0.0
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_stopping.wait(), EVERY_S)
-            return
+            await asyncio.wait_for(stopping.wait(), EVERY_S)
+            return  # whoever follows comes back by himself
         silent_s += EVERY_S
     if now.ended:
         yield _event(b"end", msgspec.json.encode(shown(now)))

@@ -113,14 +113,15 @@ async def _made(request: Request, here: State, client: str, form: Form) -> Uploa
     await asyncio.to_thread(_check, here, form)
     once = Once.of(request, here, client, form.digest)
     file_id = await once.reserve(form.id)
-    if file_id != form.id and (known := await uploads.get(here.redis, here.keys, client, file_id)) is not None:
-        return known
-    at_s = int(uploads.made_s(file_id) or 0)
-    made = Upload(file_id, client, form.filename or "file", "batch", form.kind, form.size_bytes, at_s, at_s + kept_s)
-    if made.name != form.name:
-        await asyncio.to_thread(here.store.copy, form.name, made.name)
-    await uploads.keep(here.redis, here.keys, made)
-    once.made(file_id)
+    async with once.alone(file_id):
+        if file_id != form.id and (known := await uploads.get(here.redis, here.keys, client, file_id)) is not None:
+            return known
+        at_s, name = int(uploads.made_s(file_id) or 0), form.filename or "file"
+        made = Upload(file_id, client, name, "batch", form.kind, form.size_bytes, at_s, at_s + kept_s)
+        if made.name != form.name:
+            await asyncio.to_thread(here.store.copy, form.name, made.name)
+        await uploads.keep(here.redis, here.keys, made)
+    await once.made(file_id)
     return made
 
 

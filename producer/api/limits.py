@@ -6,6 +6,7 @@ Pure ASGI: nothing is buffered, and a stream stays one.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections import Counter
@@ -14,13 +15,15 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producer.api.errors import REQUEST_ID, RETRY_S, ApiError, is_anthropics, respond, unavailable
+from producer.api.errors import RETRY_S, ApiError, is_anthropics, respond, unavailable
 
 HEADERS_MAX_BYTES = 32 << 10
 OPEN_MOST = 3072
 """Requests at once, those that wait for an answer included: each takes some 15 kB of the server."""
 CLIENT_MOST = 2304
 """Of one client: it must not keep the others out."""
+SILENT_S = 60.0
+"""So long a body may be silent before its end: who never ends it would keep his place for ever."""
 ALWAYS = "/health"
 """Is answered however many there are: who watches the server must not take a busy one for a dead one."""
 _PLACES = "spillway.places"
@@ -40,8 +43,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        scope[REQUEST_ID] = _request_id(headers)
-        named = _named(send, scope)
+        named = _named(send, scope, _request_id(headers))
         most = self._uploads.get(scope["path"], self._max_bytes)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_MAX_BYTES:
             told = ApiError(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes.")
@@ -81,27 +83,34 @@ def _request_id(headers: Headers) -> str:
     return given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
 
-def _named(send: Send, scope: Scope) -> Send:
+def _named(send: Send, scope: Scope, request_id: str) -> Send:
     """Under the header in which OpenAI's clients look for it, and that of Anthropic's."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = scope[REQUEST_ID]
+            headers["x-request-id"] = request_id
             if is_anthropics(scope):
-                headers["request-id"] = scope[REQUEST_ID]
+                headers["request-id"] = request_id
         await send(message)
 
     return sending
 
 
 def _counted(receive: Receive, most: int) -> Receive:
-    """A body of unknown length ends with an error once it is too long."""
-    taken = 0
+    """A body of unknown length ends with an error once it is too long, any body once nothing more comes of it."""
+    taken, whole = 0, False
 
     async def receiving() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, whole
+        if whole:
+            return await receive()
+        try:
+            async with asyncio.timeout(SILENT_S):
+                message = await receive()
+        except TimeoutError:
+            raise ApiError(408, f"Nothing more of the body came for {SILENT_S:.0f} s.", code="timeout") from None
+        whole = not message.get("more_body", False)
         taken += len(message.get("body", b""))
         if taken > most:
             raise too_large(most)

@@ -63,13 +63,14 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
     with SpooledTemporaryFile(IN_MEMORY_BYTES) as body:
         once = Once.of(request, here, caller.client, await _received(request, cast(BinaryIO, body)))
         batch_id = await once.reserve(batches.new_id(at_ms, MESSAGES))
-        if await batches.get(here.redis, here.keys, caller.client, batch_id, MESSAGES) is None:
-            await admit(here, caller.client)
-            file, rows = await _written(here, caller.client, cast(BinaryIO, body), batch_id, at_ms // 1000)
-            await uploads.keep(here.redis, here.keys, file, listed=False)
-            await batches.create(here.redis, here.keys, _new(batch_id, caller.client, file, rows, at_ms))
-            here.wake(batch_id)
-            once.made(batch_id)
+        async with once.alone(batch_id):
+            if await batches.get(here.redis, here.keys, caller.client, batch_id, MESSAGES) is None:
+                await admit(here, caller.client)
+                file, rows = await _written(here, caller.client, cast(BinaryIO, body), batch_id, at_ms // 1000)
+                await uploads.keep(here.redis, here.keys, file, listed=False)
+                await batches.create(here.redis, here.keys, _new(batch_id, caller.client, file, rows, at_ms))
+                here.wake(batch_id)
+                await once.made(batch_id)
     return await retrieve(request, batch_id, here, caller)
 
 

@@ -6,6 +6,10 @@ between leaves an id under which the next try makes the object.
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple, Self
@@ -14,11 +18,14 @@ from fastapi import Request
 
 from producer.api.errors import ApiError
 from producer.api.state import State
+from producer.lease import held
 
 KEY_MAX_CHARS = 255
 KEPT_S = 86_400
 ONCE_S = 10.0
 """So long a repeated request waits for what the first one makes."""
+LEASE_MS = 5_000
+"""So long it waits for one that is dead."""
 
 # KEYS: 1 reservation  ARGV: 1 what it must hold
 _RELEASE = """
@@ -59,13 +66,33 @@ class Once(NamedTuple):
             raise ApiError(400, message, code="idempotency_key_reused", param="Idempotency-Key")
         return str(made)
 
+    @asynccontextmanager
+    async def alone(self, made: str) -> AsyncIterator[None]:
+        """No other request with the same key makes it while the block does; 409 when one that does takes its time."""
+        until_s = time.monotonic() + ONCE_S
+        while self.key:
+            async with held(self.here.redis, self.here.keys, f"once:{made}", LEASE_MS) as ours:
+                if ours:
+                    yield
+                    return
+            if time.monotonic() > until_s:
+                message = "A request with this Idempotency-Key is being served; ask again when it has ended."
+                raise ApiError(409, message, code="request_in_progress", headers={"retry-after": "1"})
+            await asyncio.sleep(0.05)
+        yield
+
     async def release(self, made: str) -> None:
         """Nothing was made under this id, and nothing will be."""
         if self.key:
             await self.here.redis.eval(_RELEASE, 1, self._name, f"{made} {self.digest}")  # type: ignore[misc]
 
-    def made(self, made: str) -> None:
+    async def made(self, made: str) -> None:
         """It is there: of what has no key, the log tells if it was likely meant to be another."""
+        self.note(made)
+        await self.here.likely.tell()
+
+    def note(self, made: str) -> None:
+        """The same a little later, for what is made hundreds of times a second."""
         if not self.key:
             self.here.likely.note(self.client, self.path, self.digest, made)
 

@@ -7,7 +7,6 @@ batches are their batches' matter and are not seen here.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable
 from typing import Annotated, Any, NamedTuple
 
@@ -25,12 +24,12 @@ from producer.api.auth import Caller
 from producer.api.bodies import body_of
 from producer.api.errors import ApiError, conflict, not_found
 from producer.api.files import listing
-from producer.api.once import ONCE_S, Once, digest_of
+from producer.api.once import Once, digest_of
 from producer.api.quota import admitted
 from producer.api.state import Here, State
 from producer.content import HEAD_BYTES
-from producer.lease import held
 from producer.queue import now_ms
+from producer.records import NOBODYS
 from producer.runs import RunView
 from producer.sources import estimate, inspect, lines
 
@@ -129,10 +128,11 @@ async def _find(here: State, client: str, run_id: str) -> RunView | None:
     """By Redis, or for a run that ended before this Redis began, by its record. Somebody else's run is looked for as long
     as one that does not exist."""
     fields = await runs.fields_of(here.redis, here.keys, run_id)
-    view = runs.view(run_id, fields) if fields else None
-    if view is None or view.client != client:
-        record = await asyncio.to_thread(here.records.read, run_id)
-        view = runs.of_record(record) if record is not None and record.get("summary") and not fields else None
+    if fields.get("client") == client:
+        view: RunView | None = runs.view(run_id, fields)
+    else:
+        record = await asyncio.to_thread(here.records.read, NOBODYS if fields else run_id)
+        view = runs.of_record(record) if record is not None and record.get("summary") else None
     return view if view is not None and view.client == client and not _is_batch(view) else None
 
 
@@ -182,30 +182,20 @@ def _ends(page: list[RunView]) -> dict[str, Any]:
 
 
 async def _made(once: Once, at_ms: int, asked: Asked) -> RunView:
-    """The run that is asked for, or the one that the first request with its key makes; 409 when that one takes its time."""
+    """The run that is asked for, or the one that the first request with its key made."""
     here, client = once.here, once.client
-    run_id, until_s = await once.reserve(intake.private_run_id(at_ms)), time.monotonic() + ONCE_S
-    while True:
-        async with held(here.redis, here.keys, f"api:{run_id}") as ours:
-            if (known := await _find(here, client, run_id)) is not None:
-                return known
-            if ours:
-                await _make(here, client, run_id, asked)
-                once.made(run_id)
-                return await runs.get(here.redis, here.keys, run_id)
-        if time.monotonic() > until_s:
-            message = "A request with this Idempotency-Key is being served; ask again when it has ended."
-            raise ApiError(409, message, code="request_in_progress", headers={"retry-after": "1"})
-        await asyncio.sleep(0.05)
-
-
-async def _make(here: State, client: str, run_id: str, asked: Asked) -> None:
-    name = await _write(here, client, run_id, asked)
-    try:
-        await _register(here, client, run_id, asked, await asyncio.to_thread(look, here.store.path(name)))
-    except (ApiError, StoreError):  # of other trouble nobody knows whether the run is there and reads it
-        await asyncio.to_thread(here.store.delete, name)
-        raise
+    run_id = await once.reserve(intake.private_run_id(at_ms))
+    async with once.alone(run_id):
+        if (known := await _find(here, client, run_id)) is not None:
+            return known
+        name = await _write(here, client, run_id, asked)
+        try:
+            await _register(here, client, run_id, asked, await asyncio.to_thread(look, here.store.path(name)))
+        except (ApiError, StoreError):  # of other trouble nobody knows whether the run is there and reads it
+            await asyncio.to_thread(here.store.delete, name)
+            raise
+    await once.made(run_id)
+    return await runs.get(here.redis, here.keys, run_id)
 
 
 async def _write(here: State, client: str, run_id: str, asked: Asked) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ import uvicorn
 
 from pipelines.errors import SpillwayError
 from pipelines.settings import Settings
-from producer.api import events
 from producer.api.app import create_app
+from producer.api.ending import STOP_S, stopping
 
-STOP_S = 10
 KEEP_ALIVE_S = 30
+FILES_MOST = 8192
+"""Open files: more than twice the requests that are taken at once, since a connection that waits for its next one counts."""
 
 
 class _Server(uvicorn.Server):
@@ -31,7 +33,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        events.stop()
+        stopping.set()
         await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -44,6 +46,7 @@ class _Server(uvicorn.Server):
 async def serve(settings: Settings, redis_url: str) -> None:
     """Until a signal ends it. SpillwayError when its address cannot be had."""
     api = settings.api
+    _allow_files()
     config = uvicorn.Config(
         create_app(settings, redis_url),
         log_level="warning",
@@ -54,6 +57,14 @@ async def serve(settings: Settings, redis_url: str) -> None:
     )
     with _listening(api.host, api.port) as own:
         await _Server(config).serve(sockets=[own])
+
+
+def _allow_files() -> None:
+    """As many as the system lets this process have: the usual 1,024 would end before the requests do, and `/health` with them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES_MOST if hard == resource.RLIM_INFINITY else min(FILES_MOST, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _listening(host: str, port: int) -> socket.socket:

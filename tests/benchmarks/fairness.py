@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from redis import Redis
 
 from pipelines.batch import PREFILL_WEIGHT
 from tests.support_program import Program, wait_until
 from tests.support_redis import redis_server
-from tests.support_team import team
+from tests.support_team import KEYS, team
 from tests.support_upstream import Upstream
 
 JAIN, LATER = 0.95, 1.2
@@ -64,11 +65,16 @@ def measure(big: int, small: int, clients: int, seconds: float) -> dict[str, Any
         runs = dict(
             zip(
                 rows,
-                ThreadPoolExecutor(4).map(lambda name: _submit(program, name, rows[name], seconds), rows),
+                ThreadPoolExecutor(4).map(lambda name: _submit(program, name, rows[name], 3 * seconds), rows),
                 strict=True,
             )
         )
+        upstream.control("gpu", down=True)  # until all are prepared: who comes first would have it alone
         with team(program, url, lanes=2):
+            redis = Redis.from_url(url, decode_responses=True)
+            for run in runs.values():
+                wait_until(lambda run=run: redis.hget(KEYS.run(run), "prepared") == "1", 300)
+            upstream.control("gpu", down=False)
             for run in runs.values():
                 wait_until(lambda run=run: _is_over(program, run), 10 * seconds)
         costs = program.costs()
@@ -102,6 +108,7 @@ def judged(costs: pl.DataFrame, weights: Mapping[str, float]) -> dict[str, Any]:
     return {
         "jain": round(index, 4), "latest": round(max(later.values()), 3), "until_s": round(until, 1), "whole_s": round(max(ends.values()), 1),
         "hurried_by": round(usual_s / ends[HURRIED], 3), "heavy_ends_s": round(ends[HEAVY], 1), "others_end_s": round(usual_s, 1),
+        "ends": {name: round(end, 1) for name, end in sorted(ends.items())},
         "kept": index >= JAIN and max(later.values()) <= LATER,
     }  # fmt: skip
 

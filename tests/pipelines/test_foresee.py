@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from pipelines.foresee import LONG, RATE_SPREAD, Basis, Lack, Part, Work, foresee, in_words, lacking
+from pipelines.foresee import IN_TIME, LONG, RATE_SPREAD, Basis, Lack, Office, Part, Work, foresee, in_words, lacking
 
 Z90 = NormalDist().inv_cdf(0.9)
 USD = 1e12
@@ -67,6 +67,21 @@ def test_what_spills_varies_more_than_the_work() -> None:
     assert tight.pusd.p50 == pytest.approx(10 * USD, rel=0.02) and tight.pusd.p90 > 1.5 * tight.pusd.p50
     assert tight.seconds.p90 == pytest.approx(1000.0)
     assert foresee(Work(parts(50)), sure, 1000.0).pusd == (0.0, 0.0)
+
+
+def test_what_a_batch_api_brings_back_in_time_is_cheaper() -> None:
+    """Alone with the cloud: half the price where there is time, the whole where there is none, and either at a median's deadline."""
+    work, sure = Work(parts(10, home_s=math.inf)), {"r": Basis(10**6, 10**6, 0.1, 0.1)}
+    office = Office(0.5, HOUR, 6 * HOUR)
+    waits = foresee(work, sure, None, office)
+    assert waits.pusd.p50 == pytest.approx(5 * USD, rel=0.01) and waits.seconds.p50 > HOUR
+    assert foresee(work, sure, 300 * HOUR, office).pusd.p90 == pytest.approx(5 * USD, rel=0.01)
+    assert foresee(work, sure, HOUR / 100, office).pusd.p50 == pytest.approx(10 * USD, rel=0.01)
+    half = foresee(work, sure, HOUR / IN_TIME, office)
+    assert 6 * USD < half.pusd.p50 < 9 * USD and half.pusd.p90 == pytest.approx(10 * USD, rel=0.01)
+    many = foresee(work, sure, HOUR / IN_TIME, office._replace(orders=100))
+    assert many.pusd.p90 - many.pusd.p50 < 0.4 * USD, "many orders average out"
+    assert foresee(work, sure, None) == foresee(work, sure, None, None)
 
 
 def test_p90_covers_nine_in_ten_of_what_may_come() -> None:

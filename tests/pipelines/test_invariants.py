@@ -66,7 +66,9 @@ def sources() -> tuple[Rows, Rows]:
         {"generation": 0, **{name: row.get(name) for name in schemas.PART.names if name != "generation"}}
         for row in asked
     ]
-    return chunks, [{**parts[0], "status": "failed", "output": None}, *parts]
+    first = {**parts[0], "status": "failed", "output": None, "attempts": 1, "cost_usd": Decimal("0.000000000001")}
+    parts[0] |= {"attempts": 2, "cost_usd": Decimal("0.000000000002")}
+    return chunks, [first, *parts]
 
 
 def said(results: Rows, costs: Rows, rows_in: int = 7) -> list[Violation]:
@@ -184,6 +186,25 @@ def test_what_no_call_knows_is_in_chunks_and_parts(row: int, values: dict[str, A
     results, costs = good()
     results[row] |= values
     found = whole(results, costs, *sources())
+    assert any(v.row == row and what in v.what for v in found), found
+
+
+@pytest.mark.parametrize(
+    ("break_it", "row", "what"),
+    [
+        (lambda parts: parts.pop(1), 0, "by its parts"),
+        (lambda parts: parts.append(parts[1]), 0, "by its parts"),
+        (lambda parts: parts[2].update(cost_usd=Decimal("0.1")), 1, "cost_usd is 0E-12 by the results"),
+        (lambda parts: parts[2].update(attempts=7), 1, "attempts is 1 by the results, 7 by its parts"),
+        (lambda parts: parts.pop(2), 1, "no part has what was settled of it"),
+    ],
+    ids=["a lost row", "a row twice", "a cost", "attempts", "the only row"],
+)
+def test_parts_come_to_what_the_results_say(break_it: Callable[[Rows], Any], row: int, what: str) -> None:
+    """A retry makes the results of them anew."""
+    chunks, parts = sources()
+    break_it(parts)
+    found = whole(*good(), chunks, parts)
     assert any(v.row == row and what in v.what for v in found), found
 
 

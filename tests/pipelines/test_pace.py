@@ -93,6 +93,15 @@ def test_calls_that_span_two_spans_mislead_nobody() -> None:
     assert min(speeds) > 0.97 * 640 and max(speeds) < 1.06 * 640
 
 
+def test_a_first_figure_is_by_busy_seconds_whatever_was_counted_before() -> None:
+    """A span that was not full, and then the first call of the next: no call's own time stands for those of the others."""
+    pace, rates = Pace(), []
+    for now in range(1, 8):
+        seen = Answered(rows=now, output_tokens=50.0 * now, busy_s=now, in_flight=2, latency_s=1.0, held_s=0.01 * now)
+        rates.append(pace.note(float(now), "gpu", SLOTS, [("w", seen)]).rate)
+    assert all(rate == pytest.approx(50.0, rel=0.3) for rate in rates[1:])
+
+
 def test_nothing_is_known_before_the_first_answer() -> None:
     assert after(iter([(1.0, Answered(in_flight=SLOTS, busy_s=1.0))])) == Speed(prefill=PREFILL_WEIGHT)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.capacity import stock, too_late
+from pipelines.capacity import is_stocked, stock, too_late
 from pipelines.plan import plan
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 from pipelines.spill import MOST_SURE, sureness
@@ -23,6 +23,11 @@ def batches(
     count: int, rows: int = 8, work: float = 100.0, route: str = "small", lanes: str = "any"
 ) -> tuple[BatchView, ...]:
     return tuple(BatchView(f"b{i}", route, rows, work, lanes) for i in range(count))
+
+
+def held(where: str) -> BatchView:
+    """The first of `batches`, with a call that no budget has room for."""
+    return msgspec.structs.replace(batches(1)[0], held=where)
 
 
 def run(waiting: tuple[BatchView, ...], *, deadline_s: float | None = None, **more: object) -> RunView:
@@ -66,6 +71,13 @@ FULL = msgspec.structs.replace(GPU, rung_rows=100)
         ("may not buy: no cloud move", snapshot(run(batches(2), may_buy=False), gpu=DOWN), []),
         ("may not buy: local goes on", snapshot(run(batches(1), may_buy=False)), [("b0", "local")]),
         (
+            "one that fits into no budget holds up no other",
+            snapshot(run((held("cloud"), *batches(2)[1:])), gpu=DOWN),
+            [("b1", "cloud")],
+        ),
+        ("held on the cloud: local goes on", snapshot(run((held("cloud"),))), [("b0", "local")]),
+        ("held on a local lane that costs: it waits", snapshot(run((held("any"),))), []),
+        (
             "waited for: what local cannot take now goes to the cloud",
             snapshot(run(batches(2), waited_for=True), gpu=FULL),
             [("b1", "cloud"), ("b0", "cloud")],
@@ -105,10 +117,10 @@ def test_what_is_not_prepared_yet_needs_its_time_in_the_cloud_too() -> None:
 def test_what_would_not_be_done_in_time_is_not_rung_locally_while_the_cloud_could_take_it() -> None:
     gpu = msgspec.structs.replace(
         GPU, rows_per_s=10.0
-    )  # a stock of 30 rows; a batch takes a second, a call half of one
+    )  # a stock of three seconds; a batch takes a second, a call half of one
     short = run(batches(4), deadline_s=3)  # 3 * 0.85 s: the third would end after 3.5
     assert [m.batch for m in rings(snapshot(short, gpu=gpu)) if m.lane == "local"] == ["b0", "b1"]
-    assert len([m for m in rings(snapshot(run(batches(4)), gpu=gpu)) if m.lane == "local"]) == 4, "the stock"
+    assert len([m for m in rings(snapshot(run(batches(4)), gpu=gpu)) if m.lane == "local"]) == 3, "the stock"
     late = run(batches(3), deadline_s=1)
     assert [m for m in rings(snapshot(late, gpu=gpu)) if m.lane == "local"] == []
     alone = msgspec.structs.replace(late, may_buy=False)
@@ -148,6 +160,16 @@ def test_a_server_reads_while_it_writes_where_nothing_will_spill() -> None:
     assert [m.batch for m in tight if m.lane == "local"][:4] == ["w0", "w1", "w2", "w3"], (
         "the tail is the cloud's, should it come to that"
     )
+
+
+def test_rows_that_take_long_are_rung_fewer_at_a_time() -> None:
+    """By seconds of work, not by rows: what is rung stays local, and the rows a second of short prompts say nothing of long ones."""
+    gpu = msgspec.structs.replace(GPU, rows_per_s=100.0)  # of 1 work each until now
+    assert len(rings(snapshot(run(batches(40, rows=8, work=8.0)), gpu=gpu))) == 38, "three seconds of them"
+    assert len(rings(snapshot(run(batches(40, rows=8, work=400.0)), gpu=gpu))) == 1, (
+        "four seconds, and two rows for each slot"
+    )
+    assert len(rings(snapshot(run(batches(40, rows=2, work=400.0)), gpu=gpu))) == 4, "no slot waits for the next tick"
 
 
 def test_clients_share_by_work_served_per_weight() -> None:
@@ -249,7 +271,8 @@ def test_before_anything_was_measured_all_kinds_of_prompts_are_tried() -> None:
     assert [int(move.batch[1:]) for move in first[:8]] == [70, 0, 40, 20, 60, 10, 30, 50]
 
 
-def test_the_shortest_prompts_are_kept_for_the_end() -> None:
+def test_the_shortest_prompts_are_kept_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.capacity.STOCK_S", 100.0)  # all of it at once
     long = tuple(BatchView(f"l{i}", "small", 2, 200.0) for i in range(3))
     short = tuple(BatchView(f"s{i}", "small", 8, 80.0) for i in range(9))
     gpu = msgspec.structs.replace(GPU, spans=20)  # a long call takes four seconds: 400 tokens' worth of short ones
@@ -312,11 +335,22 @@ def test_a_batch_api_is_given_no_more_than_it_takes_and_nothing_while_it_is_down
         assert [lane for _, lane in moved(plan(snapshot(wide, gpu=BUSY, batch_targets={"mini": office})))] == lanes
 
 
-def test_a_large_order_is_recalled_in_time_to_buy_it_in_real_time() -> None:
-    mini = msgspec.structs.replace(MINI, rows_per_s=0.01)
-    much = run((), deadline_s=5 * HOUR, sent=sent(20, 5 * HOUR))  # 160 rows: 16,000 s, and a margin
-    moves = plan(snapshot(much, gpu=BUSY, mini=mini, batch_targets={"mini": OFFICE}))
-    assert moves == [Recall(f"s{i}", "r") for i in range(20)]
+def test_what_is_out_is_recalled_in_time_to_buy_it_as_fast_as_the_cloud_can_take_it() -> None:
+    """160 rows are out, which take the cloud 450 s and a margin: from then on so many come back that it is busy for a while."""
+    mini = msgspec.structs.replace(MINI, rows_per_s=0.5)
+    older, newer = sent(10, 700), tuple(msgspec.structs.replace(b, id=f"n{b.id}") for b in sent(10, 600))
+
+    def recalled(left_s: float, **more: object) -> list[str]:
+        due = run((), deadline_s=left_s, sent=older + newer)
+        moves = plan(
+            snapshot(due, gpu=BUSY, mini=msgspec.structs.replace(mini, **more), batch_targets={"mini": OFFICE})
+        )
+        return [move.batch for move in moves]
+
+    assert recalled(600) == []
+    assert recalled(500) == [f"ns{i}" for i in range(6)], "the last that were ordered: 45 rows"
+    assert recalled(500, rung_rows=100) == [], "the cloud has enough to do"
+    assert recalled(60) == [*(f"ns{i}" for i in range(10)), *(f"s{i}" for i in range(10))], "all have had their time"
 
 
 _batch = st.builds(
@@ -326,6 +360,7 @@ _batch = st.builds(
     rows=st.integers(1, 256),
     work=st.floats(1, 10_000),
     lanes=st.sampled_from(["any", "cloud", "local"]),
+    read=st.floats(0, 5_000),
 )
 _run = st.builds(
     RunView,
@@ -361,7 +396,8 @@ _office = st.none() | st.builds(
 )
 _gpu = st.builds(
     TargetView, st.just("gpu"), st.just("local"), st.booleans(), st.integers(1, 64), st.integers(0, 200),
-    st.floats(0, 1000), st.floats(0, 100), st.floats(0.01, 10),
+    st.floats(0, 1000), st.floats(0, 100), st.floats(0.01, 10), rung_work=st.floats(0, 10_000),
+    down_s=st.floats(0, 1000) | st.just(math.inf), spans=st.integers(0, 500), rung_read=st.floats(0, 10_000),
 )  # fmt: skip
 
 
@@ -413,6 +449,27 @@ def test_moves_once_made_are_not_made_again(runs: list[RunView], gpu: TargetView
     assert not [move for move in again if move.lane == "local"]
 
 
+@given(st.lists(_run, max_size=3), _gpu, _office, st.floats(0.01, 1000))
+def test_what_is_ordered_is_not_recalled_at_the_next_look(
+    runs: list[RunView], gpu: TargetView, office: BatchTarget | None, cloud_rows_per_s: float
+) -> None:
+    """An order that goes to and fro never comes back answered."""
+    mini = msgspec.structs.replace(MINI, rows_per_s=cloud_rows_per_s)
+    fresh = [msgspec.structs.replace(r, sent=()) for r in runs]
+    given_ = snapshot(*fresh, gpu=gpu, mini=mini, batch_targets={"mini": office} if office else {})
+    ordered = {m.batch for m in rings(given_) if m.lane == "provider_batch"}
+    out = [
+        msgspec.structs.replace(
+            r,
+            waiting=tuple(b for b in r.waiting if b.id not in ordered),
+            sent=tuple(msgspec.structs.replace(b, target="mini", sent_ms=NOW) for b in r.waiting if b.id in ordered),
+        )
+        for r in fresh
+    ]
+    after = msgspec.structs.replace(given_, runs=tuple(out))
+    assert not [m for m in plan(after) if isinstance(m, Recall)]
+
+
 def bought_in_time_or_never(run: RunView, batch: BatchView, gpu: TargetView, rung_work: float) -> bool:
     """A batch that the cloud may take, and that the local lane could not end before the run's deadline: it waits for
     room in the cloud."""
@@ -444,7 +501,7 @@ def test_local_is_never_idle_while_work_for_it_waits(runs: list[RunView], gpu: T
         and not bought_in_time_or_never(r, b, gpu, work)
     ]
     if gpu.up and left:
-        assert gpu.rung_rows + local >= stock(gpu)
+        assert is_stocked(gpu, gpu.rung_rows + local, work)
 
 
 def test_a_run_that_is_waited_for_goes_first_among_its_clients_runs() -> None:

@@ -67,6 +67,13 @@ async def test_a_chunk_is_committed_once(redis: Redis, scripts: Scripts) -> None
     assert await redis.zscore(KEYS.waiting("r"), HEAD.id) == 200.0
 
 
+async def test_a_run_that_is_prepared_gets_no_further_chunk(redis: Redis, scripts: Scripts) -> None:
+    """Whoever saw it unprepared a moment ago may read the cursor of its end."""
+    await redis.hset(KEYS.run("r"), mapping={"cursor": "end", "prepared": "1"})
+    assert await commit(scripts, b"end", b"1") == 0
+    assert not await redis.exists(KEYS.waiting("r"), KEYS.batch(HEAD.id))
+
+
 async def test_a_rules_daily_limit_is_a_wall_for_two_preparers(redis: Redis, scripts: Scripts) -> None:
     await redis.hset(KEYS.run("r"), "cursor", "")
     await redis.hset(KEYS.rules("2026-01-01"), "0", 4)  # another run used it since this chunk was sifted
@@ -227,8 +234,8 @@ async def test_the_same_flush_twice_moves_money_once(redis: Redis, scripts: Scri
     await budget.ensure(redis, KEYS, {"run:r": 1000})
     keys = [KEYS.batch(HEAD.id), KEYS.journal(HEAD.id), KEYS.budget("run:r")]
     args = [epoch, b"", 0, 0, "w1-7", 300, wire.pack_entries([intent(1, 300_000)])]
-    assert await scripts.append(keys=keys, args=args) == [1, 1, 0]
-    assert await scripts.append(keys=keys, args=args) == [1, 1, 0]
+    assert await scripts.append(keys=keys, args=args) == [1, b"1", 0]
+    assert await scripts.append(keys=keys, args=args) == [1, b"1", 0]
     assert await redis.hget(KEYS.budget("run:r"), "reserved") == b"300"
     assert await redis.llen(KEYS.journal(HEAD.id)) == 1
 
@@ -240,3 +247,15 @@ async def test_a_lease_has_one_owner(scripts: Scripts) -> None:
     assert await scripts.unlease(keys=key, args=["b"]) == 0
     assert await scripts.unlease(keys=key, args=["a"]) == 1
     assert await scripts.lease(keys=key, args=["b", 60_000]) == 1
+
+
+async def test_a_call_that_fits_into_no_budget_holds_up_no_other(redis: Redis, scripts: Scripts) -> None:
+    epoch = await rung(scripts, redis)
+    await budget.ensure(redis, KEYS, {"run:r": 1000})
+    keys = [KEYS.batch(HEAD.id), KEYS.journal(HEAD.id), KEYS.budget("run:r")]
+    wanted = [part for number, amount in enumerate((400, 700, 600, 1), 1) for part in (amount, b"%d" % number)]
+    args = [epoch, b"", 0, 0, "w1-7", *wanted]
+    for _ in range(2):
+        assert await scripts.append(keys=keys, args=args) == [1, b"1010", 1]
+    assert await redis.hget(KEYS.budget("run:r"), "reserved") == b"1000"
+    assert await redis.lrange(KEYS.journal(HEAD.id), 0, -1) == [b"1", b"3"]

@@ -49,6 +49,8 @@ class Message(msgspec.Struct, frozen=True):
     refusal: str | None = None
     tool_calls: list[Any] | None = None
     function_call: dict[str, Any] | None = None
+    audio: dict[str, Any] | None = None
+    images: list[Any] | None = None  # of OpenRouter
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
-from worker.backends import Sendable, answers, failures, lenient, looks, rows
+from worker.backends import Sendable, answers, failures, looks, rows
 from worker.backends.exchange import Response
 from worker.backends.lenient import count
 from worker.backends.looks import Seen
@@ -89,10 +89,7 @@ class Anthropic:
         if not isinstance(answer, Answer):
             return answer
         if answer.error or answer.content is None:
-            error = failures.told(lenient.decode(response.body))
-            if error is None:
-                return Failure("unknown", "empty_answer", "HTTP 200: an answer without content", 200)
-            return failures.outcome(target, response, error)
+            return failures.inside(target, response, "content")
         text = "".join(block.text or "" for block in answer.content if block.type == "text")
         calls = any(block.type == "tool_use" for block in answer.content)
         finish, meant = answers.finish_of(answer.stop_reason, FINISH), answer.stop_reason == "stop_sequence"

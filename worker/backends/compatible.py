@@ -16,7 +16,7 @@ from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends import Sendable, answers, failures, looks, rows, schemas
 from worker.backends.exchange import Response
-from worker.backends.lenient import decode, joined
+from worker.backends.lenient import joined
 from worker.backends.rows import Cannot
 
 UNSENT = frozenset({"stream", "stream_options", "model"})
@@ -121,8 +121,11 @@ class Compatible:
         if message.refusal and not finish.startswith("broken"):
             text, finish = text or message.refusal, "refusal"
         cost = answers.reported_pusd(answer.usage) if self.reports_cost else None
+        if message.audio and not text:
+            text = str(message.audio.get("transcript") or "")
         # Where thinking was stopped, the content is null; the number of a token is any end, a text one of the row's stops.
-        meant = message.content == "" and type(choice.stop_reason) is str and finish == "stop"
+        stopped = message.content == "" and type(choice.stop_reason) is str and finish == "stop"
+        meant = stopped or bool(message.audio or message.images)
         return answers.completed(text, finish, usage, answer.model, calls, cost, answer.service_tier, meant=meant)
 
     def _error_inside(
@@ -130,11 +133,7 @@ class Compatible:
     ) -> Completion | Failure:
         """A 200 that holds an error, or nothing. What had begun to answer may be paid."""
         inner = choice.error if choice is not None and choice.error else answer.error
-        data = {"error": inner} if inner else decode(response.body)
-        error = failures.told(data)
-        if error is None:
-            return Failure("unknown", "empty_answer", "HTTP 200: an answer without choices", response.status)
-        failed = failures.outcome(target, response, error, forbidden=self.forbidden)
+        failed = failures.inside(target, response, "choices", inner, forbidden=self.forbidden)
         begun = answers.usage_of(answer.usage).output_tokens or (choice and choice.message and choice.message.content)
         if isinstance(failed, Failure) and begun and failed.kind in ("rate", "overload", "transient"):
             return msgspec.structs.replace(failed, kind="unknown")

@@ -1,8 +1,8 @@
 """Sorts every answer that is not an answer into the outcome classes; knows codes and texts of all providers.
 
 Codes and types decide. Texts decide only where there is no code: for overflows of the context window, and for accounts
-that have run dry and prompts that no minute has room for (such a text must begin the message, so that no prompt quoted in
-one can close a target). What a provider's own file must know beyond this (Gemini's quotas) stays there.
+that have run dry, answers that were blocked and prompts that no minute has room for (such a text must begin the message, so
+that no prompt quoted in one can close a target). What a provider's own file must know beyond this (Gemini's quotas) stays there.
 """
 
 from __future__ import annotations
@@ -59,13 +59,18 @@ _OVERFLOWS = (
     r"max_model_len\D{0,20}(?P<limit>\d+)",
     r"(?:exceeds?|larger than|longer than|greater than) the (?:model's |maximum |available )*"
     r"context (?:length|size|window|limit)(?:\D{0,12}(?P<limit>\d+))?",
+    r"exceed the configured limit of (?P<limit>\d+) tokens",
+    r"context (?:length|size|window|limit) (?:has been |was )?exceeded|reached its context limit",
+    r"too (?:big|large) compared to kv size|context shift is disabled",
     r"prompt is too long",
     r"(?:exceed\w*|over) (?:the )?(?:model'?s? )?(?:maximum )?context (?:length|size|window|limit)",
 )
 
 _DRY = re.compile(
-    r"your credit balance is too low|this organization has been disabled|key limit exceeded", re.IGNORECASE
-)
+    r"your credit balance is too low|this organization has been disabled|key limit exceeded|"
+    r"your prepayment credits are depleted|your project has exceeded its (?:monthly )?spending cap", re.IGNORECASE,
+)  # fmt: skip
+_BLOCKED = re.compile(r"output blocked by content filtering policy", re.IGNORECASE)
 
 _NEVER_FITS = re.compile(r"request too large for", re.IGNORECASE)
 """One prompt that is larger than what may be said in a minute: waiting helps no more than it does at a full window."""
@@ -152,6 +157,17 @@ def shaped(
     return not_json(response) if answer is None else answer
 
 
+def inside(
+    target: Target, response: Response, lacks: str, inner: Any = None, *, forbidden: str = "auth"
+) -> Completion | Failure:
+    """A success that holds an error (`inner`, else wherever it is), or not even that: an answer that `lacks` something."""
+    error = told({"error": inner} if inner else decode(response.body))
+    if error is None:
+        message = f"HTTP {response.status}: an answer without {lacks}"
+        return Failure("unknown", "empty_answer", message, response.status)
+    return outcome(target, response, error, forbidden=forbidden)
+
+
 def outcome(target: Target, response: Response, error: Told | None, *, forbidden: str = "auth") -> Completion | Failure:
     """As `failure`, but what a filter stopped is an answer of its own kind, and our key stays out of messages."""
     failed = failure(response, error, forbidden=forbidden)
@@ -182,8 +198,10 @@ def failure(response: Response, error: Told | None, *, forbidden: str = "auth") 
     if kind == "context" or (overflows and kind in ("invalid", "transient", "auth")):
         found, window = overflow(message, error.error if error else {})
         kind = "context" if found else kind
-    if kind in ("invalid", "auth", "filter") and _DRY.match(message):
+    if kind in ("invalid", "auth", "filter", "rate") and _DRY.match(message):
         kind = "funds"
+    if kind == "invalid" and _BLOCKED.match(message):
+        kind = "filter"
     kind = _told_to_retry(kind, status, response.headers.get("x-should-retry"))
     if kind == "rate" and _NEVER_FITS.match(message):
         kind = "invalid"

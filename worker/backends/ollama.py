@@ -74,7 +74,7 @@ class Ollama:
         if not isinstance(answer, Answer):
             return answer
         if answer.error:
-            return failures.outcome(target, response, failures.told(lenient.decode(response.body)))
+            return failures.inside(target, response, "text")
         message = answer.message or Message()
         into = count(answer.prompt_eval_count)
         usage = Usage(into, min(count(answer.prompt_eval_cached_count), into), 0, count(answer.eval_count), 0)

@@ -12,7 +12,7 @@ import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
-from worker.backends import Sendable, answers, failures, lenient, looks, rows, schemas
+from worker.backends import Sendable, answers, failures, looks, rows, schemas
 from worker.backends.exchange import Response
 from worker.backends.lenient import count
 from worker.backends.rows import Cannot, Out
@@ -119,10 +119,7 @@ def _completion(answer: Answer, usage: Usage) -> Completion | Failure:
 
 def _failed(target: Target, response: Response, answer: Answer, usage: Usage) -> Completion | Failure:
     """A 200 of status `failed`. What was used may be paid."""
-    error = failures.told(lenient.decode(response.body))
-    if error is None:
-        return Failure("unknown", "empty_answer", "HTTP 200: an answer without output", 200)
-    failed = failures.outcome(target, response, error)
+    failed = failures.inside(target, response, "output")
     if isinstance(failed, Completion):
         return msgspec.structs.replace(failed, usage=usage, model=answer.model)
     if "image" in failed.code or failed.code in OF_REQUEST:

@@ -30,6 +30,7 @@ from worker.drain.local import Local
 from worker.drain.rates import Rates
 from worker.drain.running import Prompt, Running, prompts_of
 from worker.drain.slots import Slots
+from worker.drain.standing import Standing
 from worker.drain.verdict import Prompted, booked, judge
 from worker.money.ledger import Ledger
 
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("spillway.drain")
 
 MAX_WAITS = 12
-"""Overloads and refused connections a prompt sits out at one target before it looks for another, or comes back later."""
-DOWN_AFTER = 5
-"""Failures in a row, and as many as calls are in flight, after which a target counts as down (watch.py looks on)."""
-MAX_PAUSE_S = 300.0
+"""Waits a prompt sits out at one target (rates, overloads, refused connections) before it looks for another, or comes back
+later."""
+LATER_S = 8.0
+"""The longest that a prompt waits for its next try; a target that names a longer wait is not called meanwhile."""
 STRANGE_S = 1.0
 """A batch for which this worker's configuration has no target goes back after this: another's may, or the lane is gone."""
 
@@ -57,7 +58,7 @@ class Drain:
         self.running: dict[str, Running] = {}
         self.stopping = False
         self.lengths: dict[str, Length] = {}
-        self._failures: dict[str, int] = {}
+        self._standing = Standing(context, self.lanes, self.reroute)
         self._local = Local(context.targets, context.settings.targets)
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
@@ -127,7 +128,7 @@ class Drain:
         run = running.head.run
         released = await self.context.scripts.release(
             keys=[keys.batch(running.id), keys.waiting(run), keys.rung, keys.drained(run), keys.wake],
-            args=[running.epoch, running.id, state, lanes, score, self.context.owner],
+            args=[running.epoch, running.id, state, lanes, score, self.context.owner, running.refused],
         )
         if not released:
             log.warning("batch %s was taken over; nothing published", running.id)
@@ -199,9 +200,7 @@ class Drain:
         intent = Intent(batch.next_call(), item.row, prompt.attempts + 1, name, started_us, bound)
         scopes = batch.run.scopes(self.clock) if bound else ()
         if not await self.journal.intent(batch, scopes, intent):
-            if not batch.fenced.is_set():
-                batch.run.refused_nusd = pusd_to_nusd_ceil(bound)
-            batch.leave(prompt)
+            batch.leave(prompt, refused_nusd=0 if batch.fenced.is_set() else pusd_to_nusd_ceil(bound))
             return
         prompt.attempts += 1
         url, headers, body = request
@@ -232,7 +231,7 @@ class Drain:
         batch = prompt.batch
         entries: list[Any] = [called] if called else []
         if isinstance(outcome, Completion):
-            self._healthy(name)
+            self._standing.healthy(name)
             asked = Prompted(prompt.item.row, prompt.attempts, prompt.first_us)
             status, body = (response.status, response.body) if response is not None else (None, None)
             done, problem = judge(batch.run, asked, outcome, called, status, body)
@@ -275,85 +274,50 @@ class Drain:
 
     def _after_failure(self, prompt: Prompt, name: str, failure: Failure, *, lost: bool) -> None:
         prompt.last = failure
+        told_s = failure.retry_after_s or (1.0 if failure.kind == "rate" else 0.0)
+        if failure.kind == "rate" or told_s > LATER_S:
+            self._standing.asked_to_wait(name, failure, told_s)
         match "transient" if failure.code == "not_json" else failure.kind:
             case "invalid" | "context":
-                self._healthy(name)
+                self._standing.healthy(name)
                 self.context.targets.refused(name, failure)
                 prompt.given_up.add(name)
                 self._route(prompt)
             case truth.DOUBT:
-                self._healthy(name) if failure.code not in truth.OF_SERVER else self._unhealthy(name, failure)
+                self._standing.healthy(name) if failure.code not in truth.OF_SERVER else self._standing.unhealthy(
+                    name, failure
+                )
                 self._again_or_on(prompt, name, on=self._elsewhere(prompt, name))
             case "auth" | "funds":
-                self.context.targets.close(name, failure.message)
-                self._target_down(name)
+                self._standing.closed(name, failure.message)
                 self._route(prompt)
-            case "rate":
-                pause_s = min(failure.retry_after_s or 1.0, MAX_PAUSE_S)
-                self._later(prompt, pause_s)
-                self._pause(name, pause_s)
-            case "overload" | "connect":
+            case "rate" | "overload" | "connect":
                 if failure.code == "model_loading":  # for all prompts alike, and for a while
-                    self._break(name, failure)
-                self._unhealthy(name, failure)
+                    self._standing.broken(name, failure)
+                if failure.kind != "rate":
+                    self._standing.unhealthy(name, failure)
                 prompt.waits += 1
                 if prompt.waits % MAX_WAITS == 0:
                     prompt.passed.add(name)
-                self._later(prompt, failure.retry_after_s or backoff_s(prompt.waits))
+                self._later(prompt, told_s or backoff_s(prompt.waits))
             case _:  # transient, unknown: may have been paid
-                self._unhealthy(name, failure)
+                self._standing.unhealthy(name, failure)
                 tries = prompt.paid[name] = prompt.paid.get(name, 0) + 1
                 if failure.code == "stalled" and self._elsewhere(prompt, name):
                     prompt.given_up.add(name)
                 elif tries >= self.context.settings.targets[name].max_paid_attempts:
-                    if lost or self._failures.get(name, 0) < tries:
+                    if lost or self._standing.failures[name] < tries:
                         prompt.given_up.add(name)
                     else:  # nobody was answered since its first try: not the prompt's fault
-                        self._break(name, failure)
-                self._later(prompt, failure.retry_after_s or backoff_s(prompt.paid[name]))
+                        self._standing.broken(name, failure)
+                self._later(prompt, told_s or backoff_s(prompt.paid[name]))
 
     def _later(self, prompt: Prompt, seconds: float) -> None:
-        """Back into the queue after a wait; no slot is held meanwhile."""
-        asyncio.get_running_loop().call_later(min(seconds, 8.0), self._route, prompt)
-
-    def _spawn(self, work_: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work_)
-        self.context.background.add(task)
-        task.add_done_callback(self.context.background.discard)
+        """Back into the queue after a wait; no slot is held meanwhile. There is none for a target that is down by now."""
+        wait_s = min(seconds, LATER_S) if self.lanes[prompt.target].up else 0.0
+        asyncio.get_running_loop().call_later(wait_s, self._route, prompt)
 
     # -- a target --------------------------------------------------------------------------------------------------
-
-    def _pause(self, name: str, seconds: float) -> None:
-        """Nobody calls the target for a while; other workers hear of it with the next heartbeat and ask for leave."""
-        lane = self.lanes[name]
-        lane.limit()
-        until_ms = self.clock.now_ms() + int(seconds * 1000)
-        if until_ms > lane.paused_ms:
-            lane.paused_ms = until_ms
-            self.context.targets.say(name, {"paused_ms": until_ms})
-            self._spawn(lane.rates.pause(seconds))
-
-    def _healthy(self, name: str) -> None:
-        self._failures[name] = 0
-        self.lanes[name].trusted()
-        self.context.targets.answered(name)
-
-    def _unhealthy(self, name: str, failure: Failure) -> None:
-        self._failures[name] = self._failures.get(name, 0) + 1
-        self.lanes[name].refused += failure.kind == "overload" or failure.code in ("stalled", "timeout")
-        if self.lanes[name].trial or self._failures[name] >= max(DOWN_AFTER, self.lanes[name].in_use):
-            self._break(name, failure)
-
-    def _break(self, name: str, failure: Failure) -> None:
-        """Opens the breaker: nobody calls the target until a probe finds it up, then one call at a time."""
-        if self.lanes[name].up:
-            self._failures[name] = 0
-            self.context.targets.open_breaker(name, f"{failure.code}: {failure.message}")
-            self._target_down(name)
-
-    def _target_down(self, name: str) -> None:
-        self.lanes[name].up = False
-        self.reroute(name)
 
     def reroute(self, name: str) -> None:
         """Queued prompts of a target that went down look for another one."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pipelines import wire
 from pipelines.money import pusd_to_nusd_ceil
@@ -29,6 +29,14 @@ class Holding(Protocol):
     head: BatchHead
     epoch: int
     fenced: asyncio.Event
+
+
+class Reply(NamedTuple):
+    """What append.lua says: whether the batch is still ours, which intents were admitted, and the scope that refused one."""
+
+    state: int
+    admitted: bytes = b""
+    tight: int = 0
 
 
 class _Pending:
@@ -118,7 +126,7 @@ class Journal:
         for key, reply in zip(groups, replies, strict=True):
             await self._acknowledge(groups[key], key[1], reply)
 
-    async def _send(self, groups: dict[tuple[str, tuple[str, ...]], _Pending]) -> list[list[int]]:
+    async def _send(self, groups: dict[tuple[str, tuple[str, ...]], _Pending]) -> list[Reply]:
         pipe = self._redis.pipeline(transaction=False)
         for (batch_id, scopes), group in groups.items():
             keys = [self._keys.batch(batch_id), self._keys.journal(batch_id), *scopes]
@@ -134,15 +142,14 @@ class Journal:
         replies: list[Any] = await pipe.execute(raise_on_error=False)
         return [self._refused(group, reply) for group, reply in zip(groups.values(), replies, strict=True)]
 
-    def _refused(self, group: _Pending, reply: Any) -> list[int]:
+    def _refused(self, group: _Pending, reply: Any) -> Reply:
         """A batch whose keys hold what is not ours is lost to us, as if it were fenced; the others go on."""
         if not isinstance(reply, Exception):
-            answer: list[int] = reply
-            return answer
+            return Reply(*reply)
         if isinstance(reply, NoScriptError) or not is_hostile(reply):
             raise reply
         log.error("journal: batch %s cannot be written: %s", group.holding.id, reply)
-        return [-1, 0, 0]
+        return Reply(-1)
 
     async def _tell_late(self, holding: Holding, late: list[Entry]) -> None:
         keys = [self._keys.batch(holding.id), self._keys.journal(holding.id)]
@@ -151,11 +158,14 @@ class Journal:
         except (RedisError, OSError) as error:
             log.warning("journal: %d late outcomes of %s stay `lost`: %s", len(late), holding.id, error)
 
-    async def _acknowledge(self, group: _Pending, scopes: tuple[str, ...], reply: list[int]) -> None:
-        fenced = reply[0] < 0
+    async def _acknowledge(self, group: _Pending, scopes: tuple[str, ...], reply: Reply) -> None:
+        fenced = reply.state < 0
+        fits = [not fenced and mark == ord("1") for mark in reply.admitted]
+        fits += [False] * (len(group.intents) - len(fits))
         if self._again is not None and not fenced:
-            blobs = tuple(blob for blob in group.blobs[: 1 + reply[1]] if blob)
-            held = sum(amount for amount, _, _ in group.intents[: reply[1]]) - group.settled_nusd
+            blobs = tuple(blob for blob, kept in zip(group.blobs, (True, *fits), strict=True) if blob and kept)
+            held = sum(amount for (amount, _, _), kept in zip(group.intents, fits, strict=True) if kept)
+            held -= group.settled_nusd
             holding = group.holding
             self._again.remember(holding.head, holding.epoch, scopes, group.number, blobs, held, group.spent_nusd)
         if fenced:
@@ -163,6 +173,6 @@ class Journal:
             late: list[Entry] = [Late(entry) for entry in group.entries if isinstance(entry, Called)]
             if late:
                 await self._tell_late(group.holding, late)
-        for index, (_, _, admitted) in enumerate(group.intents):
+        for (_, _, admitted), kept in zip(group.intents, fits, strict=True):
             if not admitted.done():
-                admitted.set_result(not fenced and index < reply[1])
+                admitted.set_result(kept)

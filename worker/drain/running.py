@@ -68,7 +68,7 @@ class Running:
         self.empty = asyncio.Event()
         self.answers = Length()
         self._journal = journal
-        self._calls = 0
+        self._calls = self._refused_nusd = 0
 
     def go_on(self, calls: Iterable[str]) -> None:
         """Behind calls that the journal has of this very claim: one that is made again names none of them twice."""
@@ -92,9 +92,16 @@ class Running:
         if self.open <= 0:
             self.empty.set()
 
-    def leave(self, prompt: Prompt, *, exhausted: bool = False) -> None:
-        """This lane can do no more for the prompt now."""
+    @property
+    def refused(self) -> str:
+        """For the scheduler: what no budget had room for, and on which lane."""
+        return f"{self._refused_nusd} {self.lane}" if self._refused_nusd else ""
+
+    def leave(self, prompt: Prompt, *, exhausted: bool = False, refused_nusd: int = 0) -> None:
+        """This lane can do no more for the prompt now; `refused_nusd`: what no budget has room for."""
         self.unresolved.append(prompt)
+        if refused_nusd:
+            self._refused_nusd = min(refused_nusd, self._refused_nusd or refused_nusd)
         self.exhausted = self.exhausted or exhausted
         self.ended()
 

@@ -46,6 +46,7 @@ REST_S = 0.1  # unless something arrives
 FIELDS = (
     "prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted", "out_rows", "out_bytes",
 )  # fmt: skip
+"""What is out is with a provider."""
 
 
 class Progress(msgspec.Struct):
@@ -68,7 +69,7 @@ class Waiting(msgspec.Struct, frozen=True):
     rows: int  # prepared and not answered; what has fewest comes first
     id: str
     client: str
-    prepared: bool  # its source is read to the end
+    prepared: bool  # its source is read to the end, or Redis holds enough of it
     wanted: int  # followers that must be asked
     audits: int  # reuses that are to be audited
 
@@ -125,7 +126,7 @@ class Preparer:
         await self.context.redis.hset(self.context.keys.run(run_id), mapping=ended)
 
     async def _unprepared(self) -> list[Waiting]:
-        """Open runs with source or followers left, below the high-water mark; fewest waiting rows first."""
+        """Open runs with source or followers left, below the high-water mark, each and together; fewest waiting rows first."""
         redis, keys = self.context.redis, self.context.keys
         ids = sorted(run.decode(errors="replace") for run in await redis.smembers(keys.open_runs))
         pipe = redis.pipeline(transaction=False)
@@ -139,16 +140,17 @@ class Preparer:
                 if isinstance(reply, Exception):
                     raise reply
                 prepared, held, size, blocked, cancel, client, wanted, audits, out, out_size = reply
-                rows, size_bytes, more = int(held or 0), int(size or 0), (int(wanted or 0), int(audits or 0))
-                rows, size_bytes = rows - int(out or 0), size_bytes - int(out_size or 0)  # with a provider
+                more = int(wanted or 0), int(audits or 0)
+                rows, size_bytes = int(held or 0) - int(out or 0), int(size or 0) - int(out_size or 0)
             except Exception as error:
                 await self._strikes.strike(run_id, error)
                 continue
             if not blocked:
                 held_rows, held_bytes = held_rows + rows, held_bytes + size_bytes
-            if (prepared != b"1" or (any(more) and not cancel)) and paths.is_run_id(run_id):
+            ready = prepared == b"1" or (not cancel and (rows >= HIGH_WATER_ROWS or size_bytes >= HIGH_WATER_BYTES))
+            if (not ready or (any(more) and not cancel)) and paths.is_run_id(run_id):
                 name = (client or b"default").decode(errors="replace")
-                open_runs.append(Waiting(0 if cancel else rows, run_id, name, prepared == b"1", *more))
+                open_runs.append(Waiting(0 if cancel else rows, run_id, name, ready, *more))
         most = await self._ahead_rows()
         full = held_rows >= most or held_bytes >= HIGH_WATER_BYTES
         fair = most // max(1, len(open_runs))
@@ -168,10 +170,10 @@ class Preparer:
     async def _chunk(self, run_id: str) -> bool:
         """Prepares and commits one chunk; False when there was nothing to do or somebody else did it."""
         context, keys = self.context, self.context.keys
-        raw, generation, cancel, redo, inbox = await context.redis.hmget(
-            keys.run(run_id), "cursor", "generation", "cancel", "redo", "inbox"
+        raw, prepared, generation, cancel, redo, inbox = await context.redis.hmget(
+            keys.run(run_id), "cursor", "prepared", "generation", "cancel", "redo", "inbox"
         )
-        if raw is None:
+        if raw is None or prepared == b"1":  # since the look that brought us here
             return False
         at = _cursor(raw)
         sources, whole = await self._inboxes.readable(run_id, raw, at, inbox) if inbox else ((), True)
@@ -205,8 +207,7 @@ class Preparer:
         if rows:
             await asyncio.to_thread(write, context.store, name, chunk, at, self._sifter.rates)
         last = after is None and whole
-        source, offset = (len(sources), 0) if inbox else (at.source, at.offset)
-        following = after or Cursor(source, offset, at.row + len(rows))
+        following = after or Cursor(progress.reader.count, 0, at.row + len(rows))
         committed = await self._commit(run_id, raw, msgspec.to_builtins(following), last, chunk)
         if not committed:
             self._progress.pop(run_id, None)
@@ -261,12 +262,8 @@ class Preparer:
     async def _commit(self, run_id: str, before: bytes, after: Any, last: bool, chunk: Chunk) -> bool:
         keys = self.context.keys
         counters = [part for item in sorted(chunk.counts.items()) for part in item]
-        limits = [rule.daily_limit for rule in self.context.settings.rules]
-        uses = [
-            part
-            for i, count in sorted(chunk.rules.items())
-            for part in (i, count, "" if limits[i] is None else limits[i])
-        ]
+        limits = ["" if rule.daily_limit is None else rule.daily_limit for rule in self.context.settings.rules]
+        uses = [part for i, count in sorted(chunk.rules.items()) for part in (i, count, limits[i])]
         names = [keys.run(run_id), keys.waiting(run_id), keys.wake, keys.rules(self._today())]
         args: list[Any] = [before, wire.dump(after), int(last), len(counters) // 2, *counters, len(chunk.rules), *uses]
         batch_names, batch_args = batch_arguments(keys, chunk)

@@ -57,7 +57,7 @@ class Maker:
             size = sum(len(line.body) + LINE_BYTES for _, line in asked)
             if size <= left:
                 left -= size
-                lines += await self._admitted(order, part, run, asked)
+                lines += await self._admitted(order, part, asked)
             part.cannot = not asked or size > api.most_bytes
         return lines
 
@@ -117,9 +117,7 @@ class Maker:
             found.append((item, Line(custom_id(order.tag, number, row), url, body)))
         return found
 
-    async def _admitted(
-        self, order: Order, part: Part, run: RunContext, asked: Sequence[tuple[Item, Line]]
-    ) -> list[Line]:
+    async def _admitted(self, order: Order, part: Part, asked: Sequence[tuple[Item, Line]]) -> list[Line]:
         """The lines whose intent was taken down and whose worst case fits into every budget."""
         name, now_us = order.about.target, self._context.clock.now_us()
         wanted: list[tuple[Line, Intent]] = []
@@ -136,7 +134,8 @@ class Maker:
             if admitted:
                 part.state.intents[intent.call] = intent
             elif not part.fenced.is_set():
-                run.refused_nusd = pusd_to_nusd_ceil(intent.bound_pusd)
+                bound = pusd_to_nusd_ceil(intent.bound_pusd)
+                part.refused_nusd = min(bound, part.refused_nusd or bound)
         return [line for (line, _), admitted in zip(wanted, told, strict=True) if admitted]
 
 

@@ -56,6 +56,8 @@ class Part:
         self.state = state
         self.cannot = False
         """The provider cannot be asked any of it."""
+        self.refused_nusd = 0
+        """The smallest worst case of its lines that no budget had room for."""
         self.fenced = asyncio.Event()
 
     @property
@@ -132,12 +134,21 @@ class Orders:
         return await self._parts(parts, held)
 
     async def give_back(
-        self, batch: str, epoch: int, head: BatchHead, state: str, lanes: str, *, holder: str = ""
+        self,
+        batch: str,
+        epoch: int,
+        head: BatchHead,
+        state: str,
+        lanes: str,
+        *,
+        holder: str = "",
+        refused_nusd: int = 0,
     ) -> bool:
         """A batch leaves the lane, `waiting` or `drained`; False: it was taken over (`holder`: by whom it must be held)."""
+        refused = f"{refused_nusd} cloud" if refused_nusd else ""
         keys = self._context.keys
         names = [keys.batch(batch), keys.waiting(head.run), keys.given, keys.drained(head.run), keys.wake]
-        args = [epoch, batch, state, lanes, head.cloud_pusd / max(head.work, 1e-9), holder]
+        args = [epoch, batch, state, lanes, head.cloud_pusd / max(head.work, 1e-9), holder, refused]
         return bool(await self._context.scripts.release(keys=names, args=args))
 
     async def left(self, order: Order) -> list[Part]:

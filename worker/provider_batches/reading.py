@@ -120,7 +120,10 @@ class Reader:
             if real_time or returns >= MOST_RETURNS or _was_answered(part):
                 await context.redis.hset(keys.batch(part.id), "real_time", 1)
         state = "drained" if over else "waiting"
-        if not await self._orders.give_back(part.id, part.epoch, part.head, state, part.lanes, holder=context.owner):
+        back = self._orders.give_back(
+            part.id, part.epoch, part.head, state, part.lanes, holder=context.owner, refused_nusd=part.refused_nusd
+        )
+        if not await back:
             log.warning("batch %s was taken over; nothing published", part.id)
 
     async def late(self, order: Order, parts: Sequence[Part], outcomes: Outcomes) -> None:

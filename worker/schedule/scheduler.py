@@ -13,11 +13,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
 from arq.connections import ArqRedis
 
 from pipelines import paths, wire
-from pipelines.fair import RANKS, Served
+from pipelines.fair import RANKS
 from pipelines.plan import plan
 from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 from pipelines.types import BatchHead
@@ -30,7 +29,9 @@ from worker.queue import NoScriptError
 from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
 from worker.schedule.lacks import Lacks
+from worker.schedule.seen import SEEN, Seen, seen_of
 from worker.schedule.sent import Sent, by_order
+from worker.schedule.shares import Shares
 from worker.schedule.why import Why
 from worker.timing import GONE_MS
 
@@ -40,16 +41,6 @@ TICK_S = 0.25
 RECONCILE_S = 2.0
 SUSPECT_TRIES = 2
 """A batch that so many workers died of without an answer runs alone, so that it takes no others with it."""
-
-
-class Seen(msgspec.Struct):
-    """What the scheduler remembers of a batch: its head never changes."""
-
-    head: BatchHead
-    lanes: str = "any"
-    tries: int = 0
-    released_ms: int = 0
-    real_time: bool = False
 
 
 class Scheduler:
@@ -62,7 +53,7 @@ class Scheduler:
         self._targets: dict[str, str] = {}
         self._estimates = Estimates(context)
         self._was_up: set[str] = set()
-        self._served = Served()
+        self._shares = Shares()
         self._why = Why(context.targets)
         self._lacks = Lacks(lambda batch: self._estimates.weigh(self._heads[batch].head).pusd)
         self._down_since: dict[str, int] = {}
@@ -129,17 +120,11 @@ class Scheduler:
             return
         pipe = self.context.redis.pipeline(transaction=False)
         for batch in new:
-            pipe.hmget(self.context.keys.batch(batch), "head", "lanes", "tries", "released_ms", "real_time")
+            pipe.hmget(self.context.keys.batch(batch), *SEEN)
         for batch, fields in zip(new, await pipe.execute(raise_on_error=False), strict=True):
             try:
-                if isinstance(fields, Exception):
-                    raise wire.Unreadable(str(fields))
-                head, lanes, tries, released, real_time = fields
-                if head is not None:
-                    at = int(released or 0)
-                    self._heads[batch] = Seen(
-                        wire.unpack_head(head), (lanes or b"any").decode(), int(tries or 0), at, bool(real_time)
-                    )
+                if (found := seen_of(fields)) is not None:
+                    self._heads[batch] = found
             except ValueError as error:
                 await aside.batch(self.context, batch, error)
 
@@ -175,6 +160,7 @@ class Scheduler:
         for batch in self._was_rung.intersection(batches):  # came back: its lanes may have changed
             self._heads.pop(batch, None)
             self._was_rung.discard(batch)
+            self._shares.came_back(batch)
         await self._learn(batches)
         return await self._view(run_id, fields, batches, rung), fields
 
@@ -189,20 +175,19 @@ class Scheduler:
         deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         await self._end_if_due(run, fields, deadline)
         weigh = self._estimates.weigh
-        ahead = sum(
-            left / max(1, head.rows) * weigh(head).work for head, _, left in rung.values() if head.run == run_id
-        )
+        ahead = sum(n / max(1, head.rows) * weigh(head).work for head, _, n in rung.values() if head.run == run_id)
         asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
         unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
         if asked and unprepared and waiting:
-            each = sum(weigh(self._heads[b].head).work for b in waiting) / max(
-                1, sum(self._heads[b].head.rows for b in waiting)
-            )
+            heads = [self._heads[batch].head for batch in waiting]
+            each = sum(weigh(head).work for head in heads) / max(1, sum(head.rows for head in heads))
             ahead += unprepared * asked / max(1, rows) * each
+        ordered = () if run.stopped else self._ordered(waiting, rung)
+        room_nusd = await self._room_nusd(run, ordered)
+        views = tuple(self._batch_view(batch, run.started_ms, room_nusd) for batch in ordered)
         return RunView(
-            run_id, run.client, int(fields.get("created_ms") or 0), deadline,
-            () if run.stopped else tuple(self._batch_view(b, run.started_ms) for b in self._ordered(waiting, rung)),
-            ahead, await self._may_buy(run, fields), bool(fields.get("tell")), self._sent.of(run_id),
+            run_id, run.client, int(fields.get("created_ms") or 0), deadline, views, ahead,
+            not views or any(not view.held for view in views), bool(fields.get("tell")), self._sent.of(run_id),
         )  # fmt: skip
 
     def _ordered(self, waiting: list[str], rung: Iterable[str]) -> list[str]:
@@ -228,35 +213,32 @@ class Scheduler:
         down -= {name for name in down if states.get(name, {}).get("closed")}
         self._down_since = {name: self._down_since.get(name, now) for name in down}
 
-    def _batch_view(self, batch: str, started_ms: str) -> BatchView:
+    def _batch_view(self, batch: str, started_ms: str, room_nusd: float) -> BatchView:
         """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
-        that resumes the run gives it all lanes again."""
-        seen, lanes, last = self._heads[batch], self._heads[batch].lanes, False
-        if lanes == "none" or seen.released_ms < int(started_ms or 0) - 1000:
+        that resumes the run gives it all lanes again. One whose next call fits into no budget holds up no other."""
+        mine, lanes, last = self._heads[batch], self._heads[batch].lanes, False
+        if lanes == "none" or mine.released_ms < int(started_ms or 0) - 1000:
             lanes = "any"
-        if lanes != "any" and self._is_gone(seen.head.route, lanes):
+        if lanes != "any" and self._is_gone(mine.head.route, lanes):
             lanes, last = ("cloud" if lanes == "local" else "local"), True
-        real_time = seen.real_time or seen.head.purpose == "audit"
-        head, weight = seen.head, self._estimates.weigh(seen.head)
-        return BatchView(
-            batch, head.route, head.rows, weight.work, lanes, last, real_time=real_time, read=weight.read
-        )  # fmt: skip
+        head, real_time, held = mine.head, mine.real_time or mine.head.purpose == "audit", mine.held(room_nusd)
+        now = self._estimates.weigh(head)
+        return BatchView(batch, head.route, head.rows, now.work, lanes, last, "", 0, real_time, now.read, held)
 
     def _is_gone(self, route: str, lane: str) -> bool:
         late = self.context.clock.now_ms() - GONE_MS
         return all(self._down_since.get(name, late) < late for name in self.context.targets.route_targets(route, lane))
 
-    async def _may_buy(self, run: RunContext, fields: dict[str, str]) -> bool:
-        """Whether a call like the one that was refused would fit into every budget by now."""
-        refused = int(fields.get("refused_nusd") or 0)
-        if not refused:
-            return True
+    async def _room_nusd(self, run: RunContext, waiting: Iterable[str]) -> float:
+        """What the tightest of a run's budgets has room for, where some call did not fit; else infinite."""
+        if not any(self._heads[batch].refused for batch in waiting):
+            return math.inf
         names = list(run.wanted_scopes(self.context.clock))
         left = await budget.room_nusd(self.context.redis, self.context.keys, names)
-        tight = next((name for name, room in left.items() if room is not None and room < refused), "")
+        room, tight = min(((room, name) for name, room in left.items() if room is not None), default=(math.inf, ""))
         self._refused_by[run.id] = tight
-        self._lacks.room_nusd[run.id] = left.get(tight) or 0
-        return not tight
+        self._lacks.room_nusd[run.id] = int(room) if tight else 0
+        return room
 
     def _snapshot(
         self, runs: list[RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
@@ -266,6 +248,7 @@ class Scheduler:
         for head, target, left in rung.values():
             weight, share = self._estimates.weigh(head), left / max(1, head.rows)
             rows[target] += left
+            self._shares.seen(head.id, share)
             work[target] += weight.work * share
             read[target] += weight.read * share
         now = self.context.clock.now_ms()
@@ -281,7 +264,7 @@ class Scheduler:
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
         ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
-        served = self._served.levels(run.client for run in runs if run.waiting)
+        served = self._shares.levels(run.client for run in runs if run.waiting)
         routes = {name: route.targets for name, route in settings.routes.items()}
         return Snapshot(now, targets, routes, tuple(runs), weights, served, self._sent.targets(), ranks)
 
@@ -304,10 +287,10 @@ class Scheduler:
         for move, epoch in zip(rings, epochs, strict=True):
             if int(epoch):
                 self._was_rung.add(move.batch)
+            if int(epoch) and move.lane == "local":  # of the cloud each client has what it pays for
+                client, work = runs[move.run].client, views[move.batch].work
+                self._shares.rung(move.batch, client, work, snapshot.weights.get(client, 1.0))
             if int(epoch) and not by_order(move):
-                client = runs[move.run].client
-                work = self._estimates.weigh(self._heads[move.batch].head).work
-                self._served.add(client, work, snapshot.weights.get(client, 1.0))
                 self._targets[move.batch] = move.target
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))
 
@@ -357,4 +340,5 @@ class Scheduler:
         await pipe.execute()
         known = {b.id for view, _ in runs for b in view.waiting} | rung.keys() | {each.id for each in self._sent.out}
         self._heads = {batch: seen for batch, seen in self._heads.items() if batch in known}
+        self._shares.keep(known)
         self._was_rung &= known | {move.batch for move in moves}

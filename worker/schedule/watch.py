@@ -62,5 +62,7 @@ class Watch:
                 "waiting": self._waiting[name], "waits": self._waits[name],
             })  # fmt: skip
         elif self._fails[name] >= FAILS_TO_DOWN or not state:
-            context.targets.say(name, {"up": False, "reason": status.reason, "until_ms": 0})
+            said = {"up": False, "reason": status.reason, "until_ms": 0}
+            loads = {"failing_since": 0} if "loading" in status.reason else {}  # what it failed before is explained
+            context.targets.say(name, {**said, **loads})
         await context.targets.publish(context.redis, context.keys)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pipelines.snapshot import RunView, Snapshot
 from pipelines.types import BatchHead
-from worker.targets import Targets
+from worker.targets import BREAKER_MS, Targets
 from worker.timing import SILENT_MS
 
 DOWN_GRACE_MS = 30_000
+SOON_MS = 600_000
+"""A target that named a wait, or loads its model, is waited for, if it is no longer than this."""
 FLAP_GRACE_MS = 2_000
+
+
+def _back_soon(state: Mapping[str, Any], now_ms: int) -> bool:
+    """Whether it is down because it asked for a wait, and not for long, or because it loads its model. A breaker's own pause
+    says nothing of that."""
+    if state.get("closed"):
+        return False
+    if "loading" in str(state.get("reason")) and not state.get("up", True):
+        return now_ms - (state.get("changed_ms") or 0) < SOON_MS
+    return now_ms + 2 * BREAKER_MS < (state.get("until_ms") or 0) <= now_ms + SOON_MS
 
 
 class Why:
@@ -34,7 +47,8 @@ class Why:
             )
         names = {name for batch in view.waiting for name in snapshot.routes.get(batch.route, ())}
         down = {name: self._targets.states.get(name, {}) for name in sorted(names) if not snapshot.targets[name].up}
-        if not down or (view.deadline_ms is not None and len(down) < len(names)):  # plan waits for what is down
+        waits = view.deadline_ms is not None and len(down) < len(names)  # plan waits for what is down
+        if not down or waits or any(_back_soon(state, now) for state in down.values()):
             self._since.pop(view.id, None)
             return ""
         closed = all(state.get("closed") for state in down.values())
@@ -49,7 +63,10 @@ class Why:
         states = {name: self._targets.states.get(name, {}) for name in names}
         late = snapshot.now_ms - SILENT_MS
         failing = {name for name, state in states.items() if 0 < (state.get("failing_since") or 0) < late}
-        if not failing or any(state.get("up", True) for name, state in states.items() if name not in failing):
+        others = [state for name, state in states.items() if name not in failing]
+        if not failing or any(state.get("up", True) for state in others):
+            return ""
+        if any(_back_soon(state, snapshot.now_ms) for state in states.values()):
             return ""
         return "no target answers: " + "; ".join(
             f"{name}: {state.get('reason') or 'fails'}" for name, state in states.items()

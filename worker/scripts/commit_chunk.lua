@@ -3,8 +3,10 @@
 -- ARGV: 1 cursor expected  2 cursor new  3 prepared 0|1  4 n counters, then name value ...,
 --       n rules, then index uses most ('' no limit) ..., then per batch: id score head payload,
 --       then for a run whose submitters wait: what is known of its rows by now
--- Returns 0 when the cursor has moved, or when a rule has no room left for these uses: look again.
-if redis.call('HGET', KEYS[1], 'cursor') ~= ARGV[1] then return 0 end
+-- Returns 0 when the cursor has moved, or when a rule has no room left for these uses: look again. And when the source was
+-- read to its end.
+local run = redis.call('HMGET', KEYS[1], 'cursor', 'prepared')
+if run[1] ~= ARGV[1] or run[2] == '1' then return 0 end
 local tell = redis.call('HGET', KEYS[1], 'tell') or ''
 local n = tonumber(ARGV[4])
 local first = 6 + 2 * n

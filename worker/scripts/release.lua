@@ -1,5 +1,6 @@
 -- A batch leaves its lane: drained (every prompt ended), or back to waiting with the lanes it may still use.
 -- KEYS: 1 batch  2 waiting  3 rung  4 drained  5 wake | ARGV: 1 epoch  2 id  3 drained|waiting  4 lanes  5 score  6 expected holder ('' any)
+--       7 of calls that no budget had room for the smallest worst case, nano-dollars, and its lane ('' none)
 -- Returns 1, or 0 when fenced.
 local b = redis.call('HMGET', KEYS[1], 'epoch', 'state', 'holder')
 if b[1] ~= ARGV[1] or b[2] ~= 'rung' or (ARGV[6] ~= '' and b[3] ~= ARGV[6]) then return 0 end
@@ -7,9 +8,11 @@ redis.call('ZREM', KEYS[3], ARGV[2])
 if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'tries', '0') end  -- its holder lives: not the batch's fault
 local t = redis.call('TIME')
 redis.call('HSET', KEYS[1], 'state', ARGV[3], 'lanes', ARGV[4], 'holder', '', 'released_ms', t[1] * 1000)
+if redis.call('TTL', KEYS[1]) >= 0 then return 1 end  -- its run was set aside (worker/aside.py): nobody asks for it any more
 if ARGV[3] == 'drained' then
   redis.call('RPUSH', KEYS[4], ARGV[2])
 else
+  redis.call('HSET', KEYS[1], 'refused', ARGV[7] or '')
   redis.call('HINCRBY', KEYS[1], 'epoch', 1)
   redis.call('ZADD', KEYS[2], ARGV[5], ARGV[2])
 end

@@ -56,6 +56,11 @@ def _model_v0(server: Server, name: str) -> dict[str, Any]:
     return {**model, "loaded_context_length": context} if loaded else model
 
 
+async def elsewhere(_server: Server, request: Request) -> Reply:
+    """It says 200 to everything."""
+    return json_reply({"error": f"Unexpected endpoint or method. ({request.method} {request.path})"})
+
+
 PERSONALITY = Personality(
     routes={
         ("POST", "/v1/chat/completions"): chatting(Voice(say_chat, fail)),
@@ -64,4 +69,5 @@ PERSONALITY = Personality(
         ("GET", "/api/v0/models"): list_v0,
     },
     defaults={"slots": PARALLEL},
+    elsewhere=elsewhere,
 )

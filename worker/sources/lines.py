@@ -59,17 +59,28 @@ def _stored(url: str) -> tuple[pa.NativeFile, int, int]:
 
 
 def _differs(source: Source, size_bytes: int, mtime_ns: int) -> str | None:
-    """What is not as it was at intake; the content is read only where the time of the last writing is another one."""
-    if (size_bytes, mtime_ns) == (source.size_bytes, source.mtime_ns):
+    """What is not as it was at intake. An object's time is its store's word; that of a local file anybody can set back, so
+    its content is read, once for each stamp."""
+    if "://" in source.url and (size_bytes, mtime_ns) == (source.size_bytes, source.mtime_ns):
         return None
-    digest = _digest(source.url, size_bytes, mtime_ns) if size_bytes == source.size_bytes else ""
+    same = size_bytes == source.size_bytes
+    digest = _digest(source.url, size_bytes, (mtime_ns, *stamp(source))) if same else ""
     return files.changed(source, replace(source, size_bytes=size_bytes, mtime_ns=mtime_ns, digest=digest))
 
 
 @lru_cache(maxsize=256)
-def _digest(url: str, size_bytes: int, _mtime_ns: int) -> str:
+def _digest(url: str, size_bytes: int, _stamp: tuple[int, ...]) -> str:
     with _stored(url)[0] as raw:
         return files.digest(raw, size_bytes)
+
+
+def stamp(source: Source) -> tuple[int, ...]:
+    """Another one whenever a local file was written, replaced or set back; always the same of an object, and of what is gone."""
+    try:
+        found = Path(source.url).stat() if "://" not in source.url else None
+    except OSError:
+        return ()
+    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino) if found is not None else ()
 
 
 def blocks(source: Source, offset: int) -> Generator[list[bytes] | int]:

@@ -14,7 +14,7 @@ from pipelines.errors import SourceError
 from pipelines.files import reason, shown_url
 from pipelines.shard import NO_COLUMNS, Problem, bad_row, parse_record
 from pipelines.types import BadRow, Options, Row, Source
-from worker.sources.lines import Entry, csv_rows, jsonl
+from worker.sources.lines import Entry, csv_rows, jsonl, stamp
 from worker.sources.tables import parquet_rows
 
 if TYPE_CHECKING:
@@ -50,11 +50,17 @@ class Reader:
         self._template = template
         self._entries: Iterator[Entry] = iter(())
         self._at: Cursor | None = None
+        self._stamp: tuple[int, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many sources there are: a cursor behind all of them reads nothing more."""
+        return len(self._sources)
 
     def read(self, cursor: Cursor, max_rows: int, max_bytes: int) -> tuple[list[Row | BadRow], Cursor | None]:
         """The next rows, until one of the limits is reached, and the cursor behind them: None after the last source.
         Raises SourceError when a source is gone, has changed, or is damaged."""
-        if cursor != self._at:
+        if cursor != self._at or self._touched(cursor):
             self._open(cursor)
         self._at = None
         rows: list[Row | BadRow] = []
@@ -82,8 +88,15 @@ class Reader:
     def close(self) -> None:
         self._entries, self._at = iter(()), None
 
+    def _touched(self, cursor: Cursor) -> bool:
+        """Whether the open file was written or replaced since, and must be looked at anew; one that is only gone from its
+        folder is still what it was."""
+        now = stamp(self._sources[cursor.source]) if cursor.source < len(self._sources) else ()
+        return now not in ((), self._stamp)
+
     def _open(self, cursor: Cursor) -> None:
         if cursor.source < len(self._sources):
+            self._stamp = stamp(self._sources[cursor.source])
             used = self._template.used if self._template else NO_COLUMNS
             self._entries = entries(self._sources[cursor.source], cursor, used)
         else:

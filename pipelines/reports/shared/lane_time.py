@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -25,15 +26,15 @@ def sections(costs: pl.LazyFrame) -> list[Section]:
     if hours := one_more_hour(calls):
         found.append(Section("What one more hour of each local target would have saved", hours))
     if flights := in_flight(calls):
-        lanes = [name for name in flights[0] if name != "from"]
+        lanes = [name for name in flights[0] if name != "from" and not name.endswith("_share")]
         bars = [(f"{row['from']} {lane}", f"{row[lane]:.1f}", row[lane]) for row in flights for lane in lanes]
         found.append(Section("Calls in flight over time", flights, bars=bars))
     return found
 
 
 def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
-    """The shadow price: answers that were bought on the target's routes, those first that cost most for its time, as many as
-    it would have given in one more hour at work at its own pace."""
+    """Answers that were bought on the target's routes, those first that cost most for its time, as many as it would have given
+    in one more hour at work at its own pace; `per_hour_usd` is the shadow price: what the first of its minutes were worth."""
     good = calls.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer"))
     read = pl.col("input_tokens") - pl.col("cached_input_tokens")
     good = good.with_columns((PREFILL_WEIGHT * read + pl.col("output_tokens")).clip(1e-9).alias("work"))
@@ -47,9 +48,17 @@ def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
         room = HOUR_S * float(mine["work"].sum()) / busy_s
         there = bought.filter(pl.col("route").is_in(mine["route"].unique().to_list()))
         there = there.sort(pl.col("cost_usd").cast(pl.Float64) / pl.col("work"), descending=True)
+        dearest = there.select((pl.col("cost_usd").cast(pl.Float64) / pl.col("work")).max()).item() or 0.0
         there = there.filter(pl.col("work").cum_sum() <= room)
-        found.append({"target": name, "busy_s": busy_s, "more_rows": len(there), "saved_usd": there["cost_usd"].sum()})
+        found.append({
+            "target": name, "busy_s": busy_s, "per_hour_usd": _decimal(dearest * room), "more_rows": len(there),
+            "saved_usd": there["cost_usd"].sum(),
+        })  # fmt: skip
     return found
+
+
+def _decimal(usd: float) -> Decimal:
+    return Decimal(repr(round(usd, 12)))
 
 
 def _union_s(began: Any, ended: Any) -> float:
@@ -60,17 +69,29 @@ def _union_s(began: Any, ended: Any) -> float:
 
 
 def in_flight(calls: pl.DataFrame) -> list[dict[str, Any]]:
-    """The mean of each lane in each of 24 equal times from the first call to the last answer."""
+    """The mean of each lane in each of 24 equal times from the first call to the last answer, and what part that is of the most
+    that were ever in flight there."""
     if calls.is_empty():
         return []
     began, ended = (calls[column].dt.epoch("us").to_numpy() / 1e6 for column in ("started_at", "finished_at"))
     edges = np.linspace(began.min(), max(ended.max(), began.min() + 1e-6), BUCKETS + 1)
     lanes = {lane: (calls["lane"] == lane).to_numpy() for lane in sorted(calls["lane"].unique().to_list())}
+    most = {lane: _most(began[mine], ended[mine]) for lane, mine in lanes.items()}
     first = np.datetime64(int(edges[0] * 1e6), "us")
     found = []
     for low, high in pairwise(edges):
         inside = np.clip(np.minimum(ended, high) - np.maximum(began, low), 0.0, None) / (high - low)
         moment = first + np.timedelta64(int((low - edges[0]) * 1e6), "us")
         row: dict[str, Any] = {"from": str(moment)[:19].replace("T", " ")}
-        found.append(row | {lane: float(inside[mine].sum()) for lane, mine in lanes.items()})
+        for lane, mine in lanes.items():
+            busy = float(inside[mine].sum())
+            row |= {lane: busy, f"{lane}_used_share": busy / most[lane]}
+        found.append(row)
     return found
+
+
+def _most(began: Any, ended: Any) -> int:
+    """At once, at the most: of two that touch, one has ended."""
+    edges = np.concatenate((began, ended))
+    steps = np.concatenate((np.ones(len(began)), -np.ones(len(ended))))
+    return max(1, int(steps[np.lexsort((steps, edges))].cumsum().max()))

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.batch import PREFILL_WEIGHT
-from pipelines.foresee import RATE_SPREAD, Basis, Foreseen, Part, Work, foresee
+from pipelines.foresee import RATE_SPREAD, Basis, Foreseen, Office, Part, Work, foresee
 from pipelines.plan import plan
 from tests.benchmarks.spill.jobs import INPUT_USD, OUTPUT_USD, Job, Scenario, job
-from tests.benchmarks.spill.world import Outcome, World
+from tests.benchmarks.spill.world import LOT_ROWS, Outcome, World
 
 EARLIER_ROWS, BATCH = 400, 32
 
@@ -79,4 +79,14 @@ def foreseen(made: Job, earlier: Job) -> Foreseen:
                     away_pusd=(float(input_usd), float(output_usd)),
                 )
             )
-    return foresee(Work(parts), bases, made.deadline_s)
+    work = Work(parts)
+    return foresee(work, bases, made.deadline_s, _office(scenario, work, made))
+
+
+def _office(scenario: Scenario, work: Work, made: Job) -> Office | None:
+    """In as many orders as the world makes of what is not local."""
+    if not scenario.batch_p90_s:
+        return None
+    away = 1 - work.kept(made.deadline_s).mean()
+    orders = max(1, math.ceil(away * scenario.rows / LOT_ROWS))
+    return Office(scenario.batch_price, scenario.batch_median_s, scenario.batch_p90_s, orders)

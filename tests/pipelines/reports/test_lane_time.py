@@ -27,11 +27,12 @@ def test_one_more_hour_is_worth_what_costs_most_for_its_time() -> None:
     (hour,) = lane_time.one_more_hour(costs_frame(calls).collect())
     assert (hour["target"], hour["busy_s"]) == ("gpu", 1800.0)
     assert (hour["more_rows"], hour["saved_usd"]) == (2, Decimal("3.4"))
+    assert hour["per_hour_usd"] == Decimal("4.0"), "the dearest for its time: $3 for 1,500 tokens, of 2,000 in an hour"
 
 
 def test_nothing_bought_is_worth_nothing_and_no_local_lane_has_no_hour() -> None:
     (hour,) = lane_time.one_more_hour(costs_frame([call(0, 0)]).collect())
-    assert (hour["more_rows"], hour["saved_usd"]) == (0, Decimal(0))
+    assert (hour["more_rows"], hour["saved_usd"], hour["per_hour_usd"]) == (0, Decimal(0), Decimal(0))
     assert lane_time.one_more_hour(costs_frame([call(0, 0, **CLOUD)]).collect()) == []
 
 
@@ -44,6 +45,7 @@ def test_calls_in_flight_add_up_to_the_time_that_they_took() -> None:
     rows = lane_time.in_flight(costs_frame(calls).collect())
     assert len(rows) == 24 and rows[0]["from"] == "2026-03-01 08:00:00" and rows[1]["from"] == "2026-03-01 08:00:02"
     assert [rows[0]["local"], rows[6]["local"], rows[12]["local"]] == [1.0, 2.0, 0.0]
+    assert [rows[0]["local_used_share"], rows[6]["local_used_share"], rows[12]["local_used_share"]] == [0.5, 1.0, 0.0]
     assert sum(row["local"] for row in rows) * 2 == pytest.approx(36)
     assert sum(row["cloud"] for row in rows) * 2 == pytest.approx(28)
 

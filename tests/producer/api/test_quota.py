@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anthropic
@@ -22,6 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "rows": {"quota": {"rows_per_day": 5}},
         "tokens": {"quota": {"tokens_per_day": 100}},
         "hasty": {"quota": {"submissions_per_minute": 2}},
+        "steady": {"quota": {"submissions_per_minute": 2}},
         "broke": {"budget": {"daily_usd": 0}},
         "messages": {"quota": {"rows_per_day": 1}},
         "patient": {"quota": {"rows_per_day": 5}},
@@ -96,6 +98,19 @@ def test_submissions_of_a_minute(server: Server) -> None:
             make(client, file.id)
         assert refused.value.code == "rate_limit_exceeded"
         assert {each.id for each in client.batches.list()} == {each.id for each in made}
+
+
+def test_a_request_that_is_repeated_with_its_key_is_one_submission(server: Server) -> None:
+    left_s = 60 - time.time() % 60
+    time.sleep(left_s if left_s < 15 else 0)
+    with server.openai("steady") as client, ThreadPoolExecutor(8) as pool:
+        file = put(client, lines(1))
+        key = {"Idempotency-Key": "once"}
+        made = {each.id for each in pool.map(lambda _: make(client, file.id, extra_headers=key), range(8))}
+        assert len(made) == 1
+        make(client, file.id)
+        with pytest.raises(openai.RateLimitError):
+            make(client, file.id)
 
 
 def test_a_budget_that_is_spent(server: Server) -> None:

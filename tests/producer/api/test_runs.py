@@ -21,7 +21,7 @@ from producer.api import events
 from producer.api.runs import shown
 from producer.queue import connected
 from producer.runs import RunView
-from tests.support_program import Program
+from tests.support_program import Program, wait_until
 from tests.support_redis import redis_server
 from tests.support_serving import ADMIN, Server, jsonl, line, make, put, serving
 from tests.support_serving import ended as batch_ended
@@ -236,7 +236,7 @@ def test_the_same_key_makes_the_same_run_even_at_once(server: Server, upstream: 
         assert len(http.get("/v1/runs").json()["data"]) == 1
         plain = [start(http, prompts=prompts)["id"] for _ in range(2)]
         assert len(set(plain)) == 2, "without a key nothing is merged"
-    assert any("likely a duplicate" in line for line in server.said)
+    wait_until(lambda: any("likely a duplicate" in line for line in server.said))
 
 
 def test_events_follow_a_run_to_its_end(server: Server) -> None:

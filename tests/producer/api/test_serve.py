@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from producer.api.app import create_app
 from producer.api.meter import REQUESTS
 from tests.support_net import free_port
 from tests.support_program import CLOUD, Program, wait_until
-from tests.support_serving import ADMIN, CHAT, ended, jsonl, line, make, put, serving
+from tests.support_serving import ADMIN, CHAT, Server, ended, jsonl, line, make, put, serving
 from tests.support_upstream import ROOT, Upstream
 
 
@@ -67,6 +70,48 @@ def test_requests_in_flight_end_before_it_does(tmp_path: Path) -> None:
                 "/v1/files", content=slowly(), headers={"content-type": "multipart/form-data; boundary=b"}
             )
         assert reply.status_code == 200 and reply.json()["bytes"] == 36
+
+
+def test_who_waits_for_an_answer_when_it_ends_is_told_where_it_will_be(tmp_path: Path) -> None:
+    """And is not cut off, however slow the answer is: official clients would ask it once more."""
+    gpu = {"gpu": {"kind": "lmstudio", "base_url": "http://127.0.0.1:9/v1", "model": "gpt-4o-mini"}}
+    asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x"}]}
+    with serving(Program(tmp_path, targets=gpu, api={"admin_key": ADMIN})) as server:
+        server.key()
+
+        def wait(_: int) -> httpx.Response:
+            with server.http() as http:
+                return http.post("/v1/chat/completions", json=asked)
+
+        def accepted() -> int:
+            return sum(len(each.read_bytes().splitlines()) for each in server.program.data.glob("inbox/*/*.jsonl"))
+
+        with ThreadPoolExecutor(5) as pool:
+            waiting = [pool.submit(wait, number) for number in range(5)]
+            wait_until(lambda: accepted() == 5)
+            server.process.terminate()
+            for each in waiting:
+                reply = each.result()
+                assert (reply.status_code, reply.json()["error"]["code"]) == (504, "answer_pending"), reply.text
+                assert "/v1/chat/completions/chatcmpl-" in reply.json()["error"]["message"]
+                assert reply.headers["x-should-retry"] == "false"
+    assert not [each for each in server.said if "Traceback" in each]
+
+
+def test_it_takes_more_connections_than_a_process_usually_may(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        server = Server(Program(tmp_path, api={"admin_key": ADMIN}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    host, port = server.url.removeprefix("http://").split(":")
+    with ExitStack() as idle:
+        for _ in range(400):
+            idle.enter_context(socket.create_connection((host, int(port)), timeout=10))
+        with server.http(None) as http:
+            assert http.get("/health", timeout=10).status_code == 200
+    assert server.stop() == 0
 
 
 def test_an_address_that_is_taken_is_one_line(tmp_path: Path) -> None:

@@ -10,10 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+from redis.asyncio.client import Pipeline
 
 from pipelines import wire
+from producer import batches
 from producer.api import chat
+from producer.batches import Batch
 from producer.queue import connected
+from producer.records import NOBODYS
 from tests.producer.api.test_runs import ended, fresh, start
 from tests.support_redis import redis_server
 from tests.support_serving import ADMIN, Server, jsonl, line, make, put
@@ -197,4 +201,28 @@ async def test_another_clients_answer_is_looked_for_as_long_as_one_that_does_not
                 False,
                 False,
             ]
-            assert looked == ["theirs", "nobodys"] and await chat._is_theirs(here, "owner", "theirs")
+            assert looked == [NOBODYS, "nobodys"] and await chat._is_theirs(here, "owner", "theirs")
+
+
+async def test_anothers_batch_takes_no_more_steps_than_one_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In process: round trips are what takes the time."""
+    steps: list[int] = []
+    with redis_server() as url:
+        async with connected(url) as redis:
+            keys = wire.Keys()
+            theirs = Batch(
+                id=f"batch_{'1' * 32}", client="owner", run_id="r", status="validating", endpoint="/v1/chat/completions",
+                input_file_id="-", completion_window="24h", window_s=9, created_at=1, expires_at=2,
+            )  # fmt: skip
+            await batches.create(redis, keys, theirs)
+            real = Pipeline.execute
+
+            async def counted(self: Any, raise_on_error: bool = True) -> Any:
+                steps[-1] += len(self.command_stack) > 0
+                return await real(self, raise_on_error)
+
+            monkeypatch.setattr(Pipeline, "execute", counted)
+            for client, batch_id in (("stranger", theirs.id), ("stranger", f"batch_{'2' * 32}"), ("owner", theirs.id)):
+                steps.append(0)
+                assert (await batches.get(redis, keys, client, batch_id) is not None) == (client == "owner")
+    assert steps == [1, 1, 2]

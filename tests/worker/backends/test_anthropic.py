@@ -222,6 +222,13 @@ class TestAnthropic(BackendContract):
         failure = self.failure(error(type_, code=code), status)
         assert (failure.kind, failure.code) == (kind, code or type_)
 
+    def test_a_blocked_answer_is_told_by_its_text_alone(self) -> None:
+        words = "Output blocked by content filtering policy"
+        blocked = self.parse(error("invalid_request_error", words), 400)
+        assert isinstance(blocked, Completion)
+        assert (blocked.text, blocked.finish) == ("", "filter")
+        assert self.failure(error("invalid_request_error", f"Bad prompt: {words}"), 400).kind == "invalid"
+
     def test_an_account_that_ran_dry_is_told_by_its_text_alone(self) -> None:
         """A target closes by it, so a prompt that is quoted in a message must not be able to say it."""
         dry = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade."

@@ -99,10 +99,12 @@ class TestLmstudio(Compatible):
             ("The number of tokens to keep from the initial prompt is greater than the context length (n_keep: 13190>= "
              "n_ctx: 4096). Try to load the model with a larger context length, or provide a shorter input", 4096),
             ("Reached context length of 4096 tokens with this model.", 4096),
+            ("Context size has been exceeded.", None),
+            ("The model has reached its context limit", None),
         ],
     )  # fmt: skip
     @pytest.mark.parametrize("status", [200, 400, 500])
-    def test_its_texts_of_an_overflow(self, message: str, window: int, status: int) -> None:
+    def test_its_texts_of_an_overflow(self, message: str, window: int | None, status: int) -> None:
         failure = self.failure({"error": message}, status)
         assert (failure.kind, failure.context_tokens) == ("context", window)
 
@@ -195,6 +197,13 @@ class TestLlamacpp(Compatible):
         {"error": {"code": 400, "message": "the request exceeds the available context size, try increasing it",
                    "type": "exceed_context_size_error", "n_prompt_tokens": 9000, "n_ctx": 8192}}, 8192,
     )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "words",
+        ["Input prompt is too big compared to KV size. Please try increasing KV size.", "context shift is disabled"],
+    )
+    def test_older_builds_call_an_overflow_their_own_error(self, words: str) -> None:
+        assert self.failure({"error": {"code": 500, "message": words, "type": "server_error"}}, 500).kind == "context"
 
     def test_its_own_name_for_the_limit_is_one_like_the_others(self) -> None:
         """Left beside ours it would win, and a paid call could cost more than was reserved for it."""

@@ -94,6 +94,13 @@ class TestGemini(BackendContract):
             types.Content.model_validate(body["systemInstruction"])
         types.ToolConfig.model_validate(body.get("toolConfig", {}))
 
+    @pytest.mark.parametrize(
+        "words", ["Your prepayment credits are depleted.", "Your project has exceeded its monthly spending cap."]
+    )
+    def test_spent_money_may_be_told_by_its_text_alone(self, words: str) -> None:
+        assert self.failure(error(429, "RESOURCE_EXHAUSTED", words), 429).kind == "funds"
+        assert self.failure(error(429, "RESOURCE_EXHAUSTED", f"quota: {words}"), 429).kind == "rate"
+
     def test_every_finish_reason_of_the_client_has_a_word(self) -> None:
         types = pytest.importorskip("google.genai.types")
         for reason in types.FinishReason:

@@ -128,6 +128,18 @@ class TestOpenai(BackendContract):
         failure = self.failure(body, 424)
         assert (failure.kind, failure.code) == ("transient", "generation")
 
+    def test_what_is_said_aloud_or_drawn_is_an_answer(self) -> None:
+        audio = {"id": "audio_1", "expires_at": 1729018505, "data": "UklGRg==", "transcript": "Blue."}
+        heard = self.parse(with_message(content=None, audio=audio))
+        drawn = self.parse(with_message(content="", images=[{"type": "image_url", "image_url": {"url": "data:…"}}]))
+        assert isinstance(heard, Completion) and isinstance(drawn, Completion)
+        assert (heard.text, heard.silent, drawn.text, drawn.silent) == ("Blue.", False, "", True)
+
+    def test_the_window_of_a_model_that_has_one_for_its_input_alone(self) -> None:
+        words = "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens."
+        failure = self.failure(error("context_length_exceeded", message=words), 400)
+        assert (failure.kind, failure.context_tokens) == ("context", 272_000)
+
     def test_any_success_is_one(self) -> None:
         assert isinstance(self.parse(GOOD, 201), Completion)
         assert self.failure({"id": "x", "status": "IN_QUEUE"}, 202).code == "empty_answer"

@@ -42,9 +42,12 @@ EXPECTED = {
     "unknown_finish": "error:galaxy_brained",
 }  # fmt: skip
 IN_THE_WORKER = ("400", "402", "403", "408", "409", "413", "422", "503", "529", "moderation")
+NOTHING = {"no_choices": "untrue"}  # an empty list is an answer that says nothing, of so many tokens
 BUT = {
-    "anthropic": {"content_filter": "refusal", "moderation": "invalid"},  # it has one word for both, and none for a prompt
-    "gemini": {"refusal": "filter", "unknown_finish": "error:GALAXY_BRAINED"},
+    "responses": NOTHING,
+    # it has one word for both, and none for a prompt
+    "anthropic": {**NOTHING, "content_filter": "refusal", "moderation": "invalid"},
+    "gemini": {**NOTHING, "refusal": "filter", "unknown_finish": "error:GALAXY_BRAINED"},
     "openrouter": {"403": "filter"},
     "runpod": dict.fromkeys(IN_THE_WORKER, "transient"),  # a worker's error says no more than that
     "ollama": {
@@ -132,6 +135,14 @@ async def test_what_was_never_sent_costs_nothing(column: str) -> None:
     outcome = await ask(column, f"http://127.0.0.1:{free_port()}/v1", "Hi.")
     assert isinstance(outcome, Failure)
     assert (outcome.kind, outcome.code) == ("connect", "connect_failed")
+
+
+async def test_lm_studio_answers_at_its_bare_address_and_says_200_to_any_other(upstream: Upstream) -> None:
+    bare = upstream.url("lmstudio").removesuffix("/v1")
+    assert isinstance(await ask("lmstudio", bare, "Hi."), Completion)
+    wrong = await ask("openai", bare, "Hi.")
+    assert isinstance(wrong, Failure)
+    assert (wrong.kind, wrong.code, wrong.http_status) == ("invalid", "wrong_address", 200)
 
 
 @pytest.mark.parametrize("column", COLUMNS)

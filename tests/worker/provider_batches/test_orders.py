@@ -442,7 +442,7 @@ async def test_a_provider_is_listened_to_no_longer_than_its_run_has_time(
 ) -> None:
     monkeypatch.setattr(listening, "LEAST_S", 0.1)
     monkeypatch.setattr(listening, "SHARE", 0.01)
-    async with stage(context, batch_latency_s=3000.0) as it:
+    async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
         await it.prepare(deadline_ms=it.context.clock.now_ms() + 4000)
         await it.give()
         await it.rounds(it.out)
@@ -465,7 +465,7 @@ async def test_a_cancel_that_fails_once_is_asked_again_before_the_order_is_let_g
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long ago the order was sent: what is let go is paid twice."""
-    async with stage(context, batch_latency_s=3000.0) as it:
+    async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
         now_ms = it.context.clock.now_ms()
         await it.prepare(deadline_ms=now_ms + 8000)
         await it.give()

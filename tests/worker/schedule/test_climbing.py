@@ -26,6 +26,7 @@ SERVER: dict[str, Any] = {
 """Eight at once bring 160 tokens a second, 16 bring 229, 32 bring 291: busy machines are slower than that themselves."""
 
 
+@pytest.mark.timeout(400)
 def test_a_run_climbs_and_the_next_begins_there(tmp_path: Path) -> None:
     with Upstream({"servers": {"gpu": SERVER}}) as upstream:
         settings = upstream.settings()

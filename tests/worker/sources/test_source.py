@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipelines import wire
+from pipelines import files, wire
 from pipelines.errors import SourceError
 from pipelines.rendering import Template, compile_template
 from pipelines.shard import ROW_MAX_BYTES
@@ -35,9 +35,9 @@ ALL = (1 << 20, 1 << 40)
 def source(path: Path) -> Source:
     suffixes = path.name.split(".")
     compression = suffixes[-1] if suffixes[-1] in ("gz", "zst") else ""
-    return Source(
-        str(path), suffixes[-2 if compression else -1], compression, path.stat().st_size, path.stat().st_mtime_ns, ""
-    )
+    size, form = path.stat().st_size, suffixes[-2 if compression else -1]
+    with path.open("rb") as stream:
+        return Source(str(path), form, compression, size, path.stat().st_mtime_ns, files.digest(stream, size))
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -397,9 +397,28 @@ def test_a_file_that_changed_or_went_is_an_error(tmp_path: Path) -> None:
     os.utime(path, ns=(0, known.mtime_ns + 1))
     with pytest.raises(SourceError, match=r"a\.jsonl: changed since .*the size is the same"):
         Reader((known,)).read(Cursor(), *ALL)
+    os.utime(path, ns=(0, known.mtime_ns))
+    with pytest.raises(SourceError, match=r"a\.jsonl: changed since .*the size is the same"):
+        Reader((known,)).read(Cursor(), *ALL)
     path.unlink()
     with pytest.raises(SourceError, match="cannot be opened"):
         Reader((seen,)).read(Cursor(), *ALL)
+
+
+@pytest.mark.parametrize("how", ["in its place", "by another file"])
+def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path, how: str) -> None:
+    """Also where its length and its time are set back to what they were."""
+    path = write(tmp_path / "a.jsonl", lines(*({"prompt": f"a {i}"} for i in range(9))))
+    known = inspect(str(path))
+    reader = Reader((known,))
+    rows, cursor = reader.read(Cursor(), 4, 1 << 40)
+    assert len(rows) == 4 and cursor is not None
+    other = path if how == "in its place" else tmp_path / "b.jsonl"
+    write(other, lines(*({"prompt": f"b {i}"} for i in range(9))))
+    other.replace(path)
+    os.utime(path, ns=(0, known.mtime_ns))
+    with pytest.raises(SourceError, match="the size is the same"):
+        reader.read(cursor, 4, 1 << 40)
 
 
 # -- templates ---------------------------------------------------------------------------------------------------------

@@ -24,11 +24,13 @@ PACKAGE = "worker.simulator"
 
 class Personality(msgspec.Struct, frozen=True, kw_only=True):
     """A vendor's surface. A path may hold {names}, which reach the handler in `request.args`; `base_path` is what a
-    client's base URL ends with; `defaults` are the configuration keys that differ from the common ones."""
+    client's base URL ends with; `defaults` are the configuration keys that differ from the common ones; `elsewhere` answers at
+    any other path, where that is no 404."""
 
     routes: Routes
     base_path: str = "/v1"
     defaults: Mapping[str, Any] = {}
+    elsewhere: Handler | None = None
 
 
 @cache
@@ -74,7 +76,7 @@ def serving(server: Server, personality: Personality) -> Callable[[Request], Awa
     router = Router(personality.routes)
 
     async def handle(request: Request) -> Reply:
-        handler = router.find(request)
+        handler = router.find(request) or personality.elsewhere
         if handler is None:
             message = f"Unknown request URL: {request.method} {request.path}."
             return json_reply(

@@ -1,0 +1,66 @@
+"""What failures mean for a target: short waits pause it, long ones and many failures take it down."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipelines.settings import parse_settings
+from pipelines.types import Failure
+from worker.clock import Clock
+from worker.drain.standing import DOWN_AFTER, LONG_S, Standing
+from worker.targets import BREAKER_MS, CLOSED_MS, Targets
+
+BUSY = Failure("overload", "http_503", "HTTP 503: busy", 503)
+
+
+class Rates:
+    """Hears what is told to the other workers."""
+
+    def __init__(self) -> None:
+        self.paused: list[float] = []
+
+    async def pause(self, seconds: float) -> None:
+        self.paused.append(seconds)
+
+
+def standing() -> tuple[Standing, Any, Targets, list[str]]:
+    targets = Targets(parse_settings({"targets": {"it": {"kind": "vllm", "model": "m"}}}), Clock())
+    lane = SimpleNamespace(
+        up=True, trial=False, in_use=1, refused=0, paused_ms=0, rates=Rates(), limit=lambda: None, trusted=lambda: None
+    )
+    context: Any = SimpleNamespace(targets=targets, background=set())
+    rerouted: list[str] = []
+    return Standing(context, {"it": lane}, rerouted.append), lane, targets, rerouted  # type: ignore[dict-item]
+
+
+async def test_a_short_wait_pauses() -> None:
+    it, lane, targets, rerouted = standing()
+    it.asked_to_wait("it", BUSY, LONG_S)
+    await next(iter(it._context.background))
+    assert (lane.up, rerouted, lane.rates.paused) == (True, [], [LONG_S])
+    assert targets.states["it"]["paused_ms"] == lane.paused_ms > targets.clock.now_ms()
+
+
+@pytest.mark.parametrize(("asked_s", "for_ms"), [(LONG_S + 1, 61_000), (1e9, CLOSED_MS)])
+async def test_a_long_one_takes_it_down_until_then(asked_s: float, for_ms: int) -> None:
+    it, lane, targets, rerouted = standing()
+    it.asked_to_wait("it", BUSY, asked_s)
+    assert (lane.up, rerouted, targets.is_up("it")) == (False, ["it"], False)
+    assert abs(targets.states["it"]["until_ms"] - targets.clock.now_ms() - for_ms) < 1_000
+    assert targets.states["it"]["reason"] == "http_503: HTTP 503: busy"
+
+
+async def test_failures_in_a_row_take_it_down_for_a_moment() -> None:
+    it, lane, targets, rerouted = standing()
+    for _ in range(DOWN_AFTER - 1):
+        it.unhealthy("it", BUSY)
+    it.healthy("it")
+    for _ in range(DOWN_AFTER - 1):
+        it.unhealthy("it", BUSY)
+    assert (lane.up, rerouted) == (True, [])
+    it.unhealthy("it", BUSY)
+    assert (lane.up, rerouted) == (False, ["it"])
+    assert targets.states["it"]["until_ms"] <= targets.clock.now_ms() + BREAKER_MS

@@ -1,0 +1,77 @@
+"""What calls mean for their target in this process: trusted, paused, or down until a look finds it up (schedule/watch.py looks on).
+What they mean for a prompt is drain.py's matter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from pipelines.types import Failure
+from worker.context import Context
+from worker.drain.lane import Lane
+from worker.targets import BREAKER_MS, CLOSED_MS
+
+DOWN_AFTER = 5
+"""Failures in a row, and as many as calls are in flight, after which a target counts as down."""
+LONG_S = 60.0
+"""A wait that a server names and that is longer makes its target count as down, so that others answer meanwhile."""
+
+
+class Standing:
+    """All targets, as the calls of this process find them. `reroute` takes the queued prompts of one elsewhere."""
+
+    def __init__(self, context: Context, lanes: Mapping[str, Lane], reroute: Callable[[str], None]) -> None:
+        self._context, self._lanes, self._reroute = context, lanes, reroute
+        self.failures = Counter[str]()
+        """Failures in a row, by target."""
+
+    def healthy(self, name: str) -> None:
+        self.failures[name] = 0
+        self._lanes[name].trusted()
+        self._context.targets.answered(name)
+
+    def unhealthy(self, name: str, failure: Failure) -> None:
+        self.failures[name] += 1
+        self._lanes[name].refused += failure.kind == "overload" or failure.code in ("stalled", "timeout")
+        if self._lanes[name].trial or self.failures[name] >= max(DOWN_AFTER, self._lanes[name].in_use):
+            self.broken(name, failure)
+
+    def asked_to_wait(self, name: str, failure: Failure, seconds: float) -> None:
+        """Nobody calls the target for so long."""
+        if seconds > LONG_S:
+            self.broken(name, failure, min(int(seconds * 1000), CLOSED_MS))
+        else:
+            self._pause(name, seconds)
+
+    def _pause(self, name: str, seconds: float) -> None:
+        """Other workers hear of it with the next heartbeat and ask for leave."""
+        lane = self._lanes[name]
+        lane.limit()
+        until_ms = self._context.targets.clock.now_ms() + int(seconds * 1000)
+        if until_ms > lane.paused_ms:
+            lane.paused_ms = until_ms
+            self._context.targets.say(name, {"paused_ms": until_ms})
+            self._spawn(lane.rates.pause(seconds))
+
+    def broken(self, name: str, failure: Failure, for_ms: int = BREAKER_MS) -> None:
+        """Opens the breaker: nobody calls the target until a look finds it up, then one call at a time."""
+        if self._lanes[name].up:
+            self.failures[name] = 0
+            self._context.targets.open_breaker(name, f"{failure.code}: {failure.message}", for_ms)
+            self._down(name)
+
+    def closed(self, name: str, reason: str) -> None:
+        """Keys or funds: nothing helps but a person."""
+        self._context.targets.close(name, reason)
+        self._down(name)
+
+    def _down(self, name: str) -> None:
+        self._lanes[name].up = False
+        self._reroute(name)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._context.background.add(task)
+        task.add_done_callback(self._context.background.discard)

@@ -1,0 +1,47 @@
+"""Who was served how much: charged when a batch is rung, given back as far as it comes back unanswered; which client is next is
+plan's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pipelines.fair import Served
+
+
+class Charge(NamedTuple):
+    """Of a batch that is rung: whose, the work for that client's weight, and the share of its rows not answered when last seen."""
+
+    client: str
+    work: float
+    left: float = 1.0
+
+
+class Shares:
+    """One scheduler's."""
+
+    def __init__(self) -> None:
+        self._served = Served()
+        self._charges: dict[str, Charge] = {}
+
+    def levels(self, active: Iterable[str]) -> dict[str, float]:
+        return self._served.levels(active)
+
+    def rung(self, batch: str, client: str, work: float, weight: float) -> None:
+        self._served.add(client, work, weight)
+        self._charges[batch] = Charge(client, work / weight)
+
+    def seen(self, batch: str, left: float) -> None:
+        """How much of a batch is not answered yet."""
+        if batch in self._charges:
+            self._charges[batch] = self._charges[batch]._replace(left=left)
+
+    def came_back(self, batch: str) -> None:
+        """It waits again: a target that died served nobody."""
+        if (charge := self._charges.pop(batch, None)) is not None:
+            self._served.add(charge.client, -charge.work * charge.left, 1.0)
+
+    def keep(self, known: Iterable[str]) -> None:
+        """Forgets what has ended."""
+        self._charges = {batch: charge for batch in known if (charge := self._charges.get(batch)) is not None}
