@@ -594,7 +594,11 @@ async def test_discovery_tells_each_local_server_apart() -> None:
         assert (await client.get("/v1/models", "vllm")).json()["data"][0]["max_model_len"] == 32_768
         for name in servers:
             assert (await client.chat("Hello.", name)).status_code == 200
-            assert (await client.get("/api/ps", name)).status_code == (200 if name == "ollama" else 404)
+            asked = await client.get("/api/ps", name)
+            assert ("models" in asked.json(), "error" in asked.json()) == (name == "ollama", name != "ollama")
+            assert asked.status_code == (200 if name in ("ollama", "lmstudio") else 404), (
+                "LM Studio says 200 to everything"
+            )
 
 
 async def test_ollama_speaks_its_own_language_and_forgets_old_turns_in_silence() -> None:

@@ -224,7 +224,8 @@ def _filled(name: object, given: object, defaults: Mapping[str, Mapping[str, Any
     personality = str(given.get("personality"))
     if personality not in defaults:
         known = ", ".join(sorted(defaults))
-        raise ConfigError(f"servers.{name}.personality is {personality!r}; known personalities: {known}")
+        found = f"is {personality!r}" if given.get("personality") is not None else "is missing"
+        raise ConfigError(f"servers.{name}.personality {found}; known personalities: {known}")
     return {**defaults[personality], **given}
 
 
