@@ -16,6 +16,9 @@ from pipelines.words import word_set
 _COSINE, _LABEL_COSINE = 0.75, 0.92
 _SHORT_OVERLAP, _LONG_OVERLAP = 0.3, 0.35
 _LONG_WORDS = 7
+_TELLING_WORDS = 3
+"""`Classify:` alone does not tell what a label says: it may be an opinion."""
+
 _WEAK = word_set("best good great main major key most way ways thing things people person example examples") | EMPTY
 """May be added to a question without asking another one."""
 
@@ -23,6 +26,8 @@ _WEAK = word_set("best good great main major key most way ways thing things peop
 def same_meaning(a: str, b: str, task: str, instruction: str, cosine: float) -> bool:
     """Whether the answer to one may serve the other, as far as words and a vector can tell."""
     if task in LITERAL or cosine < _COSINE or OPINION.search(instruction) is not None:
+        return False
+    if task == CLOSED and len(instruction.split()) < _TELLING_WORDS:
         return False
     left, right = read(a), read(b)
     mine, other = facts_of(left), facts_of(right)

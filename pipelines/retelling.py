@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from pipelines import lexicon
+from pipelines.difference import Span
 from pipelines.explain import Read, open_spans, read
 from pipelines.facts import ALWAYS, EMPTY, OPINION, agree, facts_of, minimal, renames, stem
 from pipelines.guards import sides
@@ -25,6 +26,7 @@ _LONG_WORD = 4
 _MIN_WORDS, _MIN_CHANGED, _MIN_PLACES = 7, 3, 2
 _SHARED = 0.4
 _MAX_EXCHANGED = 1
+_FEW = 2
 _OWN_CASE = frozenset({"i", "my", "me", "mine", "myself"})
 _ABOUT = re.compile(r"\b(?:topics?|sections?|subjects?|themes?|genres?|news|headlines?)\b", re.IGNORECASE)
 
@@ -65,15 +67,23 @@ def retold(a: str, b: str) -> bool:
 
 
 def _reworded(left: Read, right: Read, mine: frozenset[str], other: frozenset[str]) -> bool:
-    """Several places differ, of which at most one puts new words of weight for old ones: in a form, every place does."""
+    """Several places differ: at most one puts words for others, as every place in a form does, and one side says more."""
     spans = open_spans(left, right, CLOSED)
     if len(spans) < _MIN_PLACES or minimal(left, right, spans) or any(renames(left, right, span) for span in spans):
         return False
     gone = [_new(left.norms[span.a0 : span.a1], other) for span in spans]
     come = [_new(right.norms[span.b0 : span.b1], mine) for span in spans]
-    if sum(map(bool, map(min, gone, come))) > _MAX_EXCHANGED:
+    exchanged = [
+        min(x, y) > 0 or (max(x, y) > 0 and _short(span)) for span, x, y in zip(spans, gone, come, strict=True)
+    ]
+    if sum(exchanged) > _MAX_EXCHANGED or all(bool(x) == bool(y) for x, y in zip(gone, come, strict=True)):
         return False
     return not any(guard(*sides(left.tokens, right.tokens, spans)) for guard in ALWAYS)
+
+
+def _short(span: Span) -> bool:
+    """A word or two stand for a word or two."""
+    return 0 < span.a1 - span.a0 <= _FEW and 0 < span.b1 - span.b0 <= _FEW
 
 
 def _new(words: Sequence[str], told: frozenset[str]) -> int:

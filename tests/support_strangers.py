@@ -86,6 +86,11 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     ),
     "stars": ("review", "{}\n\nHow many stars would this reviewer give? Answer with one number from 1 to 5."),
     "team": ("ticket", "Assign the ticket to one of: billing, hardware, shipping.\nTicket: {}\nTeam:"),
+    "topic": (
+        "ticket",
+        "Which topic is this message about: billing, hardware or shipping?\nMessage: {}\nTopic:",
+    ),
+    "section": ("review", "Put the text into one of these sections: home, travel, trade.\n\n{}\n\nSection:"),
     "examples": ("ticket", FEW_SHOT + "Message: {}\nLabel:"),
     "translate German": ("ticket", "Translate into German:\n{}"),
     "translate Danish": ("ticket", "Translate into Danish:\n{}"),

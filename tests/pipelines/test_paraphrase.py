@@ -61,6 +61,12 @@ def test_literal_tasks_and_opinions_are_never_judged() -> None:
     assert not same_meaning(a, b, CLOSED, "Classify the sentiment of the review.", 0.99)
 
 
+def test_a_label_that_nobody_explains_is_never_judged() -> None:
+    a, b = MEANT[2]
+    assert same_meaning(a, b, CLOSED, "Which topic is it?", 0.95)
+    assert not same_meaning(a, b, CLOSED, "Classify:", 0.95)
+
+
 def test_short_texts_for_a_label_need_a_nearer_vector() -> None:
     a, b = MEANT[0]
     assert not same_meaning(a, b, CLOSED, "Which topic is it?", 0.88)
