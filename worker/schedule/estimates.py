@@ -57,6 +57,7 @@ class Estimates:
         self._seen: dict[str, dict[str, Length]] = {}
         self._learned = Learned()
         self._weights: dict[str, Weight] = {}
+        self._longer: float | None = None
         self._weighed_s = self._saved_s = float("-inf")
         self._loaded = False
         self.speeds: dict[str, Speed] = {}
@@ -73,7 +74,7 @@ class Estimates:
             self.speeds[name] = self._pace.note(now, name, self._context.targets.cap(name), answered)
         self._count(beats)
         if now - self._weighed_s >= AGAIN_S:
-            self._weighed_s, self._weights = now, {}
+            self._weighed_s, self._weights, self._longer = now, {}, None
             prefill = {name: speed.prefill for name, speed in self.speeds.items()}
             self._learned = Learned(
                 {group: msgspec.structs.replace(at) for group, at in self._lengths.items()}, prefill
@@ -115,6 +116,12 @@ class Estimates:
                 work, price / max(work, 1e-9), read, head.group not in self._learned.lengths
             )
         return found
+
+    def longer(self, heads: Sequence[BatchHead]) -> float:
+        """What all of these weigh now, for what they were guessed to weigh; reckoned once for each time that batches are weighed."""
+        if self._longer is None and heads:
+            self._longer = sum(self.weigh(head).work for head in heads) / max(sum(head.work for head in heads), 1e-9)
+        return self._longer or 1.0
 
     def limit(self, name: str, heads: Sequence[BatchHead]) -> float:
         """Rows a second that a target's own limits admit, of prompts like these; infinite without limits."""

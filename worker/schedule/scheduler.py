@@ -266,6 +266,7 @@ class Scheduler:
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
         ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
+        self._shares.measured(self._estimates.longer(heads))
         served = self._shares.levels(run.client for run in runs if run.waiting)
         routes = {name: route.targets for name, route in settings.routes.items()}
         return Snapshot(now, targets, routes, tuple(runs), weights, served, self._sent.targets(), ranks)

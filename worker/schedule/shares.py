@@ -24,6 +24,15 @@ class Shares:
     def __init__(self) -> None:
         self._served = Served()
         self._charges: dict[str, Charge] = {}
+        self._longer = 1.0
+
+    def measured(self, longer: float) -> None:
+        """Prompts weigh so many times what was guessed, and so does what was charged: or else who was served before the first
+        answers would have paid as much for one batch as others then pay for ten."""
+        by, self._longer = longer / self._longer, longer
+        if by != 1:
+            self._served.scale(by)
+            self._charges = {batch: charge._replace(work=charge.work * by) for batch, charge in self._charges.items()}
 
     def levels(self, active: Iterable[str]) -> dict[str, float]:
         return self._served.levels(active)

@@ -49,6 +49,8 @@ async def test_what_was_learned_reorders_batches_and_outlives_the_process(
         assert first.weigh(short).work == pytest.approx(500 + 200, rel=0.05)
         assert first.weigh(long).work == pytest.approx(500 + 6000, rel=0.05)
         assert first.weigh(short).saved != first.weigh(long).saved
+        weighed = first.weigh(short).work + first.weigh(long).work
+        assert first.longer([short, long]) == pytest.approx(weighed / (short.work + long.work)), "for what was guessed"
         assert first.limit("mini", [short]) == pytest.approx(60_000 / 60 / (500 + 256))
         assert first.limit("gpu", [short]) == float("inf")
 

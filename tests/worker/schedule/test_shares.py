@@ -29,3 +29,16 @@ def test_what_has_ended_stays_charged_and_is_forgotten() -> None:
     shares.keep(["other"])
     shares.came_back("one")
     assert shares.levels(["a", "b"]) == {"a": 100.0, "b": 0.0}
+
+
+def test_what_was_charged_by_a_guess_is_worth_no_more_than_what_is_charged_by_answers() -> None:
+    """Answers are a tenth as long as was guessed: the client with two batches by the guess is one batch ahead, not eleven."""
+    shares = Shares()
+    shares.levels(["a", "b"])
+    for batch, client in (("one", "a"), ("two", "b"), ("three", "a")):
+        shares.rung(batch, client, 3200.0, 1.0)
+    shares.measured(0.1)
+    shares.measured(0.1)
+    assert shares.levels(["a", "b", "new"]) == pytest.approx({"a": 640.0, "b": 320.0, "new": 320.0})
+    shares.came_back("three")
+    assert shares.levels(["a", "b"])["a"] == pytest.approx(320.0)
