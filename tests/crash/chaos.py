@@ -24,15 +24,18 @@ from tests.crash import stage
 from tests.crash.faults import ROWS, SLOTS, Field, Scene
 from tests.crash.hosts import OtherHost
 from tests.crash.judge import judge
+from tests.crash.storm import one_by_one, overlapping
 from tests.support_program import Program, wait_until
 from tests.support_upstream import ROOT
 
-CALM_S = 75.0
+CALM_S = 120.0
 """A run must end within this, once nothing is broken any more."""
 ROLES = [["", "", ""], ["prepare,schedule,settle", "local,cloud", "local,cloud"], ["", "local,cloud"]]
 
 
-def in_the_field(folder: Path, seed: int, hosts: dict[int, OtherHost] | None = None) -> list[str]:
+def in_the_field(
+    folder: Path, seed: int, hosts: dict[int, OtherHost] | None = None, beset: Callable[[Field], None] = one_by_one
+) -> list[str]:
     """Workers on one Redis; what does not hold afterwards."""
     scene = Field(folder, seed)
     roles = scene.random.choice(ROLES[:2] if hosts else ROLES)
@@ -43,15 +46,23 @@ def in_the_field(folder: Path, seed: int, hosts: dict[int, OtherHost] | None = N
             program = scene.program(scene.servers)
             scene.data = program.data
             with stage.Workers(program, scene.redis.url, roles, hosts) as scene.workers:
-                return _field_run(scene, program)
+                return _field_run(scene, program, beset)
     finally:
         scene.redis.kill()
 
 
 def on_two_hosts(folder: Path, seed: int) -> list[str]:
     """The same, with all workers but one elsewhere: their clocks are minutes off, and nobody sees their processes."""
-    hosts = {index: OtherHost(folder / f"host{index}", minutes * 60) for index, minutes in ((1, 7), (2, -11))}
-    return in_the_field(folder, seed, hosts)
+    return in_the_field(folder, seed, _elsewhere(folder))
+
+
+def in_a_storm(folder: Path, seed: int) -> list[str]:
+    """Faults that overlap; odd seeds on two hosts."""
+    return in_the_field(folder, seed, _elsewhere(folder) if seed % 2 else None, overlapping)
+
+
+def _elsewhere(folder: Path) -> dict[int, OtherHost]:
+    return {index: OtherHost(folder / f"host{index}", minutes * 60) for index, minutes in ((1, 7), (2, -11))}
 
 
 def _registered(scene: Field, program: Program) -> str:
@@ -75,12 +86,9 @@ def _registered(scene: Field, program: Program) -> str:
     return scene.redis.forgetting(briefly)
 
 
-def _field_run(scene: Field, program: Program) -> list[str]:
+def _field_run(scene: Field, program: Program, beset: Callable[[Field], None]) -> list[str]:
     run_id = _registered(scene, program)
-    for fault in scene.random.choices(scene.faults(), k=scene.random.randint(3, 8)):
-        time.sleep(scene.random.uniform(0.2, 1.6))
-        fault()
-        scene.workers.mend()
+    beset(scene)
     calm_s = time.monotonic()
     while not stage.ended(scene.redis.client, run_id):
         if time.monotonic() - calm_s > CALM_S:
@@ -155,7 +163,7 @@ def _shoot(scene: Scene, program: Program, process: subprocess.Popen[str]) -> No
 
 
 FORMS: dict[str, Callable[[Path, int], list[str]]] = {
-    "field": in_the_field, "embedded": embedded, "hosts": on_two_hosts,
+    "field": in_the_field, "embedded": embedded, "hosts": on_two_hosts, "storm": in_a_storm,
 }  # fmt: skip
 
 
