@@ -114,9 +114,10 @@ class Embedded:
             folder.mkdir(parents=True, exist_ok=True)
             self._users = (folder / "users.lock").open("a")
         except OSError as error:
-            raise StoreError(
-                f"cannot keep a private Redis in {self._root}: {error.strerror}; choose another --data, or set redis_url"
-            ) from None
+            elsewhere = "://" in self._settings.spillway.data
+            what = f"keep a private Redis in {self._root}" if elsewhere else f"use the data root {self._root}"
+            remedy = "set redis_url" if elsewhere else "choose another --data"
+            raise StoreError(f"cannot {what}: {error.strerror}; {remedy}") from None
         fcntl.flock(self._users, fcntl.LOCK_SH)
         self.redis_url = f"unix://{socket_path(folder)}"
         return folder
