@@ -76,7 +76,7 @@ async def answer(request: Request, error: Exception) -> Response:
     """What FastAPI would answer."""
     told = next(each for kind, each in _answers() if isinstance(error, kind))
     if told is _internal:
-        log.exception("%s %s failed", request.method, request.scope)
+        log.exception("%s %s failed", request.method, request.url.path)
     return await told(request, error)
 
 

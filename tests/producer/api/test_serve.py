@@ -17,9 +17,11 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from pipelines.settings import load_settings
 from producer.api.app import create_app
+from producer.api.errors import answer
 from producer.api.meter import REQUESTS
 from tests.support_net import free_port
 from tests.support_program import CLOUD, Program, wait_until
@@ -144,6 +146,14 @@ async def test_an_error_of_ours_has_an_id_and_is_counted_like_every_reply() -> N
     assert reply.headers["x-request-id"].startswith("req_")
     labels = {"method": "GET", "path": "/health", "status": "500"}
     assert REQUESTS.get_sample_value("spillway_http_requests_total", labels) == 1
+
+
+async def test_an_error_of_ours_is_logged_without_the_key_of_who_asked(caplog: pytest.LogCaptureFixture) -> None:
+    headers = [(b"authorization", b"Bearer sw-not-for-the-log"), (b"x-api-key", b"sw-not-for-the-log")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers, "query_string": b""}
+    request = Request({**scope, "server": ("server", 80), "scheme": "http"})
+    assert (await answer(request, ZeroDivisionError())).status_code == 500
+    assert "POST /v1/chat/completions failed" in caplog.text and "not-for-the-log" not in caplog.text
 
 
 @pytest.fixture(scope="module")
