@@ -20,7 +20,7 @@ check: $(VENV)/.tested
 crash: $(VENV)/.tested
 	$(BIN)/python -m tests.crash.chaos --seeds 20
 	$(BIN)/python -m tests.crash.chaos --seeds 10 --form storm
-	CRASH_EVERY=1 $(BIN)/python -m pytest tests/crash/test_kill_points.py
+	CRASH_EVERY=1 $(BIN)/python -m pytest tests/crash
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m tests.benchmarks.end_to_end
