@@ -51,7 +51,7 @@ class Once(NamedTuple):
         if len(key) > KEY_MAX_CHARS:
             message = f"The Idempotency-Key is longer than {KEY_MAX_CHARS} characters."
             raise ApiError(400, message, param="Idempotency-Key")
-        return cls(here, client, request.url.path, key, digest)
+        return cls(here, client, request.scope["path"], key, digest)
 
     async def reserve(self, new_id: str) -> str:
         """The id to make: `new_id`, or that of the first request with the same key. 400 when its body was another."""
