@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from producer.runs import TargetState
 
 HISTORY = 10
+FAILED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Targets(Output):
 
 @taking(Targets)
 def targets(ask: Targets) -> int:
-    """Every target: lane, kind, health, model, parallelism, context, price. `check NAME` makes one real call."""
+    """Every target: lane, kind, health, model, parallelism, context, price. `check NAME` makes one real call; exit 3 when it fails."""
     return asyncio.run(_targets(ask))
 
 
@@ -77,7 +78,8 @@ async def _check(settings: Settings, name: str, ask: Targets) -> int:
         _keep(settings, name, record)
     history = frames.target_events(settings.spillway.data, name, HISTORY)
     if ask.json:
-        return say.rows([{**record, "history": history}], as_json=True)
+        say.rows([{**record, "history": history}], as_json=True)
+        return 0 if record["ok"] else FAILED
     listed = ", ".join(record["models"][:5]) + (", …" if len(record["models"]) > 5 else "")
     shown = _shown({**record, "price": _price(settings, name), "workers_say": ""})
     shown = {**shown, "models": listed or None, **_call(record)}
@@ -88,7 +90,7 @@ async def _check(settings: Settings, name: str, ask: Targets) -> int:
         target = settings.targets[name]
         lines = {"kind": target.kind, "lane": target.lane, "base_url": target.base_url, "model": target.model}
         print("\n".join(["[targets.NAME]", *(f"{key} = {json.dumps(value)}" for key, value in lines.items())]))
-    return 0
+    return 0 if record["ok"] else FAILED
 
 
 def _call(record: dict[str, Any]) -> dict[str, Any]:

@@ -22,3 +22,5 @@ def test_an_address_is_recognised_and_a_paid_one_refused(tmp_path: Path) -> None
         assert len(upstream.calls()) == before
         nobody = program.run("targets", "check", "http://127.0.0.1:9/v1", code=2)
         assert "nobody answers at http://127.0.0.1:9/v1" in nobody.stderr
+        upstream.control("gpu", down=True)
+        assert "failed: " in program.run("targets", "check", "gpu", code=3).stdout
