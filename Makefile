@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 
 test: export PYTHONDONTWRITEBYTECODE :=  # the tests start hundreds of programs: compile each module once, not once a program
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest -n 5 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 check: $(VENV)/.tested
 	$(BIN)/ruff check .

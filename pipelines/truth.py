@@ -85,7 +85,9 @@ def _limit_reached(item: Item, answer: Completion) -> bool:
         return True
     if not item.max_tokens:
         return False
-    return not answer.usage.output_tokens or answer.usage.output_tokens >= _REACHED * item.max_tokens
+    return not answer.usage.output_tokens or answer.usage.output_tokens >= _REACHED * item.max_tokens / _samples(
+        item.body
+    )
 
 
 # -- the model ---------------------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def _decide(run_id: str, run: Mapping[str, str], sources: tuple[Source, ...]) ->
     if status == "completed":
         return "new" if differs else "finished"
     if status == "failed":
-        return "new" if differs else "resumed"
+        return "new" if differs or run.get("aside") else "resumed"
     if differs:
         raise unchanged.refusal(differs, run_id)
     return "ending" if status in wire.RUN_OPEN and run.get("cancel") else "resumed"
@@ -228,13 +228,14 @@ async def _resume(
 
 def _again(run: Mapping[str, str], statuses: list[str]) -> dict[str, str | bytes | int]:
     """An ended run that asks its rows of these statuses again: a new generation, from the first chunk on."""
-    cursor = wire.load(run["cursor"]) if run.get("cursor") else None
+    cursor, generation = wire.load(run["cursor"]) if run.get("cursor") else None, int(run.get("generation") or 0) + 1
     if isinstance(cursor, dict):
         cursor.pop("redo", None)
+        cursor["generation"] = generation  # who slept since an earlier retry must not find its cursor here
     return {
         "status": "in_progress",
         "redo": wire.dump(statuses),
-        "generation": int(run.get("generation") or 0) + 1,
+        "generation": generation,
         "prepared": "0",
         "cursor": wire.dump(cursor) if cursor else "",
         "cancel": "",

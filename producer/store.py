@@ -10,12 +10,14 @@ import errno
 import io
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from pipelines.errors import StoreError
+from pipelines.files import shown_url
 
 BLOCK_BYTES = 1 << 20
 """What is read of an object at once."""
@@ -82,8 +84,15 @@ class Store:
                 store, where = _filesystem(source)
                 store.copy_file(where, _filesystem(target)[1])
                 return
-            with contextlib.suppress(FileExistsError):
+            try:
                 os.link(source, target)
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without hard links
+                with whole_file(Path(target), target) as staging:
+                    shutil.copyfile(source, staging)
 
     def exists(self, name: str) -> bool:
         if not self.remote:
@@ -136,7 +145,8 @@ def opened(target: str) -> BinaryIO:
 def unwritable(target: str, error: OSError, doing: str = "write") -> StoreError:
     """One line for what the operating system refused."""
     remedy = _REMEDIES.get(error.errno or 0, "choose another place (--data, --out)")
-    return StoreError(f"cannot {doing} {target}: {error.strerror or error}; {remedy}")
+    words = str(error.strerror or error).replace(target, shown_url(target))
+    return StoreError(f"cannot {doing} {shown_url(target)}: {words}; {remedy}")
 
 
 @contextmanager

@@ -88,6 +88,7 @@ async def keep(redis: Redis, keys: wire.Keys, upload: Upload, *, listed: bool = 
     """Makes a file known whose bytes are there; twice is once. One that is not listed is known by its id alone."""
     pipe = redis.pipeline(transaction=True)
     pipe.hset(keys.api_file(upload.id), mapping={"record": wire.dump(msgspec.to_builtins(upload))})
+    pipe.hdel(keys.api_file(upload.id), "gone")  # it was deleted, and is sent again with its key
     if listed:
         pipe.zadd(keys.api_files(upload.client), {upload.id: 0})
     if upload.expires_s is not None:

@@ -40,8 +40,8 @@ async def run(context: Context, run_id: str, error: BaseException) -> None:
     redis, keys = context.redis, context.keys
     reason = f"its record in Redis cannot be used ({said(error)}); --fresh runs the source again"
     log.error("run %s is set aside: %s", one_line(run_id)[:100], reason)
-    await redis.srem(keys.open_runs, run_id)
     if not paths.is_run_id(run_id):
+        await redis.srem(keys.open_runs, run_id)
         return
     for key, kind in ((keys.run(run_id), b"hash"), (keys.waiting(run_id), b"zset"), (keys.drained(run_id), b"list"),
                       (keys.parts(run_id), b"hash"), (keys.promoted(run_id), b"hash")):  # fmt: skip
@@ -57,11 +57,13 @@ async def run(context: Context, run_id: str, error: BaseException) -> None:
         "error": reason,
         "finished_ms": context.clock.now_ms(),
         "blocked": "",
+        "aside": "1",  # the same command begins anew: what this one holds goes away
     }
     await redis.hset(keys.run(run_id), mapping=ended)
     for pattern in (f"{keys.batch(run_id)}.*", f"{keys.journal(run_id)}.*"):
         async for key in redis.scan_iter(match=pattern, count=1000):
             await redis.expire(key, KEEP_S)  # release.lua gives back none that will go
+    await redis.srem(keys.open_runs, run_id)  # last: who dies before it leaves it to the next strike
     context.forget_run(run_id)
 
 

@@ -61,8 +61,11 @@ class Targets:
         said = self.states.get(name, {}).get("context_tokens")
         return int(said) if said else self._settings.targets[name].context_tokens
 
-    def refused(self, name: str, failure: Failure) -> None:
-        """Learns the window that a server names when a prompt does not fit."""
+    def refused(self, name: str, failure: Failure, body: bytes) -> None:
+        """Learns the window that a server names when a prompt does not fit. A number that stands in the refused prompt may be the
+        prompt's: servers quote what they refuse, and nobody's prompt may close a target to all others'."""
+        if b"%d" % (failure.context_tokens or 0) in body:
+            return
         if failure.kind != "context" or not failure.http_status or failure.context_tokens == self.refused_tokens(name):
             return
         if failure.context_tokens:
@@ -142,6 +145,8 @@ class Targets:
         """Learns something of a target; `changed_ms` is when it last went up or down."""
         if "up" in state and state["up"] != self.is_up(name):
             state = {**state, "changed_ms": self.clock.now_ms()}
+        if state.get("window_tokens") not in (None, self.states.get(name, {}).get("window_tokens")):
+            state = {**state, "refused_until_ms": 0}  # loaded anew, with another window
         self.states[name] = {**self.states.get(name, {}), **state}
         self._reports[name] = {**self._reports.get(name, {}), **state}
 

@@ -13,12 +13,12 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
-from pipelines import paths
+from pipelines import paths, wire
 from pipelines.endpoints import ENDPOINTS
 from pipelines.errors import UsageError
 from pipelines.openai_lines import line_of
 from pipelines.sections import duration_s
-from producer import batches, intake, uploads
+from producer import batches, intake, runs, uploads
 from producer.api import outputs
 from producer.api.ask import KEY_MAX_CHARS, PAIRS_MAX, VALUE_MAX_CHARS
 from producer.api.auth import Caller
@@ -117,10 +117,12 @@ async def retry(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
         async with admitted(here, caller.client, batch.failed, 0):
             await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
     except (UsageError, ApiError) as error:
-        await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch_id)
-        if isinstance(error, ApiError):
-            raise
-        raise conflict("Cannot retry this batch: none of its requests failed.") from None
+        fields = await runs.fields_of(here.redis, here.keys, batch.run_id)
+        if isinstance(error, ApiError) or fields.get("status") not in wire.RUN_OPEN:
+            await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch_id)
+            if isinstance(error, ApiError):
+                raise
+            raise conflict("Cannot retry this batch: none of its requests failed.") from None
     again = batch.again(await batches.now_s(here.redis))
     await batches.step(here.redis, here.keys, batch_id, (batch.status,), **again)
     for file_id in (batch.output_file_id, batch.error_file_id):

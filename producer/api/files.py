@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
+from pipelines.errors import StoreError
 from producer import uploads
 from producer.api import upload
 from producer.api.auth import Caller
@@ -41,7 +43,8 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
         await asyncio.to_thread(here.store.delete, form.name)
         raise
     if made.name != form.name:
-        await asyncio.to_thread(here.store.delete, form.name)
+        with contextlib.suppress(StoreError):  # what stays is swept
+            await asyncio.to_thread(here.store.delete, form.name)
     return made.shown()
 
 

@@ -300,3 +300,10 @@ def test_a_cut_answer_is_doubted_where_another_target_can_do_better(
 ) -> None:
     heard = answer(written=written, finish="length")
     assert code(item(max_tokens=max_tokens), heard, elsewhere=elsewhere) == ("cut_short" if doubted else "")
+
+
+def test_several_answers_at_once_have_a_limit_each() -> None:
+    """Of four answers of a hundred tokens at most one was cut there; usage and the row's limit are sums."""
+    asked = Item(0, json.dumps({"messages": [{"role": "user", "content": PROSE}], "n": 4}).encode(), 500, 400)
+    assert code(asked, answer(written=160, finish="length")) == ""
+    assert code(asked, answer(written=60, finish="length")) == "cut_short"

@@ -137,7 +137,7 @@ async def test_a_stopped_run_asks_its_unanswered_rows_again(redis: Redis, record
     fields = await redis.hgetall(KEYS.run(made.run_id))
     assert json.loads(fields["redo"]) == ["expired", "cancelled"]
     assert (fields["status"], fields["cancel"], fields["prepared"], fields["summary"]) == ("in_progress", "", "0", "")
-    assert (fields["generation"], json.loads(fields["cursor"])) == ("2", {"row": 9})
+    assert (fields["generation"], json.loads(fields["cursor"])) == ("2", {"row": 9, "generation": 2})
     assert await redis.smembers(KEYS.open_runs) == {made.run_id}
 
 

@@ -152,9 +152,9 @@ def _without_developers(messages: msgspec.Raw) -> msgspec.Raw:
 def _limit(fields: Fields, ready: Ready) -> None:
     """One limit, whatever the row calls it, in the server's own name. A paid call always has one: the worst case that is
     reserved for it is either the row's own limit or the target's, and the call must keep to that. One below zero is
-    llama.cpp's word for none."""
+    llama.cpp's word for none; what is no whole number was not counted as a limit, and so must not be sent as one."""
     names = (ready.cap, *(name for name in LIMITS if name != ready.cap))
-    given = [limit for name in names if (limit := fields.pop(name, None)) and not bytes(limit).startswith(b"-")]
+    given = [limit for name in names if (limit := fields.pop(name, None)) and bytes(limit).isdigit()]
     if given:
         fields[ready.cap] = given[0]
     elif ready.target.lane == "cloud":

@@ -141,7 +141,7 @@ def overflow(message: str, error: Mapping[str, Any]) -> tuple[bool, int | None]:
     if type(limit) is int and limit > 0:
         return True, limit
     for pattern in _OVERFLOWS:
-        if found := re.search(pattern, message, re.IGNORECASE):
+        if found := re.search(pattern, message, re.IGNORECASE | re.ASCII):
             digits = found.groupdict().get("limit")
             return True, int(digits[:12]) if digits else None
     return False, None

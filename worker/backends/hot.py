@@ -76,12 +76,12 @@ class Hot:
             return bad_request(url)
         try:
             async with request as response:
-                content = await _read(response, max_bytes)
-                if content is not None and response.headers.get("content-encoding", "identity") in ZIPPED:
+                content, told = await _read(response, max_bytes), _Headers(response.headers)
+                if content is not None and told.get("content-encoding", "identity") in ZIPPED:
                     content = unzipped(content, max_bytes)
                 if content is None:
                     return too_large(url, max_bytes, response.status)
-                return Response(response.status, _Headers(response.headers), hushed(content, headers))
+                return Response(response.status, told, hushed(content, headers))
         except PyreqwestError as error:
             return _failure(url, error, timeout_s)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from random import shuffle
 from typing import TYPE_CHECKING, Any
 
@@ -194,7 +195,7 @@ class Drain:
         if isinstance(bound, Failure):
             self._decide(prompt, name, bound, None, None)
             return
-        started_us = self.clock.now_us()
+        started_us, began_s = self.clock.now_us(), time.monotonic()
         prompt.first_us = prompt.first_us or started_us
         intent = Intent(batch.next_call(), item.row, prompt.attempts + 1, name, started_us, bound)
         scopes = batch.run.scopes(self.clock) if bound else ()
@@ -206,7 +207,7 @@ class Drain:
         patience_s = self._local.patience_s(name, item)
         response = await self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
         outcome = response if isinstance(response, Failure) else adapter.parse(target, response)
-        seconds = (self.clock.now_us() - started_us) / 1e6
+        seconds = time.monotonic() - began_s  # our clock may be set meanwhile
         outcome = self._local.weigh(
             name, target, item, outcome, seconds, lambda: not batch.run.checked and self._elsewhere(prompt, name)
         )  # what is checked for its form may be cut and right
@@ -220,7 +221,7 @@ class Drain:
         busy_s = seconds / max(1, self.lanes[name].in_use)
         facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route, patient=patient)
         self.ledger.note(name, facts.cost_pusd)
-        return verdict.called(intent, facts, outcome, batch.head.purpose, self.clock.now_us())
+        return verdict.called(intent, facts, outcome, batch.head.purpose, intent.started_us + round(seconds * 1e6))
 
     def _decide(
         self, prompt: Prompt, name: str, outcome: Completion | Failure, called: Called | None,
@@ -279,7 +280,7 @@ class Drain:
         match "transient" if failure.code == "not_json" else failure.kind:
             case "invalid" | "context":
                 self._standing.healthy(name)
-                self.context.targets.refused(name, failure)
+                self.context.targets.refused(name, failure, prompt.item.body)
                 prompt.given_up.add(name)
                 self._route(prompt)
             case truth.DOUBT:

@@ -35,5 +35,6 @@ def seen_of(fields: Any) -> Seen | None:
     head, lanes, tries, released, real_time, refused = fields
     if head is None:
         return None
+    int((refused or b"").partition(b" ")[0] or 0)  # or it is none of ours
     said = (lanes or b"any").decode(), int(tries or 0), int(released or 0), bool(real_time)
     return Seen(wire.unpack_head(head), *said, (refused or b"").decode())

@@ -213,7 +213,8 @@ class TestLlamacpp(Compatible):
 
         for row in ({"n_predict": 9}, {"max_completion_tokens": 9, "n_predict": 700}, {"max_tokens": 9}):
             assert (sent(**row)["max_tokens"], "n_predict" in sent(**row)) == (9, False)
-        assert sent(n_predict=-1)["max_tokens"] == 64, "without a limit there is the target's"
+        for odd in (-1, 1e5, "100000", None, [9]):
+            assert sent(n_predict=odd)["max_tokens"] == 64, "without a limit there is the target's"
         assert "max_tokens" not in self.sent({"messages": ROW["messages"], "n_predict": -1}, lane="local")
 
     @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ LOST = ("lost", "unknown", None)
         ([("error", "transient", 500)] * 12, True),
         ([FAILED_CHECK], False),
         ([FAILED_CHECK] * 2, True),
+        ([("ok", None, 200)] * 2, False),  # good answers that came too late to be published
         ([("ok", "untrue", 200, "prompt_cut")], True),
         ([OVERLOAD, ("error", "connect", None), FAILED_CHECK], False),
         ([OVERLOAD, ("error", "connect", None), EMPTY], False),

@@ -60,10 +60,11 @@ def test_a_window_is_learned_from_a_refusal_and_forgotten_in_time() -> None:
     cloud = local({**OLLAMA, "kind": "openai", "lane": "cloud"})
     large, told = item(6_000, words=5_000), Failure("context", "c", "too long", 400, context_tokens=4_096)
     assert not isinstance(cloud.fitted("it", large), Failure), "nobody knows better"
-    cloud._targets.refused("it", Failure("context", "context_overflow", "our own", context_tokens=2_000))
-    cloud._targets.refused("it", Failure("invalid", "other", "no window", 400))
+    cloud._targets.refused("it", Failure("context", "context_overflow", "our own", context_tokens=2_000), large.body)
+    cloud._targets.refused("it", Failure("invalid", "other", "no window", 400), large.body)
+    cloud._targets.refused("it", told, b'{"messages": "what does n_ctx: 4096 mean?"}')
     assert not isinstance(cloud.fitted("it", large), Failure)
-    cloud._targets.refused("it", told)
+    cloud._targets.refused("it", told, large.body)
     refused = cloud.fitted("it", large)
     assert isinstance(refused, Failure)
     assert (refused.kind, refused.context_tokens, refused.http_status) == ("context", 4_096, None)
@@ -72,6 +73,9 @@ def test_a_window_is_learned_from_a_refusal_and_forgotten_in_time() -> None:
     assert state["refused_until_ms"] > cloud._targets.clock.now_ms()
     state["refused_until_ms"] = cloud._targets.clock.now_ms()
     assert not isinstance(cloud.fitted("it", large), Failure)
+    cloud._targets.refused("it", told, large.body)
+    cloud._targets.say("it", {"window_tokens": 32_768})
+    assert cloud._targets.refused_tokens("it") is None, "the server says that it was loaded anew"
 
 
 def test_the_configured_window_of_a_cloud_target_saves_a_call() -> None:

@@ -443,7 +443,7 @@ async def test_a_provider_is_listened_to_no_longer_than_its_run_has_time(
     monkeypatch.setattr(listening, "LEAST_S", 0.1)
     monkeypatch.setattr(listening, "SHARE", 0.01)
     async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
-        await it.prepare(deadline_ms=it.context.clock.now_ms() + 12_000)
+        await it.prepare(deadline_ms=it.context.clock.now_ms() + 24_000)
         await it.give()
         await it.rounds(it.out)
 
@@ -457,7 +457,7 @@ async def test_a_provider_is_listened_to_no_longer_than_its_run_has_time(
         async def gone() -> bool:
             return not await context.redis.exists(context.keys.given)
 
-        await it.rounds(gone, 30.0)
+        await it.rounds(gone, 60.0)
         assert {await it.state(batch) for batch in it.batches} == {"waiting"}, "they are asked in real time"
 
 

@@ -1,0 +1,26 @@
+"""What a batch's hash says: ours is read, anything else costs its batch alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines import wire
+from pipelines.types import BatchHead
+from worker.schedule.seen import seen_of
+
+HEAD = wire.pack_head(BatchHead("r.0.0.1", "r", "small", 0, 10, 5000, 2000, 1.0, 1, 1))
+
+
+def test_a_batch_waits_while_no_budget_has_room_for_its_call() -> None:
+    seen = seen_of([HEAD, b"any", b"1", b"5", None, b"700 cloud"])
+    assert seen is not None
+    assert (seen.held(699), seen.held(700)) == ("cloud", "")
+    assert seen_of([None] * 6) is None
+
+
+@pytest.mark.parametrize(
+    "fields", [[HEAD, None, b"x", None, None, None], [HEAD, None, None, None, None, b"x cloud"], [b"?", *[None] * 5]]
+)
+def test_what_no_worker_wrote_is_said_at_once(fields: list[bytes | None]) -> None:
+    with pytest.raises(ValueError):
+        seen_of(fields)
