@@ -7,7 +7,6 @@ Second pass: range by range, chunk parts (who is which row) meet their answers. 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import paths, schemas
-from pipelines.errors import LeaseLost
 from pipelines.settle import money, reason_of
+from worker.settle.fence import Fence, no_fence
 from worker.settle.follow import Copies, best_last
 from worker.settle.names import Names, unnamed
 from worker.settle.totals import Totals, pusd
@@ -35,9 +34,7 @@ LEADS_RUN = pa.field("leads_run", pa.string())
 SCRATCH = pa.schema([LEADS, LEADS_RUN, *schemas.PART])
 
 
-def compact(
-    store: Store, run_id: str, client: str, ending: str, still_ours: Callable[[], bool] = lambda: True
-) -> dict[str, Any]:
+def compact(store: Store, run_id: str, client: str, ending: str, ours: Fence = no_fence) -> dict[str, Any]:
     """Writes results.parquet and returns the run's totals. Safe to repeat.
 
     Raises LeaseLost, and publishes nothing, when this process slept so long that the run went on without it.
@@ -56,8 +53,7 @@ def compact(
                 table = _gather(store, run_id, client, ending, chunk_group, Path(scratch), called)
                 totals.add(table)
                 out.write_table(table, row_group_size=BLOCK_ROWS)
-            if not still_ours():
-                raise LeaseLost(f"run {run_id} is closed by another worker")
+            ours()
     return totals.as_dict()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from worker.context import Context, RunContext
 from worker.dedupe.ended import mark_ended
 from worker.settle.audits import Audits
 from worker.settle.compact import compact
+from worker.settle.fence import Fence, fence
 from worker.settle.parts import ledger_names
 from worker.settle.totals import ledger_totals
 from worker.store import Store
@@ -35,20 +35,18 @@ class End:
 
     async def forget_parts(self, run_id: str) -> None:
         """Those that a Redis which was killed no longer knows: their batches have been settled again, in others."""
-        named = int(await self.context.redis.hget(self.context.keys.run(run_id), "parts") or 0)
-        await asyncio.to_thread(_forget_parts_above, self.context.store, run_id, named)
+        named, generation = await self.context.redis.hmget(self.context.keys.run(run_id), "parts", "generation")
+        ours = fence(self.context, run_id, generation)
+        await asyncio.to_thread(_forget_parts_above, self.context.store, run_id, int(named or 0), ours)
 
     async def finish(self, run: RunContext, ending: str) -> None:
         """Parts become results.parquet in input order; the run ends."""
         keys, redis, run_id = self.context.keys, self.context.redis, run.id
         generation = await redis.hget(keys.run(run_id), "generation")
         await redis.hset(keys.run(run_id), "status", "finalizing")
-        loop = asyncio.get_running_loop()
-
-        def still_ours() -> bool:
-            return asyncio.run_coroutine_threadsafe(self._is_ours(run_id, generation), loop).result()
-
-        totals = await asyncio.to_thread(self._compact, run_id, run.client, ending, still_ours)
+        totals = await asyncio.to_thread(
+            self._compact, run_id, run.client, ending, fence(self.context, run_id, generation)
+        )
         await self._audits.conclude(run, await redis.hget(keys.run(run_id), "audit"))
         raw = await redis.hgetall(keys.run(run_id))
         fields = {name.decode(): value.decode() for name, value in raw.items()}
@@ -103,14 +101,8 @@ class End:
         subject = f"{summary['run_id']} {fields.get('generation') or 0}"
         return hooks.notice(summary["client"], f"run.{summary['status']}", subject, now_ms, data)
 
-    async def _is_ours(self, run_id: str, generation: bytes | None) -> bool:
-        redis, keys = self.context.redis, self.context.keys
-        owner = await redis.get(keys.lease("settle"))
-        now = await redis.hget(keys.run(run_id), "generation")
-        return bool(owner == self.context.owner.encode() and now == generation)
-
-    def _compact(self, run_id: str, client: str, ending: str, still_ours: Callable[[], bool]) -> dict[str, Any]:
-        totals = compact(self.context.store, run_id, client, ending, still_ours)
+    def _compact(self, run_id: str, client: str, ending: str, ours: Fence) -> dict[str, Any]:
+        totals = compact(self.context.store, run_id, client, ending, ours)
         calls = ledger_totals(self.context.store, run_id)
         return {**totals, **calls, "cost_usd": pusd_to_usd_str(calls["cost_pusd"]),
                 "avoided_usd": pusd_to_usd_str(totals["avoided_pusd"])}  # fmt: skip
@@ -127,8 +119,9 @@ class End:
         mark_ended(self.context.store, fields.get("client") or "default", now_ms, run_id)
 
 
-def _forget_parts_above(store: Store, run_id: str, named: int) -> None:
+def _forget_parts_above(store: Store, run_id: str, named: int, ours: Fence) -> None:
     for name in (*store.names(paths.parts_dir(run_id)), *ledger_names(store, run_id)):
         number = name.rsplit("/", 1)[1].removeprefix(f"{run_id}.").removesuffix(".parquet")
         if number.isdigit() and int(number) > named:
+            ours()
             store.delete(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import beside, paths, wire
-from pipelines.errors import LeaseLost
 from pipelines.journal import State, fold
 from pipelines.money import Price
 from pipelines.printable import one_line
@@ -19,6 +18,7 @@ from pipelines.settle import Facts, Journal, reason_of, tables
 from pipelines.types import Called, Done, Entry, Intent, Late
 from worker.context import RunContext
 from worker.memory import give_back
+from worker.settle.fence import Fence, no_fence
 from worker.store import Store
 
 log = logging.getLogger("spillway.settle")
@@ -45,7 +45,7 @@ def write_part(
     ending: str,
     days: set[str],
     prices: Iterable[Price],
-    still_ours: Callable[[], bool] = lambda: True,
+    ours: Fence = no_fence,
 ) -> Written:
     """Writes the files of some batches; `replies` are head, payload and poison, then the journal, of each. Blocking.
 
@@ -76,10 +76,10 @@ def write_part(
         files[paths.audit_part(run.id, part)] = audits
     files |= {paths.costs_part(day, run.id, part): beside.noted(table, prices) for day, table in called.items()}
     for name, table in files.items():
-        if not still_ours():
-            raise LeaseLost(f"run {run.id} is settled by another worker")
+        ours()
         store.write_table(name, table)
     for day in days - called.keys():
+        ours()
         store.delete(paths.costs_part(day, run.id, part))
     lost = results.num_rows - pc.sum(pc.equal(results["status"], "ok")).as_py() if results.num_rows else 0
     written = Written(rows, size, lost, sum(1 for journal in journals if journal.head.purpose == "audit"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
 from datetime import date
 from itertools import accumulate
 from typing import Any
@@ -21,6 +20,7 @@ from worker.context import Context, RunContext
 from worker.money.ledger import Ledger
 from worker.settle.audits import Audits
 from worker.settle.ending import End
+from worker.settle.fence import fence
 from worker.settle.followers import Followers
 from worker.settle.orphans import Orphans
 from worker.settle.parts import days_of, write_part
@@ -32,8 +32,6 @@ PART_ROWS = 4096
 PART_AGE_S = 3.0
 PART_AGE_MOST_S = 60.0
 REST_S = 0.15
-ANSWER_S = 30.0
-"""Redis' answer to a thread; none comes when the process is ending."""
 COUNTS = ("open", "borrowed", "fallen", "proven", "audit_open", "audit_wanted")
 FIELDS = (*COUNTS, "prepared", "cancel", "status", "audit", "blocked")
 ENDING = {"1": "cancelled", "cancelled": "cancelled", "expired": "expired", "failed": "failed"}
@@ -190,7 +188,7 @@ class Settler:
         if record is None:
             return 0
         run = await self.context.run(run_id)
-        cancel = await redis.hget(keys.run(run_id), "cancel")
+        cancel, generation = await redis.hmget(keys.run(run_id), "cancel", "generation")
         batches = wire.load(record)
         pipe = redis.pipeline(transaction=False)
         for batch in batches:
@@ -203,22 +201,14 @@ class Settler:
         days = self._days(run)
         prices = await self._prices(days)
         done = await asyncio.to_thread(
-            write_part, self.context.store, self._facts(), run, part, replies, ending, days, prices, self._still_ours()
-        )
+            write_part, self.context.store, self._facts(), run, part, replies, ending, days, prices,
+            fence(self.context, run_id, generation),
+        )  # fmt: skip
         lengths = [len(journal) for journal in replies[1::2]]
         return int(await self.context.scripts.settle_done(
             keys=[keys.run(run_id), keys.parts(run_id), keys.wake],
             args=[part, keys.batch(""), keys.journal(""), *done, *lengths],
         ))  # fmt: skip
-
-    def _still_ours(self) -> Callable[[], bool]:
-        """Whether this process still holds the settlers' lease, for a thread that may have slept."""
-        loop, mine = asyncio.get_running_loop(), self.context.owner.encode()
-
-        async def holds() -> bool:
-            return bool(await self.context.redis.get(self.context.keys.lease("settle")) == mine)
-
-        return lambda: asyncio.run_coroutine_threadsafe(holds(), loop).result(ANSWER_S)
 
     def _days(self, run: RunContext) -> set[str]:
         return days_of(run, date.fromisoformat(self.context.clock.date("UTC")))

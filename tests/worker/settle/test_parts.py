@@ -74,6 +74,10 @@ def test_what_a_broken_source_left_unasked_says_so(tmp_path: Path) -> None:
     assert "restore the file" in found["error_message"][1]
 
 
+def slept() -> None:
+    raise LeaseLost
+
+
 def test_a_settler_that_slept_over_its_lease_leaves_the_files_as_they_are(tmp_path: Path) -> None:
     """Redis forgot its part, and another settler gave the name to more batches."""
     store = Store(str(tmp_path))
@@ -81,5 +85,5 @@ def test_a_settler_that_slept_over_its_lease_leaves_the_files_as_they_are(tmp_pa
     first, second = batch(0, BEGAN), batch(1, BEGAN)
     settle(store, "00000001", first, second)
     with pytest.raises(LeaseLost):
-        write_part(store, {}, run, "00000001", first, "", days_of(run, TODAY), [], lambda: False)
+        write_part(store, {}, run, "00000001", first, "", days_of(run, TODAY), [], slept)
     assert store.read_table(paths.part(RUN, "00000001")).num_rows == 2 and len(ledger(tmp_path)) == 2
