@@ -1,7 +1,8 @@
 """A private Redis and local workers for `spillway run` on one machine; both end with the last process that uses them.
 
-The Redis lives under the data root, or where that is an object store under a folder of this user, with its append-only file on, so that a killed run resumes. It does not manage a
-Redis that somebody else runs: with a redis_url, only workers are started, and only if none is alive.
+The Redis lives under the data root, or where that is an object store under a folder of this user, with its append-only file
+on, so that a killed run resumes. It does not manage a Redis that somebody else runs: with a redis_url, only workers are
+started, and only if none is alive.
 """
 
 from __future__ import annotations

@@ -124,7 +124,8 @@ class Hooks:
         redis, keys = self._context.redis, self._context.keys
         problem, final = await self._try(told)
         if problem:
-            what = f"{'mail' if told.to == MAIL else 'webhook'} of {told.client or 'the budgets'}, {told.kind} {told.id}: {problem}"
+            way = "mail" if told.to == MAIL else "webhook"
+            what = f"{way} of {told.client or 'the budgets'}, {told.kind} {told.id}: {problem}"
             final = final or tried > len(hooks.PAUSES_S)
             log.log(logging.ERROR if final else logging.WARNING, "%s (try %d)%s", what, tried, "; given up" * final)
         if problem and not final:
@@ -140,12 +141,9 @@ class Hooks:
     async def _try(self, told: Notice) -> tuple[str, bool]:
         """What went wrong, empty when it is delivered; and whether another try is of no use."""
         if told.to == MAIL:
-            smtp = _smtp_of(self._context.settings, told.client)
-            return (
-                (await mail.send(smtp, told), False)
-                if smtp
-                else ("the configuration names no mail server any more", True)
-            )
+            if (smtp := _smtp_of(self._context.settings, told.client)) is None:
+                return "the configuration names no mail server any more", True
+            return await mail.send(smtp, told), False
         from worker.backends.http import Web  # httpx comes with it, and few have a webhook
 
         receiver = _receiver(self._context.settings, told)

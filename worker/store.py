@@ -127,9 +127,8 @@ class Store:
         final = Path(self.path(name))
         with _said(str(final.parent)):
             final.parent.mkdir(parents=True, exist_ok=True)
-        return (
-            f"{final}.{secrets.token_hex(4)}.tmp"  # on two hosts, or in two containers, processes have the same number
-        )
+        # Not by the process' number: on two hosts, or in two containers, processes have the same one.
+        return f"{final}.{secrets.token_hex(4)}.tmp"
 
     def _publish(self, target: str, name: str) -> None:
         if self.local:

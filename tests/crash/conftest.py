@@ -1,4 +1,4 @@
-"""`make test` plays a part of the crash suite, about two minutes of both cores; `make crash` (CRASH_EVERY=1) plays all of it."""
+"""`make test` plays a part of the crash suite; `make crash` (CRASH_EVERY=1) plays all of it."""
 
 from __future__ import annotations
 
