@@ -24,7 +24,7 @@ from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context
 from worker.drain import verdict
-from worker.drain.history import CHECK_TRIES, backoff_s, paid_most
+from worker.drain.history import CHECK_TRIES, MAX_ERRORS, backoff_s, paid_most
 from worker.drain.journal import Journal
 from worker.drain.lane import Lane
 from worker.drain.local import Local
@@ -301,12 +301,12 @@ class Drain:
                     prompt.passed.add(name)
                 self._later(prompt, told_s or backoff_s(prompt.waits))
             case _:  # transient, unknown: may have been paid
-                self._standing.unhealthy(name, failure)
+                in_a_row = self._standing.unhealthy(name, failure)
                 tries = prompt.paid[name] = prompt.paid.get(name, 0) + 1
                 if failure.code == "stalled" and self._elsewhere(prompt, name):
                     prompt.given_up.add(name)
                 elif tries >= self.context.settings.targets[name].max_paid_attempts:
-                    if lost or self._standing.failures[name] < tries:
+                    if lost or in_a_row < tries or tries >= MAX_ERRORS:
                         prompt.given_up.add(name)
                     else:  # nobody was answered since its first try: not the prompt's fault
                         self._standing.broken(name, failure)

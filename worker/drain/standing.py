@@ -25,18 +25,20 @@ class Standing:
     def __init__(self, context: Context, lanes: Mapping[str, Lane], reroute: Callable[[str], None]) -> None:
         self._context, self._lanes, self._reroute = context, lanes, reroute
         self.failures = Counter[str]()
-        """Failures in a row, by target."""
+        """Failures since a call succeeded, by target; a breaker that opened in between does not end the row."""
 
     def healthy(self, name: str) -> None:
         self.failures[name] = 0
         self._lanes[name].trusted()
         self._context.targets.answered(name)
 
-    def unhealthy(self, name: str, failure: Failure) -> None:
+    def unhealthy(self, name: str, failure: Failure) -> int:
+        """How many failures in a row this makes."""
         self.failures[name] += 1
         self._lanes[name].refused += failure.kind == "overload" or failure.code in ("stalled", "timeout")
         if self._lanes[name].trial or self.failures[name] >= max(DOWN_AFTER, self._lanes[name].in_use):
             self.broken(name, failure)
+        return self.failures[name]
 
     def asked_to_wait(self, name: str, failure: Failure, seconds: float) -> None:
         """Nobody calls the target for so long."""
@@ -58,7 +60,6 @@ class Standing:
     def broken(self, name: str, failure: Failure, for_ms: int = BREAKER_MS) -> None:
         """Opens the breaker: nobody calls the target until a look finds it up, then one call at a time."""
         if self._lanes[name].up:
-            self.failures[name] = 0
             self._context.targets.open_breaker(name, f"{failure.code}: {failure.message}", for_ms)
             self._down(name)
 

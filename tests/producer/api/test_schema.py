@@ -20,8 +20,6 @@ from tests.support_serving import ADMIN, Server, serving
 EXAMPLES = 12
 FEW = {"/v1/estimate": 2, "/v1/costs/summary": 3}
 """Each of these requests may start a process."""
-ALONE_S = 25.0
-"""What this takes on a machine that does nothing else; the time is asserted with room."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +52,6 @@ def test_nothing_that_can_be_asked_breaks_the_server(server: Server) -> None:
     assert not any(status >= 500 for statuses in seen.values() for status in statuses)
     assert seen["post /v1/runs"][200] and seen["post /v1/responses"][202], "what the description allows is taken"
     assert not [line for line in server.said if "Traceback" in line]
-    assert time.monotonic() - began_s < ALONE_S * 3
 
 
 def ask(operation: Any, mode: GenerationMode, url: str, headers: dict[str, str], statuses: Counter[int]) -> None:
