@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pipelines.difference import Span, place
 from pipelines.reading import Token
-from pipelines.words import ARTICLES, DATES, DIRECTIONS, NUMBER_WORDS, word_set
+from pipelines.words import ARTICLES, DATES, DIRECTIONS, NUMBER_WORDS, SUBJECTS, word_set
 
 JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
 _MAX_JOINED = 3
@@ -28,9 +28,6 @@ _GIVING = word_set("give send tell show lend pay hand mail email text read teach
 _MAKING = word_set("buy get find order book make reserve cook bring fetch print build")
 _RECEIVERS = word_set("me us him her them")
 _OF_TIME = DATES | NUMBER_WORDS | word_set("on in at this that the last next early late ago past")
-_SUBJECTS = ARTICLES | word_set("i you he she it we they my your his her our their its")
-"""What surely begins the sentence proper: `Sunday trading rose` is not `trading rose Sunday`."""
-
 _SAYING = word_set(
     "say says said tell told think thinks thought know knew believe ask asked if when because that while although and or but "
     "report reported announce announced plan plans planned who which"
@@ -107,7 +104,7 @@ def _fronted(a: Sequence[Token], b: Sequence[Token], span: Span) -> bool:
             return False
         if right == rest + time:
             return (
-                rest[0] in _SUBJECTS
+                rest[0] in SUBJECTS  # `Sunday trading rose` is not `trading rose Sunday`
                 and not DATES.isdisjoint(time)
                 and DATES.isdisjoint(rest)
                 and _SAYING.isdisjoint(rest)
