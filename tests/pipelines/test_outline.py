@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import lexicon
 from pipelines.dedup import CLOSED, OPEN, decide, outline_keys, skeleton_key
 from pipelines.outline import OUTLINES, outlines
 
-
-@pytest.fixture(autouse=True)
-def vocabulary() -> Iterator[None]:
-    lexicon.load()
-    yield
-    lexicon.forget()
+pytestmark = pytest.mark.usefixtures("vocabulary")
 
 
 def alike(a: str, b: str) -> bool:
