@@ -117,7 +117,7 @@ def read(text: str) -> Said:
 def canonical_key(family: bytes, text: str, task: str) -> bytes:
     """Equal for texts that differ in nothing that this kind of task could notice; 16 bytes."""
     form = layout(text) if task in LITERAL else _loose_form(text, task)
-    return blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16, key=family, person=task.encode()).digest()
+    return _digest(form, family, task.encode(), 16)
 
 
 def _loose_form(text: str, task: str) -> str:
@@ -134,27 +134,22 @@ def _loose_form(text: str, task: str) -> str:
 
 def skeleton_key(family: bytes, text: str) -> bytes:
     """Often equal for texts that differ by slips and polite words: it proposes, and proves nothing; 16 bytes."""
-    form = "\x1f".join(skeleton(text))
-    return blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16, key=family, person=b"skeleton").digest()
+    return _digest("\x1f".join(skeleton(text)), family, b"skeleton", 16)
 
 
 def outline_keys(family: bytes, text: str) -> bytes:
     """Eight keys of 8 bytes: texts that share none of them are no variants of each other; an empty outline has key 0."""
-    return b"".join(
-        blake2b(form.encode("utf-8", "surrogatepass"), digest_size=8, key=family, person=b"outline").digest()
-        if form else bytes(8)
-        for form in outlines(text)
-    )  # fmt: skip
+    return b"".join(_digest(form, family, b"outline", 8) if form else bytes(8) for form in outlines(text))
 
 
 def story_keys(family: bytes, text: str) -> bytes:
     """Six keys of 8 bytes that texts which tell one story seldom share none of; 0: no such key."""
-    pairs = rare_pairs(text)
-    keys = [
-        blake2b(pair.encode("utf-8", "surrogatepass"), digest_size=8, key=family, person=b"story").digest()
-        for pair in pairs
-    ]
+    keys = [_digest(pair, family, b"story", 8) for pair in rare_pairs(text)]
     return b"".join(keys).ljust(8 * STORIES, b"\0")
+
+
+def _digest(form: str, family: bytes, of: bytes, size: int) -> bytes:
+    return blake2b(form.encode("utf-8", "surrogatepass"), digest_size=size, key=family, person=of).digest()
 
 
 def likeness(leader: Said, row: Said) -> float:

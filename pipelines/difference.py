@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
@@ -23,23 +24,34 @@ def differences(a: list[str], b: list[str]) -> list[Span]:
 
     Long lists that differ in many places are one difference from the first place to the last.
     """
-    head, limit = 0, min(len(a), len(b))
-    while head < limit and a[head] == b[head]:
-        head += 1
-    tail, limit = 0, limit - head
-    while tail < limit and a[-1 - tail] == b[-1 - tail]:
-        tail += 1
-    mid_a, mid_b = a[head : len(a) - tail], b[head : len(b) - tail]
+    whole = place(a, b)
+    head, mid_a, mid_b = whole.a0, a[whole.a0 : whole.a1], b[whole.b0 : whole.b1]
     if not mid_a and not mid_b:
         return []
-    whole = [Span(head, head + len(mid_a), head, head + len(mid_b))]
     if not mid_a or not mid_b or len(mid_a) == len(mid_b) == 1:
-        return whole
+        return [whole]
     if max(len(mid_a), len(mid_b)) > _SMALL:
         spans = _few_edits(mid_a, mid_b)
-        return whole if spans is None else [Span(head + i, head + j, head + k, head + m) for i, j, k, m in spans]
+        return [whole] if spans is None else [Span(head + i, head + j, head + k, head + m) for i, j, k, m in spans]
     codes = SequenceMatcher(None, mid_a, mid_b, autojunk=False).get_opcodes()
     return [Span(head + i, head + j, head + k, head + m) for tag, i, j, k, m in codes if tag != "equal"]
+
+
+def place(a: Sequence[str], b: Sequence[str]) -> Span:
+    """From the first word that differs to the last one; empty on both sides where none does."""
+    head = shared_head(a, b)
+    tail = min(shared_head(reversed(a), reversed(b)), min(len(a), len(b)) - head)
+    return Span(head, len(a) - tail, head, len(b) - tail)
+
+
+def shared_head(a: Iterable[str], b: Iterable[str]) -> int:
+    """How many words, or letters of two words, are the same from the beginning on."""
+    count = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        count += 1
+    return count
 
 
 def _few_edits(a: list[str], b: list[str]) -> list[Span] | None:

@@ -20,7 +20,7 @@ from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.reading import Token, tokens
 from pipelines.wording import same_question
-from pipelines.words import ARTICLES, GREETINGS, POLITE, QUANTIFIERS, word_set
+from pipelines.words import ARTICLES, GREETINGS, POLITE, QUANTIFIERS, SUBJECTS, word_set
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
@@ -45,7 +45,7 @@ _SAYING = word_set(
     "say says said think thinks thought know knew knows believe believes believed hope hoped hopes sure told tell claim claimed claims "
     "announced reported noticed realised realized suppose assume guess mentioned added insisted confirmed see saw show showed heard"
 )
-_SUBJECTS = ARTICLES | word_set("i you he she it we they there my your his her our their its")
+_CLAUSES = SUBJECTS | {"there"}
 """What begins a clause, so that `that` before it joins clauses: `I think (that) the shop is closed`."""
 
 _SPACED = re.compile(r"(?<=[^\W\d_]) (?=[.,;!?]+(?:\s|$))")
@@ -185,7 +185,7 @@ def _dispensable(whole: Sequence[Token], at: int) -> str | None:
     if norm in "()" and all(near is None or _long_word(near) for near in (before, after)):
         return "parenthesis"
     if norm == "that" and before is not None and after is not None:
-        return "conjunction" if before.norm in _SAYING and after.norm in _SUBJECTS else None
+        return "conjunction" if before.norm in _SAYING and after.norm in _CLAUSES else None
     return "article" if norm in ARTICLES and len(whole) >= _LONG_ENOUGH and _plain_noun(after) else None
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from pipelines.difference import shared_head
 from pipelines.words import NUMBER_WORDS, PREFIXES, SUFFIXES
 
 _MIN_TYPO_LETTERS = 4
@@ -135,7 +136,7 @@ def _swapped(a: str, b: str) -> bool:
 def _doubled(a: str, b: str) -> bool:
     """An inner letter is doubled; near the end doubling may belong to an ending (`planing`, `planning`)."""
     short, long = sorted((a, b), key=len)
-    at = _first_difference(short, long)
+    at = shared_head(short, long)
     if len(a) == len(b) or not 1 < at < len(short) or long[at] != long[at - 1]:
         return False
     return short[at:] not in ("ed", "ing", "er", "ers", "est", "y")
@@ -143,13 +144,13 @@ def _doubled(a: str, b: str) -> bool:
 
 def _tripled(a: str, b: str) -> bool:
     """`a` has three of a letter in a row where `b` has two."""
-    at = _first_difference(a, b)
+    at = shared_head(a, b)
     return len(a) == len(b) + 1 and at >= 2 and a[at] == a[at - 1] == a[at - 2]
 
 
 def one_edit(a: str, b: str) -> bool:
     """One letter added, dropped, changed, or two neighbours swapped."""
-    at = _first_difference(a, b)
+    at = shared_head(a, b)
     rest_a, rest_b = a[at:], b[at:]
     if len(a) == len(b):
         swapped = rest_a[:2] == rest_b[1::-1] and rest_a[2:] == rest_b[2:]
@@ -157,18 +158,9 @@ def one_edit(a: str, b: str) -> bool:
     return rest_a[1:] == rest_b or rest_a == rest_b[1:]
 
 
-def _first_difference(a: str, b: str) -> int:
-    at = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        at += 1
-    return at
-
-
 def derived(a: str, b: str) -> bool:
     """The two differ by a prefix or an ending of English: another form or another word, not a slip."""
-    at = _first_difference(a, b)
+    at = shared_head(a, b)
     if any(_swap(a, b, end, 1) or _swap(b, a, end, 1) for end in SUFFIXES) and at >= min(len(a), len(b)) - 3:
         return True
     return any(_swap(a, b, start, 0) or _swap(b, a, start, 0) for start in PREFIXES)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipelines.difference import Span, place
 from pipelines.reading import Token
-from pipelines.words import ARTICLES, DATES, DIRECTIONS, NUMBER_WORDS, word_set
+from pipelines.words import ARTICLES, DATES, DIRECTIONS, NUMBER_WORDS, SUBJECTS, word_set
 
 JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
 _MAX_JOINED = 3
@@ -27,9 +28,6 @@ _GIVING = word_set("give send tell show lend pay hand mail email text read teach
 _MAKING = word_set("buy get find order book make reserve cook bring fetch print build")
 _RECEIVERS = word_set("me us him her them")
 _OF_TIME = DATES | NUMBER_WORDS | word_set("on in at this that the last next early late ago past")
-_SUBJECTS = ARTICLES | word_set("i you he she it we they my your his her our their its")
-"""What surely begins the sentence proper: `Sunday trading rose` is not `trading rose Sunday`."""
-
 _SAYING = word_set(
     "say says said tell told think thinks thought know knew believe ask asked if when because that while although and or but "
     "report reported announce announced plan plans planned who which"
@@ -39,24 +37,25 @@ _SAYING = word_set(
 def moved(a: Sequence[Token], b: Sequence[Token]) -> str | None:
     """Why `b` is `a` in another order, or None."""
     mine, other = [token.norm for token in a], [token.norm for token in b]
-    if same_but_instructions(a, b):
+    if _same_but_instructions(a, b):
         return "sentence order"
     if swapped_pair(mine, other):
         return "swapped pair"
-    if owned(mine, other) or owned(other, mine):
+    span = place(mine, other)
+    back = Span(span.b0, span.b1, span.a0, span.a1)
+    if _owned(mine, other, span) or _owned(other, mine, back):
         return "owner"
-    if received(mine, other) or received(other, mine):
+    if _received(mine, other, span) or _received(other, mine, back):
         return "receiver"
-    return "time in front" if fronted(a, b) or fronted(b, a) else None
+    return "time in front" if _fronted(a, b, span) or _fronted(b, a, back) else None
 
 
-def swapped_pair(a: Sequence[str], b: Sequence[str]) -> bool:
+def swapped_pair(a: list[str], b: list[str]) -> bool:
     """`salt and pepper` for `pepper and salt`, where nothing outside the pair depends on their order."""
     if len(a) != len(b) or "respectively" in a:
         return False
-    head, tail = _ends(a, b)
-    end = len(a) - tail
-    mine, other = list(a[head:end]), list(b[head:end])
+    head, end, _, _ = place(a, b)
+    mine, other = a[head:end], b[head:end]
     if head and a[head - 1] not in _OPEN_BEFORE and a[head - 1].isalnum():
         return False
     if end < len(a) and a[end] == "'s":
@@ -71,45 +70,41 @@ def swapped_pair(a: Sequence[str], b: Sequence[str]) -> bool:
     )
 
 
-def owned(a: Sequence[str], b: Sequence[str]) -> bool:
+def _owned(a: list[str], b: list[str], span: Span) -> bool:
     """`the capital of Peru` for `Peru's capital`."""
-    head, tail = _ends(a, b)
-    long, short = (_bare(side[head : len(side) - tail]) for side in (a, b))
-    if "'s" not in short or "of" not in long or a[len(a) - tail :][:1] == ["'s"]:
+    long, short = _bare(a[span.a0 : span.a1]), _bare(b[span.b0 : span.b1])
+    if "'s" not in short or "of" not in long or a[span.a1 :][:1] == ["'s"]:
         return False
     at = short.index("'s")
     owner, thing = short[:at], short[at + 1 :]
     return bool(owner and thing) and thing[-1] in _ATTRIBUTES and long == [*thing, "of", *owner]
 
 
-def received(a: Sequence[str], b: Sequence[str]) -> bool:
+def _received(a: list[str], b: list[str], span: Span) -> bool:
     """`send me the form` for `send the form to me`."""
-    head, tail = _ends(a, b)
-    mine, other = list(a[head : len(a) - tail]), list(b[head : len(b) - tail])
-    if not head or len(mine) < 2 or mine[0] not in _RECEIVERS:
+    mine, other = a[span.a0 : span.a1], b[span.b0 : span.b1]
+    if not span.a0 or len(mine) < 2 or mine[0] not in _RECEIVERS:
         return False
-    verb = a[head - 1]
+    verb = a[span.a0 - 1]
     links = [word for word, verbs in (("to", _GIVING), ("for", _MAKING)) if verb in verbs]
     return any(other == [*mine[1:], link, mine[0]] for link in links)
 
 
-def fronted(a: Sequence[Token], b: Sequence[Token]) -> bool:
+def _fronted(a: Sequence[Token], b: Sequence[Token], span: Span) -> bool:
     """`Yesterday I paid` for `I paid yesterday`, in a sentence with one verb to which the time can belong."""
-    mine, other = [token.norm for token in a], [token.norm for token in b]
-    if len(mine) != len(other):
+    gone, come = a[span.a0 : span.a1], b[span.b0 : span.b1]
+    if not gone or len(gone) != len(come) or not (gone[0].first and come[0].first):
         return False
-    head, tail = _ends(mine, other)
-    end = len(mine) - tail
-    if not a[head:end] or not (a[head].first and b[head].first) or (tail and not a[end].first):
+    if span.a1 < len(a) and not a[span.a1].first:
         return False
-    left, right = mine[head:end], other[head:end]
+    left, right = [token.norm for token in gone], [token.norm for token in come]
     for at in range(1, len(left)):
         time, rest = left[:at], left[at:]
         if not all(map(_of_time, time)):
             return False
         if right == rest + time:
             return (
-                rest[0] in _SUBJECTS
+                rest[0] in SUBJECTS  # `Sunday trading rose` is not `trading rose Sunday`
                 and not DATES.isdisjoint(time)
                 and DATES.isdisjoint(rest)
                 and _SAYING.isdisjoint(rest)
@@ -117,7 +112,7 @@ def fronted(a: Sequence[Token], b: Sequence[Token]) -> bool:
     return False
 
 
-def same_but_instructions(a: Sequence[Token], b: Sequence[Token]) -> bool:
+def _same_but_instructions(a: Sequence[Token], b: Sequence[Token]) -> bool:
     """The same sentences, of which only those that say how to answer stand elsewhere."""
     mine, other = _sentences(a), _sentences(b)
     if len(mine) < 2 or sorted(mine) != sorted(other):
@@ -141,18 +136,3 @@ def _of_time(word: str) -> bool:
 
 def _bare(words: Sequence[str]) -> list[str]:
     return [word for word in words if word not in ARTICLES]
-
-
-def _ends(a: Sequence[str], b: Sequence[str]) -> tuple[int, int]:
-    """How many words both share at the beginning and, of the rest, at the end."""
-    head = _common(a, b)
-    return head, _common(a[head:][::-1], b[head:][::-1])
-
-
-def _common(a: Sequence[str], b: Sequence[str]) -> int:
-    length = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        length += 1
-    return length

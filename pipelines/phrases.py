@@ -5,10 +5,13 @@ Each is read as its common form. A text that talks about words keeps them all: t
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from pipelines.reading import Token
 from pipelines.words import word_set
+
+_Words = tuple[str, ...]
 
 _ALIKE = """
 in order to = to | so as to = to | prior to = before | in spite of = despite | whether or not = whether
@@ -40,16 +43,21 @@ _ABOUT_WORDS = word_set(
 )
 
 
-def _table() -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
-    found: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
-    for pair in " | ".join(_ALIKE.strip().split("\n")).split(" | "):
-        long, short = (tuple(side.split()) for side in pair.split(" = "))
-        found.setdefault(long[0], []).append((long, short))
-    for pair in " | ".join(_COMPOUNDS.strip().split("\n")).split(" | "):
-        one, two = pair.split()
+def _rows(table: str) -> list[str]:
+    return table.strip().replace("\n", "|").split("|")
+
+
+def _table() -> dict[str, list[tuple[_Words, _Words]]]:
+    """By the first word of a phrase, the longest first: the phrase and its common form."""
+    found: defaultdict[str, list[tuple[_Words, _Words]]] = defaultdict(list)
+    for row in _rows(_ALIKE):
+        phrase, short = (tuple(side.split()) for side in row.split("="))
+        found[phrase[0]].append((phrase, short))
+    for row in _rows(_COMPOUNDS):
+        one, two = row.split()
         for ending in ("", "s"):
             joined = (f"{one}{two}{ending}",)
-            found.setdefault(one, []).extend([((one, two + ending), joined), ((one, "-", two + ending), joined)])
+            found[one] += [((one, two + ending), joined), ((one, "-", two + ending), joined)]
     return {first: sorted(pairs, key=lambda pair: -len(pair[0])) for first, pairs in found.items()}
 
 
@@ -65,20 +73,20 @@ def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
     at = 0
     while at < len(tokens):
         token = tokens[at]
-        long, short = _found(norms, at)
-        if long:
+        length, short = _found(norms, at)
+        if length:
             out += [
                 token._replace(norm=norm, kind="word", first=token.first and n == 0) for n, norm in enumerate(short)
             ]
         else:
             out.append(token)
-        at += long or 1
+        at += length or 1
     return tuple(out)
 
 
-def _found(norms: Sequence[str], at: int) -> tuple[int, tuple[str, ...]]:
+def _found(norms: Sequence[str], at: int) -> tuple[int, _Words]:
     """How many words the phrase takes that begins here, and what stands for it; 0: none does."""
-    for long, short in _PHRASES.get(norms[at], ()):
-        if tuple(norms[at : at + len(long)]) == long:
-            return len(long), short
+    for phrase, short in _PHRASES.get(norms[at], ()):
+        if tuple(norms[at : at + len(phrase)]) == phrase:
+            return len(phrase), short
     return 0, ()

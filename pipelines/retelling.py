@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import combinations
+from math import comb
 
 from pipelines import lexicon
 from pipelines.difference import Span
@@ -18,10 +19,10 @@ from pipelines.facts import ALWAYS, EMPTY, OPINION, agree, facts_of, minimal, re
 from pipelines.guards import sides
 from pipelines.instruction import CLOSED
 
-RARE_PAIRS = 6
-"""What proposes: the pairs of a text's four rarest words."""
-
 _RAREST = 4
+RARE_PAIRS = comb(_RAREST, 2)
+"""What proposes: the pairs of a text's rarest words."""
+
 _LONG_WORD = 4
 _MIN_WORDS, _MIN_CHANGED, _MIN_PLACES = 7, 3, 2
 _SHARED = 0.4

@@ -9,6 +9,9 @@ def word_set(text: str) -> frozenset[str]:
 
 
 ARTICLES = word_set("a an the")
+SUBJECTS = ARTICLES | word_set("i you he she it we they my your his her our their its")
+"""What opens a clause and is no part of the words before it."""
+
 POLITE = word_set("please kindly plz pls")
 GREETINGS = word_set("hi hello hey thanks thank")
 ASKING = word_set(

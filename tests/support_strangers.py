@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 
 class Strange(NamedTuple):
-    """One prompt: its text, what it means, and how it was made: base, copy, variant or near miss."""
+    """One prompt: its text and what it means."""
 
     text: str
     meaning: tuple[str, ...]
-    made: str
 
 
 SLOTS: dict[str, tuple[str, ...]] = {
@@ -115,29 +114,24 @@ def strange_rows(count: int, seed: int) -> list[Strange]:
         kind, template = TEMPLATES[name]
         sentence = rng.choice(FIELDS[kind])
         chosen = {slot: rng.choice(values) for slot, values in SLOTS.items() if "{" + slot + "}" in sentence}
-        rows.append(_made(name, template, sentence, chosen, "base"))
+        rows.append(_made(name, template, sentence, chosen))
         for _ in range(rng.randint(1, 3)):
             slot = rng.choice(list(chosen))
             other = chosen | {slot: rng.choice([value for value in SLOTS[slot] if value != chosen[slot]])}
-            rows.append(_made(name, template, sentence, other, "near miss"))
+            rows.append(_made(name, template, sentence, other))
         if rng.random() < 0.5:
-            rows.append(rows[-1]._replace(made="copy"))
+            rows.append(rows[-1])
         if rng.random() < 0.8:
             harmless = _ANYWHERE if name in LITERAL else (*_ANYWHERE, *_IN_PROSE)
-            base = rows[-2 if rows[-1].made == "copy" else -1]
-            field = rng.choice(harmless)(sentence.format(**_meant(base, sentence)), rng)
-            rows.append(Strange(template.replace("{}", field), base.meaning, "variant"))
+            field = rng.choice(harmless)(sentence.format(**other), rng)
+            rows.append(rows[-1]._replace(text=template.replace("{}", field)))
     rng.shuffle(rows)
     return rows[:count]
 
 
-def _made(name: str, template: str, sentence: str, chosen: dict[str, str], made: str) -> Strange:
+def _made(name: str, template: str, sentence: str, chosen: dict[str, str]) -> Strange:
     meaning = (name, sentence, *(f"{slot}={value}" for slot, value in sorted(chosen.items())))
-    return Strange(template.replace("{}", sentence.format(**chosen)), meaning, made)
-
-
-def _meant(row: Strange, sentence: str) -> dict[str, str]:
-    return dict(part.split("=", 1) for part in row.meaning[2:])
+    return Strange(template.replace("{}", sentence.format(**chosen)), meaning)
 
 
 def _non_breaking(field: str, rng: random.Random) -> str:

@@ -1,6 +1,6 @@
 """How big and how fast the duplicate index is: `python -m tests.benchmarks.dedupe_scale --rows 1000000`.
 
-Every entry has a vector, the worst case. Vectors are noisy mixtures around random centres, as embeddings are; texts are
+Every entry has a vector and every key, the worst case. Vectors are noisy mixtures around random centres, as embeddings are; texts are
 short. The encoder is not part of it.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup import OUTLINES
+from worker.dedupe.chunk import KEYS
 from worker.dedupe.shelf import Batch, Shelf
 from worker.dedupe.vectors import DIMENSIONS
 
@@ -42,7 +42,7 @@ def batch(start: int, found: NDArray[np.float32], rng: np.random.Generator) -> B
     ]
     families = np.full(count, 7, np.uint64)
     rows = np.arange(start, start + count, dtype=np.int64)
-    outlines = rng.integers(1, 1 << 63, (count, OUTLINES), dtype=np.int64).astype(np.uint64)
+    outlines = rng.integers(1, 1 << 63, (count, KEYS), dtype=np.int64).astype(np.uint64)
     halves = found.astype(np.float16)
     return Batch(rows, keys[0], keys[1], keys[2], families, texts, outlines, np.ones(count, bool), halves)
 

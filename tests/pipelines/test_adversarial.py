@@ -5,22 +5,14 @@ All are our own, in templates and of kinds that no measurement was tuned to; the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from pipelines import lexicon
 from pipelines.dedup import CLOSED, EXTRACT, OPEN, STRICT, VERBATIM, canonical_key, decide, infer_task
 
 TASKS = (CLOSED, OPEN, EXTRACT, STRICT, VERBATIM)
 FRAMES = ("{}", "Read what follows. {} End.")
 
-
-@pytest.fixture(autouse=True, scope="module")
-def vocabulary() -> Iterator[None]:
-    lexicon.load()
-    yield
-    lexicon.forget()
+pytestmark = pytest.mark.usefixtures("vocabulary")
 
 
 def merged(a: str, b: str, task: str) -> bool:

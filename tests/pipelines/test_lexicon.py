@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from pipelines import lexicon
 
-
-@pytest.fixture(autouse=True)
-def vocabulary() -> Iterator[None]:
-    lexicon.forget()
-    lexicon.load()
-    yield
-
+pytestmark = pytest.mark.usefixtures("vocabulary")
 
 SLIPS = [
     ("estimated", "estimaetd"), ("account", "acount"), ("exchange", "ecxhange"), ("transfer", "transffer"),
@@ -70,4 +62,6 @@ def test_names_are_told_by_their_capital() -> None:
 
 def test_without_a_vocabulary_nothing_is_forgiven() -> None:
     lexicon.forget()
-    assert not lexicon.typo("estimated", "estimaetd")
+    found = lexicon.typo("estimated", "estimaetd")
+    lexicon.load()
+    assert not found

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from pipelines import lexicon
 from pipelines.dedup import CLOSED, OPEN, STRICT, decide
 
-
-@pytest.fixture(autouse=True, scope="module")
-def vocabulary() -> Iterator[None]:
-    lexicon.load()
-    yield
-    lexicon.forget()
-
+pytestmark = pytest.mark.usefixtures("vocabulary")
 
 SAME = [
     ("What is the population of Lima?", "What is Lima's population?", "owner"),

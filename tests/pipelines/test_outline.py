@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import lexicon
 from pipelines.dedup import CLOSED, OPEN, decide, outline_keys, skeleton_key
 from pipelines.outline import OUTLINES, outlines
+from tests.pipelines import test_moves, test_wording
 
-
-@pytest.fixture(autouse=True)
-def vocabulary() -> Iterator[None]:
-    lexicon.load()
-    yield
-    lexicon.forget()
+pytestmark = pytest.mark.usefixtures("vocabulary")
 
 
 def alike(a: str, b: str) -> bool:
@@ -49,6 +43,11 @@ STRANGERS = [
 @pytest.mark.parametrize(("a", "b"), VARIANTS)
 def test_variants_share_an_outline(a: str, b: str) -> None:
     assert alike(a, b)
+
+
+@pytest.mark.parametrize(("a", "b"), [pair[:2] for pair in (*test_moves.SAME, *test_wording.SAME)])
+def test_what_the_rules_accept_is_proposed(a: str, b: str) -> None:
+    assert alike(a, b) or skeleton_key(b"f", a) == skeleton_key(b"f", b)
 
 
 @pytest.mark.parametrize(("a", "b"), NEAR_MISSES)

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from pipelines import lexicon
 from pipelines.instruction import CLOSED, OPEN, STRICT
 from pipelines.paraphrase import same_meaning
 
-
-@pytest.fixture(autouse=True)
-def vocabulary() -> Iterator[None]:
-    lexicon.forget()
-    lexicon.load()
-    yield
-
+pytestmark = pytest.mark.usefixtures("vocabulary")
 
 MEANT = [
     ("How do I mend a broken window?", "What is the best way to repair a window that is broken?"),

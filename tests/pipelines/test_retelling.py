@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from pipelines import lexicon
 from pipelines.retelling import RARE_PAIRS, about, rare_pairs, retold
 
 STORY = "Harbour workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials said on Friday."
 
-
-@pytest.fixture(autouse=True, scope="module")
-def vocabulary() -> Iterator[None]:
-    lexicon.load()
-    yield
-    lexicon.forget()
-
+pytestmark = pytest.mark.usefixtures("vocabulary")
 
 TOLD = [
     "Officials said on Friday that harbour workers in Gdansk ended their strike after the union accepted a pay rise of 6 percent offered by the port.",

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from pipelines import lexicon
 from pipelines.dedup import CLOSED, OPEN, STRICT, decide
 
-
-@pytest.fixture(autouse=True)
-def vocabulary() -> Iterator[None]:
-    lexicon.forget()
-    lexicon.load()
-    yield
-
+pytestmark = pytest.mark.usefixtures("vocabulary")
 
 SAME = [
     ("How do I reset my router?", "How can I reset my router?", "wording"),

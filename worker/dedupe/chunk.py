@@ -34,6 +34,7 @@ NEAR_MISS_COSINE = 0.90
 MAX_VETOES = 100
 KEYS = OUTLINES + STORIES
 """Of eight bytes, by which a text's variants, and other tellings of its story, are proposed; 0: none."""
+NO_STORIES = bytes(8 * STORIES)
 
 
 class Leader(NamedTuple):
@@ -92,7 +93,7 @@ class Chunk:
 
     def _keys(self, at: int) -> bytes:
         family, told = self.rows[at].family, self._story(at)
-        story = story_keys(family, told[1]) if told else bytes(8 * STORIES)
+        story = story_keys(family, told[1]) if told else NO_STORIES
         return outline_keys(family, self.said[at].text) + story
 
     def _story(self, at: int) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipelines import dedup, lexicon
 from pipelines.dedup import Candidate, Link, Said, Veto
 from pipelines.templates import Templates
-from worker.dedupe.chunk import KEYS, Chunk
+from worker.dedupe.chunk import KEYS, NO_STORIES, Chunk
 from worker.dedupe.keytable import ABSENT, firsts, words
 from worker.dedupe.screening import by_canonical, by_outline, by_vector, unchain, windows
 from worker.dedupe.shelf import Batch, Place, Shelf
@@ -31,8 +31,6 @@ _BLOB = np.dtype([("maker", f"V{_MARK_BYTES}"), ("skeleton", "<u8", 2), ("outlin
 
 _MAKER = "outlines 2"
 _VECTOR_BYTES = 2 * DIMENSIONS
-_NO_STORIES = bytes(8 * dedup.STORIES)
-"""Of keys that are made again: what the task was is not stored."""
 
 
 class Encodes(Protocol):
@@ -221,8 +219,8 @@ class DuplicateIndex:
             known = np.frombuffer(b"".join(blob[: _BLOB.itemsize] for blob in blobs), _BLOB)
             halves = np.frombuffer(b"".join(blob[_BLOB.itemsize :] for blob in blobs), np.float16)
             return known, embedded, halves.reshape(-1, DIMENSIONS)
-        made = [
-            self._mark + dedup.skeleton_key(family, one.text) + dedup.outline_keys(family, one.text) + _NO_STORIES
+        made = [  # without stories: what the task was is not stored
+            self._mark + dedup.skeleton_key(family, one.text) + dedup.outline_keys(family, one.text) + NO_STORIES
             for family, one in zip(table["family"].to_pylist(), said, strict=True)
         ]
         vectors = self._embed([said[at] for at in np.flatnonzero(embedded).tolist()]).astype(np.float16)

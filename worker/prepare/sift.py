@@ -79,16 +79,13 @@ class Sifter:
 
     def mode(self, asker: Asker) -> str:
         """off, exact or semantic: what the run's most lenient route needs an index for."""
-        modes = {self._dedupe(asker, name) for name in self._settings.routes}
+        modes = {asker.options.dedupe or each.dedupe for each in self._settings.routes.values()}
         return "semantic" if "semantic" in modes else "exact" if "exact" in modes else "off"
 
     def index(self, mode: str) -> DuplicateIndex:
         """An empty index of a client."""
         limit = self._settings.spillway.index_prompts
         return DuplicateIndex(mode, self._encoder if mode == "semantic" else None, limit)
-
-    def _dedupe(self, asker: Asker, route_name: str) -> str:
-        return asker.options.dedupe or self._settings.routes[route_name].dedupe
 
     def sift(self, asker: Asker, indexes: Indexes, rows: list[Row | BadRow], generation: int, *, ask: bool) -> Chunk:
         """Every row becomes asked, a link or invalid. Runs in a thread."""
@@ -101,7 +98,7 @@ class Sifter:
         for (at, row), count in zip(valid, tokens, strict=True):
             chosen = self._assign(asker, row, count, chunk)
             if isinstance(chosen, str):
-                problem = self._too_long(chosen, row, count)
+                problem = self._too_long(chosen, count)
                 if problem is None:
                     routed.append((at, row, chosen, count))
                     continue
@@ -166,10 +163,12 @@ class Sifter:
             chunk.rules[found.rule] += 1
         return found.route
 
-    def _too_long(self, name: str, row: Row, tokens: int) -> tuple[str, str] | None:
-        """Whether the prompt fits no target of its route."""
+    def _too_long(self, name: str, tokens: int) -> tuple[str, str] | None:
+        """Whether the prompt fits no target of its route, which the configuration may not have."""
         found = self._settings.routes.get(name)
-        windows = [self._window(target) for target in found.targets] if found is not None else [None]
+        if found is None:
+            return None
+        windows = [self._window(target) for target in found.targets]
         if any(window is None or tokens <= window for window in windows):
             return None
         largest = max(window for window in windows if window is not None)
@@ -188,8 +187,10 @@ class Sifter:
         candidates: list[Candidate] = []
         for place, (_, row, name, _) in enumerate(routed):
             found = self._settings.routes.get(name)
-            mode = self._dedupe(asker, name) if found is not None else "off"
-            if mode == "off" or (identity.separate_samples(row.body) and not (found and found.merge_samples)):
+            if found is None:
+                continue
+            mode = asker.options.dedupe or found.dedupe
+            if mode == "off" or (identity.separate_samples(row.body) and not found.merge_samples):
                 continue
             candidates.append(self._candidate(asker, indexes, row, name, mode))
             places.append(place)
