@@ -197,8 +197,8 @@ def has_home(batch: BatchView, on: Mapping[str, Ways]) -> bool:
 def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
     """Work that a run's local targets do until then: with caution, and what they do no more than with that probability.
 
-    A target that is down is not counted on by the first; by the second work that was only guessed may be less, and it is back after another `d` seconds or more with
-    probability `down / (down + d)`.
+    The first does not count on a target that is down. For the second such a one stays away for another `d` seconds or more with
+    probability `down / (down + d)`, and work that was only guessed may be less.
     """
     z = NormalDist().inv_cdf(sure)
     careful, most = 0.0, max(0.0, z) * GUESS_SPREAD * load.guessed
