@@ -118,8 +118,13 @@ def in_time(target: BatchTarget, seconds: float) -> float:
     """The share of a batch API's batches that come back within so long: lognormal."""
     if seconds <= 0:
         return 0.0
-    sigma = math.log(max(1.01, target.latency_p90_s / target.latency_p50_s)) / SIGMA_90
+    sigma = latency_sigma(target.latency_p50_s, target.latency_p90_s)
     return NormalDist().cdf(math.log(seconds / target.latency_p50_s) / sigma)
+
+
+def latency_sigma(p50_s: float, p90_s: float) -> float:
+    """Of a lognormal latency: the standard deviation of its logarithm."""
+    return math.log(max(1.01, p90_s / p50_s)) / SIGMA_90
 
 
 class Short(NamedTuple):
