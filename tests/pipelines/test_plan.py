@@ -125,7 +125,7 @@ def test_a_server_reads_while_it_writes_where_nothing_will_spill() -> None:
     assert abs(sum(name.startswith("w") for name in mixed) - len(mixed) / 2) <= 1
     full_of_writing = msgspec.structs.replace(wide, rung_work=400.0, rung_read=20.0)
     assert [m.batch for m in rings(snapshot(run(reading(6, 6)), gpu=full_of_writing))][:3] == ["r5", "r4", "r3"]
-    [few] = [[m.batch for m in rings(snapshot(run(reading(6, 1)), gpu=wide))]]
+    few = [m.batch for m in rings(snapshot(run(reading(6, 1)), gpu=wide))]
     assert few.index("r0") > 0, "one in seven of the work, and not at once"
     tight = rings(snapshot(run(reading(6, 6), deadline_s=13.5), gpu=msgspec.structs.replace(wide, spans=100)))
     assert [m.batch for m in tight if m.lane == "local"][:4] == ["w0", "w1", "w2", "w3"], (
@@ -183,6 +183,8 @@ _batch = st.builds(
     work=st.floats(1, 10_000),
     lanes=st.sampled_from(["any", "cloud", "local"]),
     read=st.floats(0, 5_000),
+    held=st.sampled_from(["", "cloud", "any"]),
+    guessed=st.booleans(),
 )
 _run = st.builds(
     RunView,
@@ -241,7 +243,8 @@ def test_moves_are_lawful(runs: list[RunView], gpu: TargetView, office: BatchTar
         target = given_.targets[move.target]
         assert move.run == owner.id and move.target in given_.routes[batch.route]
         assert batch.lanes in ("any", move.lane) or (batch.lanes == "cloud" and move.lane == "provider_batch")
-        assert move.lane == "local" or owner.may_buy, "never over a budget"
+        allowed = (batch.held != "any") if move.lane == "local" else (owner.may_buy and not batch.held)
+        assert allowed, "never over a budget"
         if move.lane == "provider_batch":
             assert office is not None and office.up and not owner.waited_for
             ordered += batch.rows
@@ -295,7 +298,7 @@ def test_what_is_ordered_is_not_recalled_at_the_next_look(
 def bought_in_time_or_never(run: RunView, batch: BatchView, gpu: TargetView, rung_work: float) -> bool:
     """A batch that the cloud may take, and that the local lane could not end before the run's deadline: it waits for
     room in the cloud."""
-    if run.deadline_ms is None or not run.may_buy or batch.lanes == "local" or batch.route != "small":
+    if run.deadline_ms is None or not run.may_buy or batch.held or batch.lanes == "local" or batch.route != "small":
         return False
     return too_late(gpu, batch, (run.deadline_ms - NOW) / 1000, rung_work)
 
@@ -319,6 +322,7 @@ def test_local_is_never_idle_while_work_for_it_waits(runs: list[RunView], gpu: T
         for b in r.waiting
         if b.id not in moved_ids
         and b.lanes != "cloud"
+        and b.held != "any"
         and b.route in ("small", "homely")
         and not bought_in_time_or_never(r, b, gpu, work)
     ]
