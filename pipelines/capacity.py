@@ -118,8 +118,13 @@ def in_time(target: BatchTarget, seconds: float) -> float:
     """The share of a batch API's batches that come back within so long: lognormal."""
     if seconds <= 0:
         return 0.0
-    sigma = math.log(max(1.01, target.latency_p90_s / target.latency_p50_s)) / SIGMA_90
+    sigma = latency_sigma(target.latency_p50_s, target.latency_p90_s)
     return NormalDist().cdf(math.log(seconds / target.latency_p50_s) / sigma)
+
+
+def latency_sigma(p50_s: float, p90_s: float) -> float:
+    """Of a lognormal latency: the standard deviation of its logarithm."""
+    return math.log(max(1.01, p90_s / p50_s)) / SIGMA_90
 
 
 class Short(NamedTuple):
@@ -197,8 +202,8 @@ def has_home(batch: BatchView, on: Mapping[str, Ways]) -> bool:
 def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
     """Work that a run's local targets do until then: with caution, and what they do no more than with that probability.
 
-    A target that is down is not counted on by the first; by the second work that was only guessed may be less, and it is back after another `d` seconds or more with
-    probability `down / (down + d)`.
+    The first does not count on a target that is down. For the second such a one stays away for another `d` seconds or more with
+    probability `down / (down + d)`, and work that was only guessed may be less.
     """
     z = NormalDist().inv_cdf(sure)
     careful, most = 0.0, max(0.0, z) * GUESS_SPREAD * load.guessed

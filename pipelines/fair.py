@@ -33,10 +33,6 @@ class Served:
     def add(self, client: str, work: float, weight: float) -> None:
         self._levels[client] = self._levels.get(client, 0.0) + work / weight
 
-    def scale(self, by: float) -> None:
-        """All levels in another measure of work."""
-        self._levels = {name: level * by for name, level in self._levels.items()}
-
 
 class Claim(NamedTuple):
     """Of a client: work served for its weight, work that it wants, weight and class."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipelines.capacity import SIGMA_90, latency_sigma
 
 Numbers = NDArray[np.float64]
 
@@ -23,8 +24,7 @@ DRAWS, SEED = 500, 7
 """Each with its opposite, so that the median is the estimate."""
 IN_TIME = 0.85
 """Of a deadline, what an order has: it is placed when the local lane was measured, and recalled when a tenth is left."""
-Z_90 = NormalDist().inv_cdf(0.9)
-_GUESSED = math.log(LONG) / Z_90
+_GUESSED = math.log(LONG) / SIGMA_90
 
 
 class Basis(NamedTuple):
@@ -163,7 +163,7 @@ def foresee(work: Work, known: Mapping[str, Basis], deadline_s: float | None, of
 
 def _by_order(split: Split, office: Office, deadline_s: float | None, draw: Numbers) -> Split:
     """With what comes back in time from a batch API; the rest is bought in real time. Without a deadline all of it is waited for."""
-    latency_s = office.p50_s * np.exp(math.log(max(1.01, office.p90_s / office.p50_s)) / Z_90 * draw)
+    latency_s = office.p50_s * np.exp(latency_sigma(office.p50_s, office.p90_s) * draw)
     if deadline_s is None:
         away_s = float(latency_s.max()) if split.away_pusd else split.away_s
         return split._replace(away_s=away_s, away_pusd=office.price * split.away_pusd)

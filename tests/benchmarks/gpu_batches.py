@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import polars as pl
+
 from tests.support_program import Program
 from tests.support_redis import redis_server
 from tests.support_team import team
@@ -88,7 +90,7 @@ def through_spillway(upstream: Upstream, asked: list[str]) -> float:
                 "run", str(program.rows([{"prompt": each} for each in asked])), "--dedupe", "off", timeout_s=900
             )
         costs = program.costs()
-    return float((costs["finished_at"].max() - costs["started_at"].min()).total_seconds())  # type: ignore[operator]
+    return float(costs.select(pl.max("finished_at") - pl.min("started_at")).item().total_seconds())
 
 
 def measure(job: str, server: dict[str, Any], asked: list[str]) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from pipelines.batch import DEFAULT_OUTPUT_TOKENS
 from pipelines.plan import plan
@@ -155,8 +156,8 @@ def measure(name: str, live: Live) -> dict[str, Any]:
         results = program.results(out["run_id"])
         mine = costs.filter(costs["run_id"] == out["run_id"])
     whole = made.all_cloud_usd
-    began = mine["started_at"].min()
-    usd, end_s = float(out["cost_usd"]), (results["finished_at"].max() - began).total_seconds()  # type: ignore[operator]
+    span = results.select(pl.max("finished_at")).item() - mine.select(pl.min("started_at")).item()
+    usd, end_s = float(out["cost_usd"]), span.total_seconds()
     return {
         "name": name, "rows": live.rows, "window_s": live.window_s,
         "bound": round(bound(made).usd / whole, 4), "simulated": round(told.usd / whole, 4), "live": round(usd / whole, 4),

@@ -11,46 +11,17 @@ from hypothesis import strategies as st
 
 from pipelines.capacity import is_stocked, stock, too_late
 from pipelines.plan import plan
-from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
-from pipelines.spill import MOST_SURE, sureness
+from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring, RunView, Snapshot, TargetView
+from tests.pipelines.snapshots import GPU, MINI, NOW, batches, moved, rings, run, snapshot
 
-GPU = TargetView("gpu", "local", True, slots=4, rate=100.0, rows_per_s=2.0, latency_s=1.0)
-MINI = TargetView("mini", "cloud", True, slots=8, rate=100.0, rows_per_s=10.0, latency_s=0.5)
-NOW = 1_000_000
-
-
-def batches(
-    count: int, rows: int = 8, work: float = 100.0, route: str = "small", lanes: str = "any"
-) -> tuple[BatchView, ...]:
-    return tuple(BatchView(f"b{i}", route, rows, work, lanes) for i in range(count))
+HOUR = 3600
+DOWN = msgspec.structs.replace(GPU, up=False)
+FULL = msgspec.structs.replace(GPU, rung_rows=100)
 
 
 def held(where: str) -> BatchView:
     """The first of `batches`, with a call that no budget has room for."""
     return msgspec.structs.replace(batches(1)[0], held=where)
-
-
-def run(waiting: tuple[BatchView, ...], *, deadline_s: float | None = None, **more: object) -> RunView:
-    deadline = None if deadline_s is None else NOW + int(deadline_s * 1000)
-    return msgspec.structs.replace(RunView("r", "c", 0, deadline, waiting), **more)
-
-
-def snapshot(*runs: RunView, gpu: TargetView | None = GPU, mini: TargetView | None = MINI, **more: object) -> Snapshot:
-    targets = {t.name: t for t in (gpu, mini) if t is not None}
-    routes = {"small": ("gpu", "mini"), "cloudy": ("mini",), "homely": ("gpu",)}
-    return msgspec.structs.replace(Snapshot(NOW, targets, routes, runs), **more)
-
-
-def moved(moves: list[Move]) -> list[tuple[str, str]]:
-    return [(move.batch, move.lane if isinstance(move, Ring) else "recall") for move in moves]
-
-
-def rings(given_: Snapshot) -> list[Ring]:
-    return [move for move in plan(given_) if isinstance(move, Ring)]
-
-
-DOWN = msgspec.structs.replace(GPU, up=False)
-FULL = msgspec.structs.replace(GPU, rung_rows=100)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +125,7 @@ def test_a_server_reads_while_it_writes_where_nothing_will_spill() -> None:
     assert abs(sum(name.startswith("w") for name in mixed) - len(mixed) / 2) <= 1
     full_of_writing = msgspec.structs.replace(wide, rung_work=400.0, rung_read=20.0)
     assert [m.batch for m in rings(snapshot(run(reading(6, 6)), gpu=full_of_writing))][:3] == ["r5", "r4", "r3"]
-    [few] = [[m.batch for m in rings(snapshot(run(reading(6, 1)), gpu=wide))]]
+    few = [m.batch for m in rings(snapshot(run(reading(6, 1)), gpu=wide))]
     assert few.index("r0") > 0, "one in seven of the work, and not at once"
     tight = rings(snapshot(run(reading(6, 6), deadline_s=13.5), gpu=msgspec.structs.replace(wide, spans=100)))
     assert [m.batch for m in tight if m.lane == "local"][:4] == ["w0", "w1", "w2", "w3"], (
@@ -188,83 +159,6 @@ def test_inside_a_client_the_earliest_deadline_goes_first() -> None:
     assert [m.run for m in rings(snapshot(late, soon))] == ["soon"]
 
 
-HOUR = 3600
-OFFICE = BatchTarget("mini", True, 1000, latency_p50_s=HOUR, latency_p90_s=2 * HOUR)
-NOW_OR_NEVER = msgspec.structs.replace(OFFICE, latency_p50_s=9.0 * HOUR, latency_p90_s=10.0 * HOUR)
-"""Of a run with ten hours left."""
-BUSY = msgspec.structs.replace(GPU, rung_rows=100, rate=1.0, spans=100_000)  # 3,600 tokens an hour
-
-
-def sent(count: int, ago_s: float, work: float = 3600.0) -> tuple[BatchView, ...]:
-    since = NOW - int(ago_s * 1000)
-    return tuple(BatchView(f"s{i}", "small", 8, work, target="mini", sent_ms=since) for i in range(count))
-
-
-def hours(count: int, **more: object) -> tuple[BatchView, ...]:
-    """Batches of an hour of local work each."""
-    return tuple(BatchView(f"b{i}", "small", 8, 3600.0, **more) for i in range(count))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("name", "run_", "expected"),
-    [
-        ("no deadline and a local lane: it has time for all", run(hours(3)), []),
-        (
-            "no deadline and no local lane: it may take its time",
-            run(batches(2, route="cloudy")),
-            [("b1", "provider_batch"), ("b0", "provider_batch")],
-        ),
-        ("local gave up: the batch API, not real time", run(hours(1, lanes="cloud")), [("b0", "provider_batch")]),
-        ("cloud gave up: nothing to buy", run(hours(1, lanes="local")), []),
-        ("somebody waits: real time", run(batches(1, route="cloudy"), waited_for=True), [("b0", "cloud")]),
-        ("may not buy: nothing", run(batches(1, route="cloudy"), may_buy=False), []),
-        ("the local lane will end it all in time", run(hours(8), deadline_s=10 * HOUR), []),
-        (
-            "what is nearly certain to be short, from the tail",
-            # 20 hours of work, 10 hours left, of which the last call takes half an hour; the lane may do 6 % more than foreseen
-            run(hours(20), deadline_s=10 * HOUR),
-            [(f"b{i}", "provider_batch") for i in range(19, 10, -1)],
-        ),
-        ("ordered before: no second time", run(hours(10), deadline_s=10 * HOUR, sent=sent(10, HOUR)), []),
-        (
-            "more is short than was foreseen: a top-up",
-            run(hours(15), deadline_s=10 * HOUR, sent=sent(5, HOUR)),
-            [(f"b{i}", "provider_batch") for i in range(14, 10, -1)],
-        ),
-        ("but not at every look", run(hours(15), deadline_s=10 * HOUR, sent=sent(5, 60)), []),
-        ("too late to begin one", run(hours(20), deadline_s=HOUR / 2), []),
-        ("nothing recalled while there is time", run((), deadline_s=2 * HOUR, sent=sent(2, 8 * HOUR)), []),
-        (
-            "a tenth of its time is left: real time must begin",
-            run((), deadline_s=HOUR, sent=sent(2, 9 * HOUR)),
-            [("s0", "recall"), ("s1", "recall")],
-        ),
-        ("no deadline: it comes when it comes", run((), sent=sent(2, 90 * HOUR)), []),
-    ],
-)
-def test_batch_apis(name: str, run_: RunView, expected: list[tuple[str, str]]) -> None:
-    assert moved(plan(snapshot(run_, gpu=BUSY, batch_targets={"mini": OFFICE}))) == expected, name
-
-
-def test_nothing_is_ordered_before_the_local_lane_was_measured() -> None:
-    short = run(hours(20), deadline_s=10 * HOUR)
-    unsure = msgspec.structs.replace(BUSY, spans=1)
-    assert plan(snapshot(short, gpu=unsure, batch_targets={"mini": OFFICE})) == []
-
-
-def test_a_lane_that_is_down_is_waited_for_until_the_last_responsible_moment() -> None:
-    away = msgspec.structs.replace(BUSY, up=False, down_s=600.0)
-    due = run(hours(8), deadline_s=10 * HOUR)
-    assert plan(snapshot(due, gpu=away)) == [], "64 rows take the cloud ten seconds"
-    assert len(plan(snapshot(run(hours(8), deadline_s=10), gpu=away))) == 4, "its stock of 30 rows"
-    for never in (msgspec.structs.replace(away, down_s=math.inf), msgspec.structs.replace(away, slots=0)):
-        assert len(plan(snapshot(due, gpu=never))) == 4
-    long_gone = msgspec.structs.replace(away, down_s=6.0 * HOUR)  # will be back when two hours are left: six are short
-    assert plan(snapshot(due, gpu=long_gone, batch_targets={"mini": OFFICE})) == [], "a batch has time enough later"
-    moves = moved(plan(snapshot(due, gpu=long_gone, batch_targets={"mini": NOW_OR_NEVER})))
-    assert 4 <= len(moves) <= 5 and {lane for _, lane in moves} == {"provider_batch"}
-
-
 def test_before_anything_was_measured_all_kinds_of_prompts_are_tried() -> None:
     new = msgspec.structs.replace(GPU, rate=0.0, rows_per_s=0.0)
     first = rings(snapshot(run(batches(80, rows=1), deadline_s=HOUR), gpu=new))
@@ -281,87 +175,6 @@ def test_the_shortest_prompts_are_kept_for_the_end(monkeypatch: pytest.MonkeyPat
     assert order == ["s5", "s6", "s7", "s8", "l0", "l1", "l2", "s0", "s1", "s2", "s3", "s4"]
 
 
-def test_the_price_of_a_batch_says_how_much_of_the_shortage_is_ordered_where_it_is_now_or_never() -> None:
-    unsure = msgspec.structs.replace(BUSY, spans=25)  # may do a tenth more or less than foreseen
-    short = run(tuple(BatchView(f"b{i}", "small", 8, 360.0) for i in range(200)), deadline_s=10 * HOUR)
-    ordered = [
-        len(
-            plan(
-                snapshot(short, gpu=unsure, batch_targets={"mini": msgspec.structs.replace(NOW_OR_NEVER, price=price)})
-            )
-        )
-        for price in (0.1, 0.5, 0.9, 1.0)
-    ]
-    assert ordered == sorted(ordered, reverse=True) and ordered[3] == 0 < ordered[2]
-    assert ordered[1] == 100, "the median"
-    assert ordered[0] > 110 and ordered[2] < 90
-
-
-def test_what_can_be_ordered_later_as_well_is_ordered_when_it_is_certain() -> None:
-    """A newsvendor who may wait: half the price, so what is short with a probability of a half where waiting loses everything."""
-    due = run(hours(20), deadline_s=10 * HOUR)
-    sure = [
-        sureness(snapshot(due, gpu=BUSY, batch_targets={"mini": msgspec.structs.replace(
-            OFFICE, latency_p50_s=median_h * HOUR, latency_p90_s=1.1 * median_h * HOUR)}), [due])["r"]
-        for median_h in (0.5, 7.0, 8.0, 9.0)
-    ]  # fmt: skip
-    assert sure == sorted(sure, reverse=True) and sure[0] == MOST_SURE and sure[-1] == pytest.approx(0.5, abs=0.01)
-    assert sureness(snapshot(due), [due]) == {}, "without a batch API nothing is ordered"
-
-
-def test_work_that_was_only_guessed_is_ordered_with_more_care() -> None:
-    """Answers may be half as long as was guessed: what would then fit is not bought before it is known."""
-    known, guessed = (
-        [m.batch for m in rings(snapshot(run(hours(20, guessed=each), deadline_s=10 * HOUR), gpu=BUSY, batch_targets={"mini": OFFICE}))]
-        for each in (False, True)
-    )  # fmt: skip
-    assert len(known) == 9 and guessed == []
-
-
-def test_the_tail_leaves_first_not_what_is_small_enough() -> None:
-    small = tuple(BatchView(f"a{i}", "small", 8, 360.0) for i in range(5))
-    large = tuple(BatchView(f"b{i}", "small", 8, 36_000.0) for i in range(3))  # ten hours each; three are short
-    given_ = snapshot(run(small + large, deadline_s=20.5 * HOUR), gpu=BUSY, batch_targets={"mini": OFFICE})
-    assert moved(plan(given_)) == []
-    assert moved(plan(msgspec.structs.replace(given_, runs=(run(small + large, deadline_s=15 * HOUR),)))) == [
-        ("b2", "provider_batch")
-    ]
-
-
-def test_little_is_no_order() -> None:
-    many = tuple(BatchView(f"b{i}", "small", 8, 36.0) for i in range(1000))
-    for due_s, ordered in ((9.6 * HOUR, 0), (9.0 * HOUR, 1)):
-        moves = plan(snapshot(run(many, deadline_s=due_s), gpu=BUSY, batch_targets={"mini": OFFICE}))
-        assert bool(moves) == bool(ordered)
-
-
-def test_a_batch_api_is_given_no_more_than_it_takes_and_nothing_while_it_is_down() -> None:
-    wide = run(batches(4, route="cloudy"))
-    for office, lanes in (
-        (msgspec.structs.replace(OFFICE, room_rows=20), ["provider_batch", "provider_batch"]),
-        (msgspec.structs.replace(OFFICE, up=False), ["cloud"] * 4),
-    ):
-        assert [lane for _, lane in moved(plan(snapshot(wide, gpu=BUSY, batch_targets={"mini": office})))] == lanes
-
-
-def test_what_is_out_is_recalled_in_time_to_buy_it_as_fast_as_the_cloud_can_take_it() -> None:
-    """160 rows are out, which take the cloud 450 s and a margin: from then on so many come back that it is busy for a while."""
-    mini = msgspec.structs.replace(MINI, rows_per_s=0.5)
-    older, newer = sent(10, 700), tuple(msgspec.structs.replace(b, id=f"n{b.id}") for b in sent(10, 600))
-
-    def recalled(left_s: float, **more: object) -> list[str]:
-        due = run((), deadline_s=left_s, sent=older + newer)
-        moves = plan(
-            snapshot(due, gpu=BUSY, mini=msgspec.structs.replace(mini, **more), batch_targets={"mini": OFFICE})
-        )
-        return [move.batch for move in moves]
-
-    assert recalled(600) == []
-    assert recalled(500) == [f"ns{i}" for i in range(6)], "the last that were ordered: 45 rows"
-    assert recalled(500, rung_rows=100) == [], "the cloud has enough to do"
-    assert recalled(60) == [*(f"ns{i}" for i in range(10)), *(f"s{i}" for i in range(10))], "all have had their time"
-
-
 _batch = st.builds(
     BatchView,
     id=st.uuids().map(str),
@@ -370,6 +183,8 @@ _batch = st.builds(
     work=st.floats(1, 10_000),
     lanes=st.sampled_from(["any", "cloud", "local"]),
     read=st.floats(0, 5_000),
+    held=st.sampled_from(["", "cloud", "any"]),
+    guessed=st.booleans(),
 )
 _run = st.builds(
     RunView,
@@ -428,7 +243,8 @@ def test_moves_are_lawful(runs: list[RunView], gpu: TargetView, office: BatchTar
         target = given_.targets[move.target]
         assert move.run == owner.id and move.target in given_.routes[batch.route]
         assert batch.lanes in ("any", move.lane) or (batch.lanes == "cloud" and move.lane == "provider_batch")
-        assert move.lane == "local" or owner.may_buy, "never over a budget"
+        allowed = (batch.held != "any") if move.lane == "local" else (owner.may_buy and not batch.held)
+        assert allowed, "never over a budget"
         if move.lane == "provider_batch":
             assert office is not None and office.up and not owner.waited_for
             ordered += batch.rows
@@ -482,7 +298,7 @@ def test_what_is_ordered_is_not_recalled_at_the_next_look(
 def bought_in_time_or_never(run: RunView, batch: BatchView, gpu: TargetView, rung_work: float) -> bool:
     """A batch that the cloud may take, and that the local lane could not end before the run's deadline: it waits for
     room in the cloud."""
-    if run.deadline_ms is None or not run.may_buy or batch.lanes == "local" or batch.route != "small":
+    if run.deadline_ms is None or not run.may_buy or batch.held or batch.lanes == "local" or batch.route != "small":
         return False
     return too_late(gpu, batch, (run.deadline_ms - NOW) / 1000, rung_work)
 
@@ -506,6 +322,7 @@ def test_local_is_never_idle_while_work_for_it_waits(runs: list[RunView], gpu: T
         for b in r.waiting
         if b.id not in moved_ids
         and b.lanes != "cloud"
+        and b.held != "any"
         and b.route in ("small", "homely")
         and not bought_in_time_or_never(r, b, gpu, work)
     ]

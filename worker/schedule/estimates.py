@@ -118,7 +118,7 @@ class Estimates:
         return found
 
     def longer(self, heads: Sequence[BatchHead]) -> float:
-        """What all of these weigh now, for what they were guessed to weigh; reckoned once for each time that batches are weighed."""
+        """How many times what they were guessed to weigh all of these weigh now; reckoned when batches are weighed anew."""
         if self._longer is None and heads:
             self._longer = sum(self.weigh(head).work for head in heads) / max(sum(head.work for head in heads), 1e-9)
         return self._longer or 1.0

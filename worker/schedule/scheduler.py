@@ -221,11 +221,11 @@ class Scheduler:
             lanes = "any"
         if lanes != "any" and self._is_gone(mine.head.route, lanes):
             lanes, last = ("cloud" if lanes == "local" else "local"), True
-        head, real_time, held = mine.head, mine.real_time or mine.head.purpose == "audit", mine.held(room_nusd)
-        now = self._estimates.weigh(head)
+        head, now = mine.head, self._estimates.weigh(mine.head)
         return BatchView(
-            batch, head.route, head.rows, now.work, lanes, last, "", 0, real_time, now.read, held, now.guessed
-        )
+            batch, head.route, head.rows, now.work, lanes, last, real_time=mine.real_time or head.purpose == "audit",
+            read=now.read, held=mine.held(room_nusd), guessed=now.guessed,
+        )  # fmt: skip
 
     def _is_gone(self, route: str, lane: str) -> bool:
         late = self.context.clock.now_ms() - GONE_MS
@@ -233,7 +233,7 @@ class Scheduler:
 
     async def _room_nusd(self, run: RunContext, waiting: Iterable[str]) -> float:
         """What the tightest of a run's budgets has room for, where some call did not fit; else infinite."""
-        if not any(self._heads[batch].refused for batch in waiting):
+        if not any(self._heads[batch].refused_nusd for batch in waiting):
             return math.inf
         names = list(run.wanted_scopes(self.context.clock))
         left = await budget.room_nusd(self.context.redis, self.context.keys, names)

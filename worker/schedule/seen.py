@@ -13,19 +13,21 @@ SEEN = ("head", "lanes", "tries", "released_ms", "real_time", "refused")
 
 
 class Seen(msgspec.Struct):
-    """Its head never changes. `refused`: the price in nano-dollars and the lane of the call that fitted into no budget."""
+    """Its head never changes. `refused_nusd` is the price of the call that fitted into no budget, `refused_lane` its lane."""
 
     head: BatchHead
     lanes: str = "any"
     tries: int = 0
     released_ms: int = 0
     real_time: bool = False
-    refused: str = ""
+    refused_nusd: int = 0
+    refused_lane: str = ""
 
     def held(self, room_nusd: float) -> str:
         """Of which lane's calls it must wait, as in BatchView, while its run's budgets have so much room."""
-        refused_nusd, _, lane = self.refused.partition(" ")
-        return "" if int(refused_nusd or 0) <= room_nusd else {"local": "any"}.get(lane, "cloud")
+        if self.refused_nusd <= room_nusd:
+            return ""
+        return "any" if self.refused_lane == "local" else "cloud"
 
 
 def seen_of(fields: Any) -> Seen | None:
@@ -35,6 +37,6 @@ def seen_of(fields: Any) -> Seen | None:
     head, lanes, tries, released, real_time, refused = fields
     if head is None:
         return None
-    int((refused or b"").partition(b" ")[0] or 0)  # or it is none of ours
+    price, _, lane = (refused or b"0").decode().partition(" ")
     said = (lanes or b"any").decode(), int(tries or 0), int(released or 0), bool(real_time)
-    return Seen(wire.unpack_head(head), *said, (refused or b"").decode())
+    return Seen(wire.unpack_head(head), *said, int(price), lane)

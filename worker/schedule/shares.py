@@ -11,7 +11,7 @@ from pipelines.fair import Served
 
 
 class Charge(NamedTuple):
-    """Of a batch that is rung: whose, the work for that client's weight, and the share of its rows not answered when last seen."""
+    """Of a batch that is rung: whose, the guessed work for its weight, and the share of its rows not answered when last seen."""
 
     client: str
     work: float
@@ -19,7 +19,7 @@ class Charge(NamedTuple):
 
 
 class Shares:
-    """One scheduler's."""
+    """One scheduler's, kept in what prompts were guessed to weigh and told in what they weigh now."""
 
     def __init__(self) -> None:
         self._served = Served()
@@ -29,17 +29,15 @@ class Shares:
     def measured(self, longer: float) -> None:
         """Prompts weigh so many times what was guessed, and so does what was charged: or else who was served before the first
         answers would have paid as much for one batch as others then pay for ten."""
-        by, self._longer = longer / self._longer, longer
-        if by != 1:
-            self._served.scale(by)
-            self._charges = {batch: charge._replace(work=charge.work * by) for batch, charge in self._charges.items()}
+        self._longer = longer
 
     def levels(self, active: Iterable[str]) -> dict[str, float]:
-        return self._served.levels(active)
+        return {client: level * self._longer for client, level in self._served.levels(active).items()}
 
     def rung(self, batch: str, client: str, work: float, weight: float) -> None:
-        self._served.add(client, work, weight)
-        self._charges[batch] = Charge(client, work / weight)
+        guessed = work / self._longer
+        self._served.add(client, guessed, weight)
+        self._charges[batch] = Charge(client, guessed / weight)
 
     def seen(self, batch: str, left: float) -> None:
         """How much of a batch is not answered yet."""

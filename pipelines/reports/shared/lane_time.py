@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.batch import PREFILL_WEIGHT
+from pipelines.money import PUSD_PER_USD, pusd_to_usd
 from pipelines.reports.shared.sections import Section
 
 BUCKETS = 24
@@ -39,7 +39,7 @@ def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
     read = pl.col("input_tokens") - pl.col("cached_input_tokens")
     good = good.with_columns((PREFILL_WEIGHT * read + pl.col("output_tokens")).clip(1e-9).alias("work"))
     local, bought = good.filter(pl.col("lane") == "local"), good.filter(pl.col("lane") != "local")
-    found = []
+    price, found = pl.col("cost_usd").cast(pl.Float64) / pl.col("work"), []
     for (name,), mine in local.sort("target").group_by("target", maintain_order=True):
         began, ended = (mine[column].dt.epoch("us").to_numpy() / 1e6 for column in ("started_at", "finished_at"))
         busy_s = _union_s(began, ended)
@@ -47,18 +47,13 @@ def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
             continue
         room = HOUR_S * float(mine["work"].sum()) / busy_s
         there = bought.filter(pl.col("route").is_in(mine["route"].unique().to_list()))
-        there = there.sort(pl.col("cost_usd").cast(pl.Float64) / pl.col("work"), descending=True)
-        dearest = there.select((pl.col("cost_usd").cast(pl.Float64) / pl.col("work")).max()).item() or 0.0
-        there = there.filter(pl.col("work").cum_sum() <= room)
+        dearest = there.select(price.max()).item() or 0.0
+        there = there.sort(price, descending=True).filter(pl.col("work").cum_sum() <= room)
         found.append({
-            "target": name, "busy_s": busy_s, "per_hour_usd": _decimal(dearest * room), "more_rows": len(there),
-            "saved_usd": there["cost_usd"].sum(),
+            "target": name, "busy_s": busy_s, "per_hour_usd": pusd_to_usd(round(PUSD_PER_USD * dearest * room)),
+            "more_rows": len(there), "saved_usd": there["cost_usd"].sum(),
         })  # fmt: skip
     return found
-
-
-def _decimal(usd: float) -> Decimal:
-    return Decimal(repr(round(usd, 12)))
 
 
 def _union_s(began: Any, ended: Any) -> float:

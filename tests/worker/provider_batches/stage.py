@@ -26,6 +26,8 @@ from worker.simulator.core.batches import desk
 
 RUN = "20260101-000000-abcdef"
 ROWS = 12
+ALL = {row: f"Repeat {row}." for row in range(ROWS)}
+"""Every row's answer."""
 PRICES = {"usd_per_mtok_in": 0.15, "usd_per_mtok_out": 0.6}
 FAST = {
     "batch_latency_s": 0.15, "batch_validate_s": 0.02, "batch_cancel_s": 0.02, "batch_window_s": 5.0, "answer": "echo",
@@ -75,7 +77,7 @@ class Stage:
     def items(self, bodies: dict[int, dict[str, Any]] | None = None) -> list[Item]:
         found = []
         for row in range(ROWS):
-            body = {"messages": [{"role": "user", "content": f"Repeat {row}."}], "max_tokens": 50}
+            body = {"messages": [{"role": "user", "content": ALL[row]}], "max_tokens": 50}
             found.append(Item(row, json.dumps({**body, **(bodies or {}).get(row, {})}).encode(), 8, 50))
         return found
 
@@ -93,6 +95,12 @@ class Stage:
             await self.context.scripts.ring(keys=names, args=[batch, "provider_batch", "cloud", "any"])
         return waiting
 
+    async def order(self, **run: Any) -> None:
+        """The run is prepared and all of it is with the provider."""
+        await self.prepare(**run)
+        await self.give()
+        await self.rounds(self.out)
+
     async def rounds(self, until: Any, seconds: float = 20.0) -> None:
         """Rounds of the lane until something is true."""
         ends_s = asyncio.get_running_loop().time() + seconds
@@ -108,6 +116,10 @@ class Stage:
     async def out(self) -> bool:
         """An order is with the provider."""
         return any(order.state == "sent" for order in await self.lane._orders.open())
+
+    async def given_back(self) -> bool:
+        """No batch is on the lane, whatever becomes of its order."""
+        return not await self.context.redis.exists(self.context.keys.given)
 
     async def state(self, batch: str) -> str:
         return str((await self.context.redis.hget(self.context.keys.batch(batch), "state")).decode())
@@ -168,4 +180,4 @@ async def stage(
             await made.lane.close()
 
 
-__all__ = ["ROWS", "RUN", "Stage", "stage"]
+__all__ = ["ALL", "ROWS", "RUN", "Stage", "stage"]

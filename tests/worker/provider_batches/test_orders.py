@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 import pytest
 
-from pipelines.types import Failure
-from tests.worker.provider_batches.stage import ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
-from worker.backends.openai_batches import OpenAIBatches
+from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.context import Context
-from worker.provider_batches import listening, making
+from worker.provider_batches import making
 from worker.provider_batches.reading import LOST
 from worker.queue import RedisError
 from worker.schedule.sent import Sent
 from worker.simulator.core.batches import desk
 
 KINDS = ("openai", "anthropic", "gemini", "openrouter")
-ALL = {row: f"Repeat {row}." for row in range(ROWS)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,9 +126,7 @@ async def test_answers_that_fail_their_check_are_paid_and_go_on_in_real_time(con
         assert flags == [b"1", b"1"]
 
 
-async def test_a_full_provider_is_waited_for_however_often_it_says_so(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_provider_is_waited_for_however_often_it_says_so(context: Context) -> None:
     rules = [{"kind": "token_limit", "at": number} for number in range(1, 6)]
     async with stage(context, batch_faults=rules) as it:
         await it.prepare()
@@ -166,61 +160,9 @@ async def test_what_no_budget_admits_is_not_sent(context: Context) -> None:
         assert [await it.state(batch) for batch in it.batches] == ["waiting", "waiting"]
 
 
-async def test_a_run_that_is_cancelled_keeps_and_pays_what_was_done(context: Context) -> None:
-    async with stage(context, batch_latency_s=0.8) as it:
-        await it.prepare()
-        await it.give()
-        await it.rounds(it.out)
-        await it.rounds(it.billed)
-        await context.redis.hset(context.keys.run(RUN), "cancel", "1")
-        await it.rounds(it.over)
-        outcomes = await it.outcomes()
-        assert 0 < outcomes["ok"] < ROWS and outcomes["rejected"] == ROWS - outcomes["ok"]
-        assert await it.booked_pusd() == it.billed_pusd()
-        assert len(await it.answers()) == outcomes["ok"]
-
-
-async def test_the_cut_off_cancels_orders(context: Context) -> None:
-    async with stage(context, batch_latency_s=30.0) as it:
-        await it.prepare()
-        await it.give()
-        await it.rounds(it.out)
-        it.context.targets.say("cloud", {"cutoff": "2026-01-01", "up": False, "closed": True})
-        await it.rounds(it.over)
-        assert await it.outcomes() == {"rejected": ROWS} and (await it.money())[1] == 0
-
-
-async def test_a_recall_that_the_provider_does_not_follow_lets_the_order_go_and_books_what_still_comes(
-    context: Context,
-) -> None:
-    async with stage(context, batch_latency_s=1.5, batch_cancel_s=20.0) as it:
-        now_ms = it.context.clock.now_ms()
-        await it.prepare(deadline_ms=now_ms + 4000)
-        await it.give()
-        await it.rounds(it.out)
-        await it.rounds(it.billed)
-        await context.redis.sadd(context.keys.recalled, it.batches[0])
-
-        async def gone() -> bool:
-            return not await context.redis.exists(context.keys.given)
-
-        await it.rounds(gone)
-        assert {await it.state(batch) for batch in it.batches} == {"waiting"}, "they are asked in real time"
-        assert await it.outcomes() == {"out": ROWS} and (await it.money())[1] > 0
-        it.upstream.servers["cloud"].configure({"batch_cancel_s": 0.0})
-        for job in desk(it.upstream.servers["cloud"]).jobs.values():
-            job.timing = msgspec.structs.replace(job.timing, cancel_takes_s=0.0)
-        await it.rounds(it.over)
-        late = [call for state in await it.journals() for call in state.late]
-        assert len(late) == ROWS and await it.booked_pusd() == it.billed_pusd() > 0
-        assert await it.answers() == {}, "what comes too late is money, never a result"
-
-
 async def test_a_batch_that_the_provider_has_forgotten_is_lost_at_its_upper_bound(context: Context) -> None:
     async with stage(context, batch_latency_s=30.0) as it:
-        await it.prepare()
-        await it.give()
-        await it.rounds(it.out)
+        await it.order()
         spent, reserved = await it.money()
         desk(it.upstream.servers["cloud"]).jobs.clear()
         await it.rounds(it.over)
@@ -228,12 +170,11 @@ async def test_a_batch_that_the_provider_has_forgotten_is_lost_at_its_upper_boun
         assert await it.money() == (spent + reserved, 0)
 
 
-async def test_results_are_read_from_any_order_of_lines_once(context: Context) -> None:
+async def test_results_are_read_from_any_order_of_lines_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads them again, after a crash between two batches, books nothing twice."""
     async with stage(context) as it:
         await it.prepare()
         await it.give()
-        released = it.lane._reader.release
 
         async def dies(*_: Any, **__: Any) -> None:
             died.append(1)
@@ -243,11 +184,10 @@ async def test_results_are_read_from_any_order_of_lines_once(context: Context) -
             return bool(died)
 
         died: list[int] = []
-        it.lane._reader.release = dies  # type: ignore[method-assign]
+        monkeypatch.setattr(it.lane._reader, "release", dies)
         await it.rounds(dead)
         spent = (await it.money())[0]
         assert await it.outcomes() == {"ok": ROWS // 2, "out": ROWS // 2}
-        it.lane._reader.release = released  # type: ignore[method-assign]
         await it.lane.close()
         it.context.owner = "the next one"
         it.lane = it.made()
@@ -277,22 +217,6 @@ async def test_an_order_that_redis_forgets_before_it_is_sent_is_not_sent(
         await it.give()
         await it.rounds(it.over)
         assert await it.answers() == ALL
-
-
-async def test_a_provider_that_is_down_for_a_while_is_asked_again(context: Context) -> None:
-    async with stage(context, batch_latency_s=0.4) as it:
-        await it.prepare()
-        await it.give()
-        await it.rounds(it.out)
-        cloud = it.upstream.servers["cloud"]
-        await cloud.set_down(True)
-        for _ in range(5):
-            it.lane._tender._due_s.clear()
-            await it.lane.step()
-        assert await it.outcomes() == {"out": ROWS}, "nothing is lost by not being heard of"
-        await cloud.set_down(False)
-        await it.rounds(it.over)
-        assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
 
 
 async def test_what_the_scheduler_is_told_of_a_batch_api(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,22 +250,9 @@ async def test_what_the_scheduler_is_told_of_a_batch_api(context: Context, monke
         assert not sent.targets(), "whoever looked after it is gone"
 
 
-async def test_a_cancel_that_comes_too_late_changes_nothing(context: Context) -> None:
-    async with stage(context, batch_latency_s=0.5, batch_faults=[{"kind": "late_cancel"}]) as it:
-        await it.prepare()
-        await it.give()
-        await it.rounds(it.out)
-        await context.redis.hset(context.keys.run(RUN), "cancel", "1")
-        await it.rounds(it.over)
-        assert await it.outcomes() == {"ok": ROWS} and await it.answers() == ALL
-        assert await it.booked_pusd() == it.billed_pusd()
-
-
 async def test_who_slept_while_another_read_the_order_changes_nothing(context: Context) -> None:
     async with stage(context) as it:
-        await it.prepare()
-        await it.give()
-        await it.rounds(it.out)
+        await it.order()
         [order] = await it.lane._orders.open()
         slept, journal, task = it.lane, it.journal, it.journal_task
         parts = await slept._orders.hold(order)
@@ -362,9 +273,7 @@ async def test_an_order_whose_target_the_configuration_names_no_more_is_lost_mon
     context: Context,
 ) -> None:
     async with stage(context, batch_latency_s=0.3) as it:
-        await it.prepare()
-        await it.give()
-        await it.rounds(it.out)
+        await it.order()
         gone, task = it.lane, it.journal_task
         settings = it.context.settings
         it.context = Context(
@@ -379,124 +288,3 @@ async def test_an_order_whose_target_the_configuration_names_no_more_is_lost_mon
         assert await context.redis.hget(context.keys.run(RUN), "status") == b"in_progress"
         task.cancel()
         await gone.close()
-
-
-async def test_a_request_that_hangs_holds_up_its_own_order_alone(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with stage(context) as it:
-        await it.prepare()
-        first, second = it.batches
-        await it.give(first)
-        await it.rounds(it.out)
-        [stuck] = await it.lane._orders.open()
-        goes_on = asyncio.Event()
-
-        async def look(self: Any, web: Any, target: Any, identity: str) -> Any:
-            if identity == stuck.remote:
-                await goes_on.wait()
-            return await looks(self, web, target, identity)
-
-        looks = OpenAIBatches.look
-        monkeypatch.setattr(OpenAIBatches, "look", look)
-        rounds = asyncio.create_task(it.rounds(it.over))
-        await it.give(second)
-        async with asyncio.timeout(20):
-            while await it.state(second) != "drained":
-                await asyncio.sleep(0.01)
-        assert await it.state(first) == "rung" and not rounds.done()
-        goes_on.set()
-        await rounds
-        assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
-
-
-async def test_orders_are_made_while_another_targets_upload_hangs(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And what is being made is nobody's to undo, however long that takes."""
-    async with stage(context) as it:
-        await it.prepare()
-        await it.give()
-        goes_on, begun = asyncio.Event(), asyncio.Event()
-
-        async def stages(self: Any, *asked: Any) -> Any:
-            begun.set()
-            await goes_on.wait()
-            return await stage_(self, *asked)
-
-        stage_ = OpenAIBatches.stage
-        monkeypatch.setattr(OpenAIBatches, "stage", stages)
-        rounds = asyncio.create_task(it.rounds(it.over))
-        await begun.wait()
-        for _ in range(20):  # rounds go on beside it
-            await asyncio.sleep(0.02)
-        [order] = await it.lane._orders.open()
-        assert order.state == "making" and await it.outcomes() == {"out": ROWS}
-        goes_on.set()
-        await rounds
-        assert await it.answers() == ALL and await it.outcomes() == {"ok": ROWS}
-
-
-async def test_a_provider_is_listened_to_no_longer_than_its_run_has_time(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listening, "LEAST_S", 0.1)
-    monkeypatch.setattr(listening, "SHARE", 0.01)
-    async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
-        await it.prepare(deadline_ms=it.context.clock.now_ms() + 24_000)
-        await it.give()
-        await it.rounds(it.out)
-
-        async def hangs(*_: Any) -> Any:
-            await asyncio.sleep(60)
-
-        for name in ("look", "cancel"):
-            monkeypatch.setattr(OpenAIBatches, name, hangs)
-        await context.redis.sadd(context.keys.recalled, it.batches[0])
-
-        async def gone() -> bool:
-            return not await context.redis.exists(context.keys.given)
-
-        await it.rounds(gone, 60.0)
-        assert {await it.state(batch) for batch in it.batches} == {"waiting"}, "they are asked in real time"
-
-
-async def test_a_cancel_that_fails_once_is_asked_again_before_the_order_is_let_go(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However long ago the order was sent: what is let go is paid twice."""
-    async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
-        now_ms = it.context.clock.now_ms()
-        await it.prepare(deadline_ms=now_ms + 8000)
-        await it.give()
-        await it.rounds(it.out)
-        [order] = await it.lane._orders.open()
-        order.sent_ms -= 60_000
-        await it.lane._orders.note(order)
-        refused: list[str] = []
-
-        async def cancel(self: Any, web: Any, target: Any, identity: str) -> Any:
-            refused.append(identity)
-            return (
-                Failure("transient", "503", "not now")
-                if len(refused) < 3
-                else await cancels(self, web, target, identity)
-            )
-
-        cancels = OpenAIBatches.cancel
-        monkeypatch.setattr(OpenAIBatches, "cancel", cancel)
-        await context.redis.sadd(context.keys.recalled, it.batches[0])
-        await it.rounds(it.over)
-        assert await it.outcomes() == {"rejected": ROWS} and len(refused) == 3, "taken back, not let go"
-
-
-async def test_how_long_a_recall_takes_is_remembered_by_the_slowest(context: Context) -> None:
-    async with stage(context) as it:
-        states, standing = it.context.targets.states, it.lane._standing
-        seen = []
-        for seconds in (8.0, 1.0, 1.0, 30.0):
-            standing.cancelled("cloud", seconds)
-            seen.append(states["cloud"]["batch_cancel_s"])
-        assert seen == [8.0, 4.0, 2.0, 30.0]
-        [api] = Sent(it.context).targets().values()
-        assert api.cancel_s == 30.0

@@ -1,0 +1,191 @@
+"""An order that is with its provider: cancelled, recalled, let go; and a provider that is down for a while, or hangs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipelines.types import Failure
+from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
+from worker.backends.openai_batches import OpenAIBatches
+from worker.context import Context
+from worker.provider_batches import listening
+from worker.schedule.sent import Sent
+from worker.simulator.core.batches import desk
+
+
+async def test_a_run_that_is_cancelled_keeps_and_pays_what_was_done(context: Context) -> None:
+    async with stage(context, batch_latency_s=0.8) as it:
+        await it.order()
+        await it.rounds(it.billed)
+        await context.redis.hset(context.keys.run(RUN), "cancel", "1")
+        await it.rounds(it.over)
+        outcomes = await it.outcomes()
+        assert 0 < outcomes["ok"] < ROWS and outcomes["rejected"] == ROWS - outcomes["ok"]
+        assert await it.booked_pusd() == it.billed_pusd()
+        assert len(await it.answers()) == outcomes["ok"]
+
+
+async def test_the_cut_off_cancels_orders(context: Context) -> None:
+    async with stage(context, batch_latency_s=30.0) as it:
+        await it.order()
+        it.context.targets.say("cloud", {"cutoff": "2026-01-01", "up": False, "closed": True})
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"rejected": ROWS} and (await it.money())[1] == 0
+
+
+async def test_a_recall_that_the_provider_does_not_follow_lets_the_order_go_and_books_what_still_comes(
+    context: Context,
+) -> None:
+    async with stage(context, batch_latency_s=1.5, batch_cancel_s=20.0) as it:
+        now_ms = it.context.clock.now_ms()
+        await it.order(deadline_ms=now_ms + 4000)
+        await it.rounds(it.billed)
+        await context.redis.sadd(context.keys.recalled, it.batches[0])
+        await it.rounds(it.given_back)
+        assert {await it.state(batch) for batch in it.batches} == {"waiting"}, "they are asked in real time"
+        assert await it.outcomes() == {"out": ROWS} and (await it.money())[1] > 0
+        it.upstream.servers["cloud"].configure({"batch_cancel_s": 0.0})
+        for job in desk(it.upstream.servers["cloud"]).jobs.values():
+            job.timing = msgspec.structs.replace(job.timing, cancel_takes_s=0.0)
+        await it.rounds(it.over)
+        late = [call for state in await it.journals() for call in state.late]
+        assert len(late) == ROWS and await it.booked_pusd() == it.billed_pusd() > 0
+        assert await it.answers() == {}, "what comes too late is money, never a result"
+
+
+async def test_a_cancel_that_comes_too_late_changes_nothing(context: Context) -> None:
+    async with stage(context, batch_latency_s=0.5, batch_faults=[{"kind": "late_cancel"}]) as it:
+        await it.order()
+        await context.redis.hset(context.keys.run(RUN), "cancel", "1")
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": ROWS} and await it.answers() == ALL
+        assert await it.booked_pusd() == it.billed_pusd()
+
+
+async def test_a_provider_that_is_down_for_a_while_is_asked_again(context: Context) -> None:
+    async with stage(context, batch_latency_s=0.4) as it:
+        await it.order()
+        cloud = it.upstream.servers["cloud"]
+        await cloud.set_down(True)
+        for _ in range(5):
+            it.lane._tender._due_s.clear()
+            await it.lane.step()
+        assert await it.outcomes() == {"out": ROWS}, "nothing is lost by not being heard of"
+        await cloud.set_down(False)
+        await it.rounds(it.over)
+        assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
+
+
+async def test_a_request_that_hangs_holds_up_its_own_order_alone(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage(context) as it:
+        await it.prepare()
+        first, second = it.batches
+        await it.give(first)
+        await it.rounds(it.out)
+        [stuck] = await it.lane._orders.open()
+        goes_on = asyncio.Event()
+
+        async def look(self: Any, web: Any, target: Any, identity: str) -> Any:
+            if identity == stuck.remote:
+                await goes_on.wait()
+            return await looks(self, web, target, identity)
+
+        looks = OpenAIBatches.look
+        monkeypatch.setattr(OpenAIBatches, "look", look)
+        rounds = asyncio.create_task(it.rounds(it.over))
+        await it.give(second)
+        async with asyncio.timeout(20):
+            while await it.state(second) != "drained":
+                await asyncio.sleep(0.01)
+        assert await it.state(first) == "rung" and not rounds.done()
+        goes_on.set()
+        await rounds
+        assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
+
+
+async def test_what_is_being_made_is_nobodys_to_undo_however_long_its_upload_hangs(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounds go on beside it."""
+    async with stage(context) as it:
+        await it.prepare()
+        await it.give()
+        goes_on, begun = asyncio.Event(), asyncio.Event()
+
+        async def stages(self: Any, *asked: Any) -> Any:
+            begun.set()
+            await goes_on.wait()
+            return await stage_(self, *asked)
+
+        stage_ = OpenAIBatches.stage
+        monkeypatch.setattr(OpenAIBatches, "stage", stages)
+        rounds = asyncio.create_task(it.rounds(it.over))
+        await begun.wait()
+        for _ in range(20):
+            await asyncio.sleep(0.02)
+        [order] = await it.lane._orders.open()
+        assert order.state == "making" and await it.outcomes() == {"out": ROWS}
+        goes_on.set()
+        await rounds
+        assert await it.answers() == ALL and await it.outcomes() == {"ok": ROWS}
+
+
+async def test_a_provider_is_listened_to_no_longer_than_its_run_has_time(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "LEAST_S", 0.1)
+    monkeypatch.setattr(listening, "SHARE", 0.01)
+    async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
+        await it.order(deadline_ms=it.context.clock.now_ms() + 24_000)
+
+        async def hangs(*_: Any) -> Any:
+            await asyncio.sleep(60)
+
+        for name in ("look", "cancel"):
+            monkeypatch.setattr(OpenAIBatches, name, hangs)
+        await context.redis.sadd(context.keys.recalled, it.batches[0])
+        await it.rounds(it.given_back, 60.0)
+        assert {await it.state(batch) for batch in it.batches} == {"waiting"}, "they are asked in real time"
+
+
+async def test_a_cancel_that_fails_once_is_asked_again_before_the_order_is_let_go(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long ago the order was sent: what is let go is paid twice."""
+    async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
+        now_ms = it.context.clock.now_ms()
+        await it.order(deadline_ms=now_ms + 8000)
+        [order] = await it.lane._orders.open()
+        order.sent_ms -= 60_000
+        await it.lane._orders.note(order)
+        refused: list[str] = []
+
+        async def cancel(self: Any, web: Any, target: Any, identity: str) -> Any:
+            refused.append(identity)
+            if len(refused) < 3:
+                return Failure("transient", "503", "not now")
+            return await cancels(self, web, target, identity)
+
+        cancels = OpenAIBatches.cancel
+        monkeypatch.setattr(OpenAIBatches, "cancel", cancel)
+        await context.redis.sadd(context.keys.recalled, it.batches[0])
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"rejected": ROWS} and len(refused) == 3, "taken back, not let go"
+
+
+async def test_how_long_a_recall_takes_is_remembered_by_the_slowest(context: Context) -> None:
+    async with stage(context) as it:
+        states, standing = it.context.targets.states, it.lane._standing
+        seen = []
+        for seconds in (8.0, 1.0, 1.0, 30.0):
+            standing.cancelled("cloud", seconds)
+            seen.append(states["cloud"]["batch_cancel_s"])
+        assert seen == [8.0, 4.0, 2.0, 30.0]
+        [api] = Sent(it.context).targets().values()
+        assert api.cancel_s == 30.0
