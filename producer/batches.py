@@ -175,7 +175,7 @@ async def create(redis: Redis, keys: wire.Keys, batch: Batch) -> None:
         keys.api_held(batch.input_file_id[:80]),
     ]
     fields = _flat({field: getattr(batch, field) for field in Batch.__struct_fields__})
-    await redis.eval(_CREATE, len(names), *names, batch.id, batch.client, *fields)  # type: ignore[misc]
+    await redis.eval(_CREATE, len(names), *names, batch.id, batch.client, *fields)
 
 
 async def step(
@@ -193,7 +193,7 @@ async def step(
     states = f",{','.join(leaving)},"
     told = (notice.id, msgspec.json.encode(notice), hooks.KEPT_S) if notice else ("", "", 0)
     names = [keys.api_batch(batch_id), keys.api_open, keys.hooks, keys.hook(told[0])]
-    return str(await redis.eval(_STEP, len(names), *names, batch_id, states, ends, *told, *_flat(fields)))  # type: ignore[misc]
+    return str(await redis.eval(_STEP, len(names), *names, batch_id, states, ends, *told, *_flat(fields)))
 
 
 async def get(
@@ -232,7 +232,7 @@ def is_due(status: str, run_status: str, cancels: bool) -> bool:
 
 async def due(redis: Redis, keys: wire.Keys) -> list[str]:
     """The open batches for which there is a step to take."""
-    ids = list(await redis.smembers(keys.api_open))  # type: ignore[misc]
+    ids = list(await redis.smembers(keys.api_open))
     pipe = redis.pipeline(transaction=False)
     for batch_id in ids:
         pipe.hmget(keys.api_batch(batch_id), ["status", "run_id"])

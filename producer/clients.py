@@ -97,7 +97,7 @@ async def add(redis: Redis, keys: wire.Keys, client: str, *, admin: bool = False
     if not NAME.fullmatch(client):
         raise UsageError(f"{client[:80]!r} is not a name; use letters, digits, `_`, `-` and `.`")
     made, record = _made(client, await now_ms(redis), admin)
-    if not await _put(redis, keys, record, b""):
+    if not await _put(redis, keys, record, ""):
         raise UsageError(f"client {client!r} has a key already; `spillway clients rotate {client}` makes a new one")
     return made, record
 
@@ -115,21 +115,20 @@ async def disable(redis: Redis, keys: wire.Keys, client: str, *, tokens: bool = 
     """Refuses a client's key, and its tokens, until the key is rotated; twice is once. UsageError for an unknown client;
     where `tokens` are taken, one without a key may come too."""
     while True:
-        seen: str | bytes
         try:
             seen = await _raw(redis, keys, client)
             record = msgspec.structs.replace(_read(seen), disabled=True)
         except UsageError:
             if not tokens or not NAME.fullmatch(client):
                 raise
-            seen, record = b"", ClientKey(client, "", "", await now_ms(redis), disabled=True)
+            seen, record = "", ClientKey(client, "", "", await now_ms(redis), disabled=True)
         if await _put(redis, keys, record, seen):
             return record
 
 
 async def listed(redis: Redis, keys: wire.Keys) -> list[ClientKey]:
     """Every client with a key, by name."""
-    found = await redis.hvals(keys.clients)  # type: ignore[misc]
+    found = await redis.hvals(keys.clients)
     return sorted((_read(raw) for raw in found), key=lambda each: each.client)
 
 
@@ -142,14 +141,14 @@ async def find(redis: Redis, keys: wire.Keys, key: str) -> Found | None:
 async def find_all(redis: Redis, keys: wire.Keys, given: list[str]) -> list[Found | None]:
     """`find` for several keys in one step."""
     digests = [digest_of(key) for key in given]
-    replies = await redis.eval(_FIND, 2, keys.clients, keys.client_keys, keys.asked(""), *digests)  # type: ignore[misc]
+    replies = await redis.eval(_FIND, 2, keys.clients, keys.client_keys, keys.asked(""), *digests)
     return [_found(digest, reply) for digest, reply in zip(digests, replies, strict=True)]
 
 
 async def count(redis: Redis, keys: wire.Keys, client: str) -> tuple[int, int] | None:
     """Counts a request of a client that came without a key: how many in this minute, and ms until it is over; None for
     one that is disabled."""
-    found = await redis.eval(_COUNT, 2, keys.clients, keys.asked(client), client)  # type: ignore[misc]
+    found = await redis.eval(_COUNT, 2, keys.clients, keys.asked(client), client)
     return (int(found[0]), int(found[1])) if found else None
 
 
@@ -168,16 +167,16 @@ def _made(client: str, created_ms: int, admin: bool) -> tuple[str, ClientKey]:
 
 
 async def _raw(redis: Redis, keys: wire.Keys, client: str) -> str:
-    seen: str | None = await redis.hget(keys.clients, client)  # type: ignore[misc]
+    seen = await redis.hget(keys.clients, client)
     if seen is None:
         raise UsageError(f"no client {client[:80]!r}; `spillway clients list` names them")
     return seen
 
 
-def _read(raw: str | bytes) -> ClientKey:
+def _read(raw: str) -> ClientKey:
     return msgspec.json.decode(raw, type=ClientKey)
 
 
-async def _put(redis: Redis, keys: wire.Keys, record: ClientKey, seen: str | bytes) -> bool:
+async def _put(redis: Redis, keys: wire.Keys, record: ClientKey, seen: str) -> bool:
     given: list[Any] = [record.client, wire.dump(msgspec.to_builtins(record)), record.digest, seen]
-    return bool(await redis.eval(_PUT, 2, keys.clients, keys.client_keys, *given))  # type: ignore[misc]
+    return bool(await redis.eval(_PUT, 2, keys.clients, keys.client_keys, *given))

@@ -214,7 +214,7 @@ class _Inbox:
         while at < len(run.sources):
             source, rows = run.sources[at]
             told = [str(at), msgspec.json.encode(source).decode(), str(rows), str(source.size_bytes)]
-            done = int(await redis.eval(_APPEND, 3, *names, *told))  # type: ignore[misc]
+            done = int(await redis.eval(_APPEND, 3, *names, *told))
             if done == 0:
                 return False
             at = at + 1 if done == 1 else -1 - done
@@ -239,7 +239,7 @@ class _Inbox:
         if run is not None:
             with contextlib.suppress(RedisError, OSError):  # it closes by itself
                 names = [self._all.keys.run(run.id), self._all.keys.arrived]
-                await self._all.redis.eval(_CLOSE, 2, *names)  # type: ignore[misc]
+                await self._all.redis.eval(_CLOSE, 2, *names)
 
 
 def _source(path: str, content: bytes) -> Source:

@@ -93,7 +93,7 @@ async def register(
     """
     print_ = fingerprint(client, sources, options)
     while True:
-        seen: str | None = await redis.hget(keys.fingerprints, print_)  # type: ignore[misc]
+        seen = await redis.hget(keys.fingerprints, print_)
         run = await fields_of(redis, keys, seen) if seen else {}
         if run and seen and not fresh and (now := _decide(seen, run, sources)) != "new":
             if now != "resumed" or await _resume(redis, keys, records, seen, run, options, now_ms):
@@ -147,7 +147,7 @@ async def register_as(
         metadata=dict(metadata or {}),
     )  # fmt: skip
     while not await redis.exists(keys.run(run_id)):
-        seen: str | None = await redis.hget(keys.fingerprints, print_)  # type: ignore[misc]
+        seen = await redis.hget(keys.fingerprints, print_)
         if records.read(run_id) is None:  # who slept on the way must not undo the record of a run that has ended
             records.write(run_id, registration.record(new))
         fields = registration.fields(new)
@@ -263,7 +263,7 @@ async def put(
     names += [keys.runs_of(client)] if client else []
     flat = [part for pair in fields.items() for part in pair]
     arguments: list[Any] = [*names, fingerprint, seen, was, run_id, created_ms, *flat]
-    return bool(await redis.eval(_PUT, len(names), *arguments))  # type: ignore[misc]
+    return bool(await redis.eval(_PUT, len(names), *arguments))
 
 
 def _was(run: Mapping[str, str]) -> str:

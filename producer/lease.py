@@ -38,7 +38,7 @@ async def held(redis: Redis, keys: wire.Keys, name: str, lease_ms: int = LEASE_M
     finally:
         renewing.cancel()
         with contextlib.suppress(RedisError, OSError):  # it lapses by itself; how the block ended is what counts
-            await redis.eval(_LEASE, 1, key, owner, "0")  # type: ignore[misc]
+            await redis.eval(_LEASE, 1, key, owner, "0")
 
 
 async def _renew(redis: Redis, key: str, owner: str, lease_ms: int) -> None:
@@ -46,4 +46,4 @@ async def _renew(redis: Redis, key: str, owner: str, lease_ms: int) -> None:
     while ours:
         await asyncio.sleep(lease_ms / 3000)
         with contextlib.suppress(RedisError, OSError):  # ours until Redis says that it is not
-            ours = bool(await redis.eval(_LEASE, 1, key, owner, str(lease_ms)))  # type: ignore[misc]
+            ours = bool(await redis.eval(_LEASE, 1, key, owner, str(lease_ms)))

@@ -66,7 +66,7 @@ async def give(redis: Redis, keys: wire.Keys, scope: str, limit: str) -> None:
 async def alerts(redis: Redis, keys: wire.Keys, timezone: str) -> list[dict[str, Any]]:
     """What was told today (budgets near their limit, the emergency cut-off), the oldest first."""
     day = days.day(await now_ms(redis), timezone)
-    told = [wire.load_object(raw) for raw in (await redis.hvals(keys.alerts(day)))]  # type: ignore[misc]
+    told = [wire.load_object(raw) for raw in (await redis.hvals(keys.alerts(day)))]
     return sorted((each for each in told if each), key=lambda each: (each.get("at_ms") or 0, str(each.get("scope"))))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
-from redis.asyncio import Redis, from_url
+from redis.asyncio import Redis as Client
+from redis.asyncio import from_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError
@@ -17,6 +19,32 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from pipelines.errors import QueueError
 
 __all__ = ["Redis", "RedisError", "connected", "now_ms", "without_password"]
+
+if TYPE_CHECKING:
+
+    class Redis(Client):
+        """redis-py 5 annotates its asyncio client as if it were both synchronous and not; here what we call is not."""
+
+        async def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any: ...
+        async def hdel(self, name: str, *keys: str) -> int: ...
+        async def hget(self, name: str, key: str) -> str | None: ...
+        async def hgetall(self, name: str) -> dict[str, str]: ...
+        async def hkeys(self, name: str) -> list[str]: ...
+        async def hlen(self, name: str) -> int: ...
+        async def hmget(self, name: str, keys: list[str], *args: list[str]) -> list[str | None]: ...
+        async def hset(
+            self, name: str, key: str | None = None, value: str | None = None, mapping: dict[Any, Any] | None = None,
+            items: list[Any] | None = None,
+        ) -> int: ...  # fmt: skip
+        async def hvals(self, name: str) -> list[str]: ...
+        async def lrange(self, name: str, start: int, end: int) -> list[str]: ...
+        async def scard(self, name: str) -> int: ...
+        async def sismember(self, name: str, value: str) -> Literal[0, 1]: ...
+        async def smembers(self, name: str) -> set[str]: ...
+        async def srem(self, name: str, *values: Any) -> int: ...
+
+else:
+    Redis = Client
 
 PATIENCE = 6
 """Tries within one command: a restart of Redis is survived, a wrong address is told within seconds."""

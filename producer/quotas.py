@@ -164,7 +164,7 @@ async def take(
         rows, tokens, at_ms, ticket, TICKET_MS, client, keys.run(""), DAY_KEPT_S, MONTH_KEPT_S,
         *("" if limit is None else limit for limit in limits), submissions,
     ]  # fmt: skip
-    refused, *figures = await redis.eval(_TAKE, len(names), *names, *(str(each) for each in told))  # type: ignore[misc]
+    refused, *figures = await redis.eval(_TAKE, len(names), *names, *(str(each) for each in told))
     if not refused:
         return Taken(client, ticket, rows, tokens, day)
     limit = LIMITS[int(refused) - 1]
@@ -174,14 +174,14 @@ async def take(
 
 async def landed(redis: Redis, keys: wire.Keys, taken: Taken) -> None:
     """The run is registered: from now on its rows count as waiting by themselves."""
-    await redis.hdel(_tickets(keys, taken.client), taken.ticket)  # type: ignore[misc]
+    await redis.hdel(_tickets(keys, taken.client), taken.ticket)
 
 
 async def give_back(redis: Redis, keys: wire.Keys, taken: Taken) -> bool:
     """Undoes a booking, once; that it was tried still counts towards the minute."""
     day, month, tickets = _counters(keys, taken.client, taken.day)
     names = [tickets, day, month]
-    return bool(await redis.eval(_GIVE_BACK, 3, *names, taken.ticket, str(taken.rows), str(taken.tokens)))  # type: ignore[misc]
+    return bool(await redis.eval(_GIVE_BACK, 3, *names, taken.ticket, str(taken.rows), str(taken.tokens)))
 
 
 def _counters(keys: wire.Keys, client: str, day: str) -> list[str]:

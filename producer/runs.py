@@ -132,7 +132,7 @@ return redis.call('ZREVRANGE', KEYS[1], first, first + ARGV[2] - 1)
 async def page(redis: Redis, keys: wire.Keys, client: str, after: str, limit: int) -> tuple[list[RunView], bool] | None:
     """Up to `limit` of a client's runs behind the run `after` ('': from the newest on), and whether there are more; None
     when the client has no run `after`."""
-    found: list[str] | None = await redis.eval(_PAGE, 1, keys.runs_of(client), after, str(limit + 1))  # type: ignore[misc]
+    found: list[str] | None = await redis.eval(_PAGE, 1, keys.runs_of(client), after, str(limit + 1))
     return None if found is None else (await _views(redis, keys, found[:limit]), len(found) > limit)
 
 
@@ -158,7 +158,7 @@ async def fields_of(redis: Redis, keys: wire.Keys, run_id: str) -> dict[str, str
     """The hash of a run; empty when there is none, or what is left of one that Redis forgot."""
     if not paths.is_run_id(run_id):
         return {}
-    found: dict[str, str] = await redis.hgetall(keys.run(run_id))  # type: ignore[misc]
+    found = await redis.hgetall(keys.run(run_id))
     return found if "status" in found else {}
 
 
@@ -227,7 +227,7 @@ class TargetState(msgspec.Struct, frozen=True):
 
 async def target_states(redis: Redis, keys: wire.Keys) -> list[TargetState]:
     """Every target of which a worker has said something, by name."""
-    raw = await redis.hgetall(keys.targets)  # type: ignore[misc]
+    raw = await redis.hgetall(keys.targets)
     return [_target_state(name, wire.load_object(value)) for name, value in sorted(raw.items())]
 
 
@@ -240,7 +240,7 @@ def _target_state(name: str, said: Mapping[str, Any]) -> TargetState:
 
 async def workers(redis: Redis, keys: wire.Keys) -> int:
     """How many workers are alive."""
-    owners = await redis.hkeys(keys.workers)  # type: ignore[misc]
+    owners = await redis.hkeys(keys.workers)
     return int(await redis.exists(*[keys.worker(owner) for owner in owners])) if owners else 0
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from pipelines.errors import StoreError
-from pipelines.files import shown_url
+from pipelines.files import reason, shown_url
 
 BLOCK_BYTES = 1 << 20
 """What is read of an object at once."""
@@ -145,8 +145,7 @@ def opened(target: str) -> BinaryIO:
 def unwritable(target: str, error: OSError, doing: str = "write") -> StoreError:
     """One line for what the operating system refused."""
     remedy = _REMEDIES.get(error.errno or 0, "choose another place (--data, --out)")
-    words = str(error.strerror or error).replace(target, shown_url(target))
-    return StoreError(f"cannot {doing} {shown_url(target)}: {words}; {remedy}")
+    return StoreError(f"cannot {doing} {shown_url(target)}: {reason(error, target)}; {remedy}")
 
 
 @contextmanager

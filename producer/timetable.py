@@ -81,7 +81,7 @@ class Timetable:
         self._redis, self._keys = redis, keys
 
     async def state(self, name: str) -> State:
-        fields: dict[str, str] = await self._redis.hgetall(self._keys.schedule(name))  # type: ignore[misc]
+        fields = await self._redis.hgetall(self._keys.schedule(name))
         raw = fields.get("firing", "")
         return State(
             rule=fields.get("rule", ""),
@@ -94,32 +94,32 @@ class Timetable:
 
     async def files(self, name: str) -> dict[str, Mark]:
         """Every file that firings took, by URL."""
-        found: dict[str, str] = await self._redis.hgetall(self._keys.schedule_files(name))  # type: ignore[misc]
+        found = await self._redis.hgetall(self._keys.schedule_files(name))
         marks = {url: _read(raw, Mark) for url, raw in found.items()}
         return {url: mark for url, mark in marks.items() if mark is not None}
 
     async def history(self, name: str) -> list[Past]:
         """The last HISTORY firings, newest first."""
-        raws = await self._redis.lrange(self._keys.schedule_history(name), 0, HISTORY - 1)  # type: ignore[misc]
+        raws = await self._redis.lrange(self._keys.schedule_history(name), 0, HISTORY - 1)
         return [each for raw in raws if (each := _read(raw, Past)) is not None]
 
     async def adopt(self, name: str, seen: State, rule: str, since_ms: int, files: Mapping[str, Mark]) -> None:
         """From when on the schedule fires, by which rule; what `seen` was must still hold."""
         keys = [self._keys.schedule(name), self._keys.schedule_files(name)]
-        await self._redis.eval(_ADOPT, len(keys), *keys, seen.rule, rule, str(since_ms), str(KEEP_S), *_flat(files))  # type: ignore[misc]
+        await self._redis.eval(_ADOPT, len(keys), *keys, seen.rule, rule, str(since_ms), str(KEEP_S), *_flat(files))
 
     async def touch(self, name: str, files: Mapping[str, Mark]) -> None:
         """Files that were written again without a change: the next look need not read them."""
         if files:
             told = {url: text(mark) for url, mark in files.items()}
-            await self._redis.hset(self._keys.schedule_files(name), mapping=told)  # type: ignore[misc]
+            await self._redis.hset(self._keys.schedule_files(name), mapping=told)
             await self._redis.expire(self._keys.schedule_files(name), KEEP_S)
 
     async def begin(self, seen: State, firing: Firing) -> int:
         """BEGUN, OVERTAKEN (look again) or BUSY (the schedule's last run has not ended)."""
         keys = [self._keys.schedule(firing.schedule), self._keys.run(seen.last)]
         states = f" {' '.join(wire.RUN_OPEN)} "
-        return int(await self._redis.eval(_BEGIN, 2, *keys, str(seen.number), text(firing), str(KEEP_S), states))  # type: ignore[misc]
+        return int(await self._redis.eval(_BEGIN, 2, *keys, str(seen.number), text(firing), str(KEEP_S), states))
 
     async def end(self, firing: Firing, raw: str, entry: Past, *, by_clock: bool, files: Mapping[str, Mark]) -> bool:
         """Closes the firing that began as `raw`; False when somebody else has done so."""
@@ -127,13 +127,13 @@ class Timetable:
         keys = [self._keys.schedule(name), self._keys.schedule_files(name), self._keys.schedule_history(name)]
         due = str(firing.due_ms) if by_clock else ""
         told = [raw, due, firing.run_id, text(entry), str(HISTORY), str(KEEP_S), *_flat(files)]
-        return bool(await self._redis.eval(_END, len(keys), *keys, *told))  # type: ignore[misc]
+        return bool(await self._redis.eval(_END, len(keys), *keys, *told))
 
     async def discard(self, name: str, raw: str) -> None:
         """Forgets a firing that nobody of ours wrote."""
         entry = text(Past(0, 0, "", "", 0, "what Redis held of a firing could not be read"))
         keys = [self._keys.schedule(name), self._keys.schedule_files(name), self._keys.schedule_history(name)]
-        await self._redis.eval(_END, len(keys), *keys, raw, "", "", entry, str(HISTORY), str(KEEP_S))  # type: ignore[misc]
+        await self._redis.eval(_END, len(keys), *keys, raw, "", "", entry, str(HISTORY), str(KEEP_S))
 
 
 def _flat(files: Mapping[str, Mark]) -> list[str]:

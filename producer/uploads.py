@@ -110,7 +110,7 @@ async def get(redis: Redis, keys: wire.Keys, client: str, file_id: str) -> Uploa
 
 async def even_if_gone(redis: Redis, keys: wire.Keys, file_id: str) -> Upload | None:
     """A file that its client has deleted, for the batch that reads it."""
-    raw: str | None = await redis.hget(keys.api_file(file_id), "record")  # type: ignore[misc]
+    raw = await redis.hget(keys.api_file(file_id), "record")
     return _read(raw)
 
 
@@ -157,13 +157,13 @@ async def delete(redis: Redis, keys: wire.Keys, store: Store, upload: Upload) ->
 async def hold(redis: Redis, keys: wire.Keys, client: str, file_id: str, batch_id: str) -> bool:
     """Keeps a file's bytes for a batch of the same client; False when there is no such file."""
     names = [keys.api_file(file_id), keys.api_held(file_id)]
-    return bool(await redis.eval(_HOLD, 2, *names, batch_id, client))  # type: ignore[misc]
+    return bool(await redis.eval(_HOLD, 2, *names, batch_id, client))
 
 
 async def release(redis: Redis, keys: wire.Keys, store: Store, file_id: str, batch_id: str) -> None:
     """A batch that read this file has ended."""
-    await redis.srem(keys.api_held(file_id), batch_id)  # type: ignore[misc]
-    raw, gone = await redis.hmget(keys.api_file(file_id), ["record", "gone"])  # type: ignore[misc]
+    await redis.srem(keys.api_held(file_id), batch_id)
+    raw, gone = await redis.hmget(keys.api_file(file_id), ["record", "gone"])
     found = _read(raw)
     if found is not None and gone and await _forget(redis, keys, found):
         await _drop(redis, keys, store, found)
@@ -173,7 +173,7 @@ async def sweep(redis: Redis, keys: wire.Keys, store: Store) -> None:
     """Deletes what has expired."""
     now_s = (await redis.time())[0]
     for file_id in await redis.zrangebyscore(keys.api_expiring, "-inf", now_s, start=0, num=SWEEP_ROWS):
-        raw: str | None = await redis.hget(keys.api_file(file_id), "record")  # type: ignore[misc]
+        raw = await redis.hget(keys.api_file(file_id), "record")
         found = _read(raw)
         if found is None:
             await redis.zrem(keys.api_expiring, file_id)
@@ -188,7 +188,7 @@ async def _forget(redis: Redis, keys: wire.Keys, upload: Upload) -> bool:
         keys.api_files(upload.client),
         keys.api_expiring,
     ]
-    return bool(await redis.eval(_FORGET, len(names), *names, upload.id))  # type: ignore[misc]
+    return bool(await redis.eval(_FORGET, len(names), *names, upload.id))
 
 
 async def _drop(redis: Redis, keys: wire.Keys, store: Store, upload: Upload) -> None:

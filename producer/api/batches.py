@@ -117,8 +117,8 @@ async def retry(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
         async with admitted(here, caller.client, batch.failed, 0):
             await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
     except (UsageError, ApiError) as error:
-        fields = await runs.fields_of(here.redis, here.keys, batch.run_id)
-        if isinstance(error, ApiError) or fields.get("status") not in wire.RUN_OPEN:
+        run = await runs.fields_of(here.redis, here.keys, batch.run_id)
+        if run.get("status") not in wire.RUN_OPEN:  # else an earlier try came this far, and the batch is to follow
             await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch_id)
             if isinstance(error, ApiError):
                 raise

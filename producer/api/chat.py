@@ -93,7 +93,7 @@ async def _asked(request: Request, form: Form) -> Response:
         return replies.accepted(form, key, took)
     row = await here.answers.wait(key, wait_s)
     if row is None:
-        blocked = await here.redis.hget(here.keys.run(key[0]), "blocked") or ""  # type: ignore[misc]
+        blocked = await here.redis.hget(here.keys.run(key[0]), "blocked") or ""
         raise replies.pending(form, key, blocked)
     if streams:
         return replies.streamed(form, row, key, given, usage_too)
@@ -190,7 +190,7 @@ async def _submit(here: State, client: str, line: bytes) -> Place:
 async def _is_theirs(here: State, client: str, run_id: str) -> bool:
     """Whether it is an inbox run of the client's; Redis forgets one some hours after its end. Somebody else's run is looked
     for as long as one that does not exist."""
-    owner, origin = await here.redis.hmget(here.keys.run(run_id), ["client", "origin"])  # type: ignore[misc]
+    owner, origin = await here.redis.hmget(here.keys.run(run_id), ["client", "origin"])
     if owner != client:
         record = await asyncio.to_thread(here.records.read, run_id if owner is None else NOBODYS) or {}
         if owner is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -39,12 +38,11 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
     form = await upload.receive(request, here.store, uploads.new_id(at_ms))
     try:
         made = await _made(request, here, caller.client, form)
-    except ApiError:
-        await asyncio.to_thread(here.store.delete, form.name)
+    except (ApiError, StoreError):  # of other trouble nobody knows whether the file is known
+        await upload.discard(here.store, form)
         raise
     if made.name != form.name:
-        with contextlib.suppress(StoreError):  # what stays is swept
-            await asyncio.to_thread(here.store.delete, form.name)
+        await upload.discard(here.store, form)
     return made.shown()
 
 

@@ -174,7 +174,7 @@ class Keeper:
 
     async def _is_held(self, batch: Batch) -> bool:
         held_by = self._here.keys.api_held(batch.input_file_id)
-        return bool(await self._here.redis.sismember(held_by, batch.id))  # type: ignore[misc]
+        return bool(await self._here.redis.sismember(held_by, batch.id))
 
     def _vet(self, file: Upload, endpoint: str, client: str) -> Vetted:
         here = self._here

@@ -64,7 +64,7 @@ class Likely:
             return
         names = [self._keys.api_once(each.client, f"body {each.path} {each.digest}") for each in notes]
         try:
-            found = await self._redis.eval(_SEEN, len(names), *names, str(LIKELY_S), *(each.made for each in notes))  # type: ignore[misc]
+            found = await self._redis.eval(_SEEN, len(names), *names, str(LIKELY_S), *(each.made for each in notes))
         except (RedisError, OSError) as error:
             log.warning("whether %d requests were sent twice is not known: %s", len(notes), error)
             return

@@ -50,7 +50,7 @@ async def metrics(here: Here, admin: Admin) -> Response:
 
 async def _look(here: State) -> list[GaugeMetricFamily]:
     redis, keys = here.redis, here.keys
-    ids = sorted(await redis.smembers(keys.open_runs))  # type: ignore[misc]
+    ids = sorted(await redis.smembers(keys.open_runs))
     pipe = redis.pipeline(transaction=False)
     for run_id in ids:
         pipe.hgetall(keys.run(run_id))

@@ -84,7 +84,7 @@ class Once(NamedTuple):
     async def release(self, made: str) -> None:
         """Nothing was made under this id, and nothing will be."""
         if self.key:
-            await self.here.redis.eval(_RELEASE, 1, self._name, f"{made} {self.digest}")  # type: ignore[misc]
+            await self.here.redis.eval(_RELEASE, 1, self._name, f"{made} {self.digest}")
 
     async def made(self, made: str) -> None:
         """It is there: of what has no key, the log tells if it was likely meant to be another."""

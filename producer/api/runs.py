@@ -7,7 +7,6 @@ batches are their batches' matter and are not seen here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable
 from typing import Annotated, Any, NamedTuple
 
@@ -61,8 +60,7 @@ async def create(request: Request, here: Here, caller: Caller) -> dict[str, Any]
         asked = ask.of_form(here, caller.client, form)
         return shown(await _made(Once.of(request, here, caller.client, form.digest), at_ms, asked))
     finally:
-        with contextlib.suppress(StoreError):  # what stays is swept, and the run has its own
-            await asyncio.to_thread(here.store.delete, form.name)
+        await upload.discard(here.store, form)  # the run has its own
 
 
 @router.get("")

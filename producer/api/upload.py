@@ -6,7 +6,7 @@ The file's bytes go to one writer in blocks of a MiB; the other fields of the fo
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import BinaryIO
 
 from fastapi import Request
@@ -15,6 +15,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from pipelines import paths
+from pipelines.errors import StoreError
 from producer.api.errors import ApiError
 from producer.api.once import Digest, digest_of
 from producer.store import Store
@@ -146,6 +147,12 @@ async def receive(request: Request, store: Store, file_id: str) -> Form:
         await writer.write(parts.taken())
         await asyncio.to_thread(stack.close)
     return parts.form
+
+
+async def discard(store: Store, form: Form) -> None:
+    """Deletes what a form brought; what cannot be deleted now is swept."""
+    with suppress(StoreError):
+        await asyncio.to_thread(store.delete, form.name)
 
 
 class _Writer:

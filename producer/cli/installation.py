@@ -160,8 +160,8 @@ async def _redis(found: session.Session) -> list[Finding]:
     theirs_s = await now_ms(found.redis) / 1000
     after_s = time.time()
     alive = await runs.workers(found.redis, found.keys)
-    open_runs = await found.redis.scard(found.keys.open_runs)  # type: ignore[misc]
-    poison = await found.redis.hlen(found.keys.poison)  # type: ignore[misc]
+    open_runs = await found.redis.scard(found.keys.open_runs)
+    poison = await found.redis.hlen(found.keys.poison)
     findings = [
         _version(info), _persistence(info, await _fsync(found)), _memory(info),
         _clock(max(before_s - theirs_s, theirs_s - after_s, 0.0)),

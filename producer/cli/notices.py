@@ -14,12 +14,12 @@ async def show(found: session.Session, shown: set[str], closed: Mapping[str, str
 
     for name, reason in closed.items():
         print(one_line(f"target {name} is closed: {reason}"))
-    aside = await found.redis.hgetall(found.keys.poison)  # type: ignore[misc]
+    aside = await found.redis.hgetall(found.keys.poison)
     for batch, reason in sorted(aside.items()):
         run_id = batch.partition(".")[0]
         if run_id in shown:
             print(one_line(f"{run_id}: batch {batch} is set aside, its rows fail: {reason}"))
-    for _, raw in sorted((await found.redis.hgetall(found.keys.paused)).items()):  # type: ignore[misc]
+    for _, raw in sorted((await found.redis.hgetall(found.keys.paused)).items()):
         if message := runs.paused_message(raw):
             print(one_line(message))
 

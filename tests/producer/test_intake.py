@@ -164,6 +164,14 @@ async def test_a_failed_run_is_tried_again_and_a_mended_source_is_a_new_run(redi
     assert (await start(redis, records, sources=(OTHER,))).state == "new"
 
 
+async def test_a_run_that_was_set_aside_is_left_and_begun_anew(redis: Redis, records: Records) -> None:
+    """What it holds in Redis goes away (worker/aside.py)."""
+    made = await start(redis, records)
+    await end(redis, made.run_id, "failed", aside="1")
+    again = await start(redis, records)
+    assert again.state == "new" and again.run_id != made.run_id
+
+
 # -- finished ------------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +349,16 @@ async def test_retry_asks_failed_rows_again(redis: Redis, records: Records) -> N
     assert (seen.status, seen.failed, seen.deadline_ms) == ("in_progress", 0, NOW_MS + 60_500)
     assert json.loads(await redis.hget(KEYS.run(made.run_id), "redo") or "") == ["failed"]
     assert await redis.smembers(KEYS.open_runs) == {made.run_id}
+
+
+async def test_each_retry_begins_at_a_cursor_of_its_own(redis: Redis, records: Records) -> None:
+    """Who slept since the one before compares what he read with it, and must find another."""
+    made, cursors = await start(redis, records), []
+    for _ in range(2):
+        await end(redis, made.run_id, "completed", failed=2, cursor='{"row":9,"redo":1}')
+        await intake.retry(redis, KEYS, records, made.run_id, NOW_MS)
+        cursors.append(json.loads(await redis.hget(KEYS.run(made.run_id), "cursor") or ""))
+    assert [each["row"] for each in cursors] == [9, 9] and cursors[0] != cursors[1]
 
 
 async def test_retry_needs_something_to_retry(redis: Redis, records: Records) -> None:

@@ -43,7 +43,7 @@ async def test_only_what_nobody_knows_goes(redis: Redis, records: Records) -> No
     recorded, known = intake.private_run_id(old), intake.private_run_id(old)
     kept += [written(records, recorded), written(records, known)]
     records.write(recorded, {"run_id": recorded})
-    await redis.hset(KEYS.run(known), "status", "in_progress")  # type: ignore[misc]
+    await redis.hset(KEYS.run(known), "status", "in_progress")
     file = Upload(uploads.new_id(at_ms - 33 * DAY_MS), "acme", "a", "batch", "jsonl", 3, at_ms // 1000)
     kept.append(written(records, file.id))
     await uploads.keep(redis, KEYS, file)

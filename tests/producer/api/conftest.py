@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipelines import wire
+from pipelines.settings import parse_settings
+from producer.api.likely import Likely
+from producer.api.state import State
+from producer.clients import find_all
+from producer.queue import Redis
+from producer.records import Records
+from producer.together import Together
 from tests.support_program import CLOUD, GPU, Program
 from tests.support_serving import ADMIN, Server, serving
 from tests.support_upstream import Upstream
 
 REFUSED = {"kind": "400", "match": "REFUSE"}
 ROUTE = {"targets": ["gpu", "cloud"], "models": ["gpt-4o-mini"], "dedupe": "exact"}
+METERED = {"metered": {"quota": {"rows_per_day": 1}}}
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +40,18 @@ def server(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iter
         tmp_path_factory.mktemp("api"),
         upstream,
         routes={"small": ROUTE},
-        clients={"metered": {"quota": {"rows_per_day": 1}}},
+        clients=METERED,
         api={"any_window": True, "admin_key": ADMIN, "inbox_open": "5s"},
     )
     with serving(program, "--workers") as found:
         yield found
+
+
+@pytest.fixture
+def here(redis: Redis, tmp_path: Path) -> State:
+    """What endpoints are given, to call them in process: for what no real server can be brought to do at will."""
+    settings, keys = parse_settings({"clients": METERED, "api": {"admin_key": ADMIN}}), wire.Keys()
+    finder, likely = Together(partial(find_all, redis, keys)), Likely(redis, keys)
+    unused: Any = None
+    records = Records(str(tmp_path))
+    return State(settings, redis, keys, records, asyncio.Queue(), unused, unused, finder, likely, lambda _: None)

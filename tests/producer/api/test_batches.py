@@ -13,6 +13,16 @@ import openai
 import polars as pl
 import pytest
 
+from pipelines.types import Options
+from producer import batches, intake, uploads
+from producer.api.auth import Identity
+from producer.api.batches import retry
+from producer.api.quota import admitted
+from producer.api.state import State
+from producer.batches import Batch
+from producer.queue import now_ms
+from producer.sources import inspect
+from producer.uploads import Upload
 from tests.support_serving import CHAT, Server, ended, jsonl, line, lines_of, make, put
 from tests.support_upstream import Upstream
 
@@ -410,3 +420,27 @@ def test_a_retry_is_within_the_quota_or_not_at_all(server: Server) -> None:
         refused = http.post(f"/v1/batches/{batch.id}/retry")
         assert refused.status_code == 429 and refused.json()["error"]["param"] == "rows_per_day"
         assert client.batches.retrieve(batch.id).status == batch.status
+
+
+@pytest.mark.parametrize("client", ["acme", "metered"])
+async def test_a_retry_that_was_cut_off_is_taken_up_by_the_next_one(here: State, client: str) -> None:
+    """In process: the server is killed when it has reopened the run, for which the quota is spent, and not yet the batch."""
+    redis, keys, at_ms = here.redis, here.keys, await now_ms(here.redis)
+    file = Upload(uploads.new_id(at_ms), client, "a.jsonl", "batch", "jsonl", 3, at_ms // 1000)
+    with here.store.create(file.name) as out:
+        out.write(b"{}\n")
+    await uploads.keep(redis, keys, file)
+    run_id, sources = intake.private_run_id(at_ms), (inspect(here.store.path(file.name)),)
+    await intake.register_as(
+        redis, keys, here.records, run_id, client=client, sources=sources, options=Options(), now_ms=at_ms, origin="batch"
+    )  # fmt: skip
+    await redis.hset(keys.run(run_id), mapping={"status": "completed", "failed": 1, "finished_ms": at_ms})
+    batch = Batch(
+        id=batches.new_id(at_ms), client=client, run_id=run_id, status="completed", endpoint=CHAT, failed=1,
+        input_file_id=file.id, completion_window="24h", window_s=86_400, created_at=1, expires_at=2,
+    )  # fmt: skip
+    await batches.create(redis, keys, batch)
+    async with admitted(here, client, 1, 0):
+        await intake.retry(redis, keys, here.records, run_id, at_ms)
+    assert (await retry(batch.id, here, Identity(client)))["status"] == "in_progress"
+    assert await redis.smembers(keys.api_held(file.id)) == {batch.id}, "its file stays as long as it is under way"

@@ -5,52 +5,60 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipelines import wire
-from pipelines.settings import parse_settings
 from producer import clients
 from producer.api import limits
 from producer.api.auth import who
 from producer.api.errors import ApiError, respond
 from producer.api.limits import Limits
-from producer.queue import connected
-from producer.together import Together
+from producer.api.state import State
 from tests.support_program import Program
-from tests.support_redis import redis_server
 from tests.support_serving import ADMIN, Server, serving
+
+
+class Slow:
+    """An application that answers when it may go on, and whose requests are known to have begun."""
+
+    def __init__(self) -> None:
+        self.go_on, self._begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._begun.release()
+        if scope["path"] != limits.ALWAYS:
+            await self.go_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def begin(self, http: httpx.AsyncClient, *paths: str) -> list[asyncio.Task[httpx.Response]]:
+        asking = [asyncio.create_task(http.get(path)) for path in paths]
+        for _ in asking:
+            await self._begun.acquire()
+        return asking
+
+
+def inside(app: ASGIApp) -> httpx.AsyncClient:
+    """Asks an application behind the limits, in process."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(Limits(app, 100, {})), base_url="http://server")
 
 
 async def test_what_is_too_much_at_once_is_told_at_once_and_health_is_always_answered(monkeypatch: Any) -> None:
     monkeypatch.setattr(limits, "OPEN_MOST", 2)
-    go_on, begun = asyncio.Event(), asyncio.Semaphore(0)
-
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-        begun.release()
-        if scope["path"] != "/health":
-            await go_on.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    inside = httpx.ASGITransport(Limits(slow, 100, {}))
-    async with httpx.AsyncClient(transport=inside, base_url="http://server") as http:
-        first = [asyncio.create_task(http.get("/v1/batches")) for _ in range(2)]
-        for _ in first:
-            await begun.acquire()
+    slow = Slow()
+    async with inside(slow) as http:
+        first = await slow.begin(http, "/v1/batches", "/v1/batches")
         refused, anthropics = await http.get("/v1/batches"), await http.get("/v1/messages/batches")
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
         assert refused.headers["retry-after"] and refused.headers["x-request-id"]
         assert anthropics.json()["error"]["type"] == "overloaded_error"
         assert (await http.get("/health")).status_code == 200
-        go_on.set()
+        slow.go_on.set()
         assert [(await each).status_code for each in first] == [200, 200]
         assert (await http.get("/v1/batches")).status_code == 200, "those that have ended count no more"
 
@@ -92,60 +100,45 @@ async def _said(message: Any) -> None: ...
 
 async def test_one_client_leaves_places_for_others(monkeypatch: Any) -> None:
     monkeypatch.setattr(limits, "CLIENT_MOST", 2)
-    go_on, begun = asyncio.Event(), asyncio.Semaphore(0)
+    slow = Slow()
 
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-        client = scope["path"].removeprefix("/")
+    async def of_its_path(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            limits.take_place(scope, client)
+            limits.take_place(scope, scope["path"])
         except ApiError as error:
             await respond(error, scope)(scope, receive, send)
-            return
-        begun.release()
-        await go_on.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+        else:
+            await slow(scope, receive, send)
 
-    inside = httpx.ASGITransport(Limits(slow, 100, {}))
-    async with httpx.AsyncClient(transport=inside, base_url="http://server") as http:
-        first = [asyncio.create_task(http.get("/greedy")) for _ in range(2)]
-        for _ in first:
-            await begun.acquire()
+    async with inside(of_its_path) as http:
+        first = await slow.begin(http, "/greedy", "/greedy")
         refused = await http.get("/greedy")
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_requests")
         assert refused.headers["retry-after"]
-        other = asyncio.create_task(http.get("/modest"))
-        await begun.acquire()
-        go_on.set()
-        assert [(await each).status_code for each in [*first, other]] == [200] * 3
+        first += await slow.begin(http, "/modest")
+        slow.go_on.set()
+        assert [(await each).status_code for each in first] == [200] * 3
         assert (await http.get("/greedy")).status_code == 200, "those that have ended count no more"
 
 
-async def test_whoever_is_known_takes_a_place_of_its_client_and_nobody_else_does() -> None:
+async def test_whoever_is_known_takes_a_place_of_its_client_and_nobody_else_does(here: State) -> None:
     """In process, since a real server would have to be filled; that every endpoint asks who it is, test_tenants.py says."""
-    settings, keys = parse_settings({"api": {"admin_key": ADMIN}}), wire.Keys()
-    with redis_server() as url:
-        async with connected(url) as redis:
-            here: Any = SimpleNamespace(settings=settings, finder=Together(partial(clients.find_all, redis, keys)))
-            key, _ = await clients.add(redis, keys, "acme")
-            places = Limits(_nothing, 100, {})
-            taken = []
-            for given in (key, ADMIN, "nobody"):
+    key, _ = await clients.add(here.redis, here.keys, "acme")
+    taken = []
 
-                async def asked(scope: Scope, receive: Receive, send: Send, given: str = given) -> None:
-                    request = Request({**scope, "headers": [(b"x-api-key", given.encode())]})
-                    with suppress(ApiError):
-                        await who(request, here)
-                    taken.append(dict(places._of))
+    async def asks(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ApiError):
+            await who(Request(scope), here)
+        taken.append({name for name, count in places._of.items() if count})
 
-                places._app = asked
-                async with httpx.AsyncClient(transport=httpx.ASGITransport(places), base_url="http://server") as http:
-                    with suppress(AssertionError):  # nothing is answered
-                        await http.get("/")
-    assert [{name for name, count in each.items() if count} for each in taken] == [{"acme"}, {""}, set()]
+    places = Limits(asks, 100, {})
+    for given in (key, ADMIN, "nobody"):
+        headers = [(b"x-api-key", given.encode())]
+        await places({"type": "http", "path": "/v1/files", "headers": headers}, _silent, _said)
+    assert taken == [{"acme"}, {""}, set()]
 
 
-async def _nothing(scope: Scope, receive: Receive, send: Send) -> None: ...
+async def _silent() -> Any: ...
 
 
 @pytest.fixture(scope="module")

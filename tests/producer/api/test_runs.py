@@ -9,17 +9,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import polars as pl
 import pytest
 
-from pipelines import wire
 from producer.api import events
 from producer.api.runs import shown
-from producer.queue import connected
+from producer.api.state import State
 from producer.runs import RunView
 from tests.support_program import Program, wait_until
 from tests.support_redis import redis_server
@@ -352,11 +350,8 @@ def test_who_follows_does_not_keep_a_server_from_ending(tmp_path: Path) -> None:
         assert time.monotonic() - began_s < STOP_S
 
 
-async def test_events_of_a_run_that_redis_has_forgotten_end_at_once() -> None:
+async def test_events_of_a_run_that_redis_has_forgotten_end_at_once(here: State) -> None:
     """In process: a stream without an end would have its reader come back every second, for ever."""
     now = RunView(run_id="20260101-000000-x", status="completed", client="acme")
-    with redis_server() as url:
-        async with connected(url) as redis:
-            here: Any = SimpleNamespace(redis=redis, keys=wire.Keys())
-            told = [event async for event in events._events(here, now, shown)]
+    told = [event async for event in events._events(here, now, shown)]
     assert len(told) == 2 and told[1].startswith(b"event: end\ndata: ") and b'"completed"' in told[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,11 +14,11 @@ from redis.asyncio.client import Pipeline
 from pipelines import wire
 from producer import batches
 from producer.api import chat
+from producer.api.state import State
 from producer.batches import Batch
-from producer.queue import connected
+from producer.queue import Redis
 from producer.records import NOBODYS
 from tests.producer.api.test_runs import ended, fresh, start
-from tests.support_redis import redis_server
 from tests.support_serving import ADMIN, Server, jsonl, line, make, put
 from tests.support_serving import ended as batch_ended
 
@@ -184,7 +183,7 @@ def test_what_is_the_admins_is_nobody_elses(server: Server, owned: dict[str, str
                 assert boss.request(method, filled(path, owned), headers=VERSION).status_code == 403, path
 
 
-async def test_another_clients_answer_is_looked_for_as_long_as_one_that_does_not_exist() -> None:
+async def test_another_clients_answer_is_looked_for_as_long_as_one_that_does_not_exist(here: State) -> None:
     """In process: the look at the disk takes the time, and it must be taken for both."""
     looked: list[str] = []
 
@@ -192,37 +191,33 @@ async def test_another_clients_answer_is_looked_for_as_long_as_one_that_does_not
         def read(self, run_id: str) -> None:
             looked.append(run_id)
 
-    keys = wire.Keys()
-    with redis_server() as url:
-        async with connected(url) as redis:
-            await redis.hset(keys.run("theirs"), mapping={"client": "owner", "origin": "inbox"})  # type: ignore[misc]
-            here: Any = SimpleNamespace(redis=redis, keys=keys, records=Counted())
-            assert [await chat._is_theirs(here, "stranger", run_id) for run_id in ("theirs", "nobodys")] == [
-                False,
-                False,
-            ]
-            assert looked == [NOBODYS, "nobodys"] and await chat._is_theirs(here, "owner", "theirs")
+    counted: Any = Counted()
+    here = here._replace(records=counted)
+    await here.redis.hset(here.keys.run("theirs"), mapping={"client": "owner", "origin": "inbox"})
+    for run_id in ("theirs", "nobodys"):
+        assert not await chat._is_theirs(here, "stranger", run_id)
+    assert looked == [NOBODYS, "nobodys"] and await chat._is_theirs(here, "owner", "theirs")
 
 
-async def test_anothers_batch_takes_no_more_steps_than_one_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_anothers_batch_takes_no_more_steps_than_one_that_does_not_exist(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In process: round trips are what takes the time."""
     steps: list[int] = []
-    with redis_server() as url:
-        async with connected(url) as redis:
-            keys = wire.Keys()
-            theirs = Batch(
-                id=f"batch_{'1' * 32}", client="owner", run_id="r", status="validating", endpoint="/v1/chat/completions",
-                input_file_id="-", completion_window="24h", window_s=9, created_at=1, expires_at=2,
-            )  # fmt: skip
-            await batches.create(redis, keys, theirs)
-            real = Pipeline.execute
+    keys = wire.Keys()
+    theirs = Batch(
+        id=f"batch_{'1' * 32}", client="owner", run_id="r", status="validating", endpoint="/v1/chat/completions",
+        input_file_id="-", completion_window="24h", window_s=9, created_at=1, expires_at=2,
+    )  # fmt: skip
+    await batches.create(redis, keys, theirs)
+    real = Pipeline.execute
 
-            async def counted(self: Any, raise_on_error: bool = True) -> Any:
-                steps[-1] += len(self.command_stack) > 0
-                return await real(self, raise_on_error)
+    async def counted(self: Any, raise_on_error: bool = True) -> Any:
+        steps[-1] += len(self.command_stack) > 0
+        return await real(self, raise_on_error)
 
-            monkeypatch.setattr(Pipeline, "execute", counted)
-            for client, batch_id in (("stranger", theirs.id), ("stranger", f"batch_{'2' * 32}"), ("owner", theirs.id)):
-                steps.append(0)
-                assert (await batches.get(redis, keys, client, batch_id) is not None) == (client == "owner")
+    monkeypatch.setattr(Pipeline, "execute", counted)
+    for client, batch_id in (("stranger", theirs.id), ("stranger", f"batch_{'2' * 32}"), ("owner", theirs.id)):
+        steps.append(0)
+        assert (await batches.get(redis, keys, client, batch_id) is not None) == (client == "owner")
     assert steps == [1, 1, 2]
