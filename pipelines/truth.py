@@ -85,9 +85,8 @@ def _limit_reached(item: Item, answer: Completion) -> bool:
         return True
     if not item.max_tokens:
         return False
-    return not answer.usage.output_tokens or answer.usage.output_tokens >= _REACHED * item.max_tokens / _samples(
-        item.body
-    )
+    written = answer.usage.output_tokens
+    return not written or written >= _REACHED * item.max_tokens / _samples(item.body)
 
 
 # -- the model ---------------------------------------------------------------------------------------------------------

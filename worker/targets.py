@@ -64,13 +64,9 @@ class Targets:
     def refused(self, name: str, failure: Failure, body: bytes) -> None:
         """Learns the window that a server names when a prompt does not fit. A number that stands in the refused prompt may be the
         prompt's: servers quote what they refuse, and nobody's prompt may close a target to all others'."""
-        if b"%d" % (failure.context_tokens or 0) in body:
-            return
-        if failure.kind != "context" or not failure.http_status or failure.context_tokens == self.refused_tokens(name):
-            return
-        if failure.context_tokens:
-            until_ms = self.clock.now_ms() + REFUSED_MS
-            self.say(name, {"refused_tokens": failure.context_tokens, "refused_until_ms": until_ms})
+        window = failure.context_tokens if failure.kind == "context" and failure.http_status else None
+        if window and window != self.refused_tokens(name) and b"%d" % window not in body:
+            self.say(name, {"refused_tokens": window, "refused_until_ms": self.clock.now_ms() + REFUSED_MS})
 
     def refused_tokens(self, name: str) -> int | None:
         """The window that the target named lately when it refused a prompt."""
@@ -142,11 +138,12 @@ class Targets:
             self.say(name, what)
 
     def say(self, name: str, state: dict[str, Any]) -> None:
-        """Learns something of a target; `changed_ms` is when it last went up or down."""
+        """Learns something of a target; `changed_ms` is when it last went up or down. With another window a server was loaded anew:
+        what it named when it refused is over."""
         if "up" in state and state["up"] != self.is_up(name):
             state = {**state, "changed_ms": self.clock.now_ms()}
         if state.get("window_tokens") not in (None, self.states.get(name, {}).get("window_tokens")):
-            state = {**state, "refused_until_ms": 0}  # loaded anew, with another window
+            state = {**state, "refused_until_ms": 0}
         self.states[name] = {**self.states.get(name, {}), **state}
         self._reports[name] = {**self._reports.get(name, {}), **state}
 

@@ -20,20 +20,9 @@ from worker.backends.lenient import joined
 from worker.backends.rows import Cannot
 
 UNSENT = frozenset({"stream", "stream_options", "model"})
-CARRIED = frozenset(
-    {
-        "messages",
-        "max_tokens",
-        "max_completion_tokens",
-        "temperature",
-        "top_p",
-        "seed",
-        "stop",
-        "presence_penalty",
-        "frequency_penalty",
-        "logit_bias",
-    }
-    | {"response_format", "tools", "tool_choice"}
+CARRIED = rows.names(
+    "messages max_tokens max_completion_tokens temperature top_p seed stop presence_penalty frequency_penalty logit_bias "
+    "response_format tools tool_choice"
 )
 """What every server of this shape honours."""
 

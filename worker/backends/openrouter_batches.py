@@ -75,9 +75,8 @@ class OpenRouterBatches:
 
     async def cancel(self, web: Web, target: Target, identity: str) -> Failure | None:
         headers = {**looks.bearer(target), "content-type": "application/json"}
-        return stopped(
-            answer(await web.post(f"{target.base_url}/batches/{identity}/cancel", headers, b"{}"), ok=(200, 202))
-        )
+        said = await web.post(f"{target.base_url}/batches/{identity}/cancel", headers, b"{}")
+        return stopped(answer(said, ok=(200, 202)))
 
     async def results(self, web: Web, target: Target, remote: Remote) -> Results | Failure:
         data = answer(await web.get(f"{target.base_url}/batches/{remote.id}", looks.bearer(target), LONG_S))

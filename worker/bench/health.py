@@ -87,10 +87,9 @@ async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[s
         cost_pusd = await asyncio.to_thread(probe.book, answered.outcome, answered.seconds)
         await probe.settle(cost_pusd)
     found = {**record, **_said(answered), "cost_usd": pusd_to_usd(cost_pusd)}
-    return {
-        **found,
-        **(await _climbed(target, record["parallel"]) if climb and found["ok"] and target.is_free else {}),
-    }
+    if climb and found["ok"] and target.is_free:
+        found |= await _climbed(target, record["parallel"])
+    return found
 
 
 async def _climbed(target: Target, told: int | None) -> dict[str, Any]:

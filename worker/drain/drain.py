@@ -284,9 +284,10 @@ class Drain:
                 prompt.given_up.add(name)
                 self._route(prompt)
             case truth.DOUBT:
-                self._standing.healthy(name) if failure.code not in truth.OF_SERVER else self._standing.unhealthy(
-                    name, failure
-                )
+                if failure.code in truth.OF_SERVER:
+                    self._standing.unhealthy(name, failure)
+                else:
+                    self._standing.healthy(name)
                 self._again_or_on(prompt, name, on=self._elsewhere(prompt, name))
             case "auth" | "funds":
                 self._standing.closed(name, failure.message)

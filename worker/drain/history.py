@@ -50,9 +50,7 @@ def history_of(state: State, most_paid: Callable[[str], int], since_us: int = 0)
         if called is None or _may_be_paid(called):
             paid[at] += 1
         elif intent.started_us >= since_us:
-            checks[at] += (
-                called.outcome == "ok" and called.error_code is not None
-            )  # of two that answered, one came late
+            checks[at] += called.outcome == "ok" and called.error_code is not None  # without one it only came late
             errors[at] += called.outcome == "error" and called.http_status is not None
             if called.failure in FINAL:
                 given_up.add(intent.target)

@@ -56,11 +56,9 @@ class Local:
         return self._sized[name, size]
 
     def _window(self, name: str, target: Target) -> int | None:
-        told = (
-            self._targets.states.get(name, {}).get("window_tokens") if target.lane == "local" else target.context_tokens
-        )
-        refused = self._targets.refused_tokens(name)
-        return min(told, refused) if told and refused else told or refused
+        state = self._targets.states.get(name, {})
+        told = state.get("window_tokens") if target.lane == "local" else target.context_tokens
+        return min(filter(None, (told, self._targets.refused_tokens(name))), default=None)
 
     def _grown(self, name: str, item: Item) -> int:
         most = self._targets.window(name)

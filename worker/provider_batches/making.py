@@ -21,6 +21,7 @@ from worker.backends.http import Web
 from worker.context import Context, RunContext
 from worker.drain.history import history_of, paid_most
 from worker.drain.journal import Journal
+from worker.drain.local import Local
 from worker.drain.running import numbering
 from worker.money.ledger import Ledger
 from worker.provider_batches.listening import listen
@@ -43,6 +44,7 @@ class Maker:
 
     def __init__(self, context: Context, ledger: Ledger, journal: Journal, orders: Orders, web: Web) -> None:
         self._context, self._ledger, self._journal, self._orders, self._web = context, ledger, journal, orders, web
+        self._local = Local(context.targets, context.settings.targets)
 
     async def reserve(self, order: Order, parts: Sequence[Part]) -> list[Line]:
         """The order's lines, each with its worst case reserved in every budget and its intent in a journal; what no budget
@@ -100,14 +102,16 @@ class Maker:
     def _lines(self, order: Order, part: Part, number: int, run: RunContext) -> list[tuple[Item, Line]]:
         """What is left to be asked of one batch and can be asked here."""
         name = order.about.target
-        target = self._context.settings.targets[name]
-        adapter = load(target.kind)
+        adapter = load(self._context.settings.targets[name].kind)
         since_us = int(run.started_ms or 0) * 1000
         history = history_of(part.state, paid_most(self._context.settings.targets), since_us)
         found = []
         for row, item in part.items.items():
             _, given_up = history.get(row, (0, set()))
             if row in part.state.done or name in given_up:
+                continue
+            target = self._local.fitted(name, item)
+            if isinstance(target, Failure):
                 continue
             request = adapter.request(target, item.body, schema=run.schema)
             if isinstance(request, Failure):

@@ -94,6 +94,8 @@ class Reader:
                 entries.append(done)
                 part.state.done[intent.row] = done
                 run.count_done(LANE, done.status)
+        elif (item := part.items.get(intent.row)) is not None:
+            self._context.targets.refused(intent.target, parsed, item.body)
         part.state.called[call.call] = call
         run.count_call(LANE, call)
         self._journal.append(part, order.about.scopes, entries, intent.bound_pusd, call.cost_pusd)

@@ -111,7 +111,8 @@ class TestLmstudio(Compatible):
     @pytest.mark.parametrize("status", [400, 404])
     @pytest.mark.parametrize(
         "words",
-        ["Model unloaded.", "Model is unloaded.", "No models loaded. Please load a model in the developer page.", "Model has unloaded or crashed.", "Model unloaded by user or model crashed",
+        ["Model unloaded.", "Model is unloaded.", "No models loaded. Please load a model in the developer page.",
+         "Model has unloaded or crashed.", "Model unloaded by user or model crashed",
          "The model has crashed without additional information. (Exit code: 6)",
          'Failed to load model "qwen2.5-14b". Error: Model loading was stopped due to insufficient system resources.',
          "Channel Error", "Error in iterating prediction stream: StopIteration: "],

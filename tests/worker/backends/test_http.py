@@ -97,6 +97,15 @@ async def test_a_small_answer_that_unpacks_to_a_large_one_is_too_large(hot: Hot)
     assert failure.code == "response_too_large"
 
 
+@pytest.mark.parametrize("name", ["content-encoding", "x-request-id"])
+async def test_a_header_that_is_no_text_is_as_if_it_were_not_there(hot: Hot, name: str) -> None:
+    raw = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n%s: \xff\r\n\r\nwell" % name.encode()
+    async with Scripted([raw]) as server:
+        response = await post(hot, server.url)
+    assert isinstance(response, Response)
+    assert (response.body, response.headers.get(name)) == (b"well", None)
+
+
 @pytest.mark.parametrize("play", LOST.values(), ids=LOST.keys())
 async def test_what_was_sent_and_not_answered_may_be_paid(hot: Hot, play: Play) -> None:
     async with Scripted(play) as server:

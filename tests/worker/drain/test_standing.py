@@ -53,6 +53,14 @@ async def test_a_long_one_takes_it_down_until_then(asked_s: float, for_ms: int) 
     assert targets.states["it"]["reason"] == "http_503: HTTP 503: busy"
 
 
+async def test_a_row_of_failures_ends_with_a_success_and_not_with_the_breaker() -> None:
+    it, lane, _, _ = standing()
+    assert [it.unhealthy("it", BUSY) for _ in range(DOWN_AFTER)] == list(range(1, DOWN_AFTER + 1))
+    assert not lane.up and it.unhealthy("it", BUSY) == DOWN_AFTER + 1
+    it.healthy("it")
+    assert it.unhealthy("it", BUSY) == 1
+
+
 async def test_failures_in_a_row_take_it_down_for_a_moment() -> None:
     it, lane, targets, rerouted = standing()
     for _ in range(DOWN_AFTER - 1):

@@ -78,7 +78,8 @@ class Stage:
         found = []
         for row in range(ROWS):
             body = {"messages": [{"role": "user", "content": ALL[row]}], "max_tokens": 50}
-            found.append(Item(row, json.dumps({**body, **(bodies or {}).get(row, {})}).encode(), 8, 50))
+            more = (bodies or {}).get(row, {})
+            found.append(Item(row, json.dumps({**body, **more}).encode(), 8 + len(json.dumps(more)) // 4, 50))
         return found
 
     async def billed(self) -> bool:

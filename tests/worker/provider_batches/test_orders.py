@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.types import Failure
 from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.context import Context
 from worker.provider_batches import making
@@ -111,6 +112,25 @@ async def test_a_row_that_the_provider_cannot_be_asked_goes_on_alone(context: Co
         await it.rounds(it.over)
         assert await it.outcomes() == {"ok": ROWS - 1}, "nothing was left that it can be asked"
         assert await context.redis.hget(context.keys.batch(again), "real_time") == b"1"
+
+
+async def test_a_window_that_a_line_was_refused_by_is_remembered(context: Context) -> None:
+    async with stage(context) as it:
+        it.upstream.servers["cloud"].configure({"context_tokens": 100})
+        await it.prepare(bodies={3: {"messages": [{"role": "user", "content": "word " * 200}]}})
+        await it.give()
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": ROWS - 1, "rejected": 1}
+        assert it.context.targets.refused_tokens("cloud") == 100
+
+
+async def test_a_row_that_no_window_has_room_for_is_not_sent(context: Context) -> None:
+    async with stage(context) as it:
+        it.context.targets.refused("cloud", Failure("context", "c", "too long", 400, context_tokens=100), b"")
+        await it.prepare(bodies={3: {"messages": [{"role": "user", "content": "word " * 200}]}})
+        await it.give()
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"ok": ROWS - 1}
 
 
 async def test_answers_that_fail_their_check_are_paid_and_go_on_in_real_time(context: Context) -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from worker.simulator.core.answers import Ask, digest, input_tokens
 from worker.simulator.core.faults import PROBLEMS, BatchRule, Problem
-from worker.simulator.core.generate import Answer, charge, compose
+from worker.simulator.core.generate import Answer, charge, compose, overflow
 from worker.simulator.core.server import Server, unix_s
 
 State = Literal["validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"]
@@ -201,8 +201,8 @@ class Desk:
             return PROBLEMS["500"]
         if not (config.any_model or line.ask.model in config.served):
             return PROBLEMS["404"]
-        if config.context_tokens is not None and input_tokens(config, line.ask) > config.context_tokens:
-            return PROBLEMS["context_overflow"]
+        if (problem := overflow(config, line.ask, input_tokens(config, line.ask))) is not None:
+            return problem
         return compose(self._server, line.ask, f"{job.id}:{rank}")
 
 

@@ -11,6 +11,7 @@ import msgspec
 from worker.simulator.core.answers import Ask, answer_text, count_tokens, cut_to, digest, input_tokens
 from worker.simulator.core.bill import BilledCall, Usage, cost_pusd, shown_key
 from worker.simulator.core.calls import Call, calls_of
+from worker.simulator.core.config import ServerConfig
 from worker.simulator.core.faults import BILLED, PROBLEMS, UNBILLED, FaultRule, Problem
 from worker.simulator.core.http import Reply, Request
 from worker.simulator.core.server import Server, unix_s
@@ -145,10 +146,9 @@ def _problem(server: Server, request: Request, ask: Ask, fault: FaultRule | None
         return fault.kind, fault.worded(PROBLEMS[fault.kind])
     if not (config.any_model or ask.model in config.served):
         return "404", msgspec.structs.replace(PROBLEMS["404"], message=f"The model `{ask.model}` does not exist.")
-    taken, context = input_tokens(config, ask), ask.context_tokens or config.context_tokens
-    if context is not None and taken > context:
-        text = f"This model's maximum context length is {context} tokens. However, your messages resulted in {taken} tokens."
-        return "context_overflow", Problem("context", 400, text, detail={"limit": context, "tokens": taken})
+    taken = input_tokens(config, ask)
+    if (problem := overflow(config, ask, taken)) is not None:
+        return "context_overflow", problem
     reserved = ask.max_tokens if ask.reserved_tokens is None else ask.reserved_tokens
     refused = server.limits.refuse(
         config, taken + (reserved or 0), server.in_flight, server.started_s + server.uptime_s
@@ -156,6 +156,17 @@ def _problem(server: Server, request: Request, ask: Ask, fault: FaultRule | None
     if refused is not None:
         return "429", refused
     return ("503", PROBLEMS["503"]) if server.engine.is_full else None
+
+
+def overflow(config: ServerConfig, ask: Ask, taken: int) -> Problem | None:
+    """What a prompt of so many tokens is told when it does not fit."""
+    context = ask.context_tokens or config.context_tokens
+    if context is None or taken <= context:
+        return None
+    text = (
+        f"This model's maximum context length is {context} tokens. However, your messages resulted in {taken} tokens."
+    )
+    return Problem("context", 400, text, detail={"limit": context, "tokens": taken})
 
 
 async def _serve(server: Server, answer: Answer, *, late: bool) -> None:

@@ -1,0 +1,94 @@
+"""One call and what is noted of it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipelines.settings import parse_settings
+from pipelines.types import BatchHead, Failure, Item
+from worker.backends.exchange import Response
+from worker.context import Context, RunContext
+from worker.drain.drain import Drain
+from worker.drain.running import Prompt, Running
+from worker.drain.standing import DOWN_AFTER
+from worker.money.ledger import Ledger
+
+PRICES = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
+SETTINGS = parse_settings({
+    "targets": {"it": {"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:1/v1", "api_key": "k", **PRICES}},
+    "routes": {"all": {"targets": ["it"]}},
+})  # fmt: skip
+BODY = b'{"messages":[{"role":"user","content":"Hi."}],"max_tokens":9}'
+ANSWER = msgspec.json.encode({
+    "model": "m", "choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 5, "completion_tokens": 3},
+})  # fmt: skip
+
+
+OUTAGE = Failure("transient", "server_error", "HTTP 500: out of order", 500)
+
+
+class Noted:
+    """A journal that admits everything."""
+
+    def __init__(self) -> None:
+        self.intents: list[Any] = []
+        self.entries: list[Any] = []
+
+    async def intent(self, _holding: Any, _scopes: Any, intent: Any) -> bool:
+        self.intents.append(intent)
+        return True
+
+    def append(self, _holding: Any, _scopes: Any, entries: Any, *_money: int) -> None:
+        self.entries += entries
+
+
+def drain_of(context: Context, post: Any) -> tuple[Drain, Prompt, Any]:
+    """A process with one prompt for the target, and what its journal notes."""
+    hot: Any = SimpleNamespace(post=post)
+    drain, noted = Drain(context, Ledger(SETTINGS, context.targets), hot, context.clock), Noted()
+    drain.journal = noted  # type: ignore[assignment]
+    head = BatchHead("r.0.0.1", "r", "all", 0, 1, 5, 9, 1.0, 0, 1)
+    batch: Any = Running(head, 1, "cloud", "any", RunContext("r", {}, SETTINGS), noted)  # type: ignore[arg-type]
+    prompt = Prompt(batch, Item(0, BODY, 5, 9), 0, set())
+    prompt.target = "it"
+    return drain, prompt, noted
+
+
+@pytest.mark.parametrize("earlier", range(DOWN_AFTER))
+async def test_a_prompt_is_not_given_up_for_an_outage_that_its_own_last_try_finds(earlier: int) -> None:
+    """However many others failed before it: the last two rows of a run were given up when theirs was the failure that opens."""
+
+    async def post(*_told: Any, **_more: Any) -> Response:
+        return Response(500, {}, b'{"error": {"message": "out of order", "code": "server_error"}}')
+
+    context = Context(SETTINGS, None, "")  # type: ignore[arg-type]
+    drain, prompt, _ = drain_of(context, post)
+    for _ in range(earlier):
+        drain._standing.unhealthy("it", OUTAGE)
+    for _ in range(SETTINGS.targets["it"].max_paid_attempts):
+        assert not prompt.given_up
+        await drain._attempt(prompt)
+        assert drain.lanes["it"].in_use == 0
+    assert prompt.paid["it"] == SETTINGS.targets["it"].max_paid_attempts and not prompt.given_up
+    assert not drain.lanes["it"].up
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_clock_that_is_set_during_a_call_makes_it_no_longer_and_no_shorter(hours: int) -> None:
+    context = Context(SETTINGS, None, "")  # type: ignore[arg-type]
+
+    async def post(*_told: Any, **_more: Any) -> Response:
+        context.clock._offset_us += hours * 3_600_000_000
+        return Response(200, {}, ANSWER)
+
+    drain, prompt, noted = drain_of(context, post)
+    await drain._attempt(prompt)
+    (intent,), (called, done) = noted.intents, noted.entries
+    assert done.output == "Hello."
+    assert 0 <= called.finished_us - intent.started_us < 60_000_000
+    assert 0 <= drain.lanes["it"].latency_s < 60
