@@ -150,9 +150,8 @@ def _problem(server: Server, request: Request, ask: Ask, fault: FaultRule | None
     if (problem := overflow(config, ask, taken)) is not None:
         return "context_overflow", problem
     reserved = ask.max_tokens if ask.reserved_tokens is None else ask.reserved_tokens
-    refused = server.limits.refuse(
-        config, taken + (reserved or 0), server.in_flight, server.started_s + server.uptime_s
-    )
+    now_s = server.started_s + server.uptime_s
+    refused = server.limits.refuse(config, taken + (reserved or 0), server.in_flight, now_s)
     if refused is not None:
         return "429", refused
     return ("503", PROBLEMS["503"]) if server.engine.is_full else None
@@ -160,13 +159,11 @@ def _problem(server: Server, request: Request, ask: Ask, fault: FaultRule | None
 
 def overflow(config: ServerConfig, ask: Ask, taken: int) -> Problem | None:
     """What a prompt of so many tokens is told when it does not fit."""
-    context = ask.context_tokens or config.context_tokens
-    if context is None or taken <= context:
+    most = ask.context_tokens or config.context_tokens
+    if most is None or taken <= most:
         return None
-    text = (
-        f"This model's maximum context length is {context} tokens. However, your messages resulted in {taken} tokens."
-    )
-    return Problem("context", 400, text, detail={"limit": context, "tokens": taken})
+    text = f"This model's maximum context length is {most} tokens. However, your messages resulted in {taken} tokens."
+    return Problem("context", 400, text, detail={"limit": most, "tokens": taken})
 
 
 async def _serve(server: Server, answer: Answer, *, late: bool) -> None:
