@@ -12,12 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.capacity import SIGMA_90, latency_sigma
+from pipelines.capacity import LONG, SIGMA_90, latency_sigma
 
 Numbers = NDArray[np.float64]
 
-LONG = 3.0
-"""By so much what nobody has measured may be longer, at P90."""
 RATE_SPREAD = 0.05
 """How far a lane's speed may be from what an earlier run has measured: one standard deviation of its logarithm."""
 DRAWS, SEED = 500, 7

@@ -8,7 +8,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from pipelines.foresee import IN_TIME, LONG, RATE_SPREAD, Basis, Lack, Office, Part, Work, foresee, in_words, lacking
+from pipelines.capacity import LONG
+from pipelines.foresee import IN_TIME, RATE_SPREAD, Basis, Lack, Office, Part, Work, foresee, in_words, lacking
 
 Z90 = NormalDist().inv_cdf(0.9)
 USD = 1e12
