@@ -20,9 +20,8 @@ CLOUD_SAFETY = 1.4
 LATENCIES = 4
 TAIL_LATENCIES = 2
 """A lane's last calls: some take twice as long as the average, and nothing follows in their slots."""
-RESERVE_CALLS = 2.0
-"""For so many of the longest calls' time at the end, the shortest prompts are kept, so that no slot is idle: while the last
-long ones run, and before that, when no more of them can be begun behind what is rung."""
+RESERVE_CALLS = 1.0
+"""For so many of the longest calls' time at the end, the shortest prompts are kept: they leave no slot idle."""
 GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
 GUESSED_LATENCY_S = 2.0

@@ -188,11 +188,11 @@ def test_each_group_of_answers_that_nobody_has_measured_is_tried_first() -> None
 def test_the_shortest_prompts_are_kept_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.capacity.STOCK_S", 100.0)  # all of it at once
     long = tuple(BatchView(f"l{i}", "small", 2, 200.0) for i in range(3))
-    short = tuple(BatchView(f"s{i}", "small", 8, 80.0) for i in range(12))
-    gpu = msgspec.structs.replace(GPU, spans=20)  # two long calls take eight seconds: 800 tokens' worth of short ones
+    short = tuple(BatchView(f"s{i}", "small", 8, 80.0) for i in range(9))
+    gpu = msgspec.structs.replace(GPU, spans=20)  # a long call takes four seconds: 400 tokens' worth of short ones
     everything = msgspec.structs.replace(gpu, rows_per_s=100.0)
     order = [m.batch for m in rings(snapshot(run(short + long, deadline_s=HOUR), gpu=everything))]
-    assert order == ["s10", "s11", "l0", "l1", "l2", *(f"s{i}" for i in range(10))]
+    assert order == ["s5", "s6", "s7", "s8", "l0", "l1", "l2", "s0", "s1", "s2", "s3", "s4"]
 
 
 def test_prompts_whose_answers_nobody_has_measured_are_not_kept_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
