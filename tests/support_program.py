@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from tests.support_upstream import ROOT, Upstream
+from tests.support_warm import Warm
 
 GPU: dict[str, Any] = {
     "personality": "lmstudio", "model": "qwen", "slots": 8, "latency_ms": 20, "answer": "hash",
@@ -36,6 +37,8 @@ class Program:
         self.root = str(self.data)  # or an object store's URL
         self.config = folder / "spillway.toml"
         self.environment: dict[str, str] = {}
+        self.warm = True
+        """False where a test is about what a start itself does, or how large it is."""
         if upstream is not None:
             config = {**upstream.settings(), **config}
         self.config.write_text(_toml(config))
@@ -51,7 +54,8 @@ class Program:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         env = {name: value for name, value in os.environ.items() if not name.startswith("SPILLWAY_")}
-        return subprocess.Popen(
+        start = Warm if self.warm else subprocess.Popen
+        return start(
             self.command(*arguments),
             cwd=ROOT,
             env={**env, **self.environment},

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI
 from openai.types import Batch, FileObject
 
+from tests.support_net import CERTIFICATES
 from tests.support_program import Program
 
 CHAT = "/v1/chat/completions"
@@ -70,24 +71,32 @@ class Server:
     def key(self, name: str = "acme", *, admin: bool = False) -> str:
         if name not in self.keys:
             asked, boss = {"name": name, "admin": admin}, {"x-api-key": ADMIN}
-            made = httpx.post(f"{self.url}/v1/clients", json=asked, headers=boss, trust_env=False, timeout=60)
+            made = httpx.post(
+                f"{self.url}/v1/clients", json=asked, headers=boss, trust_env=False, verify=CERTIFICATES, timeout=60
+            )
             self.keys[name] = made.json()["key"]
         return self.keys[name]
 
     def openai(self, name: str = "acme", **options: Any) -> OpenAI:
-        return OpenAI(base_url=f"{self.url}/v1", api_key=self.key(name), **{"max_retries": 0, **options})
+        return OpenAI(base_url=f"{self.url}/v1", api_key=self.key(name), **{**_no_tls(DefaultHttpxClient), **options})
 
     def async_openai(self, name: str = "acme", **options: Any) -> AsyncOpenAI:
-        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.key(name), **{"max_retries": 0, **options})
+        plain = _no_tls(DefaultAsyncHttpxClient)
+        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.key(name), **{**plain, **options})
 
     def http(self, name: str | None = "acme") -> httpx.Client:
         headers = {"authorization": f"Bearer {self.key(name)}"} if name else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False, verify=CERTIFICATES)
 
     def peak_bytes(self) -> int:
         """The most memory that the process ever held."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def _no_tls(kind: Any) -> dict[str, Any]:
+    """Options of a client of the official library; it makes one request of each."""
+    return {"max_retries": 0, "http_client": kind(verify=CERTIFICATES)}
 
 
 @contextmanager

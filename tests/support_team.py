@@ -11,6 +11,7 @@ from pathlib import Path
 from pipelines import wire
 from tests.support_program import Program, wait_until
 from tests.support_upstream import ROOT
+from tests.support_warm import Warm
 
 KEYS = wire.Keys()
 _numbers = count()
@@ -43,4 +44,4 @@ def team(
 def _start(program: Program, redis_url: str, roles: str, log: Path) -> subprocess.Popen[bytes]:
     command = program.command("worker", "--redis", redis_url, "--roles", roles)
     with log.open("ab") as out:
-        return subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+        return Warm(command, cwd=ROOT, stdout=out, stderr=out)

@@ -14,6 +14,8 @@ from typing import Any, Self
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
+from tests.support_warm import Warm
+
 ROOT = Path(__file__).parent.parent
 START_S = 20.0
 
@@ -47,7 +49,7 @@ class Upstream:
         ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", "worker.simulator", "--config", str(config), "--ready-file", str(ready)]
         with log.open("wb") as out:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+            self.process = Warm(command, cwd=ROOT, stdout=out, stderr=out)
         until_s = time.monotonic() + START_S
         while not ready.exists():
             if self.process.poll() is not None or time.monotonic() > until_s:

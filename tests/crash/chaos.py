@@ -27,6 +27,7 @@ from tests.crash.judge import judge
 from tests.crash.storm import one_by_one, overlapping
 from tests.support_program import Program, wait_until
 from tests.support_upstream import ROOT
+from tests.support_warm import Warm
 
 CALM_S = 120.0
 """A run must end within this, once nothing is broken any more."""
@@ -141,9 +142,8 @@ def _buried(program: Program) -> Iterator[Program]:
 
 
 def _started(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command, cwd=ROOT, env=stage.clean_environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    env = stage.clean_environment()
+    return Warm(command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def _shoot(scene: Scene, program: Program, process: subprocess.Popen[str]) -> None:

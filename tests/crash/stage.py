@@ -27,6 +27,7 @@ from tests.crash.hosts import OtherHost
 from tests.support_program import Program, wait_until
 from tests.support_redis import server_program
 from tests.support_upstream import ROOT
+from tests.support_warm import Warm
 
 LEASE_S = 2.0
 START_S = 20.0
@@ -125,7 +126,7 @@ class Workers:
             command = dying(self._program, command)
         environment = {**clean_environment(), **(host.environment if host else {})}
         command = [*(host.prefix if host else []), *command]
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log)
+        return Warm(command, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log)
 
     def signal(self, index: int, number: int) -> None:
         process, host = self.processes[index], self._hosts.get(index)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 
 from pipelines import schemas
 from producer.cli import main
+from tests.support_warm import Warm
 
 SCENARIO = """
 [servers.gpu]
@@ -56,10 +56,9 @@ def scenario(folder: Path, latency_ms: int) -> str:
 
 
 def started(here: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return Warm(
         [sys.executable, "-m", "producer.cli", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=here,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
 
 

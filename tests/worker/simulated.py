@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from tests.support_net import CERTIFICATES
 from worker.simulator import Running, serve
 
 CLOUD = {"personality": "openai", "model": "gpt-4o-mini", "usd_per_mtok_in": 0.15, "usd_per_mtok_out": 0.6}
@@ -49,7 +50,10 @@ class Client:
 async def one(timeout_s: float = 10.0, **config: Any) -> AsyncIterator[Client]:
     """A scenario of one server called `s`."""
     scenario = {"servers": {"s": {**CLOUD, **config}}}
-    async with serve(scenario) as running, httpx.AsyncClient(timeout=timeout_s, trust_env=False) as http:
+    async with (
+        serve(scenario) as running,
+        httpx.AsyncClient(timeout=timeout_s, trust_env=False, verify=CERTIFICATES) as http,
+    ):
         yield Client(running, http)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.errors import ConfigError
 from pipelines.settings import parse_settings
+from tests.support_net import CERTIFICATES
 from tests.support_upstream import Upstream
 from tests.worker.simulated import CLOUD, GPU, Client, one, text_of
 from worker.simulator import DEMO, parse_scenario, scenario_settings, serve
@@ -65,7 +66,7 @@ def test_the_demo_leads_spillway_to_its_servers() -> None:
 async def test_a_bill_in_a_file_outlives_its_process(tmp_path: Any) -> None:
     config = {"servers": {"s": CLOUD}, "bill_file": str(tmp_path / "bill.jsonl")}
     for expected in (1, 2):
-        async with serve(config) as running, httpx.AsyncClient(trust_env=False) as http:
+        async with serve(config) as running, httpx.AsyncClient(trust_env=False, verify=CERTIFICATES) as http:
             await Client(running, http).chat("Hello.")
             assert (await Client(running, http).bill())["answered"] == expected
 
@@ -171,7 +172,7 @@ async def test_reset_empties_bill_and_figures() -> None:
 
 async def test_the_status_page_shows_every_server_and_escapes_what_strangers_wrote() -> None:
     scenario = {"servers": {"s": {**CLOUD, "model": "<b>m</b>"}}, "sample_ms": 20}
-    async with serve(scenario) as running, httpx.AsyncClient(trust_env=False) as http:
+    async with serve(scenario) as running, httpx.AsyncClient(trust_env=False, verify=CERTIFICATES) as http:
         await Client(running, http).chat("Hello.", headers={"authorization": "Bearer sk-<i>"})
         await asyncio.sleep(0.1)
         page = (await http.get(running.control_url + "/status", headers={"accept": "text/html"})).text

@@ -12,6 +12,7 @@ import httpx
 import openai
 import pytest
 
+from tests.support_net import CERTIFICATES
 from worker.simulator import Running, serve
 
 KEY = "sk-test"
@@ -274,7 +275,7 @@ async def test_anthropic_client_reads_messages_and_errors() -> None:
 
 
 async def test_anthropic_refuses_sampling_parameters_in_its_new_version() -> None:
-    async with one("anthropic") as running, httpx.AsyncClient(trust_env=False) as http:
+    async with one("anthropic") as running, httpx.AsyncClient(trust_env=False, verify=CERTIFICATES) as http:
         body = {"model": "m", "max_tokens": 5, "temperature": 0, "messages": [{"role": "user", "content": "Hello."}]}
         for version, status in (("2023-06-01", 200), ("2026-10-21", 400)):
             headers = {"anthropic-version": version, "x-api-key": KEY}
@@ -382,7 +383,7 @@ async def test_gemini_batches_come_back_by_key(kind: str) -> None:
 
 
 async def test_gemini_batches_by_file() -> None:
-    async with one("gemini", answer="echo") as running, httpx.AsyncClient(trust_env=False) as http:
+    async with one("gemini", answer="echo") as running, httpx.AsyncClient(trust_env=False, verify=CERTIFICATES) as http:
         rows = [{"key": f"k{n}", "request": {"contents": [{"parts": [{"text": f"row {n}"}]}]}} for n in range(4)]
         begun = await http.post(running.url("s") + "/upload/v1beta/files", headers={"x-goog-upload-command": "start"})
         data = "\n".join(map(json.dumps, rows))
@@ -416,7 +417,7 @@ async def test_openrouter_tells_the_cost_and_recovers_it() -> None:
     async with (
         one("openrouter", faults=faults) as running,
         gpt(running) as client,
-        httpx.AsyncClient(trust_env=False) as http,
+        httpx.AsyncClient(trust_env=False, verify=CERTIFICATES) as http,
     ):
         ask: Any = {"model": "m", "messages": [{"role": "user", "content": "Hello."}]}
         answer = await client.chat.completions.create(**ask)
@@ -436,7 +437,7 @@ async def test_openrouter_tells_the_cost_and_recovers_it() -> None:
 
 
 async def test_openrouter_batches_carry_their_results() -> None:
-    async with one("openrouter") as running, httpx.AsyncClient(trust_env=False) as http:
+    async with one("openrouter") as running, httpx.AsyncClient(trust_env=False, verify=CERTIFICATES) as http:
         rows = [{"custom_id": f"r{n}", "body": {"messages": [{"role": "user", "content": str(n)}]}} for n in range(5)]
         url = running.base_urls["s"] + "/batches"
         body = {"endpoint": "/v1/chat/completions", "model": "m", "completion_window": "24h", "requests": rows}
@@ -454,7 +455,7 @@ async def test_openrouter_batches_carry_their_results() -> None:
 
 
 async def test_cerebras_charges_the_longest_answer_beforehand() -> None:
-    async with one("cerebras", tpm=9_000) as running, httpx.AsyncClient(trust_env=False) as http:
+    async with one("cerebras", tpm=9_000) as running, httpx.AsyncClient(trust_env=False, verify=CERTIFICATES) as http:
         url = running.base_urls["s"] + "/chat/completions"
         body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello."}]}
         replies = [await http.post(url, json={**body, "max_completion_tokens": 100}) for _ in range(5)]
@@ -468,7 +469,7 @@ async def test_cerebras_charges_the_longest_answer_beforehand() -> None:
 
 async def test_runpod_hides_errors_in_200_and_is_paid_by_the_second() -> None:
     config = {"faults": [{"at": 2, "kind": "500"}], "usd_per_hour": 3.6, "cold_start_ms": 200, "idle_s": 0.1}
-    async with one("runpod", **config) as running, httpx.AsyncClient(trust_env=False) as http:
+    async with one("runpod", **config) as running, httpx.AsyncClient(trust_env=False, verify=CERTIFICATES) as http:
         body = {"model": "m", "messages": [{"role": "user", "content": "Hello."}]}
         started = asyncio.get_running_loop().time()
         first = await http.post(running.base_urls["s"] + "/chat/completions", json=body)
@@ -488,7 +489,7 @@ async def test_huggingface_serves_a_model_by_its_provider() -> None:
     async with (
         one("huggingface", model="org/name") as running,
         gpt(running) as client,
-        httpx.AsyncClient(trust_env=False) as http,
+        httpx.AsyncClient(trust_env=False, verify=CERTIFICATES) as http,
     ):
         answer = await client.chat.completions.create(
             model="org/name:stand-in", messages=[{"role": "user", "content": "Hello."}]

@@ -30,10 +30,11 @@ def _form(boundary: str, rows: int) -> Iterator[bytes]:
 
 
 def test_200_mb_go_in_with_flat_memory(tmp_path: Path) -> None:
-    api = {"admin_key": ADMIN, "max_batch_rows": ROWS}
+    program = Program(tmp_path, targets=GPU, api={"admin_key": ADMIN, "max_batch_rows": ROWS})
+    program.warm = False
     with (
         redis_server() as redis_url,
-        serving(Program(tmp_path, targets=GPU, api=api), redis_url=redis_url) as server,
+        serving(program, redis_url=redis_url) as server,
         server.http() as http,
     ):
         kind = {"content-type": "multipart/form-data; boundary=b"}

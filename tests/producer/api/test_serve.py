@@ -33,6 +33,7 @@ def test_it_ends_its_redis_and_workers_and_knows_everything_when_it_comes_back(t
     api = {"admin_key": ADMIN}
     with Upstream({"servers": {"cloud": CLOUD}}) as upstream:
         program = Program(tmp_path, upstream, api=api)
+        program.warm = False
         with serving(program, "--workers") as server:
             wait_until(lambda: any("no client has a key" in each for each in server.said))
             wait_until(lambda: len(program.workers()) >= 2)
