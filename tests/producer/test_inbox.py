@@ -13,7 +13,8 @@ from pipelines import paths, wire
 from pipelines.errors import StoreError
 from pipelines.types import Options
 from producer import inbox, runs
-from producer.inbox import Inboxes, Place
+from producer.inbox import Inboxes
+from producer.placed import Place
 from producer.queue import Redis
 from producer.records import Records
 
