@@ -51,9 +51,11 @@ async def find(redis: Redis, keys: wire.Keys, store: Store, name: str) -> Place 
     run_id, row, segment = said.split(" ")
     place = Place(run_id, int(row))
     written = await asyncio.to_thread(store.exists, paths.inbox_segment(run_id, int(segment)))
-    known = await redis.hget(keys.run(run_id), "segments")
+    known, refused = await redis.hmget(keys.run(run_id), ["segments", "refused"])
     if known is not None and int(known) > int(segment):
         return place
+    if refused is not None and int(segment) >= int(refused):
+        return None
     if written:  # its server told nobody: the run's end brings it in
         await close(redis, keys, run_id)
         return place

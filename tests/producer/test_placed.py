@@ -97,6 +97,14 @@ async def test_a_row_that_is_on_the_disk_alone_is_brought_in_now(
     assert await find(redis, records) == Place(run_id, 1), "a third time"
 
 
+async def test_a_row_that_was_refused_is_nowhere_though_it_is_on_the_disk(
+    redis: Redis, records: Records, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await cut_off(inboxes, monkeypatch, _Inbox, "_write")
+    await redis.hset(KEYS.run(run_id), "refused", 1)
+    assert await find(redis, records) is None
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 async def test_a_run_that_redis_forgot_is_known_by_its_results(
     redis: Redis, records: Records, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch, rows: int
