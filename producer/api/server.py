@@ -14,6 +14,7 @@ import uvicorn
 from pipelines.errors import SpillwayError
 from pipelines.settings import Settings
 from producer.api.app import create_app
+from producer.api.connections import Connection
 from producer.api.ending import STOP_S, stopping
 
 KEEP_ALIVE_S = 30
@@ -49,6 +50,7 @@ async def serve(settings: Settings, redis_url: str) -> None:
     _allow_files()
     config = uvicorn.Config(
         create_app(settings, redis_url),
+        http=Connection,
         log_level="warning",
         access_log=False,
         server_header=False,
