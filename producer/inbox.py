@@ -26,8 +26,8 @@ from producer.records import Records
 
 log = logging.getLogger("spillway.api")
 
-GATHER_S = 0.01
-"""So long a submission waits for others; while a segment is being written, more of them gather by themselves."""
+APART_S = 0.03
+"""Between the beginnings of two segments of an inbox: what comes meanwhile gathers. Who submits alone waits for nobody."""
 GRACE = 1.5
 """A run takes rows as long as the configuration says; Redis would let it half as long again, for a server that is slow."""
 MOST_ROWS, MOST_SEGMENTS = 4096, 256
@@ -97,7 +97,7 @@ class Inboxes:
         if inbox is None:
             inbox = self._of[whose] = _Inbox(self, client, options)
             inbox.task = asyncio.create_task(self._serve(whose, inbox))
-        return await asyncio.shield(inbox.put(lines, name))
+        return await inbox.put(lines, name)
 
     async def _serve(self, whose: tuple[str, bytes], inbox: _Inbox) -> None:
         try:
@@ -135,15 +135,17 @@ class _Inbox:
 
     async def run(self) -> None:
         """Until nothing has come in for as long as a run takes rows."""
+        loop, next_s = asyncio.get_running_loop(), 0.0
         while True:
-            left_s = self._all.open_s if self._run is None else self._run.until_s - asyncio.get_running_loop().time()
+            left_s = self._all.open_s if self._run is None else self._run.until_s - loop.time()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), max(0.0, left_s))
             if not self._waiting:
                 await self._close()
                 if not self._waiting:
                     return
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(next_s - loop.time())
+            next_s = loop.time() + APART_S
             await self._accept(self._group())
             if not self._waiting and not self._stopping:
                 self._news.clear()

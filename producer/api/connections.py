@@ -1,55 +1,75 @@
-"""One connection of the server: the headers of a request come in time and in a size, and so does whatever else is no body.
+"""One connection of the server: headers come in time and in a size, a body without long silences; else it ends.
 
-uvicorn bounds neither: one byte a second would keep a connection for ever, and a header without an end all memory.
+uvicorn bounds none of that: a byte a second would keep a connection, and its request's place, for ever, and a header without an
+end would take all memory. What comes whole in one piece costs no timer.
 """
 
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
+from typing import Any, NamedTuple
 
-import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from producer.api.errors import body
+from producer.api.errors import ApiError, respond
 from producer.api.limits import HEADERS_MAX_BYTES
 
-HEAD_S = 20.0
-"""From a connection's beginning, or a request's first byte, to the end of its headers."""
-DRAIN_S = 300.0
-"""So long what is left of a body may come of which the answer did not wait for the end."""
 OUTSIDE_MAX_BYTES = 2 * HEADERS_MAX_BYTES
 """Of headers, of trailers, or between two pieces of a body."""
 
 
-class Connection(HttpToolsProtocol):
-    """uvicorn's, with a clock and a measure for what is not a body yet."""
+class Patience(NamedTuple):
+    """For what one waits, how long, and what is said at the end."""
 
-    _late: asyncio.TimerHandle | None = None
+    seconds: float
+    message: str = ""
+    renewed: bool = False
+    """By every byte that comes."""
+
+
+HEAD = Patience(20.0, "The headers of the request did not come in time.")
+SILENT = Patience(60.0, "Nothing more of the body came for 60 s.", renewed=True)
+DRAIN = Patience(300.0)
+"""What is left of a body of which the answer did not wait for the end: a client may read the answer after it."""
+
+
+class _Stage(Enum):
+    HEAD = 1
+    BODY = 2
+    WHOLE = 3
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's, with clocks and a measure for what is no body."""
+
+    _stage = _Stage.HEAD
     _outside_bytes = 0
+    _patience: Patience | None = None
+    _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect(HEAD_S)
+        self._wait(HEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._arrived()
+        self._wait(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._late is None and self.cycle is not None and self.cycle.response_complete:  # nobody waits for this
-            self._expect(DRAIN_S if self.cycle.more_body else HEAD_S)
         self._outside_bytes += len(data)
         super().data_received(data)
         if self._outside_bytes > OUTSIDE_MAX_BYTES:
-            self._refuse(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes.")
+            self._end(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes.")
+        else:
+            self._wait(self._awaited())
 
     def on_message_begin(self) -> None:
-        self._expect(HEAD_S)
+        self._stage = _Stage.HEAD
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._arrived()
-        self._outside_bytes = 0
+        self._stage, self._outside_bytes = _Stage.BODY, 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -57,25 +77,41 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._outside_bytes = 0
+        self._stage, self._outside_bytes = _Stage.WHOLE, 0
         super().on_message_complete()
 
-    def _expect(self, seconds: float) -> None:
-        self._arrived()
-        self._late = self.loop.call_later(seconds, self._refuse, 408, "The request did not come in time.")
+    def _awaited(self) -> Patience | None:
+        """From the client, now that something has come; None when the next thing to come is our answer."""
+        answered = self.cycle is None or self.cycle.response_complete
+        if self._stage is _Stage.BODY:
+            return DRAIN if answered else SILENT
+        return HEAD if self._stage is _Stage.HEAD or answered else None
 
-    def _arrived(self) -> None:
+    def _wait(self, patience: Patience | None) -> None:
+        if patience is self._patience and (patience is None or not patience.renewed):
+            return
         if self._late is not None:
             self._late.cancel()
-            self._late = None
+        self._patience = patience
+        self._late = None if patience is None else self.loop.call_later(patience.seconds, self._over, patience)
 
-    def _refuse(self, status: int, message: str) -> None:
-        """Ends the connection; with an answer where something was asked and no other answer is under way."""
-        self._arrived()
+    def _over(self, patience: Patience) -> None:
+        self._late = self._patience = None
+        if self.flow.read_paused:  # it is us who do not read
+            self._wait(patience)
+        else:
+            self._end(408, patience.message)
+
+    def _end(self, status: int, message: str) -> None:
+        """Hangs up; with an answer where something was asked and no other answer is under way, or was given."""
+        self._wait(None)
         if self.transport.is_closing():
             return
-        if self._outside_bytes and (self.cycle is None or self.cycle.response_complete):
-            told = msgspec.json.encode(body(status, message))
+        pending = self.cycle is not None and not self.cycle.response_complete
+        silent = self._stage is _Stage.BODY and pending and not self.cycle.response_started
+        if silent or (self._stage is not _Stage.BODY and not pending and self._outside_bytes):
+            whose: dict[str, Any] = {"path": self.scope["path"] if self._stage is _Stage.BODY else ""}
+            told = respond(ApiError(status, message, code="timeout" if status == 408 else None), whose).body
             head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(told)
             self.transport.write(STATUS_LINE[status] + head + told)
         self.transport.close()

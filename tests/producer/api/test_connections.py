@@ -12,8 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from producer.api import connections
 from producer.api.connections import Connection
+from producer.api.limits import Limits
 
-HEAD_S, DRAIN_S, PACE_S = 0.5, 1.0, 0.1
+HEAD_S, SILENT_S, DRAIN_S, PACE_S = 0.5, 0.5, 1.0, 0.1
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
 ENOUGH_S = 10.0
 
@@ -56,11 +57,17 @@ class Caller:
             sending.cancel()
 
 
+def patience(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> None:
+    for name, each in seconds.items():
+        which = name.removesuffix("_s").upper()
+        monkeypatch.setattr(connections, which, getattr(connections, which)._replace(seconds=each))
+
+
 @pytest.fixture
 async def address(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
-    monkeypatch.setattr(connections, "DRAIN_S", DRAIN_S)
-    config = uvicorn.Config(answer, port=0, http=Connection, lifespan="off", log_level="critical")
+    patience(monkeypatch, head_s=HEAD_S, silent_s=SILENT_S, drain_s=DRAIN_S)
+    places = Limits(answer, 2 << 20, {})
+    config = uvicorn.Config(places, port=0, http=Connection, lifespan="off", log_level="critical")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
@@ -68,6 +75,7 @@ async def address(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     await serving
+    assert places._open == 0, "every request gave its place back"
 
 
 @pytest.fixture
@@ -104,13 +112,27 @@ async def test_who_says_nothing_is_told_nothing(caller: Caller) -> None:
 async def test_what_is_no_body_has_a_size(
     caller: Caller, monkeypatch: pytest.MonkeyPatch, endless: bytes, where: str
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_S", ENOUGH_S)
+    patience(monkeypatch, head_s=ENOUGH_S, silent_s=ENOUGH_S)
     chunked = GET.replace(b"GET", b"POST") + b"transfer-encoding: chunked\r\n\r\n2\r\nab\r\n"
     caller.writer.write({"head": GET + b"x: ", "trailer": chunked + b"0\r\nx: ", "chunk": chunked + b"2;x="}[where])
     heard = await caller.dribbles(endless)
     assert b"200" not in heard
     if where == "head":
         assert heard.startswith(b"HTTP/1.1 431") or heard == b"", "what it still sends may overtake the answer"
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/messages/batches"])
+async def test_a_body_that_ends_nowhere_is_ended(caller: Caller, path: str) -> None:
+    caller.writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\na".encode())
+    heard = await caller.dribbles(b"")
+    assert heard.startswith(b"HTTP/1.1 408") and b"Nothing more of the body came" in heard
+    assert (b'"type":"error"' in heard.replace(b" ", b"")) is ("messages" in path), "in the shape that its clients know"
+
+
+async def test_a_body_that_says_two_lengths_is_none(caller: Caller) -> None:
+    """A body is not counted where it says how long it is."""
+    caller.writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n")
+    assert (await caller.dribbles(b"2\r\nab\r\n")).startswith(b"HTTP/1.1 400")
 
 
 async def test_a_body_that_nobody_waits_for_is_read_for_a_while(caller: Caller) -> None:
@@ -126,7 +148,7 @@ async def test_requests_take_their_time_one_after_the_other_and_at_once(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bodies and answers that take longer than a head may, and heads in pieces."""
-    monkeypatch.setattr(connections, "HEAD_S", 2 * HEAD_S)
+    patience(monkeypatch, head_s=2 * HEAD_S, silent_s=2 * SILENT_S)
     caller.writer.write(GET.replace(b"/ ", b"/slow "))
     await asyncio.sleep(PACE_S)
     caller.writer.write(b"\r\n")
