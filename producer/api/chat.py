@@ -162,10 +162,11 @@ async def _once(once: Once, line: bytes) -> Place:
     here = once.here
     if not once.key:
         return await _submit(here, once.client, line)
-    made = await once.reserve(secrets.token_hex(12))
+    mine = secrets.token_hex(12)
+    made = await once.reserve(mine)
     name = here.keys.api_once(once.client, f"place {made}")
     async with once.alone(made):
-        found = await placed.find(here.redis, here.keys, here.records.store, name)
+        found = None if made == mine else await placed.find(here.redis, here.keys, here.records.store, name)
         return found or await _submit(here, once.client, line, name, ticket_of(made, 0))
 
 
