@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -245,6 +245,16 @@ async def due(redis: Redis, keys: wire.Keys) -> list[str]:
         for batch_id, (status, _), (run_status, cancels) in zip(ids, known, runs, strict=True)
         if is_due(status or "", run_status or "", bool(cancels))
     ]
+
+
+async def ended(redis: Redis, keys: wire.Keys, batch_ids: Iterable[str]) -> list[str]:
+    """Those that read their input no more: of which there is nothing, or that have ended, and whose run has too."""
+    found: list[str] = []
+    for batch_id in batch_ids:
+        status, run_id = await redis.hmget(keys.api_batch(batch_id), ["status", "run_id"])
+        if status not in OPEN and await redis.hget(keys.run(run_id or "-"), "status") not in wire.RUN_OPEN:
+            found.append(batch_id)
+    return found
 
 
 async def page(

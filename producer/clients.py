@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -32,18 +33,18 @@ if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[3], ARGV[1]) end
 return 1
 """
 
-# KEYS: 1 clients  2 digests  ARGV: 1 prefix of the counters  2.. digests
+# KEYS: 1 clients  2 digests  ARGV: 1 prefix of the counters, then digest, requests ...
 # Returns for each {client, record, requests this minute, ms left}, or nothing
 _FIND = """
 local found = {}
-for i = 2, #ARGV do
+for i = 2, #ARGV, 2 do
   local client = redis.call('HGET', KEYS[2], ARGV[i])
-  found[i - 1] = {}
+  found[i / 2] = {}
   if client then
     local counter = ARGV[1] .. client
-    local asked = redis.call('INCR', counter)
-    if asked == 1 then redis.call('PEXPIRE', counter, 60000) end
-    found[i - 1] = {client, redis.call('HGET', KEYS[1], client) or '', asked, redis.call('PTTL', counter)}
+    local asked = redis.call('INCRBY', counter, ARGV[i + 1])
+    if asked == tonumber(ARGV[i + 1]) then redis.call('PEXPIRE', counter, 60000) end
+    found[i / 2] = {client, redis.call('HGET', KEYS[1], client) or '', asked, redis.call('PTTL', counter)}
   end
 end
 return found
@@ -139,10 +140,19 @@ async def find(redis: Redis, keys: wire.Keys, key: str) -> Found | None:
 
 
 async def find_all(redis: Redis, keys: wire.Keys, given: list[str]) -> list[Found | None]:
-    """`find` for several keys in one step."""
-    digests = [digest_of(key) for key in given]
-    replies = await redis.eval(_FIND, 2, keys.clients, keys.client_keys, keys.asked(""), *digests)
-    return [_found(digest, reply) for digest, reply in zip(digests, replies, strict=True)]
+    """`find` for several requests in one step; most of them come with the same few keys."""
+    times = Counter(given)
+    digests = {key: digest_of(key) for key in times}
+    told = [each for key, count in times.items() for each in (digests[key], str(count))]
+    replies = await redis.eval(_FIND, 2, keys.clients, keys.client_keys, keys.asked(""), *told)
+    known = {key: _found(digests[key], reply) for key, reply in zip(times, replies, strict=True)}
+    return [_nth(known[key], times, key) for key in given]
+
+
+def _nth(found: Found | None, later: Counter[str], key: str) -> Found | None:
+    """As if each had asked alone, one after the other."""
+    later[key] -= 1
+    return found and msgspec.structs.replace(found, asked=found.asked - later[key])
 
 
 async def count(redis: Redis, keys: wire.Keys, client: str) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import io
 import logging
+from collections.abc import Iterator
 
 import msgspec
 
@@ -18,27 +19,32 @@ from pipelines import files, paths, registration, wire
 from pipelines.errors import QueueError, StoreError
 from pipelines.registration import Registration
 from pipelines.types import Options, Source
-from producer import intake
+from producer import intake, placed
+from producer.placed import Place
 from producer.queue import Redis, RedisError, now_ms
 from producer.records import Records
 
 log = logging.getLogger("spillway.api")
 
-GATHER_S = 0.01
-"""So long a submission waits for others; while a segment is being written, more of them gather by themselves."""
+APART_S = 0.03
+"""Between the beginnings of two segments of an inbox: what comes meanwhile gathers. Who submits alone waits for nobody."""
 GRACE = 1.5
 """A run takes rows as long as the configuration says; Redis would let it half as long again, for a server that is slow."""
 MOST_ROWS, MOST_SEGMENTS = 4096, 256
 SEGMENT_ROWS, SEGMENT_BYTES = 2048, 8 << 20
 
-# KEYS: 1 run  2 wake  3 prepare's bell | ARGV: 1 segments before this one  2 source as JSON  3 rows  4 bytes
-# Returns 1 when it is in (again is once), 0 when the run takes no more, -1 - n when Redis knows only the first n segments.
+# KEYS: 1 run  2 wake  3 prepare's bell | ARGV: 1 segments before this one  2 source as JSON  3 rows  4 bytes  5 the newest's number
+# Returns 1 when it is in (again is once), 0 when the run takes no more and never will have the newest, -1 - n when Redis knows only
+# the first n segments. What is refused is on the disk for a moment more: the end of the run must not take it for one of its own.
 _APPEND = """
 local r = redis.call('HMGET', KEYS[1], 'inbox', 'segments', 'sources', 'cancel')
 local t = redis.call('TIME')
 local before, has = tonumber(ARGV[1]), tonumber(r[2] or 0)
 if has == before + 1 then return 1 end
-if (r[4] or '') ~= '' or (tonumber(r[1] or '') or 0) < t[1] * 1000 + math.floor(t[2] / 1000) then return 0 end
+if (r[4] or '') ~= '' or (tonumber(r[1] or '') or 0) < t[1] * 1000 + math.floor(t[2] / 1000) then
+  if r[1] and r[1] ~= 'sealed' then redis.call('HSET', KEYS[1], 'refused', ARGV[5]) end
+  return 0
+end
 if has < before then return -1 - has end
 local sources = string.sub(r[3], 1, -2) .. (before > 0 and ',' or '') .. ARGV[2] .. ']'
 redis.call('HSET', KEYS[1], 'sources', sources, 'segments', before + 1)
@@ -51,25 +57,10 @@ end
 return 1
 """
 
-# KEYS: 1 run  2 prepare's bell | closes it early; prepare does the rest
-_CLOSE = """
-if not tonumber(redis.call('HGET', KEYS[1], 'inbox') or '') then return 0 end
-redis.call('HSET', KEYS[1], 'inbox', 'closing')
-redis.call('LPUSH', KEYS[2], 'x')
-redis.call('LTRIM', KEYS[2], 0, 3)
-return 1
-"""
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where a submission's first row stands; the others follow it."""
-
-    run_id: str
-    row: int
-
 
 class _Waiting(msgspec.Struct):
     lines: list[bytes]
+    name: str
     accepted: asyncio.Future[Place]
 
 
@@ -94,24 +85,25 @@ class Inboxes:
         self.redis, self.keys, self.records, self.channel, self.open_s = redis, keys, records, channel, open_s
         self._of: dict[tuple[str, bytes], _Inbox] = {}
 
-    async def submit(self, client: str, lines: list[bytes], options: Options | None = None) -> Place:
-        """Accepts the rows, JSON objects of one line each: they are on the disk and in Redis when this returns.
+    async def submit(self, client: str, lines: list[bytes], options: Options | None = None, name: str = "") -> Place:
+        """Accepts the rows, JSON objects of one line each: they are on the disk and in Redis when this returns. Under
+        `name`, a key of Redis, `placed.find` knows them again.
 
         Raises StoreError or QueueError when they may not be; they are asked nevertheless if they are.
         """
         options = options or Options()
-        name = (client, wire.pack_options(options))
-        inbox = self._of.get(name)
+        whose = (client, wire.pack_options(options))
+        inbox = self._of.get(whose)
         if inbox is None:
-            inbox = self._of[name] = _Inbox(self, client, options)
-            inbox.task = asyncio.create_task(self._serve(name, inbox))
-        return await asyncio.shield(inbox.put(lines))
+            inbox = self._of[whose] = _Inbox(self, client, options)
+            inbox.task = asyncio.create_task(self._serve(whose, inbox))
+        return await inbox.put(lines, name)
 
-    async def _serve(self, name: tuple[str, bytes], inbox: _Inbox) -> None:
+    async def _serve(self, whose: tuple[str, bytes], inbox: _Inbox) -> None:
         try:
             await inbox.run()
         finally:
-            self._of.pop(name, None)
+            self._of.pop(whose, None)
 
     async def close(self) -> None:
         """What has come in is accepted; runs that are open close."""
@@ -129,9 +121,9 @@ class _Inbox:
         self._run: _Run | None = None
         self.task: asyncio.Task[None] | None = None
 
-    def put(self, lines: list[bytes]) -> asyncio.Future[Place]:
+    def put(self, lines: list[bytes], name: str) -> asyncio.Future[Place]:
         accepted: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(lines, accepted))
+        self._waiting.append(_Waiting(lines, name, accepted))
         self._news.set()
         return accepted
 
@@ -143,15 +135,17 @@ class _Inbox:
 
     async def run(self) -> None:
         """Until nothing has come in for as long as a run takes rows."""
+        loop, next_s = asyncio.get_running_loop(), 0.0
         while True:
-            left_s = self._all.open_s if self._run is None else self._run.until_s - asyncio.get_running_loop().time()
+            left_s = self._all.open_s if self._run is None else self._run.until_s - loop.time()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), max(0.0, left_s))
             if not self._waiting:
                 await self._close()
                 if not self._waiting:
                     return
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(next_s - loop.time())
+            next_s = loop.time() + APART_S
             await self._accept(self._group())
             if not self._waiting and not self._stopping:
                 self._news.clear()
@@ -167,8 +161,7 @@ class _Inbox:
 
     async def _accept(self, group: list[_Waiting]) -> None:
         try:
-            lines = [line for each in group for line in each.lines]
-            place = await self._written(lines)
+            run_id, row = await self._written(group)
         except Exception as error:
             told = error
             if isinstance(error, RedisError | OSError):
@@ -180,26 +173,26 @@ class _Inbox:
                 if not each.accepted.done():
                     each.accepted.set_exception(told)
             return
-        row = place.row
-        for each in group:
+        for each, place in _places(group, run_id, row):
             if not each.accepted.done():
-                each.accepted.set_result(Place(place.run_id, row))
-            row += len(each.lines)
+                each.accepted.set_result(place)
 
-    async def _written(self, lines: list[bytes]) -> Place:
-        """One segment; in the next run if this one has closed meanwhile."""
-        content = b"".join(line + b"\n" for line in lines)
+    async def _written(self, group: list[_Waiting]) -> tuple[str, int]:
+        """One segment, in the next run if this one has closed meanwhile; the run and its first row there."""
+        content = b"".join(line + b"\n" for each in group for line in each.lines)
+        rows = sum(len(each.lines) for each in group)
         while True:
             if self._run is not None and self._run.full:
                 await self._close()
             run = self._run = self._run or await self._open()
+            if named := {each.name: place for each, place in _places(group, run.id, run.rows) if each.name}:
+                await placed.note(self._all.redis, len(run.sources), named)
             name = paths.inbox_segment(run.id, len(run.sources))
             await asyncio.to_thread(self._write, name, content)
-            run.sources.append((_source(self._all.records.path(name), content), len(lines)))
+            run.sources.append((_source(self._all.records.path(name), content), rows))
             if await self._append(run):
-                place = Place(run.id, run.rows)
-                run.rows += len(lines)
-                return place
+                first, run.rows = run.rows, run.rows + rows
+                return run.id, first
             await asyncio.to_thread(self._all.records.store.delete, name)
             self._run = None
 
@@ -210,10 +203,10 @@ class _Inbox:
     async def _append(self, run: _Run) -> bool:
         """The newest segment; and before it those that Redis has forgotten with its last seconds."""
         redis, keys = self._all.redis, self._all.keys
-        names, at = [keys.run(run.id), keys.wake, keys.arrived], len(run.sources) - 1
+        names, at, newest = [keys.run(run.id), keys.wake, keys.arrived], len(run.sources) - 1, str(len(run.sources) - 1)
         while at < len(run.sources):
             source, rows = run.sources[at]
-            told = [str(at), msgspec.json.encode(source).decode(), str(rows), str(source.size_bytes)]
+            told = [str(at), msgspec.json.encode(source).decode(), str(rows), str(source.size_bytes), newest]
             done = int(await redis.eval(_APPEND, 3, *names, *told))
             if done == 0:
                 return False
@@ -238,8 +231,14 @@ class _Inbox:
         run, self._run = self._run, None
         if run is not None:
             with contextlib.suppress(RedisError, OSError):  # it closes by itself
-                names = [self._all.keys.run(run.id), self._all.keys.arrived]
-                await self._all.redis.eval(_CLOSE, 2, *names)
+                await placed.close(self._all.redis, self._all.keys, run.id)
+
+
+def _places(group: list[_Waiting], run_id: str, row: int) -> Iterator[tuple[_Waiting, Place]]:
+    """One behind the other, from `row` on."""
+    for each in group:
+        yield each, Place(run_id, row)
+        row += len(each.lines)
 
 
 def _source(path: str, content: bytes) -> Source:

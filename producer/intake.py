@@ -290,7 +290,9 @@ async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, no
         if not now.ended:
             raise UsageError(f"run {run_id} is {now.status}: retry it when it has ended")
         if (now.summary or {}).get("failed", now.failed) == 0:
-            raise UsageError(f"run {run_id} has no failed rows to retry")
+            rest = f": what was not answered is {now.status}; submit it again to have it asked"
+            unanswered = rest if now.status in RESUMED else ""
+            raise UsageError(f"run {run_id} has no failed rows to retry{unanswered}")
         await asyncio.to_thread(unchanged.check, now)
         records.reopen(run_id)
         terms = registration.terms(wire.unpack_options(fields["options"].encode()), now_ms)

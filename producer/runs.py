@@ -61,6 +61,7 @@ class RunView(msgspec.Struct, frozen=True):
     lacks: dict[str, Any] | None = None  # what it needs to be done in time and within its budget: usd, seconds, text
     error: str = ""
     cancel: str = ""
+    generation: int = 0  # how often it was resumed or retried after an end
     origin: str = ""
     metadata: dict[str, str] = {}
     sources: tuple[Source, ...] = ()

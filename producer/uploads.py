@@ -1,6 +1,7 @@
 """Files of the HTTP API: their records in Redis, their bytes under the data root. How they travel is for `api/`.
 
-A file that is deleted or has expired is gone for its client at once; its bytes stay until no open batch reads them.
+A file that is deleted or has expired is gone for its client at once; its bytes stay until no open batch reads them. Until
+they are gone the sweep looks at it again: whoever was to delete them may have been killed.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -18,13 +20,18 @@ from producer.store import Store
 
 _ID = re.compile(r"file-([0-9a-f]{12})[0-9a-f]{20}")
 SWEEP_ROWS = 500
+AGAIN_S = 60
+"""Between two looks at a file that is gone and whose bytes are not."""
 
-# KEYS: 1 file  2 held  3 files of the client  4 expiring   ARGV: 1 id  -> 1 when its bytes may go now
+# KEYS: 1 file  2 held  3 files of the client  4 expiring   ARGV: 1 id  2 now_s  3 when to look again, s  4 '1' only if it is due
+# -> 1 when its bytes may go now
 _FORGET = """
+if ARGV[4] == '1' and (tonumber(redis.call('ZSCORE', KEYS[4], ARGV[1]) or '') or math.huge) > tonumber(ARGV[2]) then return 0 end
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'gone', '1')
+redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1])
 return redis.call('EXISTS', KEYS[2]) == 0 and 1 or 0
 """
 
@@ -89,6 +96,7 @@ async def keep(redis: Redis, keys: wire.Keys, upload: Upload, *, listed: bool = 
     pipe = redis.pipeline(transaction=True)
     pipe.hset(keys.api_file(upload.id), mapping={"record": wire.dump(msgspec.to_builtins(upload))})
     pipe.hdel(keys.api_file(upload.id), "gone")  # it was deleted, and is sent again with its key
+    pipe.zrem(keys.api_expiring, upload.id)
     if listed:
         pipe.zadd(keys.api_files(upload.client), {upload.id: 0})
     if upload.expires_s is not None:
@@ -169,31 +177,42 @@ async def release(redis: Redis, keys: wire.Keys, store: Store, file_id: str, bat
         await _drop(redis, keys, store, found)
 
 
-async def sweep(redis: Redis, keys: wire.Keys, store: Store) -> None:
-    """Deletes what has expired."""
+async def sweep(
+    redis: Redis, keys: wire.Keys, store: Store, ended: Callable[[Iterable[str]], Awaitable[list[str]]]
+) -> None:
+    """Deletes what has expired, and what was to be deleted by somebody who was killed; `ended` says which of some batches
+    read their files no more."""
     now_s = (await redis.time())[0]
     for file_id in await redis.zrangebyscore(keys.api_expiring, "-inf", now_s, start=0, num=SWEEP_ROWS):
-        raw = await redis.hget(keys.api_file(file_id), "record")
+        raw, gone = await redis.hmget(keys.api_file(file_id), ["record", "gone"])
         found = _read(raw)
         if found is None:
             await redis.zrem(keys.api_expiring, file_id)
-        else:
-            await delete(redis, keys, store, found)
+            continue
+        if gone and (over := await ended(await redis.smembers(keys.api_held(file_id)))):
+            await redis.srem(keys.api_held(file_id), *over)
+        if await _forget(redis, keys, found, only_due=True):
+            await _drop(redis, keys, store, found)
 
 
-async def _forget(redis: Redis, keys: wire.Keys, upload: Upload) -> bool:
+async def _forget(redis: Redis, keys: wire.Keys, upload: Upload, *, only_due: bool = False) -> bool:
     names = [
         keys.api_file(upload.id),
         keys.api_held(upload.id),
         keys.api_files(upload.client),
         keys.api_expiring,
     ]
-    return bool(await redis.eval(_FORGET, len(names), *names, upload.id))
+    now_s = int((await redis.time())[0])
+    told = [upload.id, str(now_s), str(now_s + AGAIN_S), "1" if only_due else ""]
+    return bool(await redis.eval(_FORGET, len(names), *names, *told))
 
 
 async def _drop(redis: Redis, keys: wire.Keys, store: Store, upload: Upload) -> None:
     await asyncio.to_thread(store.delete, upload.name)
-    await redis.delete(keys.api_file(upload.id))
+    pipe = redis.pipeline(transaction=True)
+    pipe.zrem(keys.api_expiring, upload.id)
+    pipe.delete(keys.api_file(upload.id))
+    await pipe.execute()
 
 
 def _read(raw: str | None) -> Upload | None:

@@ -31,7 +31,7 @@ OWNERS = {
     "pydantic_settings": ("pipelines/settings.py",),
     "fastapi": ("producer/api/",),
     "starlette": ("producer/api/",),
-    "uvicorn": ("producer/api/server.py",),
+    "uvicorn": ("producer/api/server.py", "producer/api/connections.py"),
     "jwt": ("producer/api/auth.py",),
     "prometheus_client": ("producer/api/meter.py", "producer/api/metrics.py"),
     "python_multipart": ("producer/api/upload.py",),

@@ -33,6 +33,7 @@ from producer.batches import CANCELLABLE, Batch
 from producer.exports import line_bytes, rows_of
 from producer.partial import rows_so_far
 from producer.queue import now_ms
+from producer.quotas import ticket_of
 from producer.runs import RunView
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
@@ -113,8 +114,9 @@ async def retry(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
         raise conflict(f"Cannot retry a batch with status '{batch.status}'.")
     if not await uploads.hold(here.redis, here.keys, caller.client, batch.input_file_id, batch_id):
         raise conflict("Cannot retry this batch: its input file is gone.")
+    again = int((await runs.fields_of(here.redis, here.keys, batch.run_id)).get("generation") or 0) + 1
     try:
-        async with admitted(here, caller.client, batch.failed, 0):
+        async with admitted(here, caller.client, batch.failed, 0, ticket=ticket_of(batch.run_id, again)):
             await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
     except (UsageError, ApiError) as error:
         run = await runs.fields_of(here.redis, here.keys, batch.run_id)
@@ -122,9 +124,9 @@ async def retry(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
             await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch_id)
             if isinstance(error, ApiError):
                 raise
-            raise conflict("Cannot retry this batch: none of its requests failed.") from None
-    again = batch.again(await batches.now_s(here.redis))
-    await batches.step(here.redis, here.keys, batch_id, (batch.status,), **again)
+            raise conflict(_nothing_failed(batch)) from None
+    anew = batch.again(await batches.now_s(here.redis))
+    await batches.step(here.redis, here.keys, batch_id, (batch.status,), **anew)
     for file_id in (batch.output_file_id, batch.error_file_id):
         if file_id and (file := await uploads.get(here.redis, here.keys, caller.client, file_id)):
             await uploads.delete(here.redis, here.keys, here.store, file)
@@ -162,6 +164,17 @@ async def stop(here: State, batch: Batch) -> str:
         await intake.cancel(here.redis, here.keys, batch.run_id)
     here.wake(batch.id)
     return "" if was in (*CANCELLABLE, "cancelling", "cancelled") else was
+
+
+def _nothing_failed(batch: Batch) -> str:
+    """Lines of the error file that were never asked, or can never be, are not what a retry asks again."""
+    if not batch.failed:
+        return "Cannot retry this batch: none of its requests failed."
+    ended = f"when it was {batch.status}" if batch.status in ("cancelled", "expired") else "because they are invalid"
+    return (
+        f"Cannot retry this batch: a retry asks again what was asked and failed, and the {batch.failed:,} requests of its "
+        f"error file were not answered {ended}; send them in a new batch."
+    )
 
 
 # -- what a batch may be made of -----------------------------------------------------------------------------------------

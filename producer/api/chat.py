@@ -7,7 +7,6 @@ answer under its id. What an answer looks like, and an error, is for replies.py;
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import secrets
 import time
@@ -18,15 +17,16 @@ from fastapi import APIRouter, Request, Response
 
 from pipelines.shard import parse_record
 from pipelines.types import BadRow, Options
+from producer import placed
 from producer.api import quota, replies
 from producer.api.auth import Caller, client_of, who
 from producer.api.bodies import json_object
 from producer.api.errors import ApiError, not_found
-from producer.api.once import KEPT_S, ONCE_S, Once, digest_of
+from producer.api.once import Once, digest_of
 from producer.api.replies import CHAT, RESPONSES, Form
 from producer.api.state import Here, State, state_of
-from producer.inbox import Place
-from producer.queue import RedisError
+from producer.placed import Place
+from producer.quotas import ticket_of
 from producer.records import NOBODYS
 
 router = APIRouter(tags=["chat"])
@@ -158,33 +158,22 @@ def _wait_s(request: Request, here: State, default_s: float) -> float:
 
 
 async def _once(once: Once, line: bytes) -> Place:
-    """The row's place; with an Idempotency-Key that of the first request with it."""
-    here, client = once.here, once.client
+    """The row's place; with an Idempotency-Key that of the first request with it, whatever became of its server."""
+    here = once.here
     if not once.key:
-        return await _submit(here, client, line)
-    mine, until_s = secrets.token_hex(12), time.monotonic() + ONCE_S
-    while (made := await once.reserve(mine)) != mine and time.monotonic() < until_s:
-        if found := await here.redis.get(_place_of(once, made)):
-            run_id, _, row = found.partition(" ")
-            return Place(run_id, int(row))
-        await asyncio.sleep(0.05)
-    try:
-        place = await _submit(here, client, line)
-    except Exception:  # who comes again, or waits here, is the first one
-        with contextlib.suppress(RedisError, OSError):
-            await once.release(made)
-        raise
-    await here.redis.set(_place_of(once, made), f"{place.run_id} {place.row}", ex=KEPT_S)
-    return place
+        return await _submit(here, once.client, line)
+    mine = secrets.token_hex(12)
+    made = await once.reserve(mine)
+    name = here.keys.api_once(once.client, f"place {made}")
+    async with once.alone(made):
+        found = None if made == mine else await placed.find(here.redis, here.keys, here.records.store, name)
+        return found or await _submit(here, once.client, line, name, ticket_of(made, 0))
 
 
-def _place_of(once: Once, made: str) -> str:
-    return once.here.keys.api_once(once.client, f"place {made}")
-
-
-async def _submit(here: State, client: str, line: bytes) -> Place:
-    async with quota.admitted(here, client, 1, len(line)):
-        return await here.inboxes.submit(client, [line], Options(keep_response=here.settings.spillway.keep_response))
+async def _submit(here: State, client: str, line: bytes, name: str = "", ticket: str = "") -> Place:
+    options = Options(keep_response=here.settings.spillway.keep_response)
+    async with quota.admitted(here, client, 1, len(line), ticket=ticket):
+        return await here.inboxes.submit(client, [line], options, name)
 
 
 async def _is_theirs(here: State, client: str, run_id: str) -> bool:

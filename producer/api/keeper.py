@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from pipelines import hooks
@@ -25,6 +26,7 @@ from producer.api.state import State
 from producer.batches import Batch
 from producer.lease import held
 from producer.queue import RedisError, now_ms
+from producer.quotas import ticket_of
 from producer.runs import RunView
 from producer.sources import inspect
 from producer.uploads import Upload
@@ -72,7 +74,9 @@ class Keeper:
                 self._begin(batch_id)
             if began_s - self._swept_s > SWEEP_S:
                 self._swept_s = began_s
-                await uploads.sweep(self._here.redis, self._here.keys, self._here.store)
+                here = self._here
+                ended = partial(batches.ended, here.redis, here.keys)
+                await uploads.sweep(here.redis, here.keys, here.store, ended)
             if began_s - self._orphans_s > ORPHANS_S:
                 self._orphans_s = began_s
                 await self._sweep_orphans()
@@ -163,7 +167,8 @@ class Keeper:
         if await here.redis.exists(here.keys.run(batch.run_id)):
             return None
         try:
-            async with quota.admitted(here, batch.client, vetted.rows, file.size_bytes, submissions=0):
+            ticket = ticket_of(batch.run_id, 0)
+            async with quota.admitted(here, batch.client, vetted.rows, file.size_bytes, ticket=ticket, submissions=0):
                 await self._register(batch, file, vetted)
         except ApiError as over:
             of_tokens = (over.param or "").startswith("tokens")

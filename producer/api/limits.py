@@ -6,13 +6,11 @@ Pure ASGI: nothing is buffered, and a stream stays one.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
 from collections import Counter
 from collections.abc import Mapping
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producer.api.errors import RETRY_S, ApiError, is_anthropics, respond, unavailable
@@ -22,12 +20,10 @@ OPEN_MOST = 3072
 """Requests at once, those that wait for an answer included: each takes some 15 kB of the server."""
 CLIENT_MOST = 2304
 """Of one client: it must not keep the others out."""
-SILENT_S = 60.0
-"""So long a body may be silent before its end: who never ends it would keep his place for ever."""
 ALWAYS = "/health"
 """Is answered however many there are: who watches the server must not take a busy one for a dead one."""
 _PLACES = "spillway.places"
-_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
 class Limits:
@@ -42,13 +38,18 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        named = _named(send, scope, _request_id(headers))
-        most = self._uploads.get(scope["path"], self._max_bytes)
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_MAX_BYTES:
+        most, size_bytes, length, given = self._uploads.get(scope["path"], self._max_bytes), 0, b"", b""
+        for name, value in scope["headers"]:
+            size_bytes += len(name) + len(value)
+            if name == b"content-length":
+                length = value
+            elif name == b"x-request-id":
+                given = value
+        named = _named(send, scope, _request_id(given))
+        if size_bytes > HEADERS_MAX_BYTES:
             told = ApiError(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes.")
             await respond(told, scope)(scope, receive, named)
-        elif headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > most:
+        elif length.isdigit() and int(length) > most:
             await respond(too_large(most), scope)(scope, receive, named)
         elif self._open >= OPEN_MOST and scope["path"] != ALWAYS:
             await respond(unavailable("Too many requests at once; try again."), scope)(scope, receive, named)
@@ -57,7 +58,8 @@ class Limits:
             taken: list[str] = []
             scope[_PLACES] = (self._of, taken)
             try:
-                await self._app(scope, _counted(receive, most), named)
+                # A body is never longer than it says.
+                await self._app(scope, receive if length.isdigit() else _counted(receive, most), named)
             finally:
                 self._open -= 1
                 self._of.subtract(taken)
@@ -77,40 +79,30 @@ def too_large(most: int) -> ApiError:
     return ApiError(413, f"The body is larger than {most} bytes.", code="body_too_large")
 
 
-def _request_id(headers: Headers) -> str:
+def _request_id(given: bytes) -> bytes:
     """The caller's own, where it is a plain word."""
-    given = headers.get("x-request-id", "")
-    return given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+    return given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}".encode()
 
 
-def _named(send: Send, scope: Scope, request_id: str) -> Send:
+def _named(send: Send, scope: Scope, request_id: bytes) -> Send:
     """Under the header in which OpenAI's clients look for it, and that of Anthropic's."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = request_id
-            if is_anthropics(scope):
-                headers["request-id"] = request_id
+            names = (b"x-request-id", b"request-id") if is_anthropics(scope) else (b"x-request-id",)
+            message["headers"] = [*message.get("headers", ()), *((name, request_id) for name in names)]
         await send(message)
 
     return sending
 
 
 def _counted(receive: Receive, most: int) -> Receive:
-    """A body of unknown length ends with an error once it is too long, any body once nothing more comes of it."""
-    taken, whole = 0, False
+    """A body of unknown length ends with an error once it is too long."""
+    taken = 0
 
     async def receiving() -> Message:
-        nonlocal taken, whole
-        if whole:
-            return await receive()
-        try:
-            async with asyncio.timeout(SILENT_S):
-                message = await receive()
-        except TimeoutError:
-            raise ApiError(408, f"Nothing more of the body came for {SILENT_S:.0f} s.", code="timeout") from None
-        whole = not message.get("more_body", False)
+        nonlocal taken
+        message = await receive()
         taken += len(message.get("body", b""))
         if taken > most:
             raise too_large(most)

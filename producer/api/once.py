@@ -19,19 +19,13 @@ from fastapi import Request
 from producer.api.errors import ApiError
 from producer.api.state import State
 from producer.lease import held
+from producer.placed import KEPT_S
 
 KEY_MAX_CHARS = 255
-KEPT_S = 86_400
 ONCE_S = 10.0
 """So long a repeated request waits for what the first one makes."""
 LEASE_MS = 5_000
 """So long it waits for one that is dead."""
-
-# KEYS: 1 reservation  ARGV: 1 what it must hold
-_RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-return 1
-"""
 
 
 class Once(NamedTuple):
@@ -80,11 +74,6 @@ class Once(NamedTuple):
                 raise ApiError(409, message, code="request_in_progress", headers={"retry-after": "1"})
             await asyncio.sleep(0.05)
         yield
-
-    async def release(self, made: str) -> None:
-        """Nothing was made under this id, and nothing will be."""
-        if self.key:
-            await self.here.redis.eval(_RELEASE, 1, self._name, f"{made} {self.digest}")
 
     async def made(self, made: str) -> None:
         """It is there: of what has no key, the log tells if it was likely meant to be another."""

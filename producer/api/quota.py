@@ -11,7 +11,7 @@ from producer import quotas
 from producer.api.errors import ApiError
 from producer.api.state import State
 from producer.queue import now_ms
-from producer.quotas import Refused, Taken
+from producer.quotas import Refused
 
 BYTES_PER_TOKEN = 4
 """What a submission's tokens are before anybody has counted them."""
@@ -24,21 +24,25 @@ async def admit(here: State, client: str) -> None:
     terms = _terms(here, client)
     if terms is None:
         return
-    taken = await _take(here, terms, client, 1, 0)
-    if isinstance(taken, Refused):
-        raise _refusal(taken, await now_ms(here.redis))
-    await quotas.give_back(here.redis, here.keys, taken)
+    refused = await quotas.count(here.redis, here.keys, terms, client, timezone=here.settings.spillway.timezone)
+    if refused is not None:
+        raise _refusal(refused, await now_ms(here.redis))
 
 
 @asynccontextmanager
-async def admitted(here: State, client: str, rows: int, size_bytes: int, submissions: int = 1) -> AsyncIterator[None]:
+async def admitted(
+    here: State, client: str, rows: int, size_bytes: int, *, ticket: str = "", submissions: int = 1
+) -> AsyncIterator[None]:
     """Books a submission whose run the block registers, or 429; when the block fails, it is given back. `submissions` is
-    0 for one that `admit` counted when it came."""
+    0 for one that `admit` counted when it came, `ticket` (quotas.ticket_of) is what one that is tried again is known by."""
     terms = _terms(here, client)
     if terms is None:
         yield
         return
-    taken = await _take(here, terms, client, rows, size_bytes // BYTES_PER_TOKEN, submissions)
+    taken = await quotas.take(
+        here.redis, here.keys, terms, client, rows=rows, tokens=size_bytes // BYTES_PER_TOKEN, submissions=submissions,
+        timezone=here.settings.spillway.timezone, ticket=ticket,
+    )  # fmt: skip
     if isinstance(taken, Refused):
         raise _refusal(taken, await now_ms(here.redis))
     try:
@@ -75,10 +79,3 @@ def _terms(here: State, client: str) -> Client | None:
         terms.quota != Quota() or terms.budget.daily_usd is not None or terms.budget.monthly_usd is not None
     )
     return terms if limited else None
-
-
-async def _take(
-    here: State, terms: Client, client: str, rows: int, tokens: int, submissions: int = 1
-) -> Taken | Refused:
-    size = {"rows": rows, "tokens": tokens, "submissions": submissions}
-    return await quotas.take(here.redis, here.keys, terms, client, **size, timezone=here.settings.spillway.timezone)

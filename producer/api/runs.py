@@ -29,6 +29,7 @@ from producer.api.quota import admitted
 from producer.api.state import Here, State
 from producer.content import HEAD_BYTES
 from producer.queue import now_ms
+from producer.quotas import ticket_of
 from producer.records import NOBODYS
 from producer.runs import RunView
 from producer.sources import estimate, inspect, lines
@@ -109,7 +110,7 @@ async def retry(run_id: str, here: Here, caller: Caller) -> dict[str, Any]:
     if not view.ended:
         raise conflict(f"Cannot retry a run with status '{view.status}'.")
     try:
-        async with admitted(here, caller.client, view.failed, 0):
+        async with admitted(here, caller.client, view.failed, 0, ticket=ticket_of(run_id, view.generation + 1)):
             again = await intake.retry(here.redis, here.keys, here.records, run_id, await now_ms(here.redis))
     except UsageError as error:
         raise conflict(f"Cannot retry this run: {error}.") from None
@@ -238,7 +239,7 @@ def look(path: str) -> Content:
 
 
 async def _register(here: State, client: str, run_id: str, asked: Asked, content: Content) -> None:
-    async with admitted(here, client, content.rows, content.size_bytes):
+    async with admitted(here, client, content.rows, content.size_bytes, ticket=ticket_of(run_id, 0)):
         await intake.register_as(
             here.redis,
             here.keys,

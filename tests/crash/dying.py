@@ -30,6 +30,12 @@ ORDERS = (
     f"{BATCHES}.reading:Reader.release after", f"{BATCHES}.orders:Orders.end before",
 )  # fmt: skip
 """What a provider's batch comes by, from its making to its end."""
+SERVING = (
+    "producer.quotas:take after", "producer.placed:note after", "producer.inbox:_Inbox._write after",
+    "producer.inbox:_Inbox._append after", "producer.intake:register_as before", "producer.intake:register_as after",
+    "producer.batches:step after",
+)  # fmt: skip
+"""What a server comes by, from a request to the run or row that it becomes."""
 Function = Any
 
 
@@ -64,12 +70,13 @@ def prepare(folder: Path, arguments: list[str]) -> None:
     """Puts the dying functions where the real ones were; what this process never comes by is not imported for it."""
     from worker.queue import Scripts
 
-    names = {point.rpartition(" ")[0] for point in (*POINTS, *ORDERS)}
+    names = {point.rpartition(" ")[0] for point in (*POINTS, *ORDERS, *SERVING)}
     real = Scripts.__getattr__
     Scripts.__getattr__ = lambda self, script: dying(  # type: ignore[method-assign]
         real(self, script), f"script {script}", folder
     )
-    roles = {(SETTLE, ENDING): "settle", (BATCHES, OPENAI): "cloud"}
+    served = tuple(point.partition(":")[0] for point in SERVING)
+    roles = {(SETTLE, ENDING): "settle", (BATCHES, OPENAI): "cloud", served: "serve"}
     absent = tuple(each for heads, role in roles.items() if not any(role in a for a in arguments) for each in heads)
     for name in (name for name in names if ":" in name and not name.startswith(absent)):
         module, _, path = name.partition(":")

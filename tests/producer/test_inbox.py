@@ -13,7 +13,8 @@ from pipelines import paths, wire
 from pipelines.errors import StoreError
 from pipelines.types import Options
 from producer import inbox, runs
-from producer.inbox import Inboxes, Place
+from producer.inbox import Inboxes
+from producer.placed import Place
 from producer.queue import Redis
 from producer.records import Records
 
@@ -86,6 +87,26 @@ async def test_what_a_run_refuses_goes_into_the_next_and_nowhere_else(
     [second] = await submitted(redis, inboxes, range(1, 2))
     assert second.run_id != first.run_id
     assert records.store.names(paths.inbox_dir(first.run_id)) == ["000000.jsonl"]
+    refused = await redis.hget(KEYS.run(first.run_id), "refused")
+    assert refused == (None if said == {"inbox": "sealed"} else "1"), (
+        "its end must not find what is about to be deleted"
+    )
+
+
+async def test_what_the_end_of_a_run_has_taken_in_is_not_asked_again(
+    redis: Redis, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The segment was on the disk when the run's segments were counted, and its server had not said so yet."""
+    [first] = await submitted(redis, inboxes, range(1))
+    append = inbox._Inbox._append
+
+    async def sealed(self: inbox._Inbox, run: inbox._Run) -> bool:
+        said = {"inbox": "sealed", "segments": 2, "sources": wire.pack_sources(tuple(each for each, _ in run.sources))}
+        await redis.hset(KEYS.run(first.run_id), mapping=said)
+        return await append(self, run)
+
+    monkeypatch.setattr(inbox._Inbox, "_append", sealed)
+    assert await submitted(redis, inboxes, range(1, 2)) == [Place(first.run_id, 1)]
 
 
 async def test_a_redis_that_forgot_its_last_seconds_is_told_again(redis: Redis, inboxes: Inboxes) -> None:
@@ -104,7 +125,7 @@ async def test_saying_it_again_is_saying_it_once(redis: Redis, inboxes: Inboxes)
     [first] = await submitted(redis, inboxes, range(1))
     names = [KEYS.run(first.run_id), KEYS.wake, KEYS.arrived]
     for _ in range(2):  # an answer that was lost on its way
-        assert await redis.eval(inbox._APPEND, 3, *names, "1", '{"url":"b"}', "1", "9") == 1
+        assert await redis.eval(inbox._APPEND, 3, *names, "1", '{"url":"b"}', "1", "9", "1") == 1
     fields = await redis.hgetall(KEYS.run(first.run_id))
     assert (fields["segments"], fields["rows_estimate"]) == ("2", "2")
     assert len(json.loads(fields["sources"])) == 2

@@ -364,8 +364,12 @@ async def test_each_retry_begins_at_a_cursor_of_its_own(redis: Redis, records: R
 async def test_retry_needs_something_to_retry(redis: Redis, records: Records) -> None:
     made = await start(redis, records)
     await end(redis, made.run_id, "completed", failed=3, summary='{"failed":0}')
-    with pytest.raises(UsageError, match="no failed rows"):
+    with pytest.raises(UsageError, match=r"no failed rows to retry$"):
         await intake.retry(redis, KEYS, records, made.run_id, NOW_MS)
+    for status in ("cancelled", "expired"):
+        await end(redis, made.run_id, status, failed=0, summary="")
+        with pytest.raises(UsageError, match=f"what was not answered is {status}; submit it again to have it asked"):
+            await intake.retry(redis, KEYS, records, made.run_id, NOW_MS)
 
 
 @pytest.mark.parametrize("name", ["nope", "../x", "", "a b"])

@@ -111,6 +111,54 @@ async def test_a_taker_that_died_holds_its_rows_for_two_minutes(redis: Redis) ->
     assert isinstance(await take(redis, 11, rows_in_queue=100, at_ms=NOON + quotas.TICKET_MS), Taken)
 
 
+async def test_a_booking_that_is_taken_again_is_the_same(redis: Redis) -> None:
+    """Whoever took it was killed: it is booked once, on its day, and counts as waiting for two minutes more."""
+
+    async def again(hours: int = 0, **limits: int) -> Any:
+        terms = Client(quota=limits)  # type: ignore[arg-type]
+        at_ms = NOON + hours * 3_600_000
+        return await quotas.take(
+            redis, KEYS, terms, "acme", rows=60, timezone=BERLIN, at_ms=at_ms, ticket=quotas.ticket_of("run", 0)
+        )
+
+    first = await again(rows_per_day=100, rows_in_queue=100)
+    assert await again(1, rows_per_day=100, rows_in_queue=100) == first, "though 60 more would be too many"
+    refused = await take(redis, 41, rows_in_queue=100, at_ms=NOON + 3_600_000)
+    assert refused.used == 60
+    assert isinstance(await take(redis, 41, rows_in_queue=100), Refused)
+    tomorrow = await again(24, rows_per_day=100)
+    assert tomorrow.day == first.day == "2026-03-28"
+    assert await quotas.give_back(redis, KEYS, tomorrow)
+    assert isinstance(await take(redis, 100, rows_per_day=100), Taken), "given back to the day that it was taken from"
+    assert isinstance(await take(redis, 1, rows_per_day=100), Refused)
+
+
+async def test_a_booking_whose_run_is_there_stays_and_waits_no_more_by_itself(redis: Redis) -> None:
+    """Whoever took it was killed, or heard of trouble, after its run had been registered."""
+    for generation in range(2):
+        terms = Client(quota={"rows_per_month": 200, "rows_in_queue": 100})  # type: ignore[arg-type]
+        ticket = quotas.ticket_of("run", generation)
+        taken = await quotas.take(redis, KEYS, terms, "acme", rows=60, at_ms=NOON, ticket=ticket)
+        assert isinstance(taken, Taken)
+        await redis.hset(KEYS.run("run"), mapping={"client": "acme", "generation": generation, "rows_estimate": 60})
+        await redis.sadd(KEYS.open_runs, "run")
+        assert (await take(redis, 41, rows_in_queue=100)).used == 60, "once"
+        await redis.srem(KEYS.open_runs, "run")
+        assert not await quotas.give_back(redis, KEYS, taken)
+        assert (await take(redis, 200, rows_per_month=200)).used == 60 * (generation + 1)
+
+
+async def test_what_is_only_counted_books_no_rows(redis: Redis) -> None:
+    terms = Client(quota={"rows_per_day": 5, "submissions_per_minute": 2})  # type: ignore[arg-type]
+    for _ in range(2):
+        assert await quotas.count(redis, KEYS, terms, "acme", timezone=BERLIN, at_ms=NOON) is None
+    third = await quotas.count(redis, KEYS, terms, "acme", timezone=BERLIN, at_ms=NOON)
+    assert third is not None and third.limit == "submissions_per_minute"
+    assert isinstance(await take(redis, 5, rows_per_day=5), Taken)
+    full = await quotas.count(redis, KEYS, terms, "acme", timezone=BERLIN, at_ms=NOON + 60_000)
+    assert full is not None and full.limit == "rows_per_day"
+
+
 async def test_give_back_undoes_once(redis: Redis) -> None:
     first = await take(redis, 60, 5, rows_per_day=100, rows_per_month=100, rows_in_queue=100)
     await take(redis, 40, rows_per_day=100)

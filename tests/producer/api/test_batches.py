@@ -14,13 +14,15 @@ import polars as pl
 import pytest
 
 from pipelines.types import Options
-from producer import batches, intake, uploads
+from producer import batches, intake, quotas, uploads
 from producer.api.auth import Identity
 from producer.api.batches import retry
+from producer.api.errors import ApiError
 from producer.api.quota import admitted
 from producer.api.state import State
 from producer.batches import Batch
 from producer.queue import now_ms
+from producer.quotas import Taken, ticket_of
 from producer.sources import inspect
 from producer.uploads import Upload
 from tests.support_serving import CHAT, Server, ended, jsonl, line, lines_of, make, put
@@ -422,9 +424,8 @@ def test_a_retry_is_within_the_quota_or_not_at_all(server: Server) -> None:
         assert client.batches.retrieve(batch.id).status == batch.status
 
 
-@pytest.mark.parametrize("client", ["acme", "metered"])
-async def test_a_retry_that_was_cut_off_is_taken_up_by_the_next_one(here: State, client: str) -> None:
-    """In process: the server is killed when it has reopened the run, for which the quota is spent, and not yet the batch."""
+async def ended_batch(here: State, client: str, status: str, failed: int, run_failed: int) -> Batch:
+    """In process: a batch with so many lines in its error file, and its run."""
     redis, keys, at_ms = here.redis, here.keys, await now_ms(here.redis)
     file = Upload(uploads.new_id(at_ms), client, "a.jsonl", "batch", "jsonl", 3, at_ms // 1000)
     with here.store.create(file.name) as out:
@@ -434,13 +435,48 @@ async def test_a_retry_that_was_cut_off_is_taken_up_by_the_next_one(here: State,
     await intake.register_as(
         redis, keys, here.records, run_id, client=client, sources=sources, options=Options(), now_ms=at_ms, origin="batch"
     )  # fmt: skip
-    await redis.hset(keys.run(run_id), mapping={"status": "completed", "failed": 1, "finished_ms": at_ms})
+    await redis.hset(keys.run(run_id), mapping={"status": status, "failed": run_failed, "finished_ms": at_ms})
     batch = Batch(
-        id=batches.new_id(at_ms), client=client, run_id=run_id, status="completed", endpoint=CHAT, failed=1,
+        id=batches.new_id(at_ms), client=client, run_id=run_id, status=status, endpoint=CHAT, failed=failed,
         input_file_id=file.id, completion_window="24h", window_s=86_400, created_at=1, expires_at=2,
     )  # fmt: skip
     await batches.create(redis, keys, batch)
+    return batch
+
+
+@pytest.mark.parametrize("client", ["acme", "metered"])
+async def test_a_retry_that_was_cut_off_is_taken_up_by_the_next_one(here: State, client: str) -> None:
+    """The server is killed when it has reopened the run, for which the quota is spent, and not yet the batch."""
+    batch = await ended_batch(here, client, "completed", failed=1, run_failed=1)
     async with admitted(here, client, 1, 0):
-        await intake.retry(redis, keys, here.records, run_id, at_ms)
+        await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
     assert (await retry(batch.id, here, Identity(client)))["status"] == "in_progress"
-    assert await redis.smembers(keys.api_held(file.id)) == {batch.id}, "its file stays as long as it is under way"
+    held_by = await here.redis.smembers(here.keys.api_held(batch.input_file_id))
+    assert held_by == {batch.id}, "its file stays as long as it is under way"
+
+
+async def test_a_retry_that_was_killed_when_it_was_booked_is_booked_once(here: State) -> None:
+    batch = await ended_batch(here, "metered", "completed", failed=1, run_failed=1)
+    terms, ticket = here.settings.clients["metered"], ticket_of(batch.run_id, 1)
+    assert isinstance(await quotas.take(here.redis, here.keys, terms, "metered", rows=1, ticket=ticket), Taken)
+    assert (await retry(batch.id, here, Identity("metered")))["status"] == "in_progress", (
+        "one row a day, and it was its"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "failed", "told"),
+    [
+        ("completed", 0, "none of its requests failed"), ("completed", 2, "the 2 requests of its error file were not answered"),
+        ("cancelled", 2, "not answered when it was cancelled; send them in a new batch"),
+        ("expired", 2, "not answered when it was expired; send them in a new batch"),
+    ],
+)  # fmt: skip
+async def test_a_retry_of_what_was_never_asked_says_what_to_do(
+    here: State, status: str, failed: int, told: str
+) -> None:
+    batch = await ended_batch(here, "acme", status, failed=failed, run_failed=0)
+    with pytest.raises(ApiError) as refused:
+        await retry(batch.id, here, Identity("acme"))
+    assert refused.value.status_code == 409 and told in refused.value.detail
+    assert not await here.redis.exists(here.keys.api_held(batch.input_file_id)), "its file is not kept for it"

@@ -63,41 +63,6 @@ async def test_what_is_too_much_at_once_is_told_at_once_and_health_is_always_ans
         assert (await http.get("/v1/batches")).status_code == 200, "those that have ended count no more"
 
 
-async def test_a_body_that_ends_nowhere_gives_its_place_back(monkeypatch: Any) -> None:
-    """And one that is read to its end may be answered as late as one likes."""
-    monkeypatch.setattr(limits, "SILENT_S", 0.2)
-    told: list[int] = []
-
-    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            while (await receive()).get("more_body"):
-                pass
-            with suppress(TimeoutError):
-                await asyncio.wait_for(receive(), 0.5)
-            told.append(200)
-        except ApiError as error:
-            told.append(error.status_code)
-
-    async def asks(*blocks: bytes, ends: bool) -> None:
-        bodies = [{"type": "http.request", "body": each, "more_body": True} for each in blocks]
-        waiting = iter([*bodies, *([{"type": "http.request", "body": b"", "more_body": False}] if ends else [])])
-
-        async def receive() -> Any:
-            if (message := next(waiting, None)) is None:
-                await asyncio.Event().wait()
-            return message
-
-        await places({"type": "http", "path": "/v1/files", "headers": []}, receive, _said)
-
-    places = Limits(reading, 100, {})
-    await asks(b"a", ends=True)
-    await asks(b"a", b"b", ends=False)
-    assert told == [200, 408] and places._open == 0
-
-
-async def _said(message: Any) -> None: ...
-
-
 async def test_one_client_leaves_places_for_others(monkeypatch: Any) -> None:
     monkeypatch.setattr(limits, "CLIENT_MOST", 2)
     slow = Slow()
@@ -139,6 +104,9 @@ async def test_whoever_is_known_takes_a_place_of_its_client_and_nobody_else_does
 
 
 async def _silent() -> Any: ...
+
+
+async def _said(message: Any) -> None: ...
 
 
 @pytest.fixture(scope="module")

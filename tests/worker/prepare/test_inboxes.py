@@ -59,6 +59,21 @@ async def test_a_closed_run_gets_what_is_on_the_disk_and_nothing_more(context: C
     assert len(await Inboxes(context).sources(RUN)) == 3
 
 
+async def test_a_segment_that_was_refused_is_none_of_the_run(context: Context) -> None:
+    """Its server has not heard of it yet, and puts its rows into the next run: here they would be asked a second time."""
+    run = context.keys.run(RUN)
+    await registered(context, open_s=-0.001)
+    written(context, 3)
+    await context.redis.hset(run, "refused", 2)
+    found = segments(context.store, RUN)
+    assert not await context.scripts.seal(keys=[run], args=[wire.pack_sources(found), 3]), (
+        "refused while they were counted"
+    )
+    assert await context.redis.hget(run, "inbox") == b"closing"
+    assert await Inboxes(context).seal(RUN)
+    assert [source.size_bytes for source in await Inboxes(context).sources(RUN)] == [3, 6]
+
+
 async def test_a_run_that_redis_forgot_comes_back_with_its_segments(context: Context) -> None:
     run = await registered(context, open_s=60)
     written(context, 2)
