@@ -77,7 +77,10 @@ def doubt(
 
 
 def _failure(code: str, problem: str, answer: Completion) -> Failure:
-    return Failure(DOUBT, code, f"HTTP 200: {problem}", 200, usage=answer.usage, model=answer.model)
+    return Failure(
+        DOUBT, code, f"HTTP 200: {problem}", 200, usage=answer.usage, model=answer.model,
+        cost_reported_pusd=answer.cost_reported_pusd, tier=answer.tier,
+    )  # fmt: skip
 
 
 def _limit_reached(item: Item, answer: Completion) -> bool:

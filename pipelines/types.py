@@ -172,3 +172,5 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     context_tokens: int | None = None
     usage: Usage | None = None  # an answer that is no use, but whose price the server told
     model: str | None = None  # who gave that answer, as the server says
+    cost_reported_pusd: int | None = None
+    tier: str | None = None

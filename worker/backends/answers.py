@@ -89,31 +89,42 @@ def completed(
     *,
     meant: bool = False,
 ) -> Completion | Failure:
-    """An answer, or why it is none: it broke off, or says nothing although it was neither cut off nor refused. `meant`: the
-    provider itself says why it is empty, so that it is one (a stop sequence of the row's own came first)."""
-    if finish.startswith("broken:"):
-        return _broken_off(finish, usage)
-    if not (text or calls or meant or finish in ("filter", "refusal")):
+    """An answer, or why it is none: it broke off, or says nothing although it was neither cut off nor refused; what it cost all
+    the same is kept. `meant`: the provider itself says why it is empty, so that it is one (a stop sequence of the row's own
+    came first)."""
+    failed = _broken_off(finish) if finish.startswith("broken:") else None
+    if not failed and not (text or calls or meant or finish in ("filter", "refusal")):
         if not usage.output_tokens or finish in ("stop", "tool"):
-            return _empty(usage)
-        if finish.startswith("error:"):
-            return _broken_off(finish, usage)
+            failed = _empty(usage)
+        elif finish.startswith("error:"):
+            failed = _broken_off(finish)
+    if failed is not None:
+        return paid(failed, usage, model, cost, tier, nothing=failed.code == "empty_answer")
     return Completion(text, finish, usage, model, calls, cost, tier, meant and not text)
+
+
+def paid(
+    failed: Failure, usage: Usage, model: str | None, cost: int | None, tier: str | None, *, nothing: bool = False
+) -> Failure:
+    """A failure with what the server says of its price, where it does. `nothing`: it is known to have generated nothing, so that
+    what it read is all."""
+    if cost is None and not (usage.output_tokens or (nothing and usage.input_tokens)):
+        return failed
+    return msgspec.structs.replace(failed, usage=usage, model=model, cost_reported_pusd=cost, tier=tier)
 
 
 def _empty(usage: Usage) -> Failure:
     """Without a token nothing was generated, and another try may be; with some, the same would come again."""
     if usage.output_tokens:
         message = f"HTTP 200: an answer without text, though {usage.output_tokens} tokens were generated"
-        return Failure(DOUBT, "empty_answer", message, 200, usage=usage)
-    told = usage if usage.input_tokens else None
-    return Failure("unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200, usage=told)
+        return Failure(DOUBT, "empty_answer", message, 200)
+    return Failure("unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200)
 
 
-def _broken_off(finish: str, usage: Usage) -> Failure:
+def _broken_off(finish: str) -> Failure:
     """The provider gave up in the middle of an answer, which may be paid."""
     message = f"HTTP 200: the provider broke the answer off ({finish.partition(':')[2]})"
-    return Failure("unknown", "finish_error", message, 200, usage=usage if usage.output_tokens else None)
+    return Failure("unknown", "finish_error", message, 200)
 
 
 def usage_of(counts: Counts | None) -> Usage:

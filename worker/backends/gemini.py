@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from pipelines.money import Price
 from pipelines.said import GEMINI_BROKEN, GEMINI_CUT, GEMINI_FILTERED
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
@@ -76,7 +78,9 @@ _DECODER = msgspec.json.Decoder(Answer)
 class Gemini:
     """See `Adapter`."""
 
-    def request(self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None) -> Sendable | Failure:
+    def request(
+        self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None, price: Price | None = None
+    ) -> Sendable | Failure:
         body = rows.read(item_body)
         if isinstance(body, Failure):
             return body
@@ -222,11 +226,7 @@ def _result(message: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]
 # -- parameters --------------------------------------------------------------------------------------------------------
 
 
-def _config(name: str) -> rows.Setter:
-    def setter(value: Any, out: Out) -> None:
-        out["generationConfig"][name] = value
-
-    return setter
+_config = partial(rows.put, within="generationConfig")
 
 
 def _stop(value: Any, out: Out) -> None:

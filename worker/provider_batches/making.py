@@ -113,7 +113,7 @@ class Maker:
             target = self._local.fitted(name, item)
             if isinstance(target, Failure):
                 continue
-            request = adapter.request(target, item.body, schema=run.schema)
+            request = adapter.request(target, item.body, schema=run.schema, price=self._ledger.price(name))
             if isinstance(request, Failure):
                 continue
             url, _, body = request

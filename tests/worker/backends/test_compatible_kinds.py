@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
+from datetime import date
 from typing import Any, ClassVar
 
 import pytest
@@ -12,6 +14,7 @@ from huggingface_hub import ChatCompletionInput, ChatCompletionOutput
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openrouter.components import ChatRequest, ChatResult
 
+from pipelines.money import Price, Rates
 from pipelines.types import Completion, Failure, Usage
 from tests.contracts.backend_contract import ROW, SCHEMA, BackendContract, raw
 from tests.worker.backends.sdk import accepts
@@ -270,6 +273,38 @@ class TestOpenrouter(Compatible):
         assert self.sent({"messages": ROW["messages"]}, SCHEMA)["provider"] == strict
         for plain in ({}, {"max_tokens": 9}, {"max_completion_tokens": 9}):
             assert "provider" not in self.sent({"messages": ROW["messages"], **plain})
+
+    @pytest.mark.parametrize(
+        ("own", "most"),
+        [
+            (None, {"prompt": "0.15", "completion": "0.60", "request": "0.00"}),
+            ({}, {"prompt": "0.15", "completion": "0.60", "request": "0.00"}),
+            ({"prompt": 0.1, "image": 0.002}, {"prompt": 0.1, "completion": "0.60", "request": "0.00", "image": 0.002}),
+            ({"prompt": "0.15", "completion": "7"}, {"prompt": "0.15", "completion": "0.60", "request": "0.00"}),
+            ({"prompt": 1, "completion": 0}, {"prompt": "0.15", "completion": 0, "request": "0.00"}),
+        ],
+    )  # fmt: skip
+    def test_nobody_may_answer_who_costs_more_than_was_reserved(self, own: Any, most: Any) -> None:
+        """A row may be content with less, and says the rest itself."""
+        rates = Rates(150_000_000_000, 0, 0, 600_000_000_000, 600_000_000_000)
+        dearer = Rates(900_000_000_000, 0, 0, 900_000_000_000, 900_000_000_000, above_tokens=200_000)
+        price = Price("p", date(2026, 11, 1), "billed", (rates, dearer), (rates,))
+        given = {} if own is None else {"provider": {"only": ["a"], "sort": "throughput", "max_price": own}}
+        request = load("openrouter").request(self.target(), raw({"messages": ROW["messages"], **given}), price=price)
+        assert not isinstance(request, Failure)
+        sent = json.loads(request[2])
+        self.check_request(
+            {**sent, "provider": {**sent["provider"], "max_price": {k: str(v) for k, v in most.items()}}}
+        )
+        rest = {"require_parameters": True, "only": ["a"], "sort": "throughput"} if given else {}
+        assert sent["provider"] == {**rest, "max_price": most}
+
+    @pytest.mark.parametrize("own", [5, "a", ["a"], {"max_price": {"prompt": "cheap"}}, {"max_price": {"prompt": [1]}},
+                                     {"max_price": {"prompt": "nan"}}, {"max_price": 3}])  # fmt: skip
+    def test_a_choice_that_nobody_understands_is_refused(self, own: Any) -> None:
+        price = Price("p", date(2026, 11, 1), "billed", (Rates(1, 1, 1, 1, 1),), (Rates(1, 1, 1, 1, 1),))
+        found = load("openrouter").request(self.target(), raw({**ROW, "provider": own}), price=price)
+        assert isinstance(found, Failure) and found.code == "unsupported_parameter" and "`provider" in found.message
 
     def test_the_reported_cost_is_taken_to_the_pico_dollar(self) -> None:
         for cost, pusd in ((0.00014, 140_000_000), (0, 0), (1e-12, 1), (0.95, 950_000_000_000)):

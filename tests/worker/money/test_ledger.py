@@ -255,6 +255,50 @@ def test_only_what_may_have_been_generated_is_booked(failure: Failure, outcome: 
     assert (charge.outcome, charge.cost_pusd) == (outcome, cost)
 
 
+def spoilt(usage: dict[str, Any], content: str = "", finish: str = "stop", **more: Any) -> dict[str, Any]:
+    """An answer that is no use: empty, broken off, or an error in the middle of it."""
+    body = chat(usage, content)
+    return {**body, "choices": [{**body["choices"][0], "finish_reason": finish, **more}]}
+
+
+MIDWAY = {"code": 502, "message": "Provider disconnected", "metadata": {"error_type": "provider_unavailable"}}
+NOTHING = {**ROUTED, "completion_tokens": 0, "total_tokens": 10, "cost": 0}
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "usd"),
+    [
+        (spoilt(ROUTED), "empty_answer", "0.00014"),
+        (spoilt(OWN_KEY), "empty_answer", "0.0002"),
+        (spoilt(NOTHING), "empty_answer", "0"),  # it asks no money for an answer without a token
+        (spoilt(ROUTED, "Par", "error"), "finish_error", "0.00014"),
+        (spoilt(ROUTED, "Par", error=MIDWAY), "provider_unavailable", "0.00014"),
+        (spoilt({**ROUTED, "completion_tokens": None}, "Par", error=MIDWAY), "provider_unavailable", "0.00014"),
+    ],
+)
+def test_an_answer_that_is_no_use_costs_what_the_provider_says(body: Any, code: str, usd: str) -> None:
+    charge = charged("router", body, bound_pusd=7_770_000)
+    assert (charge.outcome, charge.error_code, charge.model) == ("ok", code, "served")
+    assert (charge.cost_pusd, charge.cost_basis) == (usd_to_pusd(usd), "reported")
+
+
+def test_an_error_before_anything_was_generated_costs_nothing_whatever_it_reports() -> None:
+    busy = {**MIDWAY, "code": 503, "metadata": {"error_type": "provider_overloaded"}}
+    charge = charged("router", {**spoilt(NOTHING, error=busy), "error": busy}, bound_pusd=7_770_000)
+    assert (charge.outcome, charge.cost_pusd) == ("rejected", 0), "so that no prompt is given up for it"
+
+
+def test_what_was_filtered_midway_is_paid() -> None:
+    stopped = {"code": 403, "message": "no", "metadata": {"error_type": "content_policy_violation"}}
+    charge = charged("router", spoilt(ROUTED, "Par", error=stopped))
+    assert (charge.outcome, charge.cost_pusd, charge.usage.output_tokens) == ("ok", usd_to_pusd("0.00014"), 4)
+
+
+def test_an_answer_that_is_no_use_is_paid_at_the_tier_that_gave_it() -> None:
+    body = {**spoilt(REASONED), "service_tier": "flex"}
+    assert charged("gpt5", body).cost_pusd == usd_to_pusd((75 * Decimal("0.625") + 1186 * 5) / MILLION)
+
+
 def test_an_unknown_price_closes_the_target_with_the_line_to_add() -> None:
     settings = parse_settings({"targets": {"x": {"kind": "openai", "model": "nobody-knows-me"}}})
     book, targets = ledger(settings)
