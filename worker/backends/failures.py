@@ -16,6 +16,7 @@ import msgspec
 from pipelines.printable import printable
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
+from worker.backends.absent import absent
 from worker.backends.exchange import Response
 from worker.backends.lenient import Shape, decode, read
 from worker.backends.waits import retry_after_s
@@ -173,11 +174,12 @@ def outcome(target: Target, response: Response, error: Told | None, *, forbidden
     failed = failure(response, error, forbidden=forbidden)
     if failed.kind == "filter":
         return Completion("", "refusal" if failed.code in REFUSED else "filter", Usage(), None)
-    return hide_key(target, failed)
+    return of_target(target, failed)
 
 
-def hide_key(target: Target, failed: Failure) -> Failure:
-    """Servers quote keys in their messages; ours never leaves the process."""
+def of_target(target: Target, failed: Failure) -> Failure:
+    """What concerns the target itself is known by its model. Servers quote keys in their messages; ours never leaves the process."""
+    failed = absent(target, failed)
     if target.key and target.key in failed.message:
         return msgspec.structs.replace(failed, message=failed.message.replace(target.key, "[key]"))
     return failed

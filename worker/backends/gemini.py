@@ -102,7 +102,7 @@ class Gemini:
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
         if not 200 <= response.status < 300:
-            return failures.hide_key(target, _failure(response))
+            return failures.of_target(target, _failure(response))
         answer = lenient.read(response.body, _DECODER)
         if answer is None:
             return failures.not_json(response)
@@ -112,7 +112,7 @@ class Gemini:
         if answer.prompt_feedback is not None and answer.prompt_feedback.block_reason:
             return Completion("", "filter", usage, model)
         if answer.error:
-            return failures.hide_key(target, _failure(response))
+            return failures.of_target(target, _failure(response))
         return answers.completed("", "stop", usage, model, calls=False)
 
 

@@ -20,6 +20,7 @@ from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Called, Completion, Failure, Intent, Usage
 from worker import aside
 from worker.backends import load
+from worker.backends.absent import blamed
 from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context
@@ -189,7 +190,7 @@ class Drain:
         ready = self._asking.ready(name, prompt)
         if isinstance(ready, Failure):
             if ready.kind == "auth":
-                self._standing.closed(name, ready.message)
+                self._standing.closed(name, ready)
             else:
                 prompt.refused(name, ready)
             self._route(prompt)
@@ -205,7 +206,9 @@ class Drain:
         prompt.attempts += 1
         patience_s = self._local.patience_s(name, item)
         response = await self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
-        outcome = response if isinstance(response, Failure) else load(target.kind).parse(target, response)
+        outcome = (
+            response if isinstance(response, Failure) else blamed(load(target.kind).parse(target, response), item.body)
+        )
         seconds = time.monotonic() - began_s  # our clock may be set meanwhile
         outcome = self._local.weigh(
             name, target, item, outcome, seconds, lambda: not batch.run.checked and self._elsewhere(prompt, name)
@@ -288,8 +291,8 @@ class Drain:
                 else:
                     self._standing.healthy(name)
                 self._again_or_on(prompt, name, on=self._elsewhere(prompt, name))
-            case "auth" | "funds":
-                self._standing.closed(name, failure.message)
+            case "auth" | "funds" | "model":
+                self._standing.closed(name, failure)
                 self._route(prompt)
             case "rate" | "overload" | "connect":
                 if failure.code == "model_loading":  # for all prompts alike, and for a while

@@ -18,7 +18,7 @@ from worker.targets import Targets
 
 MINUTE_MS = 60_000
 GATEWAYS = frozenset({502, 504, 524})
-UNPAID = frozenset({"invalid", "context", "auth", "funds", "rate", "overload"})
+UNPAID = frozenset({"invalid", "context", "auth", "funds", "model", "rate", "overload"})
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):

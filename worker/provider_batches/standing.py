@@ -9,6 +9,7 @@ from pipelines.types import Failure
 from worker.backends.batching import Remote
 from worker.context import Context
 from worker.money.ledger import Ledger
+from worker.targets import CLOSING
 
 KEPT = 40
 """Of the last orders it is remembered how long they took."""
@@ -44,7 +45,7 @@ class Standing:
     def refused(self, name: str, failure: Failure) -> None:
         """An order was not taken."""
         targets = self._context.targets
-        if failure.kind in ("auth", "funds"):
+        if failure.kind in CLOSING:
             targets.close(name, failure.message)
         elif failure.kind in FULL:
             self._wait(name, failure.retry_after_s)

@@ -58,10 +58,12 @@ def say(server: Server, ask: Ask, answer: Answer) -> bytes:
 def error_body(problem: Problem) -> dict[str, Any]:
     """The status stands in `code`; the canonical type in the metadata."""
     metadata: dict[str, Any] = {"error_type": ERROR_TYPES.get(problem.name, "unknown")}
-    code = problem.status
+    code, message = problem.status, problem.message
+    if "model" in problem.detail:
+        code, message = 400, f"{problem.detail['model']} is not a valid model ID"
     if problem.name in ("funds", "quota"):
         code, metadata["limit_source"] = 402, "openrouter_credits"
-    return {"error": {"code": code, "message": problem.message, "metadata": metadata}}
+    return {"error": {"code": code, "message": message, "metadata": metadata}}
 
 
 def fail(_server: Server, problem: Problem) -> Reply:

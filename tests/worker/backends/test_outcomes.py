@@ -70,16 +70,16 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
-def target(column: str, url: str) -> Target:
+def target(column: str, url: str, model: str = MODEL) -> Target:
     kind = "openai" if column == "responses" else column
     api = "responses" if column == "responses" else "chat"
     return Target(
-        kind=kind, model=MODEL, base_url=url, api=api, api_key="sk-secret", context_tokens=WINDOW, max_output_tokens=64
+        kind=kind, model=model, base_url=url, api=api, api_key="sk-secret", context_tokens=WINDOW, max_output_tokens=64
     )  # fmt: skip
 
 
-async def ask(column: str, url: str, prompt: str, timeout_s: float = 20.0) -> Completion | Failure:
-    asked = target(column, url)
+async def ask(column: str, url: str, prompt: str, timeout_s: float = 20.0, model: str = MODEL) -> Completion | Failure:
+    asked = target(column, url, model)
     row = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 64}
     request = load(asked.kind).request(asked, json.dumps(row).encode())
     assert not isinstance(request, Failure)
@@ -128,6 +128,17 @@ async def test_a_prompt_that_is_too_long_names_the_window_where_the_server_does(
     assert outcome.kind == "context"
     slots = 64 if column == "llamacpp" else 1  # its window is that of one slot
     assert outcome.context_tokens == WINDOW // slots
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+async def test_a_model_that_the_provider_does_not_know_is_the_targets_fault(upstream: Upstream, column: str) -> None:
+    outcome = await ask(column, upstream.url(column), "Hi.", model="gpt-4o-minni")
+    if column == "llamacpp":  # it has one model, and answers with it whatever a call says
+        assert isinstance(outcome, Completion)
+        return
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.code) == ("model", "model_not_found")
+    assert "gpt-4o-minni" in outcome.message and "is `model` of this target right?" in outcome.message
 
 
 @pytest.mark.parametrize("column", COLUMNS)
