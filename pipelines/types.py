@@ -159,6 +159,7 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     cost_reported_pusd: int | None = None
     tier: str | None = None  # the service tier that answered; it may be another one than was asked for
     silent: bool = False  # it has no text, and the provider says why that is right
+    others: tuple[Completion, ...] = ()  # where a row asked for several answers: all but this first one
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):

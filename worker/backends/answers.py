@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -101,6 +102,14 @@ def completed(
     if failed is not None:
         return paid(failed, usage, model, cost, tier, nothing=failed.code == "empty_answer")
     return Completion(text, finish, usage, model, calls, cost, tier, meant and not text)
+
+
+def together(each: Sequence[Completion | Failure]) -> Completion | Failure:
+    """The answers to one call: the first with the others, unless one is none."""
+    said = [outcome for outcome in each if isinstance(outcome, Completion)]
+    if len(said) < len(each):
+        return next(outcome for outcome in each if isinstance(outcome, Failure))
+    return msgspec.structs.replace(said[0], others=tuple(said[1:])) if len(said) > 1 else said[0]
 
 
 def paid(

@@ -92,10 +92,11 @@ class Compatible:
         answer = failures.shaped(target, response, answers.DECODER, forbidden=self.forbidden)
         if not isinstance(answer, answers.Answer):
             return answer
-        choice = answer.choices[0] if answer.choices else None
-        if answer.error or choice is None or choice.error:
-            return self._error_inside(target, response, answer, choice)
-        return self._completion(answer, choice)
+        choices = answer.choices or []
+        bad = next((each for each in choices if each.error), None)
+        if answer.error or bad or not choices:
+            return self._error_inside(target, response, answer, bad or next(iter(choices), None))
+        return answers.together([self._completion(answer, each) for each in choices])
 
     def _prepare(self, target: Target) -> Ready:
         cap = self.cap if isinstance(self.cap, str) else self.cap(target)

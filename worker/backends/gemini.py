@@ -108,7 +108,7 @@ class Gemini:
             return failures.not_json(response)
         usage, model = _usage(answer.usage_metadata), answer.model_version
         if answer.candidates:
-            return _completion(answer.candidates[0], usage, model)
+            return answers.together([_completion(each, usage, model) for each in answer.candidates])
         if answer.prompt_feedback is not None and answer.prompt_feedback.block_reason:
             return Completion("", "filter", usage, model)
         if answer.error:

@@ -212,6 +212,15 @@ class TestGemini(BackendContract):
         assert isinstance(outcome, Completion)
         assert (outcome.finish, outcome.usage) == ("filter", Usage(9, 0, 0, 0, 0))
 
+    def test_of_several_answers_none_is_left_out(self) -> None:
+        first = GOOD["candidates"][0]
+        second = {"content": {"parts": [{"text": "Gre"}]}, "finishReason": "MAX_TOKENS", "index": 1}
+        heard = self.parse({**GOOD, "candidates": [first, second]})
+        assert isinstance(heard, Completion)
+        assert [(each.text, each.finish) for each in (heard, *heard.others)] == [("Blue.", "stop"), ("Gre", "length")]
+        bare = {"content": {"role": "model"}, "finishReason": "STOP", "index": 1}
+        assert self.failure({**GOOD, "candidates": [first, bare]}).code == "empty_answer"
+
     def test_a_stopped_answer_without_content_is_filtered(self) -> None:
         outcome = self.parse({"candidates": [{"finishReason": "SAFETY"}], "usageMetadata": {"promptTokenCount": 9}})
         assert isinstance(outcome, Completion)

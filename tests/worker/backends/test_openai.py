@@ -145,6 +145,27 @@ class TestOpenai(BackendContract):
         assert self.failure({"id": "x", "status": "IN_QUEUE"}, 202).code == "empty_answer"
         assert self.failure(b"", 204).code == "not_json"
 
+    def test_of_several_answers_none_is_left_out(self) -> None:
+        def choice(text: str | None, finish: str = "stop", **more: Any) -> dict[str, Any]:
+            return {
+                **GOOD["choices"][0],
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": finish,
+                **more,
+            }
+
+        heard = self.parse(
+            {**GOOD, "choices": [choice("Blue."), choice("Gre", "length"), choice("No.", "content_filter")]}
+        )
+        assert isinstance(heard, Completion)
+        assert (heard.text, heard.finish, heard.usage) == ("Blue.", "stop", self.usage)
+        assert [(each.text, each.finish) for each in heard.others] == [("Gre", "length"), ("No.", "filter")]
+        assert self.failure({**GOOD, "choices": [choice("Blue."), choice(None)]}).code == "empty_answer"
+        assert self.failure({**GOOD, "choices": [choice("Blue."), choice("Re", "error")]}).code == "finish_error"
+        midway = {"code": 502, "message": "lost upstream"}
+        failure = self.failure({**GOOD, "choices": [choice("Blue."), choice("Re", error=midway)]})
+        assert (failure.kind, failure.usage) == ("unknown", self.usage), "begun, and so paid"
+
     def test_no_choices_is_no_answer(self) -> None:
         for choices in ([], None, "x", {}):
             failure = self.failure({**GOOD, "choices": choices})
