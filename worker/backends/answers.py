@@ -56,6 +56,7 @@ class Message(msgspec.Struct, frozen=True):
 
 class Choice(msgspec.Struct, frozen=True):
     message: Message | None = None
+    delta: Message | None = None  # of servers that answer with one chunk
     finish_reason: str | None = None
     stop_reason: str | int | None = None  # of vLLM: the stop sequence that came
     error: Any = None
@@ -150,7 +151,9 @@ def usage_of(counts: Counts | None) -> Usage:
         # Some servers count reasoning beside the answer: their total says so.
         if reasoning and count(counts.total_tokens) == into + out + reasoning:
             out += reasoning
-    cached = min(cached, into)
+    # Some count what came from their cache beside the prompt: so their total says, or more came from it than there is.
+    if cached > into or (cached and count(counts.total_tokens) == into + cached + out):
+        into += cached
     return Usage(into, cached, min(written, into - cached), out, min(reasoning, out))
 
 

@@ -109,7 +109,7 @@ class Compatible:
     # -- hearing ---------------------------------------------------------------------------------------------------
 
     def _completion(self, answer: answers.Answer, choice: answers.Choice) -> Completion | Failure:
-        message = choice.message or answers.Message()
+        message = choice.message or choice.delta or answers.Message()
         usage = answers.usage_of(answer.usage)
         text = message.content if type(message.content) is str else joined(message.content)
         calls = bool(message.tool_calls or message.function_call)

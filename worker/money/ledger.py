@@ -8,6 +8,7 @@ from functools import cached_property
 
 import msgspec
 
+from pipelines.media import surplus_tokens
 from pipelines.money import Price, Unknown, cost_pusd, is_priced, pusd_to_nusd_ceil, worst_case_pusd
 from pipelines.prices import price_of
 from pipelines.settings import Settings
@@ -83,9 +84,16 @@ class Ledger:
         if not is_priced(price, service):
             told = f"no price is known for service tier {service!r} of {price.price_id}; state one under [prices]"
             return Failure("invalid", "no_price", told)
-        most = item.max_tokens or self._settings.targets[name].max_output_tokens
+        if b'"web_search_options"' in item.body and price.basis == "billed":
+            told = (
+                "no price is known for its web searches, which are paid beside the tokens; remove `web_search_options`"
+            )
+            return Failure("invalid", "no_price", told)
+        target = self._settings.targets[name]
+        reads = item.input_tokens + surplus_tokens(item.body, target.model)
+        writes = item.max_tokens or target.max_output_tokens
         long = b'"1h"' in item.body
-        return worst_case_pusd(price, item.input_tokens, most, batch=batch, long_cache=long, service=service)
+        return worst_case_pusd(price, reads, writes, batch=batch, long_cache=long, service=service)
 
     def batch_share(self, name: str) -> float:
         """The price of a line of a provider's batch as a share of the real-time price; 1 where nothing is cheaper."""

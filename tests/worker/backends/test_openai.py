@@ -190,7 +190,12 @@ class TestOpenai(BackendContract):
             ({"prompt_tokens": 5.0, "completion_tokens": True}, Usage(5, 0, 0, 0, 0)),
             # more cached than sent, more thought than said: never less than nothing to pay
             ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 9},
-              "completion_tokens_details": {"reasoning_tokens": 9}}, Usage(5, 5, 0, 2, 2)),
+              "completion_tokens_details": {"reasoning_tokens": 9}}, Usage(14, 9, 0, 2, 2)),
+            # what came from the cache beside the rest, as the total says, or within it
+            ({"prompt_tokens": 600, "completion_tokens": 10, "total_tokens": 1_010,
+              "prompt_tokens_details": {"cached_tokens": 400}}, Usage(1_000, 400, 0, 10, 0)),
+            ({"prompt_tokens": 600, "completion_tokens": 10, "total_tokens": 610,
+              "prompt_tokens_details": {"cached_tokens": 400}}, Usage(600, 400, 0, 10, 0)),
             # reasoning beside the answer, as the total says
             ({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 16,
               "completion_tokens_details": {"reasoning_tokens": 9}}, Usage(5, 0, 0, 11, 9)),

@@ -206,12 +206,32 @@ def test_a_dearer_tier_is_reserved_for_where_it_is_asked_for(asked: str, usd: st
     assert ledger()[0].bound_pusd("mini", item(body, output=1000)) == usd_to_pusd(usd)  # 1100 and 1000 tokens
 
 
+def test_an_image_is_reserved_for_as_its_model_counts_it() -> None:
+    """GPT-4o mini counts one as up to 48,169 tokens: forty times what was reserved, so that budgets were no walls."""
+    body = b'{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}]}]}'
+    bound = ledger()[0].bound_pusd("mini", Item(0, body, 1_112, 10))
+    assert isinstance(bound, int)
+    assert (
+        bound >= usd_to_pusd(Decimal("0.15") * 48_169 / MILLION) > usd_to_pusd(Decimal("0.15") * 1_112 / MILLION) * 40
+    )
+
+
 def test_a_tier_whose_price_nobody_knows_is_refused() -> None:
     body = b'{"messages":[],"service_tier":"priority"}'
     refused = ledger()[0].bound_pusd("cerebras", item(body))
     assert isinstance(refused, Failure) and (refused.kind, refused.code) == ("invalid", "no_price")
     assert "'priority'" in refused.message
     assert isinstance(ledger()[0].bound_pusd("own", item(body)), int), "a stated price holds whatever the tier"
+
+
+def test_a_search_whose_price_nobody_knows_is_refused() -> None:
+    """Each costs cents beside the tokens, which no usage tells."""
+    asks = b'{"messages":[{"role":"user","content":"no \\"web_search_options\\""}]%s}'
+    refused = ledger()[0].bound_pusd("mini", item(asks % b',"web_search_options":{}'))
+    assert isinstance(refused, Failure) and (refused.kind, refused.code) == ("invalid", "no_price")
+    assert "`web_search_options`" in refused.message
+    assert isinstance(ledger()[0].bound_pusd("mini", item(asks % b"")), int)
+    assert ledger()[0].bound_pusd("gpu", item(asks % b',"web_search_options":{}')) == 0
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None, "completion_tokens": -5},
