@@ -87,6 +87,9 @@ class Usage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     output_tokens: int = 0
     reasoning_tokens: int = 0
     long_cache_tokens: int = 0  # the part of what was written to the cache that stays for an hour
+    heard_tokens: int = 0  # the part of the input that is sound
+    spoken_tokens: int = 0  # the part of the output that is sound
+    drawn_tokens: int = 0  # the part of the output that is images
 
 
 class Intent(msgspec.Struct, frozen=True, array_like=True, tag="s", gc=False):

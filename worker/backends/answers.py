@@ -26,6 +26,8 @@ class Details(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class CostDetails(msgspec.Struct, frozen=True, gc=False):
@@ -143,18 +145,23 @@ def usage_of(counts: Counts | None) -> Usage:
         return Usage()
     into, out = count(counts.prompt_tokens), count(counts.completion_tokens)
     prompt, completion = counts.prompt_tokens_details, counts.completion_tokens_details
-    cached = written = reasoning = 0
+    cached = written = reasoning = heard = spoken = drawn = 0
     if prompt is not None:
-        cached, written = count(prompt.cached_tokens), count(prompt.cache_write_tokens)
+        cached, written, heard = (
+            count(prompt.cached_tokens),
+            count(prompt.cache_write_tokens),
+            count(prompt.audio_tokens),
+        )
     if completion is not None:
         reasoning = count(completion.reasoning_tokens)
+        spoken, drawn = count(completion.audio_tokens), count(completion.image_tokens)
         # Some servers count reasoning beside the answer: their total says so.
         if reasoning and count(counts.total_tokens) == into + out + reasoning:
             out += reasoning
     # Some count what came from their cache beside the prompt: so their total says, or more came from it than there is.
     if cached > into or (cached and count(counts.total_tokens) == into + cached + out):
         into += cached
-    return Usage(into, cached, min(written, into - cached), out, min(reasoning, out))
+    return Usage(into, cached, min(written, into - cached), out, min(reasoning, out), 0, heard, spoken, drawn)
 
 
 def reported_pusd(counts: Counts | None) -> int | None:

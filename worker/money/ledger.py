@@ -93,7 +93,8 @@ class Ledger:
         reads = item.input_tokens + surplus_tokens(item.body, target.model)
         writes = item.max_tokens or target.max_output_tokens
         long = b'"1h"' in item.body
-        return worst_case_pusd(price, reads, writes, batch=batch, long_cache=long, service=service)
+        sound = b'"input_audio"' in item.body or b'"audio"' in item.body
+        return worst_case_pusd(price, reads, writes, batch=batch, long_cache=long, sound=sound, service=service)
 
     def batch_share(self, name: str) -> float:
         """The price of a line of a provider's batch as a share of the real-time price; 1 where nothing is cheaper."""

@@ -34,6 +34,8 @@ SETTINGS = parse_settings(
             "paid-cpp": {"kind": "llamacpp", "base_url": "http://localhost:1/v1", "model": "mine", "lane": "cloud"},
             "paid-ollama": {"kind": "ollama", "base_url": "http://localhost:1/v1", "model": "mine", "lane": "cloud"},
             "gpt5": {"kind": "openai", "model": "gpt-5"},
+            "audio": {"kind": "openai", "model": "gpt-audio"},
+            "painter": {"kind": "gemini", "model": "gemini-2.5-flash-image"},
             "gpu": {"kind": "lmstudio", "model": "qwen", "watts": 360, "usd_per_kwh": 0.30},
         },
         "prices": {"mine": {"input_usd_per_mtok": "0.1234567", "output_usd_per_mtok": "0.7654321",
@@ -121,6 +123,19 @@ POD = {
     "total_tokens": 1700,
     "completion_tokens_details": {"reasoning_tokens": 200},
 }  # reasoning beside the answer: its total says so
+SPOKEN = {
+    "prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500,
+    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 900},
+    "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 400},
+}  # fmt: skip
+HEARD = {
+    "promptTokenCount": 1000, "candidatesTokenCount": 40, "cachedContentTokenCount": 700,
+    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 100}, {"modality": "AUDIO", "tokenCount": 900}],
+}  # fmt: skip
+DRAWN = {
+    "promptTokenCount": 20, "candidatesTokenCount": 1300,
+    "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}],
+}  # fmt: skip
 OLLAMA = {
     "model": "mine", "created_at": "2026-11-01T00:00:00Z", "message": {"role": "assistant", "content": "Paris."},
     "done": True, "done_reason": "stop", "total_duration": 5, "prompt_eval_count": 1000, "eval_count": 500,
@@ -145,6 +160,10 @@ MILLION = Decimal(1_000_000)
         ("own", chat(OPENAI), [(86, "0.1234567"), (1920, "0.0000001"), (300, "0.7654321")], "billed"),
         ("gpt5", {**chat(REASONED), "service_tier": "flex"}, [(75, "0.625"), (1186, "5")], "billed"),
         ("gpt5", {**chat(OPENAI), "service_tier": "priority"}, [(86, "2.5"), (1920, "0.25"), (300, "20")], "billed"),
+        ("audio", chat(SPOKEN), [(100, "2.5"), (900, "32"), (100, "10"), (400, "64")], "billed"),
+        ("mini", chat(SPOKEN), [(1000, "0.15"), (500, "0.60")], "billed"),  # no price of its own for sound
+        ("flash", gemini(HEARD), [(900, "1"), (100, "0.03"), (40, "2.5")], "billed"),  # which part is cached, nobody says
+        ("painter", gemini(DRAWN), [(20, "0.30"), (10, "2.5"), (1290, "30")], "billed"),
         ("mini", chat(WROTE), [(3976, "0.15"), (1024, "0.075"), (10, "0.60")], "billed"),
         ("hub", chat(NO_DETAILS), [(1000, "0.59"), (500, "0.79")], "billed"),
         ("pod", chat(POD), [(1000, "0.1234567"), (700, "0.7654321")], "billed"),
@@ -214,6 +233,14 @@ def test_an_image_is_reserved_for_as_its_model_counts_it() -> None:
     assert (
         bound >= usd_to_pusd(Decimal("0.15") * 48_169 / MILLION) > usd_to_pusd(Decimal("0.15") * 1_112 / MILLION) * 40
     )
+
+
+def test_sound_and_drawings_are_reserved_for_at_their_own_price() -> None:
+    book = ledger()[0]
+    silent, asks = b'{"messages":[]}', b'{"messages":[],"modalities":["text","audio"],"audio":{"voice":"alloy"}}'
+    assert book.bound_pusd("audio", item(silent, 100)) == usd_to_pusd("0.00375")  # 1,100 x 2.5 + 100 x 10
+    assert book.bound_pusd("audio", item(asks, 100)) == usd_to_pusd("0.0416")  # 1,100 x 32 + 100 x 64
+    assert book.bound_pusd("painter", item(silent, 1290)) == usd_to_pusd("0.03903")  # 1,100 x 0.3 + 1,290 x 30
 
 
 def test_a_tier_whose_price_nobody_knows_is_refused() -> None:
