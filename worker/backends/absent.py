@@ -17,6 +17,8 @@ from pipelines.types import Completion, Failure
 
 ABSENT = "model"
 """The kind of such a failure."""
+NO_PROVIDER = "no_provider"
+"""The code of a failure where nobody may answer to whom a provider could pass the call on."""
 STATUSES = frozenset({200, 400, 404, 410, 422})
 CODES = frozenset(
     {
@@ -57,8 +59,9 @@ def absent(target: Target, failed: Failure) -> Failure:
 
 
 def blamed(outcome: Completion | Failure, body: bytes) -> Completion | Failure:
-    """The outcome of a row's call: one that chooses among its provider's hosts may itself have left none that has the model."""
-    if isinstance(outcome, Failure) and outcome.kind == ABSENT and b'"provider"' in body:
+    """The outcome of a row's call: one that chooses among its provider's hosts may itself have left none."""
+    choosy = isinstance(outcome, Failure) and (outcome.kind == ABSENT or outcome.code == NO_PROVIDER)
+    if choosy and b'"provider"' in body:
         return msgspec.structs.replace(outcome, kind="invalid")
     return outcome
 

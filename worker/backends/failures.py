@@ -77,8 +77,13 @@ _NEVER_FITS = re.compile(r"request too large for", re.IGNORECASE)
 """One prompt that is larger than what may be said in a minute: waiting helps no more than it does at a full window."""
 
 
-_NOWHERE = re.compile(r"unexpected endpoint or method", re.IGNORECASE)
-"""LM Studio's answer, with status 200, to an address that it does not have."""
+NOWHERE = frozenset({200, 404, 405})
+_NOWHERE = re.compile(
+    r"unexpected endpoint or method|unknown request url|invalid url \(|(?:(?:file|page|path|url|route) )?not found\.?$|method not allowed\.?$",
+    re.IGNORECASE,
+)
+"""What servers say to an address that they do not have: LM Studio (with status 200), OpenAI, all frameworks. Other things that are
+not found have a name."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -192,7 +197,7 @@ def failure(response: Response, error: Told | None, *, forbidden: str = "auth") 
     message = error.message if error and error.message else _shown(response)
     code = next(iter(names), "") or f"http_{status}"
     if error is None and status < 400:
-        return Failure("invalid", "redirect", _redirected(response), response.status)
+        return Failure("transient", "redirect", _redirected(response), response.status)
     # A 403 that is no JSON comes from something before the provider, which moderates nothing.
     kind = _kind(status, frozenset(names), response, forbidden if error else "auth")
     window = None
@@ -207,8 +212,8 @@ def failure(response: Response, error: Told | None, *, forbidden: str = "auth") 
     kind = _told_to_retry(kind, status, response.headers.get("x-should-retry"))
     if kind == "rate" and _NEVER_FITS.match(message):
         kind = "invalid"
-    if kind == "transient" and _NOWHERE.match(message):
-        kind, code, message = "invalid", "wrong_address", f"{message.rstrip('.')}; is base_url right?"
+    if response.status in NOWHERE and (_NOWHERE.match(message) if error else status != 200):
+        kind, code, message = "transient", "wrong_address", f"{message.rstrip('.')}; is base_url right?"
     wait_s = _wait_s(response, error) if kind in ("rate", "overload", "transient") else None
     return Failure(kind, code, f"HTTP {response.status}: {one_line(message)}", response.status, wait_s, window)
 

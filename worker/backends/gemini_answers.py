@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -19,6 +20,9 @@ WORDS = {"filter": GEMINI_FILTERED, "length": GEMINI_CUT, "broken": GEMINI_BROKE
 FINISH = {"stop": "stop", **{raw.lower(): ours for ours, each in WORDS.items() for raw in each}}
 PACIFIC_S = 8 * 3600
 """Daily quotas end at midnight in California; winter time there, so in summer an hour late rather than early."""
+
+_NOT_HERE = re.compile(r"user location is not supported|gemini api free tier is not available", re.IGNORECASE)
+"""What it says, as if it were the prompt's mistake (400), to accounts and places that it does not serve."""
 
 
 class Part(msgspec.Struct, frozen=True, rename="camel"):
@@ -121,6 +125,8 @@ def _failure(response: Response) -> Failure:
     reasons = {str(each.get("reason")) for each in details if each.get("reason")}
     if "API_KEY_INVALID" in reasons or "API_KEY_SERVICE_BLOCKED" in reasons:
         return msgspec.structs.replace(failed, kind="auth", code="api_key_invalid")
+    if failed.kind == "invalid" and _NOT_HERE.match(error.message if error else ""):
+        return msgspec.structs.replace(failed, kind="auth")
     if failed.kind != "rate":
         return failed
     if any("SPEND" in word.upper() for word in (quotas, *reasons)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,11 @@ import msgspec
 from pipelines.money import Price, pusd_to_usd, pusd_to_usd_str, usd_to_nusd
 from pipelines.parameters import LIMITS
 from pipelines.sections import Target
+from pipelines.types import Completion, Failure
 from worker.backends import looks
+from worker.backends.absent import NO_PROVIDER
 from worker.backends.compatible import CARRIED, Compatible, Fields
+from worker.backends.exchange import Response
 from worker.backends.looks import Seen
 from worker.backends.rows import Cannot, names
 
@@ -62,7 +66,27 @@ def _most(given: Any, price: Price) -> dict[str, Any]:
     return most
 
 
-ADAPTER = Compatible(
+_NOBODY = re.compile(
+    r"HTTP 404: no (?:allowed providers are available|endpoints found matching your data policy)", re.IGNORECASE
+)
+
+
+class OpenRouter(Compatible):
+    """It does not find a provider (404) that may answer, where none is cheap enough or all are left out by the account: the
+    target's trouble, and at times one that passes."""
+
+    def parse(self, target: Target, response: Response) -> Completion | Failure:
+        heard = super().parse(target, response)
+        if not isinstance(heard, Failure) or heard.kind != "invalid":
+            return heard
+        if heard.code != "provider_unavailable" and not _NOBODY.match(heard.message):
+            return heard
+        hint = "are all its hosts dearer than its price here (see [prices]), or left out by the account's settings?"
+        told = f"{heard.message.rstrip('.')}; {hint}"
+        return msgspec.structs.replace(heard, kind="transient", code=NO_PROVIDER, message=told)
+
+
+ADAPTER = OpenRouter(
     "openrouter", carries=CARRIED | OWN, developer=True, adds=_to_whom, forbidden="filter", reports_cost=True
 )
 

@@ -74,6 +74,36 @@ def fail(_server: Server, problem: Problem) -> Reply:
     return json_reply(body, int(body["error"]["code"]), headers)
 
 
+_answer = chatting(Voice(say, fail))
+
+
+async def chat(server: Server, request: Request) -> Reply:
+    """POST /api/v1/chat/completions; it has one host, which may be dearer than the request allows."""
+    if _is_too_dear(server, request.body):
+        message = "No allowed providers are available for the selected model."
+        return fail(server, msgspec.structs.replace(PROBLEMS["404"], message=message))
+    return await _answer(server, request)
+
+
+class Wanted(msgspec.Struct):
+    """What a request says of those who may answer it, in dollars for a million tokens."""
+
+    max_price: dict[str, float | str] = {}
+
+
+class Routed(msgspec.Struct):
+    provider: Wanted | None = None
+
+
+def _is_too_dear(server: Server, body: bytes) -> bool:
+    try:
+        most = (msgspec.json.decode(body, type=Routed).provider or Wanted()).max_price
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    asked = {"prompt": server.config.usd_per_mtok_in, "completion": server.config.usd_per_mtok_out}
+    return any(Decimal(str(usd)) > Decimal(str(most.get(name, usd))) for name, usd in asked.items())
+
+
 async def models(server: Server, _request: Request) -> Reply:
     """GET /api/v1/models: prices are texts, in dollars per token."""
     config = server.config
@@ -187,7 +217,7 @@ def _result(server: Server, job: Job, rank: int) -> dict[str, Any]:
 PERSONALITY = Personality(
     base_path="/api/v1",
     routes={
-        ("POST", "/api/v1/chat/completions"): chatting(Voice(say, fail)),
+        ("POST", "/api/v1/chat/completions"): chat,
         ("GET", "/api/v1/models"): models,
         ("GET", "/api/v1/key"): key,
         ("GET", "/api/v1/generation"): generation,

@@ -20,6 +20,7 @@ from tests.contracts.backend_contract import ROW, SCHEMA, BackendContract, raw
 from tests.worker.backends.sdk import accepts
 from tests.worker.backends.test_openai import GOOD, error, with_message
 from worker.backends import load
+from worker.backends.absent import blamed
 
 
 class Compatible(BackendContract):
@@ -133,7 +134,7 @@ class TestLmstudio(Compatible):
 
     def test_an_address_that_it_does_not_have_is_said_with_status_200(self) -> None:
         failure = self.failure({"error": "Unexpected endpoint or method. (POST /chat/completions)"})
-        assert (failure.kind, failure.code) == ("invalid", "wrong_address")
+        assert (failure.kind, failure.code) == ("transient", "wrong_address")
         assert "is base_url right?" in failure.message
 
     def test_an_empty_list_of_calls_is_none_whatever_the_finish_reason_says(self) -> None:
@@ -305,6 +306,22 @@ class TestOpenrouter(Compatible):
         price = Price("p", date(2026, 11, 1), "billed", (Rates(1, 1, 1, 1, 1),), (Rates(1, 1, 1, 1, 1),))
         found = load("openrouter").request(self.target(), raw({**ROW, "provider": own}), price=price)
         assert isinstance(found, Failure) and found.code == "unsupported_parameter" and "`provider" in found.message
+
+    @pytest.mark.parametrize(
+        "error",
+        [{"code": 404, "message": "No allowed providers are available for the selected model."},
+         {"code": 404, "message": "No allowed providers are available.", "metadata": {"error_type": "provider_unavailable"}},
+         {"code": 404, "message": "No endpoints found matching your data policy (Free model publication). Configure: https://…"}],
+    )  # fmt: skip
+    def test_where_nobody_is_cheap_enough_the_rows_wait(self, error: Any) -> None:
+        """They were failed one by one, though a price that has risen is no row's fault."""
+        failure = self.failure({"error": error}, 404)
+        assert (failure.kind, failure.code) == ("transient", "no_provider")
+        assert "see [prices]" in failure.message
+        own = blamed(failure, raw({**ROW, "provider": {"only": ["a"]}}))
+        assert isinstance(own, Failure) and own.kind == "invalid", "unless a row chooses itself"
+        words = {"code": 404, "message": "No endpoints found that can handle the requested parameters."}
+        assert self.failure({"error": words}, 404).kind == "invalid"
 
     def test_the_reported_cost_is_taken_to_the_pico_dollar(self) -> None:
         for cost, pusd in ((0.00014, 140_000_000), (0, 0), (1e-12, 1), (0.95, 950_000_000_000)):

@@ -153,7 +153,7 @@ async def test_lm_studio_answers_at_its_bare_address_and_says_200_to_any_other(u
     assert isinstance(await ask("lmstudio", bare, "Hi."), Completion)
     wrong = await ask("openai", bare, "Hi.")
     assert isinstance(wrong, Failure)
-    assert (wrong.kind, wrong.code, wrong.http_status) == ("invalid", "wrong_address", 200)
+    assert (wrong.kind, wrong.code, wrong.http_status) == ("transient", "wrong_address", 200)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
