@@ -35,6 +35,8 @@ NAMELESS = re.compile(
     r"the api deployment for this resource does not exist\b.*", re.IGNORECASE | re.DOTALL,
 )  # fmt: skip
 """Whole messages of DeepSeek, Fireworks and Azure, which have no other word for it."""
+_LOADS = re.compile(r"\b(?:un)?load", re.IGNORECASE)
+"""A model that cannot be loaded is known."""
 _TEXTS = (
     r"model: {name}",  # Anthropic
     r"{name} is not a valid model id\b.*",  # OpenRouter
@@ -52,7 +54,8 @@ def absent(target: Target, failed: Failure) -> Failure:
         return failed
     message = failed.message.partition(": ")[2]  # ours begin with the status
     named, said = _patterns(target.model)
-    if not (NAMELESS.fullmatch(message) or said.fullmatch(message) or (failed.code in CODES and named.search(message))):
+    coded = failed.code in CODES and named.search(message) and not _LOADS.search(message)
+    if not (coded or NAMELESS.fullmatch(message) or said.fullmatch(message)):
         return failed
     told = f"{failed.message.rstrip('.')}; is `model` of this target right?"
     return msgspec.structs.replace(failed, kind=ABSENT, code="model_not_found", message=told)

@@ -80,6 +80,8 @@ def test_the_model_of_the_target_is_unknown(kind: str, model: str, status: int, 
         ("openai", 404, {"error": {**OPENAI, "message": "The model `gpt-4o-draft` does not exist or you do not have access to it."}}),
         ("lmstudio", 400, {"error": {**OPENAI, "message": 'Invalid model identifier "draft".'}}),
         ("vllm", 404, {"error": {"message": "The model `gpt-4o-lora` does not exist.", "type": "NotFoundError", "code": 404}}),
+        # a model that is known, and has no room
+        ("openai", 404, {"error": {**OPENAI, "message": 'Failed to load model "gpt-4o". Error: insufficient system resources.'}}),
         # a gateway's word for every 404
         ("openai", 404, {"error": {"message": "No active credentials for provider: codex", "code": "model_not_found"}}),
         # nobody can do what the row wants
