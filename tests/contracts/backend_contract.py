@@ -76,7 +76,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 STATUS_KINDS = {
-    400: "invalid", 401: "auth", 402: "funds", 404: "invalid", 408: "overload", 409: "overload", 413: "invalid",
+    400: "invalid", 401: "auth", 402: "funds", 404: "invalid", 408: "overload", 409: "overload", 498: "overload", 499: "transient", 525: "overload", 530: "overload", 413: "invalid",
     422: "invalid", 424: "transient", 429: "rate", 500: "transient", 501: "invalid", 502: "transient", 503: "overload", 504: "transient",
     524: "transient", 529: "overload",
 }  # fmt: skip

@@ -26,6 +26,7 @@ FUNDS = frozenset(
     | {"project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached"}
     | {"enforced_spend_limit_reached", "contract_spend_limit_reached", "organization_on_hold", "billing_error"}
     | {"payment_required", "openrouter_credits", "openrouter_key_limit"}
+    | {"exceeded_current_quota_error", "arrearage", "insufficient_balance"}
 )
 CONTEXT = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "token_limit_exceeded", "max_tokens_exceeded"}
@@ -38,11 +39,13 @@ FILTERED = REFUSED | {"content_filter", "content_policy_violation", "responsible
 OVERLOAD = frozenset({"server_is_overloaded", "overloaded_error", "provider_overloaded", "engine_overloaded"})
 RATE = frozenset({"rate_limit_exceeded", "rate_limit_error", "ramp_limit_exceeded", "slow_down"})
 
-BUSY = frozenset({408, 409, 425, 503, 521, 522, 523, 529})
-"""Nothing was generated: try again later, at no cost."""
+BUSY = frozenset({408, 409, 425, 498, 503, 521, 522, 523, 525, 526, 529, 530})
+"""Nothing was generated: try again later, at no cost. 498 is Groq's word for a full tier; Cloudflare says 52x and 530 where it
+did not reach the server behind it."""
 NEVER = frozenset({501, 505})
-FAILED_UPSTREAM = 424
-"""What text-generation-inference answers when its model server fails in the middle of a call."""
+FAILED_UPSTREAM = frozenset({424, 499})
+"""What text-generation-inference answers when its model server fails in the middle of a call, and Google when it cancels one
+by itself."""
 
 _OVERFLOWS = (
     r"\bn_ctx\W{1,4}(?P<limit>\d+)",
@@ -57,7 +60,10 @@ _OVERFLOWS = (
     r"reached context length of (?P<limit>\d+)",
     r"`inputs` tokens \+ `max_new_tokens` must be <= (?P<limit>\d+)",
     r"`inputs` must have less than (?P<limit>\d+) tokens",
-    r"max_model_len\D{0,20}(?P<limit>\d+)",
+    r"max_(?:model|seq)_len\D{0,20}(?P<limit>\d+)",
+    r"number of tokens in the prompt cannot exceed (?P<limit>\d+)",
+    r"range of input length should be \[\d+, ?(?P<limit>\d+)\]",
+    r"^input is too long",
     r"(?:exceeds?|larger than|longer than|greater than) the (?:model's |maximum |available )*"
     r"context (?:length|size|window|limit)(?:\D{0,12}(?P<limit>\d+))?",
     r"exceed the configured limit of (?P<limit>\d+) tokens",
@@ -241,7 +247,7 @@ def _kind(status: int, names: frozenset[str], response: Response, forbidden: str
         return forbidden
     if status in BUSY:
         return "overload"
-    return "transient" if (status >= 500 and status not in NEVER) or status == FAILED_UPSTREAM else "invalid"
+    return "transient" if (status >= 500 and status not in NEVER) or status in FAILED_UPSTREAM else "invalid"
 
 
 def _told_to_retry(kind: str, status: int, word: str | None) -> str:

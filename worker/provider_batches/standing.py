@@ -6,6 +6,7 @@ Told to everybody by the state of the target, which Redis keeps.
 from __future__ import annotations
 
 from pipelines.types import Failure
+from worker.backends.absent import absent
 from worker.backends.batching import Remote
 from worker.context import Context
 from worker.money.ledger import Ledger
@@ -44,7 +45,7 @@ class Standing:
 
     def refused(self, name: str, failure: Failure) -> None:
         """An order was not taken."""
-        targets = self._context.targets
+        targets, failure = self._context.targets, absent(self._context.settings.targets[name], failure)
         if failure.kind in CLOSING:
             targets.close(name, failure.message)
         elif failure.kind in FULL:

@@ -140,6 +140,32 @@ class TestOpenai(BackendContract):
         failure = self.failure(error("context_length_exceeded", message=words), 400)
         assert (failure.kind, failure.context_tokens) == ("context", 272_000)
 
+    @pytest.mark.parametrize(
+        ("words", "window"),
+        [
+            ("too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 5000", 4081),
+            ("Range of input length should be [1, 30720]", 30_720),
+            ("Prompt length 5000 is greater than max_seq_len 4096", 4096),
+            ("The input (9000 tokens) is longer than the model's context length (8192 tokens).", 8192),
+            ("Input is too long for requested model.", None),
+        ],
+    )
+    def test_how_others_say_that_a_prompt_does_not_fit(self, words: str, window: int | None) -> None:
+        """Cohere, DashScope, TabbyAPI, SGLang, Bedrock."""
+        failure = self.failure(error(None, message=words), 400)
+        assert (failure.kind, failure.context_tokens) == ("context", window)
+
+    @pytest.mark.parametrize(
+        ("status", "code", "type_"),
+        [(429, None, "exceeded_current_quota_error"), (400, "Arrearage", None), (402, None, "insufficient_balance")],
+    )
+    def test_how_others_say_that_an_account_has_run_dry(self, status: int, code: str | None, type_: str | None) -> None:
+        """Moonshot (else a rate without end), DashScope (else a row at a time), DeepSeek."""
+        assert (
+            self.failure({"error": {"message": "Check your account.", "code": code, "type": type_}}, status).kind
+            == "funds"
+        )
+
     def test_any_success_is_one(self) -> None:
         assert isinstance(self.parse(GOOD, 201), Completion)
         assert self.failure({"id": "x", "status": "IN_QUEUE"}, 202).code == "empty_answer"
