@@ -202,5 +202,6 @@ def test_a_host_that_is_dearer_than_what_is_reserved_is_never_paid(tmp_path: Pat
         program = Program(tmp_path, **settings)
         out = program.json("run", str(program.rows(prompts(40))), "--dedupe", "off")
         assert (out["ok"], upstream.bill("router")["answered"], upstream.bill("cloud")["answered"]) == (40, 0, 40)
+        assert "dearer than its price" in program.run("targets", "check", "router", "--json", code=3).stdout
     refused = program.costs().filter(pl.col("error_code") == "no_provider")
     assert refused.height and float(refused["cost_usd"].sum()) == 0
