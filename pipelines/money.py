@@ -34,6 +34,9 @@ class Rates(msgspec.Struct, frozen=True, gc=False):
     reasoning: int
     above_tokens: int = -1
     long_cache_write: int = 0  # for an hour's cache; 0: as cache_write
+    heard: int = 0  # input that is sound; 0: as input
+    spoken: int = 0  # output that is sound; 0: as output
+    drawn: int = 0  # output that is images; 0: as output
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -60,16 +63,22 @@ def cost_pusd(price: Price, usage: Usage, *, batch: bool = False, busy_us: int =
     """What one call costs, rounded up to the pico-dollar. `busy_us` is the call's share of its local server's time:
     wall time divided by the calls in flight; `service` the tier that answered, as the provider says."""
     rates = _tier(price.batch_tiers if batch else _of_service(price, service), usage.input_tokens)
-    cached = min(usage.cached_input_tokens, usage.input_tokens)
-    written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+    heard = min(usage.heard_tokens, usage.input_tokens) if rates.heard else 0  # never the cheaper for being cached
+    cached = min(usage.cached_input_tokens, usage.input_tokens - heard)
+    written = min(usage.cache_write_tokens, usage.input_tokens - heard - cached)
     long = min(usage.long_cache_tokens, written)
-    reasoned = min(usage.reasoning_tokens, usage.output_tokens)
+    spoken = min(usage.spoken_tokens, usage.output_tokens) if rates.spoken else 0
+    drawn = min(usage.drawn_tokens, usage.output_tokens - spoken) if rates.drawn else 0
+    reasoned = min(usage.reasoning_tokens, usage.output_tokens - spoken - drawn)
     total = (
-        (usage.input_tokens - cached - written) * rates.input
+        (usage.input_tokens - heard - cached - written) * rates.input
+        + heard * rates.heard
+        + spoken * rates.spoken
+        + drawn * rates.drawn
         + cached * rates.cached_input
         + (written - long) * rates.cache_write
         + long * (rates.long_cache_write or rates.cache_write)
-        + (usage.output_tokens - reasoned) * rates.output
+        + (usage.output_tokens - spoken - drawn - reasoned) * rates.output
         + reasoned * rates.reasoning
     )
     energy = _ceil(price.energy_pusd_per_hour * busy_us, _MICROSECONDS_PER_HOUR)
@@ -83,16 +92,25 @@ def worst_case_pusd(
     *,
     batch: bool = False,
     long_cache: bool = False,
+    sound: bool = False,
     service: str | None = None,
 ) -> int:
     """What is reserved before a call: the input and a tenth more at its dearest rate, and the longest answer. Only a
-    call that asks for it can write to an hour's cache (`long_cache`) or be served by a dearer tier (`service`)."""
+    call that asks for it can write to an hour's cache (`long_cache`), hear or speak (`sound`), or be served by a dearer tier
+    (`service`); a model that draws may always."""
     tenths = input_tokens * _INPUT_MARGIN_TENTHS
     rates = price.batch_tiers if batch else (*price.tiers, *_of_service(price, service))
     tiers = [each for each in rates if each.above_tokens * 10 < tenths]
     dearest = [
-        tenths * max(each.input, each.cached_input, each.cache_write, each.long_cache_write if long_cache else 0)
-        + 10 * max_output_tokens * max(each.output, each.reasoning)
+        tenths
+        * max(
+            each.input,
+            each.cached_input,
+            each.cache_write,
+            each.long_cache_write if long_cache else 0,
+            each.heard if sound else 0,
+        )
+        + 10 * max_output_tokens * max(each.output, each.reasoning, each.drawn, each.spoken if sound else 0)
         for each in tiers or price.tiers[:1]
     ]
     return _ceil(max(dearest), 10 * _TOKENS_PER_MTOK) + price.request_pusd

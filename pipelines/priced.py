@@ -95,16 +95,19 @@ class _Book:
 
     def _is_worth(self, usage: Usage, pusd: int) -> bool:
         """Whether it is what a cloud would have taken, at once or in a batch."""
-        return any(cost_pusd(each, usage, batch=batch) == pusd for each in self._cloud for batch in (False, True))
+        spans = (span for each in self._cloud for batch in (False, True) for span in _spans(each, usage, batch, 0))
+        return any(low <= pusd <= high for low, high in spans)
 
 
 def _spans(price: Price, usage: Usage, batch: bool, busy_us: int) -> Iterator[tuple[int, int]]:
-    """From and to: the ledger does not keep which service tier answered, which part of the cache was written for an hour, nor
-    which share of its time a local server gave."""
-    long = replace(usage, long_cache_tokens=usage.cache_write_tokens) if usage.cache_write_tokens else usage
+    """From and to: the ledger does not keep which service tier answered, which part of the cache was written for an hour, what was
+    heard, spoken or drawn, nor which share of its time a local server gave."""
+    others = [
+        replace(usage, long_cache_tokens=usage.cache_write_tokens),
+        replace(usage, heard_tokens=usage.input_tokens, spoken_tokens=usage.output_tokens),
+        replace(usage, heard_tokens=usage.input_tokens, drawn_tokens=usage.output_tokens),
+    ]
     for service in (None, *(price.by_service or ())):
-        least = most = cost_pusd(price, usage, batch=batch, service=service)
-        if busy_us or long is not usage:
-            other = cost_pusd(price, long, batch=batch, busy_us=busy_us, service=service)
-            least, most = min(least, other), max(most, other)
-        yield least, most
+        found = [cost_pusd(price, usage, batch=batch, service=service)]
+        found += [cost_pusd(price, each, batch=batch, busy_us=busy_us, service=service) for each in others]
+        yield min(found), max(found)

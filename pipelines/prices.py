@@ -31,6 +31,9 @@ _PRICE_KEYS = {
     "output": "output_mtok",
     "reasoning": "output_reasoning_mtok",
     "long_cache_write": "cache_write_1h_mtok",
+    "heard": "input_audio_mtok",
+    "spoken": "output_audio_mtok",
+    "drawn": "output_image_mtok",
 }
 
 
@@ -154,6 +157,9 @@ def _rates(value_of: Callable[[str], Decimal | None], above_tokens: int = -1) ->
         reasoning=rate("reasoning", "output"),
         above_tokens=above_tokens,
         long_cache_write=rate("long_cache_write"),
+        heard=rate("heard"),
+        spoken=rate("spoken"),
+        drawn=rate("drawn"),
     )
 
 

@@ -68,16 +68,32 @@ def doubt(
         return _failure("wrong_model", _other(target, answer.model), answer)
     if problem := _cut_prompt(item, answer, window):
         return _failure("prompt_cut", problem, answer)
-    if not (spoken(answer.text).strip() or answer.tool_calls or answer.silent) and answer.finish in ("stop", "length"):
+    said = (answer, *answer.others)
+    if any(each.finish in ("stop", "length") and not _says_something(each) for each in said):
         tokens = answer.usage.output_tokens
         return _failure("empty_answer", f"an answer without text, though {tokens} tokens were generated", answer)
-    if elsewhere and answer.finish == "length" and not _limit_reached(item, answer):
+    if elsewhere and any(each.finish == "length" for each in said) and not _limit_reached(item, answer):
         return _failure("cut_short", "cut by the server before the row's own limit", answer)
     return None
 
 
+def too_few(item: Item, answer: Completion) -> Failure | None:
+    """Servers that do not know `n` give one answer without a word; of whatever server."""
+    asked, got = _read(item.body).n if b'"n":' in item.body else 1, 1 + len(answer.others)
+    if type(asked) is not int or got >= asked:
+        return None
+    return _failure("too_few", f"{asked} answers were asked for (`n`), and {got} came", answer)
+
+
+def _says_something(answer: Completion) -> bool:
+    return bool(spoken(answer.text).strip()) or answer.tool_calls or answer.silent
+
+
 def _failure(code: str, problem: str, answer: Completion) -> Failure:
-    return Failure(DOUBT, code, f"HTTP 200: {problem}", 200, usage=answer.usage, model=answer.model)
+    return Failure(
+        DOUBT, code, f"HTTP 200: {problem}", 200, usage=answer.usage, model=answer.model,
+        cost_reported_pusd=answer.cost_reported_pusd, tier=answer.tier,
+    )  # fmt: skip
 
 
 def _limit_reached(item: Item, answer: Completion) -> bool:

@@ -87,6 +87,9 @@ class Usage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     output_tokens: int = 0
     reasoning_tokens: int = 0
     long_cache_tokens: int = 0  # the part of what was written to the cache that stays for an hour
+    heard_tokens: int = 0  # the part of the input that is sound
+    spoken_tokens: int = 0  # the part of the output that is sound
+    drawn_tokens: int = 0  # the part of the output that is images
 
 
 class Intent(msgspec.Struct, frozen=True, array_like=True, tag="s", gc=False):
@@ -159,12 +162,13 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     cost_reported_pusd: int | None = None
     tier: str | None = None  # the service tier that answered; it may be another one than was asked for
     silent: bool = False  # it has no text, and the provider says why that is right
+    others: tuple[Completion, ...] = ()  # where a row asked for several answers: all but this first one
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
     """What an adapter makes of anything else (one class for each way to go on)."""
 
-    kind: str  # invalid | context | auth | funds | rate | overload | transient | connect | unknown | untrue
+    kind: str  # invalid | context | auth | funds | model | rate | overload | transient | connect | unknown | untrue
     code: str
     message: str
     http_status: int | None = None
@@ -172,3 +176,5 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     context_tokens: int | None = None
     usage: Usage | None = None  # an answer that is no use, but whose price the server told
     model: str | None = None  # who gave that answer, as the server says
+    cost_reported_pusd: int | None = None
+    tier: str | None = None

@@ -190,3 +190,18 @@ def test_each_outcome_has_its_rule(tmp_path: Path) -> None:
         calls = costs.filter((pl.col("custom_id") == row["custom_id"]) & (pl.col("target") == "first"))
         found[row["custom_id"]] = (row["status"], row["target"], calls.height, calls["outcome"][0])
     assert found == RULES
+
+
+def test_a_host_that_is_dearer_than_what_is_reserved_is_never_paid(tmp_path: Path) -> None:
+    """Its rows are not failed for a price that has risen: another target answers."""
+    router = {**CLOUD, "personality": "openrouter", "usd_per_mtok_in": 0.2}
+    with Upstream({"servers": {"router": router, "cloud": CLOUD}}) as upstream:
+        settings = upstream.settings()
+        settings["targets"]["router"]["input_usd_per_mtok"] = 0.1
+        settings["routes"] = {"all": {"targets": ["router", "cloud"]}}
+        program = Program(tmp_path, **settings)
+        out = program.json("run", str(program.rows(prompts(40))), "--dedupe", "off")
+        assert (out["ok"], upstream.bill("router")["answered"], upstream.bill("cloud")["answered"]) == (40, 0, 40)
+        assert "dearer than its price" in program.run("targets", "check", "router", "--json", code=3).stdout
+    refused = program.costs().filter(pl.col("error_code") == "no_provider")
+    assert refused.height and float(refused["cost_usd"].sum()) == 0

@@ -112,6 +112,31 @@ def test_a_wrong_key_closes_the_target_and_a_mended_one_resumes(tmp_path: Path) 
         assert program.json("run", source, "--dedupe", "off")["ok"] == 300
 
 
+def test_a_misspelt_model_closes_its_target_and_no_other(tmp_path: Path) -> None:
+    """Its rows wait or go to the next target of their route; what others of the same file ask for is answered."""
+    with Upstream({"servers": {"good": {**CLOUD, "latency_ms": 50}, "typo": {**CLOUD, "latency_ms": 50}}}) as upstream:
+        config = upstream.settings()
+        config["targets"]["typo"]["model"] = "gpt-4o-minni"
+        config["routes"] = {
+            "to-good": {"targets": ["good"], "models": ["alpha"]},
+            "to-typo": {"targets": ["typo"], "models": ["beta"]},
+            "either": {"targets": ["typo", "good"], "models": ["gamma"]},
+        }
+        program = Program(tmp_path, None, **config)
+        rows = [{**row, "model": ("alpha", "beta", "gamma")[i % 3]} for i, row in enumerate(prompts(300))]
+        source = str(program.rows([*rows, {"prompt": "Hi.", "model": "delta"}]))
+        stopped = program.run("run", source, "--dedupe", "off", "--json", code=4)
+        assert "typo: HTTP 404: The model `gpt-4o-minni` does not exist" in stopped.stderr
+        assert "is `model` of this target right?" in stopped.stderr
+        told = json.loads(stopped.stdout)
+        assert (told["ok"], told["failed"], told["invalid"], told["unanswered"]) == (200, 0, 1, 100)
+        assert sum(outcomes(upstream, "typo").values()) <= 128, "closed at once: only what was in flight was refused"
+        checked = program.json("targets", "check", "typo", code=3)
+        assert "gpt-4o-minni" in json.dumps(checked)
+        program.config.write_text(program.config.read_text().replace("gpt-4o-minni", "gpt-4o-mini"))
+        assert program.json("run", source, "--dedupe", "off", code=3)["ok"] == 300
+
+
 def test_gone_funds_close_the_target_for_all_processes(shop: Shop) -> None:
     program, upstream = shop.program, shop.upstream
     source = str(program.rows(prompts(400), "broke.jsonl"))

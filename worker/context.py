@@ -119,6 +119,9 @@ class Context:
             except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
                 raise wire.Unreadable(f"run {run_id}: {error}") from None
             await budget.ensure(self.redis, self.keys, found.wanted_scopes(self.clock))
+            quicker = self._runs.get(run_id)  # batches are claimed together, and what is counted has one place
+            if quicker is not None and quicker.started_ms == found.started_ms:
+                return quicker
             self._runs[run_id] = found
         return found
 

@@ -32,6 +32,10 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
 
 
+CLOSING = frozenset({"auth", "funds", "model"})
+"""Kinds of Failure that hold for all prompts, until a person mends them: keys, funds, a model that the provider does not know."""
+
+
 class Targets:
     """States by name; what this process learns is published to the others with its next heartbeat."""
 
@@ -92,7 +96,7 @@ class Targets:
         return bool(self.states.get(name, {}).get("up", True))
 
     def close(self, name: str, reason: str) -> None:
-        """Keys, funds or a missing price: nothing helps but a person."""
+        """Keys, funds, an unknown model or a missing price: nothing helps but a person."""
         if not self.states.get(name, {}).get("closed"):
             log.error("target %s is closed: %s", name, reason)
         until_ms = self.clock.now_ms() + CLOSED_MS

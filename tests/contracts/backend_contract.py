@@ -76,7 +76,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 STATUS_KINDS = {
-    400: "invalid", 401: "auth", 402: "funds", 404: "invalid", 408: "overload", 409: "overload", 413: "invalid",
+    400: "invalid", 401: "auth", 402: "funds", 404: "invalid", 408: "overload", 409: "overload", 498: "overload", 499: "transient", 525: "overload", 530: "overload", 413: "invalid",
     422: "invalid", 424: "transient", 429: "rate", 500: "transient", 501: "invalid", 502: "transient", 503: "overload", 504: "transient",
     524: "transient", 529: "overload",
 }  # fmt: skip
@@ -223,13 +223,28 @@ class BackendContract:
     def test_statuses_without_an_error_body(self, body: bytes) -> None:
         for status, kind in STATUS_KINDS.items():
             failure = self.failure(body, status)
-            assert failure.kind == kind
+            assert failure.kind == ("transient" if status == 404 else kind), "nobody is there to find nothing"
             assert str(status) in failure.message
+            assert (failure.code == "wrong_address") == (status == 404)
+
+    @pytest.mark.parametrize(
+        "body",
+        [{"detail": "Not Found"}, {"error": "Not found."}, {"error": {"message": "File Not Found", "code": 404}},
+         {"error": {"message": "Unknown request URL: POST /v1/v1/chat/completions. Please check the URL for typos."}},
+         {"error": {"message": "Invalid URL (POST /v1/v1/chat/completions)", "type": "invalid_request_error"}}],
+    )  # fmt: skip
+    def test_an_address_that_a_server_does_not_have_is_the_targets_trouble(self, body: Any) -> None:
+        """Rows were failed for it one by one."""
+        for status in (404, 405):
+            failure = self.failure(body, status)
+            assert (failure.kind, failure.code, failure.http_status) == ("transient", "wrong_address", status)
+            assert failure.message.endswith("is base_url right?")
+        assert self.failure({"error": {"message": "Not found: file-1", "code": 404}}, 404).kind == "invalid"
 
     @pytest.mark.parametrize("status", [301, 302, 307, 308])
     def test_a_redirect_names_where_to(self, status: int) -> None:
         failure = self.failure(b"", status, location="https://elsewhere.example/v1")
-        assert (failure.kind, failure.code) == ("invalid", "redirect")
+        assert (failure.kind, failure.code) == ("transient", "redirect"), "the target's trouble, not its rows'"
         assert "https://elsewhere.example/v1" in failure.message
 
     @pytest.mark.parametrize("status", [429, 503, 500])

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from pipelines import beside, priced, schemas
 from pipelines.money import Price, cost_pusd, pusd_to_usd, worst_case_pusd
+from pipelines.priced import _TOKENS
 from pipelines.prices import price_of
 from pipelines.sections import Target
 from pipelines.types import Usage
@@ -23,11 +24,12 @@ TARGETS = {
     "mini": Target(kind="openai", model="gpt-4o-mini", base_url="http://127.0.0.1:9/v1"),
     "flagship": Target(kind="openai", model="gpt-5", base_url="http://127.0.0.1:9/v1"),  # several service tiers
     "haiku": Target(kind="anthropic", model="claude-haiku-4-5", base_url="http://127.0.0.1:9"),  # caches for an hour
+    "audio": Target(kind="openai", model="gpt-audio", base_url="http://127.0.0.1:9/v1"),  # speaks
     "pro": Target(kind="gemini", model="gemini-2.5-pro", base_url="http://127.0.0.1:9"),  # two steps of length
     "gpu": Target(kind="lmstudio", model="q", lane="local", watts=Decimal(350), usd_per_kwh=Decimal("0.3")),
     "free": Target(kind="lmstudio", model="q", lane="local"),
 }  # fmt: skip
-PROVIDERS = {"mini": "openai", "flagship": "openai", "haiku": "anthropic", "pro": "google"}
+PROVIDERS = {"mini": "openai", "flagship": "openai", "audio": "openai", "haiku": "anthropic", "pro": "google"}
 
 
 DAY = datetime(2026, 11, 1, tzinfo=UTC)
@@ -47,7 +49,7 @@ PRICES = prices()
 
 def charged(name: str, usage: Usage, cost: int, **more: Any) -> dict[str, Any]:
     price = PRICES[name]
-    tokens = {field: getattr(usage, field) for field in Usage.__struct_fields__ if field != "long_cache_tokens"}
+    tokens = {field: getattr(usage, field) for field in Usage.__struct_fields__ if field in _TOKENS}
     return call(0, 0, lane=TARGETS[name].lane, target=name, cost_usd=pusd_to_usd(cost), cost_basis=price.basis,
                 price_id=price.price_id, price_as_of=price.as_of, **tokens, **more)  # fmt: skip
 
@@ -62,7 +64,9 @@ def usages(draw: st.DrawFn) -> Usage:
     input_, output = draw(st.integers(0, 400_000)), draw(st.integers(0, 10_000))
     cached = draw(st.integers(0, input_))
     written = draw(st.integers(0, input_ - cached))
-    return Usage(input_, cached, written, output, draw(st.integers(0, output)), draw(st.integers(0, written)))
+    reasoned, long = draw(st.integers(0, output)), draw(st.integers(0, written))
+    heard, spoken, drawn = draw(st.integers(0, input_)), draw(st.integers(0, output)), draw(st.integers(0, output))
+    return Usage(input_, cached, written, output, reasoned, long, heard, spoken, drawn)
 
 
 @given(st.sampled_from(sorted(TARGETS)), usages(), st.floats(0, 1), st.data())
@@ -71,7 +75,9 @@ def test_what_the_ledger_charges_is_good(name: str, usage: Usage, share: float, 
     service = data.draw(st.sampled_from([None, *(price.by_service or {})]))
     busy_us = round(share * 10**6) if price.basis == "amortised" else 0  # of the second that it took
     assert said(charged(name, usage, cost_pusd(price, usage, busy_us=busy_us, service=service))) == []
-    worst = worst_case_pusd(price, usage.input_tokens, usage.output_tokens, long_cache=True, service=service)
+    worst = worst_case_pusd(
+        price, usage.input_tokens, usage.output_tokens, long_cache=True, sound=True, service=service
+    )
     bound = {**charged(name, usage, worst), "cost_basis": "upper_bound"}
     assert said(bound) == []
 
@@ -104,6 +110,16 @@ def test_a_saving_is_a_price_of_the_cloud() -> None:
     assert len(said({**charged("mini", usage, half, avoided_usd=pusd_to_usd(saved)), **batched})) == 1
     (found,) = said(charged("free", usage, 0, **{**good, "avoided_usd": pusd_to_usd(saved + 1)}))
     assert "come to at no price of the cloud" in found
+
+
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [("haiku", Usage(1_000, 0, 600, 10, 0, 600)), ("audio", Usage(1_000, 0, 0, 500, 0, 0, 900, 400))],
+)
+def test_what_a_batch_saves_is_good_whatever_the_ledger_does_not_keep_of_it(name: str, usage: Usage) -> None:
+    now, half = (cost_pusd(PRICES[name], usage, batch=batch) for batch in (False, True))
+    saved = {"avoided_usd": pusd_to_usd(now - half), "avoided_cause": "provider_batch" if now > half else None}
+    assert said({**charged(name, usage, half, **saved), "lane": "provider_batch"}) == []
 
 
 def test_a_line_of_a_providers_batch_has_the_batch_price_and_saves_the_rest() -> None:

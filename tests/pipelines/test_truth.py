@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines.sections import Target
 from pipelines.tokens import count_chats, count_tokens
-from pipelines.truth import doubt, least_tokens, same_model
+from pipelines.truth import doubt, least_tokens, same_model, too_few
 from pipelines.types import Completion, Item, Usage
 
 ROOT = Path(__file__).parents[2]
@@ -307,3 +307,26 @@ def test_several_answers_at_once_have_a_limit_each() -> None:
     asked = Item(0, json.dumps({"messages": [{"role": "user", "content": PROSE}], "n": 4}).encode(), 500, 400)
     assert code(asked, answer(written=160, finish="length")) == ""
     assert code(asked, answer(written=60, finish="length")) == "cut_short"
+
+
+def test_each_of_several_answers_says_something_and_is_whole() -> None:
+    """The first one alone was looked at."""
+    asked = Item(0, json.dumps({"messages": [{"role": "user", "content": PROSE}], "n": 2}).encode(), 500, 0)
+    whole, bare, cut = answer(), answer(text=""), answer(finish="length")
+    assert code(asked, answer(others=(whole,))) == ""
+    assert code(asked, answer(others=(whole, bare))) == "empty_answer"
+    assert code(asked, answer(others=(answer(text="", finish="tool", tool_calls=True),))) == ""
+    assert code(asked, answer(others=(cut,))) == "cut_short"
+    assert code(asked, answer(others=(cut,)), elsewhere=False) == ""
+
+
+def test_fewer_answers_than_were_asked_for_are_found_out() -> None:
+    def asking(**more: Any) -> Item:
+        return Item(0, json.dumps({"messages": [{"role": "user", "content": 'say "n":3'}], **more}).encode(), 9, 0)
+
+    found = too_few(asking(n=3), answer(others=(answer(),)))
+    assert found is not None and (found.kind, found.code) == ("untrue", "too_few")
+    assert "3 answers were asked for (`n`), and 2 came" in found.message and found.usage == answer().usage
+    assert too_few(asking(n=2), answer(others=(answer(),))) is None
+    for one in (asking(), asking(n=1), asking(n=None), asking(n="3")):
+        assert too_few(one, answer()) is None

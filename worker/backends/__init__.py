@@ -10,6 +10,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Protocol, cast
 
+from pipelines.money import Price
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends.exchange import Response
@@ -21,8 +22,11 @@ Sendable = tuple[str, Mapping[str, str], bytes]
 class Adapter(Protocol):
     """What a provider's file offers as `ADAPTER`; neither method raises for what a row or a server says."""
 
-    def request(self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None) -> Sendable | Failure:
-        """`item_body` is a JSON object of OpenAI's chat API without `model`. A Failure names what cannot be asked."""
+    def request(
+        self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None, price: Price | None = None
+    ) -> Sendable | Failure:
+        """`item_body` is a JSON object of OpenAI's chat API without `model`. A Failure names what cannot be asked. `price`: what
+        is reserved for the call, so that who only passes it on must pass it to nobody who is dearer."""
         ...
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:

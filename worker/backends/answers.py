@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +26,8 @@ class Details(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class CostDetails(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +58,7 @@ class Message(msgspec.Struct, frozen=True):
 
 class Choice(msgspec.Struct, frozen=True):
     message: Message | None = None
+    delta: Message | None = None  # of servers that answer with one chunk
     finish_reason: str | None = None
     stop_reason: str | int | None = None  # of vLLM: the stop sequence that came
     error: Any = None
@@ -89,31 +93,50 @@ def completed(
     *,
     meant: bool = False,
 ) -> Completion | Failure:
-    """An answer, or why it is none: it broke off, or says nothing although it was neither cut off nor refused. `meant`: the
-    provider itself says why it is empty, so that it is one (a stop sequence of the row's own came first)."""
-    if finish.startswith("broken:"):
-        return _broken_off(finish, usage)
-    if not (text or calls or meant or finish in ("filter", "refusal")):
+    """An answer, or why it is none: it broke off, or says nothing although it was neither cut off nor refused; what it cost all
+    the same is kept. `meant`: the provider itself says why it is empty, so that it is one (a stop sequence of the row's own
+    came first)."""
+    failed = _broken_off(finish) if finish.startswith("broken:") else None
+    if not failed and not (text or calls or meant or finish in ("filter", "refusal")):
         if not usage.output_tokens or finish in ("stop", "tool"):
-            return _empty(usage)
-        if finish.startswith("error:"):
-            return _broken_off(finish, usage)
+            failed = _empty(usage)
+        elif finish.startswith("error:"):
+            failed = _broken_off(finish)
+    if failed is not None:
+        return paid(failed, usage, model, cost, tier, nothing=failed.code == "empty_answer")
     return Completion(text, finish, usage, model, calls, cost, tier, meant and not text)
+
+
+def together(each: Sequence[Completion | Failure]) -> Completion | Failure:
+    """The answers to one call: the first with the others, unless one is none."""
+    said = [outcome for outcome in each if isinstance(outcome, Completion)]
+    if len(said) < len(each):
+        return next(outcome for outcome in each if isinstance(outcome, Failure))
+    return msgspec.structs.replace(said[0], others=tuple(said[1:])) if len(said) > 1 else said[0]
+
+
+def paid(
+    failed: Failure, usage: Usage, model: str | None, cost: int | None, tier: str | None, *, nothing: bool = False
+) -> Failure:
+    """A failure with what the server says of its price, where it does. `nothing`: it is known to have generated nothing, so that
+    what it read is all."""
+    if cost is None and not (usage.output_tokens or (nothing and usage.input_tokens)):
+        return failed
+    return msgspec.structs.replace(failed, usage=usage, model=model, cost_reported_pusd=cost, tier=tier)
 
 
 def _empty(usage: Usage) -> Failure:
     """Without a token nothing was generated, and another try may be; with some, the same would come again."""
     if usage.output_tokens:
         message = f"HTTP 200: an answer without text, though {usage.output_tokens} tokens were generated"
-        return Failure(DOUBT, "empty_answer", message, 200, usage=usage)
-    told = usage if usage.input_tokens else None
-    return Failure("unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200, usage=told)
+        return Failure(DOUBT, "empty_answer", message, 200)
+    return Failure("unknown", "empty_answer", "HTTP 200: an answer without text or output tokens", 200)
 
 
-def _broken_off(finish: str, usage: Usage) -> Failure:
+def _broken_off(finish: str) -> Failure:
     """The provider gave up in the middle of an answer, which may be paid."""
     message = f"HTTP 200: the provider broke the answer off ({finish.partition(':')[2]})"
-    return Failure("unknown", "finish_error", message, 200, usage=usage if usage.output_tokens else None)
+    return Failure("unknown", "finish_error", message, 200)
 
 
 def usage_of(counts: Counts | None) -> Usage:
@@ -122,16 +145,23 @@ def usage_of(counts: Counts | None) -> Usage:
         return Usage()
     into, out = count(counts.prompt_tokens), count(counts.completion_tokens)
     prompt, completion = counts.prompt_tokens_details, counts.completion_tokens_details
-    cached = written = reasoning = 0
+    cached = written = reasoning = heard = spoken = drawn = 0
     if prompt is not None:
-        cached, written = count(prompt.cached_tokens), count(prompt.cache_write_tokens)
+        cached, written, heard = (
+            count(prompt.cached_tokens),
+            count(prompt.cache_write_tokens),
+            count(prompt.audio_tokens),
+        )
     if completion is not None:
         reasoning = count(completion.reasoning_tokens)
+        spoken, drawn = count(completion.audio_tokens), count(completion.image_tokens)
         # Some servers count reasoning beside the answer: their total says so.
         if reasoning and count(counts.total_tokens) == into + out + reasoning:
             out += reasoning
-    cached = min(cached, into)
-    return Usage(into, cached, min(written, into - cached), out, min(reasoning, out))
+    # Some count what came from their cache beside the prompt: so their total says, or more came from it than there is.
+    if cached > into or (cached and count(counts.total_tokens) == into + cached + out):
+        into += cached
+    return Usage(into, cached, min(written, into - cached), out, min(reasoning, out), 0, heard, spoken, drawn)
 
 
 def reported_pusd(counts: Counts | None) -> int | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pipelines.money import Price
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends import Sendable, answers, failures, looks, rows
@@ -67,7 +68,9 @@ _DECODER = msgspec.json.Decoder(Answer)
 class Anthropic:
     """See `Adapter`."""
 
-    def request(self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None) -> Sendable | Failure:
+    def request(
+        self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None, price: Price | None = None
+    ) -> Sendable | Failure:
         body = rows.read(item_body)
         if isinstance(body, Failure):
             return body

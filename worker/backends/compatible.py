@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.money import Price
 from pipelines.parameters import LIMITS
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure
@@ -55,11 +56,13 @@ class Compatible:
     carries: frozenset[str] | None = None
     """What it honours, where it drops the rest in silence; None: it refuses by itself what it does not know."""
     developer: bool = False  # has a role of that name; the templates of most open models drop it without a word
-    adds: Callable[[Fields], None] | None = None
+    adds: Callable[[Fields, Price | None], None] | None = None
     forbidden: str = "auth"  # what a 403 means: auth | filter
     reports_cost: bool = False
 
-    def request(self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None) -> Sendable | Failure:
+    def request(
+        self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None, price: Price | None = None
+    ) -> Sendable | Failure:
         ready = _ready.get((self.kind, id(target)))
         if ready is None or ready.target is not target:
             ready = self._prepare(target)
@@ -79,17 +82,21 @@ class Compatible:
         if schema is not None and target.structured_output and "response_format" not in fields:
             fields["response_format"] = msgspec.Raw(_format(schema))
         if self.adds is not None:
-            self.adds(fields)
+            try:
+                self.adds(fields, price)
+            except Cannot as error:
+                return rows.cannot(target, error)
         return ready.url, ready.headers, msgspec.json.encode({"model": target.model, **fields})
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
         answer = failures.shaped(target, response, answers.DECODER, forbidden=self.forbidden)
         if not isinstance(answer, answers.Answer):
             return answer
-        choice = answer.choices[0] if answer.choices else None
-        if answer.error or choice is None or choice.error:
-            return self._error_inside(target, response, answer, choice)
-        return self._completion(answer, choice)
+        choices = answer.choices or []
+        bad = next((each for each in choices if each.error), None)
+        if answer.error or bad or not choices:
+            return self._error_inside(target, response, answer, bad or next(iter(choices), None))
+        return answers.together([self._completion(answer, each) for each in choices])
 
     def _prepare(self, target: Target) -> Ready:
         cap = self.cap if isinstance(self.cap, str) else self.cap(target)
@@ -102,14 +109,14 @@ class Compatible:
     # -- hearing ---------------------------------------------------------------------------------------------------
 
     def _completion(self, answer: answers.Answer, choice: answers.Choice) -> Completion | Failure:
-        message = choice.message or answers.Message()
+        message = choice.message or choice.delta or answers.Message()
         usage = answers.usage_of(answer.usage)
         text = message.content if type(message.content) is str else joined(message.content)
         calls = bool(message.tool_calls or message.function_call)
         finish = answers.finish_of(choice.finish_reason)
         if message.refusal and not finish.startswith("broken"):
             text, finish = text or message.refusal, "refusal"
-        cost = answers.reported_pusd(answer.usage) if self.reports_cost else None
+        cost = self._cost(answer)
         if message.audio and not text:
             text = str(message.audio.get("transcript") or "")
         # Where thinking was stopped, the content is null; the number of a token is any end, a text one of the row's stops.
@@ -123,10 +130,19 @@ class Compatible:
         """A 200 that holds an error, or nothing. What had begun to answer may be paid."""
         inner = choice.error if choice is not None and choice.error else answer.error
         failed = failures.inside(target, response, "choices", inner, forbidden=self.forbidden)
-        begun = answers.usage_of(answer.usage).output_tokens or (choice and choice.message and choice.message.content)
-        if isinstance(failed, Failure) and begun and failed.kind in ("rate", "overload", "transient"):
-            return msgspec.structs.replace(failed, kind="unknown")
-        return failed
+        usage, cost = answers.usage_of(answer.usage), self._cost(answer)
+        if isinstance(failed, Completion):
+            return msgspec.structs.replace(
+                failed, usage=usage, model=answer.model, cost_reported_pusd=cost, tier=answer.service_tier
+            )
+        if not (usage.output_tokens or cost or (choice and choice.message and choice.message.content)):
+            return failed
+        kind = "unknown" if failed.kind in ("rate", "overload", "transient") else failed.kind
+        failed = answers.paid(failed, usage, answer.model, cost, answer.service_tier)
+        return msgspec.structs.replace(failed, kind=kind)
+
+    def _cost(self, answer: answers.Answer) -> int | None:
+        return answers.reported_pusd(answer.usage) if self.reports_cost else None
 
 
 def _without_developers(messages: msgspec.Raw) -> msgspec.Raw:

@@ -16,6 +16,7 @@ import msgspec
 from pipelines.printable import printable
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
+from worker.backends.absent import absent
 from worker.backends.exchange import Response
 from worker.backends.lenient import Shape, decode, read
 from worker.backends.waits import retry_after_s
@@ -25,6 +26,7 @@ FUNDS = frozenset(
     | {"project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached"}
     | {"enforced_spend_limit_reached", "contract_spend_limit_reached", "organization_on_hold", "billing_error"}
     | {"payment_required", "openrouter_credits", "openrouter_key_limit"}
+    | {"exceeded_current_quota_error", "arrearage", "insufficient_balance"}
 )
 CONTEXT = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "token_limit_exceeded", "max_tokens_exceeded"}
@@ -37,11 +39,13 @@ FILTERED = REFUSED | {"content_filter", "content_policy_violation", "responsible
 OVERLOAD = frozenset({"server_is_overloaded", "overloaded_error", "provider_overloaded", "engine_overloaded"})
 RATE = frozenset({"rate_limit_exceeded", "rate_limit_error", "ramp_limit_exceeded", "slow_down"})
 
-BUSY = frozenset({408, 409, 425, 503, 521, 522, 523, 529})
-"""Nothing was generated: try again later, at no cost."""
+BUSY = frozenset({408, 409, 425, 498, 503, 521, 522, 523, 525, 526, 529, 530})
+"""Nothing was generated: try again later, at no cost. 498 is Groq's word for a full tier; Cloudflare says 52x and 530 where it
+did not reach the server behind it."""
 NEVER = frozenset({501, 505})
-FAILED_UPSTREAM = 424
-"""What text-generation-inference answers when its model server fails in the middle of a call."""
+FAILED_UPSTREAM = frozenset({424, 499})
+"""What text-generation-inference answers when its model server fails in the middle of a call, and Google when it cancels one
+by itself."""
 
 _OVERFLOWS = (
     r"\bn_ctx\W{1,4}(?P<limit>\d+)",
@@ -56,7 +60,10 @@ _OVERFLOWS = (
     r"reached context length of (?P<limit>\d+)",
     r"`inputs` tokens \+ `max_new_tokens` must be <= (?P<limit>\d+)",
     r"`inputs` must have less than (?P<limit>\d+) tokens",
-    r"max_model_len\D{0,20}(?P<limit>\d+)",
+    r"max_(?:model|seq)_len\D{0,20}(?P<limit>\d+)",
+    r"number of tokens in the prompt cannot exceed (?P<limit>\d+)",
+    r"range of input length should be \[\d+, ?(?P<limit>\d+)\]",
+    r"^input is too long",
     r"(?:exceeds?|larger than|longer than|greater than) the (?:model's |maximum |available )*"
     r"context (?:length|size|window|limit)(?:\D{0,12}(?P<limit>\d+))?",
     r"exceed the configured limit of (?P<limit>\d+) tokens",
@@ -76,8 +83,13 @@ _NEVER_FITS = re.compile(r"request too large for", re.IGNORECASE)
 """One prompt that is larger than what may be said in a minute: waiting helps no more than it does at a full window."""
 
 
-_NOWHERE = re.compile(r"unexpected endpoint or method", re.IGNORECASE)
-"""LM Studio's answer, with status 200, to an address that it does not have."""
+NOWHERE = frozenset({200, 404, 405})
+_NOWHERE = re.compile(
+    r"unexpected endpoint or method|unknown request url|invalid url \(|(?:(?:file|page|path|url|route) )?not found\.?$|method not allowed\.?$",
+    re.IGNORECASE,
+)
+"""What servers say to an address that they do not have: LM Studio (with status 200), OpenAI, all frameworks. Other things that are
+not found have a name."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -173,11 +185,12 @@ def outcome(target: Target, response: Response, error: Told | None, *, forbidden
     failed = failure(response, error, forbidden=forbidden)
     if failed.kind == "filter":
         return Completion("", "refusal" if failed.code in REFUSED else "filter", Usage(), None)
-    return hide_key(target, failed)
+    return of_target(target, failed)
 
 
-def hide_key(target: Target, failed: Failure) -> Failure:
-    """Servers quote keys in their messages; ours never leaves the process."""
+def of_target(target: Target, failed: Failure) -> Failure:
+    """What concerns the target itself is known by its model. Servers quote keys in their messages; ours never leaves the process."""
+    failed = absent(target, failed)
     if target.key and target.key in failed.message:
         return msgspec.structs.replace(failed, message=failed.message.replace(target.key, "[key]"))
     return failed
@@ -190,7 +203,7 @@ def failure(response: Response, error: Told | None, *, forbidden: str = "auth") 
     message = error.message if error and error.message else _shown(response)
     code = next(iter(names), "") or f"http_{status}"
     if error is None and status < 400:
-        return Failure("invalid", "redirect", _redirected(response), response.status)
+        return Failure("transient", "redirect", _redirected(response), response.status)
     # A 403 that is no JSON comes from something before the provider, which moderates nothing.
     kind = _kind(status, frozenset(names), response, forbidden if error else "auth")
     window = None
@@ -205,8 +218,8 @@ def failure(response: Response, error: Told | None, *, forbidden: str = "auth") 
     kind = _told_to_retry(kind, status, response.headers.get("x-should-retry"))
     if kind == "rate" and _NEVER_FITS.match(message):
         kind = "invalid"
-    if kind == "transient" and _NOWHERE.match(message):
-        kind, code, message = "invalid", "wrong_address", f"{message.rstrip('.')}; is base_url right?"
+    if response.status in NOWHERE and (_NOWHERE.match(message) if error else status != 200):
+        kind, code, message = "transient", "wrong_address", f"{message.rstrip('.')}; is base_url right?"
     wait_s = _wait_s(response, error) if kind in ("rate", "overload", "transient") else None
     return Failure(kind, code, f"HTTP {response.status}: {one_line(message)}", response.status, wait_s, window)
 
@@ -234,7 +247,7 @@ def _kind(status: int, names: frozenset[str], response: Response, forbidden: str
         return forbidden
     if status in BUSY:
         return "overload"
-    return "transient" if (status >= 500 and status not in NEVER) or status == FAILED_UPSTREAM else "invalid"
+    return "transient" if (status >= 500 and status not in NEVER) or status in FAILED_UPSTREAM else "invalid"
 
 
 def _told_to_retry(kind: str, status: int, word: str | None) -> str:

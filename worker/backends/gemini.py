@@ -1,82 +1,40 @@
-"""Google's Gemini API in its own shape, which alone tells thinking tokens and why a prompt was blocked."""
+"""Google's Gemini API in its own shape, which alone tells thinking tokens and why a prompt was blocked: how it is asked. What
+its answers mean is gemini_answers.py's."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import msgspec
-
-from pipelines.said import GEMINI_BROKEN, GEMINI_CUT, GEMINI_FILTERED
+from pipelines.money import Price
 from pipelines.sections import Target
-from pipelines.types import Completion, Failure, Usage
-from worker.backends import Sendable, answers, failures, lenient, looks, rows
+from pipelines.types import Completion, Failure
+from worker.backends import Sendable, lenient, looks, rows
 from worker.backends.exchange import Response
-from worker.backends.lenient import count
+from worker.backends.gemini_answers import heard
 from worker.backends.looks import Seen
 from worker.backends.rows import Cannot, Out
-from worker.backends.waits import span_s
 
 if TYPE_CHECKING:
     from worker.backends.http import Web
 
-WORDS = {"filter": GEMINI_FILTERED, "length": GEMINI_CUT, "broken": GEMINI_BROKEN}
-FINISH = {"stop": "stop", **{raw.lower(): ours for ours, each in WORDS.items() for raw in each}}
 BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 LEVELS = frozenset({"minimal", "low", "medium", "high"})
 IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "heic": "image/heic"}
 AUDIO = {"wav": "audio/wav", "mp3": "audio/mp3"}
 UNSIGNED = "skip_thought_signature_validator"
 """Gemini 3 wants its own signature back on the first call of each turn, and takes this where a turn is not its own."""
-PACIFIC_S = 8 * 3600
-"""Daily quotas end at midnight in California; winter time there, so in summer an hour late rather than early."""
-
-
-class Part(msgspec.Struct, frozen=True, rename="camel"):
-    text: str | None = None
-    thought: bool | None = None
-    function_call: Any = None
-
-
-class Content(msgspec.Struct, frozen=True):
-    parts: list[Part] | None = None
-
-
-class Candidate(msgspec.Struct, frozen=True, rename="camel"):
-    content: Content | None = None
-    finish_reason: str | None = None
-
-
-class Feedback(msgspec.Struct, frozen=True, rename="camel"):
-    block_reason: str | None = None
-
-
-class Counts(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    prompt_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
-
-
-class Answer(msgspec.Struct, frozen=True, rename="camel"):
-    candidates: list[Candidate] | None = None
-    prompt_feedback: Feedback | None = None
-    usage_metadata: Counts | None = None
-    model_version: str | None = None
-    error: Any = None
-
-
-_DECODER = msgspec.json.Decoder(Answer)
 
 
 class Gemini:
     """See `Adapter`."""
 
-    def request(self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None) -> Sendable | Failure:
+    def request(
+        self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None, price: Price | None = None
+    ) -> Sendable | Failure:
         body = rows.read(item_body)
         if isinstance(body, Failure):
             return body
@@ -97,65 +55,10 @@ class Gemini:
         return f"{target.base_url}/models/{model}:generateContent", headers, rows.as_json(out)
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
-        if not 200 <= response.status < 300:
-            return failures.hide_key(target, _failure(response))
-        answer = lenient.read(response.body, _DECODER)
-        if answer is None:
-            return failures.not_json(response)
-        usage, model = _usage(answer.usage_metadata), answer.model_version
-        if answer.candidates:
-            return _completion(answer.candidates[0], usage, model)
-        if answer.prompt_feedback is not None and answer.prompt_feedback.block_reason:
-            return Completion("", "filter", usage, model)
-        if answer.error:
-            return failures.hide_key(target, _failure(response))
-        return answers.completed("", "stop", usage, model, calls=False)
+        return heard(target, response)
 
 
 ADAPTER = Gemini()
-
-
-def _completion(candidate: Candidate, usage: Usage, model: str | None) -> Completion | Failure:
-    parts = (candidate.content.parts if candidate.content else None) or []
-    text = "".join(part.text or "" for part in parts if not part.thought)
-    calls = any(part.function_call for part in parts)
-    finish = answers.finish_of(candidate.finish_reason, FINISH)
-    if finish == "stop" and calls:
-        finish = "tool"
-    return answers.completed(text, finish, usage, model, calls)
-
-
-def _usage(counts: Counts | None) -> Usage:
-    """Its candidates' tokens leave thinking out; ours count it in."""
-    if counts is None:
-        return Usage()
-    into = count(counts.prompt_token_count) + count(counts.tool_use_prompt_token_count)
-    thinking = count(counts.thoughts_token_count)
-    out = count(counts.candidates_token_count) + thinking
-    return Usage(into, min(count(counts.cached_content_token_count), into), 0, out, thinking)
-
-
-def _failure(response: Response) -> Failure:
-    """A quota per day outlasts the 22 seconds that come with it; a key that is none is a 400."""
-    error = failures.told(lenient.decode(response.body))
-    failed = failures.failure(response, error)
-    details = error.error.get("details") if error else None
-    details = [each for each in details if type(each) is dict] if type(details) is list else []
-    quotas = " ".join(
-        str(violation.get("quotaId")) for each in details for violation in looks.table(each, "violations")
-    )
-    reasons = {str(each.get("reason")) for each in details if each.get("reason")}
-    if "API_KEY_INVALID" in reasons or "API_KEY_SERVICE_BLOCKED" in reasons:
-        return msgspec.structs.replace(failed, kind="auth", code="api_key_invalid")
-    if failed.kind != "rate":
-        return failed
-    if any("SPEND" in word.upper() for word in (quotas, *reasons)):
-        return msgspec.structs.replace(failed, kind="funds")
-    if "PerDay" in quotas:
-        until_midnight = 86_400 - (time.time() - PACIFIC_S) % 86_400
-        return msgspec.structs.replace(failed, code="quota_per_day", retry_after_s=until_midnight)
-    delays = [span_s(str(each["retryDelay"]), time.time()) for each in details if each.get("retryDelay")]
-    return msgspec.structs.replace(failed, retry_after_s=delays[0]) if delays else failed
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
@@ -222,11 +125,7 @@ def _result(message: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]
 # -- parameters --------------------------------------------------------------------------------------------------------
 
 
-def _config(name: str) -> rows.Setter:
-    def setter(value: Any, out: Out) -> None:
-        out["generationConfig"][name] = value
-
-    return setter
+_config = partial(rows.put, within="generationConfig")
 
 
 def _stop(value: Any, out: Out) -> None:

@@ -23,6 +23,7 @@ from pyreqwest.http import HeaderMap
 from pyreqwest.response import Response as HotResponse
 
 from pipelines.types import Failure
+from worker.backends import streams
 from worker.backends.exchange import (
     MAX_BYTES,
     Response,
@@ -81,6 +82,8 @@ class Hot:
                     content = unzipped(content, max_bytes)
                 if content is None:
                     return too_large(url, max_bytes, response.status)
+                if told.get("content-type", "").startswith(streams.TYPE):
+                    content = streams.whole(content)
                 return Response(response.status, told, hushed(content, headers))
         except PyreqwestError as error:
             return _failure(url, error, timeout_s)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from pipelines.money import Price
 from pipelines.sections import Target
 from worker.backends import looks
 from worker.backends.compatible import CARRIED, Compatible, Fields
@@ -29,7 +30,7 @@ OWN = names(
 )
 
 
-def _for_the_template(fields: Fields) -> None:
+def _for_the_template(fields: Fields, _price: Price | None) -> None:
     """Older builds read the effort from there only; a row that speaks to the template itself is left alone."""
     effort = msgspec.json.decode(fields.get("reasoning_effort", b"null"))
     given = msgspec.json.decode(fields.get("chat_template_kwargs", b"{}"))

@@ -6,10 +6,12 @@ Through its OpenAI-compatible address it would drop the oldest turns of a long p
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pipelines.money import Price
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends import Sendable, answers, failures, lenient, looks, rows
@@ -46,7 +48,9 @@ _DECODER = msgspec.json.Decoder(Answer)
 class Ollama:
     """See `Adapter`."""
 
-    def request(self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None) -> Sendable | Failure:
+    def request(
+        self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None, price: Price | None = None
+    ) -> Sendable | Failure:
         body = rows.read(item_body)
         if isinstance(body, Failure):
             return body
@@ -120,11 +124,7 @@ def _message(message: Any, names: Mapping[str, str]) -> dict[str, Any]:
 # -- parameters --------------------------------------------------------------------------------------------------------
 
 
-def _option(name: str) -> rows.Setter:
-    def setter(value: Any, out: Out) -> None:
-        out["options"][name] = value
-
-    return setter
+_option = partial(rows.put, within="options")
 
 
 def _stop(value: Any, out: Out) -> None:

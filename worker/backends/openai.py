@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipelines.money import Price
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends import Adapter, Sendable
@@ -28,8 +29,10 @@ APIS: dict[str, Adapter] = {"chat": Compatible("openai", cap=_cap, developer=Tru
 class OpenAI:
     """See `Adapter`."""
 
-    def request(self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None) -> Sendable | Failure:
-        return APIS[target.api].request(target, item_body, schema=schema)
+    def request(
+        self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None, price: Price | None = None
+    ) -> Sendable | Failure:
+        return APIS[target.api].request(target, item_body, schema=schema, price=price)
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
         return APIS[target.api].parse(target, response)

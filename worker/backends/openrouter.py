@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from decimal import Decimal, InvalidOperation
+from types import NoneType
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pipelines.money import usd_to_nusd
+from pipelines.money import Price, pusd_to_usd, pusd_to_usd_str, usd_to_nusd
 from pipelines.parameters import LIMITS
 from pipelines.sections import Target
+from pipelines.types import Completion, Failure
 from worker.backends import looks
+from worker.backends.absent import NO_PROVIDER
 from worker.backends.compatible import CARRIED, Compatible, Fields
+from worker.backends.exchange import Response
 from worker.backends.looks import Seen
-from worker.backends.rows import names
+from worker.backends.rows import Cannot, names
 
 if TYPE_CHECKING:
     from worker.backends.http import Web
@@ -28,17 +34,60 @@ OWN = names(
 """Not those that would let a row choose a dearer model or a paid plugin: `models`, `plugins`, `web_search_options`."""
 
 
-def _by_all_or_nobody(fields: Fields) -> None:
-    """Left to itself, it gives a call to providers that drop what they do not know."""
-    if not fields.keys() - {"messages", *LIMITS}:
-        return
-    given = msgspec.json.decode(fields.get("provider", b"null"))
-    if given is None or type(given) is dict:
-        fields["provider"] = msgspec.Raw(msgspec.json.encode({"require_parameters": True, **(given or {})}))
+def _to_whom(fields: Fields, price: Price | None) -> None:
+    """Left to itself, it gives a call to providers that drop what they do not know, and to such as cost more than was reserved for
+    it. What a row says of them itself holds, but for a limit of its own that is higher than ours."""
+    given = msgspec.json.decode(fields.get("provider", b"{}"))
+    if type(given) is not dict:
+        raise Cannot("this form of `provider`")
+    said = dict(given)
+    if fields.keys() - {"messages", *LIMITS}:
+        said = {"require_parameters": True, **said}
+    if price is not None:
+        said["max_price"] = _most(given.get("max_price"), price)
+    if said:
+        fields["provider"] = msgspec.Raw(msgspec.json.encode(said))
 
 
-ADAPTER = Compatible(
-    "openrouter", carries=CARRIED | OWN, developer=True, adds=_by_all_or_nobody, forbidden="filter", reports_cost=True
+def _most(given: Any, price: Price) -> dict[str, Any]:
+    """Dollars for a million tokens, and for a call: what is reserved, or what the row allows where that is less."""
+    rates = price.tiers[0]  # what it compares is what a provider asks for a short prompt
+    ours = {"prompt": rates.input, "completion": rates.output, "request": price.request_pusd}
+    if type(given) not in (dict, NoneType):
+        raise Cannot("this form of `provider.max_price`")
+    most: dict[str, Any] = dict(given or {})
+    for name, pusd in ours.items():
+        own = most.get(name)
+        try:
+            if own is None or Decimal(str(own)) > pusd_to_usd(pusd):
+                most[name] = pusd_to_usd_str(pusd)
+        except InvalidOperation as error:
+            raise Cannot("this form of `provider.max_price`") from error
+    return most
+
+
+_NOBODY = re.compile(
+    r"HTTP 404: no (?:allowed providers are available|endpoints found matching your data policy)", re.IGNORECASE
+)
+
+
+class OpenRouter(Compatible):
+    """It does not find a provider (404) that may answer, where none is cheap enough or all are left out by the account: the
+    target's trouble, and at times one that passes."""
+
+    def parse(self, target: Target, response: Response) -> Completion | Failure:
+        heard = super().parse(target, response)
+        if not isinstance(heard, Failure) or heard.kind != "invalid":
+            return heard
+        if heard.code != "provider_unavailable" and not _NOBODY.match(heard.message):
+            return heard
+        hint = "are all its hosts dearer than its price here (see [prices]), or left out by the account's settings?"
+        told = f"{heard.message.rstrip('.')}; {hint}"
+        return msgspec.structs.replace(heard, kind="transient", code=NO_PROVIDER, message=told)
+
+
+ADAPTER = OpenRouter(
+    "openrouter", carries=CARRIED | OWN, developer=True, adds=_to_whom, forbidden="filter", reports_cost=True
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.money import Price
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends import Sendable, answers, failures, looks, rows, schemas
@@ -74,7 +75,9 @@ _DECODER = msgspec.json.Decoder(Answer)
 class Responses:
     """See `Adapter`."""
 
-    def request(self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None) -> Sendable | Failure:
+    def request(
+        self, target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None, price: Price | None = None
+    ) -> Sendable | Failure:
         body = rows.read(item_body)
         if isinstance(body, Failure):
             return body
@@ -121,11 +124,12 @@ def _failed(target: Target, response: Response, answer: Answer, usage: Usage) ->
     """A 200 of status `failed`. What was used may be paid."""
     failed = failures.inside(target, response, "output")
     if isinstance(failed, Completion):
-        return msgspec.structs.replace(failed, usage=usage, model=answer.model)
+        return msgspec.structs.replace(failed, usage=usage, model=answer.model, tier=answer.service_tier)
+    failed = answers.paid(failed, usage, answer.model, None, answer.service_tier)
     if "image" in failed.code or failed.code in OF_REQUEST:
         return msgspec.structs.replace(failed, kind="invalid", retry_after_s=None)
     if usage.output_tokens and failed.kind in ("rate", "overload", "transient"):
-        return msgspec.structs.replace(failed, kind="unknown", usage=usage)
+        return msgspec.structs.replace(failed, kind="unknown")
     return failed
 
 

@@ -118,11 +118,11 @@ def conversation(
     return system, turns
 
 
-def put(name: str) -> Setter:
-    """A parameter that only has another name there."""
+def put(name: str, within: str = "") -> Setter:
+    """A parameter that only has another name there, or stands `within` another object."""
 
     def setter(value: Any, out: Out) -> None:
-        out[name] = value
+        (out[within] if within else out)[name] = value
 
     return setter
 

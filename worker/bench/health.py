@@ -71,17 +71,18 @@ async def check(settings: Settings, name: str, *, climb: bool = False) -> dict[s
     target = settings.targets[name]
     record = _record(target, await inspect(name, target))
     caller = Caller(target)
-    request = caller.ready(HELLO)
-    if isinstance(request, Failure):
-        return {**record, "ok": False, "error": request.message}
+    if isinstance(refused := caller.ready(HELLO), Failure):
+        return {**record, "ok": False, "error": refused.message}
     async with (
         caller,
         Embedded(settings, settings.spillway.redis_url, workers=False) as there,
         aclosing(await connect(there.redis_url)) as redis,
     ):
         probe = Probe(settings, name, redis)
-        if refused := await probe.admit(HELLO, HELLO_TOKENS):
-            return {**record, "ok": False, "error": refused}
+        if why := await probe.admit(HELLO, HELLO_TOKENS):
+            return {**record, "ok": False, "error": why}
+        request = caller.ready(HELLO, probe.price)
+        assert not isinstance(request, Failure)  # a price forbids nothing that this call says
         await asyncio.to_thread(probe.book, SENT, 0.0)
         answered = await caller.send(request, min(target.timeout_s, CALL_S))
         cost_pusd = await asyncio.to_thread(probe.book, answered.outcome, answered.seconds)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.money import Price
 from pipelines.performance import Speed
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure
@@ -53,9 +54,9 @@ class Caller:
         request = self.ready(msgspec.json.encode(body))
         return Answered(request, 0.0) if isinstance(request, Failure) else await self.send(request, timeout_s)
 
-    def ready(self, body: bytes) -> Sendable | Failure:
-        """The call that `send` makes; a Failure for what cannot be asked there."""
-        return self._adapter.request(self._target, body)
+    def ready(self, body: bytes, price: Price | None = None) -> Sendable | Failure:
+        """The call that `send` makes, by hosts that are not dearer; a Failure for what cannot be asked there."""
+        return self._adapter.request(self._target, body, price=price)
 
     async def send(self, request: Sendable, timeout_s: float | None = None) -> Answered:
         target, began = self._target, time.monotonic()

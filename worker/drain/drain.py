@@ -20,10 +20,12 @@ from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Called, Completion, Failure, Intent, Usage
 from worker import aside
 from worker.backends import load
+from worker.backends.absent import blamed
 from worker.backends.exchange import Response as HttpResponse
 from worker.clock import Clock
 from worker.context import Context
 from worker.drain import verdict
+from worker.drain.asking import Asking
 from worker.drain.history import CHECK_TRIES, MAX_ERRORS, backoff_s, paid_most
 from worker.drain.journal import Journal
 from worker.drain.lane import Lane
@@ -61,6 +63,7 @@ class Drain:
         self.lengths: dict[str, Length] = {}
         self._standing = Standing(context, self.lanes, self.reroute)
         self._local = Local(context.targets, context.settings.targets)
+        self._asking = Asking(context.settings.targets, self._local, ledger)
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
             rates = Rates(context.scripts, context.keys, name, target.rpm, target.tpm)
@@ -155,6 +158,8 @@ class Drain:
         here = self.context.targets.route_targets(batch.head.route, batch.lane)
         for name in here:
             if name not in prompt.given_up and name not in prompt.passed and self.lanes[name].up:
+                if self._asking.too_large(name, prompt):
+                    continue
                 prompt.target = name
                 self.lanes[name].submit(prompt)
                 return
@@ -163,7 +168,7 @@ class Drain:
             return
         other = "cloud" if batch.lane == "local" else "local"
         others = self.context.targets.route_targets(batch.head.route, other) if batch.lanes != "none" else []
-        if any(name not in prompt.given_up for name in others):
+        if any(name not in prompt.given_up and self._asking.may(name, prompt) for name in others):
             batch.leave(prompt, exhausted=True)
         else:
             batch.finish_failed(prompt)
@@ -182,19 +187,15 @@ class Drain:
         if batch.stopping or self.stopping or batch.fenced.is_set():
             batch.leave(prompt)
             return
-        target = self._local.fitted(name, item)
-        if isinstance(target, Failure):
-            self._decide(prompt, name, target, None, None)
+        ready = self._asking.ready(name, prompt)
+        if isinstance(ready, Failure):
+            if ready.kind == "auth":
+                self._standing.closed(name, ready)
+            else:
+                prompt.refused(name, ready)
+            self._route(prompt)
             return
-        adapter = load(target.kind)
-        request = adapter.request(target, item.body, schema=batch.run.schema)
-        if isinstance(request, Failure):
-            self._decide(prompt, name, request, None, None)
-            return
-        bound = self.ledger.bound_pusd(name, item)
-        if isinstance(bound, Failure):
-            self._decide(prompt, name, bound, None, None)
-            return
+        target, (url, headers, body), bound = ready
         started_us, began_s = self.clock.now_us(), time.monotonic()
         prompt.first_us = prompt.first_us or started_us
         intent = Intent(batch.next_call(), item.row, prompt.attempts + 1, name, started_us, bound)
@@ -203,10 +204,11 @@ class Drain:
             batch.leave(prompt, refused_nusd=0 if batch.fenced.is_set() else pusd_to_nusd_ceil(bound))
             return
         prompt.attempts += 1
-        url, headers, body = request
         patience_s = self._local.patience_s(name, item)
         response = await self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
-        outcome = response if isinstance(response, Failure) else adapter.parse(target, response)
+        outcome = (
+            response if isinstance(response, Failure) else blamed(load(target.kind).parse(target, response), item.body)
+        )
         seconds = time.monotonic() - began_s  # our clock may be set meanwhile
         outcome = self._local.weigh(
             name, target, item, outcome, seconds, lambda: not batch.run.checked and self._elsewhere(prompt, name)
@@ -289,8 +291,8 @@ class Drain:
                 else:
                     self._standing.healthy(name)
                 self._again_or_on(prompt, name, on=self._elsewhere(prompt, name))
-            case "auth" | "funds":
-                self._standing.closed(name, failure.message)
+            case "auth" | "funds" | "model":
+                self._standing.closed(name, failure)
                 self._route(prompt)
             case "rate" | "overload" | "connect":
                 if failure.code == "model_loading":  # for all prompts alike, and for a while

@@ -171,15 +171,13 @@ class Lane:
         while True:
             wait_s = 0.05
             if self.rates.limited and self._allowance <= 0 and self.ready:
-                first, tokens = self.ready[0], [prompt.tokens_to_charge for prompt in list(self.ready)[:BLOCK]]
+                tokens = [prompt.tokens_to_charge for prompt in list(self.ready)[:BLOCK]]
                 try:
                     admitted, wait_s = await self.rates.admit(tokens)
                 except (RedisError, OSError) as error:
                     log.warning("%s: rates: %s", self.name, error)
                     admitted, wait_s = 0, 0.5
-                if admitted < 0 and self.ready and self.ready[0] is first:  # it may have been withdrawn meanwhile
-                    self.ready.popleft().give_up("rate_impossible", f"needs more tokens than {self.name}'s tpm admits")
-                self._allowance = max(0, admitted)
+                self._allowance = admitted
                 self._pump()
                 wait_s = min(max(wait_s, 0.002), 2.0)
             await asyncio.sleep(wait_s)

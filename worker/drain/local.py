@@ -82,6 +82,8 @@ class Local:
         elsewhere: Callable[[], bool],
     ) -> Completion | Failure:  # fmt: skip
         """The outcome, or what is wrong with it; `target` as it was sent."""
+        if isinstance(outcome, Completion) and (few := truth.too_few(item, outcome)) is not None:
+            return few
         if target.lane != "local":
             return outcome
         if isinstance(outcome, Failure):
@@ -90,7 +92,7 @@ class Local:
         window = target.context_tokens if target.kind == "ollama" else state.get("window_tokens")
         doubted = truth.doubt(
             target, item, outcome, window=window, known=state.get("model"),
-            elsewhere=outcome.finish == "length" and elsewhere(),
+            elsewhere=any(each.finish == "length" for each in (outcome, *outcome.others)) and elsewhere(),
         )  # fmt: skip
         if doubted is None and outcome.usage.output_tokens:
             pace = self._pace.setdefault(name, deque(maxlen=PACE_CALLS))

@@ -17,10 +17,8 @@ class Rates:
         self.limited = bool(rpm or tpm)
 
     async def admit(self, tokens: Sequence[int]) -> tuple[int, float]:
-        """How many of the waiting calls (their tokens, in order) may go now, and seconds until the next.
-
-        -1: the first of them is larger than a whole minute's tokens.
-        """
+        """How many of the waiting calls (their tokens, in order) may go now, and seconds until the next. One that is larger than
+        a whole minute's tokens takes a whole minute."""
         admitted, wait_ms = await self._scripts.rate(keys=[self._key], args=[self._rpm, self._tpm, 0, *tokens])
         return int(admitted), int(wait_ms) / 1000
 

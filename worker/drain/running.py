@@ -39,6 +39,7 @@ class Prompt:
         "last",
         "paid",
         "passed",
+        "refusals",
         "target",
         "waits",
     )
@@ -49,6 +50,7 @@ class Prompt:
         self.paid: dict[str, int] = {}
         self.checks: dict[str, int] = {}
         self.passed: set[str] = set()
+        self.refusals: dict[str, Failure] = {}
         self.waits = 0
         self.target = ""
         self.first_us = 0
@@ -57,6 +59,11 @@ class Prompt:
     @property
     def tokens_to_charge(self) -> int:
         return self.item.input_tokens + (self.item.max_tokens or 256)
+
+    def refused(self, name: str, failure: Failure) -> None:
+        """A target that was not called, since it can never answer this."""
+        self.given_up.add(name)
+        self.refusals[name] = self.last = failure
 
     def give_up(self, code: str, message: str) -> None:
         """For failures outside a call: the prompt ends `failed`."""
@@ -111,10 +118,11 @@ class Running:
 
     def finish_failed(self, prompt: Prompt) -> None:
         failure = prompt.last or Failure("unknown", "no_target", "no target could answer")
+        said = "; ".join(dict.fromkeys(each.message for each in (*prompt.refusals.values(), failure)))
         now = prompt.first_us
         done = Done(
             prompt.item.row, "failed", None, prompt.attempts, None, None, None, None, failure.code,
-            failure.message[:2000], failure.http_status, None, now, now,
+            said[:2000], failure.http_status, None, now, now,
         )  # fmt: skip
         self._journal.append(self, (), [done], 0, 0)
         if self.head.purpose == "answer":

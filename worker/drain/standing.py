@@ -63,9 +63,12 @@ class Standing:
             self._context.targets.open_breaker(name, f"{failure.code}: {failure.message}", for_ms)
             self._down(name)
 
-    def closed(self, name: str, reason: str) -> None:
-        """Keys or funds: nothing helps but a person."""
-        self._context.targets.close(name, reason)
+    def closed(self, name: str, failure: Failure) -> None:
+        """Keys, funds, a model that nobody knows: only a person helps. A server of one's own may load it yet, and is looked at."""
+        if failure.kind == "model" and self._context.settings.targets[name].lane == "local":
+            self.broken(name, failure)
+            return
+        self._context.targets.close(name, failure.message)
         self._down(name)
 
     def _down(self, name: str) -> None:

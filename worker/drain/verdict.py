@@ -39,18 +39,21 @@ def judge(
     status: int | None,
     body: bytes | None,
 ) -> tuple[Done | None, str]:
-    """The prompt's end, or why the answer is not good enough."""
-    ended, parsed, problem = "ok", None, ""
-    if completion.finish in ("refusal", "filter"):
-        ended, problem = "refused", f"the model refused ({completion.finish})"
-    elif run.checked and not completion.tool_calls:
-        checked = check(completion.text, labels=run.labels, schema=run.validator, finish=completion.finish)
+    """The prompt's end, or why the answer is not good enough; of several answers to one prompt each must be."""
+    said = (completion, *completion.others)
+    refusal = next((each.finish for each in said if each.finish in ("refusal", "filter")), None)
+    parsed = None
+    for number, each in enumerate(said if run.checked and refusal is None else (), 1):
+        if each.tool_calls:
+            continue
+        checked = check(each.text, labels=run.labels, schema=run.validator, finish=each.finish)
         if not checked.ok:
-            return None, checked.reason or "check failed"
-        parsed = checked.parsed_json
+            which = f"answer {number} of {len(said)}: " if len(said) > 1 else ""
+            return None, which + (checked.reason or "check failed")
+        parsed = checked.parsed_json if number == 1 else parsed
     return Done(
-        prompt.row, ended, call.call if call else None, prompt.attempts, completion.text, parsed, completion.finish,
-        None, completion.finish if ended == "refused" else None, problem or None, status,
+        prompt.row, "refused" if refusal else "ok", call.call if call else None, prompt.attempts, completion.text, parsed,
+        refusal or completion.finish, None, refusal, f"the model refused ({refusal})" if refusal else None, status,
         body if run.keep_response else None, prompt.first_us, call.finished_us if call else prompt.first_us,
     ), ""  # fmt: skip
 

@@ -8,16 +8,18 @@ from functools import cached_property
 
 import msgspec
 
+from pipelines.media import surplus_tokens
 from pipelines.money import Price, Unknown, cost_pusd, is_priced, pusd_to_nusd_ceil, worst_case_pusd
 from pipelines.prices import price_of
 from pipelines.settings import Settings
+from pipelines.truth import DOUBT
 from pipelines.types import Completion, Failure, Item, Usage
 from worker.money.reported import key_of
 from worker.targets import Targets
 
 MINUTE_MS = 60_000
 GATEWAYS = frozenset({502, 504, 524})
-UNPAID = frozenset({"invalid", "context", "auth", "funds", "rate", "overload"})
+UNPAID = frozenset({"invalid", "context", "auth", "funds", "model", "rate", "overload"})
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
@@ -82,9 +84,17 @@ class Ledger:
         if not is_priced(price, service):
             told = f"no price is known for service tier {service!r} of {price.price_id}; state one under [prices]"
             return Failure("invalid", "no_price", told)
-        most = item.max_tokens or self._settings.targets[name].max_output_tokens
+        if b'"web_search_options"' in item.body and price.basis == "billed":
+            told = (
+                "no price is known for its web searches, which are paid beside the tokens; remove `web_search_options`"
+            )
+            return Failure("invalid", "no_price", told)
+        target = self._settings.targets[name]
+        reads = item.input_tokens + surplus_tokens(item.body, target.model)
+        writes = item.max_tokens or target.max_output_tokens
         long = b'"1h"' in item.body
-        return worst_case_pusd(price, item.input_tokens, most, batch=batch, long_cache=long, service=service)
+        sound = b'"input_audio"' in item.body or b'"audio"' in item.body
+        return worst_case_pusd(price, reads, writes, batch=batch, long_cache=long, sound=sound, service=service)
 
     def batch_share(self, name: str) -> float:
         """The price of a line of a provider's batch as a share of the real-time price; 1 where nothing is cheaper."""
@@ -143,32 +153,15 @@ class Ledger:
         of a provider's batch; `patient`: one would have been in time."""
         price = self.price(name)
         price_id, as_of = (price.price_id, price.as_of.isoformat()) if price else ("", "")
-        if isinstance(outcome, Failure) and outcome.usage is not None and price is not None:
-            cost = cost_pusd(price, outcome.usage, batch=batch, busy_us=int(busy_s * 1e6))
-            return Charge(
-                "ok",
-                outcome.http_status,
-                outcome.code,
-                outcome.usage,
-                cost,
-                price.basis,
-                outcome.model,
-                price_id,
-                as_of,
-            )
-        if isinstance(outcome, Failure):
+        if isinstance(outcome, Failure) and outcome.usage is None:
             lost = outcome.kind == "unknown" or _is_behind_a_gateway(outcome)
             kind = "lost" if lost else "rejected" if outcome.kind in UNPAID else "error"
             cost, basis = (bound_pusd, "upper_bound") if lost else (0, "billed")
             return Charge(kind, outcome.http_status, outcome.code, Usage(), cost, basis, None, price_id, as_of)
-        if outcome.cost_reported_pusd is not None:
-            cost, basis = outcome.cost_reported_pusd, "reported"
-        else:
-            busy_us, tier = int(busy_s * 1e6), outcome.tier
-            cost = cost_pusd(price, outcome.usage, batch=batch, busy_us=busy_us, service=tier) if price else 0
-            basis = price.basis if price else "billed"
-            if price is not None and price.basis == "billed" and _is_unmetered(outcome):
-                cost, basis = max(cost, bound_pusd), "upper_bound"
+        cost, basis = _paid(price, outcome, int(busy_s * 1e6), bound_pusd, batch=batch)
+        if isinstance(outcome, Failure):
+            status, code, usage = outcome.http_status, outcome.code, outcome.usage or Usage()
+            return Charge("ok", status, code, usage, cost, basis, outcome.model, price_id, as_of)
         cause = "provider_batch" if batch else self._settings.targets[name].lane
         wait = patient and not batch
         cloud = self._cheapest_cloud(route, outcome.usage, wait=wait) if cause != "cloud" else None
@@ -177,6 +170,21 @@ class Ledger:
             "ok", 200, None, outcome.usage, cost, basis, outcome.model, price_id, as_of, avoided,
             cause if avoided else None,
         )  # fmt: skip
+
+
+def _paid(
+    price: Price | None, outcome: Completion | Failure, busy_us: int, bound_pusd: int, *, batch: bool
+) -> tuple[int, str]:
+    """What an answer costs, also one that is no use, and how that is known."""
+    if outcome.cost_reported_pusd is not None:
+        return outcome.cost_reported_pusd, "reported"
+    if price is None:
+        return 0, "billed"
+    usage = outcome.usage or Usage()
+    cost = cost_pusd(price, usage, batch=batch, busy_us=busy_us, service=outcome.tier)
+    if price.basis == "billed" and _is_unmetered(outcome):
+        return max(cost, bound_pusd), "upper_bound"
+    return cost, price.basis
 
 
 def _service_of(body: bytes) -> str | None:
@@ -196,7 +204,8 @@ def _is_behind_a_gateway(failure: Failure) -> bool:
     return failure.kind == "transient" and (failure.http_status in GATEWAYS or failure.code.startswith("http_"))
 
 
-def _is_unmetered(answer: Completion) -> bool:
+def _is_unmetered(outcome: Completion | Failure) -> bool:
     """An answer whose usage is missing or makes no sense: it was paid, and nobody says how much."""
-    usage = answer.usage
-    return bool(answer.text or answer.tool_calls) and not (usage.input_tokens and usage.output_tokens)
+    said = outcome.kind == DOUBT if isinstance(outcome, Failure) else bool(outcome.text or outcome.tool_calls)
+    usage = outcome.usage or Usage()
+    return said and not (usage.input_tokens and usage.output_tokens)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 from pipelines import beside, budgets, paths, wire
-from pipelines.money import pusd_to_nusd_ceil, pusd_to_usd
+from pipelines.money import Price, pusd_to_nusd_ceil, pusd_to_usd
 from pipelines.settings import Settings
 from pipelines.types import Completion, Failure, Item
 from worker.clock import Clock
@@ -48,6 +48,11 @@ class Probe:
             return bound.message
         self._bound_pusd = bound
         return await self._take(clock.date(self._settings.spillway.timezone)) if bound else ""
+
+    @property
+    def price(self) -> Price | None:
+        """What was reckoned with when it was admitted."""
+        return self._ledger.price(self._name)
 
     async def _take(self, day: str) -> str:
         wanted = budgets.shared(self._settings, CLIENT, day)

@@ -37,6 +37,8 @@ LINE_BYTES = 200
 FORGOTTEN = Failure("connect", "forgotten", "Redis has forgotten the order; nothing was sent")
 MAY_EXIST = frozenset({"unknown", "transient"})
 """Kinds of Failure after which a batch may have been made all the same."""
+NOBODY_THERE = frozenset({"wrong_address", "redirect"})
+"""Unless nobody was there to make it."""
 
 
 class Maker:
@@ -87,7 +89,7 @@ class Maker:
         made = await listen(self._context, order.about.run, api.create, self._web, target, staged)
         if isinstance(made, Failure):
             log.warning("order %s: %s", order.tag, made.message)
-            return None if made.kind in MAY_EXIST else made
+            return None if made.kind in MAY_EXIST and made.code not in NOBODY_THERE else made
         await self.adopt(order, made)
         return None
 
@@ -113,7 +115,7 @@ class Maker:
             target = self._local.fitted(name, item)
             if isinstance(target, Failure):
                 continue
-            request = adapter.request(target, item.body, schema=run.schema)
+            request = adapter.request(target, item.body, schema=run.schema, price=self._ledger.price(name))
             if isinstance(request, Failure):
                 continue
             url, _, body = request

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pipelines import wire
 from pipelines.types import Called, Completion, Entry, Failure, Intent, Late
 from worker.backends import load
+from worker.backends.absent import blamed
 from worker.backends.batching import NotRun, Results
 from worker.backends.exchange import Response
 from worker.context import Context, RunContext
@@ -19,6 +20,7 @@ from worker.drain.verdict import Prompted, booked, called, judge
 from worker.money.ledger import Ledger
 from worker.provider_batches.making import LANE, custom_id
 from worker.provider_batches.orders import Order, Orders, Part
+from worker.targets import CLOSING
 
 log = logging.getLogger("spillway.provider_batches")
 
@@ -99,10 +101,11 @@ class Reader:
         part.state.called[call.call] = call
         run.count_call(LANE, call)
         self._journal.append(part, order.about.scopes, entries, intent.bound_pusd, call.cost_pusd)
-        return parsed if isinstance(parsed, Failure) and parsed.kind in ("auth", "funds") else None
+        return parsed if isinstance(parsed, Failure) and parsed.kind in CLOSING else None
 
     def _called(self, part: Part, intent: Intent, outcome: Outcome) -> tuple[Called, Completion | Failure]:
         parsed = outcome if isinstance(outcome, Failure) else self._parsed(intent.target, outcome)
+        parsed = blamed(parsed, item.body) if (item := part.items.get(intent.row)) else parsed
         facts = self._ledger.charge(intent.target, parsed, 0.0, intent.bound_pusd, part.head.route, batch=True)
         return called(intent, facts, parsed, part.head.purpose, self._context.clock.now_us()), parsed
 

@@ -6,9 +6,11 @@ Told to everybody by the state of the target, which Redis keeps.
 from __future__ import annotations
 
 from pipelines.types import Failure
+from worker.backends.absent import absent
 from worker.backends.batching import Remote
 from worker.context import Context
 from worker.money.ledger import Ledger
+from worker.targets import CLOSING
 
 KEPT = 40
 """Of the last orders it is remembered how long they took."""
@@ -43,8 +45,8 @@ class Standing:
 
     def refused(self, name: str, failure: Failure) -> None:
         """An order was not taken."""
-        targets = self._context.targets
-        if failure.kind in ("auth", "funds"):
+        targets, failure = self._context.targets, absent(self._context.settings.targets[name], failure)
+        if failure.kind in CLOSING:
             targets.close(name, failure.message)
         elif failure.kind in FULL:
             self._wait(name, failure.retry_after_s)

@@ -1,6 +1,6 @@
 -- Requests and tokens per minute in one step, in blocks; a pause (Retry-After) stops both. Redis TIME only.
 -- KEYS: 1 bucket | ARGV: 1 rpm (0 none)  2 tpm (0 none)  3 pause_ms to set (0 none), then tokens of each waiting call
--- Returns {calls admitted, wait_ms for the next}; -1 admitted: the first call can never fit.
+-- Returns {calls admitted, wait_ms for the next}; a call of more than a minute's tokens takes a whole minute.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local rpm, tpm, pause = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -19,8 +19,7 @@ local n, wait = 0, 0
 if until_ms > now then wait = until_ms - now
 else
   for i = 4, #ARGV do
-    local need = tonumber(ARGV[i])
-    if tpm > 0 and need > kb then if n == 0 then n = -1 end break end
+    local need = math.min(tonumber(ARGV[i]), kb)
     if rpm > 0 and r < 1 then wait = math.ceil((1 - r) * 60000 / rpm) end
     if tpm > 0 and k < need then wait = math.max(wait, math.ceil((need - k) * 60000 / tpm)) end
     if wait > 0 then break end

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from worker.simulator.core.chat import chatting, fail_chat, models, say_chat
 from worker.simulator.core.faults import Problem
 from worker.simulator.core.generate import Voice
@@ -19,6 +21,9 @@ def fail(server: Server, problem: Problem) -> Reply:
     """LM Studio's errors are a text more often than an object."""
     if problem.name == "context":
         return json_reply({"error": f"{problem.message} Try to load the model with a larger context length."}, 400)
+    if "model" in problem.detail:
+        message = f'Invalid model identifier "{problem.detail["model"]}". Please specify a valid downloaded model.'
+        return fail_chat(server, msgspec.structs.replace(problem, status=400, message=message))
     return fail_chat(server, problem)
 
 

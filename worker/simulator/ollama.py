@@ -89,7 +89,9 @@ def _message(answer: Answer) -> dict[str, Any]:
 
 def fail_native(_server: Server, problem: Problem) -> Reply:
     """It moderates nothing, so that is any bad request."""
-    return json_reply({"error": problem.message}, 400 if problem.name == "moderation" else problem.status)
+    model = problem.detail.get("model")
+    message = f"model '{model}' not found" if model else problem.message
+    return json_reply({"error": message}, 400 if problem.name == "moderation" else problem.status)
 
 
 OPENAI = Voice(say_openai, fail_openai)

@@ -58,10 +58,12 @@ def say(server: Server, ask: Ask, answer: Answer) -> bytes:
 def error_body(problem: Problem) -> dict[str, Any]:
     """The status stands in `code`; the canonical type in the metadata."""
     metadata: dict[str, Any] = {"error_type": ERROR_TYPES.get(problem.name, "unknown")}
-    code = problem.status
+    code, message = problem.status, problem.message
+    if "model" in problem.detail:
+        code, message = 400, f"{problem.detail['model']} is not a valid model ID"
     if problem.name in ("funds", "quota"):
         code, metadata["limit_source"] = 402, "openrouter_credits"
-    return {"error": {"code": code, "message": problem.message, "metadata": metadata}}
+    return {"error": {"code": code, "message": message, "metadata": metadata}}
 
 
 def fail(_server: Server, problem: Problem) -> Reply:
@@ -70,6 +72,36 @@ def fail(_server: Server, problem: Problem) -> Reply:
     if problem.status == 429:
         headers += (("x-ratelimit-limit", "60"), ("x-ratelimit-remaining", "0"))
     return json_reply(body, int(body["error"]["code"]), headers)
+
+
+_answer = chatting(Voice(say, fail))
+
+
+async def chat(server: Server, request: Request) -> Reply:
+    """POST /api/v1/chat/completions; it has one host, which may be dearer than the request allows."""
+    if _is_too_dear(server, request.body):
+        message = "No allowed providers are available for the selected model."
+        return fail(server, msgspec.structs.replace(PROBLEMS["404"], message=message))
+    return await _answer(server, request)
+
+
+class Wanted(msgspec.Struct):
+    """What a request says of those who may answer it, in dollars for a million tokens."""
+
+    max_price: dict[str, float | str] = {}
+
+
+class Routed(msgspec.Struct):
+    provider: Wanted | None = None
+
+
+def _is_too_dear(server: Server, body: bytes) -> bool:
+    try:
+        most = (msgspec.json.decode(body, type=Routed).provider or Wanted()).max_price
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    asked = {"prompt": server.config.usd_per_mtok_in, "completion": server.config.usd_per_mtok_out}
+    return any(Decimal(str(usd)) > Decimal(str(most.get(name, usd))) for name, usd in asked.items())
 
 
 async def models(server: Server, _request: Request) -> Reply:
@@ -185,7 +217,7 @@ def _result(server: Server, job: Job, rank: int) -> dict[str, Any]:
 PERSONALITY = Personality(
     base_path="/api/v1",
     routes={
-        ("POST", "/api/v1/chat/completions"): chatting(Voice(say, fail)),
+        ("POST", "/api/v1/chat/completions"): chat,
         ("GET", "/api/v1/models"): models,
         ("GET", "/api/v1/key"): key,
         ("GET", "/api/v1/generation"): generation,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
+from datetime import date
 from typing import Any, ClassVar
 
 import pytest
@@ -12,11 +14,13 @@ from huggingface_hub import ChatCompletionInput, ChatCompletionOutput
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openrouter.components import ChatRequest, ChatResult
 
+from pipelines.money import Price, Rates
 from pipelines.types import Completion, Failure, Usage
 from tests.contracts.backend_contract import ROW, SCHEMA, BackendContract, raw
 from tests.worker.backends.sdk import accepts
 from tests.worker.backends.test_openai import GOOD, error, with_message
 from worker.backends import load
+from worker.backends.absent import blamed
 
 
 class Compatible(BackendContract):
@@ -130,7 +134,7 @@ class TestLmstudio(Compatible):
 
     def test_an_address_that_it_does_not_have_is_said_with_status_200(self) -> None:
         failure = self.failure({"error": "Unexpected endpoint or method. (POST /chat/completions)"})
-        assert (failure.kind, failure.code) == ("invalid", "wrong_address")
+        assert (failure.kind, failure.code) == ("transient", "wrong_address")
         assert "is base_url right?" in failure.message
 
     def test_an_empty_list_of_calls_is_none_whatever_the_finish_reason_says(self) -> None:
@@ -270,6 +274,54 @@ class TestOpenrouter(Compatible):
         assert self.sent({"messages": ROW["messages"]}, SCHEMA)["provider"] == strict
         for plain in ({}, {"max_tokens": 9}, {"max_completion_tokens": 9}):
             assert "provider" not in self.sent({"messages": ROW["messages"], **plain})
+
+    @pytest.mark.parametrize(
+        ("own", "most"),
+        [
+            (None, {"prompt": "0.15", "completion": "0.60", "request": "0.00"}),
+            ({}, {"prompt": "0.15", "completion": "0.60", "request": "0.00"}),
+            ({"prompt": 0.1, "image": 0.002}, {"prompt": 0.1, "completion": "0.60", "request": "0.00", "image": 0.002}),
+            ({"prompt": "0.15", "completion": "7"}, {"prompt": "0.15", "completion": "0.60", "request": "0.00"}),
+            ({"prompt": 1, "completion": 0}, {"prompt": "0.15", "completion": 0, "request": "0.00"}),
+        ],
+    )  # fmt: skip
+    def test_nobody_may_answer_who_costs_more_than_was_reserved(self, own: Any, most: Any) -> None:
+        """A row may be content with less, and says the rest itself."""
+        rates = Rates(150_000_000_000, 0, 0, 600_000_000_000, 600_000_000_000)
+        dearer = Rates(900_000_000_000, 0, 0, 900_000_000_000, 900_000_000_000, above_tokens=200_000)
+        price = Price("p", date(2026, 11, 1), "billed", (rates, dearer), (rates,))
+        given = {} if own is None else {"provider": {"only": ["a"], "sort": "throughput", "max_price": own}}
+        request = load("openrouter").request(self.target(), raw({"messages": ROW["messages"], **given}), price=price)
+        assert not isinstance(request, Failure)
+        sent = json.loads(request[2])
+        self.check_request(
+            {**sent, "provider": {**sent["provider"], "max_price": {k: str(v) for k, v in most.items()}}}
+        )
+        rest = {"require_parameters": True, "only": ["a"], "sort": "throughput"} if given else {}
+        assert sent["provider"] == {**rest, "max_price": most}
+
+    @pytest.mark.parametrize("own", [5, "a", ["a"], {"max_price": {"prompt": "cheap"}}, {"max_price": {"prompt": [1]}},
+                                     {"max_price": {"prompt": "nan"}}, {"max_price": 3}])  # fmt: skip
+    def test_a_choice_that_nobody_understands_is_refused(self, own: Any) -> None:
+        price = Price("p", date(2026, 11, 1), "billed", (Rates(1, 1, 1, 1, 1),), (Rates(1, 1, 1, 1, 1),))
+        found = load("openrouter").request(self.target(), raw({**ROW, "provider": own}), price=price)
+        assert isinstance(found, Failure) and found.code == "unsupported_parameter" and "`provider" in found.message
+
+    @pytest.mark.parametrize(
+        "error",
+        [{"code": 404, "message": "No allowed providers are available for the selected model."},
+         {"code": 404, "message": "No allowed providers are available.", "metadata": {"error_type": "provider_unavailable"}},
+         {"code": 404, "message": "No endpoints found matching your data policy (Free model publication). Configure: https://…"}],
+    )  # fmt: skip
+    def test_where_nobody_is_cheap_enough_the_rows_wait(self, error: Any) -> None:
+        """They were failed one by one, though a price that has risen is no row's fault."""
+        failure = self.failure({"error": error}, 404)
+        assert (failure.kind, failure.code) == ("transient", "no_provider")
+        assert "see [prices]" in failure.message
+        own = blamed(failure, raw({**ROW, "provider": {"only": ["a"]}}))
+        assert isinstance(own, Failure) and own.kind == "invalid", "unless a row chooses itself"
+        words = {"code": 404, "message": "No endpoints found that can handle the requested parameters."}
+        assert self.failure({"error": words}, 404).kind == "invalid"
 
     def test_the_reported_cost_is_taken_to_the_pico_dollar(self) -> None:
         for cost, pusd in ((0.00014, 140_000_000), (0, 0), (1e-12, 1), (0.95, 950_000_000_000)):

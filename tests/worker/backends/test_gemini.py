@@ -212,6 +212,26 @@ class TestGemini(BackendContract):
         assert isinstance(outcome, Completion)
         assert (outcome.finish, outcome.usage) == ("filter", Usage(9, 0, 0, 0, 0))
 
+    @pytest.mark.parametrize(
+        "words",
+        ["User location is not supported for the API use.", "Gemini API free tier is not available in your country. Please "
+         "enable billing on your project in Google AI Studio."],
+    )  # fmt: skip
+    def test_a_place_that_it_does_not_serve_is_the_targets_trouble(self, words: str) -> None:
+        body = {"error": {"code": 400, "message": words, "status": "FAILED_PRECONDITION"}}
+        assert self.failure(body, 400).kind == "auth"
+        body["error"]["message"] = f"The prompt says: {words}"
+        assert self.failure(body, 400).kind == "invalid"
+
+    def test_of_several_answers_none_is_left_out(self) -> None:
+        first = GOOD["candidates"][0]
+        second = {"content": {"parts": [{"text": "Gre"}]}, "finishReason": "MAX_TOKENS", "index": 1}
+        heard = self.parse({**GOOD, "candidates": [first, second]})
+        assert isinstance(heard, Completion)
+        assert [(each.text, each.finish) for each in (heard, *heard.others)] == [("Blue.", "stop"), ("Gre", "length")]
+        bare = {"content": {"role": "model"}, "finishReason": "STOP", "index": 1}
+        assert self.failure({**GOOD, "candidates": [first, bare]}).code == "empty_answer"
+
     def test_a_stopped_answer_without_content_is_filtered(self) -> None:
         outcome = self.parse({"candidates": [{"finishReason": "SAFETY"}], "usageMetadata": {"promptTokenCount": 9}})
         assert isinstance(outcome, Completion)

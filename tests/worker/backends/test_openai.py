@@ -140,10 +140,57 @@ class TestOpenai(BackendContract):
         failure = self.failure(error("context_length_exceeded", message=words), 400)
         assert (failure.kind, failure.context_tokens) == ("context", 272_000)
 
+    @pytest.mark.parametrize(
+        ("words", "window"),
+        [
+            ("too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 5000", 4081),
+            ("Range of input length should be [1, 30720]", 30_720),
+            ("Prompt length 5000 is greater than max_seq_len 4096", 4096),
+            ("The input (9000 tokens) is longer than the model's context length (8192 tokens).", 8192),
+            ("Input is too long for requested model.", None),
+        ],
+    )
+    def test_how_others_say_that_a_prompt_does_not_fit(self, words: str, window: int | None) -> None:
+        """Cohere, DashScope, TabbyAPI, SGLang, Bedrock."""
+        failure = self.failure(error(None, message=words), 400)
+        assert (failure.kind, failure.context_tokens) == ("context", window)
+
+    @pytest.mark.parametrize(
+        ("status", "code", "type_"),
+        [(429, None, "exceeded_current_quota_error"), (400, "Arrearage", None), (402, None, "insufficient_balance")],
+    )
+    def test_how_others_say_that_an_account_has_run_dry(self, status: int, code: str | None, type_: str | None) -> None:
+        """Moonshot (else a rate without end), DashScope (else a row at a time), DeepSeek."""
+        assert (
+            self.failure({"error": {"message": "Check your account.", "code": code, "type": type_}}, status).kind
+            == "funds"
+        )
+
     def test_any_success_is_one(self) -> None:
         assert isinstance(self.parse(GOOD, 201), Completion)
         assert self.failure({"id": "x", "status": "IN_QUEUE"}, 202).code == "empty_answer"
         assert self.failure(b"", 204).code == "not_json"
+
+    def test_of_several_answers_none_is_left_out(self) -> None:
+        def choice(text: str | None, finish: str = "stop", **more: Any) -> dict[str, Any]:
+            return {
+                **GOOD["choices"][0],
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": finish,
+                **more,
+            }
+
+        heard = self.parse(
+            {**GOOD, "choices": [choice("Blue."), choice("Gre", "length"), choice("No.", "content_filter")]}
+        )
+        assert isinstance(heard, Completion)
+        assert (heard.text, heard.finish, heard.usage) == ("Blue.", "stop", self.usage)
+        assert [(each.text, each.finish) for each in heard.others] == [("Gre", "length"), ("No.", "filter")]
+        assert self.failure({**GOOD, "choices": [choice("Blue."), choice(None)]}).code == "empty_answer"
+        assert self.failure({**GOOD, "choices": [choice("Blue."), choice("Re", "error")]}).code == "finish_error"
+        midway = {"code": 502, "message": "lost upstream"}
+        failure = self.failure({**GOOD, "choices": [choice("Blue."), choice("Re", error=midway)]})
+        assert (failure.kind, failure.usage) == ("unknown", self.usage), "begun, and so paid"
 
     def test_no_choices_is_no_answer(self) -> None:
         for choices in ([], None, "x", {}):
@@ -169,7 +216,12 @@ class TestOpenai(BackendContract):
             ({"prompt_tokens": 5.0, "completion_tokens": True}, Usage(5, 0, 0, 0, 0)),
             # more cached than sent, more thought than said: never less than nothing to pay
             ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 9},
-              "completion_tokens_details": {"reasoning_tokens": 9}}, Usage(5, 5, 0, 2, 2)),
+              "completion_tokens_details": {"reasoning_tokens": 9}}, Usage(14, 9, 0, 2, 2)),
+            # what came from the cache beside the rest, as the total says, or within it
+            ({"prompt_tokens": 600, "completion_tokens": 10, "total_tokens": 1_010,
+              "prompt_tokens_details": {"cached_tokens": 400}}, Usage(1_000, 400, 0, 10, 0)),
+            ({"prompt_tokens": 600, "completion_tokens": 10, "total_tokens": 610,
+              "prompt_tokens_details": {"cached_tokens": 400}}, Usage(600, 400, 0, 10, 0)),
             # reasoning beside the answer, as the total says
             ({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 16,
               "completion_tokens_details": {"reasoning_tokens": 9}}, Usage(5, 0, 0, 11, 9)),

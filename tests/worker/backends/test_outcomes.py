@@ -70,16 +70,16 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
-def target(column: str, url: str) -> Target:
+def target(column: str, url: str, model: str = MODEL) -> Target:
     kind = "openai" if column == "responses" else column
     api = "responses" if column == "responses" else "chat"
     return Target(
-        kind=kind, model=MODEL, base_url=url, api=api, api_key="sk-secret", context_tokens=WINDOW, max_output_tokens=64
+        kind=kind, model=model, base_url=url, api=api, api_key="sk-secret", context_tokens=WINDOW, max_output_tokens=64
     )  # fmt: skip
 
 
-async def ask(column: str, url: str, prompt: str, timeout_s: float = 20.0) -> Completion | Failure:
-    asked = target(column, url)
+async def ask(column: str, url: str, prompt: str, timeout_s: float = 20.0, model: str = MODEL) -> Completion | Failure:
+    asked = target(column, url, model)
     row = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 64}
     request = load(asked.kind).request(asked, json.dumps(row).encode())
     assert not isinstance(request, Failure)
@@ -131,6 +131,17 @@ async def test_a_prompt_that_is_too_long_names_the_window_where_the_server_does(
 
 
 @pytest.mark.parametrize("column", COLUMNS)
+async def test_a_model_that_the_provider_does_not_know_is_the_targets_fault(upstream: Upstream, column: str) -> None:
+    outcome = await ask(column, upstream.url(column), "Hi.", model="gpt-4o-minni")
+    if column == "llamacpp":  # it has one model, and answers with it whatever a call says
+        assert isinstance(outcome, Completion)
+        return
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.code) == ("model", "model_not_found")
+    assert "gpt-4o-minni" in outcome.message and "is `model` of this target right?" in outcome.message
+
+
+@pytest.mark.parametrize("column", COLUMNS)
 async def test_what_was_never_sent_costs_nothing(column: str) -> None:
     outcome = await ask(column, f"http://127.0.0.1:{free_port()}/v1", "Hi.")
     assert isinstance(outcome, Failure)
@@ -142,7 +153,7 @@ async def test_lm_studio_answers_at_its_bare_address_and_says_200_to_any_other(u
     assert isinstance(await ask("lmstudio", bare, "Hi."), Completion)
     wrong = await ask("openai", bare, "Hi.")
     assert isinstance(wrong, Failure)
-    assert (wrong.kind, wrong.code, wrong.http_status) == ("invalid", "wrong_address", 200)
+    assert (wrong.kind, wrong.code, wrong.http_status) == ("transient", "wrong_address", 200)
 
 
 @pytest.mark.parametrize("column", COLUMNS)

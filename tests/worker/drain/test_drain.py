@@ -78,6 +78,63 @@ async def test_a_prompt_is_not_given_up_for_an_outage_that_its_own_last_try_find
     assert not drain.lanes["it"].up
 
 
+MANY = parse_settings({
+    "targets": {
+        name: {"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:1/v1", "api_key": "k", **PRICES, **more}
+        for name, more in {
+            "small": {"tpm": 10}, "less": {"tpm": 13}, "large": {"tpm": 14},
+            "gpu": {"lane": "local", "kind": "ollama", "input_usd_per_mtok": None, "output_usd_per_mtok": None},
+        }.items()
+    },
+    "routes": {"fits": {"targets": ["small", "less", "large"]}, "all": {"targets": ["small", "less"]},
+               "both": {"targets": ["gpu", "small"]}},
+})  # fmt: skip
+
+
+def routed(route: str, lane: str, body: bytes = BODY) -> tuple[Drain, Prompt, Any]:
+    """A prompt of 14 tokens on a lane of a route of MANY; nobody is asked."""
+    context = Context(MANY, None, "")  # type: ignore[arg-type]
+    drain, noted = Drain(context, Ledger(MANY, context.targets), None, context.clock), Noted()  # type: ignore[arg-type]
+    head = BatchHead("r.0.0.1", "r", route, 0, 1, 5, 9, 1.0, 0, 1)
+    batch: Any = Running(head, 1, lane, "any", RunContext("r", {}, MANY), noted)  # type: ignore[arg-type]
+    batch.open = 1
+    return drain, Prompt(batch, Item(0, body, 5, 9), 0, set()), noted
+
+
+async def test_a_prompt_that_no_minute_of_a_target_has_room_for_goes_on_to_the_next() -> None:
+    drain, prompt, noted = routed("fits", "cloud")
+    drain._route(prompt)
+    assert prompt.target == "large" and list(drain.lanes["large"].ready) == [prompt]
+    assert prompt.given_up == {"small", "less"} and not noted.entries
+
+
+async def test_where_no_target_has_room_the_row_ends_and_all_are_named() -> None:
+    drain, prompt, noted = routed("all", "cloud")
+    drain._route(prompt)
+    (done,) = noted.entries
+    assert (done.status, done.error_code) == ("failed", "rate_impossible")
+    assert "small admits 10 a minute" in done.error_message and "less admits 13 a minute" in done.error_message
+
+
+async def test_two_lanes_that_can_do_nothing_do_not_send_a_prompt_to_and_fro() -> None:
+    """A refusal without a call stands in no journal: each lane gave its batch back to the other, for ever."""
+    body = b'{"messages":[{"role":"user","content":"Hi."}],"max_tokens":9,"logit_bias":{"5":1}}'
+    for lane in ("local", "cloud"):
+        drain, prompt, noted = routed("both", lane, body)
+        if lane == "local":
+            prompt.target = "gpu"
+            await drain._attempt(prompt)
+        else:
+            drain._route(prompt)
+        assert not prompt.batch.exhausted and prompt.batch.open == 0, lane
+        (done,) = noted.entries
+        assert done.status == "failed"
+        assert "ollama cannot do `logit_bias`" in done.error_message and "small admits 10" in done.error_message
+    drain, prompt, _ = routed("both", "cloud")
+    drain._route(prompt)
+    assert prompt.batch.exhausted, "the other lane can do it"
+
+
 @pytest.mark.parametrize("hours", [-1, 1])
 async def test_a_clock_that_is_set_during_a_call_makes_it_no_longer_and_no_shorter(hours: int) -> None:
     context = Context(SETTINGS, None, "")  # type: ignore[arg-type]

@@ -56,6 +56,17 @@ def test_what_certainly_does_not_fit_is_refused() -> None:
         assert "at least 5000 tokens" in refused.message
 
 
+@pytest.mark.parametrize("lane", ["local", "cloud"])
+def test_whoever_gives_fewer_answers_than_were_asked_for_is_found_out(lane: str) -> None:
+    it = local({"kind": "openai", "lane": lane, "model": "m", "base_url": "http://127.0.0.1:1/v1"})
+    asked = Item(0, b'{"messages":[],"n":2}', 9, 0)
+    one = Completion("Blue.", "stop", Usage(9, 0, 0, 2), "m")
+    found = it.weigh("it", it.fitted("it", asked), asked, one, 1.0, lambda: True)  # type: ignore[arg-type]
+    assert isinstance(found, Failure) and found.code == "too_few"
+    two = Completion("Blue.", "stop", Usage(9, 0, 0, 4), "m", others=(one,))
+    assert it.weigh("it", it.fitted("it", asked), asked, two, 1.0, lambda: True) is two  # type: ignore[arg-type]
+
+
 def test_a_window_is_learned_from_a_refusal_and_forgotten_in_time() -> None:
     cloud = local({**OLLAMA, "kind": "openai", "lane": "cloud"})
     large, told = item(6_000, words=5_000), Failure("context", "c", "too long", 400, context_tokens=4_096)

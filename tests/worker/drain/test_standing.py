@@ -53,6 +53,21 @@ async def test_a_long_one_takes_it_down_until_then(asked_s: float, for_ms: int) 
     assert targets.states["it"]["reason"] == "http_503: HTTP 503: busy"
 
 
+@pytest.mark.parametrize(("lane", "closed"), [("cloud", True), ("local", False)])
+async def test_a_model_that_nobody_knows_closes_a_provider_and_takes_down_a_server_of_ones_own(
+    lane: str, closed: bool
+) -> None:
+    """Which may load it yet: it is looked at all the time, and used as soon as it has it."""
+    it, queue, targets, rerouted = standing()
+    settings = parse_settings({"targets": {"it": {"kind": "vllm", "model": "m", "lane": lane}}})
+    it._context.settings = settings
+    it.closed("it", Failure("model", "model_not_found", "HTTP 404: The model `m` does not exist", 404))
+    assert (queue.up, rerouted, targets.is_up("it")) == (False, ["it"], False)
+    assert bool(targets.states["it"].get("closed")) == closed
+    assert "HTTP 404: The model `m` does not exist" in targets.states["it"]["reason"]
+    assert targets.states["it"]["until_ms"] - targets.clock.now_ms() <= (CLOSED_MS if closed else BREAKER_MS)
+
+
 async def test_a_row_of_failures_ends_with_a_success_and_not_with_the_breaker() -> None:
     it, lane, _, _ = standing()
     assert [it.unhealthy("it", BUSY) for _ in range(DOWN_AFTER)] == list(range(1, DOWN_AFTER + 1))

@@ -34,6 +34,8 @@ SETTINGS = parse_settings(
             "paid-cpp": {"kind": "llamacpp", "base_url": "http://localhost:1/v1", "model": "mine", "lane": "cloud"},
             "paid-ollama": {"kind": "ollama", "base_url": "http://localhost:1/v1", "model": "mine", "lane": "cloud"},
             "gpt5": {"kind": "openai", "model": "gpt-5"},
+            "audio": {"kind": "openai", "model": "gpt-audio"},
+            "painter": {"kind": "gemini", "model": "gemini-2.5-flash-image"},
             "gpu": {"kind": "lmstudio", "model": "qwen", "watts": 360, "usd_per_kwh": 0.30},
         },
         "prices": {"mine": {"input_usd_per_mtok": "0.1234567", "output_usd_per_mtok": "0.7654321",
@@ -121,6 +123,19 @@ POD = {
     "total_tokens": 1700,
     "completion_tokens_details": {"reasoning_tokens": 200},
 }  # reasoning beside the answer: its total says so
+SPOKEN = {
+    "prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500,
+    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 900},
+    "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 400},
+}  # fmt: skip
+HEARD = {
+    "promptTokenCount": 1000, "candidatesTokenCount": 40, "cachedContentTokenCount": 700,
+    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 100}, {"modality": "AUDIO", "tokenCount": 900}],
+}  # fmt: skip
+DRAWN = {
+    "promptTokenCount": 20, "candidatesTokenCount": 1300,
+    "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}],
+}  # fmt: skip
 OLLAMA = {
     "model": "mine", "created_at": "2026-11-01T00:00:00Z", "message": {"role": "assistant", "content": "Paris."},
     "done": True, "done_reason": "stop", "total_duration": 5, "prompt_eval_count": 1000, "eval_count": 500,
@@ -145,6 +160,10 @@ MILLION = Decimal(1_000_000)
         ("own", chat(OPENAI), [(86, "0.1234567"), (1920, "0.0000001"), (300, "0.7654321")], "billed"),
         ("gpt5", {**chat(REASONED), "service_tier": "flex"}, [(75, "0.625"), (1186, "5")], "billed"),
         ("gpt5", {**chat(OPENAI), "service_tier": "priority"}, [(86, "2.5"), (1920, "0.25"), (300, "20")], "billed"),
+        ("audio", chat(SPOKEN), [(100, "2.5"), (900, "32"), (100, "10"), (400, "64")], "billed"),
+        ("mini", chat(SPOKEN), [(1000, "0.15"), (500, "0.60")], "billed"),  # no price of its own for sound
+        ("flash", gemini(HEARD), [(900, "1"), (100, "0.03"), (40, "2.5")], "billed"),  # which part is cached, nobody says
+        ("painter", gemini(DRAWN), [(20, "0.30"), (10, "2.5"), (1290, "30")], "billed"),
         ("mini", chat(WROTE), [(3976, "0.15"), (1024, "0.075"), (10, "0.60")], "billed"),
         ("hub", chat(NO_DETAILS), [(1000, "0.59"), (500, "0.79")], "billed"),
         ("pod", chat(POD), [(1000, "0.1234567"), (700, "0.7654321")], "billed"),
@@ -206,12 +225,40 @@ def test_a_dearer_tier_is_reserved_for_where_it_is_asked_for(asked: str, usd: st
     assert ledger()[0].bound_pusd("mini", item(body, output=1000)) == usd_to_pusd(usd)  # 1100 and 1000 tokens
 
 
+def test_an_image_is_reserved_for_as_its_model_counts_it() -> None:
+    """GPT-4o mini counts one as up to 48,169 tokens: forty times what was reserved, so that budgets were no walls."""
+    body = b'{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}]}]}'
+    bound = ledger()[0].bound_pusd("mini", Item(0, body, 1_112, 10))
+    assert isinstance(bound, int)
+    assert (
+        bound >= usd_to_pusd(Decimal("0.15") * 48_169 / MILLION) > usd_to_pusd(Decimal("0.15") * 1_112 / MILLION) * 40
+    )
+
+
+def test_sound_and_drawings_are_reserved_for_at_their_own_price() -> None:
+    book = ledger()[0]
+    silent, asks = b'{"messages":[]}', b'{"messages":[],"modalities":["text","audio"],"audio":{"voice":"alloy"}}'
+    assert book.bound_pusd("audio", item(silent, 100)) == usd_to_pusd("0.00375")  # 1,100 x 2.5 + 100 x 10
+    assert book.bound_pusd("audio", item(asks, 100)) == usd_to_pusd("0.0416")  # 1,100 x 32 + 100 x 64
+    assert book.bound_pusd("painter", item(silent, 1290)) == usd_to_pusd("0.03903")  # 1,100 x 0.3 + 1,290 x 30
+
+
 def test_a_tier_whose_price_nobody_knows_is_refused() -> None:
     body = b'{"messages":[],"service_tier":"priority"}'
     refused = ledger()[0].bound_pusd("cerebras", item(body))
     assert isinstance(refused, Failure) and (refused.kind, refused.code) == ("invalid", "no_price")
     assert "'priority'" in refused.message
     assert isinstance(ledger()[0].bound_pusd("own", item(body)), int), "a stated price holds whatever the tier"
+
+
+def test_a_search_whose_price_nobody_knows_is_refused() -> None:
+    """Each costs cents beside the tokens, which no usage tells."""
+    asks = b'{"messages":[{"role":"user","content":"no \\"web_search_options\\""}]%s}'
+    refused = ledger()[0].bound_pusd("mini", item(asks % b',"web_search_options":{}'))
+    assert isinstance(refused, Failure) and (refused.kind, refused.code) == ("invalid", "no_price")
+    assert "`web_search_options`" in refused.message
+    assert isinstance(ledger()[0].bound_pusd("mini", item(asks % b"")), int)
+    assert ledger()[0].bound_pusd("gpu", item(asks % b',"web_search_options":{}')) == 0
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None, "completion_tokens": -5},
@@ -253,6 +300,50 @@ def test_what_had_the_time_for_a_batch_avoids_no_more_than_its_price() -> None:
 def test_only_what_may_have_been_generated_is_booked(failure: Failure, outcome: str, cost: int) -> None:
     charge = ledger()[0].charge("mini", failure, 1.0, 55, "mini")
     assert (charge.outcome, charge.cost_pusd) == (outcome, cost)
+
+
+def spoilt(usage: dict[str, Any], content: str = "", finish: str = "stop", **more: Any) -> dict[str, Any]:
+    """An answer that is no use: empty, broken off, or an error in the middle of it."""
+    body = chat(usage, content)
+    return {**body, "choices": [{**body["choices"][0], "finish_reason": finish, **more}]}
+
+
+MIDWAY = {"code": 502, "message": "Provider disconnected", "metadata": {"error_type": "provider_unavailable"}}
+NOTHING = {**ROUTED, "completion_tokens": 0, "total_tokens": 10, "cost": 0}
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "usd"),
+    [
+        (spoilt(ROUTED), "empty_answer", "0.00014"),
+        (spoilt(OWN_KEY), "empty_answer", "0.0002"),
+        (spoilt(NOTHING), "empty_answer", "0"),  # it asks no money for an answer without a token
+        (spoilt(ROUTED, "Par", "error"), "finish_error", "0.00014"),
+        (spoilt(ROUTED, "Par", error=MIDWAY), "provider_unavailable", "0.00014"),
+        (spoilt({**ROUTED, "completion_tokens": None}, "Par", error=MIDWAY), "provider_unavailable", "0.00014"),
+    ],
+)
+def test_an_answer_that_is_no_use_costs_what_the_provider_says(body: Any, code: str, usd: str) -> None:
+    charge = charged("router", body, bound_pusd=7_770_000)
+    assert (charge.outcome, charge.error_code, charge.model) == ("ok", code, "served")
+    assert (charge.cost_pusd, charge.cost_basis) == (usd_to_pusd(usd), "reported")
+
+
+def test_an_error_before_anything_was_generated_costs_nothing_whatever_it_reports() -> None:
+    busy = {**MIDWAY, "code": 503, "metadata": {"error_type": "provider_overloaded"}}
+    charge = charged("router", {**spoilt(NOTHING, error=busy), "error": busy}, bound_pusd=7_770_000)
+    assert (charge.outcome, charge.cost_pusd) == ("rejected", 0), "so that no prompt is given up for it"
+
+
+def test_what_was_filtered_midway_is_paid() -> None:
+    stopped = {"code": 403, "message": "no", "metadata": {"error_type": "content_policy_violation"}}
+    charge = charged("router", spoilt(ROUTED, "Par", error=stopped))
+    assert (charge.outcome, charge.cost_pusd, charge.usage.output_tokens) == ("ok", usd_to_pusd("0.00014"), 4)
+
+
+def test_an_answer_that_is_no_use_is_paid_at_the_tier_that_gave_it() -> None:
+    body = {**spoilt(REASONED), "service_tier": "flex"}
+    assert charged("gpt5", body).cost_pusd == usd_to_pusd((75 * Decimal("0.625") + 1186 * 5) / MILLION)
 
 
 def test_an_unknown_price_closes_the_target_with_the_line_to_add() -> None:

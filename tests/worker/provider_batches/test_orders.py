@@ -124,6 +124,18 @@ async def test_a_window_that_a_line_was_refused_by_is_remembered(context: Contex
         assert it.context.targets.refused_tokens("cloud") == 100
 
 
+async def test_lines_whose_model_nobody_knows_close_the_target_and_wait(context: Context) -> None:
+    async with stage(context, "anthropic") as it:
+        it.upstream.servers["cloud"].configure({"model": "other"})
+        await it.prepare()
+        await it.give()
+        await it.rounds(it.over)
+        assert await it.outcomes() == {"rejected": ROWS}
+        assert [await it.state(batch) for batch in it.batches] == ["waiting", "waiting"]
+        state = it.context.targets.states["cloud"]
+        assert state["closed"] and "model: m; is `model` of this target right?" in state["reason"]
+
+
 async def test_a_row_that_no_window_has_room_for_is_not_sent(context: Context) -> None:
     async with stage(context) as it:
         it.context.targets.refused("cloud", Failure("context", "c", "too long", 400, context_tokens=100), b"")

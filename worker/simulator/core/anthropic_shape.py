@@ -152,6 +152,8 @@ def error_body(problem: Problem, number: str = "req_standin") -> dict[str, Any]:
         message = (
             f"prompt is too long: {problem.detail.get('tokens', 0)} tokens > {problem.detail.get('limit', 0)} maximum"
         )
+    if "model" in problem.detail:
+        message = f"model: {problem.detail['model']}"
     error: dict[str, Any] = {"type": kind, "message": message}
     if code:
         error["details"] = {"error_code": code}

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from worker.simulator.core.answers import Ask, digest, input_tokens
-from worker.simulator.core.faults import PROBLEMS, BatchRule, Problem
+from worker.simulator.core.faults import PROBLEMS, BatchRule, Problem, unknown_model
 from worker.simulator.core.generate import Answer, charge, compose, overflow
 from worker.simulator.core.server import Server, unix_s
 
@@ -200,7 +200,7 @@ class Desk:
         if point < share:
             return PROBLEMS["500"]
         if not (config.any_model or line.ask.model in config.served):
-            return PROBLEMS["404"]
+            return unknown_model(line.ask.model)
         if (problem := overflow(config, line.ask, input_tokens(config, line.ask))) is not None:
             return problem
         return compose(self._server, line.ask, f"{job.id}:{rank}")

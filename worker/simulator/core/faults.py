@@ -51,6 +51,13 @@ PROBLEMS: dict[str, Problem] = {
     "moderation": Problem("moderation", 403, "The input was flagged."),
 }
 
+
+def unknown_model(name: str) -> Problem:
+    """In OpenAI's words; the vendors' own files have theirs."""
+    message = f"The model `{name}` does not exist or you do not have access to it."
+    return msgspec.structs.replace(PROBLEMS["404"], message=message, detail={"model": name})
+
+
 # Something else than an answer, and nothing is billed.
 UNBILLED = {
     "reset": "the connection is reset as soon as the request has been read",

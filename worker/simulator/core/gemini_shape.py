@@ -139,6 +139,11 @@ def error_body(problem: Problem) -> dict[str, Any]:
     if problem.name == "context" and problem.detail:
         limit, tokens = problem.detail.get("limit", 0), problem.detail.get("tokens", 0)
         message = f"The input token count ({tokens}) exceeds the maximum number of tokens allowed ({limit})."
+    if "model" in problem.detail:
+        message = (
+            f"models/{problem.detail['model']} is not found for API version v1beta, or is not supported for "
+            "generateContent. Call ListModels to see the list of available models and their supported methods."
+        )
     details: list[dict[str, Any]] = []
     if problem.name in QUOTA:
         violation = {"quotaId": QUOTA[problem.name], "quotaMetric": "generativelanguage.googleapis.com/requests"}

@@ -12,7 +12,7 @@ from worker.simulator.core.answers import Ask, answer_text, count_tokens, cut_to
 from worker.simulator.core.bill import BilledCall, Usage, cost_pusd, shown_key
 from worker.simulator.core.calls import Call, calls_of
 from worker.simulator.core.config import ServerConfig
-from worker.simulator.core.faults import BILLED, PROBLEMS, UNBILLED, FaultRule, Problem
+from worker.simulator.core.faults import BILLED, PROBLEMS, UNBILLED, FaultRule, Problem, unknown_model
 from worker.simulator.core.http import Reply, Request
 from worker.simulator.core.server import Server, unix_s
 
@@ -145,7 +145,7 @@ def _problem(server: Server, request: Request, ask: Ask, fault: FaultRule | None
     if fault is not None and fault.kind in PROBLEMS:
         return fault.kind, fault.worded(PROBLEMS[fault.kind])
     if not (config.any_model or ask.model in config.served):
-        return "404", msgspec.structs.replace(PROBLEMS["404"], message=f"The model `{ask.model}` does not exist.")
+        return "404", unknown_model(ask.model)
     taken = input_tokens(config, ask)
     if (problem := overflow(config, ask, taken)) is not None:
         return "context_overflow", problem
