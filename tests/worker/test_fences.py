@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pytest
 
 from pipelines import paths, wire
 from pipelines.types import BatchHead, Done, Item
@@ -137,6 +138,43 @@ async def test_deaths_without_an_answer_make_poison_and_an_answer_resets(context
     assert b"without one more answer" in await context.redis.hget(context.keys.poison, HEAD.id)
 
 
+async def test_a_batch_is_not_taken_back_from_who_has_just_claimed_it(context: Context) -> None:
+    """It was never taken when the healer looked; by now somebody has it, and its calls may be out."""
+    healer, keys = Healer(context), context.keys
+    epoch = await ring(context)
+    said = await context.redis.hmget(keys.batch(HEAD.id), "epoch", "lanes", "head")
+    names = [keys.batch(HEAD.id), keys.journal(HEAD.id), keys.run(RUN)]
+    assert await context.scripts.claim(keys=names, args=[epoch, "w1"])
+    await healer._give_back(HEAD.id.encode(), *said, "never taken", holder="nobody")
+    assert await state(context) == "rung"
+    assert await context.redis.zscore(keys.rung, HEAD.id) is not None
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_what_died_with_its_worker_is_noted_only_while_it_is_as_it_was(context: Context, gone: bool) -> None:
+    healer, keys = Healer(context), context.keys
+    await take(context, "dead")
+    said = await context.redis.hmget(keys.batch(HEAD.id), "epoch", "lanes", "head")
+    if gone:
+        await context.redis.delete(keys.batch(HEAD.id))
+    else:  # handed back, taken by another, who has had its own deaths
+        await context.redis.hset(keys.batch(HEAD.id), mapping={"epoch": "9", "holder": "w2", "tries": POISON_TRIES})
+    await healer._take(HEAD.id.encode(), *said, "dead")
+    assert await context.redis.exists(keys.batch(HEAD.id)) == (0 if gone else 1)
+    assert await context.redis.hmget(keys.batch(HEAD.id), "poison", "progress") == [None, None]
+
+
+async def test_who_comes_back_to_a_lane_stays_on_its_list(context: Context) -> None:
+    """A look found it gone, or elsewhere; it was there again before its name could be taken away."""
+    keys, scripts = context.keys, context.scripts
+    await ring(context)
+    assert await scripts.unlist(keys=[keys.batch(HEAD.id), keys.rung], args=[HEAD.id, 0]) == 0
+    await context.redis.zadd(keys.given, {HEAD.id: 1})
+    assert await scripts.unlist(keys=[keys.batch(HEAD.id), keys.given], args=[HEAD.id, 1]) == 1, "it is on another lane"
+    await context.redis.delete(keys.batch(HEAD.id))
+    assert await scripts.unlist(keys=[keys.batch(HEAD.id), keys.rung], args=[HEAD.id, 0]) == 1
+
+
 async def test_who_hands_back_in_order_is_no_death(context: Context) -> None:
     keys = context.keys
     epoch = await take(context, "w1")
@@ -148,16 +186,24 @@ async def test_who_hands_back_in_order_is_no_death(context: Context) -> None:
 async def test_a_run_is_finished_by_the_lease_holder_and_its_own_generation_only(context: Context) -> None:
     keys, redis = context.keys, context.redis
     names = [keys.run(RUN), keys.open_runs, keys.waiting(RUN), keys.drained(RUN), keys.parts(RUN), keys.lease("settle"),
-             keys.promoted(RUN)]  # fmt: skip
-    await redis.hset(keys.run(RUN), mapping={"generation": 1, "prepared": 1, "open": 0, "status": "finalizing"})
+             keys.promoted(RUN), keys.all_runs, keys.budget(f"run:{RUN}")]  # fmt: skip
+    now = {"generation": 1, "prepared": 1, "open": 0, "status": "finalizing", "started_ms": 5, "inbox": "sealed"}
+    await redis.hset(keys.run(RUN), mapping=now)
     await redis.sadd(keys.open_runs, RUN)
-    end = ["status", "completed"]
-    assert await context.scripts.finish(keys=names, args=[RUN, "1", "w1", *end]) == 0, "no lease"
+    await redis.zadd(keys.all_runs, {RUN: 1})
+
+    async def finish(generation: int, started_ms: int, owner: str) -> int:
+        args = [RUN, generation, started_ms, owner, 60, 60, "status", "completed"]
+        return int(await context.scripts.finish(keys=names, args=args))
+
+    assert await finish(1, 5, "w1") == 0, "no lease"
     await redis.set(keys.lease("settle"), "w1")
-    assert await context.scripts.finish(keys=names, args=[RUN, "0", "w1", *end]) == 0, "it was retried meanwhile"
-    assert await context.scripts.finish(keys=names, args=[RUN, "1", "w2", *end]) == 0
+    assert await finish(0, 5, "w1") == 0, "it was retried meanwhile"
+    assert await finish(1, 4, "w1") == 0, "it was resumed meanwhile, though it is the same generation"
+    assert await finish(1, 5, "w2") == 0
     assert await redis.scard(keys.open_runs) == 1
-    assert await context.scripts.finish(keys=names, args=[RUN, "1", "w1", *end]) == 1
+    assert await finish(1, 5, "w1") == 1
+    assert await redis.ttl(keys.run(RUN)) > 0 and not await redis.zcard(keys.all_runs), "an inbox run goes some day"
     assert await redis.scard(keys.open_runs) == 0 and await redis.hget(keys.run(RUN), "status") == b"completed"
 
 

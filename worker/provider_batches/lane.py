@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pipelines import wire
+from pipelines.errors import LeaseLost
 from pipelines.types import BatchHead
 from worker import aside
 from worker.backends import batching
@@ -140,14 +141,18 @@ class ProviderBatches:
                     raise wire.Unreadable(str(fields))
                 epoch, state, lane, target, lanes, head = fields
                 if (state, lane) != (b"rung", b"provider_batch"):
-                    await redis.zrem(keys.given, batch)
+                    await self._unlist(batch)
                     continue
                 given = Given(batch, int(epoch), (lanes or b"any").decode(), wire.unpack_head(head), since[batch])
                 found.append((target.decode(), given))
             except (ValueError, TypeError, AttributeError) as error:
                 await aside.batch(self._context, batch, error)
-                await redis.zrem(keys.given, batch)
+                await self._unlist(batch)
         return found
+
+    async def _unlist(self, batch: str) -> None:
+        keys = self._context.keys
+        await self._context.scripts.unlist(keys=[keys.batch(batch), keys.given], args=[batch, 1])
 
     async def _give_back(self, batches: list[Given]) -> None:
         """What cannot be sent goes back to waiting as it is."""
@@ -190,10 +195,10 @@ def _making(target: str) -> str:
 
 
 async def _alone(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """A Redis that is away is no reason to leave the others; the next round tries again."""
+    """A Redis that is away is no reason to leave the others; the next round tries again, if there is one for us."""
     try:
         await work()
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, LeaseLost) as error:
         log.warning("%s: %s", name, error)
 
 

@@ -22,6 +22,7 @@ from pipelines.audit import Reuse
 from pipelines.budgets import Event, Scope
 from worker.context import Context, RunContext
 from worker.hooks import announce_alert
+from worker.queue import OPEN
 from worker.store import Store
 from worker.tell import Teller
 
@@ -57,7 +58,7 @@ class Audits:
         day = context.clock.date(context.settings.spillway.timezone)
         today = {n.decode(): int(v) for n, v in (await context.redis.hgetall(keys.audits(day))).items()}
         plan: list[Reuse] = []
-        pipe = context.redis.pipeline(transaction=True)
+        counts: dict[str, int] = {}
         for name, count in sorted(Counter(each.route for each in found).items()):
             route = context.settings.routes.get(name)
             share = route.audit_share if route else 0.0
@@ -65,12 +66,10 @@ class Audits:
             wanted = min(MOST - len(plan), audit.due(total, done, share, audit.LEAST_AUDITED))
             chosen = audit.chosen(run_id, (each for each in found if each.route == name), wanted)
             plan += chosen
-            pipe.hincrby(keys.audits(day), f"{name} reuses", count)
-            pipe.hincrby(keys.audits(day), f"{name} audited", len(chosen))
-        pipe.expire(keys.audits(day), DAY_KEPT_S)
-        pipe.hset(keys.run(run_id), mapping={"audit": wire.dump(plan), "audit_wanted": len(plan)})
-        await pipe.execute()
-        if plan:
+            counts |= {f"{name} reuses": count, f"{name} audited": len(chosen)}
+        args = [OPEN, wire.dump(plan), len(plan), DAY_KEPT_S, *(part for pair in counts.items() for part in pair)]
+        planned = await context.scripts.audit_plan(keys=[keys.run(run_id), keys.audits(day)], args=args)
+        if planned and plan:
             log.info("run %s: %d of %d proven reuses are asked to see whether they hold", run_id, len(plan), len(found))
 
     async def wait(self, run_id: str, wanted: int, *, blocked: bool) -> bool:
@@ -80,7 +79,6 @@ class Audits:
         if not blocked and now - since < PATIENCE_S:
             return True
         keys = self._context.keys
-        await self._context.redis.hset(keys.run(run_id), "audit_wanted", 0)
         names = [keys.waiting(run_id), keys.drained(run_id), keys.run(run_id)]
         await self._context.scripts.close(keys=names, args=[keys.batch(""), "audits"])
         return bool(wanted)
@@ -116,10 +114,10 @@ class Audits:
         known = await redis.hget(keys.paused, name)
         if known is None:
             await announce_alert(self._context, event)  # before it is written down: who dies in between tells it again
-        await redis.hset(
-            keys.paused, name, wire.dump({"until_ms": until_ms, "excess_low": found.low, "message": message})
-        )
-        await redis.pexpireat(keys.paused, until_ms)
+        pipe = redis.pipeline(transaction=True)
+        pipe.hset(keys.paused, name, wire.dump({"until_ms": until_ms, "excess_low": found.low, "message": message}))
+        pipe.pexpireat(keys.paused, until_ms)
+        await pipe.execute()
         if known is None:
             self._teller.tell(event)
 

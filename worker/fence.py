@@ -1,9 +1,9 @@
-"""A fence for the threads that settle: who slept must not touch what others have made of the run since."""
+"""A fence for threads that write files for a run: who slept must not touch what others have made of the run since."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pipelines.errors import LeaseLost
 from worker.context import Context
@@ -16,22 +16,22 @@ ANSWER_S = 30.0
 
 
 def no_fence() -> None:
-    """Nobody else settles."""
+    """Nobody else writes."""
 
 
-def fence(context: Context, run_id: str, generation: bytes | None) -> Fence:
-    """Holds while this process has the settlers' lease and the run is of that generation. To be made in the event loop."""
+def fence(context: Context, lease: str, run_id: str, seen: Mapping[str, bytes | None]) -> Fence:
+    """Holds while this process has that lease and these fields of the run are as they were seen. To be made in the event loop."""
     redis, keys, loop = context.redis, context.keys, asyncio.get_running_loop()
 
     async def is_ours() -> bool:
         pipe = redis.pipeline(transaction=False)
-        pipe.get(keys.lease("settle"))
-        pipe.hget(keys.run(run_id), "generation")
+        pipe.get(keys.lease(lease))
+        pipe.hmget(keys.run(run_id), *seen)
         owner, now = await pipe.execute()
-        return bool(owner == context.owner.encode() and now == generation)
+        return bool(owner == context.owner.encode() and now == list(seen.values()))
 
     def check() -> None:
         if not asyncio.run_coroutine_threadsafe(is_ours(), loop).result(ANSWER_S):
-            raise LeaseLost(f"run {run_id} is settled by another worker")
+            raise LeaseLost(f"run {run_id} is another worker's by now")
 
     return check

@@ -13,10 +13,10 @@ from pipelines.errors import LeaseLost
 from pipelines.settings import parse_settings
 from tests.support_redis import redis_server
 from worker.context import Context
+from worker.fence import fence, no_fence
 from worker.queue import connect
 from worker.settle.audits import Audits
 from worker.settle.ending import End, _forget_parts_above
-from worker.settle.fence import fence, no_fence
 from worker.store import Store
 
 RUN = "20261126-010203-abcdef"
@@ -28,7 +28,7 @@ async def test_it_holds_while_the_lease_is_ours_and_the_run_is_as_it_was(tmp_pat
         context = Context(parse_settings({"spillway": {"data": str(tmp_path)}}), redis, url)
         lease, run = context.keys.lease("settle"), context.keys.run(RUN)
         await redis.hset(run, mapping={"generation": 1, "parts": 1})
-        ours = fence(context, RUN, b"1")
+        ours = fence(context, "settle", RUN, {"generation": b"1"})
         with pytest.raises(LeaseLost, match=RUN):
             await asyncio.to_thread(ours)
         await redis.set(lease, context.owner)
