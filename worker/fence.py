@@ -20,15 +20,17 @@ def no_fence() -> None:
 
 
 def fence(context: Context, lease: str, run_id: str, seen: Mapping[str, bytes | None]) -> Fence:
-    """Holds while this process has that lease and these fields of the run are as they were seen. To be made in the event loop."""
-    redis, keys, loop = context.redis, context.keys, asyncio.get_running_loop()
+    """Holds while this process has that lease and these fields of the run are as they were seen; and no longer than the task that
+    made it, since a lost lease ends a task and not its threads, and the next task of this process may have the lease again."""
+    redis, keys, loop, step = context.redis, context.keys, asyncio.get_running_loop(), asyncio.current_task()
 
     async def is_ours() -> bool:
         pipe = redis.pipeline(transaction=False)
         pipe.get(keys.lease(lease))
         pipe.hmget(keys.run(run_id), *seen)
         owner, now = await pipe.execute()
-        return bool(owner == context.owner.encode() and now == list(seen.values()))
+        over = step is None or step.done()
+        return bool(not over and owner == context.owner.encode() and now == list(seen.values()))
 
     def check() -> None:
         if not asyncio.run_coroutine_threadsafe(is_ours(), loop).result(ANSWER_S):
