@@ -47,6 +47,7 @@ class Given(NamedTuple):
     lanes: str
     head: BatchHead
     since_ms: int
+    holder: str
 
 
 class ProviderBatches:
@@ -133,17 +134,18 @@ class ProviderBatches:
         ids = [batch for batch in since if batch not in taken]
         pipe = redis.pipeline(transaction=False)
         for batch in ids:
-            pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "lanes", "head")
+            pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "lanes", "head", "holder")
         found = []
         for batch, fields in zip(ids, await pipe.execute(raise_on_error=False) if ids else [], strict=True):
             try:
                 if isinstance(fields, Exception):
                     raise wire.Unreadable(str(fields))
-                epoch, state, lane, target, lanes, head = fields
+                epoch, state, lane, target, lanes, head, holder = fields
                 if (state, lane) != (b"rung", b"provider_batch"):
                     await self._unlist(batch)
                     continue
-                given = Given(batch, int(epoch), (lanes or b"any").decode(), wire.unpack_head(head), since[batch])
+                who = (lanes or b"any").decode(), wire.unpack_head(head), since[batch], (holder or b"").decode()
+                given = Given(batch, int(epoch), *who)
                 found.append((target.decode(), given))
             except (ValueError, TypeError, AttributeError) as error:
                 await aside.batch(self._context, batch, error)
@@ -155,9 +157,9 @@ class ProviderBatches:
         await self._context.scripts.unlist(keys=[keys.batch(batch), keys.given], args=[batch, 1])
 
     async def _give_back(self, batches: list[Given]) -> None:
-        """What cannot be sent goes back to waiting as it is."""
-        for batch, epoch, lanes, head, _ in batches:
-            await self._orders.give_back(batch, epoch, head, "waiting", lanes)
+        """What cannot be sent goes back to waiting as it is, unless another has made an order of it since we looked."""
+        for batch, epoch, lanes, head, _, holder in batches:
+            await self._orders.give_back(batch, epoch, head, "waiting", lanes, holder=holder or "nobody")
 
     async def _make_each(self, target: str, wanted: list[tuple[str, list[Given]]]) -> None:
         for run, batches in wanted:

@@ -355,3 +355,15 @@ async def test_an_order_that_was_said_again_meanwhile_is_not_dropped(context: Co
         await context.redis.hset(keys[1], "about", "nonsense")
         assert await it.lane._orders.open() == []
         assert not await context.redis.exists(keys[0]) and await context.redis.ttl(keys[1]) > 0
+
+
+async def test_who_slept_gives_no_batch_back_that_another_has_ordered_since(context: Context) -> None:
+    async with stage(context) as it:
+        await it.prepare()
+        await it.give()
+        given = [each for _, each in await it.lane._given(set())]
+        await it.rounds(it.out)
+        await it.lane._give_back(given)
+        assert {await it.state(batch) for batch in it.batches} == {"rung"}
+        await it.rounds(it.over)
+        assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
