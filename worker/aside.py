@@ -129,14 +129,18 @@ class Strikes:
         self._counts.pop(run_id, None)
 
     async def strike(self, run_id: str, error: Exception) -> None:
-        """Notes a failure; raises it again when it is not the run's fault: Redis, the data root, the disk."""
+        """Notes a failure, and sets the run aside for the last; raises it again when it is not the run's fault."""
+        if self.count(run_id, error) >= STRIKES:
+            self._counts.pop(run_id)
+            await run(self._context, run_id, error)
+
+    def count(self, run_id: str, error: Exception) -> int:
+        """How many that makes; raises it again when it is not the run's fault: Redis, the data root, the disk."""
         if isinstance(error, RedisError | OSError | SpillwayError) and not is_hostile(error):
             raise error
         self._counts[run_id] += 1
         log.warning("run %s: %s failed: %s", one_line(run_id)[:100], self._who, said(error))
-        if self._counts[run_id] >= STRIKES:
-            self._counts.pop(run_id)
-            await run(self._context, run_id, error)
+        return self._counts[run_id]
 
 
 def is_hostile(error: BaseException) -> bool:

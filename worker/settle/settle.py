@@ -134,6 +134,15 @@ class Settler:
             await self._book(await self.context.run(run_id))
             self.context.forget_run(run_id)
             return
+        try:
+            await self._salvage_run(run_id)
+            self._strikes.fine(run_id)
+        except Exception as error:
+            if self._strikes.count(run_id, error) >= aside.STRIKES:
+                log.error("run %s: what it holds cannot be booked: %s", run_id, aside.said(error))
+                await self._orphans.forget(run_id)
+
+    async def _salvage_run(self, run_id: str) -> None:
         run = await self._salvage.run(run_id)
         await self._salvage.forget_named(run_id)
         if await self._book(run):

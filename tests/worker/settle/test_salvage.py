@@ -186,3 +186,15 @@ async def test_who_set_it_aside_and_died_is_finished_by_the_settler(it: Stage, m
     await it.settler.step()
     assert not await it.context.redis.exists(it.context.keys.open_runs)
     assert it.results()["status"].to_list().count("ok") == 2
+
+
+async def test_what_cannot_be_booked_holds_nobody_up_for_ever(it: Stage) -> None:
+    """Neither its settler, which would try again and again, nor other runs."""
+    (it.root / paths.chunk(RUN, 0, 0)).write_bytes(b"no Parquet at all")
+    await aside.run(it.context, RUN, ValueError("nonsense"))
+    await it.release()
+    for _ in range(aside.STRIKES):
+        assert await it.context.redis.exists(it.context.keys.orphans)
+        await it.settle()
+    assert not await it.context.redis.exists(it.context.keys.orphans)
+    assert it.ledger().height == 4, "its calls are in the ledger all the same"
