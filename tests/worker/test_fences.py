@@ -275,6 +275,17 @@ async def test_a_run_that_was_begun_again_stays_open(context: Context) -> None:
     assert await context.scripts.unopen(keys=keys, args=[RUN, OPEN]) == 1
 
 
+async def test_followers_that_are_wanted_anew_stay(context: Context) -> None:
+    """A retry came between the look at what has ended and the word that it has."""
+    keys, redis = context.keys, context.redis
+    names = [keys.run(RUN), keys.promoted(RUN)]
+    await redis.hset(keys.promoted(RUN), mapping={"1": "w", "2": "a"})
+    await redis.hset(keys.run(RUN), "generation", 1)
+    assert await context.scripts.unpromote(keys=names, args=["0", 1, 2]) == 0
+    assert await context.scripts.unpromote(keys=names, args=["1", 2]) == 1
+    assert await redis.hkeys(keys.promoted(RUN)) == [b"1"]
+
+
 @pytest.mark.parametrize("status", ["completed", None])
 async def test_no_part_is_named_of_a_run_that_is_over_or_gone(context: Context, status: str | None) -> None:
     keys, redis = context.keys, context.redis

@@ -21,6 +21,7 @@ from pipelines import audit, paths, schemas, wire
 from pipelines.audit import Reuse
 from pipelines.budgets import Event, Scope
 from worker.context import Context, RunContext
+from worker.fence import Fence
 from worker.hooks import announce_alert
 from worker.queue import OPEN
 from worker.store import Store
@@ -83,15 +84,16 @@ class Audits:
         await self._context.scripts.close(keys=names, args=[keys.batch(""), "audits"])
         return bool(wanted)
 
-    async def conclude(self, run: RunContext, plan: bytes | None) -> None:
-        """Writes what the run's audits said, and pauses routes that reuse too much that is wrong. Safe to repeat."""
+    async def conclude(self, run: RunContext, plan: bytes | None, ours: Fence) -> None:
+        """Writes what the run's audits said, and pauses routes that reuse too much that is wrong. Safe to repeat; raises LeaseLost
+        when the run went on meanwhile."""
         self._since.pop(run.id, None)
         reused = [Reuse(*each) for each in wire.load(plan)] if plan else []
         if not reused:
             return
         now = datetime.fromtimestamp(self._context.clock.now_us() / 1e6, UTC)
         store = self._context.store
-        await asyncio.to_thread(_write, store, run, reused)
+        await asyncio.to_thread(_write, store, run, reused, ours)
         days = [f"audits/day={(now - timedelta(days=back)).date().isoformat()}" for back in range(WINDOW_DAYS + 1)]
         told = await asyncio.to_thread(tallies, store, days, {each.route for each in reused})
         for name, tally in told.items():
@@ -149,30 +151,30 @@ def tallies(store: Store, days: Sequence[str], routes: set[str]) -> dict[str, Ta
     }  # fmt: skip
 
 
-def _write(store: Store, run: RunContext, reused: Sequence[Reuse]) -> None:
+def _write(store: Store, run: RunContext, reused: Sequence[Reuse], ours: Fence) -> None:
     """Compares the audits' answers with what was published; rows that have none, or are no reuse any more, are left out."""
     asked = _asked(store, run.id)
     published = _published(store, run.id, sorted(asked))
     rows: list[dict[str, Any]] = []
     for each in reused:
         for row, part, status in ((each.row, "reuse", "duplicate"), (each.leader_row, "baseline", "ok")):
-            ours, theirs = published.get(row), asked.get(row)
+            first, again = published.get(row), asked.get(row)
             if part == "baseline" and each.leader_run is not None:
                 continue
-            if ours is None or theirs is None or ours["status"] != status:
+            if first is None or again is None or first["status"] != status:
                 continue
-            said = (ours["output"] or "", theirs["output"] or "")
-            found = audit.agreement(*said, ours["parsed"], theirs["parsed"], labels=run.labels is not None)
+            said = (first["output"] or "", again["output"] or "")
+            found = audit.agreement(*said, first["parsed"], again["parsed"], labels=run.labels is not None)
             rows.append({
                 "run_id": run.id, "client": run.client, "route": each.route, "row": row, "part": part,
                 "link_kind": each.kind, "guard": each.guard, "leader_row": each.leader_row,
                 "leader_run": each.leader_run, **found._asdict(), "published": said[0], "asked": said[1],
-                "at": theirs["finished_at"],
+                "at": again["finished_at"],
             })  # fmt: skip
     unique = {(row["row"], row["part"]): row for row in rows}
     table = pa.Table.from_pylist(list(unique.values()), schema=schemas.AUDITS)
     made = datetime.fromtimestamp(int(run.created_ms or 0) / 1000, UTC).date()
-    store.write_table(paths.audits(made.isoformat(), run.id), table)
+    store.write_table(paths.audits(made.isoformat(), run.id), table, ours)
 
 
 def _asked(store: Store, run_id: str) -> Mapping[int, Mapping[str, Any]]:

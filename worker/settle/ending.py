@@ -52,7 +52,7 @@ class End:
         if not await self.context.scripts.note(keys=[keys.run(run_id)], args=begun):
             return
         totals = await asyncio.to_thread(self.compact, run_id, run.client, ending, ours)
-        await self._audits.conclude(run, await redis.hget(keys.run(run_id), "audit"))
+        await self._audits.conclude(run, await redis.hget(keys.run(run_id), "audit"), ours)
         raw = await redis.hgetall(keys.run(run_id))
         fields = {name.decode(): value.decode() for name, value in raw.items()}
         late = ending == "expired" and not totals["unanswered"]  # its last answers were there before the deadline
