@@ -63,7 +63,7 @@ class Orphans:
         generation = await context.redis.hget(keys.run(run.id), "generation")
         ours = fence(context, "settle", run.id, {"generation": generation})
         known = await asyncio.to_thread(_known, context.store, run.id)
-        prices, over = list(prices), True
+        prices, over, late = list(prices), True, 0
         for batch, said in told.items():
             names = [
                 keys.lease("settle"),
@@ -85,8 +85,10 @@ class Orphans:
                     write_part, context.store, facts, run, part, [(head, payload, None), entries], SET_ASIDE, days_, prices, ours
                 )  # fmt: skip
             else:
-                await self._late(run, batch, said, entries, known, facts, prices, ours)
+                late += await self._late(run, batch, said, entries, known, facts, prices, ours)
             await context.scripts.orphan_done(keys=names, args=[context.owner, batch])
+        if late:
+            log.warning("run %s: %d calls of batches that Redis forgot are in the ledger", run.id, late)
         return over
 
     async def forget(self, run_id: str) -> None:
@@ -99,18 +101,18 @@ class Orphans:
     async def _late(
         self, run: RunContext, batch: str, said: bytes, blobs: list[bytes], known: set[str], facts: Mapping[str, Facts],
         prices: list[Price], ours: Fence,
-    ) -> None:  # fmt: skip
-        """A journal whose batch is gone."""
+    ) -> int:  # fmt: skip
+        """A journal whose batch is gone; how many calls the ledger did not have."""
         try:
             head = wire.unpack_head(said)
         except wire.Unreadable as error:
             log.error("run %s: the journal of a batch that is gone is left out: %s", run.id, error)
-            return
+            return 0
         costs = await asyncio.to_thread(_missing, self._context.store, run, head, blobs, known, facts)
         if costs.num_rows:
             await self._spend(run, costs)
             await asyncio.to_thread(_write, self._context.store, run.id, costs, prices, ours)
-            log.warning("run %s: %d calls of a batch that Redis forgot are in the ledger", run.id, costs.num_rows)
+        return int(costs.num_rows)
 
     async def _spend(self, run: RunContext, costs: pa.Table) -> None:
         """In the budgets, where that was not done when they were said again."""
