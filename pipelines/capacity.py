@@ -31,6 +31,8 @@ SPREAD, UNSURE = 0.03, 0.5
 many spans, and how much more by the root of their number."""
 GUESS_SPREAD = 0.3
 """How far work whose lengths were guessed may be from that, likewise."""
+LONG = 3.0
+"""By so much what nobody has measured may be longer, at P90."""
 EVEN = 0.5
 
 
@@ -231,11 +233,12 @@ def _share(snapshot: Snapshot, of_client: Mapping[str, float], client: str, work
 
 
 def too_late(target: TargetView, batch: BatchView, seconds: float, rung_work: float) -> bool:
-    """Whether a local target would not end a batch in time behind the work that is rung; never while its rate is unknown:
-    a first batch is how that is found out."""
+    """Whether a local target would not end a batch in time behind the work that is rung, however long its answers are if they
+    were only guessed; never while its rate is unknown: a first batch is how that is found out."""
     if not target.rate:
         return seconds <= 0
-    return ends_late(target, batch.work, batch.work / batch.rows, seconds, rung_work)
+    work = batch.work * (LONG if batch.guessed else 1.0)
+    return ends_late(target, work, work / batch.rows, seconds, rung_work)
 
 
 def ends_late(target: TargetView, work: float, each: float, seconds: float, rung_work: float) -> bool:

@@ -109,11 +109,24 @@ def _local_order(on: Mapping[str, Ways], run: RunView, spare: set[str]) -> Itera
         return iter(mine)
     first = mine[0][1]
     if run.deadline_ms is not None and not first.rate:
-        first_of = [part * len(mine) // len(PROBES) for part in PROBES]
-        tried = list(dict.fromkeys(first_of))
+        tried = _tried([batch for batch, _ in mine])
         return iter([mine[place] for place in tried] + [one for place, one in enumerate(mine) if place not in tried])
     order = _mixed(mine, first) if run.id in spare else iter(mine)
     return order if run.deadline_ms is None else iter(_shortest_last(list(order), first))
+
+
+def _tried(mine: list[BatchView]) -> list[int]:
+    """Places of a run's order that are tried before anything was measured: the middle one of each group of answers that was only
+    guessed, or, where all are of one group, places all over the order."""
+    of_group: dict[str, list[int]] = {}
+    for place, batch in enumerate(mine):
+        if batch.guessed:
+            of_group.setdefault(batch.group, []).append(place)
+    middle = [places[len(places) // 2] for places in of_group.values()]
+    most = len(PROBES)
+    if len(middle) > most:
+        return [middle[part * len(middle) // most] for part in PROBES]
+    return middle if len(middle) > 1 else list(dict.fromkeys(part * len(mine) // most for part in PROBES))
 
 
 def _mixed(mine: list[Found], target: TargetView) -> Iterator[Found]:
@@ -135,7 +148,8 @@ def _shortest_last(mine: list[Found], target: TargetView) -> list[Found]:
     longest = max(batch.work / batch.rows for batch, _ in mine)
     room = reserve_work(target, longest)
     kept: set[str] = set()
-    for batch, _ in sorted(mine, key=lambda one: one[0].work / one[0].rows):
+    measured = [batch for batch, _ in mine if not batch.guessed]  # of the others nobody knows how short they are
+    for batch in sorted(measured, key=lambda batch: batch.work / batch.rows):
         if batch.work > room or batch.work / batch.rows > SHORTER * longest:
             break
         room -= batch.work

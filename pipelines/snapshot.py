@@ -49,7 +49,7 @@ class BatchTarget(msgspec.Struct, frozen=True):
 
 class BatchView(msgspec.Struct, frozen=True):
     """One batch; `lanes` says where it may still go: any, cloud (local gave up; in real time or not) or local. `read`: of its
-    work, what is reading prompts; `guessed`: no answer of its kind was measured, so it may be twice or half of that.
+    work, what is reading prompts; `guessed`: no answer of its `group` was measured, so it may be twice or half of that.
 
     `last`: there is no lane after that one; what cannot be answered there ends. `real_time`: no batch API can help it (any
     more). `held`: no budget has room for its next call on the `cloud` or on `any` lane. `target` and `sent_ms`: of a batch
@@ -67,6 +67,7 @@ class BatchView(msgspec.Struct, frozen=True):
     real_time: bool = False
     read: float = 0.0
     held: str = ""
+    group: str = ""
     guessed: bool = False
 
 

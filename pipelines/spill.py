@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pipelines.capacity import (
+    LONG,
     Load,
     Short,
     Ways,
@@ -145,7 +146,8 @@ def _rows(load: Load, late: list[tuple[BatchView, TargetView]], short: float, le
 
 def _tight(target: TargetView, load: Load, seconds: float) -> bool:
     """Whether some batch of the run may be too late for a local target."""
-    return seconds < math.inf and ends_late(target, load.largest, load.most, seconds, target.rung_work)
+    by = LONG if load.guessed else 1.0
+    return seconds < math.inf and ends_late(target, by * load.largest, by * load.most, seconds, target.rung_work)
 
 
 def office_for(snapshot: Snapshot, run: RunView, batch: BatchView, rows: float) -> BatchTarget | None:

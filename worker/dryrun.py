@@ -14,8 +14,8 @@ from typing import Any
 
 from pipelines import lengths
 from pipelines.batch import SERIAL_TOKENS_PER_S
-from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S
-from pipelines.foresee import LONG, Basis, Numbers, Office, Part, Range, Work, foresee, in_words, lacking
+from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S, LONG
+from pipelines.foresee import Basis, Numbers, Office, Part, Range, Work, foresee, in_words, lacking
 from pipelines.lengths import Known
 from pipelines.money import PUSD_PER_NUSD, pusd_to_usd_str
 from pipelines.settings import Settings

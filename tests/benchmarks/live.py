@@ -22,7 +22,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import polars as pl
 
 from pipelines.batch import DEFAULT_OUTPUT_TOKENS
 from pipelines.plan import plan
@@ -37,7 +36,7 @@ from tests.support_upstream import Upstream
 from worker.simulator.core.answers import Ask, answer_text, count_tokens, input_tokens
 from worker.simulator.core.config import ServerConfig
 
-WITHIN = 0.10
+WITHIN, MISSED = 0.10, 0.001
 FRAME = (
     "Task {kind}: read what follows, think of who wrote it and why, and answer as the guide for tasks of kind {kind} says. "
     * 3
@@ -156,17 +155,19 @@ def measure(name: str, live: Live) -> dict[str, Any]:
         results = program.results(out["run_id"])
         mine = costs.filter(costs["run_id"] == out["run_id"])
     whole = made.all_cloud_usd
-    span = results.select(pl.max("finished_at")).item() - mine.select(pl.min("started_at")).item()
-    usd, end_s = float(out["cost_usd"]), span.total_seconds()
+    began, answered = mine["started_at"].min(), results.filter(results["status"] == "ok")
+    took_s = [(ended - began).total_seconds() for ended in answered["finished_at"]]
+    usd, end_s = float(out["cost_usd"]), max(took_s)
+    late = live.rows - sum(each <= live.window_s for each in took_s)
     return {
         "name": name, "rows": live.rows, "window_s": live.window_s,
         "bound": round(bound(made).usd / whole, 4), "simulated": round(told.usd / whole, 4), "live": round(usd / whole, 4),
         "simulated_end_s": round(told.end_s, 1), "live_end_s": round(end_s, 1),
-        "simulated_late": told.late_rows, "live_late": live.rows - out["ok"],
+        "simulated_late": told.late_rows, "live_late": late,
         "lanes": dict(results.filter(results["status"] == "ok").group_by("lane").len().iter_rows()), "simulated_lanes": told.rows,
         "local_busy": round(busy_share(mine.filter(mine["lane"] == "local"), made.scenario.slots, 2 * made.scenario.slots), 4),
         "ledger_is_bill": sum(int(cost * 10**12) for cost in costs["cost_usd"]) == bill,
-        "kept": _near(usd, told.usd, 0.005 * whole) and _near(end_s, told.end_s, 0.0) and out["ok"] == live.rows,
+        "kept": _near(usd, told.usd, 0.005 * whole) and _near(end_s, told.end_s, 0.0) and late <= MISSED * live.rows,
         "load": round(os.getloadavg()[0], 1),
     }  # fmt: skip
 

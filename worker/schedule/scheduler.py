@@ -224,7 +224,7 @@ class Scheduler:
         head, now = mine.head, self._estimates.weigh(mine.head)
         return BatchView(
             batch, head.route, head.rows, now.work, lanes, last, real_time=mine.real_time or head.purpose == "audit",
-            read=now.read, held=mine.held(room_nusd), guessed=now.guessed,
+            read=now.read, held=mine.held(room_nusd), group=head.group, guessed=now.guessed,
         )  # fmt: skip
 
     def _is_gone(self, route: str, lane: str) -> bool:

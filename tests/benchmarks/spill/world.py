@@ -278,6 +278,7 @@ class World:
             target=target,
             sent_ms=batch.sent_ms,
             read=read,
+            group=batch.group,
             guessed=batch.group not in self._learned.lengths,
         )
 
