@@ -47,8 +47,14 @@ def money(pusd: Sequence[int]) -> pa.Array:
     return pa.Array.from_buffers(schemas.MONEY, len(low), [None, pa.py_buffer(wide.tobytes())])
 
 
+SET_ASIDE = "set_aside"
+"""The ending of a run whose record in Redis could not be used."""
+
+
 def reason_of(ending: str) -> tuple[str | None, str | None]:
     """Error code and message of a row that its run's ending left unanswered; most endings say it by their name."""
+    if ending == SET_ASIDE:
+        return SET_ASIDE, "its run could not be read in Redis; --fresh runs the source again"
     if ending != "failed":
         return None, None
     remedy = "restore the file and run again"

@@ -55,7 +55,10 @@ class Keys:
         self.targets = f"{prefix}:targets"  # hash target -> health
         self.lanes = f"{prefix}:lanes"  # hash target -> figures for the display
         self.learned = f"{prefix}:learned"  # hash of what targets' speeds and answers' lengths were; months
-        self.orphans = f"{prefix}:orphans"  # hash id of a batch that Redis forgot and a worker knew -> head; a day
+        self.orphans = (
+            f"{prefix}:orphans"  # hash id of a batch that nobody settles (worker/settle/orphans.py) -> head; a day
+        )
+        self.counted = f"{prefix}:counted"  # set of those batches' calls and notes that are in the budgets; a day
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
         self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused
         self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
@@ -98,6 +101,7 @@ class Keys:
         return f"{self.prefix}:order:{tag}"
 
     def journal(self, batch_id: str) -> str:
+        """list; of a batch that nobody settles another one, this and `:taken`, while it is booked; a day."""
         return f"{self.prefix}:journal:{batch_id}"
 
     def worker(self, worker_id: str) -> str:
@@ -234,10 +238,9 @@ def unpack_head(data: bytes) -> BatchHead:
         head = _head.decode(data)
     except (msgspec.MsgspecError, RecursionError, TypeError) as error:
         raise Unreadable(f"head: {error}") from None
-    if not is_run_id(head.run) or not head.id.startswith(f"{head.run}.") or head.rows < 0 or not 0 <= head.work < 1e18:
+    named = is_run_id(head.run) and head.id.startswith(f"{head.run}.") and head.purpose in ("answer", "audit")
+    if not named or head.rows < 0 or not 0 <= head.work < 1e18:
         raise Unreadable("head: its names or figures are not ours")
-    if head.purpose not in ("answer", "audit"):
-        raise Unreadable("head: its purpose is not ours")
     return head
 
 

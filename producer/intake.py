@@ -37,6 +37,7 @@ if ARGV[3] ~= '' then
   if (seen[1] or '') .. '|' .. (seen[2] or '') ~= ARGV[3] then return 0 end
 end
 redis.call('HSET', KEYS[2], unpack(ARGV, 6))
+redis.call('PERSIST', KEYS[2])  -- an inbox run that has ended goes some day, unless it is begun again
 if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[4]) end
 redis.call('SADD', KEYS[3], ARGV[4])
 redis.call('ZADD', KEYS[4], 'NX', ARGV[5], ARGV[4])

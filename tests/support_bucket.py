@@ -6,6 +6,7 @@ Only the one beside the interpreter is used; one found elsewhere may be of any a
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,13 @@ needs_store = pytest.mark.skipif(SERVER is None, reason="moto_server is not inst
 @contextmanager
 def bucket(environment: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a data root in it; this process and those that it starts know where the store is."""
+    with served(environment) as (url, _):
+        yield url
+
+
+@contextmanager
+def served(environment: pytest.MonkeyPatch) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The same, and its process, which may be stopped for a while."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     for name, value in {
@@ -38,7 +46,8 @@ def bucket(environment: pytest.MonkeyPatch) -> Iterator[str]:
     try:
         wait_for_port(port)
         build_opener(ProxyHandler({})).open(Request(f"{address}/spillway", method="PUT")).close()  # noqa: S310
-        yield "s3://spillway/data"
+        yield "s3://spillway/data", server
     finally:
+        server.send_signal(signal.SIGCONT)
         server.terminate()
         server.wait()

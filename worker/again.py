@@ -176,12 +176,12 @@ class Again:
         cursors = await self._cursors({said.head.run for said in tail})
         for said in tail:
             name, all_ = said.head.id, self._context.keys
-            keys = [all_.batch(name), all_.journal(name), all_.orphans, *said.scopes]
+            keys = [all_.batch(name), all_.journal(name), all_.orphans, all_.counted, *said.scopes]
             entries = wire.readable_entries(said.blobs)
             args = [
                 said.epoch, self._context.owner, said.number, wire.pack_entries(entries), wire.pack_entries(_late(entries)),
                 said.reserved_nusd, said.spent_nusd, ORPHAN_S, name, wire.pack_head(said.head),
-                int(not _was_committed(name, cursors)),
+                int(not _was_committed(name, cursors)), *_calls(entries),
             ]  # fmt: skip
             try:
                 forgotten += await self._context.scripts.now("again", keys, args)
@@ -203,6 +203,10 @@ def _late(entries: list[Entry]) -> list[Entry]:
         for entry in entries
         if isinstance(entry, Called | Intent | Late)
     ]
+
+
+def _calls(entries: list[Entry]) -> set[str]:
+    return {entry.call for entry in entries if isinstance(entry, Called | Intent)}
 
 
 def _was_committed(batch: str, cursors: dict[str, bytes]) -> bool:

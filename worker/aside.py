@@ -13,7 +13,7 @@ from pipelines import paths
 from pipelines.errors import SpillwayError
 from pipelines.printable import one_line
 from worker.context import Context
-from worker.queue import RedisError
+from worker.queue import Redis, RedisError
 
 log = logging.getLogger("spillway.aside")
 
@@ -47,24 +47,49 @@ async def run(context: Context, run_id: str, error: BaseException) -> None:
                       (keys.parts(run_id), b"hash"), (keys.promoted(run_id), b"hash")):  # fmt: skip
         found = await redis.type(key)
         if found not in (b"none", kind):
-            await redis.rename(key, f"{key}:aside")
-            await redis.expire(f"{key}:aside", KEEP_S)
+            await _rename(redis, key)
         elif key != keys.run(run_id):
             await redis.expire(key, KEEP_S)
     ended = {
         "status": "failed",
         "cancel": "failed",
+        "prepared": "1",  # no further chunk is committed
         "error": reason,
         "finished_ms": context.clock.now_ms(),
         "blocked": "",
+        "summary": "",  # as far as it came: settle's matter
         "aside": "1",  # the same command begins anew: what this one holds goes away
     }
     await redis.hset(keys.run(run_id), mapping=ended)
-    for pattern in (f"{keys.batch(run_id)}.*", f"{keys.journal(run_id)}.*"):
-        async for key in redis.scan_iter(match=pattern, count=1000):
-            await redis.expire(key, KEEP_S)  # release.lua gives back none that will go
-    await redis.srem(keys.open_runs, run_id)  # last: who dies before it leaves it to the next strike
+    await leave(context, run_id)
+
+
+async def leave(context: Context, run_id: str) -> None:
+    """What a run that is set aside holds goes some day; what its batches were paid for is booked first (settle/orphans.py). Safe to
+    repeat."""
+    redis, keys = context.redis, context.keys
+    async for key in redis.scan_iter(match=f"{keys.batch(run_id)}.*", count=1000):
+        name = key.decode(errors="replace").removeprefix(keys.batch(""))
+        head = await redis.hget(key, "head") if await redis.type(key) == b"hash" else None
+        pipe = redis.pipeline(transaction=True)
+        pipe.expire(key, KEEP_S)  # release.lua gives back none that will go
+        if head is not None:
+            pipe.hset(keys.orphans, name, head)
+            pipe.expire(keys.orphans, KEEP_S)
+        await pipe.execute()
+    async for key in redis.scan_iter(match=f"{keys.journal(run_id)}.*", count=1000):
+        await redis.expire(key, KEEP_S)
+    await redis.srem(keys.open_runs, run_id)  # last: who dies before it leaves it to the next settler
     context.forget_run(run_id)
+
+
+async def _rename(redis: Redis, key: str) -> None:
+    """Out of the way, and gone some day."""
+    pipe = redis.pipeline(transaction=True)
+    pipe.rename(key, f"{key}:aside")
+    pipe.expire(f"{key}:aside", KEEP_S)
+    with contextlib.suppress(RedisError):  # another worker was faster
+        await pipe.execute()
 
 
 async def shared(context: Context) -> None:
@@ -74,7 +99,7 @@ async def shared(context: Context) -> None:
     day = context.clock.date(context.settings.spillway.timezone)
     wanted = {
         b"string": [keys.id],
-        b"set": [keys.open_runs, keys.orders, keys.recalled],
+        b"set": [keys.open_runs, keys.orders, keys.recalled, keys.counted],
         b"zset": [keys.all_runs, keys.rung, keys.given, keys.hooks, keys.local_queue, keys.cloud_queue],
         b"list": [keys.wake, keys.arrived],
         b"hash": [
@@ -90,9 +115,7 @@ async def shared(context: Context) -> None:
     for key, found in zip(kinds, await pipe.execute(), strict=True):
         if found not in (b"none", kinds[key]):
             log.error("%s holds a %s, which is not ours; set aside", key, found.decode())
-            with contextlib.suppress(RedisError):  # another worker was faster
-                await redis.rename(key, f"{key}:aside")
-                await redis.expire(f"{key}:aside", KEEP_S)
+            await _rename(redis, key)
 
 
 class Strikes:
@@ -106,14 +129,18 @@ class Strikes:
         self._counts.pop(run_id, None)
 
     async def strike(self, run_id: str, error: Exception) -> None:
-        """Notes a failure; raises it again when it is not the run's fault: Redis, the data root, the disk."""
+        """Notes a failure, and sets the run aside for the last; raises it again when it is not the run's fault."""
+        if self.count(run_id, error) >= STRIKES:
+            self._counts.pop(run_id)
+            await run(self._context, run_id, error)
+
+    def count(self, run_id: str, error: Exception) -> int:
+        """How many that makes; raises it again when it is not the run's fault: Redis, the data root, the disk."""
         if isinstance(error, RedisError | OSError | SpillwayError) and not is_hostile(error):
             raise error
         self._counts[run_id] += 1
         log.warning("run %s: %s failed: %s", one_line(run_id)[:100], self._who, said(error))
-        if self._counts[run_id] >= STRIKES:
-            self._counts.pop(run_id)
-            await run(self._context, run_id, error)
+        return self._counts[run_id]
 
 
 def is_hostile(error: BaseException) -> bool:

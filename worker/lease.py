@@ -29,6 +29,10 @@ class Lease:
         """Takes or renews; False: somebody else holds it."""
         return bool(await self._scripts.lease(keys=[self._key], args=[self._owner, LEASE_MS]))
 
+    async def renew(self) -> bool:
+        """Renews what was never lost. False: it lapsed, and whoever may have had it meanwhile has changed what we knew."""
+        return bool(await self._scripts.lease(keys=[self._key], args=[self._owner, LEASE_MS, "held"]))
+
     async def give_back(self) -> None:
         await self._scripts.unlease(keys=[self._key], args=[self._owner])
 
@@ -71,7 +75,7 @@ class Leases:
                 await lease.give_back()
             elif now - self._renewed_s[name] <= LEASE_MS / 5000:
                 continue
-            elif await lease.take():
+            elif await lease.renew():
                 self._renewed_s[name] = now
                 continue
             self._drop(name)
@@ -121,7 +125,7 @@ async def beside(lease: Lease, work: Awaitable[T]) -> T | None:
             done, _ = await asyncio.wait({step}, timeout=LEASE_MS / 3000)
             if done:
                 return step.result()
-            if not await lease.take():
+            if not await lease.renew():
                 log.warning("%s: the lease was lost; stopping this step", lease.name)
                 return None
     finally:

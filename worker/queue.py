@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,9 +17,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from pipelines import wire
 from pipelines.errors import QueueError
 
 __all__ = [
+    "OPEN",
     "NoScriptError",
     "Pipeline",
     "Redis",
@@ -28,6 +30,7 @@ __all__ = [
     "Scripts",
     "arq_settings",
     "connect",
+    "noted",
     "redis_now_us",
     "shut_down",
 ]
@@ -88,6 +91,16 @@ async def redis_now_us(redis: Redis) -> int:
     """Redis' clock: the only one that decides anything between machines."""
     seconds, micros = await redis.time()
     return int(seconds) * 1_000_000 + int(micros)
+
+
+OPEN = f" {' '.join(wire.RUN_OPEN)} "
+"""The states of an open run as scripts want them: each between blanks."""
+
+
+def noted(said: Mapping[str, Any], *, seen: Mapping[str, Any] | None = None, statuses: str = OPEN) -> list[Any]:
+    """What note.lua wants to say of a run that has one of these statuses and these fields as they were seen ('' none)."""
+    parts = [part for pair in (seen or {}).items() for part in pair]
+    return [statuses, len(parts) // 2, *parts, *(part for pair in said.items() for part in pair)]
 
 
 UNLESS_CALLED = "if #KEYS == 0 then return 0 end\n"

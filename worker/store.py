@@ -56,8 +56,9 @@ class Store:
         for name in self.names(folder):
             self.delete(name)
 
-    def write_table(self, name: str, table: pa.Table) -> None:
-        """zstd Parquet, there whole or not at all."""
+    def write_table(self, name: str, table: pa.Table, ours: Callable[[], None] = lambda: None) -> None:
+        """zstd Parquet, there whole or not at all; `ours` is asked at the last moment, and what it raises leaves the file as it
+        was."""
 
         def body(target: str) -> None:
             pq.write_table(
@@ -69,14 +70,16 @@ class Store:
                 row_group_size=ROW_GROUP_ROWS,
             )
 
-        self._replace(name, body)
+        self._replace(name, body, ours)
 
-    def write_bytes(self, name: str, data: bytes) -> None:
+    def write_bytes(self, name: str, data: bytes, ours: Callable[[], None] = lambda: None) -> None:
+        """A file, there whole or not at all; `ours` as above."""
+
         def body(target: str) -> None:
             with self.fs.open_output_stream(target) as out:
                 out.write(data)
 
-        self._replace(name, body)
+        self._replace(name, body, ours)
 
     def read_bytes(self, name: str) -> bytes:
         with self.fs.open_input_stream(self.path(name)) as stream:
@@ -90,8 +93,10 @@ class Store:
         return pq.ParquetFile(self.path(name), filesystem=self.fs)
 
     @contextmanager
-    def parquet_writer(self, name: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-        """A file written piece by piece; it appears under its name only when all of it is there."""
+    def parquet_writer(
+        self, name: str, schema: pa.Schema, ours: Callable[[], None] = lambda: None
+    ) -> Iterator[pq.ParquetWriter]:
+        """A file written piece by piece; it appears under its name only when all of it is there; `ours` as above."""
         target = self._staging(name) if self.local else f"{self.path(name)}.{secrets.token_hex(4)}.tmp"
         with _said(self.path(name)):
             try:
@@ -99,17 +104,19 @@ class Store:
                     target, schema, filesystem=self.fs, compression="zstd", compression_level=1
                 ) as out:
                     yield out
-                self._publish(target, name)
+                self._publish(target, name, ours)
             except BaseException:
                 self._discard(target)
                 raise
 
-    def _replace(self, name: str, body: Callable[[str], None]) -> None:
+    def _replace(self, name: str, body: Callable[[str], None], ours: Callable[[], None]) -> None:
         target = self._staging(name)
         with _said(self.path(name)):
             try:
+                if not self.local:  # an object is there once it is written
+                    ours()
                 body(target)
-                self._publish(target, name)
+                self._publish(target, name, ours)
             except BaseException:
                 self._discard(target)
                 raise
@@ -130,15 +137,17 @@ class Store:
         # Not by the process' number: on two hosts, or in two containers, processes have the same one.
         return f"{final}.{secrets.token_hex(4)}.tmp"
 
-    def _publish(self, target: str, name: str) -> None:
+    def _publish(self, target: str, name: str, ours: Callable[[], None]) -> None:
         if self.local:
             fd = os.open(target, os.O_RDONLY)
             try:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+            ours()
             Path(target).replace(self.path(name))
         elif target != self.path(name):
+            ours()
             self.fs.move(target, self.path(name))
 
 

@@ -153,9 +153,10 @@ class Targets:
 
     async def publish(self, redis: Redis, keys: wire.Keys) -> None:
         """Tells the other workers what this one learned."""
-        reports, self._reports = self._reports, {}
-        for name, state in reports.items():
+        for name, state in list(self._reports.items()):
             await redis.eval(_STATE, 1, keys.targets, name, wire.dump(state))
+            if self._reports.get(name) is state:  # what a Redis that is away did not hear is said again, and so is news
+                del self._reports[name]
 
     def learn(self, raw: dict[bytes, bytes]) -> None:
         """What the others said, unless this process knows better by now."""

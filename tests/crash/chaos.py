@@ -18,8 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pyarrow.fs as pafs
+import pytest
 from redis.exceptions import RedisError
 
+from tests import support_bucket
 from tests.crash import stage
 from tests.crash.faults import ROWS, SLOTS, Field, Scene
 from tests.crash.hosts import OtherHost
@@ -35,9 +38,10 @@ ROLES = [["", "", ""], ["prepare,schedule,settle", "local,cloud", "local,cloud"]
 
 
 def in_the_field(
-    folder: Path, seed: int, hosts: dict[int, OtherHost] | None = None, beset: Callable[[Field], None] = one_by_one
-) -> list[str]:
-    """Workers on one Redis; what does not hold afterwards."""
+    folder: Path, seed: int, hosts: dict[int, OtherHost] | None = None, beset: Callable[[Field], None] = one_by_one,
+    bucket: tuple[str, subprocess.Popen[bytes]] | None = None,
+) -> list[str]:  # fmt: skip
+    """Workers on one Redis; what does not hold afterwards. `bucket` is where the data root is, and the program that serves it."""
     scene = Field(folder, seed)
     roles = scene.random.choice(ROLES[:2] if hosts else ROLES)
     scene.redis = stage.RedisProcess(folder / "redis", scene.random.choice(["everysec", "always"]))
@@ -46,6 +50,8 @@ def in_the_field(
         with scene.upstream() as scene.servers:
             program = scene.program(scene.servers)
             scene.data = program.data
+            if bucket is not None:
+                program.root, scene.store = bucket
             with stage.Workers(program, scene.redis.url, roles, hosts) as scene.workers:
                 return _field_run(scene, program, beset)
     finally:
@@ -60,6 +66,12 @@ def on_two_hosts(folder: Path, seed: int) -> list[str]:
 def in_a_storm(folder: Path, seed: int) -> list[str]:
     """Faults that overlap; odd seeds on two hosts."""
     return in_the_field(folder, seed, _elsewhere(folder) if seed % 2 else None, overlapping)
+
+
+def in_a_storm_on_an_object_store(folder: Path, seed: int) -> list[str]:
+    """The same, with the data root in a bucket."""
+    with pytest.MonkeyPatch.context() as environment, support_bucket.served(environment) as bucket:
+        return in_the_field(folder, seed, _elsewhere(folder) if seed % 2 else None, overlapping, bucket)
 
 
 def _elsewhere(folder: Path) -> dict[int, OtherHost]:
@@ -101,6 +113,9 @@ def _field_run(scene: Field, program: Program, beset: Callable[[Field], None]) -
     scene.say(f"ended {time.monotonic() - calm_s:.1f} s after the last fault")
     time.sleep(1.0)
     calls = scene.servers.calls()
+    if scene.store is not None:
+        remote, where = pafs.FileSystem.from_uri(program.root)
+        pafs.copy_files(where, str(program.data), source_filesystem=remote)
     wrong = judge(program, run_id, ROWS, calls, in_flight=scene.in_flight, redis=scene.redis.client)
     return [*wrong, *scene.said] if wrong else []
 
@@ -164,6 +179,7 @@ def _shoot(scene: Scene, program: Program, process: subprocess.Popen[str]) -> No
 
 FORMS: dict[str, Callable[[Path, int], list[str]]] = {
     "field": in_the_field, "embedded": embedded, "hosts": on_two_hosts, "storm": in_a_storm,
+    "store": in_a_storm_on_an_object_store,
 }  # fmt: skip
 
 

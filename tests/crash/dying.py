@@ -19,7 +19,7 @@ SETTLE, ENDING = "worker.settle.settle", "worker.settle.ending"
 POINTS = (
     "script close before", "script close after", "script commit_chunk before", "script commit_chunk after",
     "script claim after", "script release before", "script settle_begin after", f"{SETTLE}:write_part after",
-    "script settle_done after", f"{ENDING}:compact after", f"{ENDING}:End._record after", "script finish after",
+    "script settle_done after", "script note after", f"{ENDING}:compact after", f"{ENDING}:End._record after", "script finish after",
     "producer.records:Records.reopen after", "producer.intake:put after",
 )  # fmt: skip
 BATCHES, OPENAI = "worker.provider_batches", "worker.backends.openai_batches"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,8 @@ class Field(Scene):
     workers: stage.Workers
     servers: Upstream
     data: Path
+    store: subprocess.Popen[bytes] | None = None
+    """The object store that the data root is on, if it is on one."""
 
     def kill_worker(self) -> None:
         self._hit(signal.SIGKILL, "kill -9")
@@ -113,10 +116,19 @@ class Field(Scene):
         self.redis.client.config_set("maxmemory", "0")
 
     def block_data(self) -> None:
+        if self.store is not None:
+            return self._pause_store(self.store)
         name = self.random.choice(["costs", "results"])
         self.say(f"{name} cannot be written for 2 s")
         with stage.Blocked(self.data / name):
             time.sleep(2.0)
+        return None
+
+    def _pause_store(self, store: subprocess.Popen[bytes]) -> None:
+        self.say("the object store hangs 3 s")
+        store.send_signal(signal.SIGSTOP)
+        time.sleep(3.0)
+        store.send_signal(signal.SIGCONT)
 
     def kill_upstream(self) -> None:
         """The bill is its own, so the process stays and only refuses."""

@@ -345,7 +345,9 @@ async def test_retry_asks_failed_rows_again(redis: Redis, records: Records) -> N
     with pytest.raises(UsageError, match="is in_progress"):
         await intake.retry(redis, KEYS, records, made.run_id, NOW_MS)
     await end(redis, made.run_id, "completed", failed=2, cursor='{"row":9}')
+    await redis.expire(KEYS.run(made.run_id), 60)  # as an inbox run that has ended
     seen = await intake.retry(redis, KEYS, records, made.run_id, NOW_MS + 500)
+    assert await redis.ttl(KEYS.run(made.run_id)) == -1, "it does not go while it is asked again"
     assert (seen.status, seen.failed, seen.deadline_ms) == ("in_progress", 0, NOW_MS + 60_500)
     assert json.loads(await redis.hget(KEYS.run(made.run_id), "redo") or "") == ["failed"]
     assert await redis.smembers(KEYS.open_runs) == {made.run_id}

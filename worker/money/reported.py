@@ -73,8 +73,10 @@ class Reported:
                     continue
                 known, own = await redis.hmget(key, name, OWN + name.encode())
                 first, since = (known or b"%d %s" % (now_nusd, own or b"0")).split()[:2]
-                await redis.hset(key, name, b"%s %s %d" % (first, since, now_nusd))
-                await redis.expire(key, KEEP_S)
+                pipe = redis.pipeline(transaction=True)
+                pipe.hset(key, name, b"%s %s %d" % (first, since, now_nusd))
+                pipe.expire(key, KEEP_S)
+                await pipe.execute()
 
 
 def key_of(target: Target) -> str | None:

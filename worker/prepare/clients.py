@@ -44,9 +44,10 @@ class Clients:
         if lease is None:
             return False
         if not ours:
-            redis, keys = self._context.redis, self._context.keys
-            await redis.hset(keys.preparing, client, self._context.owner)
-            await redis.expire(keys.preparing, PREPARING_S)
+            pipe, keys = self._context.redis.pipeline(transaction=True), self._context.keys
+            pipe.hset(keys.preparing, client, self._context.owner)
+            pipe.expire(keys.preparing, PREPARING_S)
+            await pipe.execute()
         done = await beside(lease, work())
         if done is None:
             self._drop(client)

@@ -9,6 +9,7 @@ import msgspec
 import pyarrow as pa
 
 from pipelines import schemas, wire
+from worker.fence import Fence, no_fence
 from worker.prepare.chunk import Chunk
 from worker.sources.source import Cursor
 from worker.store import Store
@@ -16,12 +17,15 @@ from worker.store import Store
 CURSOR, RATES = b"spillway.cursor", b"spillway.rates"
 
 
-def write(store: Store, name: str, chunk: Chunk, at: Cursor, rates: Mapping[str, float]) -> None:
-    """`rates` are the rows a second by route that sized the batches."""
+def write(
+    store: Store, name: str, chunk: Chunk, at: Cursor, rates: Mapping[str, float], ours: Fence = no_fence
+) -> None:
+    """`rates` are the rows a second by route that sized the batches. Raises LeaseLost, and leaves the file as it is, when others
+    have prepared this chunk, or are about to: theirs may be cut and linked otherwise."""
     arrays = [pa.array(chunk.columns[field.name], field.type) for field in schemas.CHUNK]
     table = pa.Table.from_arrays(arrays, schema=schemas.CHUNK)
     header = {**schemas.VERSION, CURSOR: wire.dump(msgspec.to_builtins(at)), RATES: wire.dump(rates)}
-    store.write_table(name, table.replace_schema_metadata(header))
+    store.write_table(name, table.replace_schema_metadata(header), ours)
 
 
 def rates_of(store: Store, name: str) -> dict[str, float] | None:

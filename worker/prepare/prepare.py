@@ -15,11 +15,12 @@ from typing import Any
 import msgspec
 
 from pipelines import paths, told, wire
-from pipelines.errors import SourceError
+from pipelines.errors import LeaseLost, SourceError
 from worker.aside import Strikes
 from worker.context import Context
 from worker.dedupe.encode import Encoder
 from worker.dedupe.known import Known
+from worker.fence import fence
 from worker.money.ledger import Ledger
 from worker.prepare.chunk import Chunk
 from worker.prepare.clients import Clients
@@ -31,6 +32,7 @@ from worker.prepare.promote import Promoters, batch_arguments
 from worker.prepare.published import paused, rows_per_s
 from worker.prepare.redo import Redo
 from worker.prepare.sift import Asker, Indexes, Sifter
+from worker.queue import noted
 from worker.sources.source import Cursor, Reader, template_of
 
 log = logging.getLogger("spillway.prepare")
@@ -97,6 +99,8 @@ class Preparer:
                     return
             except SourceError as error:
                 await self._fail(run.id, error)
+            except LeaseLost:  # we slept: the chunk is somebody else's
+                self._progress.pop(run.id, None)
             except Exception as error:
                 self._progress.pop(run.id, None)
                 await self._strikes.strike(run.id, error)
@@ -123,7 +127,8 @@ class Preparer:
         log.error("run %s: %s", run_id, error)
         self._progress.pop(run_id, None)
         ended = {"cancel": "failed", "status": "finalizing", "prepared": "1", "error": str(error)}
-        await self.context.redis.hset(self.context.keys.run(run_id), mapping=ended)
+        args = noted(ended, seen={"prepared": "0"})  # else somebody else has read it to its end, or it is gone
+        await self.context.scripts.note(keys=[self.context.keys.run(run_id)], args=args)
 
     async def _unprepared(self) -> list[Waiting]:
         """Open runs with source or followers left, below the high-water mark, each and together; fewest waiting rows first."""
@@ -201,11 +206,9 @@ class Preparer:
         chunk = await asyncio.to_thread(
             self._sifter.sift, progress.asker, progress.indexes, rows, int(generation or 0), ask=ask
         )
-        if await context.redis.hget(keys.run(run_id), "cursor") != raw:  # we slept: the chunk is somebody else's
-            self._progress.pop(run_id, None)
-            return False
         if rows:
-            await asyncio.to_thread(write, context.store, name, chunk, at, self._sifter.rates)
+            ours = fence(context, f"prepare:{progress.asker.client}", run_id, {"cursor": raw})
+            await asyncio.to_thread(write, context.store, name, chunk, at, self._sifter.rates, ours)
         last = after is None and whole
         following = after or Cursor(progress.reader.count, 0, at.row + len(rows))
         committed = await self._commit(run_id, raw, msgspec.to_builtins(following), last, chunk)

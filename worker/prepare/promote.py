@@ -79,8 +79,7 @@ class Promoters:
             chunk = await self._batches(run_id, asker, rows, "answer")
         except SourceError as error:
             log.warning("run %s: %d followers cannot be asked: %s", run_id, len(rows), error)
-            await context.redis.hset(keys.promoted(run_id), mapping=dict.fromkeys(map(str, rows), "x"))
-            await context.redis.hincrby(keys.run(run_id), "wanted", -len(rows))
+            await context.scripts.unasked(keys=[keys.promoted(run_id), keys.run(run_id)], args=rows)
             return True
         counters = [part for item in sorted(chunk.counts.items()) for part in item]
         batch_names, batch_args = batch_arguments(keys, chunk)

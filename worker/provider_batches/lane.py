@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pipelines import wire
+from pipelines.errors import LeaseLost
 from pipelines.types import BatchHead
 from worker import aside
 from worker.backends import batching
@@ -46,6 +47,7 @@ class Given(NamedTuple):
     lanes: str
     head: BatchHead
     since_ms: int
+    holder: str
 
 
 class ProviderBatches:
@@ -132,27 +134,32 @@ class ProviderBatches:
         ids = [batch for batch in since if batch not in taken]
         pipe = redis.pipeline(transaction=False)
         for batch in ids:
-            pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "lanes", "head")
+            pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "lanes", "head", "holder")
         found = []
         for batch, fields in zip(ids, await pipe.execute(raise_on_error=False) if ids else [], strict=True):
             try:
                 if isinstance(fields, Exception):
                     raise wire.Unreadable(str(fields))
-                epoch, state, lane, target, lanes, head = fields
+                epoch, state, lane, target, lanes, head, holder = fields
                 if (state, lane) != (b"rung", b"provider_batch"):
-                    await redis.zrem(keys.given, batch)
+                    await self._unlist(batch)
                     continue
-                given = Given(batch, int(epoch), (lanes or b"any").decode(), wire.unpack_head(head), since[batch])
+                who = (lanes or b"any").decode(), wire.unpack_head(head), since[batch], (holder or b"").decode()
+                given = Given(batch, int(epoch), *who)
                 found.append((target.decode(), given))
             except (ValueError, TypeError, AttributeError) as error:
                 await aside.batch(self._context, batch, error)
-                await redis.zrem(keys.given, batch)
+                await self._unlist(batch)
         return found
 
+    async def _unlist(self, batch: str) -> None:
+        keys = self._context.keys
+        await self._context.scripts.unlist(keys=[keys.batch(batch), keys.given], args=[batch, 1])
+
     async def _give_back(self, batches: list[Given]) -> None:
-        """What cannot be sent goes back to waiting as it is."""
-        for batch, epoch, lanes, head, _ in batches:
-            await self._orders.give_back(batch, epoch, head, "waiting", lanes)
+        """What cannot be sent goes back to waiting as it is, unless another has made an order of it since we looked."""
+        for batch, epoch, lanes, head, _, holder in batches:
+            await self._orders.give_back(batch, epoch, head, "waiting", lanes, holder=holder or "nobody")
 
     async def _make_each(self, target: str, wanted: list[tuple[str, list[Given]]]) -> None:
         for run, batches in wanted:
@@ -190,10 +197,10 @@ def _making(target: str) -> str:
 
 
 async def _alone(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """A Redis that is away is no reason to leave the others; the next round tries again."""
+    """A Redis that is away is no reason to leave the others; the next round tries again, if there is one for us."""
     try:
         await work()
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, LeaseLost) as error:
         log.warning("%s: %s", name, error)
 
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from pipelines import wire
+from pipelines.errors import LeaseLost
 from pipelines.journal import State, fold
 from pipelines.types import BatchHead, Intent, Item
 from worker import aside
 from worker.context import Context, RunContext
 
 TAG_BYTES = 10
+LEASE = "provider_batch"
+"""Who has it looks after the orders; a script refuses anybody else, who may have slept since it looked."""
 GOES_ON = (None, b"", b"0")
 """What a run that nobody cancelled says of that."""
 
@@ -54,6 +57,8 @@ class Part:
         self.id, self.epoch, self.lanes, self.head = batch, epoch, lanes, head
         self.items = {item.row: item for item in items}
         self.state = state
+        self.returns = 0
+        """How often it has come back with prompts that the provider had been asked."""
         self.cannot = False
         """The provider cannot be asked any of it."""
         self.refused_nusd = 0
@@ -73,7 +78,7 @@ class Orders:
     """The orders of this Redis."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context, self._lease = context, context.keys.lease(LEASE)
 
     async def open(self) -> list[Order]:
         """All that have not ended, oldest first."""
@@ -86,8 +91,9 @@ class Orders:
         found = []
         for tag, raw in zip(tags, replies, strict=True):
             order = _read(tag, raw) if isinstance(raw, dict) else None
-            if order is None:  # nothing of ours, or gone
-                await redis.srem(keys.orders, tag)
+            if order is None:
+                kept_s = aside.KEEP_S if raw else 0  # nothing of ours, or gone
+                await self._context.scripts.order_drop(keys=[keys.orders, keys.order(tag)], args=[tag, kept_s])
             else:
                 found.append(order)
         return sorted(found, key=lambda order: (order.about.made_ms, order.tag))
@@ -98,39 +104,42 @@ class Orders:
         tag = f"sw-{secrets.token_hex(TAG_BYTES)}"
         scopes = run.scopes(context.clock)
         order = Order(tag, About(target, run.id, tuple(parts), scopes, context.clock.now_ms()))
-        names = [keys.orders, keys.order(tag), *(keys.batch(batch) for batch, _ in parts)]
+        names = [self._lease, keys.orders, keys.order(tag), *(keys.batch(batch) for batch, _ in parts)]
         args = [tag, context.owner, msgspec.json.encode(order.about), *(epoch for _, epoch in parts)]
-        made = await context.scripts.order_make(keys=names, args=args)
-        context.again.remember_step("order_make", names, args)
+        if made := await context.scripts.order_make(keys=names, args=[context.owner, *args]):
+            context.again.remember_step("order_make", names, ["", *args])
         return order if made else None
 
     async def note(self, order: Order) -> bool:
-        """Writes down how it stands; False: Redis knows nothing of it."""
-        names = [self._context.keys.order(order.tag)]
+        """Writes down how it stands; False: Redis knows nothing of it, or it is not ours to look after any more."""
+        context = self._context
+        names = [self._lease, context.keys.order(order.tag)]
         args = [
             "state", order.state, "remote", order.remote, "lines", order.lines, "sent_ms", order.sent_ms,
             "cancel_ms", order.cancel_ms, "why", order.why, "why_ms", order.why_ms,
         ]  # fmt: skip
-        noted = await self._context.scripts.order_note(keys=names, args=args)
-        self._context.again.remember_step("order_note", names, args)
+        if noted := await context.scripts.order_note(keys=names, args=[context.owner, *args]):
+            context.again.remember_step("order_note", names, ["", *args])
         return bool(noted)
 
     async def end(self, order: Order) -> None:
-        """Forgets it."""
-        redis, keys = self._context.redis, self._context.keys
-        pipe = redis.pipeline(transaction=True)
-        pipe.srem(keys.orders, order.tag)
-        pipe.delete(keys.order(order.tag))
-        await pipe.execute()
+        """Forgets it. Raises LeaseLost when it is not ours to look after any more."""
+        context, keys = self._context, self._context.keys
+        names = [self._lease, keys.orders, keys.order(order.tag)]
+        if not await context.scripts.order_end(keys=names, args=[context.owner, order.tag]):
+            raise LeaseLost(f"order {order.tag} is another worker's")
         order.state = "ended"
 
     async def hold(self, order: Order) -> list[Part]:
-        """Those of its batches that are still its parts, taken from whoever held them, with all that is known of them."""
+        """Those of its batches that are still its parts, taken from whoever held them, with all that is known of them. Raises
+        LeaseLost when they are not ours to take: what we know of the order may be old."""
         context, keys = self._context, self._context.keys
         parts = order.about.parts
-        names = [keys.batch(batch) for batch, _ in parts]
+        names = [self._lease, *(keys.batch(batch) for batch, _ in parts)]
         args = [context.owner, *(epoch for _, epoch in parts)]
         held = await context.scripts.order_hold(keys=names, args=args)
+        if not isinstance(held, list):
+            raise LeaseLost(f"order {order.tag} is another worker's")
         return await self._parts(parts, held)
 
     async def give_back(
@@ -143,19 +152,22 @@ class Orders:
         *,
         holder: str = "",
         refused_nusd: int = 0,
+        noted: Mapping[str, int] | None = None,
     ) -> bool:
-        """A batch leaves the lane, `waiting` or `drained`; False: it was taken over (`holder`: by whom it must be held)."""
+        """A batch leaves the lane, `waiting` or `drained`, with what is `noted` of it; False: it was taken over (`holder`: by whom
+        it must be held), and nothing is written."""
         refused = f"{refused_nusd} cloud" if refused_nusd else ""
         keys = self._context.keys
         names = [keys.batch(batch), keys.waiting(head.run), keys.given, keys.drained(head.run), keys.wake]
         args = [epoch, batch, state, lanes, head.cloud_pusd / max(head.work, 1e-9), holder, refused]
+        args += [part for pair in (noted or {}).items() for part in pair]
         return bool(await self._context.scripts.release(keys=names, args=args))
 
     async def left(self, order: Order) -> list[Part]:
         """Its batches as far as they are still there, whoever has them now; nothing may be written for them but money."""
         pipe = self._context.redis.pipeline(transaction=False)
         for batch, _ in order.about.parts:
-            pipe.hmget(self._context.keys.batch(batch), "head", "payload", "lanes")
+            pipe.hmget(self._context.keys.batch(batch), "head", "payload", "lanes", "returns")
         return await self._parts(order.about.parts, await pipe.execute())
 
     async def _parts(self, parts: Sequence[tuple[str, int]], held: Sequence[list[bytes | None]]) -> list[Part]:
@@ -167,12 +179,12 @@ class Orders:
         for (batch, epoch), fields, journal in zip(parts, held, await pipe.execute(), strict=True):
             if not fields or fields[0] is None:
                 continue
-            head, payload, lanes = fields
+            head, payload, lanes, returns = fields
             try:
                 read = wire.unpack_head(head or b""), wire.unpack_items(payload or b"")
-                found.append(
-                    Part(batch, epoch, (lanes or b"any").decode(), *read, fold(wire.readable_entries(journal)))
-                )
+                part = Part(batch, epoch, (lanes or b"any").decode(), *read, fold(wire.readable_entries(journal)))
+                part.returns = int(returns or 0)
+                found.append(part)
             except ValueError as error:
                 await aside.batch(context, batch, error)
         return found

@@ -118,16 +118,16 @@ class Reader:
         often enough."""
         if part.fenced.is_set():
             return
-        context, keys = self._context, self._context.keys
         over = all(row in part.state.done for row in part.items)
+        noted: dict[str, int] = {}
         if not over:
-            returns = await context.redis.hincrby(keys.batch(part.id), "returns", int(ran))
+            noted["returns"] = returns = part.returns + int(ran)  # nobody else counts while it is ours
             if real_time or returns >= MOST_RETURNS or _was_answered(part):
-                await context.redis.hset(keys.batch(part.id), "real_time", 1)
-        state = "drained" if over else "waiting"
+                noted["real_time"] = 1
         back = self._orders.give_back(
-            part.id, part.epoch, part.head, state, part.lanes, holder=context.owner, refused_nusd=part.refused_nusd
-        )
+            part.id, part.epoch, part.head, "drained" if over else "waiting", part.lanes, holder=self._context.owner,
+            refused_nusd=part.refused_nusd, noted=noted,
+        )  # fmt: skip
         if not await back:
             log.warning("batch %s was taken over; nothing published", part.id)
 

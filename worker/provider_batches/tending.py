@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import defaultdict
 
+from pipelines.errors import LeaseLost
 from pipelines.sections import Target
 from pipelines.types import Failure
 from worker import aside
@@ -77,7 +78,7 @@ class Tender:
         """One look at an order; the next one comes by its age."""
         try:
             await self._look(order)
-        except (RedisError, OSError):
+        except (RedisError, OSError, LeaseLost):
             raise
         except Exception as error:
             log.exception("order %s cannot be looked after", order.tag)

@@ -6,6 +6,7 @@ It only looks at what Redis says, twice or more before it takes a batch from som
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipelines import wire
@@ -51,15 +52,15 @@ class Healer:
                 await aside.batch(
                     self._context, batch.decode(errors="replace"), wire.Unreadable("its fields are not ours")
                 )
-                await redis.zrem(keys.rung, batch)
+                await self._unlist(batch)
                 continue
             epoch, holder, lanes, head = fields
             if epoch is None:
-                await redis.zrem(keys.rung, batch)
+                await self._unlist(batch)
                 continue
             if not holder:
                 if self._context.clock.now_ms() - since > LEASE_MS:
-                    await self._give_back(batch, epoch, lanes, head, "never taken")
+                    await self._give_back(batch, epoch, lanes, head, "never taken", holder="nobody")
                 continue
             owner = holder.decode()
             beat = beats.get(owner)
@@ -73,6 +74,12 @@ class Healer:
                 await self._take(batch, epoch, lanes, head, owner)
         await self._forget(known - beats.keys())
         self._strikes = seen
+
+    async def _unlist(self, batch: bytes) -> None:
+        keys = self._context.keys
+        await self._context.scripts.unlist(
+            keys=[keys.batch(batch.decode(errors="replace")), keys.rung], args=[batch, 0]
+        )
 
     async def _rung(self) -> list[tuple[bytes, float, Any]]:
         redis, keys = self._context.redis, self._context.keys
@@ -90,29 +97,31 @@ class Healer:
         tries, before = await redis.hmget(keys.batch(name), "tries", "progress")
         journal = await redis.lrange(keys.journal(name), 0, -1)
         done = len(fold(wire.readable_entries(journal)).done)
+        noted: dict[str, str | int] = {}
         if done > int(before or 0):
-            await redis.hset(keys.batch(name), mapping={"tries": 0, "progress": done})
+            noted = {"tries": 0, "progress": done}
         elif int(tries or 0) >= POISON_TRIES:
             reason = f"its worker died {int(tries)} times without one more answer; the last was {owner}"
-            await redis.hset(keys.batch(name), "poison", reason)
             pipe = redis.pipeline(transaction=True)
             pipe.hset(keys.poison, name, reason)
             pipe.expire(keys.poison, POISON_KEEP_S)
             await pipe.execute()
             log.error("batch %s is set aside: %s", name, reason)
-            await self._give_back(batch, epoch, lanes, head, "set aside", "drained")
+            await self._give_back(batch, epoch, lanes, head, "set aside", "drained", noted={"poison": reason})
             return
-        await self._give_back(batch, epoch, lanes, head, f"worker {owner} is gone")
+        await self._give_back(batch, epoch, lanes, head, f"worker {owner} is gone", noted=noted)
 
     async def _give_back(
-        self, batch: bytes, epoch: bytes, lanes: bytes, head: bytes, why: str, state: str = "waiting"
-    ) -> None:
+        self, batch: bytes, epoch: bytes, lanes: bytes, head: bytes, why: str, state: str = "waiting", *,
+        holder: str = "", noted: Mapping[str, str | int] | None = None,
+    ) -> None:  # fmt: skip
         redis, keys, name = self._context.redis, self._context.keys, batch.decode()
         log.info("batch %s: %s; %s", name, why, "back to waiting" if state == "waiting" else state)
         seen = wire.unpack_head(head)
         score = seen.cloud_pusd / max(seen.work, 1e-9)
         names = [keys.batch(name), keys.waiting(seen.run), keys.rung, keys.drained(seen.run), keys.wake]
-        await self._context.scripts.release(keys=names, args=[epoch, name, state, lanes, score, ""])
+        more = [part for pair in (noted or {}).items() for part in pair]
+        await self._context.scripts.release(keys=names, args=[epoch, name, state, lanes, score, holder, "", *more])
         await redis.zrem(keys.local_queue, keys.job(name, int(epoch)))
         await redis.zrem(keys.cloud_queue, keys.job(name, int(epoch)))
 

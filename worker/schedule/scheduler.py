@@ -25,7 +25,7 @@ from worker.aside import Strikes
 from worker.beat import Beat, alive
 from worker.context import Context, RunContext
 from worker.money import budget
-from worker.queue import NoScriptError
+from worker.queue import NoScriptError, noted
 from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
 from worker.schedule.lacks import Lacks
@@ -299,10 +299,15 @@ class Scheduler:
 
     async def _end_if_due(self, run: RunContext, fields: dict[str, str], deadline: int | None) -> None:
         """Deadline and cancel close the run: waiting batches go to settle as they are."""
-        keys, redis = self.context.keys, self.context.redis
+        keys = self.context.keys
         if deadline is not None and self.context.clock.now_ms() > deadline and not fields.get("cancel"):
-            await redis.hset(keys.run(run.id), mapping={"cancel": "expired", "status": "finalizing"})
-            fields["cancel"] = "expired"
+            seen = {
+                "cancel": "",
+                "deadline_ms": fields["deadline_ms"],
+            }  # it may have ended, or have been resumed, since
+            due = noted({"cancel": "expired", "status": "finalizing"}, seen=seen)
+            if await self.context.scripts.note(keys=[keys.run(run.id)], args=due):
+                fields["cancel"] = "expired"
         run.stopped = fields.get("cancel", "") not in ("", "0")
         if run.stopped:
             names = [keys.waiting(run.id), keys.drained(run.id), keys.run(run.id)]
@@ -324,13 +329,12 @@ class Scheduler:
         pipe = redis.pipeline(transaction=False)
         lacks = self._lacks.look(snapshot)
         for view, fields in runs:
-            if lacks.get(view.id, "") != fields.get("lacks", ""):
-                pipe.hset(keys.run(view.id), "lacks", lacks.get(view.id, ""))
             idle, refused_by = view.waiting and view.id not in moving, self._refused_by.get(view.id, "")
             reason = self._why.stuck(view, snapshot, refused_by) if idle else ""
             reason = reason or self._why.silent(view, snapshot, heads)
-            if reason != fields.get("blocked", ""):
-                pipe.hset(keys.run(view.id), "blocked", reason)
+            said = {"lacks": lacks.get(view.id, ""), "blocked": reason, **self._sent.held(view.id)}
+            if news := {name: value for name, value in said.items() if value != fields.get(name, "")}:
+                self.context.scripts.queue(pipe, "note", [keys.run(view.id)], noted(news))
         for name, target in snapshot.targets.items():
             state = self.context.targets.states.get(name, {})
             figures = {
@@ -338,9 +342,12 @@ class Scheduler:
                 "rung_rows": target.rung_rows, "rows_per_s": round(target.rows_per_s, 2), "latency_s": target.latency_s,
             }  # fmt: skip
             pipe.hset(keys.lanes, name, wire.dump(figures))
-        self._sent.say(pipe, runs)
+        self._sent.say(pipe)
         pipe.expire(keys.lanes, 86_400)
-        await pipe.execute()
+        try:
+            await pipe.execute()
+        except NoScriptError:  # Redis was started again; all of it is said at the next look
+            await self.context.scripts.load()
         known = {b.id for view, _ in runs for b in view.waiting} | rung.keys() | {each.id for each in self._sent.out}
         self._heads = {batch: seen for batch, seen in self._heads.items() if batch in known}
         self._shares.keep(known)

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from statistics import median
 from typing import Any, NamedTuple
 
 import msgspec
 
 from pipelines import wire
-from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring, RunView
+from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring
 from pipelines.types import BatchHead
 from worker.context import Context
 from worker.queue import Pipeline
@@ -111,8 +111,16 @@ class Sent:
             pipe.expire(key, RECALL_KEEP_S)
             await pipe.execute()
 
-    def say(self, pipe: Pipeline, runs: Iterable[tuple[RunView, Mapping[str, str]]]) -> None:
-        """Each batch API as a lane of its own for the display, and what of each run is out, for prepare."""
+    def held(self, run_id: str) -> dict[str, str]:
+        """What of a run is out, for prepare; nothing where no provider's batches are allowed."""
+        heads = [head for head in self._heads.values() if head.run == run_id]
+        if not self._allowed:
+            return {}
+        rows, size = sum(head.rows for head in heads), sum(head.payload_bytes for head in heads)
+        return {"out_rows": str(min(OUT_ROWS, rows)), "out_bytes": str(min(OUT_BYTES, size))}
+
+    def say(self, pipe: Pipeline) -> None:
+        """Each batch API as a lane of its own, for the display."""
         keys = self._context.keys
         for name, api in self.targets().items():
             state = self._context.targets.states.get(name, {})
@@ -123,13 +131,6 @@ class Sent:
                 "lane": "provider_batch", "up": api.up, "reason": state.get("batch_reason") or full, "slots": 0,
                 "in_flight": out, "rung_rows": out, "rows_per_s": 0.0, "latency_s": api.latency_p50_s,
             }))  # fmt: skip
-        for view, fields in runs:
-            heads = [head for head in self._heads.values() if head.run == view.id]
-            out = min(OUT_ROWS, sum(head.rows for head in heads))
-            if str(out) != fields.get("out_rows", "0"):
-                size = min(OUT_BYTES, sum(head.payload_bytes for head in heads))
-                held = {"out_rows": out, "out_bytes": size}
-                pipe.hset(keys.run(view.id), mapping=held)
 
 
 def _latency(told: list[Any]) -> dict[str, float]:

@@ -8,6 +8,7 @@ if kind ~= 'hash' then redis.call('DEL', KEYS[1]) end
 if redis.call('HGET', KEYS[1], 'state') == 'drained' then return 0 end
 local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or 0) or 0
 redis.call('HSET', KEYS[1], 'epoch', string.format('%.0f', epoch + 1), 'state', 'drained', 'holder', '', 'poison', ARGV[2])
+if redis.call('TTL', KEYS[1]) >= 0 then return 1 end  -- its run was set aside too: nobody settles it (settle/orphans.py)
 redis.call('RPUSH', KEYS[4], ARGV[1])
 redis.call('HSET', KEYS[6], ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[6], ARGV[3])

@@ -21,7 +21,9 @@ from pipelines import audit, paths, schemas, wire
 from pipelines.audit import Reuse
 from pipelines.budgets import Event, Scope
 from worker.context import Context, RunContext
+from worker.fence import Fence
 from worker.hooks import announce_alert
+from worker.queue import OPEN
 from worker.store import Store
 from worker.tell import Teller
 
@@ -57,7 +59,7 @@ class Audits:
         day = context.clock.date(context.settings.spillway.timezone)
         today = {n.decode(): int(v) for n, v in (await context.redis.hgetall(keys.audits(day))).items()}
         plan: list[Reuse] = []
-        pipe = context.redis.pipeline(transaction=True)
+        counts: dict[str, int] = {}
         for name, count in sorted(Counter(each.route for each in found).items()):
             route = context.settings.routes.get(name)
             share = route.audit_share if route else 0.0
@@ -65,12 +67,10 @@ class Audits:
             wanted = min(MOST - len(plan), audit.due(total, done, share, audit.LEAST_AUDITED))
             chosen = audit.chosen(run_id, (each for each in found if each.route == name), wanted)
             plan += chosen
-            pipe.hincrby(keys.audits(day), f"{name} reuses", count)
-            pipe.hincrby(keys.audits(day), f"{name} audited", len(chosen))
-        pipe.expire(keys.audits(day), DAY_KEPT_S)
-        pipe.hset(keys.run(run_id), mapping={"audit": wire.dump(plan), "audit_wanted": len(plan)})
-        await pipe.execute()
-        if plan:
+            counts |= {f"{name} reuses": count, f"{name} audited": len(chosen)}
+        args = [OPEN, wire.dump(plan), len(plan), DAY_KEPT_S, *(part for pair in counts.items() for part in pair)]
+        planned = await context.scripts.audit_plan(keys=[keys.run(run_id), keys.audits(day)], args=args)
+        if planned and plan:
             log.info("run %s: %d of %d proven reuses are asked to see whether they hold", run_id, len(plan), len(found))
 
     async def wait(self, run_id: str, wanted: int, *, blocked: bool) -> bool:
@@ -80,20 +80,20 @@ class Audits:
         if not blocked and now - since < PATIENCE_S:
             return True
         keys = self._context.keys
-        await self._context.redis.hset(keys.run(run_id), "audit_wanted", 0)
         names = [keys.waiting(run_id), keys.drained(run_id), keys.run(run_id)]
         await self._context.scripts.close(keys=names, args=[keys.batch(""), "audits"])
         return bool(wanted)
 
-    async def conclude(self, run: RunContext, plan: bytes | None) -> None:
-        """Writes what the run's audits said, and pauses routes that reuse too much that is wrong. Safe to repeat."""
+    async def conclude(self, run: RunContext, plan: bytes | None, ours: Fence) -> None:
+        """Writes what the run's audits said, and pauses routes that reuse too much that is wrong. Safe to repeat; raises LeaseLost
+        when the run went on meanwhile."""
         self._since.pop(run.id, None)
         reused = [Reuse(*each) for each in wire.load(plan)] if plan else []
         if not reused:
             return
         now = datetime.fromtimestamp(self._context.clock.now_us() / 1e6, UTC)
         store = self._context.store
-        await asyncio.to_thread(_write, store, run, reused)
+        await asyncio.to_thread(_write, store, run, reused, ours)
         days = [f"audits/day={(now - timedelta(days=back)).date().isoformat()}" for back in range(WINDOW_DAYS + 1)]
         told = await asyncio.to_thread(tallies, store, days, {each.route for each in reused})
         for name, tally in told.items():
@@ -116,10 +116,10 @@ class Audits:
         known = await redis.hget(keys.paused, name)
         if known is None:
             await announce_alert(self._context, event)  # before it is written down: who dies in between tells it again
-        await redis.hset(
-            keys.paused, name, wire.dump({"until_ms": until_ms, "excess_low": found.low, "message": message})
-        )
-        await redis.pexpireat(keys.paused, until_ms)
+        pipe = redis.pipeline(transaction=True)
+        pipe.hset(keys.paused, name, wire.dump({"until_ms": until_ms, "excess_low": found.low, "message": message}))
+        pipe.pexpireat(keys.paused, until_ms)
+        await pipe.execute()
         if known is None:
             self._teller.tell(event)
 
@@ -151,30 +151,30 @@ def tallies(store: Store, days: Sequence[str], routes: set[str]) -> dict[str, Ta
     }  # fmt: skip
 
 
-def _write(store: Store, run: RunContext, reused: Sequence[Reuse]) -> None:
+def _write(store: Store, run: RunContext, reused: Sequence[Reuse], ours: Fence) -> None:
     """Compares the audits' answers with what was published; rows that have none, or are no reuse any more, are left out."""
     asked = _asked(store, run.id)
     published = _published(store, run.id, sorted(asked))
     rows: list[dict[str, Any]] = []
     for each in reused:
         for row, part, status in ((each.row, "reuse", "duplicate"), (each.leader_row, "baseline", "ok")):
-            ours, theirs = published.get(row), asked.get(row)
+            first, again = published.get(row), asked.get(row)
             if part == "baseline" and each.leader_run is not None:
                 continue
-            if ours is None or theirs is None or ours["status"] != status:
+            if first is None or again is None or first["status"] != status:
                 continue
-            said = (ours["output"] or "", theirs["output"] or "")
-            found = audit.agreement(*said, ours["parsed"], theirs["parsed"], labels=run.labels is not None)
+            said = (first["output"] or "", again["output"] or "")
+            found = audit.agreement(*said, first["parsed"], again["parsed"], labels=run.labels is not None)
             rows.append({
                 "run_id": run.id, "client": run.client, "route": each.route, "row": row, "part": part,
                 "link_kind": each.kind, "guard": each.guard, "leader_row": each.leader_row,
                 "leader_run": each.leader_run, **found._asdict(), "published": said[0], "asked": said[1],
-                "at": theirs["finished_at"],
+                "at": again["finished_at"],
             })  # fmt: skip
     unique = {(row["row"], row["part"]): row for row in rows}
     table = pa.Table.from_pylist(list(unique.values()), schema=schemas.AUDITS)
     made = datetime.fromtimestamp(int(run.created_ms or 0) / 1000, UTC).date()
-    store.write_table(paths.audits(made.isoformat(), run.id), table)
+    store.write_table(paths.audits(made.isoformat(), run.id), table, ours)
 
 
 def _asked(store: Store, run_id: str) -> Mapping[int, Mapping[str, Any]]:

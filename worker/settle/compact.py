@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import paths, schemas
-from pipelines.settle import money, reason_of
-from worker.settle.fence import Fence, no_fence
+from pipelines.settle import SET_ASIDE, money, reason_of
+from worker.fence import Fence, no_fence
 from worker.settle.follow import Copies, best_last
 from worker.settle.names import Names, unnamed
 from worker.settle.totals import Totals, pusd
@@ -48,12 +48,11 @@ def compact(store: Store, run_id: str, client: str, ending: str, ours: Fence = n
     totals = Totals()
     with tempfile.TemporaryDirectory(prefix="spillway-") as scratch:
         _scatter(store, run_id, parts, Path(scratch), width, copies)
-        with store.parquet_writer(paths.results(run_id), schemas.RESULTS) as out:
+        with store.parquet_writer(paths.results(run_id), schemas.RESULTS, ours) as out:
             for chunk_group in _ranges(chunks, width):
                 table = _gather(store, run_id, client, ending, chunk_group, Path(scratch), called)
                 totals.add(table)
                 out.write_table(table, row_group_size=BLOCK_ROWS)
-            ours()
     return totals.as_dict()
 
 
@@ -214,7 +213,7 @@ def _statuses(who: pa.Table, answer: pa.Table, copied: np.ndarray, ending: str) 
         if kind == "invalid":
             final.append("invalid")
         elif status is None:
-            final.append(ending or "failed")
+            final.append("failed" if ending == SET_ASIDE else ending or "failed")
         else:
             final.append("duplicate" if copy and status == "ok" else status)
     return final
@@ -223,8 +222,8 @@ def _statuses(who: pa.Table, answer: pa.Table, copied: np.ndarray, ending: str) 
 def _unread(status: list[str], found: np.ndarray, elsewhere: np.ndarray, ending: str) -> tuple[pa.Array, pa.Array]:
     """Why a row has no answer although it did not fail itself: the source could not be read on, or its batch, or its source
     once its leader had failed, could not be read."""
-    aside = ("set_aside", "its batch could not be read in Redis; `spillway retry` asks again")
-    batch = reason_of(ending) if ending == "failed" else aside
+    aside = (SET_ASIDE, "its batch could not be read in Redis; `spillway retry` asks again")
+    batch = reason_of(ending) if ending in ("failed", SET_ASIDE) else aside
     source = ("leader_lost", "its leader in another run has no answer, and its source could not be read again; restore it and "
               "`spillway retry`")  # fmt: skip
     rows = zip(status, found.tolist(), elsewhere.tolist(), strict=True)

@@ -20,6 +20,8 @@ from worker.settle.follow import Following
 log = logging.getLogger("spillway.follow")
 
 LOOK_S = 0.5
+HDEL_ROWS = 1_000
+"""Of one step of Redis."""
 PATIENCE_S = 120.0
 """So long another run may go without one more answer before its followers are asked themselves."""
 LAST_SHARE = 0.25
@@ -71,7 +73,9 @@ class Followers:
         await asyncio.to_thread(following.answered)
         asked = {int(row): state for row, state in asked_raw.items()}
         if done := following.settled(asked, int(generation or 0)):
-            await redis.hdel(keys.promoted(run_id), *done)
+            names = [keys.run(run_id), keys.promoted(run_id)]
+            for at in range(0, len(done), HDEL_ROWS):
+                await self._context.scripts.unpromote(keys=names, args=[generation, *done[at : at + HDEL_ROWS]])
             asked = {row: state for row, state in asked.items() if row not in set(done)}
         rows, waiting = await asyncio.to_thread(following.due, asked, int(generation or 0), over.__contains__)
         if rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,11 +14,11 @@ from pipelines import beside, paths, wire
 from pipelines.journal import State, fold
 from pipelines.money import Price
 from pipelines.printable import one_line
-from pipelines.settle import Facts, Journal, reason_of, tables
+from pipelines.settle import SET_ASIDE, Facts, Journal, reason_of, tables
 from pipelines.types import Called, Done, Entry, Intent, Late
 from worker.context import RunContext
+from worker.fence import Fence, no_fence
 from worker.memory import give_back
-from worker.settle.fence import Fence, no_fence
 from worker.store import Store
 
 log = logging.getLogger("spillway.settle")
@@ -43,7 +43,7 @@ def write_part(
     part: str,
     replies: list[Any],
     ending: str,
-    days: set[str],
+    days: Set[str],
     prices: Iterable[Price],
     ours: Fence = no_fence,
 ) -> Written:
@@ -76,8 +76,7 @@ def write_part(
         files[paths.audit_part(run.id, part)] = audits
     files |= {paths.costs_part(day, run.id, part): beside.noted(table, prices) for day, table in called.items()}
     for name, table in files.items():
-        ours()
-        store.write_table(name, table)
+        store.write_table(name, table, ours)
     for day in days - called.keys():
         ours()
         store.delete(paths.costs_part(day, run.id, part))
@@ -116,7 +115,8 @@ def is_money(pusd: int) -> bool:
 def _unanswered(row: int, state: State, ending: str, poison: str) -> Done:
     """The end of a prompt that nobody will ask any more."""
     attempts = state.attempts(row)
-    status, code, message = ("failed", "poison", poison) if poison else (ending or "cancelled", *reason_of(ending))
+    status = "failed" if poison or ending == SET_ASIDE else ending or "cancelled"
+    code, message = ("poison", poison) if poison else reason_of(ending)
     started = min((i.started_us for i in state.intents.values() if i.row == row), default=0)
     return Done(row, status, None, attempts, None, None, None, None, code, message, None, None, started, started)
 

@@ -15,15 +15,18 @@ from typing import Any
 from pipelines import beside, paths, wire
 from pipelines.money import Price
 from pipelines.settle import Facts
+from worker import aside
 from worker.aside import Strikes
 from worker.context import Context, RunContext
+from worker.fence import fence
 from worker.money.ledger import Ledger
+from worker.queue import OPEN
 from worker.settle.audits import Audits
 from worker.settle.ending import End
-from worker.settle.fence import fence
 from worker.settle.followers import Followers
 from worker.settle.orphans import Orphans
 from worker.settle.parts import days_of, write_part
+from worker.settle.salvage import Salvage
 
 log = logging.getLogger("spillway.settle")
 
@@ -33,7 +36,7 @@ PART_AGE_S = 3.0
 PART_AGE_MOST_S = 60.0
 REST_S = 0.15
 COUNTS = ("open", "borrowed", "fallen", "proven", "audit_open", "audit_wanted")
-FIELDS = (*COUNTS, "prepared", "cancel", "status", "audit", "blocked")
+FIELDS = (*COUNTS, "prepared", "cancel", "status", "audit", "blocked", "aside")
 ENDING = {"1": "cancelled", "cancelled": "cancelled", "expired": "expired", "failed": "failed"}
 
 
@@ -46,6 +49,7 @@ class Settler:
         self._strikes = Strikes(context, "settle")
         self._followers, self._audits = Followers(context), Audits(context)
         self._end, self._orphans = End(context, self._audits), Orphans(context)
+        self._salvage = Salvage(context, self._end)
         self._parts_written: dict[str, int] = defaultdict(int)
 
     async def step(self) -> None:
@@ -78,7 +82,7 @@ class Settler:
         values, drained, parts = replies
         now = {name: (value or b"").decode(errors="replace") for name, value in zip(FIELDS, values, strict=True)}
         if not paths.is_run_id(run_id) or now["status"] not in wire.RUN_OPEN:
-            await self.context.redis.srem(self.context.keys.open_runs, run_id)
+            await self._unopen(run_id, now)
             return False
         for part in parts:
             await self._write_part(run_id, part.decode())
@@ -93,6 +97,13 @@ class Settler:
             await self._finish(run_id, ending)
         return bool(parts)
 
+    async def _unopen(self, run_id: str, now: dict[str, str]) -> None:
+        context, keys = self.context, self.context.keys
+        if now["aside"] and now["status"] in wire.RUN_ENDED and paths.is_run_id(run_id):
+            await aside.leave(context, run_id)  # who set it aside died on the way
+        names = [keys.run(run_id), keys.open_runs]
+        await context.scripts.unopen(keys=names, args=[run_id, OPEN])
+
     async def _finish(self, run_id: str, ending: str) -> None:
         run = await self.context.run(run_id)
         await self._end.forget_parts(run_id)
@@ -100,22 +111,43 @@ class Settler:
             await self._book(run)
         await self._end.finish(run, ending)
 
-    async def _book(self, run: RunContext) -> None:
-        prices = await self._prices(self._days(run))
-        await self._orphans.book(run, self._facts(), prices)
+    async def _book(self, run: RunContext) -> bool:
+        days = self._days(run)
+        return await self._orphans.book(run, self._facts(), await self._prices(days), days)
 
     async def _late(self, open_runs: list[str]) -> None:
-        """Calls that a worker told after their run had ended: it had slept, and Redis had forgotten them."""
+        """Calls that a worker told after their run had ended, since it had slept and Redis had forgotten them; and those of runs
+        that were set aside."""
         for run_id in await self._orphans.runs() - set(open_runs):
             try:
-                if paths.is_run_id(run_id) and await self._status(run_id) in wire.RUN_ENDED:
-                    await self._book(await self.context.run(run_id))
-                    self.context.forget_run(run_id)
+                if paths.is_run_id(run_id):
+                    await self._ended(run_id)
             except Exception as error:
                 await self._strikes.strike(run_id, error)
 
-    async def _status(self, run_id: str) -> str:
-        return (await self.context.redis.hget(self.context.keys.run(run_id), "status") or b"").decode(errors="replace")
+    async def _ended(self, run_id: str) -> None:
+        said = await self.context.redis.hmget(self.context.keys.run(run_id), "status", "aside", "summary")
+        status, was_aside, summary = ((value or b"").decode(errors="replace") for value in said)
+        if status not in wire.RUN_ENDED:
+            return
+        if not was_aside or summary:
+            await self._book(await self.context.run(run_id))
+            self.context.forget_run(run_id)
+            return
+        try:
+            await self._salvage_run(run_id)
+            self._strikes.fine(run_id)
+        except Exception as error:
+            if self._strikes.count(run_id, error) >= aside.STRIKES:
+                log.error("run %s: what it holds cannot be booked: %s", run_id, aside.said(error))
+                await self._orphans.forget(run_id)
+
+    async def _salvage_run(self, run_id: str) -> None:
+        run = await self._salvage.run(run_id)
+        await self._salvage.forget_named(run_id)
+        if await self._book(run):
+            await self._salvage.finish(run)
+            await self._orphans.forget(run_id)
 
     async def _holds(self, run_id: str, now: dict[str, str], quiet: bool) -> bool:
         """Whether followers or audits keep a run from ending; what is due for them is begun here. `quiet`: nothing else
@@ -168,13 +200,11 @@ class Settler:
         heads = await pipe.execute(raise_on_error=False)
         rows = accumulate(_rows_of(head) for head in heads if head)
         most = max(1, sum(1 for total in rows if total <= PART_ROWS))
-        number = await redis.hincrby(keys.run(run_id), "parts", 1)
-        part = f"{number:08d}"
-        count = await self.context.scripts.settle_begin(
-            keys=[keys.drained(run_id), keys.parts(run_id)], args=[part, most]
+        part = await self.context.scripts.settle_begin(
+            keys=[keys.run(run_id), keys.drained(run_id), keys.parts(run_id)], args=[OPEN, most]
         )
-        if count:
-            await self._write_part(run_id, part)
+        if part:
+            await self._write_part(run_id, part.decode())
 
     async def _write_part(self, run_id: str, part: str) -> None:
         """Writes what the record names; writing it again is harmless, and needed when there is news meanwhile."""
@@ -202,12 +232,12 @@ class Settler:
         prices = await self._prices(days)
         done = await asyncio.to_thread(
             write_part, self.context.store, self._facts(), run, part, replies, ending, days, prices,
-            fence(self.context, run_id, generation),
+            fence(self.context, "settle", run_id, {"generation": generation}),
         )  # fmt: skip
         lengths = [len(journal) for journal in replies[1::2]]
         return int(await self.context.scripts.settle_done(
             keys=[keys.run(run_id), keys.parts(run_id), keys.wake],
-            args=[part, keys.batch(""), keys.journal(""), *done, *lengths],
+            args=[part, record, keys.batch(""), keys.journal(""), *done, *lengths],
         ))  # fmt: skip
 
     def _days(self, run: RunContext) -> set[str]:

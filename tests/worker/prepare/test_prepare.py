@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from pipelines import paths, wire
+from pipelines.errors import LeaseLost, SourceError
 from pipelines.settings import parse_settings
 from pipelines.types import Options
 from producer.sources import resolve
@@ -17,31 +21,95 @@ RUN = "20260101-000000-abcdef"
 TARGET = {"kind": "openai", "lane": "local", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
 
 
-async def test_who_saw_a_run_unprepared_a_moment_ago_reads_its_last_chunk_not_again(
-    context: Context, tmp_path: Path
-) -> None:
-    """Its lease went over to us between our look at the run and our look at its cursor."""
+@pytest.fixture
+async def here(context: Context, tmp_path: Path) -> Context:
+    """A run of 300 prompts of which nothing is prepared; its client is ours to prepare for."""
     settings = parse_settings({"spillway": {"data": str(tmp_path / "data")}, "targets": {"t": TARGET}})
     here = Context(settings, context.redis, context.redis_url)
     (tmp_path / "a.jsonl").write_text("".join(f'{{"id": "r{i}", "prompt": "p {i}"}}\n' for i in range(300)))
-    source = resolve([str(tmp_path / "a.jsonl")])
-    options = wire.pack_options(Options(dedupe="off"))
     fields = {
-        "status": "in_progress",
-        "prepared": "0",
-        "cursor": "",
-        "options": options,
-        "sources": wire.pack_sources(source),
-    }
+        "status": "in_progress", "prepared": "0", "cursor": "", "options": wire.pack_options(Options(dedupe="off")),
+        "sources": wire.pack_sources(resolve([str(tmp_path / "a.jsonl")])),
+    }  # fmt: skip
     await here.redis.hset(here.keys.run(RUN), mapping=fields)
+    await here.redis.set(here.keys.lease("prepare:default"), here.owner)
     await here.scripts.load()
-    preparer = Preparer(here, Ledger(settings, here.targets), Encoder())
-    while await preparer._chunk(RUN):
+    return here
+
+
+def preparer(here: Context) -> Preparer:
+    return Preparer(here, Ledger(here.settings, here.targets), Encoder())
+
+
+async def test_who_saw_a_run_unprepared_a_moment_ago_reads_its_last_chunk_not_again(here: Context) -> None:
+    """Its lease went over to us between our look at the run and our look at its cursor."""
+    first = preparer(here)
+    while await first._chunk(RUN):
         pass
     assert await here.redis.hmget(here.keys.run(RUN), "prepared", "rows") == [b"1", b"300"]
     chunks = here.store.names(paths.chunks_dir(RUN))
-    assert not await Preparer(here, Ledger(settings, here.targets), Encoder())._chunk(RUN)
+    assert not await preparer(here)._chunk(RUN)
     await here.redis.hset(here.keys.run(RUN), "prepared", "0")  # as for a run that is begun again where it ended
-    await Preparer(here, Ledger(settings, here.targets), Encoder())._chunk(RUN)
+    await preparer(here)._chunk(RUN)
     assert here.store.names(paths.chunks_dir(RUN)) == chunks
     assert await here.redis.hmget(here.keys.run(RUN), "prepared", "rows") == [b"1", b"300"]
+
+
+@pytest.mark.parametrize("who", ["lease", "cursor"])
+async def test_who_slept_leaves_the_chunk_that_another_has_written(
+    here: Context, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """Its own is cut and linked by what it knew: over that of another it would say of rows what no batch does."""
+    redis, keys, slept = here.redis, here.keys, preparer(here)
+    sift = slept._sifter.sift
+
+    def late(*args: Any, **more: Any) -> Any:
+        here.store.write_bytes(paths.chunk(RUN, 0, 0), b"another's")
+        return sift(*args, **more)
+
+    monkeypatch.setattr(slept._sifter, "sift", late)
+    opened = slept._open
+
+    async def taken_over(*args: Any) -> Any:
+        found = await opened(*args)
+        found.behind = False
+        if who == "lease":
+            await redis.set(keys.lease("prepare:default"), "another")
+        else:
+            await redis.hset(keys.run(RUN), "cursor", '{"row": 300}')
+        return found
+
+    monkeypatch.setattr(slept, "_open", taken_over)
+    with pytest.raises(LeaseLost):
+        await slept._chunk(RUN)
+    assert here.store.read_bytes(paths.chunk(RUN, 0, 0)) == b"another's"
+    assert not await redis.exists(keys.waiting(RUN))
+
+
+@pytest.mark.parametrize(
+    "now", [{}, {"status": "completed", "prepared": "1"}, {"status": "in_progress", "prepared": "1"}]
+)
+async def test_a_source_that_cannot_be_read_fails_no_run_that_is_over_or_gone(
+    here: Context, now: dict[str, str]
+) -> None:
+    """Whoever found it so may have slept since."""
+    redis, key = here.redis, here.keys.run(RUN)
+    await redis.delete(key)
+    if now:
+        await redis.hset(key, mapping=now)
+    await preparer(here)._fail(RUN, SourceError("it is gone"))
+    assert await redis.hgetall(key) == {name.encode(): value.encode() for name, value in now.items()}
+    await redis.hset(key, mapping={"status": "in_progress", "prepared": "0"})
+    await preparer(here)._fail(RUN, SourceError("it is gone"))
+    assert await redis.hmget(key, "cancel", "prepared") == [b"failed", b"1"]
+
+
+async def test_followers_that_cannot_be_read_leave_nothing_where_their_run_is_over(here: Context) -> None:
+    keys, names = here.keys, [here.keys.promoted(RUN), here.keys.run(RUN)]
+    assert await here.scripts.unasked(keys=names, args=[1, 2]) == 0 and not await here.redis.exists(keys.promoted(RUN))
+    await here.redis.hset(keys.promoted(RUN), mapping={"1": "w", "2": "a"})
+    await here.redis.hset(keys.run(RUN), "wanted", 1)
+    for gone in (1, 0):  # however often
+        assert await here.scripts.unasked(keys=names, args=[1, 2]) == gone
+    assert await here.redis.hgetall(keys.promoted(RUN)) == {b"1": b"x", b"2": b"a"}
+    assert await here.redis.hget(keys.run(RUN), "wanted") == b"0"

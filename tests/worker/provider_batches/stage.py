@@ -21,6 +21,7 @@ from worker.money import budget
 from worker.money.ledger import Ledger
 from worker.provider_batches import lane, tending
 from worker.provider_batches.lane import ProviderBatches
+from worker.provider_batches.orders import LEASE
 from worker.simulator import Running, scenario_settings, serve
 from worker.simulator.core.batches import desk
 
@@ -63,6 +64,7 @@ class Stage:
         self, *, bodies: dict[int, dict[str, Any]] | None = None, options: str = "{}", **run: Any
     ) -> None:
         redis, keys = self.context.redis, self.context.keys
+        await self.lead()
         fields = {"client": "default", "options": options, "status": "in_progress", "prepared": 1, **run}
         await redis.hset(keys.run(RUN), mapping=fields)
         for batch in self.batches:
@@ -81,6 +83,10 @@ class Stage:
             more = (bodies or {}).get(row, {})
             found.append(Item(row, json.dumps({**body, **more}).encode(), 8 + len(json.dumps(more)) // 4, 50))
         return found
+
+    async def lead(self) -> None:
+        """The orders are this context's to look after, whoever had them."""
+        await self.context.redis.set(self.context.keys.lease(LEASE), self.context.owner)
 
     async def billed(self) -> bool:
         """The provider has done some lines."""
@@ -104,6 +110,7 @@ class Stage:
 
     async def rounds(self, until: Any, seconds: float = 20.0) -> None:
         """Rounds of the lane until something is true."""
+        await self.lead()
         ends_s = asyncio.get_running_loop().time() + seconds
         while not await until():
             assert asyncio.get_running_loop().time() < ends_s, "it did not come to pass"

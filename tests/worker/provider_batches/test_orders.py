@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from pipelines.errors import LeaseLost
 from pipelines.types import Failure
 from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.context import Context
 from worker.provider_batches import making
+from worker.provider_batches.orders import LEASE
 from worker.provider_batches.reading import LOST
 from worker.queue import RedisError
 from worker.schedule.sent import Sent
@@ -320,3 +322,60 @@ async def test_an_order_whose_target_the_configuration_names_no_more_is_lost_mon
         assert await context.redis.hget(context.keys.run(RUN), "status") == b"in_progress"
         task.cancel()
         await gone.close()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_batch_that_is_gone_or_anothers_is_not_written_to(context: Context, gone: bool) -> None:
+    """Who slept gives back what was settled, or taken, meanwhile: no key comes to life again, and no count goes up."""
+    async with stage(context) as it:
+        await it.order()
+        [order] = await it.lane._orders.open()
+        parts = await it.lane._orders.hold(order)
+        keys = [context.keys.batch(part.id) for part in parts]
+        for key in keys:
+            await (context.redis.delete(key) if gone else context.redis.hset(key, "epoch", "9"))
+        for part in parts:
+            await it.lane._reader.release(part, ran=True, real_time=True)
+        assert await context.redis.exists(*keys) == (0 if gone else len(keys))
+        assert [await context.redis.hmget(key, "returns", "real_time") for key in keys] == [[None, None]] * len(keys)
+
+
+async def test_who_does_not_look_after_orders_any_more_takes_none_and_ends_none(context: Context) -> None:
+    """What it knows of an order may be old: that its provider does not know it, say, when another has found it there."""
+    async with stage(context) as it:
+        await it.order()
+        [order] = await it.lane._orders.open()
+        before = await context.redis.hgetall(context.keys.order(order.tag))
+        await context.redis.set(context.keys.lease(LEASE), "another")
+        for step in (it.lane._orders.hold, it.lane._orders.end, it.lane._tender.tend):
+            order.state = "making"  # as if it had never been sent
+            with pytest.raises(LeaseLost):
+                await step(order)
+        assert not await it.lane._orders.note(order)
+        assert await it.lane._orders.make("cloud", await it.context.run(RUN), order.about.parts) is None
+        assert await context.redis.hgetall(context.keys.order(order.tag)) == before
+        await it.rounds(it.over)
+        assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()
+
+
+async def test_an_order_that_was_said_again_meanwhile_is_not_dropped(context: Context) -> None:
+    async with stage(context) as it:
+        await it.order()
+        [order] = await it.lane._orders.open()
+        keys = [context.keys.orders, context.keys.order(order.tag)]
+        assert await context.scripts.order_drop(keys=keys, args=[order.tag, 0]) == 0
+        await context.redis.hset(keys[1], "about", "nonsense")
+        assert await it.lane._orders.open() == []
+        assert not await context.redis.exists(keys[0]) and await context.redis.ttl(keys[1]) > 0
+
+
+async def test_who_slept_gives_no_batch_back_that_another_has_ordered_since(context: Context) -> None:
+    async with stage(context) as it:
+        await it.prepare()
+        await it.give()
+        given = [each for _, each in await it.lane._given(set())]
+        await it.rounds(it.out)
+        await it.lane._give_back(given)
+        assert {await it.state(batch) for batch in it.batches} == {"rung"}
+        await it.rounds(it.over)
+        assert await it.answers() == ALL and await it.booked_pusd() == it.billed_pusd()

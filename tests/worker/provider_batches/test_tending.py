@@ -139,10 +139,10 @@ async def test_what_is_being_made_is_nobodys_to_undo_however_long_its_upload_han
 async def test_a_provider_is_listened_to_no_longer_than_its_run_has_time(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "LEAST_S", 0.1)
-    monkeypatch.setattr(listening, "SHARE", 0.01)
     async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
         await it.order(deadline_ms=it.context.clock.now_ms() + 24_000)
+        monkeypatch.setattr(listening, "LEAST_S", 0.1)
+        monkeypatch.setattr(listening, "SHARE", 0.01)
 
         async def hangs(*_: Any) -> Any:
             await asyncio.sleep(60)

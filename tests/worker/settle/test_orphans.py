@@ -10,11 +10,14 @@ import polars as pl
 import pytest
 
 from pipelines import wire
+from pipelines.errors import LeaseLost
 from pipelines.settle import Facts, Journal, tables
 from pipelines.types import BatchHead, Called, Done, Entry, Intent, Late, Usage
 from tests.support_frames import RUN
 from worker.context import Context
 from worker.money import budget
+from worker.queue import Scripts
+from worker.settle import orphans
 from worker.settle.orphans import Orphans
 from worker.settle.parts import by_day
 from worker.settle.settle import Settler
@@ -23,6 +26,10 @@ BATCH = f"{RUN}.0.0.0-aaaa"
 FACTS = {"mini": Facts("cloud", "openai", "m", "p", "2026-03-01")}
 START_US = 1_772_352_000_000_000
 NUSD, LOST_NUSD = 7, 9
+
+
+class Killed(Exception):
+    """What comes instead of the next step."""
 
 
 def head(batch: str = BATCH) -> BatchHead:
@@ -45,10 +52,10 @@ async def say(context: Context, batch: str = BATCH, *, certain: bool = False, ow
     scopes = [keys.budget("day:2026-03-01")]
     args = [
         5, owner, 1, wire.pack_entries(journal(batch)), b"", LOST_NUSD, NUSD, 60, batch, wire.pack_head(head(batch)), int(certain),
+        f"{batch}:5:1", f"{batch}:5:2",
     ]  # fmt: skip
-    return int(
-        await context.scripts.again(keys=[keys.batch(batch), keys.journal(batch), keys.orphans, *scopes], args=args)
-    )
+    names = [keys.batch(batch), keys.journal(batch), keys.orphans, keys.counted, *scopes]
+    return int(await context.scripts.again(keys=names, args=args))
 
 
 async def book(context: Context) -> None:
@@ -66,6 +73,7 @@ async def spent(context: Context) -> int:
 @pytest.fixture
 async def run(context: Context) -> Context:
     await context.redis.hset(context.keys.run(RUN), mapping={"client": "acme", "status": "completed", "options": "{}"})
+    await context.redis.set(context.keys.lease("settle"), context.owner)
     await budget.ensure(context.redis, context.keys, {"day:2026-03-01": 1000})
     return context
 
@@ -82,8 +90,94 @@ async def test_what_was_never_settled_is_booked_once_and_counts_once(
         (f"{BATCH}:5:1", "late", "ok", "acme", 0), (f"{BATCH}:5:2", "late", "lost", "acme", 1),
     ]  # fmt: skip
     assert costs["cost_usd"].sum() == Decimal(NUSD + LOST_NUSD) / 10**9
-    assert await spent(run) == (NUSD + LOST_NUSD) * (2 if certain else 1), "said to be spent by whoever is certain"
+    assert await spent(run) == NUSD + LOST_NUSD
     assert not await run.redis.exists(run.keys.orphans, run.keys.journal(BATCH))
+
+
+STEPS = ("orphan_take", "orphan_spend", "written", "orphan_done")
+
+
+def die_after(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Once."""
+    real = orphans._write if step == "written" else Scripts.__getattr__
+
+    def write(*args: Any) -> None:
+        real(*args)  # type: ignore[operator]
+        monkeypatch.undo()
+        raise Killed
+
+    def script(self: Scripts, name: str) -> Any:
+        async def call(**given: Any) -> None:
+            await real(self, name)(**given)  # type: ignore[operator]
+            monkeypatch.undo()
+            raise Killed
+
+        return call if name == step else real(self, name)  # type: ignore[operator]
+
+    if step == "written":
+        monkeypatch.setattr(orphans, "_write", write)
+    else:
+        monkeypatch.setattr(Scripts, "__getattr__", script)
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_who_dies_after_any_step_leaves_it_to_the_next_and_nothing_is_done_twice(
+    run: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    await say(run)
+    die_after(monkeypatch, step)
+    with pytest.raises(Killed):
+        await book(run)
+    for _ in range(2):
+        await book(run)
+    assert ledger(tmp_path)["call_id"].to_list() == [f"{BATCH}:5:1", f"{BATCH}:5:2"]
+    assert await spent(run) == NUSD + LOST_NUSD
+    assert not await run.redis.exists(run.keys.orphans, run.keys.journal(BATCH), f"{run.keys.journal(BATCH)}:taken")
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_what_is_told_meanwhile_is_booked_after_it(
+    run: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Whether or not who books lives to see it."""
+    keys, more = run.keys, Intent(f"{BATCH}:6:1", 0, 2, "mini", START_US, 4000)
+    await say(run)
+    die_after(monkeypatch, step)
+    with pytest.raises(Killed):
+        await book(run)
+    args = [6, "w2", 1, wire.pack_entries([more]), b"", 4, 0, 60, BATCH, wire.pack_head(head()), 0, more.call]
+    names = [keys.batch(BATCH), keys.journal(BATCH), keys.orphans, keys.counted, keys.budget("day:2026-03-01")]
+    await run.scripts.again(keys=names, args=args)
+    for _ in range(3):
+        await book(run)
+    assert ledger(tmp_path)["call_id"].to_list() == [f"{BATCH}:5:1", f"{BATCH}:5:2", f"{BATCH}:6:1"]
+    assert await spent(run) == NUSD + LOST_NUSD + 4
+    assert not await run.redis.exists(keys.orphans, keys.journal(BATCH))
+
+
+async def test_what_some_are_certain_of_and_others_are_not_counts_once(run: Context, tmp_path: Path) -> None:
+    """The chunk was prepared anew, cut otherwise, while they said it."""
+    await say(run, certain=True, owner="w1")
+    await say(run, certain=False, owner="w2")
+    await say(run, certain=True, owner="w1")
+    await book(run)
+    assert await spent(run) == NUSD + LOST_NUSD and ledger(tmp_path).height == 2
+
+
+async def test_a_batch_that_was_made_again_is_settled_like_any_other(run: Context, tmp_path: Path) -> None:
+    await say(run)
+    await run.redis.hset(run.keys.batch(BATCH), mapping={"state": "waiting", "head": wire.pack_head(head())})
+    await book(run)
+    assert not (tmp_path / "costs").exists() and await run.redis.exists(run.keys.journal(BATCH))
+    assert not await run.redis.exists(run.keys.orphans)
+
+
+async def test_who_does_not_settle_any_more_books_nothing(run: Context, tmp_path: Path) -> None:
+    await say(run)
+    await run.redis.set(run.keys.lease("settle"), "another")
+    with pytest.raises(LeaseLost):
+        await book(run)
+    assert not (tmp_path / "costs").exists() and await run.redis.exists(run.keys.journal(BATCH))
 
 
 async def test_an_answer_that_comes_after_all_is_booked_at_its_price(run: Context, tmp_path: Path) -> None:
@@ -130,7 +224,7 @@ async def test_what_is_hostile_is_left_out(run: Context, tmp_path: Path) -> None
     await say(run)
     await redis.hset(
         keys.orphans,
-        mapping={f"{RUN}.9": b"0nonsense", f"{RUN}.8": b"", "../../x": b"0", f"{RUN}.7": b"1" + b"\x91" * 9},
+        mapping={f"{RUN}.9": b"nonsense", f"{RUN}.8": b"", "../../x": b"0", f"{RUN}.7": b"\x91" * 9},
     )
     await redis.rpush(keys.journal(f"{RUN}.9"), b"nonsense")
     dear = Intent(f"{BATCH}:5:3", 0, 1, "mini", START_US, -5)
