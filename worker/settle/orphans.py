@@ -86,7 +86,7 @@ class Orphans:
                 )  # fmt: skip
             else:
                 late += await self._late(run, batch, said, entries, known, facts, prices, ours)
-            await context.scripts.orphan_done(keys=names, args=[context.owner, batch])
+            await context.scripts.orphan_done(keys=names, args=[context.owner, batch, len(entries)])
         if late:
             log.warning("run %s: %d calls of batches that Redis forgot are in the ledger", run.id, late)
         return over

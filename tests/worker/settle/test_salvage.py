@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from pipelines import paths, schemas, wire
-from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Usage
+from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Late, Usage
 from tests.support_worker import write
 from worker import aside
 from worker.context import Context
@@ -172,6 +172,60 @@ async def test_a_part_that_was_written_and_not_finished_is_not_booked_twice(it: 
     await it.release()
     await it.settle()
     assert it.ledger()["call_id"].is_unique().all() and it.results().height == 6
+
+
+@pytest.mark.parametrize("step", ["orphan_take", "orphan_done"])
+async def test_what_is_said_once_a_batch_is_booked_takes_nothing_away(
+    it: Stage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A fenced worker's outcomes begin another journal, while calls of another batch are out: the part is made of both."""
+    redis, keys = it.context.redis, it.context.keys
+    await redis.hset(keys.batch(WAITS), mapping={"state": "rung", "holder": "w2"})
+    assert await it.append(answer(it.calls[0], 0), BOUND_NUSD, NUSD, []) == 1
+    await aside.run(it.context, RUN, ValueError("nonsense"))
+    await it.release()
+    real, late = type(it.context.scripts).__getattr__, [keys.batch(OUT), keys.journal(OUT)]
+    came = Called(
+        it.calls[1], "ok", 200, None, Usage(1), NUSD * 1000, "billed", "m", "p", "2026-03-01", 0, None, START_US
+    )
+
+    def script(self: Any, name: str) -> Any:
+        async def call(**given: Any) -> Any:
+            found = await real(self, name)(**given)
+            if given["args"][1] == OUT:
+                monkeypatch.undo()
+                assert await it.context.scripts.late(keys=late, args=[wire.pack_entries([Late(came)])]) == 1
+            return found
+
+        return call if name == step else real(self, name)
+
+    monkeypatch.setattr(type(it.context.scripts), "__getattr__", script)
+    await it.settle()
+    assert not (it.root / paths.results(RUN)).exists(), "a worker is still at the other one"
+    await redis.hset(keys.batch(WAITS), mapping={"state": "waiting", "holder": ""})
+    for _ in range(2):
+        await it.settle()
+    outcomes = it.ledger().filter(pl.col("call_id").is_in(it.calls)).select("outcome", "purpose", "cost_usd").rows()
+    assert outcomes == [
+        ("ok", "answer", Decimal(NUSD) / 10**9),
+        ("ok", "late", Decimal(NUSD) / 10**9),
+    ]
+    assert it.results()["output"].to_list() == ["answer 0", None, None, None, "answer 4", "answer 5"]
+    assert not await redis.exists(keys.orphans)
+    assert [key async for key in redis.scan_iter(f"*{RUN}.*") if await redis.ttl(key) < 0] == []
+
+
+async def test_a_booked_batch_is_not_written_again_while_another_is_out(
+    it: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await it.context.redis.hset(it.context.keys.batch(WAITS), "state", "rung")
+    await aside.run(it.context, RUN, ValueError("nonsense"))
+    await it.release()
+    await it.settle()
+    again: list[Any] = []
+    monkeypatch.setattr("worker.settle.orphans.write_part", lambda *given: again.append(given))
+    await it.settle()
+    assert not again and it.ledger().height == 4
 
 
 async def test_who_set_it_aside_and_died_is_finished_by_the_settler(it: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
