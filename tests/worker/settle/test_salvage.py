@@ -215,6 +215,19 @@ async def test_what_is_said_once_a_batch_is_booked_takes_nothing_away(
     assert [key async for key in redis.scan_iter(f"*{RUN}.*") if await redis.ttl(key) < 0] == []
 
 
+async def test_who_slept_while_its_batch_was_given_back_buys_nothing(it: Stage) -> None:
+    """No ledger would have it: its batch may have been booked by then."""
+    redis, keys = it.context.redis, it.context.keys
+    await aside.run(it.context, RUN, ValueError("nonsense"))
+    await it.release()
+    dear = Intent(f"{OUT}:5:3", 0, 2, "mini", START_US, BOUND_NUSD * 1000)
+    assert await it.append([], 0, 0, [BOUND_NUSD, wire.pack_entries([dear])]) == -1
+    assert await redis.llen(keys.journal(OUT)) == 2
+    await it.settle()
+    assert it.ledger()["call_id"].to_list()[:2] == it.calls
+    assert [int(each) for each in await redis.hmget(keys.budget(DAY), "spent", "reserved")] == [2 * BOUND_NUSD, 0]
+
+
 async def test_a_booked_batch_is_not_written_again_while_another_is_out(
     it: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
