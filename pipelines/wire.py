@@ -55,9 +55,7 @@ class Keys:
         self.targets = f"{prefix}:targets"  # hash target -> health
         self.lanes = f"{prefix}:lanes"  # hash target -> figures for the display
         self.learned = f"{prefix}:learned"  # hash of what targets' speeds and answers' lengths were; months
-        self.orphans = (
-            f"{prefix}:orphans"  # hash id of a batch that nobody settles (worker/settle/orphans.py) -> head; a day
-        )
+        self.orphans = f"{prefix}:orphans"  # hash of what nobody settles: batch -> head, run.aside -> ''; days
         self.counted = f"{prefix}:counted"  # set of those batches' calls and notes that are in the budgets; a day
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
         self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused

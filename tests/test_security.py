@@ -198,6 +198,8 @@ def test_garbage_in_redis_is_set_aside_and_others_go_on(tmp_path: Path, redis_ur
             wait_until(lambda: redis.hget(KEYS.run(runs["good"]), "status") == b"completed", 60)
             ended = (b"completed", b"failed")
             wait_until(lambda: all(redis.hget(KEYS.run(run), "status") in ended for run in runs.values()), 60)
+            named = [KEYS.run(runs[name]) for name in ("options", "cursor", "kind")]
+            wait_until(lambda: all(redis.hget(run, "summary") for run in named), 60)
             status = program.run("status")
             broken = {name: redis.hget(KEYS.run(run), "error") for name, run in runs.items()}
             assert program.run("doctor", code=None).returncode in (0, 3)
@@ -208,6 +210,9 @@ def test_garbage_in_redis_is_set_aside_and_others_go_on(tmp_path: Path, redis_ur
         redis.close()
     assert not (tmp_path / "boom").exists(), "nothing was unpickled"
     assert program.results(runs["good"])["status"].to_list() == ["ok"] * 30
+    for name, rows in (("options", 30), ("kind", 30), ("cursor", 0)):
+        set_aside = program.results(runs[name])
+        assert set_aside["status"].to_list() == ["failed"] * rows, "as far as it came"
     for name in ("head", "payload", "bomb"):
         results = program.results(runs[name])
         assert results["status"].to_list() == ["failed"] * 30 and set(results["error_code"]) == {"set_aside"}, name

@@ -22,6 +22,11 @@ STRIKES = 4
 KEEP_S = 30 * 86_400
 
 
+def left(run_id: str) -> str:
+    """Its name among the orphans, as long as it has no results: it may have no batch there."""
+    return f"{run_id}.aside"
+
+
 def said(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(str(error))[:300]}"
 
@@ -79,6 +84,8 @@ async def leave(context: Context, run_id: str) -> None:
         await pipe.execute()
     async for key in redis.scan_iter(match=f"{keys.journal(run_id)}.*", count=1000):
         await redis.expire(key, KEEP_S)
+    await redis.hset(keys.orphans, left(run_id), "")
+    await redis.expire(keys.orphans, KEEP_S)
     await redis.srem(keys.open_runs, run_id)  # last: who dies before it leaves it to the next settler
     context.forget_run(run_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from tests.support_worker import write
 from worker import aside
 from worker.context import Context
 from worker.money import budget
+from worker.settle.parts import write_part
+from worker.settle.salvage import Salvage
 from worker.settle.settle import Settler
 
 RUN = "20260301-000000-abcdef"
@@ -138,12 +141,7 @@ async def test_what_was_paid_is_booked_and_what_was_answered_is_a_result(it: Sta
     assert [key async for key in redis.scan_iter(f"*{RUN}.*") if await redis.ttl(key) < 0] == []
 
 
-@pytest.mark.parametrize("step", ["orphan_take", "orphan_done", "note"])
-async def test_who_dies_on_the_way_leaves_it_to_the_next_settler(
-    it: Stage, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    await aside.run(it.context, RUN, ValueError("nonsense"))
-    await it.release()
+def die_after(monkeypatch: pytest.MonkeyPatch, it: Stage, step: str) -> None:
     real = type(it.context.scripts).__getattr__
 
     def script(self: Any, name: str) -> Any:
@@ -154,6 +152,15 @@ async def test_who_dies_on_the_way_leaves_it_to_the_next_settler(
         return call if name == step else real(self, name)
 
     monkeypatch.setattr(type(it.context.scripts), "__getattr__", script)
+
+
+@pytest.mark.parametrize("step", ["orphan_take", "orphan_done", "note"])
+async def test_who_dies_on_the_way_leaves_it_to_the_next_settler(
+    it: Stage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    await aside.run(it.context, RUN, ValueError("nonsense"))
+    await it.release()
+    die_after(monkeypatch, it, step)
     with pytest.raises(OSError, match="killed"):
         await it.settle()
     monkeypatch.undo()
@@ -162,6 +169,35 @@ async def test_who_dies_on_the_way_leaves_it_to_the_next_settler(
     assert it.ledger()["call_id"].is_unique().all() and it.ledger().height == 4
     assert it.results()["status"].to_list() == [*["failed"] * 4, "ok", "ok"]
     assert int(await it.context.redis.hget(it.context.keys.budget(DAY), "spent")) == 2 * BOUND_NUSD
+
+
+@pytest.mark.parametrize("step", ["", "orphan_take", "note"])
+async def test_what_was_settled_before_becomes_results_although_no_batch_is_left(
+    it: Stage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Whoever dies on the way."""
+    redis, keys, store = it.context.redis, it.context.keys, it.context.store
+    run = await Salvage(it.context, it.settler._end).run(RUN)
+    replies = [
+        await redis.hmget(keys.batch(FINISHED), "head", "payload", "poison"),
+        await redis.lrange(keys.journal(FINISHED), 0, -1),
+    ]
+    await asyncio.to_thread(write_part, store, {}, run, "00000001", replies, "", set(), [])
+    gone = [of(batch) for batch in (OUT, WAITS, FINISHED) for of in (keys.batch, keys.journal)]
+    await redis.delete(*gone, keys.parts(RUN))
+    if step == "orphan_take":  # named, and settled by then
+        await redis.hset(keys.orphans, FINISHED, "")
+    await aside.run(it.context, RUN, ValueError("nonsense"))
+    if step:
+        die_after(monkeypatch, it, step)
+        with pytest.raises(OSError, match="killed"):
+            await it.settle()
+        monkeypatch.undo()
+    for _ in range(2):
+        await it.settle()
+    assert it.results()["status"].to_list() == [*["failed"] * 4, "ok", "ok"]
+    assert wire.load(store.read_bytes(paths.run_record(RUN)))["summary"]["ok"] == 2
+    assert await redis.hget(keys.run(RUN), "summary") and not await redis.exists(keys.orphans)
 
 
 async def test_a_part_that_was_written_and_not_finished_is_not_booked_twice(it: Stage) -> None:
