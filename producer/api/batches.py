@@ -124,7 +124,10 @@ async def retry(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
             await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch_id)
             if isinstance(error, ApiError):
                 raise
-            raise conflict(_nothing_failed(batch)) from None
+            lost = run and (
+                run.get("aside") or not await asyncio.to_thread(here.store.exists, paths.results(batch.run_id))
+            )
+            raise conflict(f"Cannot retry this batch: {error}." if lost else _nothing_failed(batch)) from None
     anew = batch.again(await batches.now_s(here.redis))
     await batches.step(here.redis, here.keys, batch_id, (batch.status,), **anew)
     for file_id in (batch.output_file_id, batch.error_file_id):

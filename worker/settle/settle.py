@@ -138,7 +138,7 @@ class Settler:
             await self._salvage_run(run_id, finished=bool(summary))
             self._strikes.fine(run_id)
         except Exception as error:
-            if self._strikes.count(run_id, error) >= aside.STRIKES:
+            if await self._strikes.is_last(run_id, error):
                 log.error("run %s: what it holds cannot be booked: %s", run_id, aside.said(error))
                 await self._orphans.forget(run_id)
 

@@ -291,6 +291,24 @@ async def test_who_set_it_aside_and_died_is_finished_by_the_settler(it: Stage, m
     assert it.results()["status"].to_list().count("ok") == 2
 
 
+async def test_a_file_that_is_gone_holds_up_no_other_run(it: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[str] = []
+
+    async def look(run_id: str, _: Any) -> bool:
+        if run_id == RUN:
+            it.context.store.read_table(paths.results(RUN))
+        settled.append(run_id)
+        return True
+
+    monkeypatch.setattr(it.settler, "_run", look)
+    monkeypatch.setattr(aside, "MISSING_S", 0.0)
+    await it.context.redis.sadd(it.context.keys.open_runs, "another")
+    for _ in range(aside.STRIKES):
+        await it.settler.step()
+    assert settled == ["another"] * aside.STRIKES
+    assert await it.context.redis.hget(it.context.keys.run(RUN), "status") == b"failed"
+
+
 async def test_what_cannot_be_booked_holds_nobody_up_for_ever(it: Stage) -> None:
     """Neither its settler, which would try again and again, nor other runs."""
     (it.root / paths.chunk(RUN, 0, 0)).write_bytes(b"no Parquet at all")
