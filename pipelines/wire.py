@@ -62,9 +62,7 @@ class Keys:
         self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
         self.clients = f"{prefix}:clients"  # hash client -> its key's digest, id, age and state; never the key
         self.api_open = f"{prefix}:api-open"  # set of OpenAI batches that have not ended
-        self.api_expiring = (
-            f"{prefix}:api-expiring"  # zset file id -> unix s at which it expires, or its bytes are to go
-        )
+        self.api_expiring = f"{prefix}:api-expiring"  # zset file id -> unix s at which it, or what is left of it, goes
         self.hooks = f"{prefix}:hooks"  # zset id of a webhook's notice -> unix ms of its next try
         self.client_keys = f"{prefix}:client-keys"  # hash digest of a key -> client
 
