@@ -35,14 +35,15 @@ SEGMENT_ROWS, SEGMENT_BYTES = 2048, 8 << 20
 
 # KEYS: 1 run  2 wake  3 prepare's bell | ARGV: 1 segments before this one  2 source as JSON  3 rows  4 bytes  5 the newest's number
 # Returns 1 when it is in (again is once), 0 when the run takes no more and never will have the newest, -1 - n when Redis knows only
-# the first n segments. What is refused is on the disk for a moment more: the end of the run must not take it for one of its own.
+# the first n segments. What is refused is on the disk for a moment more: the end of the run must not take it for one of its own, and
+# `cut_at` has its number.
 _APPEND = """
 local r = redis.call('HMGET', KEYS[1], 'inbox', 'segments', 'sources', 'cancel')
 local t = redis.call('TIME')
 local before, has = tonumber(ARGV[1]), tonumber(r[2] or 0)
 if has == before + 1 then return 1 end
 if (r[4] or '') ~= '' or (tonumber(r[1] or '') or 0) < t[1] * 1000 + math.floor(t[2] / 1000) then
-  if r[1] and r[1] ~= 'sealed' then redis.call('HSET', KEYS[1], 'refused', ARGV[5]) end
+  if r[1] and r[1] ~= 'sealed' then redis.call('HSET', KEYS[1], 'cut_at', ARGV[5]) end
   return 0
 end
 if has < before then return -1 - has end

@@ -51,10 +51,10 @@ async def find(redis: Redis, keys: wire.Keys, store: Store, name: str) -> Place 
     run_id, row, segment = said.split(" ")
     place = Place(run_id, int(row))
     written = await asyncio.to_thread(store.exists, paths.inbox_segment(run_id, int(segment)))
-    known, refused = await redis.hmget(keys.run(run_id), ["segments", "refused"])
+    known, cut_at = await redis.hmget(keys.run(run_id), ["segments", "cut_at"])
     if known is not None and int(known) > int(segment):
         return place
-    if refused is not None and int(segment) >= int(refused):
+    if cut_at is not None and int(segment) >= int(cut_at):
         return None
     if written:  # its server told nobody: the run's end brings it in
         await close(redis, keys, run_id)

@@ -87,10 +87,8 @@ async def test_what_a_run_refuses_goes_into_the_next_and_nowhere_else(
     [second] = await submitted(redis, inboxes, range(1, 2))
     assert second.run_id != first.run_id
     assert records.store.names(paths.inbox_dir(first.run_id)) == ["000000.jsonl"]
-    refused = await redis.hget(KEYS.run(first.run_id), "refused")
-    assert refused == (None if said == {"inbox": "sealed"} else "1"), (
-        "its end must not find what is about to be deleted"
-    )
+    cut_at = await redis.hget(KEYS.run(first.run_id), "cut_at")
+    assert cut_at == (None if said == {"inbox": "sealed"} else "1"), "its end must not find what is about to be deleted"
 
 
 async def test_what_the_end_of_a_run_has_taken_in_is_not_asked_again(

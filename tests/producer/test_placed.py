@@ -101,8 +101,18 @@ async def test_a_row_that_was_refused_is_nowhere_though_it_is_on_the_disk(
     redis: Redis, records: Records, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = await cut_off(inboxes, monkeypatch, _Inbox, "_write")
-    await redis.hset(KEYS.run(run_id), "refused", 1)
+    await redis.hset(KEYS.run(run_id), "cut_at", 1)
     assert await find(redis, records) is None
+
+
+async def test_a_row_of_which_nobody_was_told_is_there_whatever_a_model_refused(
+    redis: Redis, records: Records, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers count in the run's `refused` what a model would not answer: that is no place where the run is cut off."""
+    await inboxes.submit("acme", [ROW])
+    run_id = await cut_off(inboxes, monkeypatch, _Inbox, "_write")
+    await redis.hincrby(KEYS.run(run_id), "refused", 1)
+    assert await find(redis, records) == Place(run_id, 2)
 
 
 @pytest.mark.parametrize("rows", [1, 2])
