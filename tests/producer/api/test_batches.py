@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from pipelines.types import Options
-from producer import batches, intake, quotas, uploads
+from producer import batches, intake, quotas, runs, uploads
 from producer.api.auth import Identity
 from producer.api.batches import retry
 from producer.api.errors import ApiError
@@ -445,14 +445,33 @@ async def ended_batch(here: State, client: str, status: str, failed: int, run_fa
 
 
 @pytest.mark.parametrize("client", ["acme", "metered"])
-async def test_a_retry_that_was_cut_off_is_taken_up_by_the_next_one(here: State, client: str) -> None:
-    """The server is killed when it has reopened the run, for which the quota is spent, and not yet the batch."""
+@pytest.mark.parametrize("meanwhile", [{}, {"status": "completed"}, {"status": "completed", "failed": 1}])
+async def test_a_retry_that_was_cut_off_is_taken_up_by_the_next_one(
+    here: State, client: str, meanwhile: dict[str, Any]
+) -> None:
+    """The server is killed when it has reopened the run, for which the quota is spent, and not yet the batch. The next one may
+    come after the run has ended: its answers are the batch's, and nothing is asked or booked again for them."""
     batch = await ended_batch(here, client, "completed", failed=1, run_failed=1)
     async with admitted(here, client, 1, 0):
         await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
+    if meanwhile:
+        await here.redis.hset(here.keys.run(batch.run_id), mapping=meanwhile)
     assert (await retry(batch.id, here, Identity(client)))["status"] == "in_progress"
     held_by = await here.redis.smembers(here.keys.api_held(batch.input_file_id))
     assert held_by == {batch.id}, "its file stays as long as it is under way"
+    run = await runs.get(here.redis, here.keys, batch.run_id)
+    assert (run.generation, run.ended) == (1, bool(meanwhile)), "asked again once"
+    [(now, _)] = await batches.read(here.redis, here.keys, [batch.id])
+    assert (now.generation, now.output_file_id) == (1, None), "its files are made anew, under names of their own"
+    assert batch.id in await here.redis.smembers(here.keys.api_open)
+
+
+async def test_the_answers_of_a_retry_that_was_cut_off_are_there_though_its_input_is_not(here: State) -> None:
+    batch = await ended_batch(here, "acme", "completed", failed=1, run_failed=1)
+    await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
+    await here.redis.hset(here.keys.run(batch.run_id), "status", "completed")
+    await here.redis.delete(here.keys.api_file(batch.input_file_id))
+    assert (await retry(batch.id, here, Identity("acme")))["status"] == "in_progress"
 
 
 async def test_a_retry_that_was_killed_when_it_was_booked_is_booked_once(here: State) -> None:
