@@ -174,7 +174,7 @@ async def _asked_again(here: State, batch: Batch, run: RunView) -> RunView:
     """The run of a batch, which asks its failed rows again; 409 or 429 where it does not, and its file is let go."""
     ticket = ticket_of(run.run_id, run.generation + 1)
     try:
-        async with admitted(here, batch.client, batch.failed, 0, ticket=ticket):
+        async with admitted(here, batch.client, run.failed, 0, ticket=ticket):
             return await intake.retry(here.redis, here.keys, here.records, run.run_id, await now_ms(here.redis))
     except (UsageError, ApiError) as error:
         now = await _run_of(here, batch)

@@ -13,6 +13,7 @@ import openai
 import polars as pl
 import pytest
 
+from pipelines import days
 from pipelines.types import Options
 from producer import batches, intake, quotas, runs, uploads
 from producer.api.auth import Identity
@@ -464,6 +465,14 @@ async def test_a_retry_that_was_cut_off_is_taken_up_by_the_next_one(
     [(now, _)] = await batches.read(here.redis, here.keys, [batch.id])
     assert (now.generation, now.output_file_id) == (1, None), "its files are made anew, under names of their own"
     assert batch.id in await here.redis.smembers(here.keys.api_open)
+
+
+async def test_a_retry_books_what_it_asks(here: State) -> None:
+    """Invalid and expired lines are in the error file and in its count too, and are not asked again."""
+    batch = await ended_batch(here, "metered", "expired", failed=3, run_failed=1)
+    assert (await retry(batch.id, here, Identity("metered")))["status"] == "in_progress", "one row a day"
+    day = days.day(await now_ms(here.redis), here.settings.spillway.timezone)
+    assert await here.redis.hget(here.keys.quota(f"metered:day:{day}"), "rows") == "1"
 
 
 async def test_the_answers_of_a_retry_that_was_cut_off_are_there_though_its_input_is_not(here: State) -> None:
