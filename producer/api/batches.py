@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 
 from pipelines import paths, wire
 from pipelines.endpoints import ENDPOINTS
-from pipelines.errors import UsageError
+from pipelines.errors import SourceError, UsageError
 from pipelines.openai_lines import line_of
 from pipelines.sections import duration_s
 from producer import batches, intake, runs, uploads
@@ -23,7 +23,7 @@ from producer.api import outputs
 from producer.api.ask import KEY_MAX_CHARS, PAIRS_MAX, VALUE_MAX_CHARS
 from producer.api.auth import Caller
 from producer.api.bodies import json_object
-from producer.api.errors import ApiError, conflict, not_found
+from producer.api.errors import ApiError, conflict, not_found, source_changed
 from producer.api.files import LEAST_S, MOST_S, listing
 from producer.api.once import Once, digest_of
 from producer.api.quota import admit, admitted
@@ -176,13 +176,15 @@ async def _asked_again(here: State, batch: Batch, run: RunView) -> RunView:
     try:
         async with admitted(here, batch.client, run.failed, 0, ticket=ticket):
             return await intake.retry(here.redis, here.keys, here.records, run.run_id, await now_ms(here.redis))
-    except (UsageError, ApiError) as error:
+    except (UsageError, SourceError, ApiError) as error:
         now = await _run_of(here, batch)
         if _is_ahead(now, batch):  # somebody else was faster
             return now
         await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch.id)
         if isinstance(error, ApiError):
             raise
+        if isinstance(error, SourceError):
+            raise source_changed("batch", error) from None
         raise conflict(_nothing_failed(batch)) from None
 
 

@@ -475,6 +475,20 @@ async def test_a_retry_books_what_it_asks(here: State) -> None:
     assert await here.redis.hget(here.keys.quota(f"metered:day:{day}"), "rows") == "1"
 
 
+async def test_a_retry_of_what_changed_meanwhile_says_so_and_keeps_nothing(here: State) -> None:
+    batch = await ended_batch(here, "metered", "completed", failed=1, run_failed=1)
+    run = await runs.get(here.redis, here.keys, batch.run_id)
+    Path(run.sources[0].url).write_bytes(b'{"other": 1}\n')
+    for _ in range(2):  # again: what was booked is given back
+        with pytest.raises(ApiError) as refused:
+            await retry(batch.id, here, Identity("metered"))
+        assert refused.value.status_code == 409 and "its source changed since it began" in refused.value.detail
+        assert run.sources[0].url not in refused.value.detail, "where it lies is nobody's business"
+    assert not await here.redis.exists(here.keys.api_held(batch.input_file_id)), "its file is not kept for it"
+    day = days.day(await now_ms(here.redis), here.settings.spillway.timezone)
+    assert await here.redis.hget(here.keys.quota(f"metered:day:{day}"), "rows") == "0"
+
+
 async def test_the_answers_of_a_retry_that_was_cut_off_are_there_though_its_input_is_not(here: State) -> None:
     batch = await ended_batch(here, "acme", "completed", failed=1, run_failed=1)
     await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
