@@ -51,6 +51,15 @@ async def test_it_is_where_its_submitter_was_told(redis: Redis, records: Records
     assert 0 < await redis.ttl(NAME) <= placed.KEPT_S
 
 
+async def test_a_place_that_an_older_server_noted_is_known_for_its_day(
+    redis: Redis, records: Records, inboxes: Inboxes
+) -> None:
+    """It noted a place when its row was in, and not which segment it was in."""
+    place = await inboxes.submit("acme", [ROW])
+    await redis.set(NAME, f"{place.run_id} {place.row}", ex=placed.KEPT_S)
+    assert await find(redis, records) == place
+
+
 async def cut_off(inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch, owner: Any, step: str) -> str:
     """A submission whose server comes no further than this step; the run that was open."""
     first, real = await inboxes.submit("acme", [ROW]), getattr(owner, step)
