@@ -127,13 +127,13 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
             "metadata": self.metadata,
         }
 
-    def again(self, at_s: int) -> dict[str, Any]:
-        """The fields of an ended batch that is under way once more; its window begins anew."""
+    def again(self, run: RunView, at_s: int) -> dict[str, Any]:
+        """The fields of an ended batch that is under way once more, as its run is; its window begins anew."""
         gone = ("output_file_id", "error_file_id", "usage", "errors")
         times = ("finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at")
         return {
             "status": "in_progress",
-            "generation": self.generation + 1,
+            "generation": max(self.generation + 1, run.generation),
             "expires_at": at_s + self.window_s,
             **dict.fromkeys((*gone, *times)),
         }

@@ -35,14 +35,16 @@ SEGMENT_ROWS, SEGMENT_BYTES = 2048, 8 << 20
 
 # KEYS: 1 run  2 wake  3 prepare's bell | ARGV: 1 segments before this one  2 source as JSON  3 rows  4 bytes  5 the newest's number
 # Returns 1 when it is in (again is once), 0 when the run takes no more and never will have the newest, -1 - n when Redis knows only
-# the first n segments. What is refused is on the disk for a moment more: the end of the run must not take it for one of its own.
+# the first n segments, nil when it has forgotten the run: whoever registers it again finds the newest on the disk, or does not. What is refused is on the disk for a moment more: the end of the run must not take it for one of its own, and
+# `cut_at` has its number.
 _APPEND = """
 local r = redis.call('HMGET', KEYS[1], 'inbox', 'segments', 'sources', 'cancel')
 local t = redis.call('TIME')
 local before, has = tonumber(ARGV[1]), tonumber(r[2] or 0)
+if not r[1] then return false end
 if has == before + 1 then return 1 end
-if (r[4] or '') ~= '' or (tonumber(r[1] or '') or 0) < t[1] * 1000 + math.floor(t[2] / 1000) then
-  if r[1] and r[1] ~= 'sealed' then redis.call('HSET', KEYS[1], 'refused', ARGV[5]) end
+if (r[4] or '') ~= '' or (tonumber(r[1]) or 0) < t[1] * 1000 + math.floor(t[2] / 1000) then
+  if r[1] ~= 'sealed' then redis.call('HSET', KEYS[1], 'cut_at', ARGV[5]) end
   return 0
 end
 if has < before then return -1 - has end
@@ -201,13 +203,16 @@ class _Inbox:
             out.write(content)
 
     async def _append(self, run: _Run) -> bool:
-        """The newest segment; and before it those that Redis has forgotten with its last seconds."""
+        """The newest segment; and before it those that Redis has forgotten with its last seconds. False when the run takes no
+        more; QueueError when Redis does not know it, so that nobody knows whether the newest will be in."""
         redis, keys = self._all.redis, self._all.keys
         names, at, newest = [keys.run(run.id), keys.wake, keys.arrived], len(run.sources) - 1, str(len(run.sources) - 1)
         while at < len(run.sources):
             source, rows = run.sources[at]
             told = [str(at), msgspec.json.encode(source).decode(), str(rows), str(source.size_bytes), newest]
-            done = int(await redis.eval(_APPEND, 3, *names, *told))
+            done: int | None = await redis.eval(_APPEND, 3, *names, *told)
+            if done is None:
+                raise QueueError(f"Redis has forgotten run {run.id}")
             if done == 0:
                 return False
             at = at + 1 if done == 1 else -1 - done

@@ -48,13 +48,16 @@ async def find(redis: Redis, keys: wire.Keys, store: Store, name: str) -> Place 
     said = await redis.get(name)
     if said is None:
         return None
-    run_id, row, segment = said.split(" ")
+    run_id, row, *noted = said.split(" ")
     place = Place(run_id, int(row))
-    written = await asyncio.to_thread(store.exists, paths.inbox_segment(run_id, int(segment)))
-    known, refused = await redis.hmget(keys.run(run_id), ["segments", "refused"])
-    if known is not None and int(known) > int(segment):
+    if not noted:  # by a server of before, which noted a place once its row was in
         return place
-    if refused is not None and int(segment) >= int(refused):
+    segment = int(noted[0])
+    written = await asyncio.to_thread(store.exists, paths.inbox_segment(run_id, segment))
+    known, cut_at = await redis.hmget(keys.run(run_id), ["segments", "cut_at"])
+    if known is not None and int(known) > segment:
+        return place
+    if cut_at is not None and segment >= int(cut_at):
         return None
     if written:  # its server told nobody: the run's end brings it in
         await close(redis, keys, run_id)

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 
 from pipelines import paths, wire
 from pipelines.endpoints import ENDPOINTS
-from pipelines.errors import UsageError
+from pipelines.errors import SourceError, UsageError
 from pipelines.openai_lines import line_of
 from pipelines.sections import duration_s
 from producer import batches, intake, runs, uploads
@@ -23,7 +23,7 @@ from producer.api import outputs
 from producer.api.ask import KEY_MAX_CHARS, PAIRS_MAX, VALUE_MAX_CHARS
 from producer.api.auth import Caller
 from producer.api.bodies import json_object
-from producer.api.errors import ApiError, conflict, not_found
+from producer.api.errors import ApiError, conflict, not_found, source_changed
 from producer.api.files import LEAST_S, MOST_S, listing
 from producer.api.once import Once, digest_of
 from producer.api.quota import admit, admitted
@@ -112,23 +112,13 @@ async def retry(batch_id: str, here: Here, caller: Caller) -> dict[str, Any]:
     batch, _ = await mine(here, caller.client, batch_id)
     if not batch.ended:
         raise conflict(f"Cannot retry a batch with status '{batch.status}'.")
-    if not await uploads.hold(here.redis, here.keys, caller.client, batch.input_file_id, batch_id):
-        raise conflict("Cannot retry this batch: its input file is gone.")
-    again = int((await runs.fields_of(here.redis, here.keys, batch.run_id)).get("generation") or 0) + 1
-    try:
-        async with admitted(here, caller.client, batch.failed, 0, ticket=ticket_of(batch.run_id, again)):
-            await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
-    except (UsageError, ApiError) as error:
-        run = await runs.fields_of(here.redis, here.keys, batch.run_id)
-        if run.get("status") not in wire.RUN_OPEN:  # else an earlier try came this far, and the batch is to follow
-            await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch_id)
-            if isinstance(error, ApiError):
-                raise
-            lost = run and (
-                run.get("aside") or not await asyncio.to_thread(here.store.exists, paths.results(batch.run_id))
-            )
-            raise conflict(f"Cannot retry this batch: {error}." if lost else _nothing_failed(batch)) from None
-    anew = batch.again(await batches.now_s(here.redis))
+    held = await uploads.hold(here.redis, here.keys, caller.client, batch.input_file_id, batch_id)
+    run = await _run_of(here, batch)
+    if not _is_ahead(run, batch):
+        if not held:
+            raise conflict("Cannot retry this batch: its input file is gone.")
+        run = await _asked_again(here, batch, run)
+    anew = batch.again(run, await batches.now_s(here.redis))
     await batches.step(here.redis, here.keys, batch_id, (batch.status,), **anew)
     for file_id in (batch.output_file_id, batch.error_file_id):
         if file_id and (file := await uploads.get(here.redis, here.keys, caller.client, file_id)):
@@ -167,6 +157,41 @@ async def stop(here: State, batch: Batch) -> str:
         await intake.cancel(here.redis, here.keys, batch.run_id)
     here.wake(batch.id)
     return "" if was in (*CANCELLABLE, "cancelling", "cancelled") else was
+
+
+async def _run_of(here: State, batch: Batch) -> RunView:
+    """The batch's run; one that failed before anything was asked, where there is none."""
+    fields = await runs.fields_of(here.redis, here.keys, batch.run_id)
+    return runs.view(batch.run_id, fields or {"status": "failed"})
+
+
+def _is_ahead(run: RunView, batch: Batch) -> bool:
+    """Whether a run went on after its batch had ended: an earlier retry came this far, and the batch is to follow."""
+    return run.generation > batch.generation or run.status in wire.RUN_OPEN
+
+
+async def _asked_again(here: State, batch: Batch, run: RunView) -> RunView:
+    """The run of a batch, which asks its failed rows again; 409 or 429 where it does not, and its file is let go."""
+    ticket = ticket_of(run.run_id, run.generation + 1)
+    try:
+        async with admitted(here, batch.client, run.failed, 0, ticket=ticket):
+            return await intake.retry(here.redis, here.keys, here.records, run.run_id, await now_ms(here.redis))
+    except (UsageError, SourceError, ApiError) as error:
+        now = await _run_of(here, batch)
+        if _is_ahead(now, batch):  # somebody else was faster
+            return now
+        await uploads.release(here.redis, here.keys, here.store, batch.input_file_id, batch.id)
+        if isinstance(error, ApiError):
+            raise
+        if isinstance(error, SourceError):
+            raise source_changed("batch", error) from None
+        raise conflict(await _not_asked(here, batch, error)) from None
+
+
+async def _not_asked(here: State, batch: Batch, error: UsageError) -> str:
+    run = await runs.fields_of(here.redis, here.keys, batch.run_id)
+    lost = run and (run.get("aside") or not await asyncio.to_thread(here.store.exists, paths.results(batch.run_id)))
+    return f"Cannot retry this batch: {error}." if lost else _nothing_failed(batch)
 
 
 def _nothing_failed(batch: Batch) -> str:

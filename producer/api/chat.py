@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from pipelines.errors import StoreError
 from pipelines.shard import parse_record
 from pipelines.types import BadRow, Options
 from producer import placed
@@ -172,7 +173,7 @@ async def _once(once: Once, line: bytes) -> Place:
 
 async def _submit(here: State, client: str, line: bytes, name: str = "", ticket: str = "") -> Place:
     options = Options(keep_response=here.settings.spillway.keep_response)
-    async with quota.admitted(here, client, 1, len(line), ticket=ticket):
+    async with quota.admitted(here, client, 1, len(line), ticket=ticket, undone=StoreError):  # else it may be in
         return await here.inboxes.submit(client, [line], options, name)
 
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from pipelines import anthropic_lines
-from pipelines.errors import ConfigError, QueueError, StoreError, UsageError
+from pipelines.errors import ConfigError, QueueError, SourceError, StoreError, UsageError
 from pipelines.printable import one_line
 from producer.queue import RedisError
 
@@ -61,6 +61,12 @@ def not_found(what: str, name: str, param: str | None = None) -> ApiError:
 def conflict(message: str) -> ApiError:
     """409; official clients would try again by themselves, and it would not help."""
     return ApiError(409, message, headers={"x-should-retry": "false"})
+
+
+def source_changed(what: str, error: SourceError) -> ApiError:
+    """A retry whose source is not what it was. The log has the source's own name: to a client it is a path of the server."""
+    log.warning("a %s cannot be retried: %s", what, one_line(str(error)))
+    return conflict(f"Cannot retry this {what}: its source changed since it began, or cannot be read any more.")
 
 
 def unavailable(message: str) -> ApiError:

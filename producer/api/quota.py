@@ -31,10 +31,19 @@ async def admit(here: State, client: str) -> None:
 
 @asynccontextmanager
 async def admitted(
-    here: State, client: str, rows: int, size_bytes: int, *, ticket: str = "", submissions: int = 1
+    here: State,
+    client: str,
+    rows: int,
+    size_bytes: int,
+    *,
+    ticket: str = "",
+    submissions: int = 1,
+    undone: type[BaseException] = BaseException,
 ) -> AsyncIterator[None]:
     """Books a submission whose run the block registers, or 429; when the block fails, it is given back. `submissions` is
-    0 for one that `admit` counted when it came, `ticket` (quotas.ticket_of) is what one that is tried again is known by."""
+    0 for one that `admit` counted when it came, `ticket` (quotas.ticket_of) is what one that is tried again is known by.
+
+    `undone`: the errors after which nothing can have come in, for a block of which Redis does not tell by the ticket."""
     terms = _terms(here, client)
     if terms is None:
         yield
@@ -47,7 +56,7 @@ async def admitted(
         raise _refusal(taken, await now_ms(here.redis))
     try:
         yield
-    except BaseException:
+    except undone:
         await quotas.give_back(here.redis, here.keys, taken)
         raise
     await quotas.landed(here.redis, here.keys, taken)

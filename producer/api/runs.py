@@ -22,7 +22,7 @@ from producer.api import ask, events, results, upload
 from producer.api.ask import Asked
 from producer.api.auth import Caller
 from producer.api.bodies import body_of
-from producer.api.errors import ApiError, conflict, not_found
+from producer.api.errors import ApiError, conflict, not_found, source_changed
 from producer.api.files import listing
 from producer.api.once import Once, digest_of
 from producer.api.quota import admitted
@@ -114,6 +114,8 @@ async def retry(run_id: str, here: Here, caller: Caller) -> dict[str, Any]:
             again = await intake.retry(here.redis, here.keys, here.records, run_id, await now_ms(here.redis))
     except UsageError as error:
         raise conflict(f"Cannot retry this run: {error}.") from None
+    except SourceError as error:
+        raise source_changed("run", error) from None
     return shown(again)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import paths, wire
-from pipelines.errors import StoreError
+from pipelines.errors import QueueError, StoreError
 from pipelines.types import Options
-from producer import inbox, runs
+from producer import inbox, placed, runs
 from producer.inbox import Inboxes
 from producer.placed import Place
 from producer.queue import Redis
@@ -87,10 +87,8 @@ async def test_what_a_run_refuses_goes_into_the_next_and_nowhere_else(
     [second] = await submitted(redis, inboxes, range(1, 2))
     assert second.run_id != first.run_id
     assert records.store.names(paths.inbox_dir(first.run_id)) == ["000000.jsonl"]
-    refused = await redis.hget(KEYS.run(first.run_id), "refused")
-    assert refused == (None if said == {"inbox": "sealed"} else "1"), (
-        "its end must not find what is about to be deleted"
-    )
+    cut_at = await redis.hget(KEYS.run(first.run_id), "cut_at")
+    assert cut_at == (None if said == {"inbox": "sealed"} else "1"), "its end must not find what is about to be deleted"
 
 
 async def test_what_the_end_of_a_run_has_taken_in_is_not_asked_again(
@@ -119,6 +117,24 @@ async def test_a_redis_that_forgot_its_last_seconds_is_told_again(redis: Redis, 
     [last] = await submitted(redis, inboxes, range(4, 5))
     assert last == Place(first.run_id, 4)
     assert await rows_of(redis, first.run_id) == [line(n) for n in range(5)]
+
+
+async def test_what_may_come_in_with_a_run_that_redis_forgot_goes_nowhere_else(
+    redis: Redis, inboxes: Inboxes, records: Records
+) -> None:
+    """A worker registers the run again with every segment that it sees on the disk, at any moment: in the next run too, the rows
+    would be asked twice; and gone from the disk, the run could not be read to its end."""
+    [first] = await submitted(redis, inboxes, range(1))
+    was = await redis.hgetall(KEYS.run(first.run_id))
+    await redis.delete(KEYS.run(first.run_id))
+    with pytest.raises(QueueError, match="forgotten"):
+        await inboxes.submit("acme", [line(1)], name="place")
+    assert records.store.names(paths.inbox_dir(first.run_id)) == ["000000.jsonl", "000001.jsonl"]
+    await redis.hset(KEYS.run(first.run_id), mapping=was)
+    assert await placed.find(redis, KEYS, records.store, "place") == Place(first.run_id, 1)
+    assert await redis.hget(KEYS.run(first.run_id), "inbox") == "closing", "its end brings the row in"
+    [other] = await submitted(redis, inboxes, range(2, 3))
+    assert other.run_id != first.run_id
 
 
 async def test_saying_it_again_is_saying_it_once(redis: Redis, inboxes: Inboxes) -> None:

@@ -51,6 +51,15 @@ async def test_it_is_where_its_submitter_was_told(redis: Redis, records: Records
     assert 0 < await redis.ttl(NAME) <= placed.KEPT_S
 
 
+async def test_a_place_that_an_older_server_noted_is_known_for_its_day(
+    redis: Redis, records: Records, inboxes: Inboxes
+) -> None:
+    """It noted a place when its row was in, and not which segment it was in."""
+    place = await inboxes.submit("acme", [ROW])
+    await redis.set(NAME, f"{place.run_id} {place.row}", ex=placed.KEPT_S)
+    assert await find(redis, records) == place
+
+
 async def cut_off(inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch, owner: Any, step: str) -> str:
     """A submission whose server comes no further than this step; the run that was open."""
     first, real = await inboxes.submit("acme", [ROW]), getattr(owner, step)
@@ -101,8 +110,18 @@ async def test_a_row_that_was_refused_is_nowhere_though_it_is_on_the_disk(
     redis: Redis, records: Records, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = await cut_off(inboxes, monkeypatch, _Inbox, "_write")
-    await redis.hset(KEYS.run(run_id), "refused", 1)
+    await redis.hset(KEYS.run(run_id), "cut_at", 1)
     assert await find(redis, records) is None
+
+
+async def test_a_row_of_which_nobody_was_told_is_there_whatever_a_model_refused(
+    redis: Redis, records: Records, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers count in the run's `refused` what a model would not answer: that is no place where the run is cut off."""
+    await inboxes.submit("acme", [ROW])
+    run_id = await cut_off(inboxes, monkeypatch, _Inbox, "_write")
+    await redis.hincrby(KEYS.run(run_id), "refused", 1)
+    assert await find(redis, records) == Place(run_id, 2)
 
 
 @pytest.mark.parametrize("rows", [1, 2])

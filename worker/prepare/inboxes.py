@@ -49,8 +49,8 @@ class Inboxes:
             return False
         known = await self.sources(run_id)
         found = await asyncio.to_thread(segments, self._context.store, run_id, known)
-        refused = await self._context.redis.hget(keys[0], "refused")
-        found = found[: int(refused)] if refused else found
+        cut_at = await self._context.redis.hget(keys[0], "cut_at")
+        found = found[: int(cut_at)] if cut_at else found
         return bool(await scripts.seal(keys=keys, args=[wire.pack_sources(found), len(found)]))
 
 

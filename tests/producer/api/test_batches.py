@@ -13,9 +13,13 @@ import openai
 import polars as pl
 import pytest
 
+<<<<<<< HEAD
 from pipelines import paths
+=======
+from pipelines import days
+>>>>>>> m-5
 from pipelines.types import Options
-from producer import batches, intake, quotas, uploads
+from producer import batches, intake, quotas, runs, uploads
 from producer.api.auth import Identity
 from producer.api.batches import retry
 from producer.api.errors import ApiError
@@ -448,14 +452,55 @@ async def ended_batch(here: State, client: str, status: str, failed: int, run_fa
 
 
 @pytest.mark.parametrize("client", ["acme", "metered"])
-async def test_a_retry_that_was_cut_off_is_taken_up_by_the_next_one(here: State, client: str) -> None:
-    """The server is killed when it has reopened the run, for which the quota is spent, and not yet the batch."""
+@pytest.mark.parametrize("meanwhile", [{}, {"status": "completed"}, {"status": "completed", "failed": 1}])
+async def test_a_retry_that_was_cut_off_is_taken_up_by_the_next_one(
+    here: State, client: str, meanwhile: dict[str, Any]
+) -> None:
+    """The server is killed when it has reopened the run, for which the quota is spent, and not yet the batch. The next one may
+    come after the run has ended: its answers are the batch's, and nothing is asked or booked again for them."""
     batch = await ended_batch(here, client, "completed", failed=1, run_failed=1)
     async with admitted(here, client, 1, 0):
         await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
+    if meanwhile:
+        await here.redis.hset(here.keys.run(batch.run_id), mapping=meanwhile)
     assert (await retry(batch.id, here, Identity(client)))["status"] == "in_progress"
     held_by = await here.redis.smembers(here.keys.api_held(batch.input_file_id))
     assert held_by == {batch.id}, "its file stays as long as it is under way"
+    run = await runs.get(here.redis, here.keys, batch.run_id)
+    assert (run.generation, run.ended) == (1, bool(meanwhile)), "asked again once"
+    [(now, _)] = await batches.read(here.redis, here.keys, [batch.id])
+    assert (now.generation, now.output_file_id) == (1, None), "its files are made anew, under names of their own"
+    assert batch.id in await here.redis.smembers(here.keys.api_open)
+
+
+async def test_a_retry_books_what_it_asks(here: State) -> None:
+    """Invalid and expired lines are in the error file and in its count too, and are not asked again."""
+    batch = await ended_batch(here, "metered", "expired", failed=3, run_failed=1)
+    assert (await retry(batch.id, here, Identity("metered")))["status"] == "in_progress", "one row a day"
+    day = days.day(await now_ms(here.redis), here.settings.spillway.timezone)
+    assert await here.redis.hget(here.keys.quota(f"metered:day:{day}"), "rows") == "1"
+
+
+async def test_a_retry_of_what_changed_meanwhile_says_so_and_keeps_nothing(here: State) -> None:
+    batch = await ended_batch(here, "metered", "completed", failed=1, run_failed=1)
+    run = await runs.get(here.redis, here.keys, batch.run_id)
+    Path(run.sources[0].url).write_bytes(b'{"other": 1}\n')
+    for _ in range(2):  # again: what was booked is given back
+        with pytest.raises(ApiError) as refused:
+            await retry(batch.id, here, Identity("metered"))
+        assert refused.value.status_code == 409 and "its source changed since it began" in refused.value.detail
+        assert run.sources[0].url not in refused.value.detail, "where it lies is nobody's business"
+    assert not await here.redis.exists(here.keys.api_held(batch.input_file_id)), "its file is not kept for it"
+    day = days.day(await now_ms(here.redis), here.settings.spillway.timezone)
+    assert await here.redis.hget(here.keys.quota(f"metered:day:{day}"), "rows") == "0"
+
+
+async def test_the_answers_of_a_retry_that_was_cut_off_are_there_though_its_input_is_not(here: State) -> None:
+    batch = await ended_batch(here, "acme", "completed", failed=1, run_failed=1)
+    await intake.retry(here.redis, here.keys, here.records, batch.run_id, await now_ms(here.redis))
+    await here.redis.hset(here.keys.run(batch.run_id), "status", "completed")
+    await here.redis.delete(here.keys.api_file(batch.input_file_id))
+    assert (await retry(batch.id, here, Identity("acme")))["status"] == "in_progress"
 
 
 async def test_a_retry_of_a_batch_whose_results_are_gone_says_so(here: State) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +11,16 @@ import anthropic
 import openai
 import pytest
 
+from pipelines import days
+from pipelines.errors import QueueError, StoreError
+from producer import placed
+from producer.api import chat
+from producer.api.errors import ApiError
+from producer.api.once import Once, digest_of
+from producer.api.state import State
+from producer.inbox import Inboxes, _Inbox
+from producer.placed import Place
+from producer.queue import now_ms
 from tests.support_program import Program, wait_until
 from tests.support_serving import ADMIN, Server, ended, jsonl, line, make, put, serving
 
@@ -111,6 +121,62 @@ def test_a_request_that_is_repeated_with_its_key_is_one_submission(server: Serve
         make(client, file.id)
         with pytest.raises(openai.RateLimitError):
             make(client, file.id)
+
+
+class TestARowOfTheChat:
+    """Whether it is in is told by its place, not by its booking."""
+
+    @pytest.fixture
+    async def serving(self, here: State) -> AsyncIterator[State]:
+        inboxes = Inboxes(here.redis, here.keys, here.records, "channel", 30.0)
+        yield here._replace(inboxes=inboxes)
+        await inboxes.close()
+
+    async def booked(self, here: State) -> int:
+        day = days.day(await now_ms(here.redis), here.settings.spillway.timezone)
+        return int(await here.redis.hget(here.keys.quota(f"metered:day:{day}"), "rows") or 0)
+
+    async def once(self, here: State, text: str = "x") -> Place:
+        body = f'{{"body":{{"text":"{text}"}}}}'.encode()
+        return await chat._once(Once(here, "metered", "/", text, digest_of(body)), body)
+
+    async def test_is_booked_though_its_server_does_not_hear_that_it_is_in(
+        self, serving: State, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        append = _Inbox._append
+
+        async def deaf(*args: Any) -> None:
+            await append(*args)
+            raise OSError("connection lost")
+
+        with monkeypatch.context() as there, pytest.raises(QueueError):
+            there.setattr(_Inbox, "_append", deaf)
+            await self.once(serving)
+        assert await self.booked(serving) == 1
+        assert (await self.once(serving)).row == 0, "there it is"
+        with pytest.raises(ApiError) as refused:
+            await self.once(serving, "another")
+        assert refused.value.code == "quota_exceeded", "one row a day, and it is asked"
+
+    async def test_is_booked_once_though_it_was_nowhere(self, serving: State, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def deaf(*_: Any) -> None:
+            raise OSError("connection lost")
+
+        with monkeypatch.context() as there, pytest.raises(QueueError):
+            there.setattr(placed, "note", deaf)
+            await self.once(serving)
+        assert (await self.once(serving)).row == 0, "its booking is its own"
+        assert await self.booked(serving) == 1
+
+    async def test_is_given_back_where_the_disk_is_full(self, serving: State, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: Any) -> None:
+            raise StoreError("no space left")
+
+        with monkeypatch.context() as there, pytest.raises(StoreError):
+            there.setattr(_Inbox, "_write", full)
+            await self.once(serving)
+        assert await self.booked(serving) == 0
+        await self.once(serving, "another")
 
 
 def test_a_budget_that_is_spent(server: Server) -> None:

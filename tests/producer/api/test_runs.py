@@ -15,10 +15,16 @@ import httpx
 import polars as pl
 import pytest
 
+from pipelines.types import Options
+from producer import intake, runs
 from producer.api import events
-from producer.api.runs import shown
+from producer.api.auth import Identity
+from producer.api.errors import ApiError
+from producer.api.runs import retry, shown
 from producer.api.state import State
+from producer.queue import now_ms
 from producer.runs import RunView
+from producer.sources import inspect
 from tests.support_program import Program, wait_until
 from tests.support_redis import redis_server
 from tests.support_serving import ADMIN, Server, jsonl, line, make, put, serving
@@ -348,6 +354,24 @@ def test_who_follows_does_not_keep_a_server_from_ending(tmp_path: Path) -> None:
                 assert server.stop() == 0
                 assert not [text for text in texts if text.startswith("event: end")]
         assert time.monotonic() - began_s < STOP_S
+
+
+async def test_a_run_whose_source_changed_cannot_be_retried_and_says_so(here: State) -> None:
+    redis, keys, at_ms = here.redis, here.keys, await now_ms(here.redis)
+    with here.store.create("files/a.jsonl") as out:
+        out.write(b"{}\n")
+    path, run_id = here.store.path("files/a.jsonl"), intake.private_run_id(at_ms)
+    await intake.register_as(
+        redis, keys, here.records, run_id, client="acme", sources=(inspect(path),), options=Options(), now_ms=at_ms,
+        origin="api",
+    )  # fmt: skip
+    await redis.hset(keys.run(run_id), mapping={"status": "completed", "failed": 1, "finished_ms": at_ms})
+    Path(path).write_bytes(b'{"other": 1}\n')
+    with pytest.raises(ApiError) as refused:
+        await retry(run_id, here, Identity("acme"))
+    assert refused.value.status_code == 409 and "its source changed since it began" in refused.value.detail
+    assert path not in refused.value.detail, "where it lies is nobody's business"
+    assert (await runs.get(redis, keys, run_id)).ended
 
 
 async def test_events_of_a_run_that_redis_has_forgotten_end_at_once(here: State) -> None:

@@ -64,7 +64,7 @@ async def test_a_segment_that_was_refused_is_none_of_the_run(context: Context) -
     run = context.keys.run(RUN)
     await registered(context, open_s=-0.001)
     written(context, 3)
-    await context.redis.hset(run, "refused", 2)
+    await context.redis.hset(run, "cut_at", 2)
     found = segments(context.store, RUN)
     assert not await context.scripts.seal(keys=[run], args=[wire.pack_sources(found), 3]), (
         "refused while they were counted"
@@ -72,6 +72,16 @@ async def test_a_segment_that_was_refused_is_none_of_the_run(context: Context) -
     assert await context.redis.hget(run, "inbox") == b"closing"
     assert await Inboxes(context).seal(RUN)
     assert [source.size_bytes for source in await Inboxes(context).sources(RUN)] == [3, 6]
+
+
+async def test_what_a_model_refused_cuts_nothing_off(context: Context) -> None:
+    """Its counter (`refused`) lives in the same hash; that a run has refused rows says nothing of its segments."""
+    run = context.keys.run(RUN)
+    await registered(context, open_s=-0.001)
+    written(context, 3)
+    assert await context.scripts.count(keys=[run], args=["refused", 1]) == 1
+    assert await Inboxes(context).seal(RUN)
+    assert [source.size_bytes for source in await Inboxes(context).sources(RUN)] == [3, 6, 9]
 
 
 async def test_a_run_that_redis_forgot_comes_back_with_its_segments(context: Context) -> None:
