@@ -57,7 +57,7 @@ class Compatible:
     """What it honours, where it drops the rest in silence; None: it refuses by itself what it does not know."""
     developer: bool = False  # has a role of that name; the templates of most open models drop it without a word
     adds: Callable[[Fields, Price | None], None] | None = None
-    forbidden: str = "auth"  # what a 403 means: auth | filter
+    own: failures.Own | None = None
     reports_cost: bool = False
 
     def request(
@@ -89,7 +89,7 @@ class Compatible:
         return ready.url, ready.headers, msgspec.json.encode({"model": target.model, **fields})
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
-        answer = failures.shaped(target, response, answers.DECODER, forbidden=self.forbidden)
+        answer = failures.shaped(target, response, answers.DECODER, own=self.own)
         if not isinstance(answer, answers.Answer):
             return answer
         choices = answer.choices or []
@@ -129,7 +129,7 @@ class Compatible:
     ) -> Completion | Failure:
         """A 200 that holds an error, or nothing. What had begun to answer may be paid."""
         inner = choice.error if choice is not None and choice.error else answer.error
-        failed = failures.inside(target, response, "choices", inner, forbidden=self.forbidden)
+        failed = failures.inside(target, response, "choices", inner, own=self.own)
         usage, cost = answers.usage_of(answer.usage), self._cost(answer)
         if isinstance(failed, Completion):
             return msgspec.structs.replace(

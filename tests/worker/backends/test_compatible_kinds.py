@@ -356,6 +356,41 @@ class TestOpenrouter(Compatible):
         error["message"] = f"flagged: {words}"
         assert isinstance(self.parse({"error": error}, 403), Completion), "a message that quotes is no proof"
 
+    @pytest.mark.parametrize("source", ["openrouter_guardrail_budget", "openrouter_workspace_budget", "openrouter_new"])
+    @pytest.mark.parametrize("type_", ["permission_denied", "payment_required", None])
+    def test_a_budget_that_is_spent_is_no_moderation(self, source: str, type_: str | None) -> None:
+        """It ended every row as refused."""
+        about = {"limit_source": source, "error_type": type_, "limit_usd": 5, "spend_usd": 5.01}
+        error = {"code": 403, "message": "Forbidden", "metadata": about}
+        for status in (403, 200):
+            assert self.failure({"error": error}, status).kind == "funds"
+
+    @pytest.mark.parametrize("words", ["Workspace monthly budget of $1,000.50 exceeded. Ask …", "Workspace budget of $5 exceeded",
+                                       "Budget limit exceeded (monthly limit)"])  # fmt: skip
+    def test_a_budget_that_is_spent_may_be_told_by_its_text_alone(self, words: str) -> None:
+        error = {"code": 403, "message": words}
+        assert self.failure({"error": error}, 403).kind == "funds"
+        assert isinstance(self.parse({"error": {**error, "message": f"flagged: {words}"}}, 403), Completion)
+
+    @pytest.mark.parametrize(
+        ("message", "about", "kind"),
+        [
+            ("You may not.", {}, "auth"),
+            ("You may not.", {"reasons": []}, "auth"),
+            ("You may not. Request blocked", {}, "auth"),
+            ("flagged", {"reasons": ["violence"]}, "filter"),
+            ("flagged", {"flagged_input": "…"}, "filter"),
+            ("no", {"patterns": ["ignore all previous"]}, "filter"),
+            ("Request blocked: prompt injection patterns detected", {}, "filter"),
+        ],
+    )
+    def test_a_key_that_may_not_is_told_from_a_prompt_that_was_stopped(
+        self, message: str, about: Any, kind: str
+    ) -> None:
+        metadata = {"error_type": "permission_denied", **about}
+        found = self.parse({"error": {"code": 403, "message": message, "metadata": metadata}}, 403)
+        assert (found.kind if isinstance(found, Failure) else found.finish) == kind
+
     def test_a_page_that_forbids_is_no_moderation(self) -> None:
         assert self.failure(b"<html>Access denied</html>", 403).kind == "auth"
 
