@@ -28,6 +28,10 @@ FUNDS = frozenset(
     | {"payment_required", "openrouter_credits", "openrouter_key_limit"}
     | {"exceeded_current_quota_error", "arrearage", "insufficient_balance"}
 )
+OVERSIZED = frozenset({"weight_exceeds_budget"})
+"""OpenRouter's 402 for one call that may cost more than all that may be under way at once: smaller ones go."""
+IN_FLIGHT = frozenset({"in_flight_budget_exhausted", "openrouter_in_flight_budget"})
+"""Its 402 while the calls under way may cost as much as that: they end."""
 CONTEXT = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "token_limit_exceeded", "max_tokens_exceeded"}
 )
@@ -38,6 +42,11 @@ REFUSED = frozenset(
 FILTERED = REFUSED | {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"}
 OVERLOAD = frozenset({"server_is_overloaded", "overloaded_error", "provider_overloaded", "engine_overloaded"})
 RATE = frozenset({"rate_limit_exceeded", "rate_limit_error", "ramp_limit_exceeded", "slow_down"})
+
+_NAMED = (
+    ("invalid", OVERSIZED), ("rate", IN_FLIGHT), ("funds", FUNDS), ("context", CONTEXT), ("filter", FILTERED),
+    ("overload", OVERLOAD),
+)  # fmt: skip
 
 BUSY = frozenset({408, 409, 425, 498, 503, 521, 522, 523, 525, 526, 529, 530})
 """Nothing was generated: try again later, at no cost. 498 is Groq's word for a full tier; Cloudflare says 52x and 530 where it
@@ -143,7 +152,7 @@ def told(data: Any) -> Told | None:
 def _told(error: Mapping[str, Any]) -> Told:
     metadata, details, code = _mapping(error.get("metadata")), _mapping(error.get("details")), error.get("code")
     names = _texts(
-        details.get("error_code"), metadata.get("error_type"), error.get("error_type"), metadata.get("limit_source"),
+        details.get("error_code"), metadata.get("reason"), metadata.get("error_type"), error.get("error_type"), metadata.get("limit_source"),
         code, error.get("status"), _mapping(error.get("innererror")).get("code"), error.get("type"),
     )  # fmt: skip
     if type(code) is str and code.isdigit() and len(code) == 3:
@@ -239,7 +248,7 @@ def _wait_s(response: Response, error: Told | None) -> float | None:
 
 
 def _kind(status: int, names: frozenset[str], response: Response) -> str:
-    for kind, known in (("funds", FUNDS), ("context", CONTEXT), ("filter", FILTERED), ("overload", OVERLOAD)):
+    for kind, known in _NAMED:
         if names & known:
             return kind
     if status == 402:

@@ -414,6 +414,23 @@ class TestOpenrouter(Compatible):
         assert self.failure(body, 402).kind == "funds"
         assert self.failure({"error": {"code": 402, "message": "wait"}}, 402, retry_after="3").kind == "rate"
 
+    @pytest.mark.parametrize("type_", ["payment_required", None])
+    def test_402_of_one_call_that_is_too_dear_is_its_rows_trouble(self, type_: str | None) -> None:
+        """It closed the target for everybody."""
+        about = {"error_type": type_, "limit_source": "openrouter_credits", "reason": "weight_exceeds_budget"}
+        error = {"code": 402, "message": "This request may cost more than your in-flight budget.", "metadata": about}
+        failure = self.failure({"error": error}, 402)
+        assert (failure.kind, failure.code) == ("invalid", "weight_exceeds_budget")
+        about["reason"] = "balance"
+        assert self.failure({"error": error}, 402).kind == "funds"
+
+    def test_402_while_calls_under_way_hold_the_budget_passes(self) -> None:
+        about = {"error_type": "payment_required", "limit_source": "openrouter_in_flight_budget"}
+        for more in ({}, {"reason": "in_flight_budget_exhausted"}):
+            error = {"code": 402, "message": "Too much is under way.", "metadata": {**about, **more}}
+            failure = self.failure({"error": error}, 402, retry_after="3")
+            assert (failure.kind, failure.retry_after_s) == ("rate", 3.0)
+
     @pytest.mark.parametrize(
         ("inner", "kind"),
         [
