@@ -79,8 +79,11 @@ _REQUEST_BLOCKED = re.compile(r"request blocked", re.IGNORECASE)
 
 
 def _means(error: Told, status: int) -> str | None:
-    """Its 403. A budget or a key concerns every prompt, what was stopped only one: so a key that may not must say so."""
+    """An `invalid_prompt` has a message of no known form; at OpenAI it broke a policy. And its 403: a budget or a key concerns every
+    prompt, what was stopped only one, so a key that may not must say so."""
     names = frozenset(error.names)
+    if "invalid_prompt" in names:
+        return "invalid"
     if status != 403 or names & FUNDS:
         return None
     if any(name.startswith("openrouter_") for name in names):  # `limit_source`

@@ -456,6 +456,11 @@ class TestOpenrouter(Compatible):
         assert self.failure({**GOOD, "choices": [choice]}).kind == "unknown"
         assert self.failure({**GOOD, "choices": [{**choice, "error": None}]}).code == "finish_error"
 
+    def test_a_message_of_no_known_form_is_no_refusal(self) -> None:
+        error = {"code": 400, "message": "messages.1: unsupported role", "metadata": {"error_type": "invalid_prompt"}}
+        failure = self.failure({"error": error}, 400)
+        assert (failure.kind, failure.code) == ("invalid", "invalid_prompt")
+
     def test_a_refusal_upstream_is_one(self) -> None:
         outcome = self.parse({"error": {"code": 400, "message": "no", "metadata": {"error_type": "refusal"}}}, 400)
         assert isinstance(outcome, Completion)
