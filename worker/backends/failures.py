@@ -152,8 +152,8 @@ def told(data: Any) -> Told | None:
 def _told(error: Mapping[str, Any]) -> Told:
     metadata, details, code = _mapping(error.get("metadata")), _mapping(error.get("details")), error.get("code")
     names = _texts(
-        details.get("error_code"), metadata.get("reason"), metadata.get("error_type"), error.get("error_type"), metadata.get("limit_source"),
-        code, error.get("status"), _mapping(error.get("innererror")).get("code"), error.get("type"),
+        details.get("error_code"), metadata.get("reason"), metadata.get("error_type"), error.get("error_type"),
+        metadata.get("limit_source"), code, error.get("status"), _mapping(error.get("innererror")).get("code"), error.get("type"),
     )  # fmt: skip
     if type(code) is str and code.isdigit() and len(code) == 3:
         code = int(code)
