@@ -76,6 +76,8 @@ class Compatible:
             for name in [name for name in fields if name not in self.carries]:
                 if not rows.asks_nothing(name, msgspec.json.decode(fields.pop(name))):
                     return rows.cannot(target, Cannot(f"`{name}`"))
+            if (tool := _other_tool(fields)) is not None:
+                return rows.cannot(target, Cannot(f"a tool of type `{tool}`"))
         _limit(fields, ready)
         if not self.developer and b'"developer"' in bytes(fields.get("messages", b"")):
             fields["messages"] = _without_developers(fields["messages"])
@@ -143,6 +145,13 @@ class Compatible:
 
     def _cost(self, answer: answers.Answer) -> int | None:
         return answers.reported_pusd(answer.usage) if self.reports_cost else None
+
+
+def _other_tool(fields: Fields) -> str | None:
+    """The type of a tool that is no function: some servers drop it, and OpenRouter runs its own at a price beside the tokens."""
+    tools = msgspec.json.decode(fields["tools"]) if "tools" in fields else None
+    types = [tool.get("type", "function") for tool in tools if type(tool) is dict] if type(tools) is list else []
+    return next((str(each) for each in types if each != "function"), None)
 
 
 def _without_developers(messages: msgspec.Raw) -> msgspec.Raw:

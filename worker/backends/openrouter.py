@@ -33,7 +33,8 @@ OWN = names(
     "prompt_cache_key prompt_cache_options user session_id cache_control min_p provider reasoning repetition_penalty "
     "top_a top_k trace"
 )
-"""Not those that would let a row choose a dearer model or a paid plugin: `models`, `plugins`, `web_search_options`."""
+"""Not those that would let a row choose a dearer model or a paid plugin: `models`, `plugins`, `web_search_options`; nor tools of its own,
+which are none of the caller's functions (compatible.py)."""
 
 
 def _to_whom(fields: Fields, price: Price | None) -> None:

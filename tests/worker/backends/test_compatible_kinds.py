@@ -79,6 +79,17 @@ class Compatible(BackendContract):
         sent = self.sent({**ROW, **empty})
         assert not (empty.keys() - {"modalities"}) & sent.keys()
 
+    @pytest.mark.parametrize("type_", ["openrouter:web_search", "web_search", "custom", "mcp", 7])
+    def test_a_tool_that_is_no_function_is_refused_by_name(self, type_: Any) -> None:
+        """OpenRouter's own are paid beside the tokens, and nothing was reserved for them."""
+        if self.kind == "simulator":
+            return
+        own = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+        request = load(self.kind).request(self.target(), raw({**ROW, "tools": [own, {"type": type_}]}))
+        assert isinstance(request, Failure) and request.code == "unsupported_parameter"
+        assert f"a tool of type `{type_}`" in request.message
+        assert self.sent({**ROW, "tools": [own]})["tools"] == [own]
+
 
 class TestLmstudio(Compatible):
     kind = "lmstudio"
