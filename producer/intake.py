@@ -292,8 +292,7 @@ async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, no
             raise UsageError(f"run {run_id} is {now.status}: retry it when it has ended")
         if (now.summary or {}).get("failed", now.failed) == 0:
             rest = f": what was not answered is {now.status}; submit it again to have it asked"
-            unanswered = rest if now.status in RESUMED else ""
-            raise UsageError(f"run {run_id} has no failed rows to retry{unanswered}")
+            raise UsageError(f"run {run_id} has no failed rows to retry{rest if now.status in RESUMED else ''}")
         await asyncio.to_thread(unchanged.check, now)
         records.reopen(run_id)
         terms = registration.terms(wire.unpack_options(fields["options"].encode()), now_ms)
