@@ -13,11 +13,7 @@ import openai
 import polars as pl
 import pytest
 
-<<<<<<< HEAD
-from pipelines import paths
-=======
-from pipelines import days
->>>>>>> m-5
+from pipelines import days, paths
 from pipelines.types import Options
 from producer import batches, intake, quotas, runs, uploads
 from producer.api.auth import Identity
