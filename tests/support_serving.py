@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI
+from openai import AsyncOpenAI, DefaultHttpxClient, OpenAI
 from openai.types import Batch, FileObject
 
 from tests.support_net import CERTIFICATES
@@ -32,6 +32,7 @@ class Server:
         self._redis = ["--redis", redis_url] if redis_url else []
         self._arguments = arguments
         self.keys: dict[str, str] = {}
+        self._clients: list[httpx.Client] = []
         self.start()
 
     def start(self) -> None:
@@ -64,9 +65,10 @@ class Server:
     def _close(self) -> None:
         self._reader.join(timeout=10)
         print("".join(self.said))  # pytest shows it when a test fails
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
+        for each in (self.process.stdout, self.process.stderr, *self._clients):
+            if each is not None:
+                each.close()
+        self._clients.clear()
 
     def key(self, name: str = "acme", *, admin: bool = False) -> str:
         if name not in self.keys:
@@ -78,11 +80,14 @@ class Server:
         return self.keys[name]
 
     def openai(self, name: str = "acme", **options: Any) -> OpenAI:
-        return OpenAI(base_url=f"{self.url}/v1", api_key=self.key(name), **{**_no_tls(DefaultHttpxClient), **options})
+        plain = DefaultHttpxClient(verify=CERTIFICATES)  # unlike the library's own it does not close itself
+        self._clients.append(plain)
+        given: dict[str, Any] = {"max_retries": 0, "http_client": plain, **options}
+        return OpenAI(base_url=f"{self.url}/v1", api_key=self.key(name), **given)
 
     def async_openai(self, name: str = "acme", **options: Any) -> AsyncOpenAI:
-        plain = _no_tls(DefaultAsyncHttpxClient)
-        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.key(name), **{**plain, **options})
+        given: dict[str, Any] = {"max_retries": 0, **options}
+        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.key(name), **given)
 
     def http(self, name: str | None = "acme") -> httpx.Client:
         headers = {"authorization": f"Bearer {self.key(name)}"} if name else {}
@@ -92,11 +97,6 @@ class Server:
         """The most memory that the process ever held."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
-def _no_tls(kind: Any) -> dict[str, Any]:
-    """Options of a client of the official library; it makes one request of each."""
-    return {"max_retries": 0, "http_client": kind(verify=CERTIFICATES)}
 
 
 @contextmanager
