@@ -6,6 +6,7 @@ SpillwayError                 base: one line that says what is wrong, where, and
 │   └── NothingMatches        a pattern names no file: a schedule waits, a command says so
 ├── UsageError                the command makes no sense here, e.g. an unknown run id (exit 2)
 ├── StoreError                the data root cannot be read or written: full disk, permission (exit 1)
+│   └── Missing               a file of it is not there
 ├── QueueError                Redis cannot be reached or refuses (exit 2 when it never answered)
 └── LeaseLost                 another process holds what we thought was ours; the work goes on there
 """
@@ -41,6 +42,10 @@ class UsageError(SpillwayError):
 
 class StoreError(SpillwayError):
     """The data root cannot be read or written."""
+
+
+class Missing(StoreError, FileNotFoundError):
+    """A file of the data root is not there."""
 
 
 class QueueError(SpillwayError):

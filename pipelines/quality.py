@@ -70,9 +70,17 @@ def compile_schema(text: str) -> Validator:
     schema = _unwrapped(schema)
     if not isinstance(schema, dict):
         raise SchemaError("the schema should be a JSON object")
+    outside: list[str] = []
+
+    def refuse(uri: str) -> Any:
+        outside.append(uri)
+        raise ValueError
+
     try:
-        return jsonschema_rs.validator_for(schema, retriever=_refuse)
+        return jsonschema_rs.validator_for(schema, retriever=refuse)
     except (ValueError, RecursionError) as error:
+        if outside:
+            raise SchemaError(f"the schema refers to {outside[0][:200]}; put that part under $defs") from error
         raise SchemaError(f"not a valid JSON Schema: {_one_line(_first_line(error))}") from error
 
 
@@ -83,10 +91,6 @@ def _unwrapped(schema: Any) -> Any:
     if isinstance(schema, dict) and isinstance(schema.get("schema"), dict) and "type" not in schema:
         schema = schema["schema"]
     return schema
-
-
-def _refuse(uri: str) -> Any:
-    raise ValueError(f"it refers to {uri[:100]}; put that part under $defs")
 
 
 def _against(text: str, schema: Validator, finish: str) -> Checked:

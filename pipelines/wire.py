@@ -55,18 +55,14 @@ class Keys:
         self.targets = f"{prefix}:targets"  # hash target -> health
         self.lanes = f"{prefix}:lanes"  # hash target -> figures for the display
         self.learned = f"{prefix}:learned"  # hash of what targets' speeds and answers' lengths were; months
-        self.orphans = (
-            f"{prefix}:orphans"  # hash id of a batch that nobody settles (worker/settle/orphans.py) -> head; a day
-        )
+        self.orphans = f"{prefix}:orphans"  # hash of what nobody settles: batch -> head, run.aside -> ''; days
         self.counted = f"{prefix}:counted"  # set of those batches' calls and notes that are in the budgets; a day
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
         self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused
         self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
         self.clients = f"{prefix}:clients"  # hash client -> its key's digest, id, age and state; never the key
         self.api_open = f"{prefix}:api-open"  # set of OpenAI batches that have not ended
-        self.api_expiring = (
-            f"{prefix}:api-expiring"  # zset file id -> unix s at which it expires, or its bytes are to go
-        )
+        self.api_expiring = f"{prefix}:api-expiring"  # zset file id -> unix s at which it, or what is left of it, goes
         self.hooks = f"{prefix}:hooks"  # zset id of a webhook's notice -> unix ms of its next try
         self.client_keys = f"{prefix}:client-keys"  # hash digest of a key -> client
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines import identity, registration, wire
+from pipelines import identity, paths, registration, wire
 from pipelines.errors import UsageError
 from pipelines.registration import Registration
 from pipelines.types import Options, Source
@@ -106,7 +106,7 @@ async def register(
         name = await memory_of(redis, keys)
         lost = None
         if not run and not fresh:
-            known = await _known(redis, keys)
+            known = list(await redis.zrange(keys.all_runs, 0, -1))
             if finished := _finished(records, print_, sources, known):
                 return Registered(finished, "finished")
             lost = _forgotten(records, print_, sources, known, name)
@@ -193,10 +193,6 @@ def _forgotten(
     return run.run_id
 
 
-async def _known(redis: Redis, keys: wire.Keys) -> list[str]:
-    return list(await redis.zrange(keys.all_runs, 0, -1))
-
-
 def finished_on_disk(records: Records, client: str, sources: tuple[Source, ...], options: Options) -> str | None:
     """The finished run of this command, by the records alone; None when there is none or Redis must be asked."""
     return _finished(records, fingerprint(client, sources, options), sources, ())
@@ -239,10 +235,7 @@ def _again(run: Mapping[str, str], statuses: list[str]) -> dict[str, str | bytes
         "generation": generation,
         "prepared": "0",
         "cursor": wire.dump(cursor) if cursor else "",
-        "cancel": "",
-        "summary": "",
-        "finished_ms": "",
-        "error": "",
+        **dict.fromkeys(("cancel", "summary", "finished_ms", "error"), ""),
         **dict.fromkeys(statuses, "0"),
     }
 
@@ -292,8 +285,12 @@ async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, no
             raise UsageError(f"run {run_id} is {now.status}: retry it when it has ended")
         if (now.summary or {}).get("failed", now.failed) == 0:
             rest = f": what was not answered is {now.status}; submit it again to have it asked"
-            unanswered = rest if now.status in RESUMED else ""
-            raise UsageError(f"run {run_id} has no failed rows to retry{unanswered}")
+            raise UsageError(f"run {run_id} has no failed rows to retry{rest if now.status in RESUMED else ''}")
+        if fields.get("aside"):
+            raise UsageError(f"run {run_id} was set aside: submit it again, it begins anew")
+        whole = paths.results(run_id)
+        if not await asyncio.to_thread(records.store.exists, whole):
+            raise UsageError(f"run {run_id} has lost {whole}: put it back, or submit it again with --fresh")
         await asyncio.to_thread(unchanged.check, now)
         records.reopen(run_id)
         terms = registration.terms(wire.unpack_options(fields["options"].encode()), now_ms)

@@ -181,7 +181,7 @@ def _bomb() -> bytes:
 
 
 def test_garbage_in_redis_is_set_aside_and_others_go_on(tmp_path: Path, redis_url: str) -> None:
-    names = ("head", "payload", "bomb", "journal", "options", "cursor", "kind", "number")
+    names = ("head", "payload", "bomb", "type", "journal", "options", "cursor", "kind", "number")
     boom = pickle.dumps(Boom(tmp_path / "boom"))
     with Upstream({"servers": {"gpu": GPU}}) as upstream:
         program = Program(tmp_path, None, **upstream.settings(), spillway={"redis_url": redis_url})
@@ -198,6 +198,8 @@ def test_garbage_in_redis_is_set_aside_and_others_go_on(tmp_path: Path, redis_ur
             wait_until(lambda: redis.hget(KEYS.run(runs["good"]), "status") == b"completed", 60)
             ended = (b"completed", b"failed")
             wait_until(lambda: all(redis.hget(KEYS.run(run), "status") in ended for run in runs.values()), 60)
+            named = [KEYS.run(runs[name]) for name in ("options", "cursor", "kind")]
+            wait_until(lambda: all(redis.hget(run, "summary") for run in named), 60)
             status = program.run("status")
             broken = {name: redis.hget(KEYS.run(run), "error") for name, run in runs.items()}
             assert program.run("doctor", code=None).returncode in (0, 3)
@@ -208,7 +210,10 @@ def test_garbage_in_redis_is_set_aside_and_others_go_on(tmp_path: Path, redis_ur
         redis.close()
     assert not (tmp_path / "boom").exists(), "nothing was unpickled"
     assert program.results(runs["good"])["status"].to_list() == ["ok"] * 30
-    for name in ("head", "payload", "bomb"):
+    for name, rows in (("options", 30), ("kind", 30), ("cursor", 0)):
+        set_aside = program.results(runs[name])
+        assert set_aside["status"].to_list() == ["failed"] * rows, "as far as it came"
+    for name in ("head", "payload", "bomb", "type"):
         results = program.results(runs[name])
         assert results["status"].to_list() == ["failed"] * 30 and set(results["error_code"]) == {"set_aside"}, name
     assert program.results(runs["journal"])["status"].to_list() == ["ok"] * 30, (
@@ -235,6 +240,9 @@ def _plant(redis: Redis, runs: dict[str, str], boom: bytes) -> None:
         redis.hset(key, "payload", b"\x28\xb5\x2f\xfd" + boom)
     for key in batches("bomb"):
         redis.hset(key, "payload", _bomb())
+    for key in batches("type"):
+        redis.delete(key)
+        redis.rpush(key, boom)
     for key in batches("journal"):
         redis.rpush(key.replace(b":batch:", b":journal:"), boom, b"\xc1", wire.dump({"a": 1}))
     redis.hset(KEYS.run(runs["options"]), "options", boom)

@@ -5,12 +5,14 @@ Redis is trusted with nothing but bytes: whoever can write to it may break runs,
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections import Counter
+import time
+from typing import NamedTuple
 
 from pipelines import paths
-from pipelines.errors import SpillwayError
+from pipelines.errors import Missing, SpillwayError
 from pipelines.printable import one_line
 from worker.context import Context
 from worker.queue import Redis, RedisError
@@ -19,7 +21,14 @@ log = logging.getLogger("spillway.aside")
 
 STRIKES = 4
 """Failures in a row after which a run is set aside: a passing race heals by itself."""
+MISSING_S = 30.0
+"""How long a file may be missing until its run is set aside: another host's may be seen late."""
 KEEP_S = 30 * 86_400
+
+
+def left(run_id: str) -> str:
+    """Its name among the orphans, as long as it has no results: it may have no batch there."""
+    return f"{run_id}.aside"
 
 
 def said(error: BaseException) -> str:
@@ -38,7 +47,8 @@ async def batch(context: Context, batch_id: str, error: BaseException) -> None:
 async def run(context: Context, run_id: str, error: BaseException) -> None:
     """The run ends `failed`; what it holds stays for a person to look at, for a while."""
     redis, keys = context.redis, context.keys
-    reason = f"its record in Redis cannot be used ({said(error)}); --fresh runs the source again"
+    what = "a file of it is gone" if isinstance(error, Missing) else "its record in Redis cannot be used"
+    reason = f"{what} ({said(error)}); --fresh runs the source again"
     log.error("run %s is set aside: %s", one_line(run_id)[:100], reason)
     if not paths.is_run_id(run_id):
         await redis.srem(keys.open_runs, run_id)
@@ -79,6 +89,8 @@ async def leave(context: Context, run_id: str) -> None:
         await pipe.execute()
     async for key in redis.scan_iter(match=f"{keys.journal(run_id)}.*", count=1000):
         await redis.expire(key, KEEP_S)
+    await redis.hset(keys.orphans, left(run_id), "")
+    await redis.expire(keys.orphans, KEEP_S)
     await redis.srem(keys.open_runs, run_id)  # last: who dies before it leaves it to the next settler
     context.forget_run(run_id)
 
@@ -118,29 +130,43 @@ async def shared(context: Context) -> None:
             await _rename(redis, key)
 
 
+class Struck(NamedTuple):
+    """How often a run failed in a row, and since when."""
+
+    times: int
+    since_s: float
+
+
 class Strikes:
     """How often each run made one part of the worker fail, in a row."""
 
     def __init__(self, context: Context, who: str) -> None:
         self._context, self._who = context, who
-        self._counts: Counter[str] = Counter()
+        self._struck: dict[str, Struck] = {}
 
     def fine(self, run_id: str) -> None:
-        self._counts.pop(run_id, None)
+        self._struck.pop(run_id, None)
 
     async def strike(self, run_id: str, error: Exception) -> None:
         """Notes a failure, and sets the run aside for the last; raises it again when it is not the run's fault."""
-        if self.count(run_id, error) >= STRIKES:
-            self._counts.pop(run_id)
+        if await self.is_last(run_id, error):
             await run(self._context, run_id, error)
 
-    def count(self, run_id: str, error: Exception) -> int:
-        """How many that makes; raises it again when it is not the run's fault: Redis, the data root, the disk."""
-        if isinstance(error, RedisError | OSError | SpillwayError) and not is_hostile(error):
+    async def is_last(self, run_id: str, error: Exception) -> bool:
+        """Notes a failure; whether there were enough by now. Raises it again when it is not the run's fault: Redis, the data
+        root, the disk."""
+        missing = isinstance(error, Missing) and await asyncio.to_thread(self._context.store.there)
+        if isinstance(error, RedisError | OSError | SpillwayError) and not (missing or is_hostile(error)):
             raise error
-        self._counts[run_id] += 1
-        log.warning("run %s: %s failed: %s", one_line(run_id)[:100], self._who, said(error))
-        return self._counts[run_id]
+        now_s = time.monotonic()
+        before = self._struck.get(run_id, Struck(0, now_s))
+        struck = self._struck[run_id] = before._replace(times=before.times + 1)
+        if struck.times <= STRIKES:
+            log.warning("run %s: %s failed: %s", one_line(run_id)[:100], self._who, said(error))
+        if struck.times < STRIKES or (missing and now_s - struck.since_s < MISSING_S):
+            return False
+        self.fine(run_id)
+        return True
 
 
 def is_hostile(error: BaseException) -> bool:

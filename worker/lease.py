@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -24,14 +25,23 @@ class Lease:
     def __init__(self, scripts: Scripts, keys: wire.Keys, name: str, owner: str) -> None:
         self._scripts, self._key, self._owner = scripts, keys.lease(name), owner
         self.name = name
+        self.renewed_s = -math.inf
+        """When it was taken or renewed last, on this process' clock: it is ours for LEASE_MS from then on."""
 
     async def take(self) -> bool:
         """Takes or renews; False: somebody else holds it."""
-        return bool(await self._scripts.lease(keys=[self._key], args=[self._owner, LEASE_MS]))
+        return await self._hold()
 
     async def renew(self) -> bool:
         """Renews what was never lost. False: it lapsed, and whoever may have had it meanwhile has changed what we knew."""
-        return bool(await self._scripts.lease(keys=[self._key], args=[self._owner, LEASE_MS, "held"]))
+        return await self._hold("held")
+
+    async def _hold(self, *only: str) -> bool:
+        now_s = time.monotonic()
+        if not await self._scripts.lease(keys=[self._key], args=[self._owner, LEASE_MS, *only]):
+            return False
+        self.renewed_s = now_s
+        return True
 
     async def give_back(self) -> None:
         await self._scripts.unlease(keys=[self._key], args=[self._owner])
@@ -45,26 +55,25 @@ class Leases:
     def __init__(self, scripts: Scripts, keys: wire.Keys, prefix: str, owner: str) -> None:
         self._scripts, self._keys, self._prefix, self._owner = scripts, keys, prefix, owner
         self._held: dict[str, Lease] = {}
-        self._renewed_s: dict[str, float] = {}
         self._used_s: dict[str, float] = {}
 
     async def take(self, name: str) -> tuple[Lease | None, bool]:
         """The lease, or None while somebody else holds it; and whether it was ours all the time since the last call."""
         now = time.monotonic()
         lease = self._held.get(name) or Lease(self._scripts, self._keys, f"{self._prefix}:{name}", self._owner)
-        ours = name in self._held and now - self._renewed_s[name] < LEASE_MS / 2000
-        if not ours or now - self._renewed_s[name] > LEASE_MS / 5000:
+        ours = now - lease.renewed_s < LEASE_MS / 2000
+        if now - lease.renewed_s > LEASE_MS / 5000:
             if not await lease.take():
                 self._drop(name)
                 return None, False
-            self._held[name], self._renewed_s[name] = lease, now
+            self._held[name] = lease
         self._used_s[name] = now
         return lease, ours
 
-    def renewed(self, name: str) -> None:
-        """It was renewed beside a long step."""
+    def used(self, name: str) -> None:
+        """A step that it was taken for has ended."""
         if name in self._held:
-            self._renewed_s[name] = self._used_s[name] = time.monotonic()
+            self._used_s[name] = time.monotonic()
 
     async def rest(self, *, everything: bool = False) -> list[str]:
         """Renews what is held and gives back what was of no use for a while; names what is not ours any more."""
@@ -73,18 +82,15 @@ class Leases:
             now = time.monotonic()
             if everything or now - self._used_s[name] > self.IDLE_S:
                 await lease.give_back()
-            elif now - self._renewed_s[name] <= LEASE_MS / 5000:
-                continue
-            elif await lease.renew():
-                self._renewed_s[name] = now
+            elif now - lease.renewed_s <= LEASE_MS / 5000 or await lease.renew():
                 continue
             self._drop(name)
             gone.append(name)
         return gone
 
     def _drop(self, name: str) -> None:
-        for each in (self._held, self._renewed_s, self._used_s):
-            each.pop(name, None)
+        self._held.pop(name, None)
+        self._used_s.pop(name, None)
 
 
 async def repeat(name: str, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:

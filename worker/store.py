@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from pipelines.errors import StoreError
+from pipelines.errors import Missing, StoreError
 
 ROW_GROUP_ROWS = 8192
 
@@ -35,6 +35,10 @@ class Store:
 
     def exists(self, name: str) -> bool:
         return bool(self.fs.get_file_info(self.path(name)).type == pafs.FileType.File)
+
+    def there(self) -> bool:
+        """Whether this is a data root in use; else all of it is gone, or not mounted."""
+        return bool(self.fs.get_file_info(self.path("runs")).type == pafs.FileType.Directory)
 
     def names(self, folder: str) -> list[str]:
         """Whole files in a folder, sorted; none when the folder is missing. What a killed writer left is no file."""
@@ -82,7 +86,7 @@ class Store:
         self._replace(name, body, ours)
 
     def read_bytes(self, name: str) -> bytes:
-        with self.fs.open_input_stream(self.path(name)) as stream:
+        with _found(name), self.fs.open_input_stream(self.path(name)) as stream:
             return bytes(stream.read())
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
@@ -90,7 +94,8 @@ class Store:
             return file.read(columns=columns)
 
     def open_parquet(self, name: str) -> pq.ParquetFile:
-        return pq.ParquetFile(self.path(name), filesystem=self.fs)
+        with _found(name):
+            return pq.ParquetFile(self.path(name), filesystem=self.fs)
 
     @contextmanager
     def parquet_writer(
@@ -149,6 +154,15 @@ class Store:
         elif target != self.path(name):
             ours()
             self.fs.move(target, self.path(name))
+
+
+@contextmanager
+def _found(name: str) -> Iterator[None]:
+    """Missing where the file is not there."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise Missing(f"{name} is not there") from None
 
 
 @contextmanager

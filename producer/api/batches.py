@@ -185,7 +185,7 @@ async def _asked_again(here: State, batch: Batch, run: RunView) -> RunView:
             raise
         if isinstance(error, SourceError):
             raise source_changed("batch", error) from None
-        raise conflict(_nothing_failed(batch)) from None
+        raise conflict(f"Cannot retry this batch: {error}." if now.failed else _nothing_failed(batch)) from None
 
 
 def _nothing_failed(batch: Batch) -> str:

@@ -75,7 +75,7 @@ def prepare(folder: Path, arguments: list[str]) -> None:
     Scripts.__getattr__ = lambda self, script: dying(  # type: ignore[method-assign]
         real(self, script), f"script {script}", folder
     )
-    served = tuple(point.partition(":")[0] for point in SERVING)
+    served = tuple(point.rpartition(" ")[0] for point in SERVING)
     roles = {(SETTLE, ENDING): "settle", (BATCHES, OPENAI): "cloud", served: "serve"}
     absent = tuple(each for heads, role in roles.items() if not any(role in a for a in arguments) for each in heads)
     for name in (name for name in names if ":" in name and not name.startswith(absent)):

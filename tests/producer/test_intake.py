@@ -42,6 +42,11 @@ async def end(redis: Redis, run_id: str, status: str, **fields: Any) -> None:
     await redis.srem(KEYS.open_runs, run_id)
 
 
+def publish(records: Records, run_id: str) -> None:
+    with records.store.create(paths.results(run_id)) as out:
+        out.write(b"some")
+
+
 # -- new -----------------------------------------------------------------------------------------------------------
 
 
@@ -279,6 +284,7 @@ async def test_the_records_alone_know_a_finished_run(redis: Redis, records: Reco
     await end(redis, made.run_id, "completed", failed=1)
     records.write(made.run_id, {**(records.read(made.run_id) or {}), "status": "completed"})
     assert (known(), known(OTHER)) == (made.run_id, None)
+    publish(records, made.run_id)
     await intake.retry(redis, KEYS, records, made.run_id, NOW_MS)
     assert known() is None
 
@@ -345,6 +351,7 @@ async def test_retry_asks_failed_rows_again(redis: Redis, records: Records) -> N
     with pytest.raises(UsageError, match="is in_progress"):
         await intake.retry(redis, KEYS, records, made.run_id, NOW_MS)
     await end(redis, made.run_id, "completed", failed=2, cursor='{"row":9}')
+    publish(records, made.run_id)
     await redis.expire(KEYS.run(made.run_id), 60)  # as an inbox run that has ended
     seen = await intake.retry(redis, KEYS, records, made.run_id, NOW_MS + 500)
     assert await redis.ttl(KEYS.run(made.run_id)) == -1, "it does not go while it is asked again"
@@ -356,6 +363,7 @@ async def test_retry_asks_failed_rows_again(redis: Redis, records: Records) -> N
 async def test_each_retry_begins_at_a_cursor_of_its_own(redis: Redis, records: Records) -> None:
     """Who slept since the one before compares what he read with it, and must find another."""
     made, cursors = await start(redis, records), []
+    publish(records, made.run_id)
     for _ in range(2):
         await end(redis, made.run_id, "completed", failed=2, cursor='{"row":9,"redo":1}')
         await intake.retry(redis, KEYS, records, made.run_id, NOW_MS)
@@ -372,6 +380,19 @@ async def test_retry_needs_something_to_retry(redis: Redis, records: Records) ->
         await end(redis, made.run_id, status, failed=0, summary="")
         with pytest.raises(UsageError, match=f"what was not answered is {status}; submit it again to have it asked"):
             await intake.retry(redis, KEYS, records, made.run_id, NOW_MS)
+
+
+async def test_retry_needs_the_results_of_before(redis: Redis, records: Records) -> None:
+    """A worker reads there which rows had failed."""
+    made = await start(redis, records)
+    await end(redis, made.run_id, "completed", failed=3)
+    with pytest.raises(UsageError, match=rf"has lost results/run={made.run_id}/results\.parquet: put it back"):
+        await intake.retry(redis, KEYS, records, made.run_id, NOW_MS)
+    assert not await redis.smembers(KEYS.open_runs)
+    publish(records, made.run_id)
+    await end(redis, made.run_id, "failed", failed=3, aside="1")
+    with pytest.raises(UsageError, match="was set aside: submit it again, it begins anew"):
+        await intake.retry(redis, KEYS, records, made.run_id, NOW_MS)
 
 
 @pytest.mark.parametrize("name", ["nope", "../x", "", "a b"])

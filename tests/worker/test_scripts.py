@@ -102,6 +102,22 @@ async def test_only_the_holder_may_release(redis: Redis, scripts: Scripts) -> No
     assert await redis.lrange(KEYS.drained("r"), 0, -1) == [HEAD.id.encode()]
 
 
+@pytest.mark.parametrize("goes", [False, True])
+async def test_a_batch_of_another_kind_goes_to_settle_as_one_that_cannot_be_read(
+    redis: Redis, scripts: Scripts, goes: bool
+) -> None:
+    """Without a head its part would wait for it for ever, and with it the other batches of that part."""
+    await redis.rpush(KEYS.batch(HEAD.id), "x")
+    if goes:
+        await redis.expire(KEYS.batch(HEAD.id), 60)
+    names = [KEYS.batch(HEAD.id), KEYS.waiting("r"), KEYS.rung, KEYS.drained("r"), KEYS.wake, KEYS.poison]
+    assert await scripts.aside(keys=names, args=[HEAD.id, "not ours", 60]) == 1
+    found = await redis.hgetall(KEYS.batch(HEAD.id))
+    assert (found[b"state"], found[b"head"], found[b"payload"]) == (b"drained", b"", b"")
+    assert await redis.llen(KEYS.drained("r")) == (0 if goes else 1)
+    assert (await redis.ttl(KEYS.batch(HEAD.id)) >= 0) == goes, "its run was set aside: it goes some day"
+
+
 async def test_the_cap_holds_over_many_workers(scripts: Scripts) -> None:
     async def ask(worker: str, want: int, used: int = 0) -> list[int]:
         return list(await scripts.slots(keys=[KEYS.slots("gpu")], args=[worker, want, used, 16, 60_000]))

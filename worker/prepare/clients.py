@@ -52,7 +52,7 @@ class Clients:
         if done is None:
             self._drop(client)
             return False
-        self._leases.renewed(client)
+        self._leases.used(client)
         return done
 
     async def rest(self, *, everything: bool = False) -> None:

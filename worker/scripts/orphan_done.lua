@@ -1,10 +1,15 @@
--- The journal that orphan_take.lua took is in the ledger. Where its batch is still there, since its run was set aside, what is
--- reserved for it counts as spent, and its name stays until the run's results are written.
--- KEYS: 1 lease  2 orphans  3 batch  4 journal  5 journal while it is booked | ARGV: 1 owner  2 id
+-- The journal that orphan_take.lua took is in the ledger. Where its batch is still there, since its run was set aside, the journal
+-- stays as long as the batch, and its name until the run's results are written; what is reserved for it counts as spent.
+-- KEYS: 1 lease  2 orphans  3 batch  4 journal  5 journal while it is booked | ARGV: 1 owner  2 id  3 its length as it was booked
 -- Returns 0 when another settles.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('DEL', KEYS[5])
-local all = redis.call('TYPE', KEYS[3]).ok == 'hash' and redis.call('HGETALL', KEYS[3]) or {}
+local kind = redis.call('TYPE', KEYS[3]).ok
+if kind ~= 'hash' or redis.call('TTL', KEYS[3]) < 0 then  -- gone, or made again: the next journal is its own
+  redis.call('DEL', KEYS[5])
+  if kind == 'hash' or redis.call('EXISTS', KEYS[4]) == 0 then redis.call('HDEL', KEYS[2], ARGV[2]) end
+  return 1
+end
+local all = redis.call('HGETALL', KEYS[3])
 for i = 1, #all, 2 do
   if string.sub(all[i], 1, 2) == 'o:' then
     local held = tonumber(all[i + 1])
@@ -15,5 +20,5 @@ for i = 1, #all, 2 do
     redis.call('HDEL', KEYS[3], all[i])
   end
 end
-if #all == 0 and redis.call('EXISTS', KEYS[4]) == 0 then redis.call('HDEL', KEYS[2], ARGV[2]) end
+redis.call('HSET', KEYS[3], 'booked', ARGV[3])
 return 1

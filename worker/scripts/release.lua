@@ -13,12 +13,14 @@ if mine then redis.call('HSET', KEYS[1], 'tries', '0') end  -- its holder lives:
 if #ARGV > 7 then redis.call('HSET', KEYS[1], unpack(ARGV, 8)) end
 local t = redis.call('TIME')
 redis.call('HSET', KEYS[1], 'state', ARGV[3], 'lanes', ARGV[4], 'holder', '', 'released_ms', t[1] * 1000)
+if ARGV[3] ~= 'drained' then
+  redis.call('HSET', KEYS[1], 'refused', ARGV[7] or '')
+  redis.call('HINCRBY', KEYS[1], 'epoch', 1)  -- who slept meanwhile buys nothing any more
+end
 if redis.call('TTL', KEYS[1]) >= 0 then return 1 end  -- its run was set aside (worker/aside.py): nobody asks for it any more
 if ARGV[3] == 'drained' then
   redis.call('RPUSH', KEYS[4], ARGV[2])
 else
-  redis.call('HSET', KEYS[1], 'refused', ARGV[7] or '')
-  redis.call('HINCRBY', KEYS[1], 'epoch', 1)
   redis.call('ZADD', KEYS[2], ARGV[5], ARGV[2])
 end
 redis.call('LPUSH', KEYS[5], 'x')

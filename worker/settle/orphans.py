@@ -25,6 +25,7 @@ from pipelines.money import Price, pusd_to_nusd_ceil
 from pipelines.settle import SET_ASIDE, Facts, Journal, tables
 from pipelines.types import BatchHead, Entry, Intent, Late
 from worker.again import ORPHAN_S
+from worker.aside import left
 from worker.context import Context, RunContext
 from worker.fence import Fence, fence
 from worker.settle.parts import by_day, is_money, ledger_names, write_part
@@ -40,7 +41,7 @@ class Orphans:
         self._context = context
 
     async def runs(self) -> set[str]:
-        """Whose batches they are; the run itself may be gone."""
+        """Whose they are; the run itself may be gone."""
         names = await self._context.redis.hkeys(self._context.keys.orphans)
         return {name.decode(errors="replace").partition(".")[0] for name in names}
 
@@ -56,7 +57,7 @@ class Orphans:
         told = {
             name.decode(errors="replace"): value
             for name, value in (await context.redis.hgetall(keys.orphans)).items()
-            if name.startswith(f"{run.id}.".encode())
+            if name.startswith(f"{run.id}.".encode()) and name != left(run.id).encode()
         }
         if not told:
             return True
@@ -86,13 +87,13 @@ class Orphans:
                 )  # fmt: skip
             else:
                 late += await self._late(run, batch, said, entries, known, facts, prices, ours)
-            await context.scripts.orphan_done(keys=names, args=[context.owner, batch])
+            await context.scripts.orphan_done(keys=names, args=[context.owner, batch, len(entries)])
         if late:
             log.warning("run %s: %d calls of batches that Redis forgot are in the ledger", run.id, late)
         return over
 
     async def forget(self, run_id: str) -> None:
-        """Those of a run that was set aside, all of which are booked."""
+        """A run that was set aside, all of which is booked."""
         redis, keys = self._context.redis, self._context.keys
         names = [name for name in await redis.hkeys(keys.orphans) if name.startswith(f"{run_id}.".encode())]
         if names:

@@ -130,23 +130,25 @@ class Settler:
         status, was_aside, summary = ((value or b"").decode(errors="replace") for value in said)
         if status not in wire.RUN_ENDED:
             return
-        if not was_aside or summary:
+        if not was_aside:
             await self._book(await self.context.run(run_id))
             self.context.forget_run(run_id)
             return
         try:
-            await self._salvage_run(run_id)
+            await self._salvage_run(run_id, finished=bool(summary))
             self._strikes.fine(run_id)
         except Exception as error:
-            if self._strikes.count(run_id, error) >= aside.STRIKES:
+            if await self._strikes.is_last(run_id, error):
                 log.error("run %s: what it holds cannot be booked: %s", run_id, aside.said(error))
                 await self._orphans.forget(run_id)
 
-    async def _salvage_run(self, run_id: str) -> None:
+    async def _salvage_run(self, run_id: str, *, finished: bool) -> None:
         run = await self._salvage.run(run_id)
-        await self._salvage.forget_named(run_id)
+        if not finished:
+            await self._salvage.forget_named(run_id)
         if await self._book(run):
-            await self._salvage.finish(run)
+            if not finished:
+                await self._salvage.finish(run)
             await self._orphans.forget(run_id)
 
     async def _holds(self, run_id: str, now: dict[str, str], quiet: bool) -> bool:

@@ -13,7 +13,7 @@ import openai
 import polars as pl
 import pytest
 
-from pipelines import days
+from pipelines import days, paths
 from pipelines.types import Options
 from producer import batches, intake, quotas, runs, uploads
 from producer.api.auth import Identity
@@ -437,6 +437,8 @@ async def ended_batch(here: State, client: str, status: str, failed: int, run_fa
         redis, keys, here.records, run_id, client=client, sources=sources, options=Options(), now_ms=at_ms, origin="batch"
     )  # fmt: skip
     await redis.hset(keys.run(run_id), mapping={"status": status, "failed": run_failed, "finished_ms": at_ms})
+    with here.store.create(paths.results(run_id)) as out:
+        out.write(b"some")
     batch = Batch(
         id=batches.new_id(at_ms), client=client, run_id=run_id, status=status, endpoint=CHAT, failed=failed,
         input_file_id=file.id, completion_window="24h", window_s=86_400, created_at=1, expires_at=2,
@@ -495,6 +497,15 @@ async def test_the_answers_of_a_retry_that_was_cut_off_are_there_though_its_inpu
     await here.redis.hset(here.keys.run(batch.run_id), "status", "completed")
     await here.redis.delete(here.keys.api_file(batch.input_file_id))
     assert (await retry(batch.id, here, Identity("acme")))["status"] == "in_progress"
+
+
+async def test_a_retry_of_a_batch_whose_results_are_gone_says_so(here: State) -> None:
+    batch = await ended_batch(here, "acme", "completed", failed=1, run_failed=1)
+    here.store.delete(paths.results(batch.run_id))
+    with pytest.raises(ApiError) as refused:
+        await retry(batch.id, here, Identity("acme"))
+    assert refused.value.status_code == 409 and f"has lost {paths.results(batch.run_id)}" in str(refused.value.detail)
+    assert (await here.redis.hget(here.keys.run(batch.run_id), "status")) == "completed"
 
 
 async def test_a_retry_that_was_killed_when_it_was_booked_is_booked_once(here: State) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from pipelines.errors import LeaseLost, SourceError
 from pipelines.settings import parse_settings
 from pipelines.types import Options
 from producer.sources import resolve
+from worker import aside
 from worker.context import Context
 from worker.dedupe.encode import Encoder
 from worker.money.ledger import Ledger
 from worker.prepare.prepare import Preparer
 
-RUN = "20260101-000000-abcdef"
+RUN, OTHER = "20260101-000000-abcdef", "20260101-000001-abcdef"
 TARGET = {"kind": "openai", "lane": "local", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
 
 
@@ -102,6 +104,39 @@ async def test_a_source_that_cannot_be_read_fails_no_run_that_is_over_or_gone(
     await redis.hset(key, mapping={"status": "in_progress", "prepared": "0"})
     await preparer(here)._fail(RUN, SourceError("it is gone"))
     assert await redis.hmget(key, "cancel", "prepared") == [b"failed", b"1"]
+
+
+async def retried(here: Context) -> list[bytes]:
+    """Steps of a preparer, as its loop makes them, over a retried run whose results are gone and another client's new run: the
+    status of the one and what is prepared of the other."""
+    redis, keys = here.redis, here.keys
+    await redis.hset(keys.run(OTHER), mapping=await redis.hgetall(keys.run(RUN)) | {b"client": b"other"})
+    await redis.hset(
+        keys.run(RUN), mapping={"cursor": '{"row":300,"generation":1}', "generation": 1, "redo": '["failed"]'}
+    )
+    await redis.sadd(keys.open_runs, RUN, OTHER)
+    await redis.delete(keys.lease("prepare:default"))
+    one = preparer(here)
+    for _ in range(2 * aside.STRIKES):
+        with contextlib.suppress(OSError):
+            await one.step()
+    return [*await redis.hmget(keys.run(RUN), "status"), *await redis.hmget(keys.run(OTHER), "prepared")]
+
+
+async def test_a_retried_run_whose_results_are_gone_holds_up_nobody_and_is_set_aside(
+    here: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.store.write_bytes(paths.run_record(RUN), b"{}")
+    assert await retried(here) == [b"in_progress", b"1"], "another host's file may be seen late"
+    monkeypatch.setattr(aside, "MISSING_S", 0.0)
+    assert await retried(here) == [b"failed", b"1"]
+    error = await here.redis.hget(here.keys.run(RUN), "error")
+    assert error.startswith(f"a file of it is gone (Missing: {paths.results(RUN)} is not there)".encode())
+
+
+async def test_no_run_is_to_blame_for_a_data_root_that_is_gone(here: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aside, "MISSING_S", 0.0)
+    assert (await retried(here))[0] == b"in_progress"
 
 
 async def test_followers_that_cannot_be_read_leave_nothing_where_their_run_is_over(here: Context) -> None:

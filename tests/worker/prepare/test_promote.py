@@ -100,11 +100,25 @@ async def test_a_client_has_one_holder_who_knows_whether_it_was_ever_lost(contex
     assert (await two.take("other"))[0] is not None, "another client's is free"
     await context.redis.delete(context.keys.lease("prepare:acme"))
     assert (await two.take("acme"))[0] is not None
-    one._renewed_s["acme"] -= 3600
+    one._held["acme"].renewed_s -= 3600
     assert (await one.take("acme"))[0] is None
     assert await two.rest(everything=True) == ["other", "acme"]
     lease, ours = await one.take("acme")
     assert lease is not None and not ours, "somebody else had it"
+
+
+async def test_who_takes_one_short_step_after_the_other_keeps_the_client(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No step was long enough to renew the lease beside it, and each was taken for a renewal: it lapsed in the middle of the work."""
+    monkeypatch.setattr("worker.lease.LEASE_MS", 300)
+    one, two = leases(context, "one"), leases(context, "two")
+    ends_s = asyncio.get_running_loop().time() + 0.9
+    while asyncio.get_running_loop().time() < ends_s:
+        lease, _ = await one.take("acme")
+        assert lease is not None and await beside(lease, asyncio.sleep(0.01, result=True))
+        one.used("acme")
+        assert (await two.take("acme"))[0] is None
 
 
 async def test_work_beside_a_lease_ends_with_it(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,6 +172,23 @@ async def test_a_batch_that_was_made_again_is_settled_like_any_other(run: Contex
     assert not await run.redis.exists(run.keys.orphans)
 
 
+async def test_a_batch_that_was_made_again_once_its_journal_was_taken_keeps_its_own(
+    run: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, redis = run.keys, run.redis
+    await say(run)
+    die_after(monkeypatch, "orphan_take")
+    with pytest.raises(Killed):
+        await book(run)
+    await redis.hset(keys.batch(BATCH), mapping={"state": "rung", "head": wire.pack_head(head()), f"o:{keys.id}": 5})
+    await redis.rpush(keys.journal(BATCH), b"its own")
+    for _ in range(2):
+        await book(run)
+    assert await redis.lrange(keys.journal(BATCH), 0, -1) == [b"its own"]
+    assert await redis.hget(keys.batch(BATCH), f"o:{keys.id}") == b"5", "its calls are out"
+    assert set(ledger(tmp_path)["purpose"]) == {"late"} and not await redis.exists(keys.orphans)
+
+
 async def test_who_does_not_settle_any_more_books_nothing(run: Context, tmp_path: Path) -> None:
     await say(run)
     await run.redis.set(run.keys.lease("settle"), "another")

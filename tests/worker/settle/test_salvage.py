@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import polars as pl
 import pytest
 
 from pipelines import paths, schemas, wire
-from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Usage
+from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Late, Usage
 from tests.support_worker import write
 from worker import aside
 from worker.context import Context
 from worker.money import budget
+from worker.settle.parts import write_part
+from worker.settle.salvage import Salvage
 from worker.settle.settle import Settler
 
 RUN = "20260301-000000-abcdef"
@@ -138,12 +141,7 @@ async def test_what_was_paid_is_booked_and_what_was_answered_is_a_result(it: Sta
     assert [key async for key in redis.scan_iter(f"*{RUN}.*") if await redis.ttl(key) < 0] == []
 
 
-@pytest.mark.parametrize("step", ["orphan_take", "orphan_done", "note"])
-async def test_who_dies_on_the_way_leaves_it_to_the_next_settler(
-    it: Stage, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    await aside.run(it.context, RUN, ValueError("nonsense"))
-    await it.release()
+def die_after(monkeypatch: pytest.MonkeyPatch, it: Stage, step: str) -> None:
     real = type(it.context.scripts).__getattr__
 
     def script(self: Any, name: str) -> Any:
@@ -154,6 +152,15 @@ async def test_who_dies_on_the_way_leaves_it_to_the_next_settler(
         return call if name == step else real(self, name)
 
     monkeypatch.setattr(type(it.context.scripts), "__getattr__", script)
+
+
+@pytest.mark.parametrize("step", ["orphan_take", "orphan_done", "note"])
+async def test_who_dies_on_the_way_leaves_it_to_the_next_settler(
+    it: Stage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    await aside.run(it.context, RUN, ValueError("nonsense"))
+    await it.release()
+    die_after(monkeypatch, it, step)
     with pytest.raises(OSError, match="killed"):
         await it.settle()
     monkeypatch.undo()
@@ -164,6 +171,35 @@ async def test_who_dies_on_the_way_leaves_it_to_the_next_settler(
     assert int(await it.context.redis.hget(it.context.keys.budget(DAY), "spent")) == 2 * BOUND_NUSD
 
 
+@pytest.mark.parametrize("step", ["", "orphan_take", "note"])
+async def test_what_was_settled_before_becomes_results_although_no_batch_is_left(
+    it: Stage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Whoever dies on the way."""
+    redis, keys, store = it.context.redis, it.context.keys, it.context.store
+    run = await Salvage(it.context, it.settler._end).run(RUN)
+    replies = [
+        await redis.hmget(keys.batch(FINISHED), "head", "payload", "poison"),
+        await redis.lrange(keys.journal(FINISHED), 0, -1),
+    ]
+    await asyncio.to_thread(write_part, store, {}, run, "00000001", replies, "", set(), [])
+    gone = [of(batch) for batch in (OUT, WAITS, FINISHED) for of in (keys.batch, keys.journal)]
+    await redis.delete(*gone, keys.parts(RUN))
+    if step == "orphan_take":  # named, and settled by then
+        await redis.hset(keys.orphans, FINISHED, "")
+    await aside.run(it.context, RUN, ValueError("nonsense"))
+    if step:
+        die_after(monkeypatch, it, step)
+        with pytest.raises(OSError, match="killed"):
+            await it.settle()
+        monkeypatch.undo()
+    for _ in range(2):
+        await it.settle()
+    assert it.results()["status"].to_list() == [*["failed"] * 4, "ok", "ok"]
+    assert wire.load(store.read_bytes(paths.run_record(RUN)))["summary"]["ok"] == 2
+    assert await redis.hget(keys.run(RUN), "summary") and not await redis.exists(keys.orphans)
+
+
 async def test_a_part_that_was_written_and_not_finished_is_not_booked_twice(it: Stage) -> None:
     """Its batches are still there."""
     for name in (paths.part(RUN, "00000001"), paths.costs_part("2026-03-01", RUN, "00000001")):
@@ -172,6 +208,73 @@ async def test_a_part_that_was_written_and_not_finished_is_not_booked_twice(it: 
     await it.release()
     await it.settle()
     assert it.ledger()["call_id"].is_unique().all() and it.results().height == 6
+
+
+@pytest.mark.parametrize("step", ["orphan_take", "orphan_done"])
+async def test_what_is_said_once_a_batch_is_booked_takes_nothing_away(
+    it: Stage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A fenced worker's outcomes begin another journal, while calls of another batch are out: the part is made of both."""
+    redis, keys = it.context.redis, it.context.keys
+    await redis.hset(keys.batch(WAITS), mapping={"state": "rung", "holder": "w2"})
+    assert await it.append(answer(it.calls[0], 0), BOUND_NUSD, NUSD, []) == 1
+    await aside.run(it.context, RUN, ValueError("nonsense"))
+    await it.release()
+    real, late = type(it.context.scripts).__getattr__, [keys.batch(OUT), keys.journal(OUT)]
+    came = Called(
+        it.calls[1], "ok", 200, None, Usage(1), NUSD * 1000, "billed", "m", "p", "2026-03-01", 0, None, START_US
+    )
+
+    def script(self: Any, name: str) -> Any:
+        async def call(**given: Any) -> Any:
+            found = await real(self, name)(**given)
+            if given["args"][1] == OUT:
+                monkeypatch.undo()
+                assert await it.context.scripts.late(keys=late, args=[wire.pack_entries([Late(came)])]) == 1
+            return found
+
+        return call if name == step else real(self, name)
+
+    monkeypatch.setattr(type(it.context.scripts), "__getattr__", script)
+    await it.settle()
+    assert not (it.root / paths.results(RUN)).exists(), "a worker is still at the other one"
+    await redis.hset(keys.batch(WAITS), mapping={"state": "waiting", "holder": ""})
+    for _ in range(2):
+        await it.settle()
+    outcomes = it.ledger().filter(pl.col("call_id").is_in(it.calls)).select("outcome", "purpose", "cost_usd").rows()
+    assert outcomes == [
+        ("ok", "answer", Decimal(NUSD) / 10**9),
+        ("ok", "late", Decimal(NUSD) / 10**9),
+    ]
+    assert it.results()["output"].to_list() == ["answer 0", None, None, None, "answer 4", "answer 5"]
+    assert not await redis.exists(keys.orphans)
+    assert [key async for key in redis.scan_iter(f"*{RUN}.*") if await redis.ttl(key) < 0] == []
+
+
+async def test_who_slept_while_its_batch_was_given_back_buys_nothing(it: Stage) -> None:
+    """No ledger would have it: its batch may have been booked by then."""
+    redis, keys = it.context.redis, it.context.keys
+    await aside.run(it.context, RUN, ValueError("nonsense"))
+    await it.release()
+    dear = Intent(f"{OUT}:5:3", 0, 2, "mini", START_US, BOUND_NUSD * 1000)
+    assert await it.append([], 0, 0, [BOUND_NUSD, wire.pack_entries([dear])]) == -1
+    assert await redis.llen(keys.journal(OUT)) == 2
+    await it.settle()
+    assert it.ledger()["call_id"].to_list()[:2] == it.calls
+    assert [int(each) for each in await redis.hmget(keys.budget(DAY), "spent", "reserved")] == [2 * BOUND_NUSD, 0]
+
+
+async def test_a_booked_batch_is_not_written_again_while_another_is_out(
+    it: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await it.context.redis.hset(it.context.keys.batch(WAITS), "state", "rung")
+    await aside.run(it.context, RUN, ValueError("nonsense"))
+    await it.release()
+    await it.settle()
+    again: list[Any] = []
+    monkeypatch.setattr("worker.settle.orphans.write_part", lambda *given: again.append(given))
+    await it.settle()
+    assert not again and it.ledger().height == 4
 
 
 async def test_who_set_it_aside_and_died_is_finished_by_the_settler(it: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +289,24 @@ async def test_who_set_it_aside_and_died_is_finished_by_the_settler(it: Stage, m
     await it.settler.step()
     assert not await it.context.redis.exists(it.context.keys.open_runs)
     assert it.results()["status"].to_list().count("ok") == 2
+
+
+async def test_a_file_that_is_gone_holds_up_no_other_run(it: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[str] = []
+
+    async def look(run_id: str, _: Any) -> bool:
+        if run_id == RUN:
+            it.context.store.read_table(paths.results(RUN))
+        settled.append(run_id)
+        return True
+
+    monkeypatch.setattr(it.settler, "_run", look)
+    monkeypatch.setattr(aside, "MISSING_S", 0.0)
+    await it.context.redis.sadd(it.context.keys.open_runs, "another")
+    for _ in range(aside.STRIKES):
+        await it.settler.step()
+    assert settled == ["another"] * aside.STRIKES
+    assert await it.context.redis.hget(it.context.keys.run(RUN), "status") == b"failed"
 
 
 async def test_what_cannot_be_booked_holds_nobody_up_for_ever(it: Stage) -> None:
