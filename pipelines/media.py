@@ -12,25 +12,32 @@ from typing import Any
 
 import msgspec
 
-from pipelines.tokens import IMAGE_TOKENS
+from pipelines.tokens import IMAGE_TOKENS, encoding_for
 
 _MARKS = (b'"image_url"', b'"input_audio"', b'"file"')
 _IMAGE_TOKENS = 5_000
 """Of a large image: 4,784 of Claude, sixteen tiles of Gemini, 1,536 patches times 2.46 of OpenAI's nano models."""
 _IMAGE_OF_MODEL = ((re.compile(r"gpt-4o-mini"), 48_169, 2_833),)
-"""Models that count an image many times over: eight tiles of 5,667 tokens beside 2,833, which are all where `detail` is low."""
+"""Models that count an image many times over: eight tiles of 5,667 tokens beside 2,833, which are all where `detail` is low.
+Only OpenAI's models know that word: to others such an image is as large as any."""
 _SOUND_BYTES_PER_TOKEN = {"wav": 250, "pcm16": 250}
 _PACKED_BYTES_PER_TOKEN = 30
 """32 tokens a second (Gemini), of telephone quality at the least; and of 8 kbit/s where it is compressed."""
-_FILE_BYTES_PER_TOKEN, _FILE_TOKENS = 2, 500_000
-"""A page may be read twice, as text and as an image. No more than that fits into a window."""
+_FILE_BYTES_PER_TOKEN, _FILE_TOKENS = 2, 1_050_000
+"""A page may be read twice, as text and as an image. No more than that fits into the largest window there is."""
 
 
-def surplus_tokens(body: bytes, model: str) -> int:
-    """By how much the input may exceed what tokens.py counted; 0 for a body of nothing but text."""
+def surplus_tokens(body: bytes, model: str, window: int | None = None) -> int:
+    """By how much the input may exceed what tokens.py counted; 0 for a body of nothing but text. `window`: of the target, in
+    tokens, where it is known."""
     if not any(mark in body for mark in _MARKS):
         return 0
-    return sum(max(0, _most(part, model) - IMAGE_TOKENS) for part in _parts(body))
+    return sum(max(0, _most(part, model, window or _FILE_TOKENS) - _counted(part)) for part in _parts(body))
+
+
+def _counted(part: dict[str, Any]) -> int:
+    """What tokens.py took a part for: one with a text for that, whatever else it is."""
+    return 0 if type(part.get("text")) is str else IMAGE_TOKENS
 
 
 def _parts(body: bytes) -> Iterator[dict[str, Any]]:
@@ -41,11 +48,11 @@ def _parts(body: bytes) -> Iterator[dict[str, Any]]:
     for message in messages if type(messages) is list else ():
         content = message.get("content") if type(message) is dict else None
         for part in content if type(content) is list else ():
-            if type(part) is dict and type(part.get("text")) is not str:
+            if type(part) is dict and part.get("type", "text") != "text":
                 yield part
 
 
-def _most(part: dict[str, Any], model: str) -> int:
+def _most(part: dict[str, Any], model: str, window: int) -> int:
     kind = part.get("type")
     inner = part.get(kind) if type(kind) is str else None
     told = inner if type(inner) is dict else {}
@@ -53,9 +60,9 @@ def _most(part: dict[str, Any], model: str) -> int:
         return _bytes(told.get("data")) // _SOUND_BYTES_PER_TOKEN.get(str(told.get("format")), _PACKED_BYTES_PER_TOKEN)
     if kind == "file":
         data = told.get("file_data")
-        return min(_FILE_TOKENS, _bytes(data) // _FILE_BYTES_PER_TOKEN) if data else _FILE_TOKENS
+        return min(window, _bytes(data) // _FILE_BYTES_PER_TOKEN) if data else window
     high, low = next((most for name, *most in _IMAGE_OF_MODEL if name.search(model)), (_IMAGE_TOKENS, IMAGE_TOKENS))
-    return low if told.get("detail") == "low" else high
+    return low if told.get("detail") == "low" and encoding_for(model) != "estimate" else high
 
 
 def _bytes(base64: Any) -> int:

@@ -62,6 +62,8 @@ BATCH_APIS = {
 }
 """Kinds whose provider has an asynchronous batch API, and the file of worker/backends that speaks it."""
 CLOUD_CONCURRENCY = 64
+UNLIMITED_TOKENS = 256
+"""What an answer that nobody limits is taken for where a server of one's own has a limit of tokens a minute."""
 _BARE = re.compile(r"https?://[^/?#]+/?")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -194,6 +196,12 @@ class Target(Section):
     def concurrency(self) -> int | Literal["auto"]:
         """As configured; where "auto" begins, if that was measured."""
         return self._measured_parallel or self.max_concurrency
+
+    def charged_tokens(self, input_tokens: int, limit_tokens: int, rows: int = 1) -> int:
+        """What its tokens a minute must have for calls: each answer's limit counts before a word of it is written, as providers
+        count, and a paid call always has one. `limit_tokens`: of all rows together; 0: they name none."""
+        usual = self.max_output_tokens if self.lane == "cloud" else UNLIMITED_TOKENS
+        return input_tokens + (limit_tokens or rows * usual)
 
     @property
     def is_free(self) -> bool:

@@ -78,7 +78,9 @@ def doubt(
 
 
 def too_few(item: Item, answer: Completion) -> Failure | None:
-    """Servers that do not know `n` give one answer without a word; of whatever server."""
+    """Servers that do not know `n` give one answer without a word; of whatever server. What was refused is answered, once."""
+    if any(each.finish in ("refusal", "filter") for each in (answer, *answer.others)):
+        return None
     asked, got = _read(item.body).n if b'"n":' in item.body else 1, 1 + len(answer.others)
     if type(asked) is not int or got >= asked:
         return None

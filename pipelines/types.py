@@ -76,6 +76,7 @@ class BatchHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     payload_bytes: int
     purpose: str = "answer"  # answer | audit: its answers are compared, never published
     group: str = ""  # prompts that get answers of like lengths (pipelines/batch.py)
+    max_tokens: int = 0  # of all rows together; 0: they give none (pipelines/batch.py leaves no batch of both)
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True, gc=False):

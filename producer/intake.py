@@ -288,10 +288,9 @@ async def retry(redis: Redis, keys: wire.Keys, records: Records, run_id: str, no
             raise UsageError(f"run {run_id} has no failed rows to retry{rest if now.status in RESUMED else ''}")
         if fields.get("aside"):
             raise UsageError(f"run {run_id} was set aside: submit it again, it begins anew")
-        whole = paths.results(run_id)
-        if not await asyncio.to_thread(records.store.exists, whole):
-            raise UsageError(f"run {run_id} has lost {whole}: put it back, or submit it again with --fresh")
         await asyncio.to_thread(unchanged.check, now)
+        if not await asyncio.to_thread(records.store.exists, whole := paths.results(run_id)):
+            raise UsageError(f"run {run_id} has lost {whole}: put it back, or submit it again with --fresh")
         records.reopen(run_id)
         terms = registration.terms(wire.unpack_options(fields["options"].encode()), now_ms)
         if await put(redis, keys, run_id, now_ms, {**terms, **_again(fields, ["failed"])}, was=_was(fields)):

@@ -169,7 +169,7 @@ def _lane_s(lane: str, targets: Targets, known: Known, head: BatchHead, slots: i
         span_s = head.work / GUESSED_TOKENS_PER_S
     else:
         span_s = head.rows * GUESSED_LATENCY_S + head.output_tokens / SERIAL_TOKENS_PER_S
-    return max(span_s / max(1, slots), targets.limits_s(name, head.rows, head.input_tokens + head.output_tokens))
+    return max(span_s / max(1, slots), targets.limits_s(name, head))
 
 
 def _times_of(known: Known, route: str, name: str) -> lengths.Measured | None:

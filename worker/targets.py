@@ -9,7 +9,7 @@ from typing import Any
 from pipelines import wire
 from pipelines.climb import START
 from pipelines.settings import Settings
-from pipelines.types import Failure
+from pipelines.types import BatchHead, Failure
 from worker.clock import Clock
 from worker.queue import Redis
 
@@ -77,9 +77,10 @@ class Targets:
         state = self.states.get(name, {})
         return state.get("refused_tokens") if self.clock.now_ms() < state.get("refused_until_ms", 0) else None
 
-    def limits_s(self, name: str, rows: int, tokens: int) -> float:
-        """The least time that a target's own rate limits leave for so many rows and tokens."""
-        target = self._settings.targets[name]
+    def limits_s(self, name: str, head: BatchHead) -> float:
+        """The least time that a target's own rate limits leave for a batch."""
+        target, rows = self._settings.targets[name], head.rows
+        tokens = target.charged_tokens(head.input_tokens, head.max_tokens, rows)
         return 60 * max(rows / target.rpm if target.rpm else 0.0, tokens / target.tpm if target.tpm else 0.0)
 
     def route_targets(self, route: str, lane: str) -> list[str]:

@@ -330,3 +330,6 @@ def test_fewer_answers_than_were_asked_for_are_found_out() -> None:
     assert too_few(asking(n=2), answer(others=(answer(),))) is None
     for one in (asking(), asking(n=1), asking(n=None), asking(n="3")):
         assert too_few(one, answer()) is None
+    for end in ("refusal", "filter"):  # which comes without a choice for each, and without usage
+        assert too_few(asking(n=3), answer(0, 0, "", end)) is None
+        assert too_few(asking(n=3), answer(others=(answer(0, 0, "", end),))) is None

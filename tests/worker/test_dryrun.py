@@ -27,8 +27,8 @@ CONFIG = {
 KNOWN = {("small", ""): Measured(50, 20.0, 10.0, 4.0, 2.0), ("small", "gpu"): Measured(40, 20.0, 10.0, 4.0, 2.0)}
 
 
-def head(name: str, work: float, tokens: int = 10, route: str = "small") -> BatchHead:
-    return BatchHead(name, "r", route, 0, 10, tokens, 200, work, 0, 0)
+def head(name: str, work: float, tokens: int = 10, route: str = "small", limit: int = 0) -> BatchHead:
+    return BatchHead(name, "r", route, 0, 10, tokens, 200, work, 0, 0, max_tokens=limit)
 
 
 @pytest.fixture
@@ -46,7 +46,9 @@ def test_a_measured_call_is_one_of_usual_work_and_longer_prompts_take_longer(tar
 
 def test_a_lane_is_no_faster_than_its_limits(targets: Targets) -> None:
     assert _lane_s("cloud", targets, KNOWN, head("a", 100.0), 64, 10.0) == 10.0, "sixty rows a minute"
-    assert _lane_s("cloud", targets, KNOWN, head("a", 100.0, 299_800), 64, 10.0) == 30.0, "600,000 tokens a minute"
+    limited, free = head("a", 100.0, 299_800, limit=200), head("a", 100.0, 300_000 - 10 * 4096)
+    assert _lane_s("cloud", targets, KNOWN, limited, 64, 10.0) == 30.0, "600,000 tokens a minute"
+    assert _lane_s("cloud", targets, KNOWN, free, 64, 10.0) == 30.0, "each of the ten may write 4,096"
     assert _lane_s("cloud", targets, KNOWN, head("a", 100.0, route="homely"), 64, 10.0) == math.inf
 
 

@@ -57,7 +57,7 @@ class Compatible:
     """What it honours, where it drops the rest in silence; None: it refuses by itself what it does not know."""
     developer: bool = False  # has a role of that name; the templates of most open models drop it without a word
     adds: Callable[[Fields, Price | None], None] | None = None
-    forbidden: str = "auth"  # what a 403 means: auth | filter
+    own: failures.Own | None = None
     reports_cost: bool = False
 
     def request(
@@ -76,6 +76,8 @@ class Compatible:
             for name in [name for name in fields if name not in self.carries]:
                 if not rows.asks_nothing(name, msgspec.json.decode(fields.pop(name))):
                     return rows.cannot(target, Cannot(f"`{name}`"))
+            if (tool := _other_tool(fields)) is not None:
+                return rows.cannot(target, Cannot(f"a tool of type `{tool}`"))
         _limit(fields, ready)
         if not self.developer and b'"developer"' in bytes(fields.get("messages", b"")):
             fields["messages"] = _without_developers(fields["messages"])
@@ -89,7 +91,7 @@ class Compatible:
         return ready.url, ready.headers, msgspec.json.encode({"model": target.model, **fields})
 
     def parse(self, target: Target, response: Response) -> Completion | Failure:
-        answer = failures.shaped(target, response, answers.DECODER, forbidden=self.forbidden)
+        answer = failures.shaped(target, response, answers.DECODER, own=self.own)
         if not isinstance(answer, answers.Answer):
             return answer
         choices = answer.choices or []
@@ -129,7 +131,7 @@ class Compatible:
     ) -> Completion | Failure:
         """A 200 that holds an error, or nothing. What had begun to answer may be paid."""
         inner = choice.error if choice is not None and choice.error else answer.error
-        failed = failures.inside(target, response, "choices", inner, forbidden=self.forbidden)
+        failed = failures.inside(target, response, "choices", inner, own=self.own)
         usage, cost = answers.usage_of(answer.usage), self._cost(answer)
         if isinstance(failed, Completion):
             return msgspec.structs.replace(
@@ -143,6 +145,13 @@ class Compatible:
 
     def _cost(self, answer: answers.Answer) -> int | None:
         return answers.reported_pusd(answer.usage) if self.reports_cost else None
+
+
+def _other_tool(fields: Fields) -> str | None:
+    """The type of a tool that is no function: some servers drop it, and OpenRouter runs its own at a price beside the tokens."""
+    tools = msgspec.json.decode(fields["tools"]) if "tools" in fields else None
+    types = [tool.get("type", "function") for tool in tools if type(tool) is dict] if type(tools) is list else []
+    return next((str(each) for each in types if each != "function"), None)
 
 
 def _without_developers(messages: msgspec.Raw) -> msgspec.Raw:

@@ -8,7 +8,7 @@ that no prompt quoted in one can close a target). What a provider's own file mus
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -28,6 +28,10 @@ FUNDS = frozenset(
     | {"payment_required", "openrouter_credits", "openrouter_key_limit"}
     | {"exceeded_current_quota_error", "arrearage", "insufficient_balance"}
 )
+OVERSIZED = frozenset({"weight_exceeds_budget"})
+"""OpenRouter's 402 for one call that may cost more than all that may be under way at once: smaller ones go."""
+IN_FLIGHT = frozenset({"in_flight_budget_exhausted", "openrouter_in_flight_budget"})
+"""Its 402 while the calls under way may cost as much as that: they end."""
 CONTEXT = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "token_limit_exceeded", "max_tokens_exceeded"}
 )
@@ -38,6 +42,11 @@ REFUSED = frozenset(
 FILTERED = REFUSED | {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"}
 OVERLOAD = frozenset({"server_is_overloaded", "overloaded_error", "provider_overloaded", "engine_overloaded"})
 RATE = frozenset({"rate_limit_exceeded", "rate_limit_error", "ramp_limit_exceeded", "slow_down"})
+
+_NAMED = (
+    ("invalid", OVERSIZED), ("rate", IN_FLIGHT), ("funds", FUNDS), ("context", CONTEXT), ("filter", FILTERED),
+    ("overload", OVERLOAD),
+)  # fmt: skip
 
 BUSY = frozenset({408, 409, 425, 498, 503, 521, 522, 523, 525, 526, 529, 530})
 """Nothing was generated: try again later, at no cost. 498 is Groq's word for a full tier; Cloudflare says 52x and 530 where it
@@ -75,6 +84,8 @@ _OVERFLOWS = (
 
 _DRY = re.compile(
     r"your credit balance is too low|this organization has been disabled|key limit exceeded|"
+    r"you have reached your specified (?:workspace )?api usage limits|"
+    r"(?:workspace (?:\w+ )?budget of \$[\d.,]+|budget limit) exceeded|"
     r"your prepayment credits are depleted|your project has exceeded its (?:monthly )?spending cap", re.IGNORECASE,
 )  # fmt: skip
 _BLOCKED = re.compile(r"output blocked by content filtering policy", re.IGNORECASE)
@@ -99,6 +110,10 @@ class Told(msgspec.Struct, frozen=True):
     names: tuple[str, ...]  # codes and types, lower case, the most specific first
     error: Mapping[str, Any]
     status: int | None = None  # a status inside the body
+
+
+Own = Callable[[Told, int], str | None]
+"""What a provider means by an error where it is not what others mean: its kind, by what it says and the status; None: the same."""
 
 
 def one_line(text: str, most: int = 500) -> str:
@@ -137,8 +152,8 @@ def told(data: Any) -> Told | None:
 def _told(error: Mapping[str, Any]) -> Told:
     metadata, details, code = _mapping(error.get("metadata")), _mapping(error.get("details")), error.get("code")
     names = _texts(
-        details.get("error_code"), metadata.get("error_type"), error.get("error_type"), metadata.get("limit_source"),
-        code, error.get("status"), _mapping(error.get("innererror")).get("code"), error.get("type"),
+        details.get("error_code"), metadata.get("reason"), metadata.get("error_type"), error.get("error_type"),
+        metadata.get("limit_source"), code, error.get("status"), _mapping(error.get("innererror")).get("code"), error.get("type"),
     )  # fmt: skip
     if type(code) is str and code.isdigit() and len(code) == 3:
         code = int(code)
@@ -160,29 +175,29 @@ def overflow(message: str, error: Mapping[str, Any]) -> tuple[bool, int | None]:
 
 
 def shaped(
-    target: Target, response: Response, decoder: msgspec.json.Decoder[Shape], *, forbidden: str = "auth"
+    target: Target, response: Response, decoder: msgspec.json.Decoder[Shape], *, own: Own | None = None
 ) -> Shape | Completion | Failure:
     """A success as the shape of its provider; else what the answer means."""
     if not 200 <= response.status < 300:
-        return outcome(target, response, told(decode(response.body)), forbidden=forbidden)
+        return outcome(target, response, told(decode(response.body)), own=own)
     answer = read(response.body, decoder)
     return not_json(response) if answer is None else answer
 
 
 def inside(
-    target: Target, response: Response, lacks: str, inner: Any = None, *, forbidden: str = "auth"
+    target: Target, response: Response, lacks: str, inner: Any = None, *, own: Own | None = None
 ) -> Completion | Failure:
     """A success that holds an error (`inner`, else wherever it is), or not even that: an answer that `lacks` something."""
     error = told({"error": inner} if inner else decode(response.body))
     if error is None:
         message = f"HTTP {response.status}: an answer without {lacks}"
         return Failure("unknown", "empty_answer", message, response.status)
-    return outcome(target, response, error, forbidden=forbidden)
+    return outcome(target, response, error, own=own)
 
 
-def outcome(target: Target, response: Response, error: Told | None, *, forbidden: str = "auth") -> Completion | Failure:
+def outcome(target: Target, response: Response, error: Told | None, *, own: Own | None = None) -> Completion | Failure:
     """As `failure`, but what a filter stopped is an answer of its own kind, and our key stays out of messages."""
-    failed = failure(response, error, forbidden=forbidden)
+    failed = failure(response, error, own=own)
     if failed.kind == "filter":
         return Completion("", "refusal" if failed.code in REFUSED else "filter", Usage(), None)
     return of_target(target, failed)
@@ -196,16 +211,15 @@ def of_target(target: Target, failed: Failure) -> Failure:
     return failed
 
 
-def failure(response: Response, error: Told | None, *, forbidden: str = "auth") -> Failure:
-    """The failure behind a response; `forbidden` is what a bare 403 means at this provider."""
+def failure(response: Response, error: Told | None, *, own: Own | None = None) -> Failure:
+    """The failure behind a response; `own` is asked first what its provider means by an error."""
     status = response.status if response.status >= 300 else (error.status if error and error.status else 500)
     names = error.names if error else ()
     message = error.message if error and error.message else _shown(response)
     code = next(iter(names), "") or f"http_{status}"
     if error is None and status < 400:
         return Failure("transient", "redirect", _redirected(response), response.status)
-    # A 403 that is no JSON comes from something before the provider, which moderates nothing.
-    kind = _kind(status, frozenset(names), response, forbidden if error else "auth")
+    kind = (own(error, status) if own and error else None) or _kind(status, frozenset(names), response)
     window = None
     overflows = (400 <= status < 500 and status not in (401, 402, 429)) or status == 500
     if kind == "context" or (overflows and kind in ("invalid", "transient", "auth")):
@@ -233,18 +247,16 @@ def _wait_s(response: Response, error: Told | None) -> float | None:
     return retry_after_s({"date": response.headers.get("date", ""), **{k.lower(): str(v) for k, v in inner.items()}})
 
 
-def _kind(status: int, names: frozenset[str], response: Response, forbidden: str) -> str:
-    for kind, known in (("funds", FUNDS), ("context", CONTEXT), ("filter", FILTERED), ("overload", OVERLOAD)):
+def _kind(status: int, names: frozenset[str], response: Response) -> str:
+    for kind, known in _NAMED:
         if names & known:
             return kind
     if status == 402:
         return "rate" if "retry-after" in response.headers else "funds"
     if status == 429 or names & RATE:
         return "rate"
-    if status in (401, 407):
+    if status in (401, 403, 407):
         return "auth"
-    if status == 403:
-        return forbidden
     if status in BUSY:
         return "overload"
     return "transient" if (status >= 500 and status not in NEVER) or status in FAILED_UPSTREAM else "invalid"

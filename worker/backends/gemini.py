@@ -83,6 +83,8 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
             inline = rows.data_url(url)
             if inline is None:
                 return {"fileData": {"mimeType": _type_of(url), "fileUri": url}}
+            if not inline[0].lower().startswith("image/"):  # what else it is counts otherwise than was reserved
+                raise Cannot(f"`image_url` of type {inline[0]}")
             return {"inlineData": {"mimeType": inline[0], "data": inline[1]}}
         case "file":
             media, data = rows.file_data(part)

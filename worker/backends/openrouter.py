@@ -1,4 +1,5 @@
-"""OpenRouter: reports what a call cost, puts errors inside answers, and answers 403 to what its moderation stops."""
+"""OpenRouter: reports what a call cost, puts errors inside answers, and has one status (403) for what its moderation stops, for
+budgets that are spent and for keys that may not."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from worker.backends import looks
 from worker.backends.absent import NO_PROVIDER
 from worker.backends.compatible import CARRIED, Compatible, Fields
 from worker.backends.exchange import Response
+from worker.backends.failures import FUNDS, Told
 from worker.backends.looks import Seen
 from worker.backends.rows import Cannot, names
 
@@ -31,7 +33,8 @@ OWN = names(
     "prompt_cache_key prompt_cache_options user session_id cache_control min_p provider reasoning repetition_penalty "
     "top_a top_k trace"
 )
-"""Not those that would let a row choose a dearer model or a paid plugin: `models`, `plugins`, `web_search_options`."""
+"""Not those that would let a row choose a dearer model or a paid plugin: `models`, `plugins`, `web_search_options`; nor tools of its own,
+which are none of the caller's functions (compatible.py)."""
 
 
 def _to_whom(fields: Fields, price: Price | None) -> None:
@@ -71,6 +74,28 @@ _NOBODY = re.compile(
 )
 
 
+_STOPPED = ("reasons", "flagged_input", "patterns")
+_REQUEST_BLOCKED = re.compile(r"request blocked", re.IGNORECASE)
+"""What moderation and guardrails say of a prompt that they stopped: in the error's metadata, or at the beginning of its text."""
+
+
+def _means(error: Told, status: int) -> str | None:
+    """An `invalid_prompt` has a message of no known form; at OpenAI it broke a policy. And its 403: a budget or a key concerns every
+    prompt, what was stopped only one, so a key that may not must say so."""
+    names = frozenset(error.names)
+    if "invalid_prompt" in names:
+        return "invalid"
+    if status != 403 or names & FUNDS:
+        return None
+    if any(name.startswith("openrouter_") for name in names):  # `limit_source`
+        return "funds"
+    about = error.error.get("metadata")
+    stopped = type(about) is dict and any(about.get(each) for each in _STOPPED)
+    if "permission_denied" in names and not stopped and not _REQUEST_BLOCKED.match(error.message):
+        return "auth"
+    return "filter"
+
+
 class OpenRouter(Compatible):
     """It does not find a provider (404) that may answer, where none is cheap enough or all are left out by the account: the
     target's trouble, and at times one that passes."""
@@ -86,9 +111,7 @@ class OpenRouter(Compatible):
         return msgspec.structs.replace(heard, kind="transient", code=NO_PROVIDER, message=told)
 
 
-ADAPTER = OpenRouter(
-    "openrouter", carries=CARRIED | OWN, developer=True, adds=_to_whom, forbidden="filter", reports_cost=True
-)
+ADAPTER = OpenRouter("openrouter", carries=CARRIED | OWN, developer=True, adds=_to_whom, own=_means, reports_cost=True)
 
 
 async def spent_nusd(web: Web, target: Target) -> int | None:

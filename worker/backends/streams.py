@@ -21,11 +21,14 @@ class _Choice:
         self.rest: dict[str, Any] = {}
         self.texts: dict[str, list[str]] = defaultdict(list)
         self.calls: list[tuple[dict[str, Any], dict[str, list[str]]]] = []
+        self.logprobs: dict[str, Any] = {}
 
     def add(self, part: dict[str, Any]) -> None:
-        self.rest |= {
-            name: value for name, value in part.items() if name not in ("delta", "message") and value is not None
-        }
+        for name, value in part.items():
+            if name == "logprobs" and type(value) is dict:
+                self._log(value)
+            elif name not in ("delta", "message") and value is not None:
+                self.rest[name] = value
         delta = part.get("delta") or part.get("message")
         for name, value in delta.items() if type(delta) is dict else ():
             if type(value) is str and name != "role":
@@ -33,6 +36,15 @@ class _Choice:
             elif name == "tool_calls" and type(value) is list:
                 for each in value:
                     self._call(each if type(each) is dict else {})
+
+    def _log(self, part: dict[str, Any]) -> None:
+        """Each chunk tells those of its own tokens."""
+        for name, value in part.items():
+            held = self.logprobs.get(name)
+            if type(held) is list and type(value) is list:
+                held.extend(value)
+            elif held is None:
+                self.logprobs[name] = value
 
     def _call(self, part: dict[str, Any]) -> None:
         """Its name comes first, its arguments in pieces."""
@@ -49,7 +61,8 @@ class _Choice:
         message: dict[str, Any] = {"role": "assistant", **_joined(self.texts)}
         if self.calls:
             message["tool_calls"] = [{**call, "function": _joined(texts)} for call, texts in self.calls]
-        return {**self.rest, "message": message}
+        logprobs = {"logprobs": self.logprobs} if self.logprobs else {}
+        return {**self.rest, **logprobs, "message": message}
 
 
 def whole(body: bytes) -> bytes:

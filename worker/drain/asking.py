@@ -40,10 +40,12 @@ class Asking:
 
     def too_large(self, name: str, prompt: Prompt) -> bool:
         """Whether no minute of the target has room for the prompt, however long it waits; it is refused then."""
-        tpm, needs = self._targets[name].tpm, prompt.tokens_to_charge
+        target, item = self._targets[name], prompt.item
+        tpm, needs = target.tpm, target.charged_tokens(item.input_tokens, item.max_tokens)
         if not tpm or needs <= tpm:
             return False
-        message = f"needs {needs:,} tokens, and {name} admits {tpm:,} a minute; raise its tpm, or lower max_tokens"
+        limit = "max_tokens" if item.max_tokens else "its max_output_tokens"
+        message = f"needs {needs:,} tokens, and {name} admits {tpm:,} a minute; raise its tpm, or lower {limit}"
         prompt.refused(name, Failure("invalid", "rate_impossible", message))
         return True
 

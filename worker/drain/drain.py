@@ -66,7 +66,7 @@ class Drain:
         self._asking = Asking(context.settings.targets, self._local, ledger)
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
-            rates = Rates(context.scripts, context.keys, name, target.rpm, target.tpm)
+            rates = Rates(context.scripts, context.keys, name, target)
             self.lanes[name] = Lane(name, context.targets.cap(name), slots, rates, self._attempt)
 
     # -- a batch ---------------------------------------------------------------------------------------------------

@@ -171,9 +171,9 @@ class Lane:
         while True:
             wait_s = 0.05
             if self.rates.limited and self._allowance <= 0 and self.ready:
-                tokens = [prompt.tokens_to_charge for prompt in list(self.ready)[:BLOCK]]
+                items = [prompt.item for prompt in list(self.ready)[:BLOCK]]
                 try:
-                    admitted, wait_s = await self.rates.admit(tokens)
+                    admitted, wait_s = await self.rates.admit(items)
                 except (RedisError, OSError) as error:
                     log.warning("%s: rates: %s", self.name, error)
                     admitted, wait_s = 0, 0.5

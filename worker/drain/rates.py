@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines import wire
+from pipelines.sections import Target
+from pipelines.types import Item
 from worker.queue import Scripts
 
 
 class Rates:
     """The shared token bucket of one target."""
 
-    def __init__(self, scripts: Scripts, keys: wire.Keys, target: str, rpm: int | None, tpm: int | None) -> None:
-        self._scripts, self._key = scripts, keys.rate(target)
-        self._rpm, self._tpm = rpm or 0, tpm or 0
-        self.limited = bool(rpm or tpm)
+    def __init__(self, scripts: Scripts, keys: wire.Keys, name: str, target: Target) -> None:
+        self._scripts, self._key, self._target = scripts, keys.rate(name), target
+        self._rpm, self._tpm = target.rpm or 0, target.tpm or 0
+        self.limited = bool(self._rpm or self._tpm)
 
-    async def admit(self, tokens: Sequence[int]) -> tuple[int, float]:
-        """How many of the waiting calls (their tokens, in order) may go now, and seconds until the next. One that is larger than
-        a whole minute's tokens takes a whole minute."""
+    async def admit(self, items: Sequence[Item]) -> tuple[int, float]:
+        """How many of the waiting prompts, in their order, may be sent now, and seconds until the next. One that is larger than a
+        whole minute's tokens takes a whole minute."""
+        tokens = [self._target.charged_tokens(item.input_tokens, item.max_tokens) for item in items]
         admitted, wait_ms = await self._scripts.rate(keys=[self._key], args=[self._rpm, self._tpm, 0, *tokens])
         return int(admitted), int(wait_ms) / 1000
 

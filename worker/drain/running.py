@@ -56,10 +56,6 @@ class Prompt:
         self.first_us = 0
         self.last: Failure | None = None
 
-    @property
-    def tokens_to_charge(self) -> int:
-        return self.item.input_tokens + (self.item.max_tokens or 256)
-
     def refused(self, name: str, failure: Failure) -> None:
         """A target that was not called, since it can never answer this."""
         self.given_up.add(name)

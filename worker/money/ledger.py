@@ -90,7 +90,7 @@ class Ledger:
             )
             return Failure("invalid", "no_price", told)
         target = self._settings.targets[name]
-        reads = item.input_tokens + surplus_tokens(item.body, target.model)
+        reads = item.input_tokens + surplus_tokens(item.body, target.model, target.context_tokens)
         writes = item.max_tokens or target.max_output_tokens
         long = b'"1h"' in item.body
         sound = b'"input_audio"' in item.body or b'"audio"' in item.body

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from pipelines import wire
+from pipelines import truth, wire
 from pipelines.types import Called, Completion, Entry, Failure, Intent, Late
 from worker.backends import load
 from worker.backends.absent import blamed
@@ -105,7 +105,9 @@ class Reader:
 
     def _called(self, part: Part, intent: Intent, outcome: Outcome) -> tuple[Called, Completion | Failure]:
         parsed = outcome if isinstance(outcome, Failure) else self._parsed(intent.target, outcome)
-        parsed = blamed(parsed, item.body) if (item := part.items.get(intent.row)) else parsed
+        if (item := part.items.get(intent.row)) is not None:
+            parsed = blamed(parsed, item.body)
+            parsed = (truth.too_few(item, parsed) if isinstance(parsed, Completion) else None) or parsed
         facts = self._ledger.charge(intent.target, parsed, 0.0, intent.bound_pusd, part.head.route, batch=True)
         return called(intent, facts, parsed, part.head.purpose, self._context.clock.now_us()), parsed
 

@@ -25,8 +25,6 @@ AGAIN_S = 5.0
 """Batches are weighed anew that often."""
 SAVE_S = 10.0
 KEEP_S = 90 * 86_400
-RESERVED_TOKENS = 256
-"""What a prompt without a limit of its own takes of a target's tokens per minute, at least."""
 REMEMBERED_ROWS = 200.0
 """Lengths of earlier runs count as so many answers: this run's soon outweigh them."""
 
@@ -130,7 +128,7 @@ class Estimates:
         if not target.tpm:
             return by_calls
         rows = sum(head.rows for head in heads)
-        tokens = sum(head.input_tokens + max(head.output_tokens, RESERVED_TOKENS * head.rows) for head in heads)
+        tokens = sum(target.charged_tokens(head.input_tokens, head.max_tokens, head.rows) for head in heads)
         return min(by_calls, target.tpm / 60 * rows / tokens if tokens else math.inf)
 
     # -- from run to run -------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from worker.simulator.core.server import Server
 ERROR_TYPES = {
     "context": "context_length_exceeded", "rate": "rate_limit_exceeded", "overloaded": "provider_overloaded",
     "bad_gateway": "provider_unavailable", "funds": "payment_required", "quota": "payment_required",
-    "moderation": "content_policy_violation", "timeout": "timeout",
+    "moderation": "content_policy_violation", "permission": "permission_denied", "timeout": "timeout",
 }  # fmt: skip
 MAX_GENERATIONS = 20_000
 

@@ -232,7 +232,9 @@ class TestAnthropic(BackendContract):
     def test_an_account_that_ran_dry_is_told_by_its_text_alone(self) -> None:
         """A target closes by it, so a prompt that is quoted in a message must not be able to say it."""
         dry = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade."
-        for text in (dry, "This organization has been disabled."):
+        until = "You will regain access on 2026-12-01 at 00:00 UTC."
+        limits = [f"You have reached your specified {whose}API usage limits. {until}" for whose in ("", "workspace ")]
+        for text in (dry, "This organization has been disabled.", *limits):
             assert self.failure(error("invalid_request_error", text), 400).kind == "funds"
         quoted = f"messages.0.content: '{dry}' is not allowed"
         assert self.failure(error("invalid_request_error", quoted), 400).kind == "invalid"

@@ -79,6 +79,17 @@ class Compatible(BackendContract):
         sent = self.sent({**ROW, **empty})
         assert not (empty.keys() - {"modalities"}) & sent.keys()
 
+    @pytest.mark.parametrize("type_", ["openrouter:web_search", "web_search", "custom", "mcp", 7])
+    def test_a_tool_that_is_no_function_is_refused_by_name(self, type_: Any) -> None:
+        """OpenRouter's own are paid beside the tokens, and nothing was reserved for them."""
+        if self.kind == "simulator":
+            return
+        own = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+        request = load(self.kind).request(self.target(), raw({**ROW, "tools": [own, {"type": type_}]}))
+        assert isinstance(request, Failure) and request.code == "unsupported_parameter"
+        assert f"a tool of type `{type_}`" in request.message
+        assert self.sent({**ROW, "tools": [own]})["tools"] == [own]
+
 
 class TestLmstudio(Compatible):
     kind = "lmstudio"
@@ -356,6 +367,41 @@ class TestOpenrouter(Compatible):
         error["message"] = f"flagged: {words}"
         assert isinstance(self.parse({"error": error}, 403), Completion), "a message that quotes is no proof"
 
+    @pytest.mark.parametrize("source", ["openrouter_guardrail_budget", "openrouter_workspace_budget", "openrouter_new"])
+    @pytest.mark.parametrize("type_", ["permission_denied", "payment_required", None])
+    def test_a_budget_that_is_spent_is_no_moderation(self, source: str, type_: str | None) -> None:
+        """It ended every row as refused."""
+        about = {"limit_source": source, "error_type": type_, "limit_usd": 5, "spend_usd": 5.01}
+        error = {"code": 403, "message": "Forbidden", "metadata": about}
+        for status in (403, 200):
+            assert self.failure({"error": error}, status).kind == "funds"
+
+    @pytest.mark.parametrize("words", ["Workspace monthly budget of $1,000.50 exceeded. Ask …", "Workspace budget of $5 exceeded",
+                                       "Budget limit exceeded (monthly limit)"])  # fmt: skip
+    def test_a_budget_that_is_spent_may_be_told_by_its_text_alone(self, words: str) -> None:
+        error = {"code": 403, "message": words}
+        assert self.failure({"error": error}, 403).kind == "funds"
+        assert isinstance(self.parse({"error": {**error, "message": f"flagged: {words}"}}, 403), Completion)
+
+    @pytest.mark.parametrize(
+        ("message", "about", "kind"),
+        [
+            ("You may not.", {}, "auth"),
+            ("You may not.", {"reasons": []}, "auth"),
+            ("You may not. Request blocked", {}, "auth"),
+            ("flagged", {"reasons": ["violence"]}, "filter"),
+            ("flagged", {"flagged_input": "…"}, "filter"),
+            ("no", {"patterns": ["ignore all previous"]}, "filter"),
+            ("Request blocked: prompt injection patterns detected", {}, "filter"),
+        ],
+    )
+    def test_a_key_that_may_not_is_told_from_a_prompt_that_was_stopped(
+        self, message: str, about: Any, kind: str
+    ) -> None:
+        metadata = {"error_type": "permission_denied", **about}
+        found = self.parse({"error": {"code": 403, "message": message, "metadata": metadata}}, 403)
+        assert (found.kind if isinstance(found, Failure) else found.finish) == kind
+
     def test_a_page_that_forbids_is_no_moderation(self) -> None:
         assert self.failure(b"<html>Access denied</html>", 403).kind == "auth"
 
@@ -378,6 +424,23 @@ class TestOpenrouter(Compatible):
         }
         assert self.failure(body, 402).kind == "funds"
         assert self.failure({"error": {"code": 402, "message": "wait"}}, 402, retry_after="3").kind == "rate"
+
+    @pytest.mark.parametrize("type_", ["payment_required", None])
+    def test_402_of_one_call_that_is_too_dear_is_its_rows_trouble(self, type_: str | None) -> None:
+        """It closed the target for everybody."""
+        about = {"error_type": type_, "limit_source": "openrouter_credits", "reason": "weight_exceeds_budget"}
+        error = {"code": 402, "message": "This request may cost more than your in-flight budget.", "metadata": about}
+        failure = self.failure({"error": error}, 402)
+        assert (failure.kind, failure.code) == ("invalid", "weight_exceeds_budget")
+        about["reason"] = "balance"
+        assert self.failure({"error": error}, 402).kind == "funds"
+
+    def test_402_while_calls_under_way_hold_the_budget_passes(self) -> None:
+        about = {"error_type": "payment_required", "limit_source": "openrouter_in_flight_budget"}
+        for more in ({}, {"reason": "in_flight_budget_exhausted"}):
+            error = {"code": 402, "message": "Too much is under way.", "metadata": {**about, **more}}
+            failure = self.failure({"error": error}, 402, retry_after="3")
+            assert (failure.kind, failure.retry_after_s) == ("rate", 3.0)
 
     @pytest.mark.parametrize(
         ("inner", "kind"),
@@ -403,6 +466,11 @@ class TestOpenrouter(Compatible):
         choice = {**GOOD["choices"][0], "finish_reason": "error", "error": {"code": 502, "message": "lost upstream"}}
         assert self.failure({**GOOD, "choices": [choice]}).kind == "unknown"
         assert self.failure({**GOOD, "choices": [{**choice, "error": None}]}).code == "finish_error"
+
+    def test_a_message_of_no_known_form_is_no_refusal(self) -> None:
+        error = {"code": 400, "message": "messages.1: unsupported role", "metadata": {"error_type": "invalid_prompt"}}
+        failure = self.failure({"error": error}, 400)
+        assert (failure.kind, failure.code) == ("invalid", "invalid_prompt")
 
     def test_a_refusal_upstream_is_one(self) -> None:
         outcome = self.parse({"error": {"code": 400, "message": "no", "metadata": {"error_type": "refusal"}}}, 400)

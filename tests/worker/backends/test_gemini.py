@@ -124,6 +124,17 @@ class TestGemini(BackendContract):
         assert request[0].endswith("/models/gemini-2.5-flash:generateContent")
         assert "x-goog-api-key" in request[1]
 
+    @pytest.mark.parametrize("media", ["video/mp4", "application/pdf", "audio/wav", ""])
+    def test_what_is_no_image_does_not_pass_as_one(self, media: str) -> None:
+        """It was sent, and counted by its minutes or pages where an image was reserved."""
+        part = {"type": "image_url", "image_url": {"url": f"data:{media};base64,{PNG}"}}
+        row = {"messages": [{"role": "user", "content": [part]}]}
+        refused = load("gemini").request(self.target(), raw(row))
+        assert isinstance(refused, Failure) and refused.code == "unsupported_parameter"
+        assert f"`image_url` of type {media or 'application/octet-stream'}" in refused.message
+        part["image_url"] = {"url": f"data:IMAGE/png;base64,{PNG}"}
+        assert self.sent(row)["contents"][0]["parts"][0]["inlineData"]["data"] == PNG
+
     def test_messages_and_parameters(self) -> None:
         row = {
             "messages": [

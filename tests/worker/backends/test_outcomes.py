@@ -48,7 +48,6 @@ BUT = {
     # it has one word for both, and none for a prompt
     "anthropic": {**NOTHING, "content_filter": "refusal", "moderation": "invalid"},
     "gemini": {**NOTHING, "refusal": "filter", "unknown_finish": "error:GALAXY_BRAINED"},
-    "openrouter": {"403": "filter"},
     "runpod": dict.fromkeys(IN_THE_WORKER, "transient"),  # a worker's error says no more than that
     "ollama": {
         "insufficient_quota": "rate", "moderation": "invalid", "refusal": "stop", "content_filter": "unknown",

@@ -10,9 +10,11 @@ import pytest
 
 from pipelines.settings import parse_settings
 from pipelines.types import BatchHead, Failure, Item
+from pipelines.wire import Keys
 from worker.backends.exchange import Response
 from worker.context import Context, RunContext
 from worker.drain.drain import Drain
+from worker.drain.rates import Rates
 from worker.drain.running import Prompt, Running
 from worker.drain.standing import DOWN_AFTER
 from worker.money.ledger import Ledger
@@ -91,14 +93,14 @@ MANY = parse_settings({
 })  # fmt: skip
 
 
-def routed(route: str, lane: str, body: bytes = BODY) -> tuple[Drain, Prompt, Any]:
+def routed(route: str, lane: str, body: bytes = BODY, max_tokens: int = 9) -> tuple[Drain, Prompt, Any]:
     """A prompt of 14 tokens on a lane of a route of MANY; nobody is asked."""
     context = Context(MANY, None, "")  # type: ignore[arg-type]
     drain, noted = Drain(context, Ledger(MANY, context.targets), None, context.clock), Noted()  # type: ignore[arg-type]
     head = BatchHead("r.0.0.1", "r", route, 0, 1, 5, 9, 1.0, 0, 1)
     batch: Any = Running(head, 1, lane, "any", RunContext("r", {}, MANY), noted)  # type: ignore[arg-type]
     batch.open = 1
-    return drain, Prompt(batch, Item(0, body, 5, 9), 0, set()), noted
+    return drain, Prompt(batch, Item(0, body, 5, max_tokens), 0, set()), noted
 
 
 async def test_a_prompt_that_no_minute_of_a_target_has_room_for_goes_on_to_the_next() -> None:
@@ -106,6 +108,31 @@ async def test_a_prompt_that_no_minute_of_a_target_has_room_for_goes_on_to_the_n
     drain._route(prompt)
     assert prompt.target == "large" and list(drain.lanes["large"].ready) == [prompt]
     assert prompt.given_up == {"small", "less"} and not noted.entries
+
+
+async def test_a_row_without_a_limit_needs_room_for_the_one_that_is_sent_for_it() -> None:
+    """Providers take the whole limit from the minute; 256 tokens were taken for it here, and the rest was 429."""
+    drain, prompt, noted = routed("fits", "cloud", max_tokens=0)
+    drain._route(prompt)
+    (done,) = noted.entries
+    assert (done.status, done.error_code) == ("failed", "rate_impossible")
+    assert "needs 4,101 tokens, and large admits 14 a minute" in done.error_message
+    assert "lower its max_output_tokens" in done.error_message
+    gpu = MANY.targets["gpu"]
+    assert (gpu.charged_tokens(5, 0), gpu.charged_tokens(5, 9)) == (5 + 256, 14), "no limit is sent to a local server"
+
+
+@pytest.mark.parametrize(("max_tokens", "charged"), [(9, 14), (0, 4_101)])
+async def test_a_lane_asks_for_as_many_tokens_as_a_prompt_is_measured_by(max_tokens: int, charged: int) -> None:
+    asked: list[int] = []
+
+    async def script(*, keys: Any, args: Any) -> list[int]:
+        asked.extend(args[3:])
+        return [0, 1]
+
+    rates = Rates(SimpleNamespace(rate=script), Keys(), "large", MANY.targets["large"])  # type: ignore[arg-type]
+    assert rates.limited and await rates.admit([Item(0, BODY, 5, max_tokens)]) == (0, 0.001)
+    assert asked == [charged]
 
 
 async def test_where_no_target_has_room_the_row_ends_and_all_are_named() -> None:

@@ -235,6 +235,16 @@ def test_an_image_is_reserved_for_as_its_model_counts_it() -> None:
     )
 
 
+def test_a_file_that_lies_elsewhere_is_reserved_for_as_the_whole_window() -> None:
+    body = b'{"messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"file-1"}}]}]}'
+    told = {"targets": {"mini": {"kind": "openai", "model": "gpt-4o-mini", "context_tokens": 128_000}}}
+    known, unknown = ledger(parse_settings(told))[0], ledger()[0]
+    for book, tokens in ((known, 128_000), (unknown, 1_050_000)):
+        bound = book.bound_pusd("mini", Item(0, body, 1_112, 10))
+        least = usd_to_pusd(Decimal("0.15") * tokens / MILLION)
+        assert isinstance(bound, int) and least <= bound < least * 1.2
+
+
 def test_sound_and_drawings_are_reserved_for_at_their_own_price() -> None:
     book = ledger()[0]
     silent, asks = b'{"messages":[]}', b'{"messages":[],"modalities":["text","audio"],"audio":{"voice":"alloy"}}'

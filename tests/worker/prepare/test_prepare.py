@@ -57,6 +57,20 @@ async def test_who_saw_a_run_unprepared_a_moment_ago_reads_its_last_chunk_not_ag
     assert await here.redis.hmget(here.keys.run(RUN), "prepared", "rows") == [b"1", b"300"]
 
 
+async def test_a_batch_names_the_limits_of_its_rows(here: Context, tmp_path: Path) -> None:
+    """The plan counts them against a target's tokens a minute; rows without one are in batches of their own."""
+    limits = ["", ', "max_tokens": 70', ', "max_tokens": 70']
+    rows = "".join(f'{{"prompt": "p {i}"{limits[i % 3]}}}\n' for i in range(90))
+    (tmp_path / "a.jsonl").write_text(rows)
+    sources = wire.pack_sources(resolve([str(tmp_path / "a.jsonl")]))
+    await here.redis.hset(here.keys.run(RUN), "sources", sources)
+    await preparer(here)._chunk(RUN)
+    batches = [each.decode() for each in await here.redis.zrange(here.keys.waiting(RUN), 0, -1)]
+    heads = [wire.unpack_head(await here.redis.hget(here.keys.batch(each), "head")) for each in batches]
+    assert {head.max_tokens / head.rows for head in heads} == {0, 70}
+    assert sum(head.max_tokens for head in heads) == 60 * 70
+
+
 @pytest.mark.parametrize("who", ["lease", "cursor"])
 async def test_who_slept_leaves_the_chunk_that_another_has_written(
     here: Context, monkeypatch: pytest.MonkeyPatch, who: str

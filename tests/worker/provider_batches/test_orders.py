@@ -160,6 +160,20 @@ async def test_answers_that_fail_their_check_are_paid_and_go_on_in_real_time(con
         assert flags == [b"1", b"1"]
 
 
+async def test_fewer_answers_than_a_line_asked_for_are_paid_and_no_result(context: Context) -> None:
+    """A line's single answer was published as both, though a call's would have been found out."""
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+    async with stage(context) as it:
+        await it.prepare(bodies={3: {"n": 2, "tools": [tool], "tool_choice": "required"}})
+        await it.give()
+        await it.rounds(it.over)
+        assert (await it.answers()).keys() == ALL.keys() - {3}
+        calls = [call for state in await it.journals() for call in state.called.values()]
+        assert [call.failure for call in calls if call.error_code == "too_few"] == ["untrue"]
+        assert await it.booked_pusd() == it.billed_pusd() > 0
+        assert [await it.state(batch) for batch in it.batches] == ["waiting", "drained"]
+
+
 async def test_a_full_provider_is_waited_for_however_often_it_says_so(context: Context) -> None:
     rules = [{"kind": "token_limit", "at": number} for number in range(1, 6)]
     async with stage(context, batch_faults=rules) as it:

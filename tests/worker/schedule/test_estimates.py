@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines.learn import Length
 from pipelines.settings import parse_settings
@@ -51,7 +52,9 @@ async def test_what_was_learned_reorders_batches_and_outlives_the_process(
         assert first.weigh(short).saved != first.weigh(long).saved
         weighed = first.weigh(short).work + first.weigh(long).work
         assert first.longer([short, long]) == pytest.approx(weighed / (short.work + long.work)), "for what was guessed"
-        assert first.limit("mini", [short]) == pytest.approx(60_000 / 60 / (500 + 256))
+        assert first.limit("mini", [short]) == pytest.approx(60_000 / 60 / (500 + 4_096)), "each may write so much"
+        limited = replace(short, max_tokens=10 * 300)
+        assert first.limit("mini", [limited]) == pytest.approx(60_000 / 60 / (500 + 300)), "not what it likely writes"
         assert first.limit("gpu", [short]) == float("inf")
 
         assert 0 < await redis.ttl(context.keys.learned) <= estimates.KEEP_S
