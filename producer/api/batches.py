@@ -185,13 +185,7 @@ async def _asked_again(here: State, batch: Batch, run: RunView) -> RunView:
             raise
         if isinstance(error, SourceError):
             raise source_changed("batch", error) from None
-        raise conflict(await _not_asked(here, batch, error)) from None
-
-
-async def _not_asked(here: State, batch: Batch, error: UsageError) -> str:
-    run = await runs.fields_of(here.redis, here.keys, batch.run_id)
-    lost = run and (run.get("aside") or not await asyncio.to_thread(here.store.exists, paths.results(batch.run_id)))
-    return f"Cannot retry this batch: {error}." if lost else _nothing_failed(batch)
+        raise conflict(f"Cannot retry this batch: {error}." if now.failed else _nothing_failed(batch)) from None
 
 
 def _nothing_failed(batch: Batch) -> str:

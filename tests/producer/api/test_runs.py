@@ -15,6 +15,7 @@ import httpx
 import polars as pl
 import pytest
 
+from pipelines import paths
 from pipelines.types import Options
 from producer import intake, runs
 from producer.api import events
@@ -366,6 +367,8 @@ async def test_a_run_whose_source_changed_cannot_be_retried_and_says_so(here: St
         origin="api",
     )  # fmt: skip
     await redis.hset(keys.run(run_id), mapping={"status": "completed", "failed": 1, "finished_ms": at_ms})
+    with here.store.create(paths.results(run_id)) as out:
+        out.write(b"")
     Path(path).write_bytes(b'{"other": 1}\n')
     with pytest.raises(ApiError) as refused:
         await retry(run_id, here, Identity("acme"))
