@@ -15,9 +15,8 @@ STOCK_SLOTS, FIRST_STOCK_SLOTS = 2, 4
 TICK_S = 1.0
 DOUBT, FIRST_DOUBT = 0.02, 0.15
 """How much less than foreseen a local lane may do in a time: measured over many spans, and over none."""
-CLOUD_SAFETY, LIMIT_SAFETY = 1.4, 1.15
-"""A cloud's rate is mostly measured with few calls in flight, and nobody knows yet what it holds; where its own limit is what
-holds it, that is known."""
+CLOUD_SAFETY = 1.4
+"""A cloud's rate is mostly measured with few calls in flight, and nobody knows yet what it holds."""
 LATENCIES = 4
 TAIL_LATENCIES = 2
 """A lane's last calls: some take twice as long as the average, and nothing follows in their slots."""
@@ -100,9 +99,7 @@ def call_s(target: TargetView, work: float) -> float:
 
 def buy_s(cloud: TargetView, rows: float) -> float:
     """Seconds that a cloud target must be given for so many rows: less is too late."""
-    rate = cloud_rate(cloud)
-    safety = LIMIT_SAFETY if rate >= cloud.limit_rows_per_s else CLOUD_SAFETY
-    return safety * rows / rate + LATENCIES * _cloud_latency_s(cloud) + TICK_S
+    return CLOUD_SAFETY * rows / cloud_rate(cloud) + LATENCIES * _cloud_latency_s(cloud) + TICK_S
 
 
 def cloud_rate(cloud: TargetView) -> float:

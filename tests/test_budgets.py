@@ -61,6 +61,7 @@ def test_three_processes_with_64_calls_each_never_pass_the_limit(tmp_path: Path,
             out = program.json("run", str(source), "--dedupe", "off", code=4, timeout_s=40)
             billed = Decimal(sum(call["cost_pusd"] for call in upstream.calls())) / 10**12
             day = scope(program, f"day:{today()}")
+            wait_until(lambda: program.json("status", out["run_id"])["lacks"])  # workers reckon it once a second
             status = program.json("status", out["run_id"])
             assert upstream.status("cloud")["max_in_flight"] > 64, "several processes call at once"
     assert limit * Decimal("0.95") < billed <= limit, "the wall stands, and what it allows can be spent"

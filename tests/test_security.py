@@ -283,6 +283,7 @@ def test_garbage_in_what_all_runs_share_stops_nobody(tmp_path: Path, redis_url: 
             with team(program, redis_url, lanes=1):  # a worker that starts meets all of it too
                 _plant_shared(redis, today)
                 _plant_kinds(redis, today)
+                wait_until(lambda: redis.type(KEYS.wake) != b"string")  # until a worker comes by, nobody can submit
                 more = str(program.rows(prompts("more", 40), "more.jsonl"))
                 assert program.json("run", more, "--route", "free", "--dedupe", "off")["ok"] == 40
                 assert f"day:{today}" in program.run("budget", "show").stdout

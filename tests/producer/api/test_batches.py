@@ -371,7 +371,7 @@ def test_results_are_there_while_the_batch_runs(server: Server, upstream: Upstre
     upstream.control("*", latency_ms=700)
     try:
         with server.openai() as client, server.http() as http:
-            batch = make(client, put(client, jsonl(fresh(150))).id)
+            batch = make(client, put(client, jsonl(fresh(300))).id)
             until, early = time.monotonic() + 60, ""
             while not early:
                 assert time.monotonic() < until
@@ -381,8 +381,8 @@ def test_results_are_there_while_the_batch_runs(server: Server, upstream: Upstre
             upstream.control("*", latency_ms=20)
             done = ended(client, batch.id)
             whole = http.get(f"/v1/batches/{batch.id}/results").text.splitlines()
-            assert len(whole) == 150 and {each["custom_id"] for each in map(json.loads, whole)} == {
-                f"r{i}" for i in range(150)
+            assert len(whole) == 300 and {each["custom_id"] for each in map(json.loads, whole)} == {
+                f"r{i}" for i in range(300)
             }
             assert set(early.splitlines()) <= set(whole), "what was told early is what is told at the end"
             assert sorted(whole) == sorted(client.files.content(done.output_file_id or "").text.splitlines())
