@@ -78,7 +78,8 @@ def test_a_deadline_spills_the_surplus_and_only_that(tmp_path: Path) -> None:
     assert out["ok"] == 260, "in time"
     assert 0 < out["local_calls"] < 200 and out["cloud_calls"] == 260 - out["local_calls"]
     local = program.costs().filter(pl.col("lane") == "local")
-    worked_s = (local["finished_at"].max() - local["started_at"].min()).total_seconds()  # type: ignore[operator, union-attr]
+    worked = pl.col("finished_at").max() - pl.col("started_at").min()
+    worked_s = local.select(worked.dt.total_milliseconds() / 1000).item()
     assert local.height > worked_s * 4 / 0.4 / 2, "and of its time, however late it began, no half was idle"
 
 

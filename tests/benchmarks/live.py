@@ -164,7 +164,7 @@ def measure(name: str, live: Live) -> dict[str, Any]:
         "bound": round(bound(made).usd / whole, 4), "simulated": round(told.usd / whole, 4), "live": round(usd / whole, 4),
         "simulated_end_s": round(told.end_s, 1), "live_end_s": round(end_s, 1),
         "simulated_late": told.late_rows, "live_late": late,
-        "lanes": dict(results.filter(results["status"] == "ok").group_by("lane").len().iter_rows()), "simulated_lanes": told.rows,
+        "lanes": dict(answered.group_by("lane").len().iter_rows()), "simulated_lanes": told.rows,
         "local_busy": round(busy_share(mine.filter(mine["lane"] == "local"), made.scenario.slots, 2 * made.scenario.slots), 4),
         "ledger_is_bill": sum(int(cost * 10**12) for cost in costs["cost_usd"]) == bill,
         "kept": _near(usd, told.usd, 0.005 * whole) and _near(end_s, told.end_s, 0.0) and late <= MISSED * live.rows,

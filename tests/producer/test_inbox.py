@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,18 +18,6 @@ from producer.queue import Redis
 from producer.records import Records
 
 KEYS = wire.Keys("test-inbox")
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return Records(str(tmp_path / "data"))
-
-
-@pytest.fixture
-async def inboxes(redis: Redis, records: Records) -> AsyncIterator[Inboxes]:
-    found = Inboxes(redis, KEYS, records, "channel", 30.0)
-    yield found
-    await found.close()
 
 
 def line(number: int) -> bytes:

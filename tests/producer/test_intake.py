@@ -24,11 +24,6 @@ OTHER = msgspec.structs.replace(SOURCE, size_bytes=12, mtime_ns=2, digest="diges
 KEYS = wire.Keys("test-intake")
 
 
-@pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return Records(str(tmp_path / "data"))
-
-
 async def start(redis: Redis, records: Records, **changed: Any) -> intake.Registered:
     given: dict[str, Any] = {
         "client": "acme", "sources": (SOURCE,), "options": Options(), "now_ms": NOW_MS, "fresh": False, **changed,

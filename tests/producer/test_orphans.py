@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from pipelines import paths, wire
 from producer import intake, orphans, uploads
 from producer.queue import Redis, now_ms
@@ -16,11 +14,6 @@ from producer.uploads import Upload
 KEYS = wire.Keys("test-orphans")
 DAY_MS = 86_400_000
 KEPT_S = 30 * 86_400
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return Records(str(tmp_path / "data"))
 
 
 def written(records: Records, known: str, form: str = "jsonl") -> str:

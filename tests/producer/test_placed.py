@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,9 @@ from producer.placed import Place
 from producer.queue import Redis
 from producer.records import Records
 
-KEYS = wire.Keys("test-placed")
+KEYS = wire.Keys("test-inbox")
 NAME = KEYS.api_once("acme", "place of a submission")
 ROW = b'{"body":{}}'
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return Records(str(tmp_path / "data"))
-
-
-@pytest.fixture
-async def inboxes(redis: Redis, records: Records) -> AsyncIterator[Inboxes]:
-    found = Inboxes(redis, KEYS, records, "channel", 30.0)
-    yield found
-    await found.close()
 
 
 async def find(redis: Redis, records: Records) -> Place | None:

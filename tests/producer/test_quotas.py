@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines import wire
-from pipelines.sections import Client
+from pipelines.sections import Client, Quota
 from producer import quotas
 from producer.queue import Redis
 from producer.quotas import Refused, Taken
@@ -115,7 +115,7 @@ async def test_a_booking_that_is_taken_again_is_the_same(redis: Redis) -> None:
     """Whoever took it was killed: it is booked once, on its day, and counts as waiting for two minutes more."""
 
     async def again(hours: int = 0, **limits: int) -> Any:
-        terms = Client(quota=limits)  # type: ignore[arg-type]
+        terms = Client(quota=Quota(**limits))
         at_ms = NOON + hours * 3_600_000
         return await quotas.take(
             redis, KEYS, terms, "acme", rows=60, timezone=BERLIN, at_ms=at_ms, ticket=quotas.ticket_of("run", 0)
@@ -136,7 +136,7 @@ async def test_a_booking_that_is_taken_again_is_the_same(redis: Redis) -> None:
 async def test_a_booking_whose_run_is_there_stays_and_waits_no_more_by_itself(redis: Redis) -> None:
     """Whoever took it was killed, or heard of trouble, after its run had been registered."""
     for generation in range(2):
-        terms = Client(quota={"rows_per_month": 200, "rows_in_queue": 100})  # type: ignore[arg-type]
+        terms = Client(quota=Quota(rows_per_month=200, rows_in_queue=100))
         ticket = quotas.ticket_of("run", generation)
         taken = await quotas.take(redis, KEYS, terms, "acme", rows=60, at_ms=NOON, ticket=ticket)
         assert isinstance(taken, Taken)
@@ -149,7 +149,7 @@ async def test_a_booking_whose_run_is_there_stays_and_waits_no_more_by_itself(re
 
 
 async def test_what_is_only_counted_books_no_rows(redis: Redis) -> None:
-    terms = Client(quota={"rows_per_day": 5, "submissions_per_minute": 2})  # type: ignore[arg-type]
+    terms = Client(quota=Quota(rows_per_day=5, submissions_per_minute=2))
     for _ in range(2):
         assert await quotas.count(redis, KEYS, terms, "acme", timezone=BERLIN, at_ms=NOON) is None
     third = await quotas.count(redis, KEYS, terms, "acme", timezone=BERLIN, at_ms=NOON)
@@ -197,7 +197,7 @@ async def test_every_key_expires(redis: Redis) -> None:
 
 
 async def test_redis_tells_the_time(redis: Redis) -> None:
-    terms = Client(quota={"rows_per_day": 1})  # type: ignore[arg-type]
+    terms = Client(quota=Quota(rows_per_day=1))
     assert isinstance(await quotas.take(redis, KEYS, terms, "acme", rows=1), Taken)
     seconds, _ = await redis.time()
     refused = await quotas.take(redis, KEYS, terms, "acme", rows=1)

@@ -31,6 +31,8 @@ ANSWER = msgspec.json.encode({
 })  # fmt: skip
 
 
+NOBODY: Any = None
+"""Redis, or the network, that a test never asks."""
 OUTAGE = Failure("transient", "server_error", "HTTP 500: out of order", 500)
 
 
@@ -52,10 +54,11 @@ class Noted:
 def drain_of(context: Context, post: Any) -> tuple[Drain, Prompt, Any]:
     """A process with one prompt for the target, and what its journal notes."""
     hot: Any = SimpleNamespace(post=post)
-    drain, noted = Drain(context, Ledger(SETTINGS, context.targets), hot, context.clock), Noted()
-    drain.journal = noted  # type: ignore[assignment]
+    noted: Any = Noted()
+    drain = Drain(context, Ledger(SETTINGS, context.targets), hot, context.clock)
+    drain.journal = noted
     head = BatchHead("r.0.0.1", "r", "all", 0, 1, 5, 9, 1.0, 0, 1)
-    batch: Any = Running(head, 1, "cloud", "any", RunContext("r", {}, SETTINGS), noted)  # type: ignore[arg-type]
+    batch: Any = Running(head, 1, "cloud", "any", RunContext("r", {}, SETTINGS), noted)
     prompt = Prompt(batch, Item(0, BODY, 5, 9), 0, set())
     prompt.target = "it"
     return drain, prompt, noted
@@ -68,7 +71,7 @@ async def test_a_prompt_is_not_given_up_for_an_outage_that_its_own_last_try_find
     async def post(*_told: Any, **_more: Any) -> Response:
         return Response(500, {}, b'{"error": {"message": "out of order", "code": "server_error"}}')
 
-    context = Context(SETTINGS, None, "")  # type: ignore[arg-type]
+    context = Context(SETTINGS, NOBODY, "")
     drain, prompt, _ = drain_of(context, post)
     for _ in range(earlier):
         drain._standing.unhealthy("it", OUTAGE)
@@ -95,8 +98,8 @@ MANY = parse_settings({
 
 def routed(route: str, lane: str, body: bytes = BODY, max_tokens: int = 9) -> tuple[Drain, Prompt, Any]:
     """A prompt of 14 tokens on a lane of a route of MANY; nobody is asked."""
-    context = Context(MANY, None, "")  # type: ignore[arg-type]
-    drain, noted = Drain(context, Ledger(MANY, context.targets), None, context.clock), Noted()  # type: ignore[arg-type]
+    context = Context(MANY, NOBODY, "")
+    drain, noted = Drain(context, Ledger(MANY, context.targets), NOBODY, context.clock), Noted()
     head = BatchHead("r.0.0.1", "r", route, 0, 1, 5, 9, 1.0, 0, 1)
     batch: Any = Running(head, 1, lane, "any", RunContext("r", {}, MANY), noted)  # type: ignore[arg-type]
     batch.open = 1
@@ -164,7 +167,7 @@ async def test_two_lanes_that_can_do_nothing_do_not_send_a_prompt_to_and_fro() -
 
 @pytest.mark.parametrize("hours", [-1, 1])
 async def test_a_clock_that_is_set_during_a_call_makes_it_no_longer_and_no_shorter(hours: int) -> None:
-    context = Context(SETTINGS, None, "")  # type: ignore[arg-type]
+    context = Context(SETTINGS, NOBODY, "")
 
     async def post(*_told: Any, **_more: Any) -> Response:
         context.clock._offset_us += hours * 3_600_000_000
