@@ -35,8 +35,8 @@ SEGMENT_ROWS, SEGMENT_BYTES = 2048, 8 << 20
 
 # KEYS: 1 run  2 wake  3 prepare's bell | ARGV: 1 segments before this one  2 source as JSON  3 rows  4 bytes  5 the newest's number
 # Returns 1 when it is in (again is once), 0 when the run takes no more and never will have the newest, -1 - n when Redis knows only
-# the first n segments, nil when it has forgotten the run: whoever registers it again finds the newest on the disk, or does not. What is refused is on the disk for a moment more: the end of the run must not take it for one of its own, and
-# `cut_at` has its number.
+# the first n segments, nil when it has forgotten the run: whoever registers it again finds the newest on the disk, or does not.
+# What is refused is on the disk for a moment more: the end of the run must not take it for one of its own, and `cut_at` has its number.
 _APPEND = """
 local r = redis.call('HMGET', KEYS[1], 'inbox', 'segments', 'sources', 'cancel')
 local t = redis.call('TIME')
