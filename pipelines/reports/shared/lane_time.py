@@ -73,11 +73,11 @@ def in_flight(calls: pl.DataFrame) -> list[dict[str, Any]]:
     lanes = {lane: (calls["lane"] == lane).to_numpy() for lane in sorted(calls["lane"].unique().to_list())}
     most = {lane: _most(began[mine], ended[mine]) for lane, mine in lanes.items()}
     first = np.datetime64(int(edges[0] * 1e6), "us")
-    found = []
+    found, digits = [], len("2026-01-01T00:00:00") if edges[1] - edges[0] >= 1 else len("2026-01-01T00:00:00.000")
     for low, high in pairwise(edges):
         inside = np.clip(np.minimum(ended, high) - np.maximum(began, low), 0.0, None) / (high - low)
         moment = first + np.timedelta64(int((low - edges[0]) * 1e6), "us")
-        row: dict[str, Any] = {"from": str(moment)[:19].replace("T", " ")}
+        row: dict[str, Any] = {"from": str(moment)[:digits].replace("T", " ")}
         for lane, mine in lanes.items():
             busy = float(inside[mine].sum())
             row |= {lane: busy, f"{lane}_used_share": busy / most[lane]}

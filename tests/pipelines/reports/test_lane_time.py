@@ -50,11 +50,16 @@ def test_calls_in_flight_add_up_to_the_time_that_they_took() -> None:
     assert sum(row["cloud"] for row in rows) * 2 == pytest.approx(28)
 
 
+def test_moments_of_a_run_of_seconds_are_told_apart() -> None:
+    rows = lane_time.in_flight(costs_frame([call(0, 0, started_at=at(0), finished_at=at(6))]).collect())
+    assert [row["from"] for row in rows[:2]] == ["2026-03-01 08:00:00.000", "2026-03-01 08:00:00.250"]
+
+
 def test_both_stand_below_the_table_and_one_is_drawn() -> None:
     found = lane_time.sections(costs_frame([call(0, 0), call(1, 1, **CLOUD)]))
     assert [section.title for section in found] == [
         "What one more hour of each local target would have saved", "Calls in flight over time",
     ]  # fmt: skip
     page = html.page("lanes", "", [{"a": 1}], ["a"], sections=found)
-    assert page.count("<svg") == 1 and "08:00:00 local" in page
+    assert page.count("<svg") == 1 and "08:00:00.000 local" in page
     assert lane_time.sections(costs_frame([])) == []
