@@ -262,7 +262,8 @@ class Heart:
                 lane.paused_ms = paused_ms
                 lane.limit()
             was, lane.up = lane.up, self._context.targets.is_up(name)
-            lane.trial = lane.trial or (lane.up and not was)
+            if lane.up and not was:
+                lane.tried()
             if was and not lane.up:
                 self._drain.reroute(name)
 

@@ -67,7 +67,9 @@ class Drain:
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
             rates = Rates(context.scripts, context.keys, name, target)
-            self.lanes[name] = Lane(name, context.targets.cap(name), slots, rates, self._attempt)
+            self.lanes[name] = Lane(
+                name, context.targets.cap(name), slots, rates, self._attempt, own=target.lane == "local"
+            )
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 

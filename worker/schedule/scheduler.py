@@ -51,6 +51,7 @@ class Scheduler:
         self._heads: dict[str, Seen] = {}
         self._was_rung: set[str] = set()
         self._targets: dict[str, str] = {}
+        self._clouds = {name for name, target in context.settings.targets.items() if target.lane == "cloud"}
         self._estimates = Estimates(context)
         self._was_up: set[str] = set()
         self._shares = Shares()
@@ -175,7 +176,11 @@ class Scheduler:
         deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         await self._end_if_due(run, fields, deadline)
         weigh = self._estimates.weigh
-        ahead = sum(n / max(1, head.rows) * weigh(head).work for head, _, n in rung.values() if head.run == run_id)
+        ahead = sum(
+            left / max(1, head.rows) * weigh(head).work
+            for head, target, left in rung.values()
+            if head.run == run_id and target not in self._clouds
+        )
         asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
         unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
         if asked and unprepared and waiting:
