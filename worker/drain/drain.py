@@ -31,6 +31,7 @@ from worker.drain.journal import Journal
 from worker.drain.lane import Lane
 from worker.drain.local import Local
 from worker.drain.rates import Rates
+from worker.drain.rescue import Rescue
 from worker.drain.running import Prompt, Running, prompts_of
 from worker.drain.slots import Slots
 from worker.drain.standing import Standing
@@ -63,7 +64,8 @@ class Drain:
         self.lengths: dict[str, Length] = {}
         self._standing = Standing(context, self.lanes, self.reroute)
         self._local = Local(context.targets, context.settings.targets)
-        self._asking = Asking(context.settings.targets, self._local, ledger)
+        self._asking = Asking(context.settings.targets, context.targets, self._local, ledger)
+        self.rescue = Rescue(context, self.lanes, self.running, self._route)
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
             rates = Rates(context.scripts, context.keys, name, target)
@@ -157,7 +159,7 @@ class Drain:
         if batch.stopping or self.stopping or batch.fenced.is_set():
             batch.leave(prompt)
             return
-        here = self.context.targets.route_targets(batch.head.route, batch.lane)
+        here = self.context.targets.route_targets(batch.head.route, prompt.lane)
         for name in here:
             if name not in prompt.given_up and name not in prompt.passed and self.lanes[name].up:
                 if self._asking.too_large(name, prompt):
@@ -168,19 +170,12 @@ class Drain:
         if any(name not in prompt.given_up for name in here):
             batch.leave(prompt)  # a target is down or overloaded, not the prompt's fault
             return
-        other = "cloud" if batch.lane == "local" else "local"
+        other = "cloud" if prompt.lane == "local" else "local"
         others = self.context.targets.route_targets(batch.head.route, other) if batch.lanes != "none" else []
         if any(name not in prompt.given_up and self._asking.may(name, prompt) for name in others):
             batch.leave(prompt, exhausted=True)
         else:
             batch.finish_failed(prompt)
-
-    def _elsewhere(self, prompt: Prompt, name: str) -> bool:
-        """Whether another target may still answer the prompt."""
-        batch, targets = prompt.batch, self.context.targets
-        lanes = (batch.lane,) if batch.lanes == "none" else ("local", "cloud")
-        others = [other for lane in lanes for other in targets.route_targets(batch.head.route, lane) if other != name]
-        return any(o not in prompt.given_up and not targets.states.get(o, {}).get("closed") for o in others)
 
     async def _attempt(self, prompt: Prompt) -> None:
         """One call, from intent to outcome."""
@@ -207,13 +202,14 @@ class Drain:
             return
         prompt.attempts += 1
         patience_s = self._local.patience_s(name, item)
-        response = await self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
+        call = self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
+        response = await self.rescue.call(prompt, call)
         outcome = (
             response if isinstance(response, Failure) else blamed(load(target.kind).parse(target, response), item.body)
         )
         seconds = time.monotonic() - began_s  # our clock may be set meanwhile
         outcome = self._local.weigh(
-            name, target, item, outcome, seconds, lambda: not batch.run.checked and self._elsewhere(prompt, name)
+            name, target, item, outcome, seconds, lambda: not batch.run.checked and self._asking.elsewhere(prompt, name)
         )  # what is checked for its form may be cut and right
         called = self._called(intent, outcome, seconds, batch)
         raw = response if isinstance(response, HttpResponse) else None
@@ -245,9 +241,9 @@ class Drain:
                 entries.append(done)
                 self._measure(prompt, name, outcome.usage, seconds)
                 if batch.head.purpose == "answer":
-                    batch.run.count_done(batch.lane, done.status)
+                    batch.run.count_done(prompt.lane, done.status)
             if called:
-                batch.run.count_call(batch.lane, called)
+                batch.run.count_call(self.context.settings.targets[name].lane, called)
                 self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
             if done is not None:
                 batch.ended()
@@ -256,7 +252,7 @@ class Drain:
                 self._again_or_on(prompt, name)
             return
         if called:
-            batch.run.count_call(batch.lane, called)
+            batch.run.count_call(self.context.settings.targets[name].lane, called)
             self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
         self._after_failure(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
 
@@ -267,6 +263,7 @@ class Drain:
             read = prompt.item.input_tokens
             written = output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
         self.lanes[name].finished(max(0, read), written, seconds)
+        self.rescue.took(prompt, seconds)
         prompt.batch.answers.answer(written)
 
     def _again_or_on(self, prompt: Prompt, name: str, *, on: bool = False) -> None:
@@ -292,7 +289,9 @@ class Drain:
                     self._standing.unhealthy(name, failure)
                 else:
                     self._standing.healthy(name)
-                self._again_or_on(prompt, name, on=self._elsewhere(prompt, name))
+                self._again_or_on(prompt, name, on=self._asking.elsewhere(prompt, name))
+            case "late":
+                self._route(prompt)
             case "auth" | "funds" | "model":
                 self._standing.closed(name, failure)
                 self._route(prompt)
@@ -308,7 +307,7 @@ class Drain:
             case _:  # transient, unknown: may have been paid
                 in_a_row = self._standing.unhealthy(name, failure)
                 tries = prompt.paid[name] = prompt.paid.get(name, 0) + 1
-                if failure.code == "stalled" and self._elsewhere(prompt, name):
+                if failure.code == "stalled" and self._asking.elsewhere(prompt, name):
                     prompt.given_up.add(name)
                 elif tries >= self.context.settings.targets[name].max_paid_attempts:
                     if lost or in_a_row < tries or tries >= MAX_ERRORS:
