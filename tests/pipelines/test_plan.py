@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.capacity import is_stocked, stock, too_late
-from pipelines.plan import plan
+from pipelines.plan import WORTH_TRYING, plan
 from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring, RunView, Snapshot, TargetView
 from tests.pipelines.snapshots import GPU, MINI, NOW, batches, moved, rings, run, snapshot
 
@@ -183,6 +183,18 @@ def test_each_group_of_answers_that_nobody_has_measured_is_tried_first() -> None
     assert first[:9] == ["14.1", "0.1", "8.1", "4.1", "12.1", "2.1", "6.1", "10.1", "0.0"], (
         "eight of them, from all over the order"
     )
+
+
+def test_a_group_that_nobody_has_measured_yet_is_tried_later_too_one_batch_at_a_time() -> None:
+    """Or it would be held back until it is bought, however little it weighs."""
+    known = tuple(BatchView(f"k{i}", "small", 8, 80.0, group="known") for i in range(5))
+    new = tuple(BatchView(f"n{i}", "small", 8, 90.0, group="new", guessed=True) for i in range(5))
+    one = run(known + new, deadline_s=HOUR)
+    gpu = TargetView("gpu", "local", True, 8, rate=10.0, rows_per_s=1.0)
+    assert [move.batch for move in rings(snapshot(one, gpu=gpu))] == ["n2", "k0"]
+    few = msgspec.structs.replace(one, waiting=known + new[: WORTH_TRYING - 1])
+    for at in (msgspec.structs.replace(one, trying=frozenset({"new"})), few):
+        assert [move.batch for move in rings(snapshot(at, gpu=gpu))] == ["k0", "k1"]
 
 
 def test_the_shortest_prompts_are_kept_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

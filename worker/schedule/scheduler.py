@@ -176,11 +176,8 @@ class Scheduler:
         deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         await self._end_if_due(run, fields, deadline)
         weigh = self._estimates.weigh
-        ahead = sum(
-            left / max(1, head.rows) * weigh(head).work
-            for head, target, left in rung.values()
-            if head.run == run_id and target not in self._clouds
-        )
+        local = [(h, left) for h, target, left in rung.values() if h.run == run_id and target not in self._clouds]
+        ahead = sum(left / max(1, head.rows) * weigh(head).work for head, left in local)
         asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
         unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
         if asked and unprepared and waiting:
@@ -193,6 +190,7 @@ class Scheduler:
         return RunView(
             run_id, run.client, int(fields.get("created_ms") or 0), deadline, views, ahead,
             not views or any(not view.held for view in views), bool(fields.get("tell")), self._sent.of(run_id),
+            frozenset(head.group for head, _ in local),
         )  # fmt: skip
 
     def _ordered(self, waiting: list[str], rung: Iterable[str]) -> list[str]:
