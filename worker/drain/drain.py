@@ -62,16 +62,15 @@ class Drain:
         self.running: dict[str, Running] = {}
         self.stopping = False
         self.lengths: dict[str, Length] = {}
-        self._standing = Standing(context, self.lanes, self.reroute)
+        self.standing = Standing(context, self.lanes, self.reroute)
         self._local = Local(context.targets, context.settings.targets)
         self._asking = Asking(context.settings.targets, context.targets, self._local, ledger)
         self.rescue = Rescue(context, self.lanes, self.running, self._route)
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
             rates = Rates(context.scripts, context.keys, name, target)
-            self.lanes[name] = Lane(
-                name, context.targets.cap(name), slots, rates, self._attempt, own=target.lane == "local"
-            )
+            own = target.lane == "local"
+            self.lanes[name] = Lane(name, context.targets.cap(name), slots, rates, self._attempt, own=own)
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
@@ -110,7 +109,9 @@ class Drain:
         running = Running(batch, epoch, lane.decode(), lanes.decode(), run, self.journal)
         left = [item for item in items if item.row not in state.done]
         running.open = len(left)
-        strange = not self.context.targets.route_targets(batch.route, running.lane)
+        here = self.context.targets.route_targets(batch.route, running.lane)
+        strange = not here
+        await self.standing.ask(here)
         if strange:
             log.warning("batch %s: no %s target of route %s here; given back", batch_id, running.lane, batch.route)
             await asyncio.sleep(STRANGE_S)
@@ -187,7 +188,7 @@ class Drain:
         ready = self._asking.ready(name, prompt)
         if isinstance(ready, Failure):
             if ready.kind == "auth":
-                self._standing.closed(name, ready)
+                self.standing.closed(name, ready)
             else:
                 prompt.refused(name, ready)
             self._route(prompt)
@@ -231,7 +232,7 @@ class Drain:
         batch = prompt.batch
         entries: list[Any] = [called] if called else []
         if isinstance(outcome, Completion):
-            self._standing.healthy(name)
+            self.standing.healthy(name)
             asked = Prompted(prompt.item.row, prompt.attempts, prompt.first_us)
             status, body = (response.status, response.body) if response is not None else (None, None)
             done, problem = judge(batch.run, asked, outcome, called, status, body)
@@ -277,35 +278,35 @@ class Drain:
         prompt.last = failure
         told_s = failure.retry_after_s or (1.0 if failure.kind == "rate" else 0.0)
         if failure.kind == "rate" or told_s > LATER_S:
-            self._standing.asked_to_wait(name, failure, told_s)
+            self.standing.asked_to_wait(name, failure, told_s)
         match "transient" if failure.code == "not_json" else failure.kind:
             case "invalid" | "context":
-                self._standing.healthy(name)
+                self.standing.healthy(name)
                 self.context.targets.refused(name, failure, prompt.item.body)
                 prompt.given_up.add(name)
                 self._route(prompt)
             case truth.DOUBT:
                 if failure.code in truth.OF_SERVER:
-                    self._standing.unhealthy(name, failure)
+                    self.standing.unhealthy(name, failure)
                 else:
-                    self._standing.healthy(name)
+                    self.standing.healthy(name)
                 self._again_or_on(prompt, name, on=self._asking.elsewhere(prompt, name))
             case "late":
                 self._route(prompt)
             case "auth" | "funds" | "model":
-                self._standing.closed(name, failure)
+                self.standing.closed(name, failure)
                 self._route(prompt)
             case "rate" | "overload" | "connect":
                 if failure.code == "model_loading":  # for all prompts alike, and for a while
-                    self._standing.broken(name, failure)
+                    self.standing.broken(name, failure)
                 if failure.kind != "rate":
-                    self._standing.unhealthy(name, failure)
+                    self.standing.unhealthy(name, failure)
                 prompt.waits += 1
                 if prompt.waits % MAX_WAITS == 0:
                     prompt.passed.add(name)
                 self._later(prompt, told_s or backoff_s(prompt.waits))
             case _:  # transient, unknown: may have been paid
-                in_a_row = self._standing.unhealthy(name, failure)
+                in_a_row = self.standing.unhealthy(name, failure)
                 tries = prompt.paid[name] = prompt.paid.get(name, 0) + 1
                 if failure.code == "stalled" and self._asking.elsewhere(prompt, name):
                     prompt.given_up.add(name)
@@ -313,7 +314,7 @@ class Drain:
                     if lost or in_a_row < tries or tries >= MAX_ERRORS:
                         prompt.given_up.add(name)
                     else:  # nobody was answered since its first try: not the prompt's fault
-                        self._standing.broken(name, failure)
+                        self.standing.broken(name, failure)
                 self._later(prompt, told_s or backoff_s(prompt.paid[name]))
 
     def _later(self, prompt: Prompt, seconds: float) -> None:
