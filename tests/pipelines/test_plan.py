@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.capacity import is_stocked, stock, too_late
+from pipelines.capacity import FIRST_BOUGHT, is_stocked, stock, too_late
 from pipelines.plan import WORTH_TRYING, plan
 from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring, RunView, Snapshot, TargetView
 from tests.pipelines.snapshots import GPU, MINI, NOW, batches, moved, rings, run, snapshot
@@ -103,6 +103,16 @@ def test_what_would_not_be_done_in_time_is_not_rung_locally_while_the_cloud_coul
 def test_cloud_is_filled_no_further_than_its_stock() -> None:
     moves = plan(snapshot(run(batches(50, rows=8)), gpu=DOWN))
     assert 0 < sum(8 for _ in moves) < stock(MINI) + 8
+
+
+def test_a_cloud_that_nobody_has_asked_is_asked_some_rows_early_enough_for_a_slow_one() -> None:
+    """Of 60 seconds' work 30 are short: of a cloud that is known to be quick nothing is bought yet."""
+    short = run(batches(60, rows=8), deadline_s=33)
+    quick = TargetView("mini", "cloud", True, 64, rows_per_s=64.0, latency_s=1.0)
+    given_ = snapshot(short, gpu=FULL)
+    for mini, rows in ((quick, 0), (msgspec.structs.replace(quick, rows_per_s=0.0), FIRST_BOUGHT)):
+        told = msgspec.structs.replace(given_, targets={**given_.targets, "mini": mini})
+        assert sum(8 for move in rings(told) if move.lane == "cloud") == rows
 
 
 def test_the_first_target_that_is_up_is_used() -> None:
