@@ -180,8 +180,7 @@ class Drain:
 
     async def _attempt(self, prompt: Prompt) -> None:
         """One call, from intent to outcome."""
-        batch, item = prompt.batch, prompt.item
-        name = prompt.target
+        batch, item, name = prompt.batch, prompt.item, prompt.target
         if batch.stopping or self.stopping or batch.fenced.is_set():
             batch.leave(prompt)
             return
@@ -215,6 +214,7 @@ class Drain:
         called = self._called(intent, outcome, seconds, batch)
         raw = response if isinstance(response, HttpResponse) else None
         self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
+        await self.rescue.ended(prompt)
 
     def _called(self, intent: Intent, outcome: Completion | Failure, seconds: float, batch: Running) -> Called:
         """The ledger's view of a call."""

@@ -9,7 +9,7 @@ import math
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.capacity import GUESSED_LATENCY_S
 from pipelines.types import Failure
@@ -19,11 +19,11 @@ from worker.drain.lane import Lane
 from worker.drain.running import Prompt, Running
 
 LOOK_S = 0.2
-RISK = 0.05
+RISK = 0.1
 """Of a call that it ends too late, from which on it is bought instead."""
-LATENCIES = 2.0
-"""Some calls of the cloud take twice as long as the average."""
-HAND_OVER_S = 0.5
+LATENCIES = 1.75
+"""Few calls of the cloud take longer than so many times the average."""
+HAND_OVER_S = 0.3
 KEPT_CALLS, LEAST_CALLS = 256, 8
 TOO_LATE = Failure("late", "too_late", "given up for the cloud, so that its row is in time")
 
@@ -50,6 +50,14 @@ class Durations:
         return (len(self._sorted) - bisect_right(self._sorted, had_s + left_s)) / longer
 
 
+class Call(NamedTuple):
+    """One in flight."""
+
+    task: asyncio.Task[Response | Failure]
+    given_up: asyncio.Event
+    began_s: float
+
+
 class Rescue:
     """The local calls of one process whose run has a deadline."""
 
@@ -62,21 +70,32 @@ class Rescue:
     ) -> None:
         """`route` finds a lane for a prompt."""
         self._context, self._lanes, self._running, self._route = context, lanes, running, route
-        self._calls: dict[Prompt, tuple[asyncio.Task[Response | Failure], float]] = {}
+        self._calls: dict[Prompt, Call] = {}
+        self._left: dict[Prompt, asyncio.Task[Response | Failure]] = {}
         self._took: dict[str, Durations] = {}
 
     async def call(self, prompt: Prompt, call: Coroutine[Any, Any, Response | Failure]) -> Response | Failure:
         """What comes of a call, or that it was given up."""
         if prompt.lane != "local" or prompt.batch.run.deadline_ms is None:
             return await call
-        task = asyncio.ensure_future(call)
-        self._calls[prompt] = task, _now_s()
+        one = self._calls[prompt] = Call(asyncio.ensure_future(call), asyncio.Event(), _now_s())
+        given_up = asyncio.ensure_future(one.given_up.wait())
         try:
-            await asyncio.wait([task])
-            return TOO_LATE if task.cancelled() else task.result()
+            await asyncio.wait([one.task, given_up], return_when=asyncio.FIRST_COMPLETED)
+            if one.task.done():
+                return one.task.result()
+            self._left[prompt] = one.task
+            return TOO_LATE
         finally:
-            task.cancel()
+            given_up.cancel()
             del self._calls[prompt]
+            if prompt not in self._left:
+                one.task.cancel()
+
+    async def ended(self, prompt: Prompt) -> None:
+        """The server is at it all the same: nothing tells it to stop, and until it has, it has no room for another call."""
+        if (task := self._left.pop(prompt, None)) is not None:
+            await asyncio.wait([task])
 
     def took(self, prompt: Prompt, seconds: float) -> None:
         """An answer came."""
@@ -99,10 +118,10 @@ class Rescue:
         latency_s = cloud.latency_s or GUESSED_LATENCY_S
         if latency_s <= left_s <= self._needed_s(running, cloud, latency_s):
             took = self._took.get(running.head.group) or Durations()
-            for prompt, (task, began_s) in list(self._calls.items()):
-                if prompt.batch is running and took.risk(_now_s() - began_s, left_s) > RISK:
+            for prompt, call in self._calls.items():
+                if prompt.batch is running and took.risk(_now_s() - call.began_s, left_s) > RISK:
                     prompt.late = True
-                    task.cancel()
+                    call.given_up.set()
             self._leave(running, took, left_s)
 
     def _cloud(self, running: Running) -> Lane | None:

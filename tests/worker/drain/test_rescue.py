@@ -61,7 +61,15 @@ def test_the_risk_is_that_of_calls_which_took_longer_than_this_has() -> None:
     assert took.risk(0.0, 999.0) == 1.0, "what is old is forgotten"
 
 
-async def rescued(left_s: float, took_s: float, cloud_latency_s: float = 1.0) -> tuple[list[Done], list[Called]]:
+async def test_a_call_that_was_given_up_keeps_its_slot_until_its_server_has_done_with_it() -> None:
+    """One that is no longer waited for goes on there."""
+    done, calls = await rescued(left_s=2.0, took_s=10.0, in_use=1)
+    assert len(done) == ROWS and len(calls) == ROWS + 1
+
+
+async def rescued(
+    left_s: float, took_s: float, cloud_latency_s: float = 1.0, in_use: int | None = None
+) -> tuple[list[Done], list[Called]]:
     """Two prompts, one of them in flight at a server with one slot, and so long before the deadline; calls took so long."""
     asked = asyncio.Event()
 
@@ -92,6 +100,7 @@ async def rescued(left_s: float, took_s: float, cloud_latency_s: float = 1.0) ->
     tasks = drain.lanes["gpu"]._running | drain.lanes["mini"]._running
     await asyncio.wait(tasks, timeout=0.2)
     await asyncio.sleep(0.05)
+    assert in_use in (None, drain.lanes["gpu"].in_use)
     for task in drain.lanes["gpu"]._running | drain.lanes["mini"]._running:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
