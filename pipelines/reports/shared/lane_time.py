@@ -37,7 +37,8 @@ def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
     in one more hour at work at its own pace; `per_hour_usd` is the shadow price: what the first of its minutes were worth."""
     good = calls.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer"))
     read = pl.col("input_tokens") - pl.col("cached_input_tokens")
-    good = good.with_columns((PREFILL_WEIGHT * read + pl.col("output_tokens")).clip(1e-9).alias("work"))
+    good = good.with_columns((PREFILL_WEIGHT * read + pl.col("output_tokens")).alias("work"))
+    good = good.filter(pl.col("work") > 0)  # an answer that came without its usage says nothing of time
     local, bought = good.filter(pl.col("lane") == "local"), good.filter(pl.col("lane") != "local")
     price, found = pl.col("cost_usd").cast(pl.Float64) / pl.col("work"), []
     for (name,), mine in local.sort("target").group_by("target", maintain_order=True):
