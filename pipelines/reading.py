@@ -11,6 +11,9 @@ from typing import NamedTuple, cast
 
 from pipelines.words import ASKING, CONTRACTION_TAILS, CONTRACTIONS
 
+_OPENERS = frozenset("How What When Where Which Who Whom Whose Why".split())
+"""With a capital letter they begin a sentence, whatever stands before them: a heading has no full stop."""
+
 _CACHED_PIECES = 65_536
 _CACHED_LETTERS = 64
 _YEAR = 4
@@ -117,6 +120,7 @@ def _read_piece(word: str, first: bool) -> _Piece:
     opens: bool | None = None
     for match in _TOKEN.finditer(word):
         kind, raw = match.lastgroup or "symbol", match.group()
+        after = after or raw in _OPENERS
         if kind == "word":
             opens = _opens_question(raw) if after else opens
             _put_word(out, raw, raw.lower(), after)
@@ -142,8 +146,8 @@ def _put_word(out: list[Token], raw: str, low: str, first: bool) -> None:
         out.append(Token(tail, raw, "word", first))
         return
     if "'" in low or low in CONTRACTIONS:
-        for part in _spelt_out(low):
-            out.append(Token(part, raw, "word", first))
+        for at, part in enumerate(_spelt_out(low)):
+            out.append(Token(part, raw, "word", first and not at))
         return
     out.append(Token(low.rstrip("."), raw, "word", first))
 
