@@ -115,7 +115,9 @@ def test_frames_are_for_open_tasks_only() -> None:
     assert not decide((a,), (b,), CLOSED, 1.0).accept
 
 
-@pytest.mark.parametrize("template", ["Answer in one sentence.\n\nQuestion: {}\nAnswer:", "## Question\n{}\n\n## Answer"])
+@pytest.mark.parametrize(
+    "template", ["Answer in one sentence.\n\nQuestion: {}\nAnswer:", "## Question\n{}\n\n## Answer"]
+)
 def test_a_frame_is_found_behind_a_template(template: str) -> None:
     a, b = (template.format(text) for text in ("How do I knit a hat?", "How to knit a hat?"))
     assert decide((a,), (b,), OPEN, 1.0).accept
