@@ -47,9 +47,10 @@ _HOST = re.compile(r"(?i:https?://|www\.)[^/?#@]*(?![^/?#]*@)")
 
 _GROUPS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
 _SOFT = frozenset(".,;:!\"'`-()")
-_QUOTES = "\"'`"
 _ENDS = frozenset(".!?:")
 _PACES = frozenset(".,;:!")
+_QUOTES = "\"'`"
+_PAUSING = _PACES | set(_QUOTES)
 _DENIALS = NEGATION | {"stop"}
 _PAUSE = ","
 """A mark beside a denial says what is denied: `No, more cuts` is not `No more cuts`. Which mark it is does not matter."""
@@ -257,8 +258,15 @@ def _piece(piece: str) -> str:
     return form
 
 
+def _may_pause(piece: str) -> bool:
+    return piece[-1:] in _PAUSING
+
+
 def _put_pauses(pieces: Sequence[str], forms: list[str | None]) -> None:
     """As `_with_pauses` does."""
+    denials = [at for at, piece in enumerate(pieces) if piece in _denying]
+    if not any(_may_pause(piece) for at in denials for piece in (pieces[at], pieces[at - 1], *pieces[at + 1 : at + 2])):
+        return
     before, mark = "", False
     for at, piece in enumerate(pieces):
         form = forms[at]
