@@ -105,7 +105,7 @@ def _judged(state: State, rate: float) -> State:
         high = state.high if too_many else 0
         return msgspec.structs.replace(state, low=cap, high=high)
     if state.rate and abs(rate / state.rate - 1) > MOVED:
-        return State(cap, cap, high=cap + 1 if rate < state.rate else 0)  # measured anew, and if slower fewer first
+        return State(cap, cap, high=cap + 1 if rate < state.rate else MOST + 1)  # measured anew; slower: fewer first
     mean = (state.rate + rate) / 2 if state.rate else rate
     return msgspec.structs.replace(state, rate=mean, top=mean)
 
@@ -166,6 +166,7 @@ class Climb:
         self._since_s, self._since, self._looks = 0.0, Load(), 0
         self._from: tuple[float, Load] | None = None
         self._settled, self._fills = False, list[float]()
+        self._prefill = 0.0
 
     @property
     def kept(self) -> int:
@@ -233,7 +234,9 @@ class Climb:
         if seconds < LEAST_S or rows < max(cap, EARLY_ROWS):
             return None
         fill, held_s = sum(self._fills) / len(self._fills), load.held_s - begun.held_s
-        work = prefill * (load.input_tokens - begun.input_tokens) + load.output_tokens - begun.output_tokens
+        if not (state.rate and self._prefill):
+            self._prefill = prefill  # one weight for all that is compared
+        work = self._prefill * (load.input_tokens - begun.input_tokens) + load.output_tokens - begun.output_tokens
         rate = fill * cap * work / held_s if fill >= FULL and held_s > 0 else None
         if not whole and (rate is None or not _is_clear(state, rate)):
             return None

@@ -115,38 +115,40 @@ class Rescue:
         if cloud is None or running.run.deadline_ms is None:
             return
         left_s = (running.run.deadline_ms - self._context.clock.now_ms()) / 1000
-        latency_s = cloud.latency_s or GUESSED_LATENCY_S
-        if latency_s <= left_s <= self._needed_s(running, cloud, latency_s):
-            took = self._took.get(running.head.group) or Durations()
-            for prompt, call in self._calls.items():
-                if prompt.batch is running and took.risk(_now_s() - call.began_s, left_s) > RISK:
-                    prompt.late = True
-                    call.given_up.set()
-            self._leave(running, took, left_s)
+        latency_s, rate = self._speed(cloud)
+        mine = sum(each.open for each in self._running.values() if each.run is running.run and each.lane == "local")
+        if left_s > LATENCIES * latency_s + (mine + cloud.pending) / rate + HAND_OVER_S:
+            return
+        room = int((left_s - latency_s) * rate) - cloud.pending
+        took = self._took.get(running.head.group) or Durations()
+        for prompt, call in self._calls.items():
+            if room > 0 and prompt.batch is running and took.risk(_now_s() - call.began_s, left_s) > RISK:
+                room, prompt.late = room - 1, True
+                call.given_up.set()
+        self._leave(running, took, left_s, room)
 
     def _cloud(self, running: Running) -> Lane | None:
         names = self._context.targets.route_targets(running.head.route, "cloud")
         return next((self._lanes[name] for name in names if self._lanes[name].up), None)
 
-    def _needed_s(self, running: Running, cloud: Lane, latency_s: float) -> float:
-        """By the cloud, for all that the run has at local lanes and what waits there already."""
-        mine = sum(each.open for each in self._running.values() if each.run is running.run and each.lane == "local")
-        rpm = self._context.settings.targets[cloud.name].rpm
-        rate = min(cloud.cap / latency_s, rpm / 60 if rpm else math.inf)
-        return LATENCIES * latency_s + (mine + cloud.pending) / rate + HAND_OVER_S
+    def _speed(self, cloud: Lane) -> tuple[float, float]:
+        """The seconds of a call, and rows a second."""
+        latency_s, rpm = cloud.latency_s or GUESSED_LATENCY_S, self._context.settings.targets[cloud.name].rpm
+        return latency_s, min(cloud.cap / latency_s, rpm / 60 if rpm else math.inf)
 
-    def _leave(self, running: Running, took: Durations, left_s: float) -> None:
-        """What has not begun yet, and would begin so late."""
+    def _leave(self, running: Running, took: Durations, left_s: float, room: int) -> None:
+        """What has not begun yet, and would begin so late; as much as the cloud has room for, the last first."""
         for name in self._context.targets.route_targets(running.head.route, "local"):
             lane = self._lanes[name]
             each_s = lane.latency_s / max(1, lane.in_use)
             waits_s = {prompt: (place + 1) * each_s for place, prompt in enumerate(lane.ready)}
-            late = {
+            late = [
                 prompt
                 for prompt, wait_s in waits_s.items()
                 if prompt.batch is running and took.risk(0.0, left_s - wait_s) > RISK
-            }
-            for prompt in lane.withdraw(late.__contains__):
+            ]
+            leaving = set(late[-room:] if room > 0 else ())
+            for prompt in lane.withdraw(leaving.__contains__):
                 prompt.late = True
                 self._route(prompt)
 

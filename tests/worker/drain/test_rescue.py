@@ -61,6 +61,14 @@ def test_the_risk_is_that_of_calls_which_took_longer_than_this_has() -> None:
     assert took.risk(0.0, 999.0) == 1.0, "what is old is forgotten"
 
 
+async def test_no_more_is_given_up_than_the_cloud_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "worker.drain.rescue.Rescue._speed", lambda *_: (1.0, 1.0)
+    )  # one row in the second that is left
+    done, _ = await rescued(left_s=2.5, took_s=10.0)
+    assert [each.row for each in done] == [0], "what is under way is nearer to its end, but it is at risk as well"
+
+
 async def test_a_call_that_was_given_up_keeps_its_slot_until_its_server_has_done_with_it() -> None:
     """One that is no longer waited for goes on there."""
     done, calls = await rescued(left_s=2.0, took_s=10.0, in_use=1)
