@@ -15,7 +15,7 @@ import msgspec
 from pipelines import wire
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Failure, Intent, Item
-from worker.backends import batching, load
+from worker.backends import batching, ready
 from worker.backends.batching import BatchApi, Line, Remote
 from worker.backends.http import Web
 from worker.context import Context, RunContext
@@ -104,7 +104,6 @@ class Maker:
     def _lines(self, order: Order, part: Part, number: int, run: RunContext) -> list[tuple[Item, Line]]:
         """What is left to be asked of one batch and can be asked here."""
         name = order.about.target
-        adapter = load(self._context.settings.targets[name].kind)
         since_us = int(run.started_ms or 0) * 1000
         history = history_of(part.state, paid_most(self._context.settings.targets), since_us)
         found = []
@@ -115,7 +114,7 @@ class Maker:
             target = self._local.fitted(name, item)
             if isinstance(target, Failure):
                 continue
-            request = adapter.request(target, item.body, schema=run.schema, price=self._ledger.price(name))
+            request = ready(target, item.body, schema=run.schema, price=self._ledger.price(name))
             if isinstance(request, Failure):
                 continue
             url, _, body = request

@@ -77,9 +77,9 @@ class Reader:
         await self._orders.end(order)
         return troubles
 
-    async def undo(self, order: Order, parts: Sequence[Part], code: str) -> None:
+    async def undo(self, order: Order, parts: Sequence[Part], code: str, *, real_time: bool = False) -> None:
         """An order of which nothing was run: its money is free again, its batches wait."""
-        await self.settle(order, parts, lambda _part, _row: unrun(code), ran=False)
+        await self.settle(order, parts, lambda _part, _row: unrun(code), ran=False, real_time=real_time)
 
     def _book(self, order: Order, part: Part, run: RunContext, intent: Intent, outcome: Outcome) -> Failure | None:
         """One line: its call, and its prompt's end if it has one."""
