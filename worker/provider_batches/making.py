@@ -57,8 +57,8 @@ class Maker:
         assert api is not None
         lines: list[Line] = []
         left = api.most_bytes
-        for number, part in enumerate(parts):
-            asked = self._lines(order, part, number, run)
+        for part in parts:
+            asked = self._lines(order, part, run)
             size = sum(len(line.body) + LINE_BYTES for _, line in asked)
             if size <= left:
                 left -= size
@@ -101,7 +101,7 @@ class Maker:
 
     # -- lines -------------------------------------------------------------------------------------------------------
 
-    def _lines(self, order: Order, part: Part, number: int, run: RunContext) -> list[tuple[Item, Line]]:
+    def _lines(self, order: Order, part: Part, run: RunContext) -> list[tuple[Item, Line]]:
         """What is left to be asked of one batch and can be asked here."""
         name = order.about.target
         since_us = int(run.started_ms or 0) * 1000
@@ -120,7 +120,7 @@ class Maker:
             url, _, body = request
             if b"\n" in body:
                 body = msgspec.json.format(body, indent=-1)
-            found.append((item, Line(custom_id(order.tag, number, row), url, body)))
+            found.append((item, Line(custom_id(order.tag, part.number, row), url, body)))
         return found
 
     async def _admitted(self, order: Order, part: Part, asked: Sequence[tuple[Item, Line]]) -> list[Line]:

@@ -44,11 +44,10 @@ def outcomes_of(order: Order, results: Results, code: str) -> Outcomes:
     """By id. A line of which nothing is said was not run where the batch ended early; else, or where lines could not be read,
     it may have been paid."""
     said: dict[str, Response | NotRun] = dict(results.lines)
-    numbers = {batch: number for number, (batch, _) in enumerate(order.about.parts)}
     silent = unrun(code) if code and not results.unreadable else LOST
 
     def outcome(part: Part, row: int) -> Outcome:
-        found = said.get(custom_id(order.tag, numbers[part.id], row), silent)
+        found = said.get(custom_id(order.tag, part.number, row), silent)
         return unrun(found.code) if isinstance(found, NotRun) else found
 
     return outcome
