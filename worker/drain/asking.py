@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pipelines.sections import Target
 from pipelines.types import Failure
-from worker.backends import Sendable, load
+from worker.backends import Sendable, ready
 from worker.drain.local import Local
 from worker.drain.running import Prompt
 from worker.money.ledger import Ledger
@@ -33,7 +33,7 @@ class Asking:
         if isinstance(target, Failure):
             return target
         schema, price = prompt.batch.run.schema, self._ledger.price(name)
-        request = load(target.kind).request(target, item.body, schema=schema, price=price)
+        request = ready(target, item.body, schema=schema, price=price)
         if isinstance(request, Failure):
             return request
         bound = self._ledger.bound_pusd(name, item)

@@ -32,7 +32,7 @@ from worker.drain.lane import Lane
 from worker.drain.local import Local
 from worker.drain.rates import Rates
 from worker.drain.rescue import Rescue
-from worker.drain.running import Prompt, Running, prompts_of
+from worker.drain.running import Prompt, Running, kept, prompts_of
 from worker.drain.slots import Slots
 from worker.drain.standing import Standing
 from worker.drain.verdict import Prompted, booked, judge
@@ -132,8 +132,7 @@ class Drain:
             lanes = "cloud" if running.lane == "local" else "local"
         if (whole := running.whole) is not None and running.head.group:
             count(self.lengths, running.head.group, whole)
-        score = running.head.cloud_pusd / max(running.head.work, 1e-9)
-        run = running.head.run
+        run, score = running.head.run, running.head.cloud_pusd / max(running.head.work, 1e-9)
         released = await self.context.scripts.release(
             keys=[keys.batch(running.id), keys.waiting(run), keys.rung, keys.drained(run), keys.wake],
             args=[running.epoch, running.id, state, lanes, score, self.context.owner, running.refused],
@@ -154,6 +153,7 @@ class Drain:
 
     # -- a prompt --------------------------------------------------------------------------------------------------
 
+    @kept
     def _route(self, prompt: Prompt) -> None:
         """To the first target of the lane that is up and has not given up on it; else back, or the end."""
         batch = prompt.batch

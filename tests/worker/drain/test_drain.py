@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,10 +90,11 @@ MANY = parse_settings({
         name: {"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:1/v1", "api_key": "k", **PRICES, **more}
         for name, more in {
             "small": {"tpm": 10}, "less": {"tpm": 13}, "large": {"tpm": 14},
+            "claude": {"kind": "anthropic"},
             "gpu": {"lane": "local", "kind": "ollama", "input_usd_per_mtok": None, "output_usd_per_mtok": None},
         }.items()
     },
-    "routes": {"fits": {"targets": ["small", "less", "large"]}, "all": {"targets": ["small", "less"]},
+    "routes": {"told": {"targets": ["gpu", "claude"]}, "fits": {"targets": ["small", "less", "large"]}, "all": {"targets": ["small", "less"]},
                "both": {"targets": ["gpu", "small"]}},
 })  # fmt: skip
 
@@ -164,6 +166,33 @@ async def test_two_lanes_that_can_do_nothing_do_not_send_a_prompt_to_and_fro() -
     drain, prompt, _ = routed("both", "cloud")
     drain._route(prompt)
     assert prompt.batch.exhausted, "the other lane can do it"
+
+
+async def test_a_prompt_that_our_own_code_cannot_route_ends_and_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a wait nobody is there to hear of it: it was in no queue and never left, and its run hung."""
+    drain, prompt, noted = routed("both", "local")
+    prompt.target = "gpu"
+
+    def too_large(*_: Any) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(drain._asking, "too_large", too_large)
+    drain._later(prompt, 0.0)
+    await asyncio.sleep(0.01)
+    (done,) = noted.entries
+    assert (done.status, done.error_code) == ("failed", "internal") and prompt.batch.empty.is_set()
+
+
+async def test_a_prompt_that_the_other_lane_cannot_be_told_ends_by_its_name() -> None:
+    body = b'{"messages":[{"role":"user","content":"Hi."},{"role":"assistant","content":"a","tool_calls":7}],"max_tokens":9}'
+    drain, prompt, noted = routed("told", "local", body)
+    prompt.given_up = {"gpu"}  # its answers were errors
+    drain._route(prompt)
+    (done,) = noted.entries
+    assert (
+        done.status == "failed"
+        and "anthropic cannot do this form of a message of role `assistant`" in done.error_message
+    )
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
