@@ -1,7 +1,8 @@
 """What a client has asked before: the duplicate index over its open runs and its ended runs within `reuse_for`.
 
 Held by the one worker that prepares the client's runs, and nothing but a cache: all of it is read again from chunk parts,
-below the runs' cursors, and from the results of ended runs. Blocking, but for `learned`.
+below the runs' cursors, and from the results of ended runs. What is broken there is left out: its prompts are asked again.
+Blocking, but for `learned`.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ class Known:
         """The client's ended runs: those with a name of their own, newest first, and those in merged files."""
         since_ms = now_ms - max(self._reuse_ms.values(), default=0)
         names = answered.merged_since(self._store, self._client, since_ms)
-        self._merged = {name: self._merged.get(name) or answered.runs_of(self._store, name) for name in names}
+        self._merged = {
+            name: self._merged[name] if name in self._merged else answered.runs_of(self._store, name) for name in names
+        }
         merged = {run: when for runs in self._merged.values() for run, when in runs.items() if when > since_ms}
         return {run: when for when, run in ended_since(self._store, self._client, since_ms)}, merged
 
@@ -115,12 +118,15 @@ class Known:
     def _of_open(self, run: str, rows: int) -> Parts:
         for name in reversed(self._store.names(paths.chunks_dir(run))):
             if self._open.get(run, 0) <= paths.first_row(name) < rows:
-                yield run, self._store.read_table(name, columns=self.index.needs)
+                if (table := self._store.sound_table(name, columns=self.index.needs)) is not None:
+                    yield run, table
 
     def _of_ended(self, run: str, when_ms: int, now_ms: int) -> Parts:
         rows, good = 0, self._answered(run)
         for name in reversed(self._store.names(paths.chunks_dir(run))):
-            table = self._store.read_table(name, columns=["route", *self.index.needs])
+            table = self._store.sound_table(name, columns=["route", *self.index.needs])
+            if table is None:
+                continue
             rows += table.num_rows
             table = table.filter(pa.array(np.isin(table["row"].to_numpy(), good)))
             yield run, self._young(table, when_ms, now_ms)
@@ -137,15 +143,13 @@ class Known:
 
     def _answered(self, run: str) -> np.ndarray:
         """Rows of an ended run that were asked and answered."""
-        if not self._store.exists(paths.results(run)):
+        table = self._store.sound_table(paths.results(run), columns=["row", "status"])
+        if table is None:
             return np.empty(0, np.int64)
-        table = self._store.read_table(paths.results(run), columns=["row", "status"])
         rows: np.ndarray = table.filter(pc.equal(table["status"], "ok"))["row"].to_numpy()
         return rows
 
     def _all_good(self, run: str) -> bool:
         """Whether every prompt of an ended run was answered."""
-        if not self._store.exists(paths.results(run)):
-            return False
-        found = self._store.read_table(paths.results(run), columns=["status"])["status"]
-        return set(pc.unique(found).to_pylist()) <= {"ok", "duplicate", "invalid"}
+        table = self._store.sound_table(paths.results(run), columns=["status"])
+        return table is not None and set(pc.unique(table["status"]).to_pylist()) <= {"ok", "duplicate", "invalid"}

@@ -1,6 +1,6 @@
 """What a duplicate index remembers of its representatives: keys, places, texts, vectors and when each was last of use.
 
-Compact (about 470 bytes an entry in memory with vectors, 40 without, 72 more for a story) and rebuilt from chunk parts, so nothing here is saved.
+Compact (about 460 bytes an entry in memory with vectors, 40 without, 72 more for a story) and rebuilt from chunk parts, so nothing here is saved.
 """
 
 from __future__ import annotations

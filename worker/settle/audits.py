@@ -138,7 +138,9 @@ def tallies(store: Store, days: Sequence[str], routes: set[str]) -> dict[str, Ta
     """What the audits of these days say of each route."""
     counts: dict[str, Counter[tuple[str, bool]]] = {name: Counter() for name in routes}
     for name in (name for day in days for name in store.names(day)):
-        table = store.read_table(name, columns=["route", "part", "agrees"])
+        table = store.sound_table(name, columns=["route", "part", "agrees"])
+        if table is None:
+            continue
         for route, part, agrees in zip(*(table[column].to_pylist() for column in table.column_names), strict=True):
             if route in counts:
                 counts[route][part, agrees] += 1

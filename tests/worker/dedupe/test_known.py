@@ -7,6 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import paths, schemas
@@ -258,3 +259,60 @@ def test_a_merge_that_was_cut_short_does_no_harm(root: Root, monkeypatch: pytest
     known.sync({}, NOW)
     assert leaders(known, 0, MERGED_RUNS - 1) == [("r0", 0), (f"r{MERGED_RUNS - 1}", MERGED_RUNS - 1)]
     assert len(known.index) == MERGED_RUNS
+
+
+@pytest.mark.parametrize("damage", ["empty", "short", "flipped", "nonsense"])
+@pytest.mark.parametrize("which", ["chunk", "results", "merged"])
+def test_a_broken_file_costs_its_own_answers_only(root: Root, which: str, damage: str) -> None:
+    runs = [f"r{number:03d}" for number in range(MERGED_RUNS)] if which == "merged" else ["a"]
+    for number, run in enumerate(runs):
+        root.chunk(run, number, 1)
+        root.end(run, NOW - HOUR + number, *["ok"] * (number + 1))
+    if which == "merged":
+        root.known().sync({}, NOW)
+    root.chunk("b", 500, 1)
+    root.end("b", NOW - 1, *["ok"] * 501)
+    (name,) = {
+        "chunk": [paths.chunk("a", 0, 0)],
+        "results": [paths.results("a")],
+        "merged": merged_since(root.store, "acme", 0),
+    }[which]
+    file = root.folder / name
+    root.store.write_table(name, root.store.read_table(name))
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[_data_of(file, "row")] ^= 0xFF
+    file.write_bytes({"empty": b"", "short": whole[:-100], "flipped": bytes(flipped), "nonsense": b"?" * 999}[damage])
+    known = root.known()
+    for _ in range(2):
+        known.sync({}, NOW)
+        assert leaders(known, 0, 500) == [None, ("b", 500)]
+    file.write_bytes(whole)
+    later = root.known()
+    later.sync({}, NOW)
+    assert leaders(later, 0, 500) == [(runs[0], 0), ("b", 500)]
+
+
+def _data_of(file: Path, column: str) -> int:
+    """The place of the last byte of a column's values."""
+    group = pq.read_metadata(file).row_group(0)
+    found = next(each for at in range(group.num_columns) if (each := group.column(at)).path_in_schema == column)
+    begin = found.dictionary_page_offset or found.data_page_offset
+    return int(begin + found.total_compressed_size - 1)
+
+
+def test_a_store_that_fails_is_not_taken_for_a_broken_file(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    root.chunk("a", 0, 1)
+    root.end("a", NOW - 1, "ok")
+
+    def refused(self: Store, name: str, columns: list[str] | None = None) -> None:
+        raise OSError("connection reset")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "read_table", refused)
+        patch.setattr(Store, "read_bytes", refused)
+        with pytest.raises(OSError, match="connection reset"):
+            root.known().sync({}, NOW)
+    known = root.known()
+    known.sync({}, NOW)
+    assert leaders(known, 0) == [("a", 0)]
