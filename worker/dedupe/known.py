@@ -117,9 +117,9 @@ class Known:
 
     def _of_open(self, run: str, rows: int) -> Parts:
         for name in reversed(self._store.names(paths.chunks_dir(run))):
-            if self._open.get(run, 0) <= paths.first_row(name) < rows:
-                if (table := self._store.sound_table(name, columns=self.index.needs)) is not None:
-                    yield run, table
+            new = self._open.get(run, 0) <= paths.first_row(name) < rows
+            if new and (table := self._store.sound_table(name, columns=self.index.needs)) is not None:
+                yield run, table
 
     def _of_ended(self, run: str, when_ms: int, now_ms: int) -> Parts:
         rows, good = 0, self._answered(run)
