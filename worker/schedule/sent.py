@@ -49,6 +49,8 @@ class Sent:
         self._alive = False
         self._seen_s = time.monotonic()
         self._heads: dict[str, BatchHead] = {}
+        self._recalled: set[str] | None = None if self._allowed else set()
+        """What Redis has of it; None: whatever who was here before has said."""
         self.out: tuple[Out, ...] = ()
 
     async def look(self) -> None:
@@ -101,14 +103,18 @@ class Sent:
         return found
 
     async def recall(self, moves: Iterable[Recall]) -> None:
-        """Batches that are wanted back; said again every tick, and forgotten when it is not."""
-        wanted = [move.batch for move in moves]
+        """Batches that are wanted back, and no others: one that is ordered again later must not be sent back for it."""
+        wanted = {move.batch for move in moves}
+        if wanted == self._recalled == set():
+            return
+        key, self._recalled = self._context.keys.recalled, None
+        pipe = self._context.redis.pipeline(transaction=True)
+        pipe.delete(key)
         if wanted:
-            key = self._context.keys.recalled
-            pipe = self._context.redis.pipeline(transaction=True)
             pipe.sadd(key, *wanted)
             pipe.expire(key, RECALL_KEEP_S)
-            await pipe.execute()
+        await pipe.execute()
+        self._recalled = wanted
 
     def held(self, run_id: str) -> dict[str, str]:
         """What of a run is out, for prepare; nothing where no provider's batches are allowed."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipelines.snapshot import Recall
 from pipelines.types import Failure
 from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.backends.openai_batches import OpenAIBatches
@@ -177,6 +178,26 @@ async def test_a_cancel_that_fails_once_is_asked_again_before_the_order_is_let_g
         await context.redis.sadd(context.keys.recalled, it.batches[0])
         await it.rounds(it.over)
         assert await it.outcomes() == {"rejected": ROWS} and len(refused) == 3, "taken back, not let go"
+
+
+async def test_a_batch_that_was_recalled_once_may_be_ordered_again(context: Context) -> None:
+    """What had been wanted back stayed so for ten minutes after the last recall of any run, and its new order was cancelled."""
+    async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
+        await it.order()
+        it.upstream.servers["cloud"].configure({"batch_latency_s": 0.1})  # of the next one
+        first, second = it.batches
+        await Sent(it.context).recall([Recall(first, RUN)])  # a scheduler that has gone since
+        await it.rounds(it.over)
+        assert [await it.state(batch) for batch in it.batches] == ["waiting", "waiting"]
+        sent = Sent(it.context)
+        await sent.recall([])
+        assert await it.give() == it.batches
+        await it.rounds(it.over)
+        assert await it.answers() == ALL
+        for wanted in ([first], [second], [first, second], [], []):
+            await sent.recall([Recall(batch, RUN) for batch in wanted])
+            assert await context.redis.smembers(context.keys.recalled) == {batch.encode() for batch in wanted}
+        assert await context.redis.ttl(context.keys.recalled) < 0
 
 
 async def test_orders_that_were_taken_back_teach_how_long_batches_take(context: Context) -> None:
