@@ -63,7 +63,9 @@ async def serve(
     if process.failed.is_set():
         raise SpillwayError("a loop of this worker failed; see the log above")
     if broken and child is not None:
-        raise SpillwayError(f"the process for {', '.join(rest)} ended with status {child.returncode}; see the log above")
+        raise SpillwayError(
+            f"the process for {', '.join(rest)} ended with status {child.returncode}; see the log above"
+        )
 
 
 async def _left(parent: int | None, child: Child | None) -> None:
