@@ -13,6 +13,7 @@ from pipelines.dedup import (
     EXTRACT,
     OPEN,
     STRICT,
+    VERBATIM,
     Candidate,
     Said,
     canonical_key,
@@ -143,6 +144,27 @@ INSTRUCTIONS = [
 @pytest.mark.parametrize(("instruction", "task"), INSTRUCTIONS)
 def test_task_is_read_from_the_instruction(instruction: str, task: str) -> None:
     assert infer_task(instruction) == task
+
+
+BESIDE = [
+    ("Keep the answer short.", "Translate into French: No, more cuts are needed", STRICT),
+    ("Answer in English.", "Fix the spelling: I come tomorow", VERBATIM),
+    ("Answer with one word.", "Count the letters in the word colour", VERBATIM),
+    ("You are an assistant of the Acme company.", "I would like to have this translated: No, more cuts", STRICT),
+    ("Thank you for your help!", "Who lives in Lima? Give it as JSON", EXTRACT),
+    ("Thank you for your help!", "Who has the keys for the table in the field?", OPEN),
+    ("Keep the answer short.", "Label the mood of this: I am glad", CLOSED),
+    ("Classify the sentiment of the review.", "The script was dull, and so was the program.", CLOSED),
+    ("Classify the sentiment of the review.", "Well. Now, please, translate this into French.", STRICT),
+    ("Classify the sentiment of the review.", "1. Could you list all names in it?", EXTRACT),
+    ("Translate into German.", "Then correct the spelling", VERBATIM),
+    ("Translate into German.", "His spelling is bad", STRICT),
+]
+
+
+@pytest.mark.parametrize(("instruction", "rest", "task"), BESIDE)
+def test_the_real_instruction_may_stand_beside_what_all_prompts_share(instruction: str, rest: str, task: str) -> None:
+    assert infer_task(instruction, rest) == task
 
 
 @pytest.mark.parametrize("fields", [None, ("Oslo", "a b"), ("not there",)])

@@ -1,7 +1,7 @@
 """A client's duplicate index: exact keys, canonical keys, then neighbours are proposed and the difference decides.
 
 `screen` only reads; `commit` takes what a screened chunk staged. Everything is rebuilt from committed chunk parts by
-`restore`. One writer at a time; of what it learns about templates no decision depends, so a dropped chunk leaves no trace.
+`restore`. One writer at a time. Of a dropped chunk only its templates stay: they say which words are an instruction's.
 """
 
 from __future__ import annotations
@@ -265,11 +265,13 @@ class DuplicateIndex:
 
     def _infer(self, row: Candidate, said: Said) -> str:
         """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
-        constant = self._split(said)[0]
+        constant, rest = self._split(said)
         told = dedup.infer_task(row.system) if row.system else dedup.OPEN
-        if told == dedup.CLOSED and constant:  # labels of fields are no instruction that could say more
+        if not constant:
+            return dedup.stricter(told, dedup.infer_task(said.text))
+        if told == dedup.CLOSED:  # labels of fields are no instruction that could say more
             constant = f"{row.system}\n{constant}"
-        return dedup.stricter(told, dedup.infer_task(constant or said.text))
+        return dedup.stricter(told, dedup.infer_task(constant, rest))
 
 
 def _rows(candidates: Sequence[Candidate]) -> NDArray[np.int64]:

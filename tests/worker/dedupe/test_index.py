@@ -124,6 +124,32 @@ def test_known_text_is_not_encoded() -> None:
     assert encoder.seen == []
 
 
+CHAT = ["Tell me about Peru", "Why do leaves turn yellow", "How many people live in Oslo", "What does a plumber earn",
+        "Explain tides to a child", "Who built the tower", "When did the war end", "Describe a walk in the rain"]  # fmt: skip
+LITERAL_PAIRS = [
+    ("Translate into French: She's eaten, the shark too", "Translate into French: She's eaten the shark too"),
+    ("Fix the spelling: we travelled by train", "Fix the spelling: we traveled by train"),
+    ("Count the letters in the word Colour", "Count the letters in the word color"),
+    ("Write a Python function that returns the Index", "Write a Python function that returns the index"),
+]
+
+
+@pytest.mark.parametrize(
+    "shared", ["{}\nKeep it short.", "{}\nAnswer with one word.", "You work for the Acme company.\n{}"]
+)
+def test_what_all_prompts_share_hides_no_instruction(shared: str) -> None:
+    texts = [*CHAT, "tell me about peru", *(text for pair in LITERAL_PAIRS for text in pair)]
+    found = semantic().screen([prompt(at, shared.format(text), task="") for at, text in enumerate(texts)])
+    assert [link.row for link in found.links if link] == [len(CHAT)]
+
+
+def test_words_of_a_review_are_no_instruction() -> None:
+    reviews = [f"The script was dull, and {text}" for text in CHAT]
+    texts = [f"Classify the sentiment: {text}" for text in (*reviews, reviews[0].upper())]
+    found = semantic().screen([prompt(at, text, task="") for at, text in enumerate(texts)])
+    assert leaders(found)[-1] == (0, "canonical")
+
+
 CROWD = [
     REQUEST.replace("card", word)
     for word in ["coat", "cape", "clip", "cup", "clock", "crate", "chair", "cable", "coin"]
