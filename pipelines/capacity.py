@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import takewhile
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -39,8 +40,8 @@ EVEN = 0.5
 
 
 class Ways(NamedTuple):
-    """The targets that a route uses now: on each lane the first that is up, in the route's order; and its local ones that are
-    up or may come back."""
+    """The targets that a route uses now: on each lane the first that is up, in the route's order; and at `home` that local one
+    and those before it that may come back. Those behind it are asked nothing while it is up."""
 
     local: TargetView | None
     cloud: TargetView | None
@@ -58,8 +59,8 @@ def ways(snapshot: Snapshot) -> dict[str, Ways]:
 def _ways(targets: list[TargetView]) -> Ways:
     able = [target for target in targets if target.slots > 0]
     up = {lane: next((t for t in able if t.up and t.lane == lane), None) for lane in ("local", "cloud")}
-    home = tuple(t for t in able if t.lane == "local" and (t.up or t.down_s < math.inf))
-    return Ways(up["local"], up["cloud"], home)
+    away = [t for t in takewhile(lambda t: t is not up["local"], able) if t.lane == "local" and t.down_s < math.inf]
+    return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])))
 
 
 def left_s(snapshot: Snapshot, run: RunView) -> float:

@@ -93,7 +93,8 @@ class RunView(msgspec.Struct, frozen=True):
 
 class Snapshot(msgspec.Struct, frozen=True):
     """Everything `plan` knows; routes map to their targets' names, in order of preference. `batch_targets`: those of them
-    whose batch API may be used, by name. By client: `weights`, `served` (work for its weight) and `ranks`, its class.
+    whose batch API may be used, by name. By client: `weights`, `served` local work and `bought` work of the cloud, each for its
+    weight, and `ranks`, its class.
     """
 
     now_ms: int
@@ -104,6 +105,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     served: Mapping[str, float] = {}
     batch_targets: Mapping[str, BatchTarget] = {}
     ranks: Mapping[str, int] = {}
+    bought: Mapping[str, float] = {}
 
 
 class Ring(msgspec.Struct, frozen=True):

@@ -259,11 +259,11 @@ class Drain:
 
     def _measure(self, prompt: Prompt, name: str, usage: Usage, seconds: float) -> None:
         """What an answer took; guessed where the server does not say its tokens."""
-        read, written = usage.input_tokens - usage.cached_input_tokens, usage.output_tokens
-        if not usage.input_tokens and not written:
+        read, written = usage.input_tokens, usage.output_tokens
+        if not read and not written:
             read = prompt.item.input_tokens
             written = output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
-        self.lanes[name].finished(max(0, read), written, seconds)
+        self.lanes[name].finished(read, written, seconds)
         self.rescue.took(prompt, seconds)
         prompt.batch.answers.answer(written)
 

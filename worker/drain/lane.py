@@ -78,7 +78,8 @@ class Lane:
         return taken
 
     def finished(self, input_tokens: int, output_tokens: int, seconds: float) -> None:
-        """Counts an answer, for rates and the display; of its input what the server had to read."""
+        """Counts an answer, for rates and the display. All of its input, cached or not: so waiting prompts are weighed, and a
+        cache that makes reading cheap shows as a lower weight of input."""
         self.done += 1
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens

@@ -270,9 +270,9 @@ class Scheduler:
         weights = {name: client.weight for name, client in settings.clients.items()}
         ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
         self._shares.measured(self._estimates.longer(heads))
-        served = self._shares.levels(run.client for run in runs if run.waiting)
         routes = {name: route.targets for name, route in settings.routes.items()}
-        return Snapshot(now, targets, routes, tuple(runs), weights, served, self._sent.targets(), ranks)
+        seen = Snapshot(now, targets, routes, tuple(runs), weights, {}, self._sent.targets(), ranks)
+        return self._shares.told(seen)
 
     # -- moves -------------------------------------------------------------------------------------------------
 
@@ -293,9 +293,8 @@ class Scheduler:
         for move, epoch in zip(rings, epochs, strict=True):
             if int(epoch):
                 self._was_rung.add(move.batch)
-            if int(epoch) and move.lane == "local":  # of the cloud each client has what it pays for
                 client, work = runs[move.run].client, views[move.batch].work
-                self._shares.rung(move.batch, client, work, snapshot.weights.get(client, 1.0))
+                self._shares.rung(move.batch, move.lane, client, work, snapshot.weights.get(client, 1.0))
             if int(epoch) and not by_order(move):
                 self._targets[move.batch] = move.target
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipelines.pace import Answered, Pace
 from pipelines.settings import parse_settings
 from pipelines.types import BatchHead, Failure, Item
 from pipelines.wire import Keys
@@ -179,3 +180,23 @@ async def test_a_clock_that_is_set_during_a_call_makes_it_no_longer_and_no_short
     assert done.output == "Hello."
     assert 0 <= called.finished_us - intent.started_us < 60_000_000
     assert 0 <= drain.lanes["it"].latency_s < 60
+
+
+async def test_what_a_server_had_cached_is_counted_as_waiting_prompts_are_weighed() -> None:
+    """Or else the lane's rate, of what it had to read, told half a row a second of waiting work where 4 were answered."""
+    said = {"prompt_tokens": 1600, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 1500}}
+    answer = msgspec.json.encode({**msgspec.json.decode(ANSWER), "usage": said})
+
+    async def post(*_told: Any, **_more: Any) -> Response:
+        return Response(200, {}, answer)
+
+    drain, prompt, _ = drain_of(Context(SETTINGS, NOBODY, ""), post)
+    await drain._attempt(prompt)
+    lane, pace = drain.lanes["it"], Pace()
+    for second in range(0, 30, 5):  # four such answers a second
+        rows = 4 * second
+        seen = Answered(rows, rows * lane.input_tokens, rows * lane.output_tokens, second, 1, 0.25, 0.25 * rows)
+        speed = pace.note(second, "it", 1, [("w", seen)])
+    waiting = speed.prefill * 1600 + 10
+    assert (lane.done, speed.rows_per_s) == (1, pytest.approx(4))
+    assert speed.rate / waiting == pytest.approx(4)
