@@ -126,6 +126,7 @@ async def bury(context: Context) -> None:
         held = [client for client, who in (await redis.hgetall(keys.preparing)).items() if who == owner]
         for lease in (
             "schedule",
+            "watch",
             "settle",
             "money",
             "provider_batch",

@@ -111,7 +111,7 @@ class Process:
 
             scheduler = Scheduler(self.context, bells)
             self._leased("schedule", scheduler.step)
-            self._start(Watch(self.context).run())
+            self._leased("watch", Watch(self.context, self.stopping).run)
             self._leased("health", History(self.context).step)
             self.alerts = Alerts(self.context)
             self._leased("money", self.alerts.step)
