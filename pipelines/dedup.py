@@ -15,8 +15,8 @@ from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, labelled_task, stricter
 from pipelines.layout import layout, prose_words
+from pipelines.loose import loose, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
-from pipelines.reading import loose, loose_words
 from pipelines.retelling import RARE_PAIRS as STORIES
 from pipelines.retelling import rare_pairs
 
