@@ -13,15 +13,15 @@ import msgspec
 from pipelines.casing import capitals, may_name
 from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
-from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, stricter
+from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, labelled_task, stricter
 from pipelines.layout import layout, prose_words
+from pipelines.loose import loose, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
-from pipelines.reading import loose, loose_words
 from pipelines.retelling import RARE_PAIRS as STORIES
 from pipelines.retelling import rare_pairs
 
 __all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STORIES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
-           "decide_said", "infer_task", "likeness", "outline_keys", "proof", "read", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip
+           "decide_said", "infer_task", "labelled_task", "likeness", "outline_keys", "proof", "read", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -35,6 +35,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     task: str = ""  # closed | open | extract | strict | verbatim | "": infer
     paraphrase: bool = False  # the route allows other words for the same question
     system: str = ""  # the system prompt, which may say what the task is; it is part of the family
+    labels: bool = False  # the answer is one of known labels
     keys_only: bool = False  # reuse by proof is paused for the route
 
 

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 
 from pipelines.layout import is_code
-from pipelines.words import word_set
+from pipelines.words import ASKING, word_set
 
 CLOSED, OPEN, EXTRACT, STRICT, VERBATIM = "closed", "open", "extract", "strict", "verbatim"
 LITERAL = frozenset({EXTRACT, STRICT, VERBATIM})
@@ -37,6 +37,17 @@ _CHOICE_WORDS = (
 """Also of labels, but they say no more than how an answer looks: whatever is asked, it may end in `Answer with one word.`"""
 
 
+_FORM_WORDS = (
+    r"polite\w*|impolite\w*|rude\w*|courte\w+|formal\w*|informal\w*|colloquial\w*|slang|register|tone|dialects?|british|american english"
+    r"|proficien\w+|fluen\w+|native speakers?|non-native|cefr|(?:language|reading|writing) levels?|grammatical\w*|ungrammatical\w*"
+    r"|readab\w+|legib\w+|capital letters|capitals|caps|upper-?case|lower-?case|(?:letter|title|sentence) case|shout\w*|exclamat\w+"
+    r"|sarcas\w+|iron(?:y|ic\w*)|emphatic\w*|urgen\w+|typos?|misspel\w+|mistakes?|error-free|(?:has|have|contains?|any|no) errors?"
+    r"|writing style|well[ -]written|quality of (?:the )?(?:writing|text|english|language)|essays?|greet\w*|thanks|gratitude|authorship"
+    r"|(?:questions?|statements?|commands?)(?:,| or|/| vs\.?) ?(?:an? )?(?:questions?|statements?|commands?|exclamations?)"
+)
+"""What labels judge the form of a text by, which such a task may not ignore."""
+
+
 def _words(*tables: str) -> re.Pattern[str]:
     """Finds any of these in a text in lower case."""
     return re.compile(rf"\b(?:{'|'.join(tables)})\b")
@@ -45,6 +56,13 @@ def _words(*tables: str) -> re.Pattern[str]:
 _MARKS, _LETTERS, _PARTS = map(_words, (_MARK_WORDS, _LETTER_WORDS, _PART_WORDS))
 _LITERALS = _words(_MARK_WORDS, _LETTER_WORDS, _PART_WORDS)
 _LABELS, _ANY_LABELS = _words(_LABEL_WORDS), _words(_LABEL_WORDS, _CHOICE_WORDS)
+_FORMS = _words(_FORM_WORDS)
+_TEXTS = _words(
+    r"this|it|following|texts?|sentences?|messages?|e-?mails?|comments?|reviews?|writers?|customers?|authors?|speakers?|users?|tweets?"
+    r"|posts?|passages?|paragraphs?"
+)
+_JUDGING = ASKING | word_set("whether if judge detect check tell say decide")
+_SENTENCE = re.compile(r"[^.!?\n]+")
 _FORMAT_WORDS = "json|xml|yaml|csv|markdown|schema"
 _FORMATS, _SHAPES = _words(_FORMAT_WORDS), _words(_FORMAT_WORDS, "table|fields?|keys?")
 _ENGLISH = _words(
@@ -80,11 +98,19 @@ def infer_task(instruction: str, rest: str = "") -> str:
     return _hidden(f"{instruction} {rest}") or (CLOSED if _LABELS.search(rest.lower()) is not None else told)
 
 
+def labelled_task(instruction: str, rest: str) -> str:
+    """The kind of a task whose answer is known to be a label: closed, unless its words say that form or letters are judged."""
+    low = instruction.lower()
+    return stricter(_named(low) or (STRICT if _judges_form(low) else CLOSED), _ordered(rest.lower()))
+
+
 def _infer(instruction: str) -> str:
     low = instruction.lower()
     found = _literal(instruction, low)
     if found is not None:
         return found
+    if _judges_form(low):
+        return STRICT
     if _ANY_LABELS.search(low) is not None:
         return CLOSED
     if _SHAPES.search(low) is not None:
@@ -95,6 +121,8 @@ def _infer(instruction: str) -> str:
 def _hidden(text: str) -> str | None:
     """The literal task that any words of a text name, if any; `table` and `key` are words of other things too."""
     low = text.lower()
+    if _judges_form(low):
+        return stricter(_literal(text, low) or STRICT, STRICT)
     return _literal(text, low) or (EXTRACT if _FORMATS.search(low) is not None else None)
 
 
@@ -110,6 +138,20 @@ def _named(low: str) -> str | None:
         return None
     kinds = ((VERBATIM, _MARKS), (STRICT, _LETTERS), (EXTRACT, _PARTS))
     return next(kind for kind, words in kinds if words.search(low) is not None)
+
+
+def _judges_form(low: str) -> bool:
+    """One sentence names labels of form, or asks for the form of a text."""
+    if _FORMS.search(low) is None:
+        return False
+    sentences = [found.group().strip() for found in _SENTENCE.finditer(low)]
+    return any(
+        _FORMS.search(one) is not None
+        and (
+            _ANY_LABELS.search(one) is not None or (one.split(" ", 1)[0] in _JUDGING and _TEXTS.search(one) is not None)
+        )
+        for one in sentences
+    )
 
 
 def _ordered(low: str) -> str:

@@ -19,6 +19,7 @@ from pipelines.dedup import (
     canonical_key,
     decide,
     infer_task,
+    labelled_task,
     read,
     said,
     stored,
@@ -138,6 +139,21 @@ INSTRUCTIONS = [
     ("Which of these topics is it? Answer with one word only.", CLOSED),
     ("Answer the user's question in two sentences.", OPEN),
     ("Classify and translate the review.", STRICT),
+    ("Label the politeness of the message.", STRICT),
+    ("Classify as British or American English.", STRICT),
+    ("Assign the CEFR level, A1 to C2.", STRICT),
+    ("Classify the text as question or statement.", STRICT),
+    ("Does the writer shout? Answer yes or no.", STRICT),
+    ("Is this sentence grammatical?", STRICT),
+    ("How urgent is the message? Choose one of: low, high.", STRICT),
+    ("Rate the readability from 1 to 5.", STRICT),
+    ("Label the text. Labels: formal, informal.", STRICT),
+    ("Classify the intent of the question.", CLOSED),
+    ("Pick the topic of this error report.", CLOSED),
+    ("Is the review positive or negative?", CLOSED),
+    ("Classify the sentiment.\nReview: rude staff\nLabel: bad", CLOSED),
+    ("Write a polite reply to the customer.", OPEN),
+    ("How do British people make tea?", OPEN),
 ]
 
 
@@ -165,6 +181,20 @@ BESIDE = [
 @pytest.mark.parametrize(("instruction", "rest", "task"), BESIDE)
 def test_the_real_instruction_may_stand_beside_what_all_prompts_share(instruction: str, rest: str, task: str) -> None:
     assert infer_task(instruction, rest) == task
+
+
+LABELLED = [
+    ("Welche Kategorie hat die Nachricht?", "Hallo", CLOSED),
+    ("Is the spelling right?", "We come tomorow", VERBATIM),
+    ("Is it polite?", "Give it to me", STRICT),
+    ("Keep it short.", "Translate into French: no", STRICT),
+    ("What is it about?", "The script has a table of keys", CLOSED),
+]
+
+
+@pytest.mark.parametrize(("instruction", "rest", "task"), LABELLED)
+def test_known_labels_make_a_closed_task_unless_its_words_judge_letters(instruction: str, rest: str, task: str) -> None:
+    assert labelled_task(instruction, rest) == task
 
 
 @pytest.mark.parametrize("fields", [None, ("Oslo", "a b"), ("not there",)])

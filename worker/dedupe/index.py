@@ -266,6 +266,8 @@ class DuplicateIndex:
     def _infer(self, row: Candidate, said: Said) -> str:
         """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
         constant, rest = self._split(said)
+        if row.labels:
+            return dedup.labelled_task(f"{row.system}\n{constant or said.text}", rest)
         told = dedup.infer_task(row.system) if row.system else dedup.OPEN
         if not constant:
             return dedup.stricter(told, dedup.infer_task(said.text))

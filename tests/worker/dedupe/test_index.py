@@ -150,6 +150,18 @@ def test_words_of_a_review_are_no_instruction() -> None:
     assert leaders(found)[-1] == (0, "canonical")
 
 
+@pytest.mark.parametrize(
+    ("asked", "found"), [("Is the spelling right?", 0), ("Is it polite?", 0), ("Is it about food?", 2)]
+)
+def test_labels_ignore_no_form_that_they_judge(asked: str, found: int) -> None:
+    texts = [f"{asked} {text}" for text in (*CHAT, "I eat colourful fruit", "Please, i eat colorful fruit!")]
+    rows = [
+        msgspec.structs.replace(prompt(at, text, task=""), labels=True)
+        for at, text in enumerate([*texts, texts[0].upper()])
+    ]
+    assert len([link for link in semantic().screen(rows).links if link]) == found
+
+
 CROWD = [
     REQUEST.replace("card", word)
     for word in ["coat", "cape", "clip", "cup", "clock", "crate", "chair", "cable", "coin"]
