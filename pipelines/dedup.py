@@ -200,3 +200,15 @@ def _compared(leader: Said, row: Said) -> tuple[tuple[str, ...], tuple[str, ...]
     if leader.fields is None or row.fields is None:
         return (leader.text,), (row.text,)
     return (leader.fields, row.fields) if leader.rest == row.rest else ((), ("",))
+
+
+def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:
+    """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
+    if row.labels:
+        return labelled_task(f"{row.system}\n{constant or text}", rest)
+    told = infer_task(row.system) if row.system else OPEN
+    if not constant:
+        return stricter(told, infer_task(text))
+    if told == CLOSED:  # labels of fields are no instruction that could say more
+        constant = f"{row.system}\n{constant}"
+    return stricter(told, infer_task(constant, rest))

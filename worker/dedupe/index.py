@@ -264,16 +264,8 @@ class DuplicateIndex:
         return parts.constant, parts.field
 
     def _infer(self, row: Candidate, said: Said) -> str:
-        """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
-        constant, rest = self._split(said)
-        if row.labels:
-            return dedup.labelled_task(f"{row.system}\n{constant or said.text}", rest)
-        told = dedup.infer_task(row.system) if row.system else dedup.OPEN
-        if not constant:
-            return dedup.stricter(told, dedup.infer_task(said.text))
-        if told == dedup.CLOSED:  # labels of fields are no instruction that could say more
-            constant = f"{row.system}\n{constant}"
-        return dedup.stricter(told, dedup.infer_task(constant, rest))
+        """The kind of a task that nobody named."""
+        return dedup.task_of(row, said.text, *self._split(said))
 
 
 def _rows(candidates: Sequence[Candidate]) -> NDArray[np.int64]:
