@@ -26,6 +26,8 @@ RESERVE_CALLS = 1.0
 GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
 GUESSED_LATENCY_S = 2.0
+SLOW_LATENCY_S, FIRST_BOUGHT = 6.0, 32
+"""A cloud that nobody has asked yet may be so slow; and so many rows show how slow it is, early enough for all others."""
 SIGMA_90 = NormalDist().inv_cdf(0.9)
 SPREAD, UNSURE = 0.03, 0.5
 """How far what a local lane does may be from what is foreseen of it, one standard deviation as a share of it: measured over
@@ -70,7 +72,7 @@ def stock(target: TargetView) -> float:
     """Rows that should be rung at a target: enough that no slot waits for the next tick. While its rate is unknown, more
     where it costs nothing, and only so many that it shows where it does."""
     if not target.rows_per_s:
-        return FIRST_STOCK_SLOTS * target.slots if target.lane == "local" else target.slots
+        return FIRST_STOCK_SLOTS * target.slots if target.lane == "local" else min(FIRST_BOUGHT, target.slots)
     return max(STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
 
 
@@ -114,7 +116,7 @@ def cloud_rate(cloud: TargetView) -> float:
 
 
 def _cloud_latency_s(cloud: TargetView) -> float:
-    return cloud.latency_s if cloud.rows_per_s else GUESSED_LATENCY_S
+    return cloud.latency_s if cloud.rows_per_s else SLOW_LATENCY_S
 
 
 def in_time(target: BatchTarget, seconds: float) -> float:

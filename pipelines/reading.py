@@ -9,11 +9,17 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from pipelines.words import ASKING, CONTRACTION_TAILS, CONTRACTIONS
+from pipelines.words import ASKING, CONTRACTION_TAILS, CONTRACTIONS, GREETINGS, NEGATION, POLITE, word_set
+
+_OPENERS = word_set("How What When Where Which Who Whom Whose Why")
+"""With a capital letter they begin a sentence, whatever stands before them: a heading has no full stop."""
 
 _CACHED_PIECES = 65_536
 _CACHED_LETTERS = 64
 _YEAR = 4
+
+
+_CIVIL = POLITE | GREETINGS
 
 
 class Token(NamedTuple):
@@ -43,6 +49,11 @@ _GROUPS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
 _SOFT = frozenset(".,;:!\"'`-()")
 _ENDS = frozenset(".!?:")
 _PACES = frozenset(".,;:!")
+_QUOTES = "\"'`"
+_PAUSING = _PACES | set(_QUOTES)
+_DENIALS = NEGATION | {"stop"}
+_PAUSE = ","
+"""A mark beside a denial says what is denied: `No, more cuts` is not `No more cuts`. Which mark it is does not matter."""
 
 
 def tokens(text: str) -> list[Token]:
@@ -81,7 +92,27 @@ def _prose(text: str) -> list[Token]:
         else:
             out += piece.tokens
         first, asking = piece.first_after, asking if piece.opens is None else piece.opens
+    return out if _DENIALS.isdisjoint([token.norm for token in out]) else _with_pauses(out)
+
+
+def _with_pauses(found: Sequence[Token]) -> list[Token]:
+    """The first of the soft marks between a denial and the word before or after it is no soft one."""
+    out: list[Token] = []
+    before, mark = "", -1
+    for token in found:
+        if token.kind == "soft":
+            mark = len(out) if mark < 0 and before and token.norm in _PACES else mark
+        else:
+            if mark >= 0 and (before in _DENIALS or (token.norm in _DENIALS and before not in _CIVIL)):
+                out[mark] = out[mark]._replace(norm=_PAUSE, kind="symbol")
+            before, mark = _last_said(before, token.norm), -1
+        out.append(token)
     return out
+
+
+def _last_said(before: str, word: str) -> str:
+    """The word, except for the denial that is one of two choices: `yes or no`."""
+    return before if before == "or" and word in _DENIALS else word
 
 
 def _put_questions(out: list[Token], found: Sequence[Token], asking: bool) -> None:
@@ -117,6 +148,7 @@ def _read_piece(word: str, first: bool) -> _Piece:
     opens: bool | None = None
     for match in _TOKEN.finditer(word):
         kind, raw = match.lastgroup or "symbol", match.group()
+        after = after or raw in _OPENERS
         if kind == "word":
             opens = _opens_question(raw) if after else opens
             _put_word(out, raw, raw.lower(), after)
@@ -142,8 +174,8 @@ def _put_word(out: list[Token], raw: str, low: str, first: bool) -> None:
         out.append(Token(tail, raw, "word", first))
         return
     if "'" in low or low in CONTRACTIONS:
-        for part in _spelt_out(low):
-            out.append(Token(part, raw, "word", first))
+        for at, part in enumerate(_spelt_out(low)):
+            out.append(Token(part, raw, "word", first and not at))
         return
     out.append(Token(low.rstrip("."), raw, "word", first))
 
@@ -195,6 +227,8 @@ def loose_words(pieces: Sequence[str], asks: bool) -> str:
         forms = [_piece(piece) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
     if asks:
         _drop_needless_questions(pieces, forms)
+    if not _denying.isdisjoint(pieces):
+        _put_pauses(pieces, forms)
     if "" not in forms:
         return " ".join(cast("list[str]", forms))
     _keep_marks_between_numbers(pieces, forms)
@@ -202,12 +236,15 @@ def loose_words(pieces: Sequence[str], asks: bool) -> str:
 
 
 _forms: dict[str, str] = {}
+_denying: set[str] = set()
+"""Those of the pieces there whose form begins or ends with a denial."""
 
 
 def _piece(piece: str) -> str:
     """The loose form of what stands between two blanks; a question mark stays for the sentence to decide."""
     if len(_forms) > _CACHED_PIECES:
         _forms.clear()
+        _denying.clear()
     core = piece[:-1] if piece[-1:] in _PACES else piece
     if core.isalpha():
         low = core.lower()
@@ -216,7 +253,29 @@ def _piece(piece: str) -> str:
         form = " ".join(token.norm for token in _read_piece(piece, True).tokens if token.kind != "soft")
     if len(piece) <= _CACHED_LETTERS:
         _forms[piece] = form
+        if not _DENIALS.isdisjoint((form.partition(" ")[0], form.rpartition(" ")[2])):
+            _denying.add(piece)
     return form
+
+
+def _may_pause(piece: str) -> bool:
+    return piece[-1:] in _PAUSING
+
+
+def _put_pauses(pieces: Sequence[str], forms: list[str | None]) -> None:
+    """As `_with_pauses` does."""
+    denials = [at for at, piece in enumerate(pieces) if piece in _denying]
+    if not any(_may_pause(piece) for at in denials for piece in (pieces[at], pieces[at - 1], *pieces[at + 1 : at + 2])):
+        return
+    before, mark = "", False
+    for at, piece in enumerate(pieces):
+        form = forms[at]
+        if form:
+            head, last = form.partition(" ")[0], form.rpartition(" ")[2]
+            if mark and (before in _DENIALS or (head in _DENIALS and before not in _CIVIL)):
+                forms[at] = f"{_PAUSE} {form}"
+            before, mark = _last_said(before, form) if form == last else last, False
+        mark = mark or (bool(before) and piece.rstrip(_QUOTES)[-1:] in _PACES)
 
 
 def _drop_needless_questions(pieces: Sequence[str], forms: list[str | None]) -> None:

@@ -72,11 +72,11 @@ class BatchView(msgspec.Struct, frozen=True):
 
 
 class RunView(msgspec.Struct, frozen=True):
-    """One open run; `waiting` is ordered from head to tail, `ahead` is work rung or not yet prepared, `sent` what is with a
-    provider's batch API and has not come back (no part of `ahead`).
+    """One open run; `waiting` is ordered from head to tail, `ahead` is work rung to the local lane or not yet
+    prepared, `sent` what is with a provider's batch API and has not come back; what is rung to the cloud is no part of either.
 
     `waited_for`: somebody waits for each answer. It goes first among its client's runs, and what the local lane cannot take
-    now to the cloud.
+    now to the cloud. `trying`: groups of which a batch is rung to the local lane.
     """
 
     id: str
@@ -88,6 +88,7 @@ class RunView(msgspec.Struct, frozen=True):
     may_buy: bool = True
     waited_for: bool = False
     sent: tuple[BatchView, ...] = ()
+    trying: frozenset[str] = frozenset()
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -88,6 +88,7 @@ class Process:
         bells = await leased.pool(self.context.redis_url)
         if self.drain is not None:
             self._start(self.drain.journal.run())
+            self._start(self.drain.rescue.run())
             for lane in self.drain.lanes.values():
                 self._start(lane.run())
             for role in self.lanes:

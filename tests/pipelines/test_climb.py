@@ -27,8 +27,11 @@ from pipelines.climb import MOST, START, Climb, Load, Said, State, Window, start
         (State(5, 8, 100.0, 104.0, high=16), 101.0, 3, 5),  # as good with fewer
         (State(5, 8, 100.0, 104.0, high=16), 80.0, 6, 8),  # too few
         (State(7, 8, 100.0, 104.0, low=6, high=16), 80.0, 8, 8),  # narrow enough: held
-        (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 60.0, 5, 8),  # much slower: sought anew, fewer first
-        (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 140.0, 16, 8),  # much faster
+        (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 60.0, 8, 8),  # much slower: measured anew,
+        (State(8, 8, high=9), 60.0, 5, 8),  # and fewer tried first
+        (State(5, 8, 60.0, 60.0, high=9), 37.0, 16, 8),  # and that was not it: more
+        (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 140.0, 8, 8),  # much faster: measured anew,
+        (State(8, 8), 140.0, 16, 8),  # and more tried
         (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 90.0, 8, 8),  # a little slower: held
         (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=90.0), 100.0, 16, 8),  # due: more is tried
         (State(256, 128, 100.0, 100.0, low=64), 110.0, 181, 256),  # the most there is: narrowed

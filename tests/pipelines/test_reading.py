@@ -34,6 +34,14 @@ LOOSE = [
     ('He said "go"!', "he said go"),
     ("yes , it is .", "yes, it is."),
     ("it was in 1998 .", "it was in 1998"),
+    ("No , more cuts", "no, more cuts"),
+    ("No!! More cuts", "no, more cuts"),
+    ("Don't! Go", "do not. go"),
+    ("I said no.", "I said no"),
+    ("No cuts, please.", "no cuts please"),
+    ("Hello, no card came", "hello no card came"),
+    ("Answer yes or no: is it", "Answer yes or no. Is it"),
+    ("Is it true or false, Ida", "Is it true or false Ida"),
 ]
 NOT_LOOSE = [
     ("fine", "fine?"),
@@ -45,6 +53,13 @@ NOT_LOOSE = [
     ("a 'b' = 1", "a b = '1'"),
     ("wont", "will not"),
     ("C#", "C"),
+    ("No, more cuts are needed", "No more cuts are needed"),
+    ("Don't. Cancel my order today", "Don't cancel my order today"),
+    ("He said: no, more cuts", "He said: no more cuts"),
+    ("I do. Not agree", "I do not agree"),
+    ("Stop. The war is good", "Stop the war is good"),
+    ("Nothing; works is the name", "Nothing works is the name"),
+    ('"No," more cuts', '"No" more cuts'),
     ("Declined again. Given that, what do I do?", "Declined again. Given that, what do I do"),
 ]
 

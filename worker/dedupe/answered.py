@@ -60,8 +60,8 @@ def runs_of(store: Store, name: str) -> Runs:
 
 
 def tables_of(store: Store, name: str, runs: Collection[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
-    """The answered prompts of some runs of a file."""
+    """The answered prompts of some runs of a file, newest first."""
     table = store.read_table(name, columns=["run_id", *columns])
     table = table.filter(pc.is_in(table["run_id"], value_set=pa.array(list(runs), pa.string())))
-    for run in pc.unique(table["run_id"]).to_pylist():
+    for run in reversed(pc.unique(table["run_id"]).to_pylist()):
         yield run, table.filter(pc.equal(table["run_id"], run)).drop_columns(["run_id"])

@@ -37,6 +37,7 @@ class Prompt:
         "given_up",
         "item",
         "last",
+        "late",
         "paid",
         "passed",
         "refusals",
@@ -55,6 +56,13 @@ class Prompt:
         self.target = ""
         self.first_us = 0
         self.last: Failure | None = None
+        self.late = False
+        """Its batch is on the local lane, and it must be bought after all, to be in time."""
+
+    @property
+    def lane(self) -> str:
+        """Where it is asked."""
+        return "cloud" if self.late else self.batch.lane
 
     def refused(self, name: str, failure: Failure) -> None:
         """A target that was not called, since it can never answer this."""

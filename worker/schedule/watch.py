@@ -11,7 +11,9 @@ from worker.queue import RedisError
 
 log = logging.getLogger("spillway.watch")
 
-LOOK_EVERY_S, DOWN_EVERY_S = 5.0, 1.0
+LOOK_EVERY_S = 5.0
+DOWN_EVERY_S = 0.5
+"""Of one that is down: its slots are idle until it is found up."""
 FAILS_TO_DOWN = 2
 
 

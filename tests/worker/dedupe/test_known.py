@@ -154,6 +154,73 @@ def test_the_newest_runs_are_taken_first_and_no_more_than_fit(root: Root) -> Non
     assert leaders(known, 0, 10, 20) == [None, ("b", 10), ("c", 20)]
 
 
+def small(root: Root, limit: int = 10) -> Known:
+    return Known(root.store, "acme", DuplicateIndex("exact", limit=limit), REUSE)
+
+
+def test_a_long_open_run_is_taken_from_its_end_and_no_more_than_fits(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes over a client has no more memory than whoever held it."""
+    for first in range(0, 100, 5):
+        root.chunk("a", first, 5)
+    read = Store.read_table
+    names: list[str] = []
+
+    def noted(self: Store, name: str, columns: list[str] | None = None) -> Any:
+        names.append(name)
+        return read(self, name, columns)
+
+    monkeypatch.setattr(Store, "read_table", noted)
+    known = small(root)
+    known.sync({"a": 95}, NOW)
+    assert names == [paths.chunk("a", 0, 90), paths.chunk("a", 0, 85)]
+    assert leaders(known, 0, 84, 85, 94, 95) == [None, None, ("a", 85), ("a", 94), None]
+    known.sync({"a": 95}, NOW)
+    assert len(names) == 2, "what did not fit is not looked at again"
+    known.sync({"a": 100}, NOW)
+    assert leaders(known, 95, 90, 85) == [("a", 95), ("a", 90), None], "what is new pushes out what is old"
+
+
+def test_a_long_ended_run_is_taken_from_its_end_and_no_more_than_fits(root: Root) -> None:
+    for first in range(0, 100, 5):
+        root.chunk("a", first, 5)
+    root.end("a", NOW - 2, *["ok"] * 100)
+    root.chunk("b", 200, 2)
+    root.end("b", NOW - 1, *["ok"] * 202)
+    known = small(root)
+    known.sync({}, NOW)
+    assert 10 <= len(known.index) <= 12
+    assert leaders(known, 0, 89, 95, 99, 200) == [None, None, ("a", 95), ("a", 99), ("b", 200)]
+
+
+def test_after_a_takeover_the_oldest_answers_leave_first(root: Root) -> None:
+    for run, when_ms, first in (("a", NOW - 3, 0), ("b", NOW - 2, 10), ("c", NOW - 1, 20)):
+        root.chunk(run, first, 4)
+        root.end(run, when_ms, *["ok"] * (first + 4))
+    root.chunk("d", 30, 1)
+    known = small(root, limit=12)
+    known.sync({"d": 31}, NOW)
+    assert leaders(known, 0, 10, 20, 30) == [("a", 0), ("b", 10), ("c", 20), ("d", 30)]
+    screened = known.index.screen(candidates(*range(40, 45)))
+    known.learned("e", 45, screened)
+    assert leaders(known, 0, 1, 2, 3, 10, 11) == [None] * 6
+    assert leaders(known, 12, 13, 20, 30, 40) == [("b", 12), ("b", 13), ("c", 20), ("d", 30), ("e", 140)]
+
+
+def test_a_full_index_learns_of_runs_that_ended_since_and_of_no_older_ones(root: Root) -> None:
+    for run, when_ms, first in (("a", NOW - 3, 0), ("b", NOW - 2, 10)):
+        root.chunk(run, first, 10, "short")
+        root.end(run, when_ms, *["ok"] * (first + 10))
+    known = small(root)
+    known.sync({}, NOW)
+    assert leaders(known, 0, 10) == [None, ("b", 10)]
+    root.chunk("fresh", 20, 4)
+    root.end("fresh", NOW + 5, *["ok"] * 24)
+    known.sync({}, NOW + 10)
+    assert leaders(known, 0, 19, 20) == [None, ("b", 19), ("fresh", 20)]
+
+
 def test_many_small_runs_become_one_file_that_knows_the_same(root: Root) -> None:
     runs = [f"r{number:03d}" for number in range(MERGED_RUNS)]
     for number, run in enumerate(runs):

@@ -75,7 +75,7 @@ async def test_a_prompt_is_not_given_up_for_an_outage_that_its_own_last_try_find
     context = Context(SETTINGS, NOBODY, "")
     drain, prompt, _ = drain_of(context, post)
     for _ in range(earlier):
-        drain._standing.unhealthy("it", OUTAGE)
+        drain.standing.unhealthy("it", OUTAGE)
     for _ in range(SETTINGS.targets["it"].max_paid_attempts):
         assert not prompt.given_up
         await drain._attempt(prompt)
