@@ -72,8 +72,8 @@ class BatchView(msgspec.Struct, frozen=True):
 
 
 class RunView(msgspec.Struct, frozen=True):
-    """One open run; `waiting` is ordered from head to tail, `ahead` is work rung or not yet prepared, `sent` what is with a
-    provider's batch API and has not come back (no part of `ahead`).
+    """One open run; `waiting` is ordered from head to tail, `ahead` is work rung at a local target or not prepared yet, `sent`
+    what is with a provider's batch API and has not come back (no part of `ahead`, nor is what the cloud was given).
 
     `waited_for`: somebody waits for each answer. It goes first among its client's runs, and what the local lane cannot take
     now to the cloud.

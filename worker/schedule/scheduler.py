@@ -175,7 +175,12 @@ class Scheduler:
         deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         await self._end_if_due(run, fields, deadline)
         weigh = self._estimates.weigh
-        ahead = sum(n / max(1, head.rows) * weigh(head).work for head, _, n in rung.values() if head.run == run_id)
+        bought = {name for name, target in self.context.settings.targets.items() if target.lane == "cloud"}
+        ahead = sum(
+            left / max(1, head.rows) * weigh(head).work
+            for head, target, left in rung.values()
+            if head.run == run_id and target not in bought
+        )
         asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
         unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
         if asked and unprepared and waiting:
