@@ -14,6 +14,10 @@ from pipelines.words import ARTICLES, DATES, DIRECTIONS, NUMBER_WORDS, SUBJECTS,
 JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
 _MAX_JOINED = 3
 _OPEN_BEFORE = DIRECTIONS | word_set("is are was were be both either whether the a an as than")
+_OPEN_HALF = _OPEN_BEFORE - {"between", "both", "either", "whether", "is", "are", "was", "were", "be"}
+_TIES = DIRECTIONS | {"of"}
+"""`flour in the sugar and salt in the tea`: what stands behind the pair may belong to its second half alone."""
+
 _INSTRUCTING = frozenset({"answer", "reply", "respond", "return", "output", "use", "keep", "write", "give", "please"})
 _ATTRIBUTES = word_set(
     "time zone timezone zones capital population price cost size age name names colour color height weight length width depth area "
@@ -56,9 +60,10 @@ def swapped_pair(a: list[str], b: list[str]) -> bool:
         return False
     head, end, _, _ = place(a, b)
     mine, other = a[head:end], b[head:end]
-    if head and a[head - 1] not in _OPEN_BEFORE and a[head - 1].isalnum():
+    before, after = a[head - 1] if head else "", a[end] if end < len(a) else ""
+    if before not in _OPEN_BEFORE and before.isalnum():
         return False
-    if end < len(a) and a[end] == "'s":
+    if after == "'s" or (before in _OPEN_HALF and after in _TIES):
         return False
     return any(
         word in JOINERS
@@ -125,8 +130,7 @@ def _sentences(tokens: Sequence[Token]) -> list[tuple[str, ...]]:
     for token in tokens:
         if token.first or not out:
             out.append([])
-        if token.norm != "?":
-            out[-1].append(token.norm)
+        out[-1].append(token.norm)
     return [tuple(sentence) for sentence in out if sentence]
 
 

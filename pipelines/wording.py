@@ -113,7 +113,7 @@ _MIN_PLURAL = 4
 def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
     """Both ask the same once frames, articles, number of nouns and words without content are put aside.
 
-    Only for questions that open with a question word: of a yes-no question every small word counts.
+    Only in questions that open with a question word: of a yes-no question, and of a statement, every small word counts.
     """
     mine, other = _framed(a), _framed(b)
     if not any(word[:1] == _START and word[1:] in _QUESTION_WORDS for word in mine):
@@ -127,10 +127,18 @@ def _framed(tokens: Sequence[Token]) -> list[str]:
         text = pattern.sub(form, text)
     for pattern, form in _INSIDE:
         text = pattern.sub(form, text)
-    words = text.replace(_START + _START, _START).split(" ")
-    if _START + "how to" in text or _START + "where to" in text:
+    words: list[str] = []
+    for sentence in re.split(f"(?={_START})", text.replace(_START + _START, _START)):
+        found = [word for word in sentence.split(" ") if word]
+        words += _bared(found) if found and found[0][1:] in _QUESTION_WORDS else found
+    return words
+
+
+def _bared(words: list[str]) -> list[str]:
+    """What a question asks, without what may be put otherwise."""
+    if words[1:2] == ["to"] and words[0][1:] in ("how", "where"):
         words = [_ALIKE.get(word, word) for word in words]
-    return [_plain(word) for at, word in enumerate(words) if word and not _empty(words, at)]
+    return [_plain(word) for at, word in enumerate(words) if not _empty(words, at)]
 
 
 def _plain(word: str) -> str:

@@ -77,6 +77,9 @@ UNIT_WORDS = word_set(
 )
 """Units that are units wherever they stand; the others only after a number."""
 
+CASED_UNITS = word_set("b kb mb gb tb pb kbps mbps gbps kbit mbit gbit mw mwh mv mva ma mm mg ms mhz mpa mj mn")
+"""Units that are others with another case inside: a megabit (Mb) and a megabyte (MB), milliwatts (mW) and megawatts (MW)."""
+
 CONTRACTIONS = {
     "can't": "can not",
     "cannot": "can not",

@@ -18,6 +18,7 @@ SAME = [
     ("On Monday the lift broke. Help!", "The lift broke on Monday. Help!", "time in front"),
     ("Three weeks ago my card arrived.", "My card arrived three weeks ago.", "time in front"),
     ("A floor of oak and pine creaks", "A floor of pine and oak creaks", "swapped pair"),
+    ("The gap between oak and pine in the floor", "The gap between pine and oak in the floor", "swapped pair"),
 ]
 OTHER = [
     ("I like the picture of Anna", "I like Anna's picture"),
@@ -39,6 +40,11 @@ OTHER = [
     ("Monday the shop was open", "The shop Monday was open"),
     ("Give him the letter from me", "Give me the letter from him"),
     ("Ten men saw two dogs", "Two dogs saw ten men"),
+    ("It came late. I kept it.", "It came late. I kept it?"),
+    ("Classify: You are coming tonight.", "Classify: You are coming tonight?"),
+    ("My parcel is lost. You will refund me.", "My parcel is lost. You will refund me?"),
+    ("There is salt in the tea and honey in the soup", "There is salt in the honey and tea in the soup"),
+    ("The keys of the house and barn of Ida", "The keys of the barn and house of Ida"),
 ]
 
 

@@ -89,6 +89,9 @@ DIFFERENT = [
     ("I know that man from work and like him", "I know man from work and like him"),
     ("The dog's bed is in the hall", "The dog is bed in the house"),
     ("How do I stop to smoke?", "How do I stop smoking?"),
+    ("Ida lost half of her pens. How many has she?", "Ida lost half for her pens. How many has she?"),
+    ("It is full of bees. What does that mean?", "It is full of bee. What does that mean?"),
+    ("Tell me about the knights there. Why?", "Tell me about the knights. Why?"),
 ]
 
 
@@ -112,9 +115,9 @@ def test_frames_are_for_open_tasks_only() -> None:
     assert not decide((a,), (b,), CLOSED, 1.0).accept
 
 
-def test_a_frame_is_found_behind_a_template() -> None:
-    a, b = (
-        f"Answer in one sentence.\n\nQuestion: {text}\nAnswer:"
-        for text in ("How do I knit a hat?", "How to knit a hat?")
-    )
+@pytest.mark.parametrize(
+    "template", ["Answer in one sentence.\n\nQuestion: {}\nAnswer:", "## Question\n{}\n\n## Answer"]
+)
+def test_a_frame_is_found_behind_a_template(template: str) -> None:
+    a, b = (template.format(text) for text in ("How do I knit a hat?", "How to knit a hat?"))
     assert decide((a,), (b,), OPEN, 1.0).accept
