@@ -27,6 +27,11 @@ _QUESTION = r"(?:how|what|where|when|why|who|which)"
 _MAY = r"(?:do|does|can|could|should|shall)"
 _BE = r"(?:is|are)"
 
+_TWO_PERSONS = re.compile(
+    rf"(?<={_START})how (?={_MAY} (?:(?:i|we) [^{_START}]*\byours?\b|you [^{_START}]*\b(?:my|mine|our|ours)\b))"
+)
+"""Of these it matters who is who."""
+
 _FRAMES = (
     (
         rf"(?:(?:can|could|would|will) (?:you|anyone|someone|somebody) (?:please )?)?(?:please )?(?:kindly )?(?:tell|inform|let) "
@@ -122,7 +127,8 @@ def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
 
 
 def _framed(tokens: Sequence[Token]) -> list[str]:
-    text = " ".join((_START if token.first else "") + token.norm for token in tokens if token.norm != "?")
+    text = " ".join((_START if token.first else "") + token.norm for token in tokens)
+    text = _TWO_PERSONS.sub("how~ ", text)
     for pattern, form in _PATTERNS:
         text = pattern.sub(form, text)
     for pattern, form in _INSIDE:

@@ -13,7 +13,6 @@ SUBJECTS = ARTICLES | word_set("i you he she it we they my your his her our thei
 """What opens a clause and is no part of the words before it."""
 
 POLITE = word_set("please kindly plz pls")
-GREETINGS = word_set("hi hello hey thanks thank")
 ASKING = word_set(
     "how what when where which who whom whose why is are am was were do does did can could will would shall should may "
     "might has have had isn't aren't don't doesn't didn't can't couldn't won't wouldn't"

@@ -92,6 +92,8 @@ DIFFERENT = [
     ("Ida lost half of her pens. How many has she?", "Ida lost half for her pens. How many has she?"),
     ("It is full of bees. What does that mean?", "It is full of bee. What does that mean?"),
     ("Tell me about the knights there. Why?", "Tell me about the knights. Why?"),
+    ("How do I close my account?", "How do I close your account?"),
+    ("What is new? It rained.", "What is new? It rained?"),
 ]
 
 
@@ -115,7 +117,9 @@ def test_frames_are_for_open_tasks_only() -> None:
     assert not decide((a,), (b,), CLOSED, 1.0).accept
 
 
-@pytest.mark.parametrize("template", ["Answer in one sentence.\n\nQuestion: {}\nAnswer:", "## Question\n{}\n\n## Answer"])
+@pytest.mark.parametrize(
+    "template", ["Answer in one sentence.\n\nQuestion: {}\nAnswer:", "## Question\n{}\n\n## Answer"]
+)
 def test_a_frame_is_found_behind_a_template(template: str) -> None:
     a, b = (template.format(text) for text in ("How do I knit a hat?", "How to knit a hat?"))
     assert decide((a,), (b,), OPEN, 1.0).accept
