@@ -36,9 +36,13 @@ _PARTS = re.compile(
 _LABELS = re.compile(
     r"\b(?:classif\w+|categori[sz]\w+|labels?|labell?ing|sentiment|assign|which of|(?:exactly )?one of|either|yes or no"
     r"|true or false|positive or negative|choose|select|pick|rate|rating|score|intents?|category|categories|topics?"
-    r"|one word|multiple choice|decide whether|determine whether)\b",
+    r"|one word|multiple choice|decide whether|determine whether|on a scale|yes ?/ ?no|true ?/ ?false|(?:number|letter|label) only"
+    r"|answer with (?:yes|a number|a letter)|does the (?:text|post|message|review|comment|e-?mail)\b.{0,80}\byes|polarity|tone|mood)\b"
+    r"|[(\[{<]\s*[\w-]+(?: ?[/|] ?[\w-]+){1,9}\s*[)\]}>]",
     re.IGNORECASE,
 )
+_JSON = re.compile(r"[\[{][^\[\]{}]*\"[^\[\]{}]*[\]}]")
+_NESTED = 4
 _SHAPES = re.compile(r"\b(?:json|xml|yaml|csv|markdown|table|fields?|schema|keys?)\b", re.IGNORECASE)
 _ENGLISH = re.compile(
     r"\b(?:the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it)\b",
@@ -55,7 +59,7 @@ def infer_task(instruction: str) -> str:
 def _infer(instruction: str) -> str:
     if _MARKS.search(instruction) is not None:
         return VERBATIM
-    if _LETTERS.search(instruction) is not None or is_code(instruction):
+    if _LETTERS.search(instruction) is not None or is_code(_without_json(instruction)):
         return STRICT
     if _PARTS.search(instruction) is not None:
         return EXTRACT
@@ -64,6 +68,13 @@ def _infer(instruction: str) -> str:
     if _SHAPES.search(instruction) is not None:
         return EXTRACT
     return OPEN if _ENGLISH.search(instruction) is not None else STRICT
+
+
+def _without_json(text: str) -> str:
+    """The form of an answer is no program."""
+    for _ in range(_NESTED if '"' in text else 0):
+        text = _JSON.sub(" ", text)
+    return text
 
 
 _cached = lru_cache(maxsize=_CACHED)(_infer)

@@ -135,6 +135,13 @@ INSTRUCTIONS = [
     ("Which of these topics is it? Answer with one word only.", CLOSED),
     ("Answer the user's question in two sentences.", OPEN),
     ("Classify and translate the review.", STRICT),
+    ("Text:\nTone (warm / cool / hostile):", CLOSED),
+    ("On a scale from 1 to 5, how pleased is the writer?", CLOSED),
+    ("Is the post an insult? Answer with yes or no.", CLOSED),
+    ('Classify the message. Answer as JSON: {"label": "late", "why": ["..."]}', CLOSED),
+    ("You label reviews.\n<review>\n</review>\n<label>", CLOSED),
+    ("Explain this page: <div>it</div>", STRICT),
+    ("Explain it: if (a == b) { return 1; }", STRICT),
 ]
 
 
