@@ -97,7 +97,7 @@ _INSIDE = (
 _QUESTION_WORDS = frozenset({"how", "what", "where", "when", "why", "who"})
 _PATTERNS = tuple((re.compile(rf"(?<={_START}){pattern}"), form) for pattern, form in _FRAMES)
 _DROPPED = ARTICLES | POLITE | {"some", "there", "do", "does", "is", "are", "be", "am"}
-_LOOSE_PLACES = frozenset({"of", "in", "for", "on", "at", "about"})
+_LOOSE_PLACES = frozenset({"of", "in", "on", "at"})
 _ALIKE = dict.fromkeys(("i", "we", "you", "one"), "one") | dict.fromkeys(("my", "our", "your", "one's"), "one's")
 LIGHT = (
     _DROPPED

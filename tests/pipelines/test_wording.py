@@ -94,6 +94,7 @@ DIFFERENT = [
     ("Tell me about the knights there. Why?", "Tell me about the knights. Why?"),
     ("How do I close my account?", "How do I close your account?"),
     ("What is new? It rained.", "What is new? It rained?"),
+    ("What are the best trips for kids?", "What are the best trips of kids?"),
 ]
 
 
