@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.support_program import Program
 
 CHAT = "/v1/chat/completions"
 ADMIN = "the admin's own key"
+
+_numbers = count()
 """What every server here has as its `[api] admin_key`."""
 
 
@@ -137,6 +140,11 @@ def line(custom_id: str, prompt: str, **more: Any) -> dict[str, Any]:
     """One line of a batch."""
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}], **more.pop("body", {})}
     return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body, **more}
+
+
+def fresh(rows: int, words: str = "Name a colour for") -> list[dict[str, Any]]:
+    """Lines that nobody has asked before."""
+    return [line(f"r{i}", f"{words} thing {next(_numbers)}.") for i in range(rows)]
 
 
 def jsonl(lines: list[Any]) -> bytes:

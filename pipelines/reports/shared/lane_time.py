@@ -37,7 +37,8 @@ def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
     in one more hour at work at its own pace; `per_hour_usd` is the shadow price: what the first of its minutes were worth."""
     good = calls.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer"))
     read = pl.col("input_tokens") - pl.col("cached_input_tokens")
-    good = good.with_columns((PREFILL_WEIGHT * read + pl.col("output_tokens")).clip(1e-9).alias("work"))
+    good = good.with_columns((PREFILL_WEIGHT * read + pl.col("output_tokens")).alias("work"))
+    good = good.filter(pl.col("work") > 0)  # an answer that came without its usage says nothing of time
     local, bought = good.filter(pl.col("lane") == "local"), good.filter(pl.col("lane") != "local")
     price, found = pl.col("cost_usd").cast(pl.Float64) / pl.col("work"), []
     for (name,), mine in local.sort("target").group_by("target", maintain_order=True):
@@ -73,11 +74,11 @@ def in_flight(calls: pl.DataFrame) -> list[dict[str, Any]]:
     lanes = {lane: (calls["lane"] == lane).to_numpy() for lane in sorted(calls["lane"].unique().to_list())}
     most = {lane: _most(began[mine], ended[mine]) for lane, mine in lanes.items()}
     first = np.datetime64(int(edges[0] * 1e6), "us")
-    found = []
+    found, digits = [], len("2026-01-01T00:00:00") if edges[1] - edges[0] >= 1 else len("2026-01-01T00:00:00.000")
     for low, high in pairwise(edges):
         inside = np.clip(np.minimum(ended, high) - np.maximum(began, low), 0.0, None) / (high - low)
         moment = first + np.timedelta64(int((low - edges[0]) * 1e6), "us")
-        row: dict[str, Any] = {"from": str(moment)[:19].replace("T", " ")}
+        row: dict[str, Any] = {"from": str(moment)[:digits].replace("T", " ")}
         for lane, mine in lanes.items():
             busy = float(inside[mine].sum())
             row |= {lane: busy, f"{lane}_used_share": busy / most[lane]}

@@ -30,6 +30,14 @@ def test_one_more_hour_is_worth_what_costs_most_for_its_time() -> None:
     assert hour["per_hour_usd"] == Decimal("4.0"), "the dearest for its time: $3 for 1,500 tokens, of 2,000 in an hour"
 
 
+def test_an_answer_without_its_usage_has_no_price_for_its_time() -> None:
+    gpu = call(0, 0, started_at=at(0), finished_at=at(3600), input_tokens=0, output_tokens=1000)
+    bought = call(1, 1, **CLOUD, cost_usd=Decimal("0.5"), input_tokens=0, output_tokens=500)
+    silent = call(2, 2, **CLOUD, cost_usd=Decimal("0.004"), input_tokens=0, output_tokens=0)
+    (hour,) = lane_time.one_more_hour(costs_frame([gpu, bought, silent]).collect())
+    assert (hour["more_rows"], hour["per_hour_usd"]) == (1, Decimal("1.0"))
+
+
 def test_nothing_bought_is_worth_nothing_and_no_local_lane_has_no_hour() -> None:
     (hour,) = lane_time.one_more_hour(costs_frame([call(0, 0)]).collect())
     assert (hour["more_rows"], hour["saved_usd"], hour["per_hour_usd"]) == (0, Decimal(0), Decimal(0))
@@ -50,11 +58,16 @@ def test_calls_in_flight_add_up_to_the_time_that_they_took() -> None:
     assert sum(row["cloud"] for row in rows) * 2 == pytest.approx(28)
 
 
+def test_moments_of_a_run_of_seconds_are_told_apart() -> None:
+    rows = lane_time.in_flight(costs_frame([call(0, 0, started_at=at(0), finished_at=at(6))]).collect())
+    assert [row["from"] for row in rows[:2]] == ["2026-03-01 08:00:00.000", "2026-03-01 08:00:00.250"]
+
+
 def test_both_stand_below_the_table_and_one_is_drawn() -> None:
     found = lane_time.sections(costs_frame([call(0, 0), call(1, 1, **CLOUD)]))
     assert [section.title for section in found] == [
         "What one more hour of each local target would have saved", "Calls in flight over time",
     ]  # fmt: skip
     page = html.page("lanes", "", [{"a": 1}], ["a"], sections=found)
-    assert page.count("<svg") == 1 and "08:00:00 local" in page
+    assert page.count("<svg") == 1 and "08:00:00.000 local" in page
     assert lane_time.sections(costs_frame([])) == []

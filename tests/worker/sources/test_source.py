@@ -3,81 +3,26 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import os
 import random
 import subprocess
 import sys
-from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
 
-from pipelines import files, wire
 from pipelines.errors import SourceError
-from pipelines.rendering import Template, compile_template
+from pipelines.rendering import compile_template
 from pipelines.shard import ROW_MAX_BYTES
-from pipelines.types import BadRow, Row, Source
+from pipelines.types import BadRow, Row
 from producer.sources import inspect
+from tests.worker.sources.reading import ALL, lines, read, said, source, walk, write
 from worker.sources.source import Cursor, Reader, rows_at
-
-ALL = (1 << 20, 1 << 40)
-
-
-def source(path: Path) -> Source:
-    suffixes = path.name.split(".")
-    compression = suffixes[-1] if suffixes[-1] in ("gz", "zst") else ""
-    size, form = path.stat().st_size, suffixes[-2 if compression else -1]
-    with path.open("rb") as stream:
-        return Source(str(path), form, compression, size, path.stat().st_mtime_ns, files.digest(stream, size))
-
-
-def write(path: Path, content: bytes) -> Path:
-    if path.suffix == ".gz":
-        content = gzip.compress(content)
-    elif path.suffix == ".zst":
-        content = zstandard.ZstdCompressor().compress(content)
-    path.write_bytes(content)
-    return path
-
-
-def lines(*records: Any) -> bytes:
-    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
-
-
-def read(*paths: Path, template: Template | None = None) -> list[Row | BadRow]:
-    rows, cursor = Reader(tuple(source(path) for path in paths), template).read(Cursor(), *ALL)
-    assert cursor is None
-    return rows
-
-
-def said(rows: list[Row | BadRow]) -> list[str]:
-    """The prompt of each row, or the code of what is wrong with it."""
-    return [row.body["messages"][-1]["content"] if isinstance(row, Row) else row.code for row in rows]
-
-
-def walk(reader: Reader, max_rows: int, *, restart: bool) -> tuple[list[Row | BadRow], list[Cursor]]:
-    """Reads all in steps; with `restart`, through a new reader and a cursor from JSON each time."""
-    rows: list[Row | BadRow] = []
-    cursor: Cursor | None = Cursor()
-    cursors: list[Cursor] = []
-    while cursor is not None:
-        cursors.append(cursor)
-        if restart:
-            reader = Reader(reader._sources, reader._template)
-            cursor = Cursor(**wire.load(wire.dump(cursor)))
-        part, cursor = reader.read(cursor, max_rows, 1 << 40)
-        rows += part
-    return rows, cursors
-
 
 # -- JSONL -------------------------------------------------------------------------------------------------------------
 
@@ -233,134 +178,6 @@ def test_sources_with_nothing_in_them(tmp_path: Path) -> None:
     assert Reader(()).read(Cursor(), 10, 10) == ([], None)
 
 
-# -- CSV ---------------------------------------------------------------------------------------------------------------
-
-
-def test_csv_values(tmp_path: Path) -> None:
-    text = (
-        "\ufeffid,prompt,temperature,max_tokens,stop,count,system\r\n"
-        '1,"two\r\nlines, ""quoted""",0.5,100,END,7,\r\n'
-        "\r\n"
-        "2,plain,,,,,be brief\r\n"
-    )
-    rows = read(write(tmp_path / "a.csv", text.encode()))
-    first, second = rows
-    assert isinstance(first, Row) and isinstance(second, Row)
-    assert (first.custom_id, said(rows)) == ("1", ['two\r\nlines, "quoted"', "plain"])
-    assert {**first.body, "messages": 0} == {"messages": 0, "temperature": 0.5, "max_tokens": 100, "stop": "END"}
-    assert first.tags == {"count": "7"}
-    assert second.body["messages"][0] == {"role": "system", "content": "be brief"}
-    assert set(second.body) == {"messages"}
-
-
-def test_csv_bad_rows_name_their_line(tmp_path: Path) -> None:
-    text = b'id,prompt\n1,"a\nb"\n2,x,y\n3\n4,\xff\n5,"q"x\n6,fine\n7,"never closed\n'
-    rows = read(write(tmp_path / "a.csv", text))
-    assert said(rows) == ["a\nb", "ragged_row", "ragged_row", "invalid_utf8", "not_csv", "fine", "not_csv"]
-    messages = [row.message for row in rows if isinstance(row, BadRow)]
-    assert [message.split(" ", 2)[:2] for message in messages] == [["line", str(line)] for line in (4, 5, 6, 7, 9)]
-
-
-def test_csv_messages_column_is_json(tmp_path: Path) -> None:
-    text = 'messages\n"[{""role"": ""user"", ""content"": ""hi""}]"\nhello\n'
-    rows = read(write(tmp_path / "a.csv", text.encode()))
-    assert said(rows) == ["hi", "invalid_messages"]
-
-
-@pytest.mark.parametrize("mark", [";", "\t"])
-def test_csv_with_other_delimiters(tmp_path: Path, mark: str) -> None:
-    assert said(read(write(tmp_path / "a.csv", f"id{mark}prompt\n1{mark}a, b\n".encode()))) == ["a, b"]
-
-
-def test_csv_long_fields_and_too_long_rows(tmp_path: Path) -> None:
-    text = b"prompt\n" + b"x" * 500_000 + b'\n"' + b"line\n" * (ROW_MAX_BYTES // 5) + b'"\nafter\n'
-    rows = read(write(tmp_path / "a.csv", text))
-    assert len(said(rows)[0]) == 500_000
-    assert said(rows)[1] == "row_too_large"
-    assert said(rows)[-1] == "after"
-
-
-@pytest.mark.parametrize("head", [b"\n", b",,\n1,2,3\n", b"a,a\n1,2\n"])
-def test_csv_without_a_header_is_an_error(tmp_path: Path, head: bytes) -> None:
-    with pytest.raises(SourceError, match="header"):
-        read(write(tmp_path / "a.csv", head))
-
-
-# -- Parquet -----------------------------------------------------------------------------------------------------------
-
-
-def test_parquet_values_become_json(tmp_path: Path) -> None:
-    moment = datetime(2024, 5, 1, 12, 30, tzinfo=UTC)
-    table = pa.table(
-        {
-            "prompt": ["p"],
-            "temperature": pa.array([Decimal("0.5")], pa.decimal128(4, 2)),
-            "max_tokens": pa.array([20.0]),
-            "price": pa.array([Decimal("12.30")], pa.decimal128(10, 2)),
-            "when": pa.array([moment], pa.timestamp("ns", "Europe/Berlin")),
-            "day": pa.array([moment.date()]),
-            "list": pa.array([[1, None]]),
-            "struct": pa.array([{"a": [Decimal("1.5")], "b": float("nan")}]),
-            "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
-            "text": pa.array([b"text"]),
-            "bytes": pa.array([b"\xff\x00"]),
-            "missing": pa.array([float("nan")]),
-            "label": pa.array(["l"]).dictionary_encode(),
-            "nothing": pa.nulls(1),
-        }
-    )
-    path = tmp_path / "a.parquet"
-    pq.write_table(table, path)
-    (row,) = read(path)
-    assert isinstance(row, Row)
-    assert row.body == {"messages": [{"role": "user", "content": "p"}], "temperature": 0.5, "max_tokens": 20}
-    assert row.tags == {
-        "price": "12.30", "when": "2024-05-01T12:30:00+00:00", "day": "2024-05-01", "list": [1, None],
-        "struct": {"a": ["1.5"], "b": None}, "map": {"k": 1}, "text": "text", "bytes": "/wA=", "label": "l",
-    }  # fmt: skip
-    msgspec.json.encode(row.tags)
-
-
-def test_parquet_messages_bodies_and_bad_cells(tmp_path: Path) -> None:
-    messages = [{"role": "user", "content": "hi", "tool_calls": None}]
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"messages": [messages], "temperature": [float("nan")]}), path)
-    assert said(read(path)) == ["not_finite"]
-    pq.write_table(pa.table({"messages": [messages, None], "id": ["a", "b"]}), path)
-    first, second = read(path)
-    assert isinstance(first, Row) and isinstance(second, BadRow)
-    assert first.body["messages"] == [{"role": "user", "content": "hi"}]
-    assert (second.code, second.custom_id) == ("no_prompt", "b")
-    body = {"model": "m", "messages": messages, "temperature": None}
-    pq.write_table(pa.table({"custom_id": ["a"], "url": ["/v1/chat/completions"], "body": [body]}), path)
-    assert said(read(path)) == ["hi"]
-
-
-def test_parquet_with_a_wrong_column_names_what_it_found(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"question": ["a"], "answer": ["b"]}), path)
-    (row,) = read(path)
-    assert isinstance(row, BadRow)
-    assert "'question', 'answer'" in row.message
-    pq.write_table(pa.table({"prompt": [1, 2]}), path)
-    assert said(read(path)) == ["invalid_prompt", "invalid_prompt"]
-
-
-def test_parquet_text_that_is_not_utf8(tmp_path: Path) -> None:
-    raw = pa.array([b"good", b"\xff\xfe", None])
-    wrong = pa.StringArray.from_buffers(3, raw.buffers()[1], raw.buffers()[2], raw.buffers()[0])
-    path = tmp_path / "a.parquet"
-    for column in (raw, wrong):
-        pq.write_table(pa.table({"prompt": column}), path)
-        assert said(read(path)) == ["good", "invalid_utf8", "no_prompt"]
-
-
-def test_parquet_row_too_large(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"prompt": ["a", "x" * (ROW_MAX_BYTES + 1), "b"]}), path)
-    assert said(read(path)) == ["a", "row_too_large", "b"]
-
-
 # -- damage ------------------------------------------------------------------------------------------------------------
 
 
@@ -369,17 +186,6 @@ def test_a_truncated_file_is_an_error_that_names_the_row(tmp_path: Path, name: s
     path = many(tmp_path / name)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(SourceError, match=r"cannot be read beyond row \d+ .*damaged"):
-        walk(Reader((source(path),)), 100, restart=False)
-
-
-def test_a_damaged_page_is_an_error_that_names_the_row(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"prompt": [f"{n}" * 50 for n in range(10_000)]}), path, row_group_size=1000)
-    content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 4000] = bytes(4000)
-    path.write_bytes(content)
-    with pytest.raises(SourceError, match=r"a\.parquet: cannot be read beyond row [1-9]\d{3} "):
         walk(Reader((source(path),)), 100, restart=False)
 
 
@@ -448,7 +254,7 @@ def test_a_row_that_the_template_cannot_use_is_bad(tmp_path: Path) -> None:
 _PEAK = """
 import sys
 from pathlib import Path
-from tests.worker.sources.test_source import source
+from tests.worker.sources.reading import source
 from worker.sources.source import Cursor, Reader
 def high_water_kib():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
