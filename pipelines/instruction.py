@@ -41,7 +41,7 @@ _LABELS = re.compile(
     r"|[(\[{<]\s*[\w-]+(?: ?[/|] ?[\w-]+){1,9}\s*[)\]}>]",
     re.IGNORECASE,
 )
-_JSON = re.compile(r"[\[{][^\[\]{}]*\"[^\[\]{}]*[\]}]")
+_JSON = re.compile(r"[\[{][^\[\]{}\"]*\"[^\[\]{}]*[\]}]")
 _NESTED = 4
 _SHAPES = re.compile(r"\b(?:json|xml|yaml|csv|markdown|table|fields?|schema|keys?)\b", re.IGNORECASE)
 _ENGLISH = re.compile(
