@@ -52,8 +52,11 @@ _CODE_LINE = re.compile(
 )
 """Programs, queries and markup."""
 
-_TABLE_LINE = re.compile(r"^\s{2,}[\w-]+:(?:\s|$)|^\S+(?:[,;|\t]\S+){2,}\s*$")
-"""Nested keys and rows of a table: their lines and indentation say something too."""
+_NESTED_KEY = re.compile(r"\s{2,}[\w-]+:(?:\s|$)")
+_CELL_ENDS = re.compile(r"(?<=\S)[,;|\t](?=\S)")
+_BLANK = re.compile(r"[^\S\t]")
+_MIN_CELL_ENDS = 2
+"""Nested keys and rows of a table: their lines and indentation say something too. Long rows are read in one pass."""
 
 _ITEM = re.compile(r"^(?:[-*+\u2022]|\d+[.)])\s|^\s{2,}(?:[-*+]|\d+[.)]) |^\u21e5+ ")
 _DEEPER = "\N{RIGHTWARDS ARROW TO BAR}"
@@ -213,7 +216,9 @@ def _is_code_line(line: str) -> bool:
 
 @lru_cache(maxsize=_CACHED_LINES)
 def _is_table_line(line: str) -> bool:
-    return _TABLE_LINE.search(line) is not None
+    row = line.rstrip()
+    is_row = row[:1].strip() != "" and _BLANK.search(row) is None and len(_CELL_ENDS.findall(row)) >= _MIN_CELL_ENDS
+    return is_row or _NESTED_KEY.match(line) is not None
 
 
 @lru_cache(maxsize=_CACHED_LINES)

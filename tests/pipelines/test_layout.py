@@ -106,3 +106,10 @@ def test_layout_of_layout_changes_nothing_more(text: str) -> None:
 )
 def test_blanks_around_a_text_are_layout(text: str, blank: str) -> None:
     assert layout(blank + text + blank) == layout(text)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("piece", ["a;", "&amp;", "a,b|", '{"', "<a>", "(a/", "- ", "=> "])
+def test_a_long_row_is_read_in_one_pass(piece: str) -> None:
+    text = piece * 5000 + " and more"
+    assert layout(text)
