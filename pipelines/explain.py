@@ -169,9 +169,10 @@ def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
         return None
     dropped = {_dispensable(left, at) for at in range(span.a0, span.a1)}
     added = {_dispensable(right, at) for at in range(span.b0, span.b1)}
-    if None in dropped | added or (gone and come and not (dropped == added and len(added) == 1 and added <= EXCHANGED)):
+    both = dropped | added
+    if None in both or (gone and come and not (both <= EXCHANGED and len(both - {"please"}) <= 1)):
         return None
-    return _joined(_COURTESY.get(reason or "", reason) for reason in dropped | added)
+    return _joined(_COURTESY.get(reason or "", reason) for reason in both)
 
 
 def _joined(reasons: Iterable[str | None]) -> str:
