@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import takewhile
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -18,13 +19,17 @@ DOUBT, FIRST_DOUBT = 0.02, 0.15
 CLOUD_SAFETY = 1.4
 """A cloud's rate is mostly measured with few calls in flight, and nobody knows yet what it holds."""
 LATENCIES = 4
-TAIL_LATENCIES = 2
-"""A lane's last calls: some take twice as long as the average, and nothing follows in their slots."""
-RESERVE_CALLS = 1.0
-"""For so many of the longest calls' time at the end, the shortest prompts are kept: they leave no slot idle."""
+TAIL_CALLS, LAST_CALLS = 1.0, 1.5
+"""A lane's last calls, nothing of which follows in their slots: by so many of its shortest calls it is done before a deadline, and
+what is begun last may take so many times as long as it is thought to."""
+RESERVE_CALLS = 2.5
+"""For so many of the longest calls' time at the end, the shortest prompts are kept: they leave no slot idle while the last long
+ones run, and before that, when no more of them can be begun."""
 GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
 GUESSED_LATENCY_S = 2.0
+SLOW_LATENCY_S, FIRST_BOUGHT = 6.0, 32
+"""A cloud that nobody has asked yet may be so slow; and so many rows show how slow it is, early enough for all others."""
 SIGMA_90 = NormalDist().inv_cdf(0.9)
 SPREAD, UNSURE = 0.03, 0.5
 """How far what a local lane does may be from what is foreseen of it, one standard deviation as a share of it: measured over
@@ -37,8 +42,8 @@ EVEN = 0.5
 
 
 class Ways(NamedTuple):
-    """The targets that a route uses now: on each lane the first that is up, in the route's order; and its local ones that are
-    up or may come back."""
+    """The targets that a route uses now: on each lane the first that is up, in the route's order; and at `home` that local one
+    and those before it that may come back. Those behind it are asked nothing while it is up."""
 
     local: TargetView | None
     cloud: TargetView | None
@@ -56,8 +61,8 @@ def ways(snapshot: Snapshot) -> dict[str, Ways]:
 def _ways(targets: list[TargetView]) -> Ways:
     able = [target for target in targets if target.slots > 0]
     up = {lane: next((t for t in able if t.up and t.lane == lane), None) for lane in ("local", "cloud")}
-    home = tuple(t for t in able if t.lane == "local" and (t.up or t.down_s < math.inf))
-    return Ways(up["local"], up["cloud"], home)
+    away = [t for t in takewhile(lambda t: t is not up["local"], able) if t.lane == "local" and t.down_s < math.inf]
+    return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])))
 
 
 def left_s(snapshot: Snapshot, run: RunView) -> float:
@@ -69,7 +74,7 @@ def stock(target: TargetView) -> float:
     """Rows that should be rung at a target: enough that no slot waits for the next tick. While its rate is unknown, more
     where it costs nothing, and only so many that it shows where it does."""
     if not target.rows_per_s:
-        return FIRST_STOCK_SLOTS * target.slots if target.lane == "local" else target.slots
+        return FIRST_STOCK_SLOTS * target.slots if target.lane == "local" else min(FIRST_BOUGHT, target.slots)
     return max(STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
 
 
@@ -89,7 +94,12 @@ def usable_s(target: TargetView, seconds: float, call_s: float) -> float:
     """How long a lane can be counted on until a deadline, when its last calls take so long: less its tail, and less what
     its rate may turn out lower."""
     doubt = DOUBT + (FIRST_DOUBT - DOUBT) / (1 + target.spans)
-    return max(0.0, seconds * (1 - doubt) - TAIL_LATENCIES * call_s)
+    return max(0.0, seconds * (1 - doubt) - TAIL_CALLS * call_s)
+
+
+def half_done(target: TargetView) -> float:
+    """Work that is done of what a local target has in flight, which counts as if it had just begun."""
+    return target.rung_work * min(1.0, target.slots / target.rung_rows) / 2 if target.rung_rows else 0.0
 
 
 def call_s(target: TargetView, work: float) -> float:
@@ -113,7 +123,7 @@ def cloud_rate(cloud: TargetView) -> float:
 
 
 def _cloud_latency_s(cloud: TargetView) -> float:
-    return cloud.latency_s if cloud.rows_per_s else GUESSED_LATENCY_S
+    return cloud.latency_s if cloud.rows_per_s else SLOW_LATENCY_S
 
 
 def in_time(target: BatchTarget, seconds: float) -> float:
@@ -138,7 +148,7 @@ class Short(NamedTuple):
 
 
 class Load(NamedTuple):
-    """What a run asks of the local lane: work rung, not prepared yet or waiting; the lane's targets by name; the least and
+    """What a run asks of the local lane: work rung there, not prepared yet or waiting; the lane's targets by name; the least and
     the most work of a waiting prompt, and the most of a batch. `strays`: some batch has no local lane now. `guessed` of the work
     waits and was guessed."""
 
@@ -212,7 +222,7 @@ def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
     for target in load.home.values():
         last_s = call_s(target, load.least)
         if target.up:
-            careful += local_rate(target) * usable_s(target, seconds, last_s)
+            careful += local_rate(target) * usable_s(target, seconds, last_s) + half_done(target)
         away_s = 0.0 if target.up else target.down_s * (1 / sure - 1)
         spread = math.hypot(SPREAD, UNSURE / math.sqrt(max(1, target.spans)))
         faster = max(0.0, 1 + z * spread)
@@ -243,7 +253,8 @@ def too_late(target: TargetView, batch: BatchView, seconds: float, rung_work: fl
 
 def ends_late(target: TargetView, work: float, each: float, seconds: float, rung_work: float) -> bool:
     """The same of so much work in prompts of `each`."""
-    return (rung_work + work) / local_rate(target) + call_s(target, each) > usable_s(target, seconds, 0.0)
+    begun_s = (rung_work - half_done(target) + work) / local_rate(target)
+    return begun_s + LAST_CALLS * call_s(target, each) > usable_s(target, seconds, 0.0)
 
 
 def reserve_work(target: TargetView, longest: float) -> float:

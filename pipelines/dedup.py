@@ -13,15 +13,15 @@ import msgspec
 from pipelines.casing import capitals, may_name
 from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
-from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, stricter
+from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, labelled_task, stricter
 from pipelines.layout import decoded, layout, prose_words
+from pipelines.loose import loose, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
-from pipelines.reading import loose, loose_words
 from pipelines.retelling import RARE_PAIRS as STORIES
 from pipelines.retelling import rare_pairs
 
 __all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STORIES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
-           "decide_said", "infer_task", "likeness", "outline_keys", "proof", "read", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip
+           "decide_said", "infer_task", "labelled_task", "likeness", "outline_keys", "proof", "read", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -35,6 +35,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     task: str = ""  # closed | open | extract | strict | verbatim | "": infer
     paraphrase: bool = False  # the route allows other words for the same question
     system: str = ""  # the system prompt, which may say what the task is; it is part of the family
+    labels: bool = False  # the answer is one of known labels
     keys_only: bool = False  # reuse by proof is paused for the route
 
 
@@ -78,7 +79,8 @@ _KNOWN_FIELDS = "\x00"
 
 
 def said(row: Candidate) -> Said:
-    """A candidate's text, with its fields cut out when they are known and stand in it in order."""
+    """A candidate's text, with its fields cut out when they are known, stand in it in order, and what is left has no mark
+    of ours in it."""
     if row.fields is None:
         return Said(row.text, None, "")
     at, rest = 0, []
@@ -88,7 +90,10 @@ def said(row: Candidate) -> Said:
             return Said(row.text, None, "")
         rest.append(row.text[at:start])
         at = start + len(field)
-    return Said(row.text, row.fields, "\x00".join([*rest, row.text[at:]]))
+    rest.append(row.text[at:])
+    if any(_KNOWN_FIELDS in piece for piece in rest):
+        return Said(row.text, None, "")
+    return Said(row.text, row.fields, _KNOWN_FIELDS.join(rest))
 
 
 def stored(row: Candidate) -> str:
@@ -105,11 +110,13 @@ def _unicode(text: str) -> str:
 
 
 def read(text: str) -> Said:
-    """The opposite of `stored`."""
+    """The opposite of `stored`; what cannot be put together again equals no prompt, and says only what is stored."""
     if text[:1] != _KNOWN_FIELDS:
         return Said(text, None, "")
     rest, *fields = msgspec.json.decode(text[1:], type=list[str])
-    pieces = rest.split("\x00")
+    pieces = rest.split(_KNOWN_FIELDS)
+    if len(pieces) != len(fields) + 1:  # an earlier version took a NUL of the prompt for a mark of its own
+        return Said(text, None, "")
     whole = "".join(piece + field for piece, field in zip(pieces, [*fields, ""], strict=True))
     return Said(whole, tuple(fields), rest)
 
@@ -194,3 +201,15 @@ def _compared(leader: Said, row: Said) -> tuple[tuple[str, ...], tuple[str, ...]
     if leader.fields is None or row.fields is None:
         return (leader.text,), (row.text,)
     return (leader.fields, row.fields) if leader.rest == row.rest else ((), ("",))
+
+
+def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:
+    """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
+    if row.labels:
+        return labelled_task(f"{row.system}\n{constant or text}", rest)
+    told = infer_task(row.system) if row.system else OPEN
+    if not constant:
+        return stricter(told, infer_task(text))
+    if told == CLOSED:  # labels of fields are no instruction that could say more
+        constant = f"{row.system}\n{constant}"
+    return stricter(told, infer_task(constant, rest))

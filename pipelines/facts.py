@@ -21,7 +21,7 @@ ALWAYS = (code, links, units, negation, opposites, order)
 
 _MINIMAL_EDIT = 2
 _SHARED_NAMES = 0.75
-_PACING = frozenset("()[]?-/&'\"")
+_PACING = frozenset("()[]?-/&'\",")
 EMPTY = (
     ARTICLES
     | POLITE

@@ -162,7 +162,7 @@ def _after_number(a: Side, b: Side) -> bool:
     for side in (a, b):
         chosen = set(map(id, side.only))
         for before, token in zip(side.tokens, side.tokens[1:], strict=False):
-            if before.kind == "number" and id(token) in chosen and token.norm in UNITS:
+            if before.kind == "number" and id(token) in chosen and token.norm.lower() in UNITS:
                 return True
     return False
 

@@ -9,65 +9,165 @@ import re
 from functools import lru_cache
 
 from pipelines.layout import is_code
+from pipelines.words import ASKING, word_set
 
 CLOSED, OPEN, EXTRACT, STRICT, VERBATIM = "closed", "open", "extract", "strict", "verbatim"
 LITERAL = frozenset({EXTRACT, STRICT, VERBATIM})
 """Tasks whose answer repeats letters of the text: only what is beyond dispute may differ."""
 
-_LETTERS = re.compile(
-    r"\b(?:translat\w+|transcri\w+|transliterat\w+|proofread\w*|rewrit\w+|rephras\w+|paraphras\w+|reword\w*"
-    r"|correct (?:the|this|any|all|my|every)|correct\w* grammar|grammar\w*|spell\w*|tokeni[sz]e\w*|redact\w*"
-    r"|anonymi[sz]\w+|verbatim|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|punctuat\w+|copy-?edit\w*"
-    r"|count (?:the|how)|capitali[sz]\w+|repeat (?:the|this|after)|quote (?:the|all|every)|compare\w*"
-    r"|code|sql|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program)\b",
-    re.IGNORECASE,
-)
-_MARKS = re.compile(
-    r"\b(?:punctuat\w+|proofread\w*|copy-?edit\w*|grammar\w*|spell\w*|tokeni[sz]e\w*|verbatim|count (?:the|how)"
-    r"|repeat (?:the|this|after)|quote (?:the|all|every)|(?:characters?|letters?|tokens?) (?:are|is|in|of))\b",
-    re.IGNORECASE,
+_MARK_WORDS = (
+    r"punctuat\w+|proofread\w*|copy-?edit\w*|grammar\w*|spell\w*|tokeni[sz]e\w*|verbatim|count (?:the|how)|repeat (?:the|this|after)"
+    r"|quote (?:the|all|every)|(?:characters?|letters?|tokens?) (?:are|is|in|of)"
 )
 """Of these every mark is the point."""
 
-_PARTS = re.compile(
-    r"\b(?:extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)|find (?:all|every)|pull out)\b",
-    re.IGNORECASE,
+_LETTER_WORDS = (
+    r"translat\w+|transcri\w+|transliterat\w+|rewrit\w+|rephras\w+|paraphras\w+|reword\w*|correct (?:the|this|any|all|my|every)"
+    r"|redact\w*|anonymi[sz]\w+|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|capitali[sz]\w+|compare (?:the|these|this|both|two)"
+    r"|code|sql|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program"
 )
-_LABELS = re.compile(
-    r"\b(?:classif\w+|categori[sz]\w+|labels?|labell?ing|sentiment|assign|which of|(?:exactly )?one of|either|yes or no"
-    r"|true or false|positive or negative|choose|select|pick|rate|rating|score|intents?|category|categories|topics?"
-    r"|one word|multiple choice|decide whether|determine whether|on a scale|yes ?/ ?no|true ?/ ?false|(?:number|letter|label) only"
-    r"|answer with (?:yes|a number|a letter)|does the (?:text|post|message|review|comment|e-?mail)\b.{0,80}\byes|polarity|tone|mood)\b"
-    r"|[(\[{<]\s*[\w-]+(?: ?[/|] ?[\w-]+){1,9}\s*[)\]}>]",
-    re.IGNORECASE,
+_PART_WORDS = r"extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)|find (?:all|every)|pull out"
+_LABEL_WORDS = (
+    r"classif\w+|categori[sz]\w+|labels?|labell?ing|sentiment|assign|positive or negative|rate|rating|score|intents?|category|categories"
+    r"|topics?|decide whether|determine whether"
 )
+_CHOICE_WORDS = (
+    r"which of|(?:exactly )?one of|either|yes or no|true or false|choose|select|pick|one word|multiple choice"
+    r"|yes ?/ ?no|true ?/ ?false|on a scale|(?:number|letter|label) only|answer with (?:yes|a number|a letter)|polarity"
+)
+"""Also of labels, but they say no more than how an answer looks: whatever is asked, it may end in `Answer with one word.`"""
+
+
+_FORM_WORDS = (
+    r"polite\w*|impolite\w*|rude\w*|courte\w+|formal\w*|informal\w*|colloquial\w*|slang|register|tone|dialects?|british|american english"
+    r"|proficien\w+|fluen\w+|native speakers?|non-native|cefr|(?:language|reading|writing) levels?|grammatical\w*|ungrammatical\w*"
+    r"|readab\w+|legib\w+|capital letters|capitals|caps|upper-?case|lower-?case|(?:letter|title|sentence) case|shout\w*|exclamat\w+"
+    r"|sarcas\w+|iron(?:y|ic\w*)|emphatic\w*|urgen\w+|typos?|misspel\w+|mistakes?|error-free|(?:has|have|contains?|any|no) errors?"
+    r"|writing style|well[ -]written|quality of (?:the )?(?:writing|text|english|language)|essays?|greet\w*|thanks|gratitude|authorship"
+    r"|(?:questions?|statements?|commands?)(?:,| or|/| vs\.?) ?(?:an? )?(?:questions?|statements?|commands?|exclamations?)"
+)
+"""What labels judge the form of a text by, which such a task may not ignore."""
+
+
+def _words(*tables: str) -> re.Pattern[str]:
+    """Finds any of these in a text in lower case."""
+    return re.compile(rf"\b(?:{'|'.join(tables)})\b")
+
+
+_MARKS, _LETTERS, _PARTS = map(_words, (_MARK_WORDS, _LETTER_WORDS, _PART_WORDS))
+_LITERALS = _words(_MARK_WORDS, _LETTER_WORDS, _PART_WORDS)
+_LABELS, _ANY_LABELS = _words(_LABEL_WORDS), _words(_LABEL_WORDS, _CHOICE_WORDS)
+_FORMS = _words(_FORM_WORDS)
+_OPTIONS = re.compile(r"[(\[{<]\s*[\w-]{1,40}(?: ?[/|] ?[\w-]{1,40}){1,9}\s*[)\]}>]")
+"""`(good / bad)`"""
+
 _JSON = re.compile(r"[\[{][^\[\]{}\"]*\"[^\[\]{}]*[\]}]")
 _NESTED = 4
-_SHAPES = re.compile(r"\b(?:json|xml|yaml|csv|markdown|table|fields?|schema|keys?)\b", re.IGNORECASE)
-_ENGLISH = re.compile(
-    r"\b(?:the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it)\b",
-    re.IGNORECASE,
+_TEXTS = _words(
+    r"this|it|following|texts?|sentences?|messages?|e-?mails?|comments?|reviews?|writers?|customers?|authors?|speakers?|users?|tweets?"
+    r"|posts?|passages?|paragraphs?"
 )
+_JUDGING = ASKING | word_set("whether if judge detect check tell say decide")
+_SENTENCE = re.compile(r"[^.!?\n]+")
+_FORMAT_WORDS = "json|xml|yaml|csv|markdown|schema"
+_FORMATS, _SHAPES = _words(_FORMAT_WORDS), _words(_FORMAT_WORDS, "table|fields?|keys?")
+_ENGLISH = _words(
+    "the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it"
+)
+_ORDERS = word_set(
+    "translate transcribe transliterate proofread rewrite rephrase paraphrase reword correct fix spell tokenize tokenise redact anonymize "
+    "anonymise convert normalize normalise format reformat punctuate edit count capitalize capitalise repeat quote compare write code "
+    "implement make create change turn put give return print output provide show list extract find parse pull name identify check review "
+    "explain improve complete add insert remove replace use say tell take read copy answer respond reply summarize summarise task"
+)
+_ORDER = re.compile(
+    r"(?:^|[.!?:;]\s|\n)[\W\d]{0,9}"
+    r"(?:(?:please|kindly|now|then|next|first|finally|and|(?:can|could|would|will) you|your task is to|you (?:must|should|are to)),? ){0,3}"
+    r"([a-z]+)\b[^.!?:;\n]*"
+)
+"""A sentence that may say what to do, if its first word of weight is one of those above."""
+
 _CACHED, _CACHED_LETTERS = 4096, 4000
 
 
-def infer_task(instruction: str) -> str:
-    """The kind of a task from the words of its instruction; in doubt, and in other languages, the strictest one."""
-    return _cached(instruction) if len(instruction) <= _CACHED_LETTERS else _infer(instruction)
+def infer_task(instruction: str, rest: str = "") -> str:
+    """The kind of a task from the words of its instruction; in doubt, and in other languages, the strictest one.
+
+    `rest` is what stands beside it in a prompt, and may hold the real instruction: `Answer in English.` may close any prompt. Where the
+    instruction says what to do, only sentences of the rest that open like orders count; else every word of it does.
+    """
+    told = _cached(instruction) if len(instruction) <= _CACHED_LETTERS else _infer(instruction)
+    if not rest or told == VERBATIM:
+        return told
+    if told in LITERAL or (told == CLOSED and _LABELS.search(instruction.lower()) is not None):
+        return stricter(told, _ordered(rest.lower()))
+    return _hidden(f"{instruction} {rest}") or (CLOSED if _LABELS.search(rest.lower()) is not None else told)
+
+
+def labelled_task(instruction: str, rest: str) -> str:
+    """The kind of a task whose answer is known to be a label: closed, unless its words say that form or letters are judged."""
+    low = instruction.lower()
+    return stricter(_named(low) or (STRICT if _judges_form(low) else CLOSED), _ordered(rest.lower()))
 
 
 def _infer(instruction: str) -> str:
-    if _MARKS.search(instruction) is not None:
-        return VERBATIM
-    if _LETTERS.search(instruction) is not None or is_code(_without_json(instruction)):
+    low = instruction.lower()
+    found = _literal(instruction, low)
+    if found is not None:
+        return found
+    if _judges_form(low):
         return STRICT
-    if _PARTS.search(instruction) is not None:
-        return EXTRACT
-    if _LABELS.search(instruction) is not None:
+    if _ANY_LABELS.search(low) is not None or _OPTIONS.search(low) is not None:
         return CLOSED
-    if _SHAPES.search(instruction) is not None:
+    if _SHAPES.search(low) is not None:
         return EXTRACT
-    return OPEN if _ENGLISH.search(instruction) is not None else STRICT
+    return OPEN if _ENGLISH.search(low) is not None else STRICT
+
+
+def _hidden(text: str) -> str | None:
+    """The literal task that any words of a text name, if any; `table` and `key` are words of other things too."""
+    low = text.lower()
+    if _judges_form(low):
+        return stricter(_literal(text, low) or STRICT, STRICT)
+    return _literal(text, low) or (EXTRACT if _FORMATS.search(low) is not None else None)
+
+
+def _literal(text: str, low: str) -> str | None:
+    """The literal task that a text, also given in lower case, names by words or by holding code."""
+    found = _named(low)
+    return STRICT if found in (None, EXTRACT) and is_code(_without_json(text)) else found
+
+
+def _named(low: str) -> str | None:
+    """Which literal task the words of a text in lower case name, if any."""
+    if _LITERALS.search(low) is None:
+        return None
+    kinds = ((VERBATIM, _MARKS), (STRICT, _LETTERS), (EXTRACT, _PARTS))
+    return next(kind for kind, words in kinds if words.search(low) is not None)
+
+
+def _judges_form(low: str) -> bool:
+    """One sentence names labels of form, or asks for the form of a text."""
+    if _FORMS.search(low) is None:
+        return False
+    sentences = [found.group().strip() for found in _SENTENCE.finditer(low)]
+    return any(
+        _FORMS.search(one) is not None
+        and (
+            _ANY_LABELS.search(one) is not None
+            or _OPTIONS.search(one) is not None
+            or (one.split(" ", 1)[0] in _JUDGING and _TEXTS.search(one) is not None)
+        )
+        for one in sentences
+    )
+
+
+def _ordered(low: str) -> str:
+    """What the sentences ask for that open like orders."""
+    if _LITERALS.search(low) is None:
+        return OPEN
+    orders = [found.group() for found in _ORDER.finditer(low) if found[1] in _ORDERS]
+    return _named("\n".join(orders)) or OPEN
 
 
 def _without_json(text: str) -> str:

@@ -1,4 +1,4 @@
-"""How the duplicate stage reads a text in layout form: its tokens, and its loose form without case and soft punctuation.
+"""How the duplicate stage reads a text in layout form: its tokens. loose.py has the form of them that keys are made of.
 
 Where two readings differ is difference.py's, what a difference means guards.py's and explain.py's concern.
 """
@@ -9,13 +9,13 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from pipelines.asking import asks, begins, opens_question
-from pipelines.words import ASKING, CONTRACTION_TAILS, CONTRACTIONS
+from pipelines.words import CASED_UNITS, CONTRACTION_TAILS, CONTRACTIONS, GREETINGS, NEGATION, POLITE
 
-_CACHED_PIECES = 65_536
-_CACHED_LETTERS = 64
+CACHED_PIECES = 65_536
+CACHED_LETTERS = 64
 _CURRENCIES = frozenset("$€£¥")
 _WHOLE = re.compile(r"(?<=\d)\.00$")
 _FACTORIAL = re.compile(r"(?<![\w.,$€£¥])\d{1,3}$")
@@ -26,6 +26,9 @@ _MEASURE = re.compile(
     re.IGNORECASE,
 )
 """A number and its unit, with or without a blank between them."""
+
+
+CIVIL = POLITE | GREETINGS
 
 
 class Token(NamedTuple):
@@ -54,8 +57,11 @@ _HOST = re.compile(r"(?i:https?://|www\.)[^/?#@]*(?![^/?#]*@)")
 _GROUPS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
 _SOFT = frozenset(".,;:!\"'`-()\N{EM DASH}\N{HORIZONTAL BAR}«»")
 _QUOTES, _DASHES = "\"'`«»", "\N{EM DASH}\N{HORIZONTAL BAR}"
-_ENDS = frozenset(".!?:>")
-_PACES = frozenset(".,;:!")
+ENDS = frozenset(".!?:>")
+PACES = frozenset(".,;:!")
+DENIALS = NEGATION | {"stop"}
+PAUSE = ","
+"""A mark beside a denial says what is denied: `No, more cuts` is not `No more cuts`. Which mark it is does not matter."""
 
 
 def tokens(text: str) -> list[Token]:
@@ -116,14 +122,49 @@ def _prose(text: str) -> list[Token]:
         piece = _pieces.get((word, first)) or _remember(word, first)
         if piece.asks:
             _put_questions(out, piece.tokens, asking)
-        elif len(word) == 1 and word in _SOFT and _joins_numbers(word, *_around(pieces, at)):
+        elif len(word) == 1 and word in _SOFT and joins_numbers(word, *around(pieces, at)):
             out.append(Token(word, word, "symbol", first))
         else:
             out += piece.tokens
         if piece.opens is not None:
             asking = piece.opens and asks(word, pieces[at + 1] if at + 1 < len(pieces) else "")
         first = piece.first_after
+    norms = [token.norm for token in out]
+    if not CASED_UNITS.isdisjoint(norms):
+        _keep_units(out)
+    return out if DENIALS.isdisjoint(norms) else _with_pauses(out)
+
+
+def _keep_units(out: list[Token]) -> None:
+    """A unit behind a number keeps its case."""
+    for at, token in enumerate(out):
+        if at and out[at - 1].kind == "number" and cased_unit(token.raw):
+            out[at] = token._replace(norm=token.raw)
+
+
+def cased_unit(raw: str) -> bool:
+    """Where all is in capitals or all in small letters, case says nothing."""
+    return raw.lower() in CASED_UNITS and not (raw.islower() or raw.isupper())
+
+
+def _with_pauses(found: Sequence[Token]) -> list[Token]:
+    """The first of the soft marks between a denial and the word before or after it is no soft one."""
+    out: list[Token] = []
+    before, mark = "", -1
+    for token in found:
+        if token.kind == "soft":
+            mark = len(out) if mark < 0 and before and token.norm in PACES else mark
+        else:
+            if mark >= 0 and (before in DENIALS or (token.norm in DENIALS and before not in CIVIL)):
+                out[mark] = out[mark]._replace(norm=PAUSE, kind="symbol")
+            before, mark = last_said(before, token.norm), -1
+        out.append(token)
     return out
+
+
+def last_said(before: str, word: str) -> str:
+    """The word, except for the denial that is one of two choices: `yes or no`."""
+    return before if before == "or" and word in DENIALS else word
 
 
 def _put_questions(out: list[Token], found: Sequence[Token], asking: bool) -> None:
@@ -135,21 +176,21 @@ def _put_questions(out: list[Token], found: Sequence[Token], asking: bool) -> No
         out.append(token._replace(kind="soft") if needless else token)
 
 
-def _around(pieces: Sequence[str], at: int) -> tuple[str, str]:
+def around(pieces: Sequence[str], at: int) -> tuple[str, str]:
     """The letters on both sides of a piece."""
     return (pieces[at - 1][-1:] if at else "", pieces[at + 1][:1] if at + 1 < len(pieces) else "")
 
 
 def _remember(word: str, first: bool) -> _Piece:
-    found = _read_piece(word, first)
-    if len(word) <= _CACHED_LETTERS:
-        if len(_pieces) > _CACHED_PIECES:
+    found = read_piece(word, first)
+    if len(word) <= CACHED_LETTERS:
+        if len(_pieces) > CACHED_PIECES:
             _pieces.clear()
         _pieces[word, first] = found
     return found
 
 
-def _read_piece(word: str, first: bool) -> _Piece:
+def read_piece(word: str, first: bool) -> _Piece:
     out: list[Token] = []
     after = first
     opens: bool | None = None
@@ -162,11 +203,11 @@ def _read_piece(word: str, first: bool) -> _Piece:
             after = False
         elif kind == "symbol":
             out.append(Token(raw, raw, "soft" if _is_soft(raw, word, match.start()) else "symbol", after))
-            after = after or raw in _ENDS
+            after = after or raw in ENDS
         elif kind == "id" and (measure := _MEASURE.fullmatch(raw)) is not None:
             out += [
-                Token(_norm("number", measure[1]), raw, "number", after),
-                Token(measure[2].lower(), raw, "word", False),
+                Token(_norm("number", measure[1]), measure[1], "number", after),
+                Token(measure[2] if cased_unit(measure[2]) else measure[2].lower(), measure[2], "word", False),
             ]
             after = False
         else:
@@ -227,64 +268,6 @@ def _is_soft(mark: str, text: str, at: int) -> bool:
     return not after.isalnum()
 
 
-def _joins_numbers(mark: str, before: str, after: str) -> bool:
+def joins_numbers(mark: str, before: str, after: str) -> bool:
     """`5 - 3` is no `5 : 3`: a mark that stands alone between numbers may be an operator, and a dash before one a sign."""
     return (after.isdigit() and (before.isdigit() or mark == "-")) or (mark == "-" and before.isdigit())
-
-
-def loose(text: str) -> str:
-    """What is left of a text in layout form when case, soft punctuation and contractions are ignored; for keys only."""
-    if text[:1] == "\t" or "\n" in text:
-        return "\n".join(line if line[:1] == "\t" else loose(line) for line in text.split("\n"))
-    return loose_words(text.split(" "), "?" in text)
-
-
-def loose_words(pieces: Sequence[str], marked: bool) -> str:
-    """`loose` of one line of prose, given as its words and whether there is a question mark in them."""
-    forms = list(map(_forms.get, pieces))
-    if None in forms:
-        forms = [_piece(piece) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
-    if marked:
-        _drop_needless_questions(pieces, forms)
-    if "" not in forms:
-        return " ".join(cast("list[str]", forms))
-    _keep_marks_between_numbers(pieces, forms)
-    return " ".join(filter(None, forms))
-
-
-_forms: dict[str, str] = {}
-
-
-def _piece(piece: str) -> str:
-    """The loose form of what stands between two blanks; a question mark stays for the sentence to decide."""
-    if len(_forms) > _CACHED_PIECES:
-        _forms.clear()
-    core = piece[:-1] if piece[-1:] in _PACES else piece
-    if core.isalpha():
-        low = core.lower()
-        form = CONTRACTIONS.get(low, low)
-    else:
-        form = " ".join(token.norm for token in _read_piece(piece, True).tokens if token.kind != "soft")
-    if len(piece) <= _CACHED_LETTERS:
-        _forms[piece] = form
-    return form
-
-
-def _drop_needless_questions(pieces: Sequence[str], forms: list[str | None]) -> None:
-    """A sentence that opens like a question is one, with or without its mark; many marks are one."""
-    for at, form in enumerate(forms):
-        if form is None or "?" not in form:
-            continue
-        start = at
-        while start and pieces[start - 1][-1:] not in _ENDS:
-            start -= 1
-        opening = next((form for form in forms[start : at + 1] if form), "").partition(" ")[0]
-        needless = opening in ASKING and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else "")
-        left = [part for part in form.split(" ") if part != "?"]
-        forms[at] = " ".join(left if needless else [*left, "?"])
-
-
-def _keep_marks_between_numbers(pieces: Sequence[str], forms: list[str | None]) -> None:
-    for at, piece in enumerate(pieces):
-        if len(piece) == 1 and not forms[at] and _joins_numbers(piece, *_around(pieces, at)):
-            forms[at] = piece

@@ -13,6 +13,7 @@ SUBJECTS = ARTICLES | word_set("i you he she it we they my your his her our thei
 """What opens a clause and is no part of the words before it."""
 
 POLITE = word_set("please kindly plz pls")
+GREETINGS = word_set("hi hello hey thanks thank")
 ASKING = word_set(
     "how what when where which who whom whose why is are am was were do does did can could will would shall should may "
     "might has have had isn't aren't don't doesn't didn't can't couldn't won't wouldn't"
@@ -75,6 +76,9 @@ UNIT_WORDS = word_set(
     "liters litre litres gallon gallons teaspoon tablespoon"
 )
 """Units that are units wherever they stand; the others only after a number."""
+
+CASED_UNITS = word_set("b kb mb gb tb pb kbps mbps gbps kbit mbit gbit mw mwh mv mva ma mm mg ms mhz mpa mj mn")
+"""Units that are others with another case inside: a megabit (Mb) and a megabyte (MB), milliwatts (mW) and megawatts (MW)."""
 
 CONTRACTIONS = {
     "can't": "can not",

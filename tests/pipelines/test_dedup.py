@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from pipelines import lexicon
@@ -12,10 +13,13 @@ from pipelines.dedup import (
     EXTRACT,
     OPEN,
     STRICT,
+    VERBATIM,
     Candidate,
+    Said,
     canonical_key,
     decide,
     infer_task,
+    labelled_task,
     read,
     said,
     stored,
@@ -135,13 +139,29 @@ INSTRUCTIONS = [
     ("Which of these topics is it? Answer with one word only.", CLOSED),
     ("Answer the user's question in two sentences.", OPEN),
     ("Classify and translate the review.", STRICT),
-    ("Text:\nTone (warm / cool / hostile):", CLOSED),
+    ("Text:\nMood (warm / cool / hostile):", CLOSED),
     ("On a scale from 1 to 5, how pleased is the writer?", CLOSED),
     ("Is the post an insult? Answer with yes or no.", CLOSED),
     ('Classify the message. Answer as JSON: {"label": "late", "why": ["..."]}', CLOSED),
     ("You label reviews.\n<review>\n</review>\n<label>", CLOSED),
     ("Explain this page: <div>it</div>", STRICT),
     ("Explain it: if (a == b) { return 1; }", STRICT),
+    ("Label the politeness of the message.", STRICT),
+    ("Classify as British or American English.", STRICT),
+    ("Assign the CEFR level, A1 to C2.", STRICT),
+    ("Classify the text as question or statement.", STRICT),
+    ("Does the writer shout? Answer yes or no.", STRICT),
+    ("Is this sentence grammatical?", STRICT),
+    ("How urgent is the message? Choose one of: low, high.", STRICT),
+    ("Rate the readability from 1 to 5.", STRICT),
+    ("Label the text. Labels: formal, informal.", STRICT),
+    ("Classify the intent of the question.", CLOSED),
+    ("Pick the topic of this error report.", CLOSED),
+    ("Is the review positive or negative?", CLOSED),
+    ("Classify the sentiment.\nReview: rude staff\nLabel: bad", CLOSED),
+    ("Write a polite reply to the customer.", OPEN),
+    ("How do British people make tea?", OPEN),
+    ("Text:\nTone (warm / cool / hostile):", STRICT),
 ]
 
 
@@ -150,7 +170,56 @@ def test_task_is_read_from_the_instruction(instruction: str, task: str) -> None:
     assert infer_task(instruction) == task
 
 
+BESIDE = [
+    ("Keep the answer short.", "Translate into French: No, more cuts are needed", STRICT),
+    ("Answer in English.", "Fix the spelling: I come tomorow", VERBATIM),
+    ("Answer with one word.", "Count the letters in the word colour", VERBATIM),
+    ("You are an assistant of the Acme company.", "I would like to have this translated: No, more cuts", STRICT),
+    ("Thank you for your help!", "Who lives in Lima? Give it as JSON", EXTRACT),
+    ("Thank you for your help!", "Who has the keys for the table in the field?", OPEN),
+    ("Keep the answer short.", "Label the mood of this: I am glad", CLOSED),
+    ("Classify the sentiment of the review.", "The script was dull, and so was the program.", CLOSED),
+    ("Classify the sentiment of the review.", "Well. Now, please, translate this into French.", STRICT),
+    ("Classify the sentiment of the review.", "1. Could you list all names in it?", EXTRACT),
+    ("Translate into German.", "Then correct the spelling", VERBATIM),
+    ("Translate into German.", "His spelling is bad", STRICT),
+]
+
+
+@pytest.mark.parametrize(("instruction", "rest", "task"), BESIDE)
+def test_the_real_instruction_may_stand_beside_what_all_prompts_share(instruction: str, rest: str, task: str) -> None:
+    assert infer_task(instruction, rest) == task
+
+
+LABELLED = [
+    ("Welche Kategorie hat die Nachricht?", "Hallo", CLOSED),
+    ("Is the spelling right?", "We come tomorow", VERBATIM),
+    ("Is it polite?", "Give it to me", STRICT),
+    ("Keep it short.", "Translate into French: no", STRICT),
+    ("What is it about?", "The script has a table of keys", CLOSED),
+]
+
+
+@pytest.mark.parametrize(("instruction", "rest", "task"), LABELLED)
+def test_known_labels_make_a_closed_task_unless_its_words_judge_letters(instruction: str, rest: str, task: str) -> None:
+    assert labelled_task(instruction, rest) == task
+
+
 @pytest.mark.parametrize("fields", [None, ("Oslo", "a b"), ("not there",)])
 def test_what_is_stored_can_be_read_again(fields: tuple[str, ...] | None) -> None:
     row = Candidate(0, b"k" * 16, b"f" * 8, "From Oslo: a b.", fields)
     assert read(stored(row)) == said(row)
+
+
+def test_a_nul_beside_the_fields_makes_them_unknown() -> None:
+    """A template that shows a column twice leaves its second showing beside the fields."""
+    row = Candidate(0, b"k" * 16, b"f" * 8, "From a\x00b, only a\x00b.", ("a\x00b",))
+    assert said(row) == Said(row.text, None, "")
+    assert read(stored(row)) == Said("From a\ufffdb, only a\ufffdb.", None, "")
+    inside = Candidate(0, b"k" * 16, b"f" * 8, "From a\x00b.", ("a\x00b",))
+    assert read(stored(inside)) == said(inside) == Said("From a\x00b.", ("a\x00b",), "From \x00.")
+
+
+def test_what_an_earlier_version_stored_wrongly_is_read_as_a_prompt_that_equals_none() -> None:
+    kept = "\x00" + msgspec.json.encode(["From \x00, only a\x00b.", "a\x00b"]).decode()
+    assert read(kept) == Said(kept, None, "")

@@ -20,6 +20,7 @@ REFUSED = [
     ("dates", "We meet on Monday", "We meet on Tuesday"),
     ("dates", "Meeting at 9 am", "Meeting at 9 pm"),
     ("units", "Take 5 mg twice", "Take 5 g twice"),
+    ("units", "It needs 5 mW", "It needs 5 MW"),
     ("units", "It is ten miles away", "It is ten kilometres away"),
     ("negation", "I can log in", "I can not log in"),
     ("negation", "Is it possible to cancel?", "Is it impossible to cancel?"),

@@ -41,6 +41,8 @@ OTHER = [
     ("Give him the letter from me", "Give me the letter from him"),
     ("Ten men saw two dogs", "Two dogs saw ten men"),
     ("It came late. I kept it.", "It came late. I kept it?"),
+    ("Classify: You are coming tonight.", "Classify: You are coming tonight?"),
+    ("My parcel is lost. You will refund me.", "My parcel is lost. You will refund me?"),
     ("There is salt in the tea and honey in the soup", "There is salt in the honey and tea in the soup"),
     ("The keys of the house and barn of Ida", "The keys of the barn and house of Ida"),
 ]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipelines.difference import differences
 from pipelines.layout import layout
-from pipelines.reading import loose, tokens
+from pipelines.loose import loose
+from pipelines.reading import tokens
 
 KINDS = [
     ("see https://a.io/x?y=1 now", ["word", "link", "word"]),
@@ -34,6 +35,17 @@ LOOSE = [
     ('He said "go"!', "he said go"),
     ("yes , it is .", "yes, it is."),
     ("it was in 1998 .", "it was in 1998"),
+    ("No , more cuts", "no, more cuts"),
+    ("No!! More cuts", "no, more cuts"),
+    ("Don't! Go", "do not. go"),
+    ("I said no.", "I said no"),
+    ("No cuts, please.", "no cuts please"),
+    ("Hello, no card came", "hello no card came"),
+    ("Answer yes or no: is it", "Answer yes or no. Is it"),
+    ("SEND 5 MB NOW", "send 5 mb now"),
+    ("Ms Ida has 5 KG", "ms ida has 5 kg"),
+    ("At 5 Mb.", "at 5 Mb"),
+    ("Is it true or false, Ida", "Is it true or false Ida"),
 ]
 NOT_LOOSE = [
     ("fine", "fine?"),
@@ -45,6 +57,18 @@ NOT_LOOSE = [
     ("a 'b' = 1", "a b = '1'"),
     ("wont", "will not"),
     ("C#", "C"),
+    ("load it at 100 Mb/s", "load it at 100 MB/s"),
+    ("a 5 mW laser", "a 5 MW laser"),
+    ("a 5 mM solution", "a 5 MM solution"),
+    ("send 5 MB", "send 5 Mb"),
+    ("send 5 kB", "send 5 kb"),
+    ("No, more cuts are needed", "No more cuts are needed"),
+    ("Don't. Cancel my order today", "Don't cancel my order today"),
+    ("He said: no, more cuts", "He said: no more cuts"),
+    ("I do. Not agree", "I do not agree"),
+    ("Stop. The war is good", "Stop the war is good"),
+    ("Nothing; works is the name", "Nothing works is the name"),
+    ('"No," more cuts', '"No" more cuts'),
     ("Declined again. Given that, what do I do?", "Declined again. Given that, what do I do"),
 ]
 

@@ -221,12 +221,12 @@ class Sifter:
         if mode == "exact":
             return Candidate(row.row, key, NO_FAMILY, "")
         shaped = options.schema is not None or row.body.get("response_format") not in (None, {"type": "text"})
-        inferred = "closed" if options.labels else "strict" if shaped else ""
         found = self._settings.routes[name]
         fields = asker.template.fields(row.tags) if asker.template else None
         return Candidate(
             row.row, key, identity.family(salted, row.body), user_text(row.body), fields,
-            found.task or inferred, found.paraphrase, system_text(row.body), keys_only=name in self.paused,
+            found.task or ("strict" if shaped and not options.labels else ""), found.paraphrase, system_text(row.body),
+            labels=bool(options.labels), keys_only=name in self.paused,
         )  # fmt: skip
 
     def _salt(self, asker: Asker, name: str, model: str | None) -> bytes:
@@ -254,7 +254,7 @@ class Sifter:
     ) -> None:  # fmt: skip
         """Batches with their heads; adds their counters. An id says which rows its batch has; `mark` keeps those of other kinds
         apart."""
-        for number, (group, batch) in enumerate(pack(asked, self.rates)):
+        for number, (group, batch) in enumerate(pack(asked, self.rates, asker.options.deadline_s)):
             items = [one.item for one in batch]
             payload, name = wire.pack_items(items), f"{mark}{number}-{cut_of(items)}"
             tokens_in = sum(one.item.input_tokens for one in batch)

@@ -106,7 +106,7 @@ class World:
         rate = self.scenario.speed * len(job.work) / float(job.work.sum())
         rate = rate if self.rows_per_s is None else self.rows_per_s
         found = []
-        for number, (_, batch) in enumerate(pack(asked, {"small": rate})):
+        for number, (_, batch) in enumerate(pack(asked, {"small": rate}, job.deadline_s)):
             rows = [one.item.row for one in batch]
             inputs, guess = float(job.inputs[rows].sum()), sum(one.output_tokens for one in batch)
             found.append(Batch(f"b{number:05}", rows, inputs, guess, str(job.group[rows[0]]), set(rows)))
@@ -293,7 +293,6 @@ class World:
                 batch.view = None
         rung_ = [self._view(b) for b in self.batches.values() if b.lane == "local" and b.left]
         local, read = sum(view.work for view in rung_), sum(view.read for view in rung_)
-        ahead = local + sum(self._view(b).work for b in self.batches.values() if b.lane == "cloud" and b.left)
         rung = {"gpu": len(self.queue) + len(self.running), "mini": len(self.ready) + len(self.calls)}
         targets = {
             "gpu": TargetView(
@@ -332,7 +331,7 @@ class World:
             0,
             int(self.job.deadline_s * 1000),
             tuple(b.view for b in self.waiting if b.view),
-            ahead,
+            local,
             sent=sent,
         )
         batch_targets = {}

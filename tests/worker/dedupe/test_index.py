@@ -124,6 +124,44 @@ def test_known_text_is_not_encoded() -> None:
     assert encoder.seen == []
 
 
+CHAT = ["Tell me about Peru", "Why do leaves turn yellow", "How many people live in Oslo", "What does a plumber earn",
+        "Explain tides to a child", "Who built the tower", "When did the war end", "Describe a walk in the rain"]  # fmt: skip
+LITERAL_PAIRS = [
+    ("Translate into French: She's eaten, the shark too", "Translate into French: She's eaten the shark too"),
+    ("Fix the spelling: we travelled by train", "Fix the spelling: we traveled by train"),
+    ("Count the letters in the word Colour", "Count the letters in the word color"),
+    ("Write a Python function that returns the Index", "Write a Python function that returns the index"),
+]
+
+
+@pytest.mark.parametrize(
+    "shared", ["{}\nKeep it short.", "{}\nAnswer with one word.", "You work for the Acme company.\n{}"]
+)
+def test_what_all_prompts_share_hides_no_instruction(shared: str) -> None:
+    texts = [*CHAT, "tell me about peru", *(text for pair in LITERAL_PAIRS for text in pair)]
+    found = semantic().screen([prompt(at, shared.format(text), task="") for at, text in enumerate(texts)])
+    assert [link.row for link in found.links if link] == [len(CHAT)]
+
+
+def test_words_of_a_review_are_no_instruction() -> None:
+    reviews = [f"The script was dull, and {text}" for text in CHAT]
+    texts = [f"Classify the sentiment: {text}" for text in (*reviews, reviews[0].upper())]
+    found = semantic().screen([prompt(at, text, task="") for at, text in enumerate(texts)])
+    assert leaders(found)[-1] == (0, "canonical")
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"), [("Is the spelling right?", 0), ("Is it polite?", 0), ("Is it about food?", 2)]
+)
+def test_labels_ignore_no_form_that_they_judge(asked: str, found: int) -> None:
+    texts = [f"{asked} {text}" for text in (*CHAT, "I eat colourful fruit", "Please, i eat colorful fruit!")]
+    rows = [
+        msgspec.structs.replace(prompt(at, text, task=""), labels=True)
+        for at, text in enumerate([*texts, texts[0].upper()])
+    ]
+    assert len([link for link in semantic().screen(rows).links if link]) == found
+
+
 CROWD = [
     REQUEST.replace("card", word)
     for word in ["coat", "cape", "clip", "cup", "clock", "crate", "chair", "cable", "coin"]
@@ -174,6 +212,19 @@ def test_restore_encodes_again_when_the_encoder_changed() -> None:
     assert encoder.seen == ["clock", "crate", "chair", "cable", "coin"], "what had no vector needs none"
     found = again.screen(chunk("please " + CROWD[0], "please " + CROWD[8], start=9))
     assert leaders(found) == [(0, "edit"), (8, "edit")]
+
+
+def test_a_nul_in_a_field_that_is_shown_twice_stops_no_later_run() -> None:
+    index = semantic()
+    rows = [prompt(0, f"Reply to {name}: {name}", fields=(name,)) for name in ("a\x00b", "good morning")]
+    screened = index.screen([rows[0], msgspec.structs.replace(rows[1], row=1)])
+    table = pa.table(index.to_columns(screened))
+    index.commit(screened)
+    again = semantic()
+    again.restore(table, "run-1")
+    for known in (index, again):
+        found = known.screen([prompt(5, "Please reply to a\x00b: a\x00b", fields=("a\x00b",)), *chunk("Reply to good morning: good morning", start=6)])  # fmt: skip
+        assert [link.leader_row if link else None for link in found.links][1:] == [1]
 
 
 def test_rows_without_text_have_only_their_exact_key() -> None:
