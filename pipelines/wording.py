@@ -27,6 +27,11 @@ _QUESTION = r"(?:how|what|where|when|why|who|which)"
 _MAY = r"(?:do|does|can|could|should|shall)"
 _BE = r"(?:is|are)"
 
+_TWO_PERSONS = re.compile(
+    rf"(?<={_START})how (?={_MAY} (?:(?:i|we) [^{_START}]*\byours?\b|you [^{_START}]*\b(?:my|mine|our|ours)\b))"
+)
+"""Of these it matters who is who."""
+
 _FRAMES = (
     (
         rf"(?:(?:can|could|would|will) (?:you|anyone|someone|somebody) (?:please )?)?(?:please )?(?:kindly )?(?:tell|inform|let) "
@@ -92,7 +97,7 @@ _INSIDE = (
 _QUESTION_WORDS = frozenset({"how", "what", "where", "when", "why", "who"})
 _PATTERNS = tuple((re.compile(rf"(?<={_START}){pattern}"), form) for pattern, form in _FRAMES)
 _DROPPED = ARTICLES | POLITE | {"some", "there", "do", "does", "is", "are", "be", "am"}
-_LOOSE_PLACES = frozenset({"of", "in", "for", "on", "at", "about"})
+_LOOSE_PLACES = frozenset({"of", "in", "on", "at"})
 _ALIKE = dict.fromkeys(("i", "we", "you", "one"), "one") | dict.fromkeys(("my", "our", "your", "one's"), "one's")
 LIGHT = (
     _DROPPED
@@ -122,7 +127,8 @@ def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
 
 
 def _framed(tokens: Sequence[Token]) -> list[str]:
-    text = " ".join((_START if token.first else "") + token.norm for token in tokens if token.norm != "?")
+    text = " ".join((_START if token.first else "") + token.norm for token in tokens)
+    text = _TWO_PERSONS.sub("how~ ", text)
     for pattern, form in _PATTERNS:
         text = pattern.sub(form, text)
     for pattern, form in _INSIDE:
