@@ -20,7 +20,7 @@ from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.reading import Token, tokens
 from pipelines.wording import same_question
-from pipelines.words import ARTICLES, GREETINGS, POLITE, QUANTIFIERS, SUBJECTS, word_set
+from pipelines.words import ARTICLES, GREETINGS, MODALS, POLITE, QUANTIFIERS, SUBJECTS, word_set
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
@@ -40,6 +40,20 @@ _CLOSING = {
 
 _CONTRACTED = ({"'s", "is"}, {"'s", "has"})
 """Where a verb may stand, no owner can: `the card's gone` is `the card has gone`."""
+
+_THANKED = frozenset({"for", "to"})
+_FIXED = frozenset(
+    {
+        ("of", "question"),
+        ("in", "way"),
+        ("of", "way"),
+        ("in", "case"),
+        ("in", "event"),
+        ("in", "family"),
+        ("at", "time"),
+    }
+)
+"""Between these an article makes another phrase: `out of the question` is not `out of question`, `in the case` not `in case`."""
 
 _SAYING = word_set(
     "say says said think thinks thought know knew knows believe believes believed hope hoped hopes sure told tell claim claimed claims "
@@ -176,17 +190,34 @@ def _dispensable(whole: Sequence[Token], at: int) -> str | None:
     """Why a word may be left out where it stands."""
     token = whole[at]
     norm, before, after = token.norm, whole[at - 1] if at else None, whole[at + 1] if at + 1 < len(whole) else None
-    if norm in POLITE or (norm in GREETINGS and token.first):
-        return "politeness"
-    if norm == "you" and before is not None and before.norm == "thank" and before.first:
-        return "politeness"
+    if norm in POLITE or (norm in GREETINGS and token.first) or _thanks_you(token, before):
+        return "politeness" if _only_polite(token, before, after) else None
     if norm == "-" and _long_word(before) and _long_word(after):
         return "hyphen"
     if norm in "()" and all(near is None or _long_word(near) for near in (before, after)):
         return "parenthesis"
     if norm == "that" and before is not None and after is not None:
         return "conjunction" if before.norm in _SAYING and after.norm in _CLAUSES else None
-    return "article" if norm in ARTICLES and len(whole) >= _LONG_ENOUGH and _plain_noun(after) else None
+    if norm not in ARTICLES or len(whole) < _LONG_ENOUGH or not _plain_noun(after):
+        return None
+    fixed = before is not None and after is not None and (before.norm, after.norm) in _FIXED
+    return None if fixed else "article"
+
+
+def _thanks_you(token: Token, before: Token | None) -> bool:
+    return token.norm == "you" and before is not None and before.norm == "thank" and before.first
+
+
+def _only_polite(token: Token, before: Token | None, after: Token | None) -> bool:
+    """It opens or closes a sentence, or asks; `they want to please`, `thank you for nothing` and `they kindly left` say something."""
+    if after is not None and not after.first and after.norm in _THANKED:
+        return False
+    if before is None or token.first or before.norm in GREETINGS | POLITE | {"you", "and"}:
+        return True
+    if before.norm == "to" or before.norm in MODALS:
+        return False
+    closing = after is None or after.first or after.kind != "word"
+    return closing or token.norm != "kindly"
 
 
 def _long_word(token: Token | None) -> bool:
