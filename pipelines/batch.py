@@ -3,6 +3,7 @@ what a batch saves for its local time is true of each of its prompts."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from zlib import crc32
@@ -17,8 +18,11 @@ PREFILL_WEIGHT = 0.1
 """Cost of a prefill token in decode tokens (SCHEDULING.md: alpha is typically 0.05-0.25); measured later."""
 DEFAULT_OUTPUT_TOKENS = 200
 SERIAL_TOKENS_PER_S = 30.0
-GROUP_ROWS = 64
-"""Fewer prompts of a chunk that begin alike are no group of their own: batches would get small."""
+GROUP_ROWS, GROUP_SHARE = 64, 16
+"""Fewer prompts of a chunk that begin alike, or of a small one a smaller part of it, are no group of their own: batches would
+get small. In a chunk of any size it is the same kinds of prompts that are many."""
+BEGINNINGS = (None, 128, 64)
+"""Of a prompt's body, in bytes: the longest that is shared by many names its group."""
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
@@ -69,21 +73,37 @@ def pack(asked: Iterable[Asked], rows_per_s: dict[str, float]) -> list[tuple[str
     for route in sorted(by_route):
         limit = rows_per_batch(rows_per_s.get(route, 0.0))
         for group, grouped in sorted(groups(by_route[route]).items()):
-            ordered = sorted(grouped, key=lambda one: (one.prefix, one.item.input_tokens, one.item.row))
-            batches.extend((group, batch) for batch in _cut(ordered, limit))
+            batches.extend((group, batch) for batch in _cut(_ordered(grouped), limit))
     return batches
+
+
+def _ordered(grouped: list[Asked]) -> list[Asked]:
+    """Beginnings that are shared stay together, since servers keep them; all others by their lengths alone."""
+    shared = Counter(one.prefix for one in grouped)
+    return sorted(
+        grouped,
+        key=lambda one: (one.prefix if shared[one.prefix] > 1 else b"", one.item.input_tokens, one.item.row),
+    )
 
 
 def groups(asked: Sequence[Asked]) -> dict[str, list[Asked]]:
     """Prompts that likely get answers of like lengths, by a name that later runs will give them too: one route and form,
-    `max_tokens` up to the same power of two, and one beginning, where that many have it."""
-    begun: dict[tuple[int, bytes], list[Asked]] = {}
-    for one in asked:
-        begun.setdefault((one.item.max_tokens.bit_length(), one.prefix), []).append(one)
+    `max_tokens` up to the same power of two, and the longest beginning that many have, if any."""
+    many = min(GROUP_ROWS, max(MIN_ROWS, len(asked) // GROUP_SHARE))
     found: dict[str, list[Asked]] = {}
-    for (bits, prefix), members in begun.items():
-        mark = f"{crc32(prefix):08x}" if len(members) >= GROUP_ROWS else ""
-        found.setdefault(f"{members[0].route} {members[0].form} {bits} {mark}", []).extend(members)
+    left = list(asked)
+    for size in BEGINNINGS:
+        begun: dict[tuple[int, bytes], list[Asked]] = {}
+        for one in left:
+            begun.setdefault((one.item.max_tokens.bit_length(), one.prefix[:size]), []).append(one)
+        left = [one for members in begun.values() if len(members) < many for one in members]
+        for (bits, beginning), members in begun.items():
+            if len(members) >= many:
+                found.setdefault(f"{members[0].route} {members[0].form} {bits} {crc32(beginning):08x}", []).extend(
+                    members
+                )
+    for one in left:
+        found.setdefault(f"{one.route} {one.form} {one.item.max_tokens.bit_length()} ", []).append(one)
     return found
 
 

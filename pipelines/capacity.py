@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import takewhile
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ RESERVE_CALLS = 1.0
 GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
 GUESSED_LATENCY_S = 2.0
+SLOW_LATENCY_S, FIRST_BOUGHT = 6.0, 32
+"""A cloud that nobody has asked yet may be so slow; and so many rows show how slow it is, early enough for all others."""
 SIGMA_90 = NormalDist().inv_cdf(0.9)
 SPREAD, UNSURE = 0.03, 0.5
 """How far what a local lane does may be from what is foreseen of it, one standard deviation as a share of it: measured over
@@ -37,8 +40,8 @@ EVEN = 0.5
 
 
 class Ways(NamedTuple):
-    """The targets that a route uses now: on each lane the first that is up, in the route's order; and its local ones that are
-    up or may come back."""
+    """The targets that a route uses now: on each lane the first that is up, in the route's order; and at `home` that local one
+    and those before it that may come back. Those behind it are asked nothing while it is up."""
 
     local: TargetView | None
     cloud: TargetView | None
@@ -56,8 +59,8 @@ def ways(snapshot: Snapshot) -> dict[str, Ways]:
 def _ways(targets: list[TargetView]) -> Ways:
     able = [target for target in targets if target.slots > 0]
     up = {lane: next((t for t in able if t.up and t.lane == lane), None) for lane in ("local", "cloud")}
-    home = tuple(t for t in able if t.lane == "local" and (t.up or t.down_s < math.inf))
-    return Ways(up["local"], up["cloud"], home)
+    away = [t for t in takewhile(lambda t: t is not up["local"], able) if t.lane == "local" and t.down_s < math.inf]
+    return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])))
 
 
 def left_s(snapshot: Snapshot, run: RunView) -> float:
@@ -69,7 +72,7 @@ def stock(target: TargetView) -> float:
     """Rows that should be rung at a target: enough that no slot waits for the next tick. While its rate is unknown, more
     where it costs nothing, and only so many that it shows where it does."""
     if not target.rows_per_s:
-        return FIRST_STOCK_SLOTS * target.slots if target.lane == "local" else target.slots
+        return FIRST_STOCK_SLOTS * target.slots if target.lane == "local" else min(FIRST_BOUGHT, target.slots)
     return max(STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
 
 
@@ -113,7 +116,7 @@ def cloud_rate(cloud: TargetView) -> float:
 
 
 def _cloud_latency_s(cloud: TargetView) -> float:
-    return cloud.latency_s if cloud.rows_per_s else GUESSED_LATENCY_S
+    return cloud.latency_s if cloud.rows_per_s else SLOW_LATENCY_S
 
 
 def in_time(target: BatchTarget, seconds: float) -> float:

@@ -29,6 +29,8 @@ FULL, EMPTY = 0.9, 0.5
 """Of the cap in flight: at work; and so little ends a window that has begun."""
 LEAST_S, FLIGHTS, LEAST_ROWS = 4.0, 3.0, 24
 """A window: after one flight of answers, so that none is of another cap, at least so long, so many flights and answers."""
+EARLY_ROWS, CLEAR = 12, 1.25
+"""A window may end after one flight, where it is the first, or what other calls at once bring is that clear."""
 HEARD_S = 2.0
 """Until all workers have heard of a new cap and keep to it."""
 PATIENCE_S = 10.0
@@ -75,7 +77,8 @@ def step(state: State, seen: Window, most: int) -> State:
         return start(most, believed=True)
     if seen.pressed:
         return _pressed(state, seen.room)
-    return _next(_judged(state, seen.rate), seen.now_s, most)
+    judged = _judged(state, seen.rate)
+    return _next(judged, seen.now_s, most) if judged.rate else judged
 
 
 def _pressed(state: State, room: int) -> State:
@@ -98,9 +101,11 @@ def _judged(state: State, rate: float) -> State:
     if cap < state.best:
         if rate >= NEARLY * state.top:
             return msgspec.structs.replace(state, best=cap, rate=rate, high=state.best)
-        return msgspec.structs.replace(state, low=cap)
+        too_many = state.high != state.best + 1 or rate * CLEAR >= state.top  # else it got slower for another reason
+        high = state.high if too_many else 0
+        return msgspec.structs.replace(state, low=cap, high=high)
     if state.rate and abs(rate / state.rate - 1) > MOVED:
-        state = State(cap, cap, rate, high=cap + 1 if rate < state.rate else 0)  # slower: fewer first
+        return State(cap, cap, high=cap + 1 if rate < state.rate else MOST + 1)  # measured anew; slower: fewer first
     mean = (state.rate + rate) / 2 if state.rate else rate
     return msgspec.structs.replace(state, rate=mean, top=mean)
 
@@ -161,6 +166,7 @@ class Climb:
         self._since_s, self._since, self._looks = 0.0, Load(), 0
         self._from: tuple[float, Load] | None = None
         self._settled, self._fills = False, list[float]()
+        self._prefill = 0.0
 
     @property
     def kept(self) -> int:
@@ -181,7 +187,7 @@ class Climb:
             self._begin(now_s, load, said)
         elif load.in_flight < EMPTY * state.cap:
             self._from = None
-        elif (rate := self._measured(now_s, load, prefill, state.cap)) is not None:
+        elif (rate := self._measured(now_s, load, prefill, state)) is not None:
             state = step(state, Window(now_s, rate), most)
             self._begin(now_s, load, said)
         if self._from is None and state.cap > state.best and now_s - self._since_s > PATIENCE_S:
@@ -209,9 +215,10 @@ class Climb:
             return True
         return said.waiting > 0 and said.looks > self._looks
 
-    def _measured(self, now_s: float, load: Load, prefill: float, cap: int) -> float | None:
+    def _measured(self, now_s: float, load: Load, prefill: float, state: State) -> float | None:
         """Work per second, when a window ends in which all slots were in use: by Little's law, from whole calls, since what was
         answered in a short time says little while long ones are under way."""
+        cap = state.cap
         if self._from is None:
             if FULL * cap <= load.in_flight <= cap:
                 self._from, self._settled, self._fills = (now_s, load), False, []
@@ -223,11 +230,24 @@ class Climb:
             if rows >= cap:
                 self._from, self._settled, self._fills = (now_s, load), True, []
             return None
-        if seconds < LEAST_S or rows < max(FLIGHTS * cap, LEAST_ROWS):
+        whole = rows >= max(FLIGHTS * cap, LEAST_ROWS)
+        if seconds < LEAST_S or rows < max(cap, EARLY_ROWS):
+            return None
+        fill, held_s = sum(self._fills) / len(self._fills), load.held_s - begun.held_s
+        if not (state.rate and self._prefill):
+            self._prefill = prefill  # one weight for all that is compared
+        work = self._prefill * (load.input_tokens - begun.input_tokens) + load.output_tokens - begun.output_tokens
+        rate = fill * cap * work / held_s if fill >= FULL and held_s > 0 else None
+        if not whole and (rate is None or not _is_clear(state, rate)):
             return None
         self._from = None
-        fill, held_s = sum(self._fills) / len(self._fills), load.held_s - begun.held_s
-        if fill < FULL or held_s <= 0:
-            return None
-        work = prefill * (load.input_tokens - begun.input_tokens) + load.output_tokens - begun.output_tokens
-        return fill * cap * work / held_s
+        return rate
+
+
+def _is_clear(state: State, rate: float) -> bool:
+    """Whether a window need not go on: nothing was known before, more calls bring so much or bring less, fewer so much less."""
+    if state.cap > state.best and state.rate:
+        return not 1 / GAIN < rate / state.rate < CLEAR
+    if state.cap < state.best:
+        return rate * CLEAR < state.top
+    return state.cap == state.best and not state.rate

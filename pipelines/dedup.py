@@ -79,7 +79,8 @@ _KNOWN_FIELDS = "\x00"
 
 
 def said(row: Candidate) -> Said:
-    """A candidate's text, with its fields cut out when they are known and stand in it in order."""
+    """A candidate's text, with its fields cut out when they are known, stand in it in order, and what is left has no mark
+    of ours in it."""
     if row.fields is None:
         return Said(row.text, None, "")
     at, rest = 0, []
@@ -89,7 +90,10 @@ def said(row: Candidate) -> Said:
             return Said(row.text, None, "")
         rest.append(row.text[at:start])
         at = start + len(field)
-    return Said(row.text, row.fields, "\x00".join([*rest, row.text[at:]]))
+    rest.append(row.text[at:])
+    if any(_KNOWN_FIELDS in piece for piece in rest):
+        return Said(row.text, None, "")
+    return Said(row.text, row.fields, _KNOWN_FIELDS.join(rest))
 
 
 def stored(row: Candidate) -> str:
@@ -106,11 +110,13 @@ def _unicode(text: str) -> str:
 
 
 def read(text: str) -> Said:
-    """The opposite of `stored`."""
+    """The opposite of `stored`; what cannot be put together again equals no prompt, and says only what is stored."""
     if text[:1] != _KNOWN_FIELDS:
         return Said(text, None, "")
     rest, *fields = msgspec.json.decode(text[1:], type=list[str])
-    pieces = rest.split("\x00")
+    pieces = rest.split(_KNOWN_FIELDS)
+    if len(pieces) != len(fields) + 1:  # an earlier version took a NUL of the prompt for a mark of its own
+        return Said(text, None, "")
     whole = "".join(piece + field for piece, field in zip(pieces, [*fields, ""], strict=True))
     return Said(whole, tuple(fields), rest)
 

@@ -6,8 +6,9 @@ deadlines give nobody a larger share.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
 RANKS = {"high": 0, "normal": 1, "background": 2}
 NORMAL = RANKS["normal"]
@@ -32,6 +33,25 @@ class Served:
 
     def add(self, client: str, work: float, weight: float) -> None:
         self._levels[client] = self._levels.get(client, 0.0) + work / weight
+
+
+T = TypeVar("T")
+
+
+def in_turn(
+    lines: Mapping[str, Iterator[tuple[float, T]]], levels: Mapping[str, float], weights: Mapping[str, float],
+    ranks: Mapping[str, int],
+) -> Iterator[T]:  # fmt: skip
+    """Things with their work, each client's in its order: of the highest class, of it who was served least for its weight, of
+    these who stands first. A line is asked for the next only when its turn has come."""
+    turns = [(ranks.get(name, NORMAL), levels.get(name, 0.0), place, name) for place, name in enumerate(lines)]
+    heapq.heapify(turns)
+    while turns:
+        rank, level, place, name = heapq.heappop(turns)
+        if (found := next(lines[name], None)) is not None:
+            work, thing = found
+            heapq.heappush(turns, (rank, level + work / weights.get(name, 1.0), place, name))
+            yield thing
 
 
 class Claim(NamedTuple):

@@ -49,22 +49,26 @@ class Office(NamedTuple):
 
 class Part(NamedTuple):
     """One batch: its kind, the seconds that all of a lane takes for it (infinite: not on that lane), and its price there in
-    pico-dollars, without its output and of its output."""
+    pico-dollars, without its output and of its output; and the batch API that it may use, if any."""
 
     kind: str
     home_s: float = math.inf
     away_s: float = math.inf
     home_pusd: tuple[float, float] = (0.0, 0.0)
     away_pusd: tuple[float, float] = (0.0, 0.0)
+    office: Office | None = None
 
 
 class Split(NamedTuple):
-    """What the local lane and the cloud do: seconds and pico-dollars of each."""
+    """What the local lane and the cloud do: seconds and pico-dollars of each; and what of the cloud's each batch API may do,
+    in the order of Work.offices."""
 
     home_s: float
     away_s: float
     home_pusd: float
     away_pusd: float
+    may_s: tuple[float, ...] = ()
+    may_pusd: tuple[float, ...] = ()
 
     @property
     def pusd(self) -> float:
@@ -110,6 +114,9 @@ class Work:
         self.kind = np.array([at[part.kind] for part in ordered], dtype=np.int64)
         self.home_s, self.away_s = (_floats([part[lane] for part in ordered]) for lane in (1, 2))
         self.home_pusd, self.away_pusd = (_floats([part[lane] for part in ordered]).reshape(-1, 2) for lane in (3, 4))
+        self.offices = list(dict.fromkeys(part.office for part in ordered if part.office is not None))
+        asks = [np.array([part.office == office for part in ordered], dtype=np.float64) for office in self.offices]
+        self.asks = _floats(asks).reshape(len(asks), len(ordered))
         self.at_home = np.isfinite(self.home_s)
         self.only_home = self.at_home & ~np.isfinite(self.away_s)
 
@@ -130,8 +137,10 @@ class Work:
         away_s = np.where(np.isfinite(self.away_s), self.away_s, 0.0) * times
         kept = self.kept(room_s, home_s)
         home, away = (pusd[:, 0] + pusd[:, 1] * tokens for pusd in (self.home_pusd, self.away_pusd))
-        sums = (kept * home_s, (1 - kept) * away_s, kept * home, (1 - kept) * away)
-        return Split(*(float(each.sum()) for each in sums))
+        gone_s, gone = (1 - kept) * away_s, (1 - kept) * away
+        may_s, may_pusd = (tuple(float(value) for value in self.asks @ each) for each in (gone_s, gone))
+        sums = [float(each.sum()) for each in (kept * home_s, gone_s, kept * home, gone)]
+        return Split(sums[0], sums[1], sums[2], sums[3], may_s, may_pusd)
 
 
 def _saved(part: Part) -> tuple[bool, float]:
@@ -142,11 +151,11 @@ def _floats(values: Sequence[object]) -> Numbers:
     return np.array(values, dtype=np.float64)
 
 
-def foresee(work: Work, known: Mapping[str, Basis], deadline_s: float | None, office: Office | None = None) -> Foreseen:
+def foresee(work: Work, known: Mapping[str, Basis], deadline_s: float | None) -> Foreseen:
     """P50 and P90 over lengths, speeds and latencies that may well be; the same for the same figures."""
     room_s = math.inf if deadline_s is None else deadline_s
     pace = 1.0 if deadline_s is None else 1 - ENDS
-    orders = office.orders if office is not None else 0
+    orders = sum(office.orders for office in work.offices)
     half = np.random.default_rng(SEED).standard_normal((DRAWS, len(work.kinds) + 2 + orders))
     drawn = np.concatenate([half, -half, np.zeros((1, half.shape[1]))])
     of_kind = [known.get(kind, Basis(0)) for kind in work.kinds]
@@ -156,20 +165,25 @@ def foresee(work: Work, known: Mapping[str, Basis], deadline_s: float | None, of
         own = draw[: len(draw) - orders]
         longer, slower = _factors(of_kind, tokens, own), _factors(of_kind, seconds, own)
         split = work.split(room_s, longer, slower, pace * math.exp(RATE_SPREAD * float(draw[1])))
-        found.append(_by_order(split, office, deadline_s, draw[len(own) :]) if office is not None else split)
-    columns = [_floats(list(column)) for column in zip(*found, strict=True)]
+        found.append(_by_order(split, work.offices, deadline_s, draw[len(own) :]))
+    columns = [_floats(list(column)) for column in list(zip(*found, strict=True))[:4]]
     whole = [_floats([each.pusd for each in found]), _floats([each.seconds for each in found])]
     return Foreseen(*(Range(*(float(value) for value in np.quantile(each, (0.5, 0.9)))) for each in columns + whole))
 
 
-def _by_order(split: Split, office: Office, deadline_s: float | None, draw: Numbers) -> Split:
-    """With what comes back in time from a batch API; the rest is bought in real time. Without a deadline all of it is waited for."""
-    latency_s = office.p50_s * np.exp(latency_sigma(office.p50_s, office.p90_s) * draw)
-    if deadline_s is None:
-        away_s = float(latency_s.max()) if split.away_pusd else split.away_s
-        return split._replace(away_s=away_s, away_pusd=office.price * split.away_pusd)
-    back = float((latency_s <= IN_TIME * deadline_s).mean())
-    return split._replace(away_pusd=(1 - back * (1 - office.price)) * split.away_pusd)
+def _by_order(split: Split, offices: Sequence[Office], deadline_s: float | None, draw: Numbers) -> Split:
+    """With what comes back in time from batch APIs; the rest is bought in real time. Without a deadline all of it is waited for."""
+    saved, real_time_s, latest_s = 0.0, split.away_s, 0.0
+    ends = np.cumsum([office.orders for office in offices])
+    for office, own, may_s, may in zip(
+        offices, np.split(draw, ends)[: len(offices)], split.may_s, split.may_pusd, strict=True
+    ):
+        latency_s = office.p50_s * np.exp(latency_sigma(office.p50_s, office.p90_s) * own)
+        if deadline_s is None:
+            real_time_s, latest_s = real_time_s - may_s, max(latest_s, float(latency_s.max()) if may else 0.0)
+        back = 1.0 if deadline_s is None else float((latency_s <= IN_TIME * deadline_s).mean())
+        saved += back * (1 - office.price) * may
+    return split._replace(away_s=max(real_time_s, latest_s), away_pusd=split.away_pusd - saved)
 
 
 def _factors(of_kind: Sequence[Basis], spreads: Sequence[float | None], draw: Numbers) -> Numbers:

@@ -26,6 +26,8 @@ KEPT_MIX = 0.995
 PRIOR_SPANS = 5.0
 """So many spans outweigh the guessed prefill weight."""
 PREFILL_LEAST, PREFILL_MOST = 0.005, 1.0
+REMEMBERED = 0.2
+"""Of what an earlier run measured, or with other slots: the first spans of this one outweigh it."""
 
 
 class Answered(NamedTuple):
@@ -119,8 +121,11 @@ class Lane(msgspec.Struct):
     mix: Mix = msgspec.field(default_factory=Mix)
     spans: int = 0
     latency_s: float = 0.0
+    slots: int = 0
 
     def note(self, now_s: float, slots: int, workers: Iterable[tuple[str, Answered]]) -> None:
+        if slots != self.slots:
+            self._change(slots)
         in_flight, latencies = 0, []
         for owner, seen in workers:
             before = self.last.get(owner, seen)
@@ -141,6 +146,14 @@ class Lane(msgspec.Struct):
         if now_s - self.since_s >= max(SPAN_S, SPAN_LATENCIES * self.latency_s):
             self._close(slots)
             self.since_s, self.full = now_s, full
+
+    def _change(self, slots: int) -> None:
+        """With another number of slots calls take another time: what was measured says little of how fast the lane is now, and
+        spans of both together say something false of what prefill weighs."""
+        if self.slots:
+            self.measured.scale(REMEMBERED)
+            self.mix, self.wide, self.full = Mix(), Sums(), False
+        self.slots = slots
 
     def _close(self, slots: int) -> None:
         if self.now.busy_s > LEAST_S:
@@ -168,10 +181,6 @@ class Lane(msgspec.Struct):
         if not sums.rows or sums.busy_s <= LEAST_S:
             return Speed(latency_s=self.latency_s, prefill=prefill)
         return Speed(*sums.rates(prefill), self.latency_s, prefill, self.spans)
-
-
-REMEMBERED = 0.2
-"""Of what an earlier run measured: the first spans of this one outweigh it."""
 
 
 class Kept(msgspec.Struct):

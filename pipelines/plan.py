@@ -9,7 +9,7 @@ responsible moment, and before that hands what will most likely be short to a pr
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 
 from pipelines.capacity import Ways, is_stocked, left_s, load, reserve_work, shortages, too_late, ways
@@ -19,6 +19,8 @@ from pipelines.spill import sureness, to_cloud, to_offices
 
 PROBES = (7, 0, 4, 2, 6, 1, 3, 5)
 """Eighths of a run's order, in the order in which they are tried first: all kinds of prompts, not the head's alone."""
+WORTH_TRYING = 3
+"""Batches of a group that are left: for fewer it is not worth it to ask what they weigh."""
 SPARE = 0.25
 """Of a run's work: a lane that could do so much more until the deadline will hardly leave any to the cloud."""
 SHORTER = 0.5
@@ -95,8 +97,8 @@ Found = tuple[BatchView, TargetView]
 
 
 def _local_order(on: Mapping[str, Ways], run: RunView, spare: set[str]) -> Iterator[Found]:
-    """The head first, or mixed from both ends where nothing will spill; but a sample of all before anything was measured, and
-    the shortest prompts of a run with a deadline last."""
+    """The head first, or mixed from both ends where nothing will spill; but of a run with a deadline a sample of all before
+    anything was measured, one batch of each group that still was not, and the shortest prompts last."""
     mine = [
         (batch, target)
         for batch in run.waiting
@@ -109,24 +111,44 @@ def _local_order(on: Mapping[str, Ways], run: RunView, spare: set[str]) -> Itera
         return iter(mine)
     first = mine[0][1]
     if run.deadline_ms is not None and not first.rate:
-        tried = _tried([batch for batch, _ in mine])
-        return iter([mine[place] for place in tried] + [one for place, one in enumerate(mine) if place not in tried])
-    order = _mixed(mine, first) if run.id in spare else iter(mine)
-    return order if run.deadline_ms is None else iter(_shortest_last(list(order), first))
+        return iter(_ahead(mine, _tried([batch for batch, _ in mine])))
+    order = list(_mixed(mine, first)) if run.id in spare else mine
+    if run.deadline_ms is None:
+        return iter(order)
+    order = _shortest_last(order, first)
+    return iter(_ahead(order, _untried(run, [batch for batch, _ in order])))
+
+
+def _ahead(mine: list[Found], places: list[int]) -> list[Found]:
+    """These first."""
+    return [mine[place] for place in places] + [one for place, one in enumerate(mine) if place not in places]
 
 
 def _tried(mine: list[BatchView]) -> list[int]:
     """Places of a run's order that are tried before anything was measured: the middle one of each group of answers that was only
     guessed, or, where all are of one group, places all over the order."""
+    middle, most = _middles(mine), len(PROBES)
+    if len(middle) > most:
+        return [middle[part * len(middle) // most] for part in PROBES]
+    return middle if len(middle) > 1 else list(dict.fromkeys(part * len(mine) // most for part in PROBES))
+
+
+def _middles(mine: list[BatchView]) -> list[int]:
     of_group: dict[str, list[int]] = {}
     for place, batch in enumerate(mine):
         if batch.guessed:
             of_group.setdefault(batch.group, []).append(place)
-    middle = [places[len(places) // 2] for places in of_group.values()]
-    most = len(PROBES)
-    if len(middle) > most:
-        return [middle[part * len(middle) // most] for part in PROBES]
-    return middle if len(middle) > 1 else list(dict.fromkeys(part * len(mine) // most for part in PROBES))
+    return [places[len(places) // 2] for places in of_group.values()]
+
+
+def _untried(run: RunView, mine: list[BatchView]) -> list[int]:
+    """Places of a run's order that are tried later: of each group that was only guessed, is not being tried and has some
+    batches left, for what is not known is held back."""
+    left = Counter(batch.group for batch in mine if batch.guessed and batch.group not in run.trying)
+    if not left:
+        return []
+    worth = {group for group, batches in left.items() if batches >= WORTH_TRYING}
+    return [place for place in _middles(mine) if mine[place].group in worth][: len(PROBES)]
 
 
 def _mixed(mine: list[Found], target: TargetView) -> Iterator[Found]:

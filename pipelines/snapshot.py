@@ -72,11 +72,11 @@ class BatchView(msgspec.Struct, frozen=True):
 
 
 class RunView(msgspec.Struct, frozen=True):
-    """One open run; `waiting` is ordered from head to tail, `ahead` is work rung or not yet prepared, `sent` what is with a
-    provider's batch API and has not come back (no part of `ahead`).
+    """One open run; `waiting` is ordered from head to tail, `ahead` is work rung to the local lane or not yet
+    prepared, `sent` what is with a provider's batch API and has not come back; what is rung to the cloud is no part of either.
 
     `waited_for`: somebody waits for each answer. It goes first among its client's runs, and what the local lane cannot take
-    now to the cloud.
+    now to the cloud. `trying`: groups of which a batch is rung to the local lane.
     """
 
     id: str
@@ -88,11 +88,13 @@ class RunView(msgspec.Struct, frozen=True):
     may_buy: bool = True
     waited_for: bool = False
     sent: tuple[BatchView, ...] = ()
+    trying: frozenset[str] = frozenset()
 
 
 class Snapshot(msgspec.Struct, frozen=True):
     """Everything `plan` knows; routes map to their targets' names, in order of preference. `batch_targets`: those of them
-    whose batch API may be used, by name. By client: `weights`, `served` (work for its weight) and `ranks`, its class.
+    whose batch API may be used, by name. By client: `weights`, `served` local work and `bought` work of the cloud, each for its
+    weight, and `ranks`, its class.
     """
 
     now_ms: int
@@ -103,6 +105,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     served: Mapping[str, float] = {}
     batch_targets: Mapping[str, BatchTarget] = {}
     ranks: Mapping[str, int] = {}
+    bought: Mapping[str, float] = {}
 
 
 class Ring(msgspec.Struct, frozen=True):

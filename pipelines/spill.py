@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from pipelines.capacity import (
@@ -24,7 +25,9 @@ from pipelines.capacity import (
     reserve_work,
     stock,
     too_late,
+    ways,
 )  # fmt: skip
+from pipelines.fair import in_turn
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 
 SPANS = 20
@@ -42,36 +45,77 @@ FEED_S = 30.0
 """The cloud's work is not allowed to run out for so long before what was recalled is there."""
 RECALL_SHARE = 0.1
 """What has not come back in this last part of its time is taken back and bought in real time."""
+Offer = tuple[RunView, BatchView, TargetView]
 
 
 def to_cloud(
     snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Load], due: list[RunView],
     short: Mapping[str, Short], taken: set[str],
 ) -> Iterator[Move]:  # fmt: skip
-    """What is bought in real time now, up to each target's stock; and what a batch API must give back to be bought so."""
+    """What is bought in real time now, up to each target's stock; and what a batch API must give back to be bought so.
+
+    Of what somebody waits for each client has its share, then comes what is at its last responsible moment, the earliest
+    deadline first; then each client has its share of the rest, so that a deadline which leaves time earns nothing.
+    """
     clouds = {t.name: t for t in snapshot.targets.values() if t.lane == "cloud" and t.up}
     room = {name: stock(target) - target.rung_rows for name, target in clouds.items()}
     before = {name: float(target.rung_rows) for name, target in clouds.items()}  # rows that are due there earlier
+    waited, last, rest = list[Offer](), list[Offer](), list[Offer]()
     for run in due:
         if not run.may_buy:
             continue
         seconds = left_s(snapshot, run)
         leaving = _leaving(snapshot, on, loads[run.id], run, short[run.id].surely, taken)
         cloud = leaving.late[0][1] if leaving.late else _cloud_of_sent(on, run)
-        now = leaving.now
+        now, pressing = leaving.now, _presses(run, loads[run.id], leaving.now, before, seconds)
         if cloud is not None and seconds < math.inf:
             before[cloud.name] += leaving.rows
             out = sum(batch.rows for batch in run.sent)
             needed_s = buy_s(cloud, before[cloud.name] + out) + (_slowest_s(snapshot, run) if out else 0.0)
             if leaving.late and seconds <= needed_s:
-                now = now + leaving.late
+                now, pressing = now + leaving.late, True
             feed = _feed_rows(snapshot, run, cloud) - before[cloud.name] if seconds <= needed_s else 0.0
             yield from _recalls(snapshot, run, seconds, feed)
-        for batch, target in now:
-            if room[target.name] > 0:
-                room[target.name] -= batch.rows
-                taken.add(batch.id)
-                yield Ring(batch.id, run.id, "cloud", target.name)
+        (waited if run.waited_for else last if pressing else rest).extend((run, *each) for each in now)
+    for run, batch, target in chain(_shared(snapshot, waited, room), last, _shared(snapshot, rest, room)):
+        if room[target.name] > 0:
+            room[target.name] -= batch.rows
+            taken.add(batch.id)
+            yield Ring(batch.id, run.id, "cloud", target.name)
+
+
+def _presses(
+    run: RunView, load: Load, now: list[tuple[BatchView, TargetView]], before: dict[str, float], seconds: float
+) -> bool:
+    """Whether what has no local lane has no time to lose; counts it in with what is due `before`, and what is not prepared yet of
+    a run that has no local lane at all."""
+    if seconds == math.inf:
+        return False
+    more = 1 + (0.0 if load.home else run.ahead / max(1e-9, sum(batch.work for batch, _ in now)))
+    for batch, target in now:
+        before[target.name] += more * batch.rows
+    return any(
+        seconds <= buy_s(target, before[target.name]) for target in {each.name: each for _, each in now}.values()
+    )
+
+
+def _shared(snapshot: Snapshot, offers: list[Offer], room: Mapping[str, float]) -> Iterator[Offer]:
+    """In the order of clients' turns, as far as there is room when the turn comes."""
+    of_client: dict[str, list[Offer]] = {}
+    for offer in offers:
+        of_client.setdefault(offer[0].client, []).append(offer)
+    lines = {
+        client: ((offer[1].work, offer) for offer in mine if room[offer[2].name] > 0)
+        for client, mine in of_client.items()
+    }
+    return in_turn(lines, snapshot.bought, snapshot.weights, snapshot.ranks)
+
+
+def buyers(snapshot: Snapshot) -> set[str]:
+    """Clients who share the cloud now: somebody waits for their answers, or no local lane will give them."""
+    on = ways(snapshot)
+    mine = (run for run in snapshot.runs if run.may_buy and run.waiting)
+    return {run.client for run in mine if run.waited_for or not all(has_home(batch, on) for batch in run.waiting)}
 
 
 def _cloud_of_sent(on: Mapping[str, Ways], run: RunView) -> TargetView | None:

@@ -169,7 +169,7 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
 class Failure(msgspec.Struct, frozen=True, gc=False):
     """What an adapter makes of anything else (one class for each way to go on)."""
 
-    kind: str  # invalid | context | auth | funds | model | rate | overload | transient | connect | unknown | untrue
+    kind: str  # invalid | context | auth | funds | model | rate | overload | transient | connect | unknown | untrue | late
     code: str
     message: str
     http_status: int | None = None

@@ -45,7 +45,7 @@ MODULES = {
 }
 """What a program imports anyway. Not Polars: its threads would not be there in a fork."""
 SERVER = ("producer.api.server", "producer.api.app", "httpx")
-SPARES = {"run": 3, "retry": 3, "cancel": 3, "serve": 2}
+SPARES = {"run": 3, "retry": 3, "cancel": 3, "serve": 2, "worker": 1}
 """How many children of its own a command may start; they are forked before it begins."""
 LEASE = "SPILLWAY_TEST_LEASE_S"
 """Read at import, but given by so many that they have a nursery of their own."""

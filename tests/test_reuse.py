@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines import invariants
+from pipelines import invariants, paths
 from tests.crash.stage import Field
 from tests.support_program import CLOUD, GPU, Program, wait_until
 from tests.support_upstream import Upstream
@@ -120,3 +120,25 @@ def test_answers_are_reused_as_long_as_the_route_says(tmp_path: Path) -> None:
             source = program.rows(prompts(10), f"{name}.jsonl")
             out = program.json("run", str(source), "--dedupe", "exact", "--route", route)
             assert out["calls"] == calls, route
+
+
+def test_broken_files_of_earlier_runs_cost_no_more_than_their_answers(tmp_path: Path) -> None:
+    with Upstream({"servers": {"gpu": GPU}}) as upstream:
+        program = Program(tmp_path, upstream)
+        rows = prompts(40)
+        for number in range(4):
+            some = program.rows(rows[10 * number : 10 * number + 10], f"{number}.jsonl")
+            run = program.json("run", str(some), "--dedupe", "exact")["run_id"]
+            folder = program.data / paths.run_dir(run)
+            [part], [chunk] = (folder / "parts").glob("*.parquet"), (folder / "chunks").glob("*.parquet")
+            broken = [chunk, folder / "results.parquet", part][number : number + 1]
+            for file in broken:
+                whole = file.read_bytes()
+                file.write_bytes([b"", whole[: len(whole) // 2], b"?" * len(whole)][number])
+        out = program.json("run", str(program.rows(renamed(rows, "all"), "all.jsonl")), "--dedupe", "exact")
+        assert (out["ok"], out["duplicate"]) == (30, 10), "only the last of them can still be read"
+        assert sum(asked(upstream).values()) == 70
+        answers = program.results(out["run_id"]).sort("row")["output"].to_list()
+        first = program.results(run).sort("row")["output"].to_list()
+        assert answers[30:] == first
+        assert program.run("doctor", "--run", out["run_id"]).returncode == 0

@@ -1,5 +1,6 @@
-"""`python -m worker`: a worker of `spillway run`. It imports what its roles need, then waits for a JSON object on
-standard input: `{"redis_url", "settings", "log"}`; what it has to say goes into that log. Told nothing, it ends."""
+"""`python -m worker`: a worker of `spillway run` or `spillway worker`. It imports what its roles need, then waits for a JSON object
+on standard input: `{"redis_url", "settings", "log"}`; what it has to say goes into that log, if there is one. Told nothing, it
+ends."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def main() -> int:
     if not said:
         return 0
     told = json.loads(said)
-    _write_to(told["log"])
+    if told["log"]:
+        _write_to(told["log"])
     if trouble:
         print(trouble, file=sys.stderr)
         return 1

@@ -126,6 +126,7 @@ async def bury(context: Context) -> None:
         held = [client for client, who in (await redis.hgetall(keys.preparing)).items() if who == owner]
         for lease in (
             "schedule",
+            "watch",
             "settle",
             "money",
             "provider_batch",
@@ -253,18 +254,8 @@ class Heart:
     def _targets(self, raw: dict[bytes, bytes]) -> None:
         """Learns what others know of the targets; queued prompts leave one that went down."""
         self._context.targets.learn(raw)
-        if self._drain is None:
-            return
-        for name, lane in self._drain.lanes.items():
-            lane.cap = self._context.targets.cap(name)
-            paused_ms = int(self._context.targets.states.get(name, {}).get("paused_ms") or 0)
-            if paused_ms > lane.paused_ms:
-                lane.paused_ms = paused_ms
-                lane.limit()
-            was, lane.up = lane.up, self._context.targets.is_up(name)
-            lane.trial = lane.trial or (lane.up and not was)
-            if was and not lane.up:
-                self._drain.reroute(name)
+        if self._drain is not None:
+            self._drain.standing.heard()
 
     async def _budgets(self) -> None:
         """A new day has new scopes; they must exist before the first call of the day."""

@@ -1,4 +1,5 @@
-"""Worker processes of `spillway run`: started before their settings are known, told them by a pipe when they are.
+"""Worker processes of `spillway run` and `spillway worker`: started before their settings are known, told them by a pipe when they
+are.
 
 Half of a first answer's time is imports. They are done beside the program's own; the rest of a child's life is
 embedded.py's matter. Nothing heavy is imported here.
@@ -27,17 +28,18 @@ Child = subprocess.Popen[bytes]
 _waiting: dict[tuple[str, ...], Child] = {}
 
 
-def warm() -> None:
+def warm(*, heard: bool = False) -> None:
     """Starts the one that takes longest, on the core that the program's own imports leave; `discard` ends it if it was not
-    needed after all. The lanes would only take their time from both."""
-    _waiting[CONTROL_ROLES] = _start(CONTROL_ROLES)
+    needed after all. The lanes would only take their time from both. `heard`: it will speak where we do."""
+    _waiting[CONTROL_ROLES] = _start(CONTROL_ROLES, heard)
 
 
-def start(roles: tuple[str, ...], redis_url: str, settings: dict[str, Any], log: Path) -> Child:
-    """A worker that runs. Settings travel by a pipe, since they hold keys; never by arguments or files."""
-    child = _waiting.pop(roles, None) or _start(roles)
+def start(roles: tuple[str, ...], redis_url: str, settings: dict[str, Any], log: Path | None) -> Child:
+    """A worker that runs, and speaks into this log or (None) where we do. Settings travel by a pipe, since they hold keys; never
+    by arguments or files."""
+    child = _waiting.pop(roles, None) or _start(roles, log is None)
     assert child.stdin is not None
-    told = {"redis_url": redis_url, "settings": settings, "log": str(log)}
+    told = {"redis_url": redis_url, "settings": settings, "log": str(log or "")}
     try:
         child.stdin.write(json.dumps(told).encode())
         child.stdin.close()
@@ -54,10 +56,11 @@ def discard() -> None:
     _waiting.clear()
 
 
-def _start(roles: tuple[str, ...]) -> Child:
+def _start(roles: tuple[str, ...], heard: bool) -> Child:
+    out = None if heard else subprocess.DEVNULL
     return subprocess.Popen(
         [sys.executable, "-m", "worker", "--roles", ",".join(roles), "--parent", str(os.getpid())],
         env={**os.environ, **LEAN},
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True,
         cwd=Path(__file__).resolve().parent.parent,
     )  # fmt: skip

@@ -53,6 +53,7 @@ class RunContext:
         self.started_ms = fields.get("started_ms", "")
         self.created_ms = fields.get("created_ms", "")
         self.stopped = fields.get("cancel", "") not in ("", "0")
+        self.deadline_ms = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         self.counts: Counter[str] = Counter()
         self._settings = settings
         self._scopes: tuple[str, tuple[str, ...]] = ("", ())

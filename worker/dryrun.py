@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from pipelines import lengths
@@ -42,7 +43,7 @@ def plan_run(
     ledger = Ledger(settings, targets)
     sifter = Sifter(settings, ledger, Encoder(), targets.window)
     asker = Asker("plan", client, options)
-    known, sources_of = read(Store(settings.spillway.data), options), dict[str, Counter[str]]()
+    (known, latencies), sources_of = read(Store(settings.spillway.data), options), dict[str, Counter[str]]()
 
     def expect(route: str, max_tokens: int, asked: Options) -> int:
         tokens, source = lengths.expect(_measured(known, targets, route), max_tokens, asked)
@@ -65,8 +66,8 @@ def plan_run(
             indexes.ids.learn(chunk.ids)
         counts.update(chunk.counts)
         heads.extend(head for head, _ in chunk.batches)
-    office = _office(settings, targets, ledger, heads)
-    return _figures(targets, ledger, known, sources_of, counts, heads, options, deadline_s, office)
+    offices = {route: _office(settings, targets, ledger, latencies, route) for route in {head.route for head in heads}}
+    return _figures(targets, ledger, known, sources_of, counts, heads, options, deadline_s, offices)
 
 
 def _measured(known: Known, targets: Targets, route: str) -> lengths.Measured | None:
@@ -83,11 +84,12 @@ def _figures(
     heads: list[BatchHead],
     options: Options,
     deadline_s: float | None,
-    office: Office | None,
+    offices: Mapping[str, Office | None],
 ) -> dict[str, Any]:
-    work = Work(_parts(targets, ledger, known, heads))
+    parts = _parts(targets, ledger, known, heads)
+    work = Work([part._replace(office=offices[head.route]) for part, head in zip(parts, heads, strict=True)])
     spread = {name: _known(targets, known, name, heads) for name in work.kinds}
-    seen = foresee(work, spread, deadline_s, office)
+    seen = foresee(work, spread, deadline_s)
     kept = work.kept(math.inf if deadline_s is None else deadline_s)
     ordered = [heads[number] for number in work.order]
     lanes = [
@@ -105,14 +107,16 @@ def _figures(
     }  # fmt: skip
 
 
-def _office(settings: Settings, targets: Targets, ledger: Ledger, heads: list[BatchHead]) -> Office | None:
-    """The batch API of the first cloud target that is allowed to use one, with what such batches usually take."""
-    names = dict.fromkeys(name for head in heads for name in targets.route_targets(head.route, "cloud"))
-    allowed = [name for name in names if settings.targets[name].provider_batch]
-    usual = next((BatchTarget(name, True, 0, price=ledger.batch_share(name)) for name in allowed), None)
-    if usual is None or usual.price >= 1:
-        return None
-    return Office(usual.price, usual.latency_p50_s, usual.latency_p90_s)
+def _office(
+    settings: Settings, targets: Targets, ledger: Ledger, latencies: Mapping[str, tuple[float, float]], route: str
+) -> Office | None:
+    """The batch API of a route's first cloud target that is allowed to use one and cheaper by it, with what its orders took, else
+    what such usually take."""
+    for name in targets.route_targets(route, "cloud"):
+        if settings.targets[name].provider_batch and (price := ledger.batch_share(name)) < 1:
+            usual = BatchTarget(name, True, 0)
+            return Office(price, *latencies.get(name, (usual.latency_p50_s, usual.latency_p90_s)))
+    return None
 
 
 def _lacks(work: Work, options: Options, deadline_s: float | None) -> dict[str, Any] | None:
@@ -173,7 +177,8 @@ def _lane_s(lane: str, targets: Targets, known: Known, head: BatchHead, slots: i
 
 
 def _times_of(known: Known, route: str, name: str) -> lengths.Measured | None:
-    return known.get((route, name)) or known.get(("", name))
+    found = (known.get(key) for key in ((route, name), ("", name)))
+    return next((each for each in found if each is not None and each.call_s), None)
 
 
 def _known(targets: Targets, known: Known, route: str, heads: list[BatchHead]) -> Basis:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import msgspec
 import polars as pl
 import pyarrow as pa
 
 from pipelines import paths, wire
 from pipelines.batch import form_of
-from pipelines.lengths import Known, measure
+from pipelines.lengths import Known, latencies, measure
 from pipelines.types import Options
 from worker.store import Store
 
 MOST_ROWS, MOST_FILES = 100_000, 200
-COLUMNS = ["run_id", "route", "target", "outcome", "purpose", "output_tokens", "started_at", "finished_at"]
+COLUMNS = ["run_id", "route", "lane", "target", "outcome", "purpose", "output_tokens", "started_at", "finished_at"]
 
 
-def read(store: Store, options: Options) -> Known:
-    """Lengths and times of the newest calls of runs whose answers were asked for in the same form: labels, a schema, or
-    free text. Damaged files measure nothing."""
+class Earlier(NamedTuple):
+    """Lengths and times of calls; and by target what half and nine in ten of its batch API's orders took, in seconds."""
+
+    known: Known
+    latencies: Mapping[str, tuple[float, float]]
+
+
+def read(store: Store, options: Options) -> Earlier:
+    """What the newest calls tell of runs whose answers were asked for in the same form: labels, a schema, or free text. Damaged
+    files measure nothing."""
     wanted, forms = form_of(options), dict[str, str]()
     found: list[pa.Table] = []
     rows = 0
@@ -35,10 +45,10 @@ def read(store: Store, options: Options) -> Known:
                 continue
             rows += found[-1].num_rows
     if not found:
-        return {}
+        return Earlier({}, {})
     costs = pl.from_arrow(pa.concat_tables(found, promote_options="permissive"))
     assert isinstance(costs, pl.DataFrame)
-    return measure(costs)
+    return Earlier(measure(costs), latencies(costs))
 
 
 def _newest(store: Store) -> list[str]:

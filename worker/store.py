@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from pipelines.errors import Missing, StoreError
+
+log = logging.getLogger("spillway.store")
 
 ROW_GROUP_ROWS = 8192
 
@@ -72,6 +75,7 @@ class Store:
                 compression="zstd",
                 compression_level=1,
                 row_group_size=ROW_GROUP_ROWS,
+                write_page_checksum=True,
             )
 
         self._replace(name, body, ours)
@@ -93,9 +97,22 @@ class Store:
         with self.open_parquet(name) as file:  # not pq.read_table: it loads the dataset library, 10 MB of memory
             return file.read(columns=columns)
 
+    def sound_table(self, name: str, columns: list[str] | None = None) -> pa.Table | None:
+        """`read_table` for what can be done without: None, and a line in the log, where the file is gone or broken. Raises
+        where it is the store that fails."""
+        try:
+            return self.read_table(name, columns)
+        except Missing:
+            return None
+        except (pa.ArrowException, OSError) as error:
+            self.read_bytes(name)
+            log.warning("%s is broken and left out: %s", name, error)
+            return None
+
     def open_parquet(self, name: str) -> pq.ParquetFile:
+        """Reading it raises where a page is not as it was written."""
         with _found(name):
-            return pq.ParquetFile(self.path(name), filesystem=self.fs)
+            return pq.ParquetFile(self.path(name), filesystem=self.fs, page_checksum_verification=True)
 
     @contextmanager
     def parquet_writer(
@@ -106,7 +123,12 @@ class Store:
         with _said(self.path(name)):
             try:
                 with pq.ParquetWriter(
-                    target, schema, filesystem=self.fs, compression="zstd", compression_level=1
+                    target,
+                    schema,
+                    filesystem=self.fs,
+                    compression="zstd",
+                    compression_level=1,
+                    write_page_checksum=True,
                 ) as out:
                     yield out
                 self._publish(target, name, ours)

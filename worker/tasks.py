@@ -88,6 +88,7 @@ class Process:
         bells = await leased.pool(self.context.redis_url)
         if self.drain is not None:
             self._start(self.drain.journal.run())
+            self._start(self.drain.rescue.run())
             for lane in self.drain.lanes.values():
                 self._start(lane.run())
             for role in self.lanes:
@@ -110,7 +111,7 @@ class Process:
 
             scheduler = Scheduler(self.context, bells)
             self._leased("schedule", scheduler.step)
-            self._start(Watch(self.context).run())
+            self._leased("watch", Watch(self.context, self.stopping).run)
             self._leased("health", History(self.context).step)
             self.alerts = Alerts(self.context)
             self._leased("money", self.alerts.step)

@@ -20,6 +20,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments[:1] == ["run"] and not {"--help", "--redis"} & set(arguments):
             children.warm()  # most runs need them, and they take as long to load as what follows here
+        if arguments[:1] == ["worker"] and not {"--help", "--roles"} & set(arguments):
+            children.warm(heard=True)
         from producer.cli.app import app  # in here: Ctrl-C while it loads is an interruption like any other
 
         code = app(arguments, prog_name="spillway", standalone_mode=False)

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,8 +28,11 @@ from pipelines.climb import MOST, START, Climb, Load, Said, State, Window, start
         (State(5, 8, 100.0, 104.0, high=16), 101.0, 3, 5),  # as good with fewer
         (State(5, 8, 100.0, 104.0, high=16), 80.0, 6, 8),  # too few
         (State(7, 8, 100.0, 104.0, low=6, high=16), 80.0, 8, 8),  # narrow enough: held
-        (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 60.0, 5, 8),  # much slower: sought anew, fewer first
-        (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 140.0, 16, 8),  # much faster
+        (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 60.0, 8, 8),  # much slower: measured anew,
+        (State(8, 8, high=9), 60.0, 5, 8),  # and fewer tried first
+        (State(5, 8, 60.0, 60.0, high=9), 37.0, 16, 8),  # and that was not it: more
+        (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 140.0, 8, 8),  # much faster: measured anew,
+        (State(8, 8), 140.0, 16, 8),  # and more tried
         (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 90.0, 8, 8),  # a little slower: held
         (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=90.0), 100.0, 16, 8),  # due: more is tried
         (State(256, 128, 100.0, 100.0, low=64), 110.0, 181, 256),  # the most there is: narrowed
@@ -154,6 +158,31 @@ def climb(
         obeyed, cap = cap, found.look(server.now_s, [("w", load)], 0.1, Said(told, waiting, looks))
         caps.append(cap)
     return found, caps
+
+
+def test_caps_are_compared_by_one_weight_of_prefill_whatever_is_learned_meanwhile() -> None:
+    """Four calls at once do two thirds of what six did, though reading weighs twice as much by now."""
+    found, now, load = Climb(6), 0.0, Load(6)
+    for cap, rate, prefill in ((6, 60.0, 0.05), (4, 40.0, 0.1)):
+        found._state = msgspec.structs.replace(found._state, cap=cap, best=6, high=7)
+        found._begin(now, load, Said())
+        for _ in range(200):
+            now, rows = now + 0.4, rate * 0.4 / 100
+            more = (rows, 1000 * rows, 50 * rows, 0.4 * cap)
+            load = Load(cap, *(was + new for was, new in zip(load[1:5], more, strict=True)))
+            found.look(now, [("w", load)], prefill, Said())
+            if found._state.cap != cap:
+                break
+    assert (found._state.best, found._state.low) == (6, 4)
+
+
+def test_a_knee_that_moves_up_is_followed_though_the_server_got_slower_by_it() -> None:
+    """As many calls at once are now a third of what it can do: fewer are tried in vain, then more."""
+    server = Server(3000, 4)
+    found, _ = climb(server, 90)
+    server.half = 40
+    _, caps = climb(server, 150, found)
+    assert server.at(caps[-1]) >= 0.7 * server.best()
 
 
 @pytest.mark.parametrize("seed", range(3))

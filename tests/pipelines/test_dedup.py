@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from pipelines import lexicon
@@ -14,6 +15,7 @@ from pipelines.dedup import (
     STRICT,
     VERBATIM,
     Candidate,
+    Said,
     canonical_key,
     decide,
     infer_task,
@@ -199,3 +201,17 @@ def test_known_labels_make_a_closed_task_unless_its_words_judge_letters(instruct
 def test_what_is_stored_can_be_read_again(fields: tuple[str, ...] | None) -> None:
     row = Candidate(0, b"k" * 16, b"f" * 8, "From Oslo: a b.", fields)
     assert read(stored(row)) == said(row)
+
+
+def test_a_nul_beside_the_fields_makes_them_unknown() -> None:
+    """A template that shows a column twice leaves its second showing beside the fields."""
+    row = Candidate(0, b"k" * 16, b"f" * 8, "From a\x00b, only a\x00b.", ("a\x00b",))
+    assert said(row) == Said(row.text, None, "")
+    assert read(stored(row)) == Said("From a\ufffdb, only a\ufffdb.", None, "")
+    inside = Candidate(0, b"k" * 16, b"f" * 8, "From a\x00b.", ("a\x00b",))
+    assert read(stored(inside)) == said(inside) == Said("From a\x00b.", ("a\x00b",), "From \x00.")
+
+
+def test_what_an_earlier_version_stored_wrongly_is_read_as_a_prompt_that_equals_none() -> None:
+    kept = "\x00" + msgspec.json.encode(["From \x00, only a\x00b.", "a\x00b"]).decode()
+    assert read(kept) == Said(kept, None, "")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from pipelines.fair import RANKS, Claim, Served, fair_shares
 from pipelines.plan import plan
 from pipelines.snapshot import BatchView, Ring, RunView, Snapshot, TargetView
+from pipelines.spill import buyers
 
 BATCH_ROWS, WORK = 16, 100.0
 
@@ -166,3 +169,92 @@ def test_a_short_deadline_buys_on_its_own_account_and_gains_nothing_of_the_local
     assert hurried.done["a"] <= 1.05 * patient.done["a"]
     assert hurried.done["b"] >= 0.95 * patient.done["b"]
     assert hurried.bought["a"] > 500 and hurried.bought["b"] == 0
+
+
+class Bought:
+    """Clients with one run each on a route of the cloud alone, which ends its rows in the order in which they were rung."""
+
+    def __init__(self, rows: dict[str, int], **more: object) -> None:
+        self.waiting = {
+            client: [BatchView(f"{client}{at}", "cloudy", min(4, total - at), min(4, total - at) * WORK) for at in range(0, total, 4)]
+            for client, total in rows.items()
+        }  # fmt: skip
+        self.more, self.served, self.now, self.rung = more, Served(), 0.0, list[tuple[str, BatchView]]()
+        self.done, self.ended = dict.fromkeys(rows, 0.0), dict[str, float]()
+
+    def run(
+        self, deadline_s: dict[str, float] | None = None, until: Callable[[Bought], bool] = lambda _: False
+    ) -> None:
+        weights, due = dict(self.more.get("weights", {})), deadline_s or {}  # type: ignore[call-overload]
+        while any(self.waiting.values()) or self.rung:
+            if until(self):
+                return
+            runs = tuple(
+                RunView(client, client, number, int(due[client] * 1000) if client in due else None, tuple(batches))
+                for number, (client, batches) in enumerate(self.waiting.items())
+            )
+            rows = sum(batch.rows for _, batch in self.rung)
+            mini = TargetView("mini", "cloud", True, 8, rows, rate=800.0, rows_per_s=8.0, limit_rows_per_s=8.0)
+            seen = Snapshot(int(self.now * 1000), {"mini": mini}, {"cloudy": ("mini",)}, runs, **self.more)  # type: ignore[arg-type]
+            for move in plan(msgspec.structs.replace(seen, bought=self.served.levels(buyers(seen)))):
+                assert isinstance(move, Ring) and move.lane == "cloud"
+                batch = next(b for b in self.waiting[move.run] if b.id == move.batch)
+                self.waiting[move.run].remove(batch)
+                self.served.add(move.run, batch.work, weights.get(move.run, 1.0))
+                self.rung.append((move.run, batch))
+            client, batch = self.rung.pop(0)
+            self.now += batch.rows / 8.0
+            self.done[client] += batch.work
+            if not self.waiting[client] and not any(c == client for c, _ in self.rung):
+                self.ended[client] = self.now
+
+
+def test_the_cloud_is_shared_too() -> None:
+    """The large run came first: the small ones were not asked before it was done."""
+    rows = {"big": 1600, **{f"c{i}": 40 for i in range(20)}}
+    world = Bought(rows)
+    world.run(until=lambda each: bool(each.ended))
+    assert jain(list(world.done.values())) >= 0.95
+    world.run()
+    ideal = 21 * 40 / 8.0
+    assert all(world.ended[f"c{i}"] <= 1.2 * ideal for i in range(20)) and world.ended["big"] == pytest.approx(300.0)
+
+
+def test_weights_and_classes_in_the_cloud() -> None:
+    world = Bought({"a": 800, "b": 800}, weights={"b": 3.0})
+    world.run(until=lambda each: each.now >= 50)
+    assert world.done["b"] / world.done["a"] == pytest.approx(3, rel=0.1)
+    ranks = {"night": RANKS["background"], "vip": RANKS["high"]}
+    world = Bought({"night": 160, "a": 160, "vip": 160}, ranks=ranks)
+    world.run()
+    assert world.ended["vip"] < world.ended["a"] < world.ended["night"]
+
+
+def test_a_deadline_goes_first_in_the_cloud_when_it_must_and_earns_nothing_before() -> None:
+    """100 s of each one's rows: with 1,000 s left they share, with 110 s left the deadline comes first."""
+    half = Bought({"patient": 800, "hurried": 800})
+    half.run({"hurried": 1000.0}, until=lambda each: each.now >= 50)
+    assert half.done["hurried"] == pytest.approx(half.done["patient"], rel=0.1)
+    last = Bought({"patient": 800, "hurried": 800})
+    last.run({"hurried": 110.0})
+    assert last.ended["hurried"] <= 110 and last.ended["patient"] == pytest.approx(200.0)
+
+
+def test_a_deadline_that_leaves_time_at_first_is_kept_beside_others() -> None:
+    world = Bought({"patient": 3200, "hurried": 800})
+    world.run({"hurried": 300.0})
+    assert 150 < world.ended["hurried"] <= 300
+
+
+def test_of_what_is_waited_for_in_the_cloud_each_client_has_its_turn() -> None:
+    mini = TargetView("mini", "cloud", True, 8, rate=800.0, rows_per_s=8.0)
+    many, one = (
+        tuple(BatchView(f"{client}{i}", "cloudy", 8, WORK) for i in range(count))
+        for client, count in (("a", 9), ("b", 1))
+    )
+    runs = (
+        RunView("late", "c", 0, 1000, tuple(BatchView(f"c{i}", "cloudy", 8, WORK) for i in range(9))),
+        RunView("a", "a", 0, None, many, waited_for=True), RunView("b", "b", 1, None, one, waited_for=True),
+    )  # fmt: skip
+    moves = plan(Snapshot(0, {"mini": mini}, {"cloudy": ("mini",)}, runs))
+    assert [move.run for move in moves] == ["a", "b", "a"], "24 rows are its stock"

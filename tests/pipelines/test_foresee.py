@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 
 from pipelines.capacity import LONG
-from pipelines.foresee import IN_TIME, RATE_SPREAD, Basis, Lack, Office, Part, Work, foresee, in_words, lacking
+from pipelines.foresee import (
+    IN_TIME,
+    RATE_SPREAD,
+    Basis,
+    Foreseen,
+    Lack,
+    Office,
+    Part,
+    Work,
+    foresee,
+    in_words,
+    lacking,
+)
 
 Z90 = NormalDist().inv_cdf(0.9)
 USD = 1e12
@@ -26,10 +38,10 @@ def test_local_keeps_what_saves_most_for_its_time_and_what_only_it_can_do() -> N
     work = Work([cheap, gone, dear, bound])
     assert work.order == [3, 2, 0, 1]
     assert list(work.kept(25.0)) == [1.0, 1.0, 0.5, 0.0]
-    assert work.split(25.0) == (25.0, 2.5, 0.0, 4.0)
+    assert work.split(25.0)[:4] == (25.0, 2.5, 0.0, 4.0)
     assert work.split(5.0).home_s == 10.0, "no other lane does it"
-    assert work.split(math.inf) == (30.0, 2.0, 0.0, 3.0)
-    assert Work([]).split(1.0) == (0.0, 0.0, 0.0, 0.0)
+    assert work.split(math.inf)[:4] == (30.0, 2.0, 0.0, 3.0)
+    assert Work([]).split(1.0)[:4] == (0.0, 0.0, 0.0, 0.0)
 
 
 def test_rows_average_out_and_a_doubtful_mean_does_not() -> None:
@@ -75,17 +87,32 @@ def test_what_spills_varies_more_than_the_work() -> None:
 
 def test_what_a_batch_api_brings_back_in_time_is_cheaper() -> None:
     """Alone with the cloud: half the price where there is time, the whole where there is none, and either at a median's deadline."""
-    work, sure = Work(parts(10, home_s=math.inf)), {"r": Basis(10**6, 10**6, 0.1, 0.1)}
-    office = Office(0.5, HOUR, 6 * HOUR)
-    waits = foresee(work, sure, None, office)
+    sure, office = {"r": Basis(10**6, 10**6, 0.1, 0.1)}, Office(0.5, HOUR, 6 * HOUR)
+
+    def by(deadline_s: float | None, office: Office = office) -> Foreseen:
+        return foresee(Work([part._replace(office=office) for part in parts(10, home_s=math.inf)]), sure, deadline_s)
+
+    waits = by(None)
     assert waits.pusd.p50 == pytest.approx(5 * USD, rel=0.01) and waits.seconds.p50 > HOUR
-    assert foresee(work, sure, 300 * HOUR, office).pusd.p90 == pytest.approx(5 * USD, rel=0.01)
-    assert foresee(work, sure, HOUR / 100, office).pusd.p50 == pytest.approx(10 * USD, rel=0.01)
-    half = foresee(work, sure, HOUR / IN_TIME, office)
+    assert by(300 * HOUR).pusd.p90 == pytest.approx(5 * USD, rel=0.01)
+    assert by(HOUR / 100).pusd.p50 == pytest.approx(10 * USD, rel=0.01)
+    half = by(HOUR / IN_TIME)
     assert 6 * USD < half.pusd.p50 < 9 * USD and half.pusd.p90 == pytest.approx(10 * USD, rel=0.01)
-    many = foresee(work, sure, HOUR / IN_TIME, office._replace(orders=100))
+    many = by(HOUR / IN_TIME, office._replace(orders=100))
     assert many.pusd.p90 - many.pusd.p50 < 0.4 * USD, "many orders average out"
-    assert foresee(work, sure, None) == foresee(work, sure, None, None)
+
+
+def test_what_has_no_batch_api_gets_no_discount_and_each_has_its_own_price_and_time() -> None:
+    """Three routes: none, half the price in an hour, a fifth in a minute."""
+    sure = {"r": Basis(10**6, 10**6, 0.01, 0.01)}
+    slow, quick = Office(0.5, HOUR, 1.1 * HOUR), Office(0.2, 60.0, 66.0)
+    each = parts(10, home_s=math.inf)
+    work = Work([part._replace(office=office) for office in (None, slow, quick) for part in each])
+    for deadline_s, usd in ((None, 17.0), (9 * HOUR, 17.0), (HOUR / 2, 22.0), (20.0, 30.0)):
+        assert foresee(work, sure, deadline_s).pusd.p50 == pytest.approx(usd * USD, rel=0.01), deadline_s
+    assert foresee(work, sure, None).seconds.p50 > HOUR
+    alone = Work([*each, *(part._replace(office=quick, away_s=1e6, away_pusd=(0.0, 0.0)) for part in each)])
+    assert foresee(alone, sure, None).seconds.p50 == pytest.approx(10.0, rel=0.01), "real time has its own"
 
 
 def test_p90_covers_nine_in_ten_of_what_may_come() -> None:

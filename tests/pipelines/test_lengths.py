@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.lengths import LEAST_CALLS, Measured, expect, measure, of_route
+from pipelines.lengths import LEAST_CALLS, Measured, expect, latencies, measure, of_route
 from pipelines.types import Options
 from tests.support_frames import at, call, costs_frame
 
@@ -46,3 +46,23 @@ def test_good_answers_of_the_ledger_are_measured_by_route_and_target() -> None:
     assert of_route(known, "small", []) == known["small", ""]
     assert of_route(known, "other", ["mini", "gpu"]) == known["", "gpu"]
     assert of_route(known, "other", ["mini"]) is None
+
+
+def test_a_batch_apis_orders_tell_its_latency_and_nothing_of_a_calls_time() -> None:
+    """Eleven orders of an hour, one of four; their rows are answers like others, but each took no hour."""
+    batch = {"lane": "provider_batch", "target": "mini", "output_tokens": 30}
+    calls = [
+        call(n, n, lane="cloud", target="mini", output_tokens=10, started_at=at(0), finished_at=at(2))
+        for n in range(20)
+    ]
+    calls += [
+        call(100 + n, n, **batch, started_at=at(n // 5), finished_at=at(n // 5 + (14_400 if n >= 55 else 3_600)))
+        for n in range(60)
+    ]
+    known = measure(costs_frame(calls).collect())
+    assert known["", "mini"].call_s == 2.0 and known["", "mini"].spread_s == 0.0
+    assert known["", "mini"].output_tokens == pytest.approx(25.0)
+    assert latencies(costs_frame(calls).collect()) == {"mini": (3_600.0, pytest.approx(3_600 * (1 + 2 / 12)))}
+    only = costs_frame(calls[20:]).collect()
+    assert measure(only)["", "mini"].call_s == 0.0, "nothing is known of it"
+    assert latencies(costs_frame(calls[:20]).collect()) == {}

@@ -52,6 +52,17 @@ def test_one_mix_cannot_tell_and_the_guess_stands() -> None:
     assert speed.rows_per_s == pytest.approx(640 / (0.3 * 700 + 40), rel=0.01)
 
 
+def test_what_was_measured_with_other_slots_says_little_of_the_speed_and_nothing_of_prefill() -> None:
+    """Long prompts were read with 16 slots and long answers written with 48, at twice the speed: reading looked expensive."""
+    pace = Pace()
+    after(server(PREFILL_WEIGHT, [(2500.0, 30.0), (2400.0, 40.0)]), pace)
+    speed = Speed()
+    for now, seen in server(PREFILL_WEIGHT, [(100.0, 300.0), (90.0, 310.0)], rate=1280.0, in_flight=48):
+        speed = pace.note(now + 60.0, "gpu", 48, [("later", seen)])
+    assert speed.rate == pytest.approx(1280.0, rel=0.05)
+    assert speed.prefill == pytest.approx(PREFILL_WEIGHT, rel=0.2)
+
+
 def test_a_lane_that_is_not_full_has_a_rough_speed_and_a_full_one_another() -> None:
     pace = Pace()
     idle = after(server(0.1, [(100.0, 100.0)], rate=50.0, in_flight=1), pace)

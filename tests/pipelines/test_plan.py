@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.capacity import is_stocked, stock, too_late
-from pipelines.plan import plan
+from pipelines.capacity import FIRST_BOUGHT, is_stocked, stock, too_late
+from pipelines.plan import WORTH_TRYING, plan
 from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring, RunView, Snapshot, TargetView
 from tests.pipelines.snapshots import GPU, MINI, NOW, batches, moved, rings, run, snapshot
 
@@ -105,6 +105,16 @@ def test_cloud_is_filled_no_further_than_its_stock() -> None:
     assert 0 < sum(8 for _ in moves) < stock(MINI) + 8
 
 
+def test_a_cloud_that_nobody_has_asked_is_asked_some_rows_early_enough_for_a_slow_one() -> None:
+    """Of 60 seconds' work 30 are short: of a cloud that is known to be quick nothing is bought yet."""
+    short = run(batches(60, rows=8), deadline_s=33)
+    quick = TargetView("mini", "cloud", True, 64, rows_per_s=64.0, latency_s=1.0)
+    given_ = snapshot(short, gpu=FULL)
+    for mini, rows in ((quick, 0), (msgspec.structs.replace(quick, rows_per_s=0.0), FIRST_BOUGHT)):
+        told = msgspec.structs.replace(given_, targets={**given_.targets, "mini": mini})
+        assert sum(8 for move in rings(told) if move.lane == "cloud") == rows
+
+
 def test_the_first_target_that_is_up_is_used() -> None:
     routes = {"small": ("gpu", "gpu2", "mini")}
     gpu2 = msgspec.structs.replace(GPU, name="gpu2")
@@ -183,6 +193,18 @@ def test_each_group_of_answers_that_nobody_has_measured_is_tried_first() -> None
     assert first[:9] == ["14.1", "0.1", "8.1", "4.1", "12.1", "2.1", "6.1", "10.1", "0.0"], (
         "eight of them, from all over the order"
     )
+
+
+def test_a_group_that_nobody_has_measured_yet_is_tried_later_too_one_batch_at_a_time() -> None:
+    """Or it would be held back until it is bought, however little it weighs."""
+    known = tuple(BatchView(f"k{i}", "small", 8, 80.0, group="known") for i in range(5))
+    new = tuple(BatchView(f"n{i}", "small", 8, 90.0, group="new", guessed=True) for i in range(5))
+    one = run(known + new, deadline_s=HOUR)
+    gpu = TargetView("gpu", "local", True, 8, rate=10.0, rows_per_s=1.0)
+    assert [move.batch for move in rings(snapshot(one, gpu=gpu))] == ["n2", "k0"]
+    few = msgspec.structs.replace(one, waiting=known + new[: WORTH_TRYING - 1])
+    for at in (msgspec.structs.replace(one, trying=frozenset({"new"})), few):
+        assert [move.batch for move in rings(snapshot(at, gpu=gpu))] == ["k0", "k1"]
 
 
 def test_the_shortest_prompts_are_kept_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from pipelines.plan import plan
-from pipelines.snapshot import BatchTarget, BatchView, RunView
+from pipelines.snapshot import BatchTarget, BatchView, RunView, TargetView
 from pipelines.spill import MOST_SURE, sureness
 from tests.pipelines.snapshots import GPU, MINI, NOW, batches, moved, rings, run, snapshot
 
@@ -88,6 +88,27 @@ def test_a_lane_that_is_down_is_waited_for_until_the_last_responsible_moment() -
     assert plan(snapshot(due, gpu=long_gone, batch_targets={"mini": OFFICE})) == [], "a batch has time enough later"
     moves = moved(plan(snapshot(due, gpu=long_gone, batch_targets={"mini": NOW_OR_NEVER})))
     assert 4 <= len(moves) <= 5 and {lane for _, lane in moves} == {"provider_batch"}
+
+
+def test_a_second_local_server_is_a_fallback_and_does_nothing_while_the_first_is_up() -> None:
+    """Or else half of what is short was not ordered, and too late bought: what both could do, one does."""
+    second = msgspec.structs.replace(BUSY, name="second")
+
+    def moves(first: TargetView, left_s: float, **more: object) -> list[tuple[str, str]]:
+        given_ = snapshot(run(hours(20), deadline_s=left_s), gpu=first, **more)
+        both = {**given_.targets, "second": second}
+        routes = {"small": ("gpu", "second", "mini")}
+        alone, two = plan(given_), plan(msgspec.structs.replace(given_, targets=both, routes=routes))
+        assert moved(two) == moved(alone) or not first.up
+        return moved(two)
+
+    offices = {"mini": OFFICE}
+    assert moves(BUSY, 10 * HOUR, batch_targets=offices) == [(f"b{i}", "provider_batch") for i in range(19, 10, -1)]
+    assert moves(BUSY, 10.0), "real time as soon as the one has no time for it"
+    gone = msgspec.structs.replace(BUSY, up=False, down_s=math.inf)
+    assert moves(gone, 10 * HOUR, batch_targets=offices) == [(f"b{i}", "provider_batch") for i in range(19, 10, -1)]
+    away = msgspec.structs.replace(gone, down_s=60.0, rate=2.5)
+    assert moves(away, 10 * HOUR, batch_targets=offices) == [], "it will do all of it when it is back"
 
 
 def test_the_price_of_a_batch_says_how_much_of_the_shortage_is_ordered_where_it_is_now_or_never() -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.lengths import Measured
 from pipelines.settings import Settings
-from pipelines.types import BatchHead
+from pipelines.types import BatchHead, Options
+from tests.worker.sources.reading import lines, source, write
 from worker.clock import Clock
-from worker.dryrun import _known, _lane_s, _parts
+from worker.dryrun import _known, _lane_s, _office, _parts, plan_run
 from worker.money.ledger import Ledger
 from worker.targets import Targets
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "targets": {
         "gpu": {"kind": "vllm", "base_url": "http://127.0.0.1:1/v1", "model": "q", "max_concurrency": 4},
         "mini": {
@@ -55,3 +58,33 @@ def test_a_lane_is_no_faster_than_its_limits(targets: Targets) -> None:
 def test_how_sure_a_route_is(targets: Targets) -> None:
     assert _known(targets, KNOWN, "small", [head("a", 1.0)]) == (10, 40, 0.5, 0.5)
     assert _known(targets, {}, "small", [head("a", 1.0)]) == (10, 0, None, None)
+
+
+def test_only_a_route_that_may_use_a_batch_api_gets_its_price_and_what_its_orders_took() -> None:
+    def target(**more: Any) -> dict[str, Any]:
+        return {**CONFIG["targets"]["mini"], "batch_discount": 0.5, **more}
+
+    settings = Settings.model_validate({
+        "targets": {"plain": target(), "batched": target(provider_batch=True), "dear": target(provider_batch=True, batch_discount=0)},
+        "routes": {"a": {"targets": ["plain"]}, "b": {"targets": ["plain", "batched"]}, "c": {"targets": ["dear"]}},
+    })  # fmt: skip
+    targets = Targets(settings, Clock())
+    ledger = Ledger(settings, targets)
+    assert _office(settings, targets, ledger, {}, "a") is _office(settings, targets, ledger, {}, "c") is None
+    assert _office(settings, targets, ledger, {}, "b") == (0.5, 3600.0, 6 * 3600.0, 3)
+    assert _office(settings, targets, ledger, {"batched": (60.0, 90.0)}, "b") == (0.5, 60.0, 90.0, 3)
+
+
+def test_the_price_of_one_routes_batch_api_is_no_other_routes(tmp_path: Path) -> None:
+    """Of one run, half the rows may use one; all of them were foreseen at its price."""
+    mini, usd = CONFIG["targets"]["mini"], {}
+    settings = Settings.model_validate({
+        "spillway": {"data": str(tmp_path)},
+        "targets": {"plain": mini, "batched": {**mini, "batch_discount": 0.5, "provider_batch": True}},
+        "routes": {name: {"targets": [name], "models": [name], "dedupe": "off"} for name in ("plain", "batched")},
+    })  # fmt: skip
+    for second in ("plain", "batched"):
+        rows = [{"prompt": "What is one and one?", "model": name} for name in ("plain", second) for _ in range(50)]
+        file = write(tmp_path / f"{second}.jsonl", lines(*rows))
+        usd[second] = float(plan_run(settings, (source(file),), Options(), "default", None)["cost_usd_p50"])
+    assert usd["batched"] == pytest.approx(0.75 * usd["plain"], rel=0.01) and usd["plain"] > 0

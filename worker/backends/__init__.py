@@ -5,6 +5,7 @@ Nothing here sends anything: hot.py does, and the drain decides what an outcome 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -14,6 +15,8 @@ from pipelines.money import Price
 from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends.exchange import Response
+
+log = logging.getLogger("spillway.backends")
 
 Sendable = tuple[str, Mapping[str, str], bytes]
 """Address, headers and body of one POST. The headers belong to the target: never change them."""
@@ -38,3 +41,16 @@ class Adapter(Protocol):
 def load(kind: str) -> Adapter:
     """The adapter of a target's kind, which is the name of its file."""
     return cast(Adapter, import_module(f"worker.backends.{kind}").ADAPTER)
+
+
+def ready(
+    target: Target, item_body: bytes, *, schema: dict[str, Any] | None = None, price: Price | None = None
+) -> Sendable | Failure:
+    """`Adapter.request` for a row of anybody's: should that raise all the same, this one row cannot be asked there."""
+    try:
+        return load(target.kind).request(target, item_body, schema=schema, price=price)
+    except Exception:
+        log.exception("a row for a target of kind %s failed in our own code", target.kind)
+        return Failure(
+            "invalid", "internal", f"{target.kind} cannot be asked this: internal error; see the worker's log"
+        )

@@ -4,20 +4,18 @@ creation was lost is known by its time and its number of lines, and proven by th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Failure
-from worker.backends import looks
 from worker.backends.anthropic import headers_of, root_of
 from worker.backends.batching import (
     LONG_S,
-    MOST_PAGES,
     SKEW_S,
     Line,
+    Listing,
     NotRun,
     Remote,
     Result,
@@ -28,6 +26,8 @@ from worker.backends.batching import (
     each_line,
     garbled,
     is_id,
+    moment_s,
+    pages,
     proven,
     results_of,
     stopped,
@@ -38,7 +38,7 @@ from worker.backends.exchange import Response
 if TYPE_CHECKING:
     from worker.backends.http import Web
 
-PAGE = 100
+LISTING = Listing(lambda row: moment_s(row.get("created_at")), after="after_id")
 STATUS = {
     "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
     "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504,
@@ -87,22 +87,16 @@ class AnthropicBatches:
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
         candidates: list[Remote] = []
-        after = ""
-        for _ in range(MOST_PAGES):
-            page = answer(await web.get(f"{_url(target)}?limit={PAGE}{after}", headers_of(target)))
-            if isinstance(page, Failure):
-                return page
-            rows = looks.table(page, "data")
+        async for rows in pages(web, _url(target), headers_of(target), sought, LISTING):
+            if isinstance(rows, Failure):
+                return rows
             for row in rows:
-                remote = _remote(row)
-                fits = _unix_s(row.get("created_at")) >= sought.since_s - SKEW_S and _lines(row) == sought.lines
-                if isinstance(remote, Remote) and fits and remote.id not in sought.others:
+                if LISTING.made_s(row) < sought.since_s - SKEW_S or _lines(row) != sought.lines:
+                    continue
+                if isinstance(remote := _remote(row), Failure):
+                    return remote
+                if remote.id not in sought.others:
                     candidates.append(remote)
-            last = rows[-1] if rows else {}
-            old = _unix_s(last.get("created_at")) < sought.since_s - SKEW_S
-            if not page.get("has_more") or old or not is_id(last.get("id")):
-                break
-            after = f"&after_id={last['id']}"
         return await proven(self, web, target, sought, candidates)
 
     async def look(self, web: Web, target: Target, identity: str) -> Remote | Failure:
@@ -142,13 +136,6 @@ ENDINGS = {"canceled": "cancelled", "expired": "expired"}
 def _lines(row: dict[str, Any]) -> int:
     counts = row.get("request_counts")
     return sum(each for each in counts.values() if type(each) is int) if type(counts) is dict else 0
-
-
-def _unix_s(value: Any) -> float:
-    try:
-        return datetime.fromisoformat(value).timestamp()
-    except (TypeError, ValueError):
-        return 0.0
 
 
 def _result(raw: bytes) -> Result:

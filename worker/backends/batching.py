@@ -7,10 +7,12 @@ exception; a `create` whose Failure is of kind `unknown` or `transient` may have
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
+from urllib.parse import quote
 
 import msgspec
 
@@ -23,8 +25,8 @@ from worker.backends.lenient import decode
 if TYPE_CHECKING:
     from worker.backends.http import Web
 
-MOST_PAGES = 20
-"""Of a provider's list of batches, newest first."""
+PAGE, MOST_PAGES = 100, 20
+"""Of a provider's list of batches."""
 LONG_S = 600.0
 """For a request that carries all lines of a batch, or their results."""
 SKEW_S = 60
@@ -113,6 +115,50 @@ def load(kind: str) -> BatchApi | None:
     return cast(BatchApi, import_module(f"worker.backends.{name}").API) if name else None
 
 
+class Listing(NamedTuple):
+    """How a provider lists its batches: in unix seconds when each was made (0: it does not say), where they are, what the size
+    of a page and where it begins are called, and whether an empty list is left out."""
+
+    made_s: Callable[[dict[str, Any]], float]
+    rows: str = "data"
+    size: str = "limit"
+    after: str = "after"
+    lacks_empty: bool = False
+
+
+async def pages(
+    web: Web, url: str, headers: Mapping[str, str], sought: Sought, listing: Listing
+) -> AsyncIterator[list[dict[str, Any]] | Failure]:
+    """The list as far back as the batch that is sought may be. A Failure when it was not read so far: what is not among its rows
+    may be there all the same."""
+    after = ""
+    for _ in range(MOST_PAGES):
+        page = answer(await web.get(f"{url}?{listing.size}={PAGE}{after}", headers))
+        if isinstance(page, Failure):
+            yield page
+            return
+        rows = page.get(listing.rows, [] if listing.lacks_empty else None)
+        if type(rows) is not list or not all(type(row) is dict for row in rows):
+            yield garbled("a list of batches that is none")
+            return
+        yield rows
+        last = rows[-1].get("id") if rows else None
+        more = last if page.get("has_more") else page.get("nextPageToken")
+        if not (page.get("has_more") or more) or _reaches(rows, listing, sought.since_s - SKEW_S):
+            return
+        if type(more) is not str or not more:
+            yield garbled("a list of batches that goes on, and does not say where")
+            return
+        after = f"&{listing.after}={quote(more, safe='')}"
+    yield Failure("unknown", "list_too_long", f"a list of more than {MOST_PAGES} pages of batches")
+
+
+def _reaches(rows: list[dict[str, Any]], listing: Listing, since_s: float) -> bool:
+    """Whether a page, the newest first, ends before that time."""
+    made = [listing.made_s(row) for row in rows]
+    return bool(made) and made == sorted(made, reverse=True) and 0 < made[-1] < since_s
+
+
 async def proven(
     api: BatchApi, web: Web, target: Target, sought: Sought, candidates: Sequence[Remote]
 ) -> Remote | Failure | None:
@@ -172,6 +218,18 @@ def each_line(data: bytes, result: Callable[[bytes], Result]) -> Iterator[Result
 def garbled(what: str) -> Failure:
     """A reply that is JSON, but not what was asked for."""
     return Failure("unknown", "not_understood", f"HTTP 200: {what}", 200)
+
+
+def number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def moment_s(value: Any) -> float:
+    """Unix seconds of a time that is written out; 0 when it is none."""
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def text(value: Any) -> str:

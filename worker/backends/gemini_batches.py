@@ -13,11 +13,11 @@ import msgspec
 
 from pipelines.sections import Target
 from pipelines.types import Failure
-from worker.backends import failures, looks
+from worker.backends import failures
 from worker.backends.batching import (
     LONG_S,
-    MOST_PAGES,
     Line,
+    Listing,
     NotRun,
     Remote,
     Result,
@@ -28,6 +28,8 @@ from worker.backends.batching import (
     each_line,
     garbled,
     is_id,
+    moment_s,
+    pages,
     results_of,
     stopped,
     text,
@@ -86,19 +88,12 @@ class GeminiBatches:
         return _remote(answer(await web.post(url, _headers(target), staged)))
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
-        token = ""
-        for _ in range(MOST_PAGES):
-            page = answer(await web.get(f"{target.base_url}/batches?pageSize=100{token}", _headers(target)))
-            if isinstance(page, Failure):
-                return page
-            for row in looks.table(page, "operations"):
-                about = row.get("metadata")
-                if type(about) is dict and about.get("displayName") == sought.tag:
+        async for rows in pages(web, f"{target.base_url}/batches", _headers(target), sought, LISTING):
+            if isinstance(rows, Failure):
+                return rows
+            for row in rows:
+                if _about(row).get("displayName") == sought.tag:
                     return _remote(row)
-            more = page.get("nextPageToken")
-            if not is_id(more):
-                return None
-            token = f"&pageToken={more}"
         return None
 
     async def look(self, web: Web, target: Target, identity: str) -> Remote | Failure:
@@ -154,11 +149,18 @@ async def _upload(web: Web, target: Target, tag: str, rows: bytes) -> str | Fail
     return name if is_id(name.removeprefix("files/")) else garbled("an upload without a name")
 
 
+def _about(row: dict[str, Any]) -> dict[str, Any]:
+    about = row.get("metadata")
+    return about if type(about) is dict else {}
+
+
+LISTING = Listing(lambda row: moment_s(_about(row).get("createTime")), "operations", "pageSize", "pageToken", True)
+
+
 def _remote(data: Any) -> Remote | Failure:
     if isinstance(data, Failure):
         return data
-    about = data.get("metadata")
-    about = about if type(about) is dict else {}
+    about = _about(data)
     identity = text(data.get("name")).removeprefix("batches/")
     state = text(about.get("state")).removeprefix("BATCH_STATE_").removeprefix("JOB_STATE_")
     if not is_id(identity) or state not in OPEN | ENDED.keys() | {"FAILED"}:

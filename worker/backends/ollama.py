@@ -98,6 +98,7 @@ def _messages(messages: list[Any]) -> list[dict[str, Any]]:
     return [_message(message, names) for message in messages]
 
 
+@rows.formed("a message")
 def _message(message: Any, names: Mapping[str, str]) -> dict[str, Any]:
     role = rows.role_of(message)
     texts: list[str] = []

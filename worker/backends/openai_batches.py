@@ -12,9 +12,8 @@ from pipelines.types import Failure
 from worker.backends import looks
 from worker.backends.batching import (
     LONG_S,
-    MOST_PAGES,
-    SKEW_S,
     Line,
+    Listing,
     NotRun,
     Remote,
     Result,
@@ -25,6 +24,8 @@ from worker.backends.batching import (
     each_line,
     garbled,
     is_id,
+    number,
+    pages,
     results_of,
     stopped,
     text,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 TAG = "spillway_batch"
 ENDED = frozenset({"completed", "expired", "cancelled"})
 OPEN = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
-PAGE = 100
+LISTING = Listing(lambda row: number(row.get("created_at")))
 NEVER_RUN = frozenset({"batch_expired", "batch_cancelled", "batch_failed"})
 
 
@@ -87,22 +88,13 @@ class OpenAIBatches:
         return _remote(answer(await web.post(f"{target.base_url}/batches", headers, staged)))
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
-        after = ""
-        for _ in range(MOST_PAGES):
-            page = answer(await web.get(f"{target.base_url}/batches?limit={PAGE}{after}", looks.bearer(target)))
-            if isinstance(page, Failure):
-                return page
-            rows = looks.table(page, "data")
+        async for rows in pages(web, f"{target.base_url}/batches", looks.bearer(target), sought, LISTING):
+            if isinstance(rows, Failure):
+                return rows
             for row in rows:
                 tags = row.get("metadata")
                 if type(tags) is dict and tags.get(TAG) == sought.tag:
                     return _remote(row)
-            last = rows[-1] if rows else {}
-            made = last.get("created_at")
-            old = isinstance(made, int | float) and made < sought.since_s - SKEW_S
-            if not page.get("has_more") or old or not is_id(last.get("id")):
-                return None
-            after = f"&after={last['id']}"
         return None
 
     async def look(self, web: Web, target: Target, identity: str) -> Remote | Failure:

@@ -14,6 +14,7 @@ from worker.backends.batching import (
     LONG_S,
     SKEW_S,
     Line,
+    Listing,
     Remote,
     Result,
     Results,
@@ -21,6 +22,8 @@ from worker.backends.batching import (
     answer,
     garbled,
     is_id,
+    number,
+    pages,
     proven,
     results_of,
     stopped,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from worker.backends.http import Web
 
 ENDED = {"completed": "", "expired": "expired", "cancelled": "cancelled"}
+LISTING = Listing(lambda row: number(row.get("created_at")))
 OPEN = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 
 
@@ -56,18 +60,18 @@ class OpenRouterBatches:
         )
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
-        page = answer(await web.get(f"{target.base_url}/batches", looks.bearer(target)))
-        if isinstance(page, Failure):
-            return page
-        candidates = [
-            remote
-            for row in looks.table(page, "data")
-            if isinstance(remote := _remote(row), Remote)
-            and _number(row.get("created_at")) >= sought.since_s - SKEW_S
-            and _lines(row) == sought.lines
-            and row.get("model") in (None, target.model)
-            and remote.id not in sought.others
-        ]
+        candidates: list[Remote] = []
+        async for rows in pages(web, f"{target.base_url}/batches", looks.bearer(target), sought, LISTING):
+            if isinstance(rows, Failure):
+                return rows
+            for row in rows:
+                fits = _lines(row) == sought.lines and row.get("model") in (None, target.model)
+                if LISTING.made_s(row) < sought.since_s - SKEW_S or not fits:
+                    continue
+                if isinstance(remote := _remote(row), Failure):
+                    return remote
+                if remote.id not in sought.others:
+                    candidates.append(remote)
         return await proven(self, web, target, sought, candidates)
 
     async def look(self, web: Web, target: Target, identity: str) -> Remote | Failure:
@@ -107,10 +111,6 @@ def _lines(row: dict[str, Any]) -> int:
     counts = row.get("request_counts")
     total = counts.get("total") if type(counts) is dict else 0
     return total if type(total) is int else 0
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _result(row: Any) -> Result | None:

@@ -86,7 +86,9 @@ class Responses:
             out["max_output_tokens"] = target.max_output_tokens
         try:
             for message in body["messages"]:
-                out["input"] += SAYS[rows.role_of(message)](message)
+                role = rows.role_of(message)
+                with rows.formed(f"a message of role `{role}`"):
+                    out["input"] += SAYS[role](message)
             rows.translate(body, PARAMETERS, out)
         except Cannot as error:
             return rows.cannot(target, error, "openai's responses API")

@@ -6,6 +6,7 @@ A parameter is translated, or asks for nothing, or is a hint that cannot change 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -40,6 +41,15 @@ class Cannot(Exception):
     """The provider has no way to do this; the text names it."""
 
 
+@contextmanager
+def formed(what: str) -> Iterator[None]:
+    """Whatever stumbles over the form of a row, which may be any JSON, raises Cannot, named by `what`."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise Cannot(f"this form of {what}") from error
+
+
 def read(item_body: bytes) -> dict[str, Any] | Failure:
     """A row's body; prepared rows always are objects with messages."""
     body = decode(item_body)
@@ -70,10 +80,8 @@ def translate(body: Mapping[str, Any], known: Mapping[str, Setter], out: Out) ->
             if name in HINTS:
                 continue
             raise Cannot(f"`{name}`")
-        try:
+        with formed(f"`{name}`"):
             setter(value, out)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise Cannot(f"this form of `{name}`") from error
 
 
 _OF_MESSAGES = frozenset({"role", "content", "tool_calls", "tool_call_id", "function_call", "refusal"})
@@ -105,7 +113,8 @@ def conversation(
     turns: list[dict[str, Any]] = []
     for message in messages:
         role = role_of(message)
-        said = says["system" if role == "developer" else role](message)
+        with formed(f"a message of role `{role}`"):
+            said = says["system" if role == "developer" else role](message)
         speaker = assistant if role == "assistant" else "user"
         if role in ("system", "developer"):
             system += said
@@ -210,8 +219,11 @@ def functions(tools: Any) -> list[dict[str, Any]]:
 
 def called_names(messages: list[Any]) -> dict[str, str]:
     """Tool call id → the function's name, which some providers want beside a result."""
-    calls = (call for message in messages if type(message) is dict for call in message.get("tool_calls") or ())
-    return {str(call.get("id")): str((call.get("function") or {}).get("name")) for call in calls if type(call) is dict}
+    with formed("a tool call"):
+        calls = (call for message in messages if type(message) is dict for call in message.get("tool_calls") or ())
+        return {
+            str(call.get("id")): str((call.get("function") or {}).get("name")) for call in calls if type(call) is dict
+        }
 
 
 def wanted_schema(response_format: Any) -> dict[str, Any]:

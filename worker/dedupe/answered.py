@@ -29,7 +29,9 @@ def merge(store: Store, client: str, runs: Sequence[tuple[int, str]], answered: 
         for when_ms, run in runs:
             good = answered(run)
             for chunk in store.names(paths.chunks_dir(run)):
-                table = store.read_table(chunk, columns=columns)
+                table = store.sound_table(chunk, columns=columns)
+                if table is None:
+                    continue
                 kept = np.isin(table["row"].to_numpy(), good) & np.asarray(table["key"].is_valid())
                 table = table.filter(pa.array(kept))
                 table = table.add_column(0, "when_ms", pa.array([when_ms] * table.num_rows, pa.int64()))
@@ -54,14 +56,19 @@ def merged_since(store: Store, client: str, since_ms: int) -> list[str]:
 
 
 def runs_of(store: Store, name: str) -> Runs:
-    """The runs in a file; one without an answer is not there."""
-    table = store.read_table(name, columns=["run_id", "when_ms"]).group_by("run_id").aggregate([("when_ms", "max")])
+    """The runs in a file; one without an answer is not there, and in a broken file none is."""
+    table = store.sound_table(name, columns=["run_id", "when_ms"])
+    if table is None:
+        return {}
+    table = table.group_by("run_id").aggregate([("when_ms", "max")])
     return dict(zip(table["run_id"].to_pylist(), table["when_ms_max"].to_pylist(), strict=True))
 
 
 def tables_of(store: Store, name: str, runs: Collection[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
-    """The answered prompts of some runs of a file."""
-    table = store.read_table(name, columns=["run_id", *columns])
+    """The answered prompts of some runs of a file, newest first."""
+    table = store.sound_table(name, columns=["run_id", *columns])
+    if table is None:
+        return
     table = table.filter(pc.is_in(table["run_id"], value_set=pa.array(list(runs), pa.string())))
-    for run in pc.unique(table["run_id"]).to_pylist():
+    for run in reversed(pc.unique(table["run_id"]).to_pylist()):
         yield run, table.filter(pc.equal(table["run_id"], run)).drop_columns(["run_id"])

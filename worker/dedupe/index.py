@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -24,7 +24,6 @@ from worker.dedupe.screening import by_canonical, by_outline, by_vector, unchain
 from worker.dedupe.shelf import Batch, Place, Shelf
 from worker.dedupe.vectors import DIMENSIONS
 
-_SLACK = 1.1
 _MARK_BYTES = 4
 _BLOB = np.dtype([("maker", f"V{_MARK_BYTES}"), ("skeleton", "<u8", 2), ("outlines", "<u8", KEYS)])
 """What is stored of a text: who made it, its skeleton, outline and story keys; the half floats of its vector follow, if it has one."""
@@ -153,8 +152,7 @@ class DuplicateIndex:
             self._shelf.take(Batch(_rows(staged.plain), words([row.key for row in staged.plain])), run_id)
         if staged.rows:
             self._shelf.take(_batch(staged), run_id)
-        if self._limit and len(self._shelf) > _SLACK * self._limit:
-            self._shelf.drop(keep=self._limit)
+        self._shelf.trim(self._limit)
 
     def to_columns(self, screened: Screened) -> dict[str, pa.Array]:
         """What `restore` needs, aligned with the chunk's rows; null where a row represents nothing."""
@@ -176,6 +174,19 @@ class DuplicateIndex:
             "vector": column(blobs, pa.binary()),
             "text": column(texts, pa.string()),
         }
+
+    def restore_all(self, parts: Iterable[tuple[str, pa.Table]]) -> None:
+        """`restore` what comes newest first, no more of it than the limit; what was here and longest of no use leaves for it."""
+        taken = 0
+        for run_id, table in parts:
+            before = len(self._shelf)
+            self.restore(table, run_id)
+            taken += len(self._shelf) - before
+            if self._limit and taken >= self._limit:
+                break
+            self._shelf.trim(self._limit)
+        self._shelf.newest_first(taken)
+        self._shelf.trim(self._limit)
 
     def restore(self, table: pa.Table, run_id: str | None = None) -> None:
         """Take the representatives of one committed part, of this run (None) or of an earlier one."""

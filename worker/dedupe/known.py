@@ -1,12 +1,14 @@
 """What a client has asked before: the duplicate index over its open runs and its ended runs within `reuse_for`.
 
 Held by the one worker that prepares the client's runs, and nothing but a cache: all of it is read again from chunk parts,
-below the runs' cursors, and from the results of ended runs. Blocking, but for `learned`.
+below the runs' cursors, and from the results of ended runs. What is broken there is left out: its prompts are asked again.
+Blocking, but for `learned`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +23,9 @@ from worker.store import Store
 SMALL, MERGED_RUNS = 2_048, 64
 """So many runs of fewer rows become one file."""
 
+Parts = Iterator[tuple[str, pa.Table]]
+"""Runs and what they hold, a piece at a time."""
+
 
 class Known:
     """`reuse_ms` says for each route how long an ended run's answers are reused; `alone` names a run that starts afresh."""
@@ -34,6 +39,7 @@ class Known:
         self._ended: dict[str, int] = {}
         self._rows: dict[str, int] = {}
         self._merged: dict[str, answered.Runs] = {}
+        self._synced_ms = 0
 
     def learned(self, run_id: str, rows: int, screened: Screened | None) -> None:
         """A chunk of ours was committed; `rows` is the cursor's row behind it."""
@@ -47,16 +53,12 @@ class Known:
         ended = {run: when for run, when in {**merged, **marked}.items() if run not in open_rows}
         self._forget(open_rows, ended, now_ms)
         new = {run: when for run, when in ended.items() if run not in self._ended}
-        for run, when_ms in new.items():
-            if run in marked and not self.index.full:
-                self._take_ended(run, when_ms, now_ms)
-        for name, runs in self._merged.items():
-            wanted = {run: when for run, when in new.items() if run in runs and run not in marked}
-            if wanted and not self.index.full:
-                self._take_merged(name, wanted, now_ms)
-        for run, rows in open_rows.items():
-            if self._alone in (None, run) and rows > self._open.get(run, 0):
-                self._take_open(run, rows)
+        self.index.restore_all(self._unknown(open_rows, new, marked, now_ms))
+        self._ended |= {run: self._until_ms(when, now_ms) for run, when in new.items()}
+        ahead = {run: rows for run, rows in self._mine(open_rows).items() if rows > self._open.get(run, 0)}
+        self._open |= ahead
+        self._rows |= ahead
+        self._synced_ms = now_ms
         self._merge(
             [(when, run) for run, when in marked.items() if self._rows.get(run, SMALL) < SMALL and run in ended]
         )
@@ -85,7 +87,9 @@ class Known:
         """The client's ended runs: those with a name of their own, newest first, and those in merged files."""
         since_ms = now_ms - max(self._reuse_ms.values(), default=0)
         names = answered.merged_since(self._store, self._client, since_ms)
-        self._merged = {name: self._merged.get(name) or answered.runs_of(self._store, name) for name in names}
+        self._merged = {
+            name: self._merged[name] if name in self._merged else answered.runs_of(self._store, name) for name in names
+        }
         merged = {run: when for runs in self._merged.values() for run, when in runs.items() if when > since_ms}
         return {run: when for when, run in ended_since(self._store, self._client, since_ms)}, merged
 
@@ -94,43 +98,58 @@ class Known:
         left = [when_ms + keep for keep in self._reuse_ms.values() if when_ms + keep > now_ms]
         return min(left, default=now_ms)
 
-    def _take_ended(self, run: str, when_ms: int, now_ms: int) -> None:
-        self._ended[run] = self._until_ms(when_ms, now_ms)
-        self._rows[run] = 0
-        good = self._answered(run)
-        for name in self._store.names(paths.chunks_dir(run)):
-            table = self._store.read_table(name, columns=["route", *self.index.needs])
-            self._rows[run] += table.num_rows
-            table = table.filter(pa.array(np.isin(table["row"].to_numpy(), good)))
-            self.index.restore(self._young(table, when_ms, now_ms), run)
+    def _mine(self, open_rows: Mapping[str, int]) -> Mapping[str, int]:
+        """The open runs that are looked into."""
+        return {run: rows for run, rows in open_rows.items() if self._alone in (None, run)}
 
-    def _take_merged(self, name: str, runs: answered.Runs, now_ms: int) -> None:
-        self._ended |= {run: self._until_ms(when_ms, now_ms) for run, when_ms in runs.items()}
+    def _unknown(self, open_rows: Mapping[str, int], ended: answered.Runs, marked: answered.Runs, now_ms: int) -> Parts:
+        """What the index has not seen yet, newest first; read as it is asked for."""
+        for run, rows in sorted(self._mine(open_rows).items(), reverse=True):
+            yield from self._of_open(run, rows)
+        sources = [(when, self._of_ended(run, when, now_ms)) for run, when in ended.items() if run in marked]
+        for name, runs in self._merged.items():
+            wanted = {run: when for run, when in ended.items() if run in runs and run not in marked}
+            if wanted:
+                sources.append((max(wanted.values()), self._of_merged(name, wanted, now_ms)))
+        for when, parts in sorted(sources, key=itemgetter(0), reverse=True):
+            if when > self._synced_ms or not self.index.full:  # what did not fit before would push out what is newer
+                yield from parts
+
+    def _of_open(self, run: str, rows: int) -> Parts:
+        for name in reversed(self._store.names(paths.chunks_dir(run))):
+            new = self._open.get(run, 0) <= paths.first_row(name) < rows
+            if new and (table := self._store.sound_table(name, columns=self.index.needs)) is not None:
+                yield run, table
+
+    def _of_ended(self, run: str, when_ms: int, now_ms: int) -> Parts:
+        rows, good = 0, self._answered(run)
+        for name in reversed(self._store.names(paths.chunks_dir(run))):
+            table = self._store.sound_table(name, columns=["route", *self.index.needs])
+            if table is None:
+                continue
+            rows += table.num_rows
+            table = table.filter(pa.array(np.isin(table["row"].to_numpy(), good)))
+            yield run, self._young(table, when_ms, now_ms)
+        self._rows[run] = rows
+
+    def _of_merged(self, name: str, runs: answered.Runs, now_ms: int) -> Parts:
         for run, table in answered.tables_of(self._store, name, runs, ["route", *self.index.needs]):
-            self.index.restore(self._young(table, runs[run], now_ms), run)
+            yield run, self._young(table, runs[run], now_ms)
 
     def _young(self, table: pa.Table, when_ms: int, now_ms: int) -> pa.Table:
         """Only the rows whose route still reuses answers of that time."""
         routes = [route for route, keep in self._reuse_ms.items() if when_ms + keep > now_ms]
         return table.filter(pc.is_in(table["route"], value_set=pa.array(routes, pa.string())))
 
-    def _take_open(self, run: str, rows: int) -> None:
-        for name in self._store.names(paths.chunks_dir(run)):
-            if self._open.get(run, 0) <= paths.first_row(name) < rows:
-                self.index.restore(self._store.read_table(name, columns=self.index.needs), run)
-        self._open[run] = self._rows[run] = rows
-
     def _answered(self, run: str) -> np.ndarray:
         """Rows of an ended run that were asked and answered."""
-        if not self._store.exists(paths.results(run)):
+        table = self._store.sound_table(paths.results(run), columns=["row", "status"])
+        if table is None:
             return np.empty(0, np.int64)
-        table = self._store.read_table(paths.results(run), columns=["row", "status"])
         rows: np.ndarray = table.filter(pc.equal(table["status"], "ok"))["row"].to_numpy()
         return rows
 
     def _all_good(self, run: str) -> bool:
         """Whether every prompt of an ended run was answered."""
-        if not self._store.exists(paths.results(run)):
-            return False
-        found = self._store.read_table(paths.results(run), columns=["status"])["status"]
-        return set(pc.unique(found).to_pylist()) <= {"ok", "duplicate", "invalid"}
+        table = self._store.sound_table(paths.results(run), columns=["status"])
+        return table is not None and set(pc.unique(table["status"]).to_pylist()) <= {"ok", "duplicate", "invalid"}

@@ -1,6 +1,6 @@
 """What a duplicate index remembers of its representatives: keys, places, texts, vectors and when each was last of use.
 
-Compact (about 470 bytes an entry in memory with vectors, 40 without, 72 more for a story) and rebuilt from chunk parts, so nothing here is saved.
+Compact (about 460 bytes an entry in memory with vectors, 40 without, 72 more for a story) and rebuilt from chunk parts, so nothing here is saved.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _ROW_BITS = 44
 _ROW_MASK = (1 << _ROW_BITS) - 1
 _SAME_SKELETON = 4
 SAME_OUTLINE = 4
+_SLACK = 1.1
 
 
 class Place(NamedTuple):
@@ -87,6 +88,12 @@ class Shelf:
         """These were of use just now."""
         self._used.array[np.asarray(entries, dtype=np.int64)] = self._tick + 1
 
+    def newest_first(self, count: int) -> None:
+        """The last `count` entries were taken newest first: the first of them leaves last."""
+        used = self._used.array[len(self) - count :]
+        if count:
+            used[:] = used.max() + used.min() - used
+
     def place(self, entry: int) -> Place:
         """Row and run of an entry."""
         where = int(self._where.array[entry])
@@ -141,6 +148,11 @@ class Shelf:
         missing = count - self._size.size
         self._start.extend(np.zeros(missing, np.int64))
         self._size.extend(np.full(missing, -1, np.int32))
+
+    def trim(self, limit: int) -> None:
+        """Forget what was longest of no use, as soon as there is clearly more than that (0: no limit)."""
+        if limit and len(self) > _SLACK * limit:
+            self.drop(keep=limit)
 
     def drop(self, keep: int = 0, runs: frozenset[str] = frozenset()) -> None:
         """Forget these runs, and beyond `keep` entries (0: no limit) those that were longest of no use."""

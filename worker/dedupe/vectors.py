@@ -5,7 +5,7 @@ The only file that imports FAISS, on first use. All of it is a cache of the chun
 
 from __future__ import annotations
 
-from itertools import pairwise
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,14 @@ _FLAT_MAX = 20_000
 _GROWTH = 4
 _TRAIN_PER_LIST = 40
 _MAX_LISTS = 4096
-_CODES = f"PQ{DIMENSIONS + _SALT}x4fs"
-"""Four bits a number, many compared at once, are enough to propose by; what is proposed is scored with the stored vectors."""
-
+_QUERY_BITS = 8
 _PROPOSED = 2
-"""So many times the neighbours that are wanted are scored: rough codes put the nearest among them, seldom in order."""
+"""So many times the neighbours that are wanted are scored: one bit a number (RaBitQ) puts the nearest among them, seldom in
+order."""
+
+_SCORED = 32
+"""So many searches are scored at once that what they need stays in the caches: of memory that is new, every page costs more than
+what is read into it."""
 
 _PROBES = 8
 _COPY = 8192
@@ -63,28 +66,34 @@ class Vectors:
         if self._index is None or self._count > self._planned or self._mixed != was_mixed:
             self._rebuild()
         else:
-            self._index.add(self._salted(vectors.astype(np.float32), families))
+            self._index.add(self._turned(vectors.astype(np.float32), families))
 
     def propose(self, vectors: Floats, families: NDArray[np.uint64], count: int) -> list[list[tuple[int, float]]]:
         """For every vector its nearest of the same family as (id, exact cosine), best first."""
         if self._index is None or not len(vectors):
             return [[] for _ in range(len(vectors))]
-        _, ids = self._index.search(self._salted(vectors, families), _PROPOSED * count)
+        _, ids = self._index.search(self._turned(vectors, families), _PROPOSED * count)
+        found: list[list[tuple[int, float]]] = []
+        for start in range(0, len(vectors), _SCORED):
+            some = slice(start, start + _SCORED)
+            found += self._nearest(ids[some], vectors[some], families[some], count)
+        return found
+
+    def _nearest(
+        self, ids: Ids, vectors: Floats, families: NDArray[np.uint64], count: int
+    ) -> list[list[tuple[int, float]]]:
+        """Of what is proposed for each vector, the nearest of its family."""
         same = (ids >= 0) & (self._families.array[ids] == families[:, None])
-        flat = self.exact(ids[same])
-        rows = np.nonzero(same)[0]
-        cosines = np.einsum("ij,ij->i", flat, vectors[rows])
-        best_first = np.lexsort((-cosines, rows))
-        pairs = list(zip(ids[same][best_first].tolist(), cosines[best_first].tolist(), strict=True))
-        ends = np.searchsorted(rows, np.arange(len(vectors) + 1)).tolist()
-        return [pairs[start : min(start + count, end)] for start, end in pairwise(ends)]
+        stored = self.exact(np.maximum(ids, 0).ravel()).reshape(*ids.shape, DIMENSIONS)
+        cosines = np.where(same, np.einsum("ij,ikj->ik", vectors, stored), -np.inf)
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+        rows = zip(*(np.take_along_axis(each, best, 1).tolist() for each in (same, ids, cosines)), strict=True)
+        return [[(at, cosine) for good, at, cosine in zip(*row, strict=True) if good] for row in rows]
 
     def exact(self, ids: Ids) -> Floats:
         """The stored vectors themselves."""
-        distinct, place = np.unique(ids, return_inverse=True)
-        data = self._exact.gather((distinct * _VECTOR_BYTES).tolist(), _VECTOR_BYTES)
-        found: Floats = np.frombuffer(data, np.float16).reshape(-1, DIMENSIONS)[place].astype(np.float32)
-        return found
+        data = self._exact.gather((ids * _VECTOR_BYTES).tolist(), _VECTOR_BYTES)
+        return np.frombuffer(data, np.float16).reshape(-1, DIMENSIONS).astype(np.float32)
 
     def _stretch(self, start: int, stop: int) -> Floats:
         """Stored vectors that lie side by side."""
@@ -109,12 +118,14 @@ class Vectors:
         else:
             lists = _lists_for(self._count)
             self._planned = self._count * _GROWTH if lists < _MAX_LISTS else _ENDLESS
-            self._index = faiss.index_factory(DIMENSIONS + _SALT, f"IVF{lists},{_CODES}", faiss.METRIC_INNER_PRODUCT)
-            _train(self._index, self._sample(lists * _TRAIN_PER_LIST))
-            self._index.nprobe = _PROBES
+            self._index = faiss.index_factory(DIMENSIONS + _SALT, f"IVF{lists},RaBitQ", faiss.METRIC_INNER_PRODUCT)
+            sample = self._sample(lists * _TRAIN_PER_LIST)
+            self._index.train_q1(len(sample), faiss.swig_ptr(sample), False, faiss.METRIC_INNER_PRODUCT)
+            self._index.train(sample[:_COPY])  # the codes learn nothing, and would copy all of it
+            self._index.nprobe, self._index.qb = _PROBES, _QUERY_BITS
         for start in range(0, self._count, _COPY):
             stop = min(start + _COPY, self._count)
-            self._index.add(self._salted(self._stretch(start, stop), self._families.array[start:stop]))
+            self._index.add(self._turned(self._stretch(start, stop), self._families.array[start:stop]))
 
     def _sample(self, count: int) -> Floats:
         """Vectors to train on, spread evenly; made in place, as they are many."""
@@ -124,38 +135,28 @@ class Vectors:
             stop = min(start + _COPY, self._count)
             rows = np.flatnonzero((chosen >= start) & (chosen < stop))
             picked = chosen[rows] - start
-            out[rows] = self._salted(self._stretch(start, stop)[picked], self._families.array[start:stop][picked])
+            out[rows] = self._turned(self._stretch(start, stop)[picked], self._families.array[start:stop][picked])
         return out
 
-    def _salted(self, vectors: Floats, families: NDArray[np.uint64]) -> Floats:
-        """With several families, the vector has a random direction of its family beside it: other families are never near."""
-        out = np.zeros((len(vectors), DIMENSIONS + _SALT), np.float32)
+    def _turned(self, vectors: Floats, families: NDArray[np.uint64]) -> Floats:
+        """As the index has them: with several families, a vector has a random direction of its family beside it, so that other
+        families are never near; and turned at random, since signs say little of what stands out in a few numbers."""
         if not self._mixed:
-            out[:, :DIMENSIONS] = vectors
-            return out
+            return vectors @ _rotation()[:DIMENSIONS]
         distinct, inverse = np.unique(families, return_inverse=True)
         salts = np.stack([_salt(int(family)) for family in distinct])
-        np.multiply(vectors, _SHARE, out=out[:, :DIMENSIONS])
-        np.multiply(salts[inverse], _SHARE, out=out[:, DIMENSIONS:])
-        return out
-
-
-def _train(index: Any, sample: Floats) -> None:
-    """The lists with all threads, the codes with one: thousands of tiny steps, where threads wait for each other on a busy machine."""
-    import faiss
-
-    index.train_q1(len(sample), faiss.swig_ptr(sample), False, faiss.METRIC_INNER_PRODUCT)
-    threads: int = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        index.train(sample)
-    finally:
-        faiss.omp_set_num_threads(threads)
+        return _SHARE * np.hstack([vectors, salts[inverse]]) @ _rotation()
 
 
 def _lists_for(count: int) -> int:
     """As many as the vectors at hand can train, and the next growth will need."""
     return min(_MAX_LISTS, 1 << int(np.log2(count / _TRAIN_PER_LIST)))
+
+
+@cache
+def _rotation() -> Floats:
+    made = np.random.default_rng(_SALT).standard_normal((DIMENSIONS + _SALT, DIMENSIONS + _SALT))
+    return np.linalg.qr(made)[0].astype(np.float32)
 
 
 def _salt(family: int) -> Floats:

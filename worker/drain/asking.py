@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from pipelines.sections import Target
 from pipelines.types import Failure
-from worker.backends import Sendable, load
+from worker.backends import Sendable, ready
 from worker.drain.local import Local
 from worker.drain.running import Prompt
 from worker.money.ledger import Ledger
+from worker.targets import Targets
 
 
 class Ready(NamedTuple):
@@ -23,8 +24,8 @@ class Ready(NamedTuple):
 class Asking:
     """Prompts and targets of one process. A Failure of kind `auth` is the target's trouble, any other the prompt's."""
 
-    def __init__(self, targets: dict[str, Target], local: Local, ledger: Ledger) -> None:
-        self._targets, self._local, self._ledger = targets, local, ledger
+    def __init__(self, targets: dict[str, Target], known: Targets, local: Local, ledger: Ledger) -> None:
+        self._targets, self._known, self._local, self._ledger = targets, known, local, ledger
 
     def ready(self, name: str, prompt: Prompt) -> Ready | Failure:
         """The call."""
@@ -32,7 +33,7 @@ class Asking:
         if isinstance(target, Failure):
             return target
         schema, price = prompt.batch.run.schema, self._ledger.price(name)
-        request = load(target.kind).request(target, item.body, schema=schema, price=price)
+        request = ready(target, item.body, schema=schema, price=price)
         if isinstance(request, Failure):
             return request
         bound = self._ledger.bound_pusd(name, item)
@@ -59,3 +60,10 @@ class Asking:
             return True
         prompt.refused(name, failure)
         return False
+
+    def elsewhere(self, prompt: Prompt, name: str) -> bool:
+        """Whether another target may still answer the prompt."""
+        batch, known = prompt.batch, self._known
+        lanes = (prompt.lane,) if batch.lanes == "none" else ("local", "cloud")
+        others = [other for lane in lanes for other in known.route_targets(batch.head.route, lane) if other != name]
+        return any(o not in prompt.given_up and not known.states.get(o, {}).get("closed") for o in others)

@@ -31,7 +31,8 @@ from worker.drain.journal import Journal
 from worker.drain.lane import Lane
 from worker.drain.local import Local
 from worker.drain.rates import Rates
-from worker.drain.running import Prompt, Running, prompts_of
+from worker.drain.rescue import Rescue
+from worker.drain.running import Prompt, Running, kept, prompts_of
 from worker.drain.slots import Slots
 from worker.drain.standing import Standing
 from worker.drain.verdict import Prompted, booked, judge
@@ -61,13 +62,15 @@ class Drain:
         self.running: dict[str, Running] = {}
         self.stopping = False
         self.lengths: dict[str, Length] = {}
-        self._standing = Standing(context, self.lanes, self.reroute)
+        self.standing = Standing(context, self.lanes, self.reroute)
         self._local = Local(context.targets, context.settings.targets)
-        self._asking = Asking(context.settings.targets, self._local, ledger)
+        self._asking = Asking(context.settings.targets, context.targets, self._local, ledger)
+        self.rescue = Rescue(context, self.lanes, self.running, self._route)
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
             rates = Rates(context.scripts, context.keys, name, target)
-            self.lanes[name] = Lane(name, context.targets.cap(name), slots, rates, self._attempt)
+            own = target.lane == "local"
+            self.lanes[name] = Lane(name, context.targets.cap(name), slots, rates, self._attempt, own=own)
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
@@ -106,7 +109,9 @@ class Drain:
         running = Running(batch, epoch, lane.decode(), lanes.decode(), run, self.journal)
         left = [item for item in items if item.row not in state.done]
         running.open = len(left)
-        strange = not self.context.targets.route_targets(batch.route, running.lane)
+        here = self.context.targets.route_targets(batch.route, running.lane)
+        strange = not here
+        await self.standing.ask(here)
         if strange:
             log.warning("batch %s: no %s target of route %s here; given back", batch_id, running.lane, batch.route)
             await asyncio.sleep(STRANGE_S)
@@ -127,8 +132,7 @@ class Drain:
             lanes = "cloud" if running.lane == "local" else "local"
         if (whole := running.whole) is not None and running.head.group:
             count(self.lengths, running.head.group, whole)
-        score = running.head.cloud_pusd / max(running.head.work, 1e-9)
-        run = running.head.run
+        run, score = running.head.run, running.head.cloud_pusd / max(running.head.work, 1e-9)
         released = await self.context.scripts.release(
             keys=[keys.batch(running.id), keys.waiting(run), keys.rung, keys.drained(run), keys.wake],
             args=[running.epoch, running.id, state, lanes, score, self.context.owner, running.refused],
@@ -149,13 +153,14 @@ class Drain:
 
     # -- a prompt --------------------------------------------------------------------------------------------------
 
+    @kept
     def _route(self, prompt: Prompt) -> None:
         """To the first target of the lane that is up and has not given up on it; else back, or the end."""
         batch = prompt.batch
         if batch.stopping or self.stopping or batch.fenced.is_set():
             batch.leave(prompt)
             return
-        here = self.context.targets.route_targets(batch.head.route, batch.lane)
+        here = self.context.targets.route_targets(batch.head.route, prompt.lane)
         for name in here:
             if name not in prompt.given_up and name not in prompt.passed and self.lanes[name].up:
                 if self._asking.too_large(name, prompt):
@@ -166,31 +171,23 @@ class Drain:
         if any(name not in prompt.given_up for name in here):
             batch.leave(prompt)  # a target is down or overloaded, not the prompt's fault
             return
-        other = "cloud" if batch.lane == "local" else "local"
+        other = "cloud" if prompt.lane == "local" else "local"
         others = self.context.targets.route_targets(batch.head.route, other) if batch.lanes != "none" else []
         if any(name not in prompt.given_up and self._asking.may(name, prompt) for name in others):
             batch.leave(prompt, exhausted=True)
         else:
             batch.finish_failed(prompt)
 
-    def _elsewhere(self, prompt: Prompt, name: str) -> bool:
-        """Whether another target may still answer the prompt."""
-        batch, targets = prompt.batch, self.context.targets
-        lanes = (batch.lane,) if batch.lanes == "none" else ("local", "cloud")
-        others = [other for lane in lanes for other in targets.route_targets(batch.head.route, lane) if other != name]
-        return any(o not in prompt.given_up and not targets.states.get(o, {}).get("closed") for o in others)
-
     async def _attempt(self, prompt: Prompt) -> None:
         """One call, from intent to outcome."""
-        batch, item = prompt.batch, prompt.item
-        name = prompt.target
+        batch, item, name = prompt.batch, prompt.item, prompt.target
         if batch.stopping or self.stopping or batch.fenced.is_set():
             batch.leave(prompt)
             return
         ready = self._asking.ready(name, prompt)
         if isinstance(ready, Failure):
             if ready.kind == "auth":
-                self._standing.closed(name, ready)
+                self.standing.closed(name, ready)
             else:
                 prompt.refused(name, ready)
             self._route(prompt)
@@ -205,17 +202,19 @@ class Drain:
             return
         prompt.attempts += 1
         patience_s = self._local.patience_s(name, item)
-        response = await self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
+        call = self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
+        response = await self.rescue.call(prompt, call)
         outcome = (
             response if isinstance(response, Failure) else blamed(load(target.kind).parse(target, response), item.body)
         )
         seconds = time.monotonic() - began_s  # our clock may be set meanwhile
         outcome = self._local.weigh(
-            name, target, item, outcome, seconds, lambda: not batch.run.checked and self._elsewhere(prompt, name)
+            name, target, item, outcome, seconds, lambda: not batch.run.checked and self._asking.elsewhere(prompt, name)
         )  # what is checked for its form may be cut and right
         called = self._called(intent, outcome, seconds, batch)
         raw = response if isinstance(response, HttpResponse) else None
         self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
+        await self.rescue.ended(prompt)
 
     def _called(self, intent: Intent, outcome: Completion | Failure, seconds: float, batch: Running) -> Called:
         """The ledger's view of a call."""
@@ -233,7 +232,7 @@ class Drain:
         batch = prompt.batch
         entries: list[Any] = [called] if called else []
         if isinstance(outcome, Completion):
-            self._standing.healthy(name)
+            self.standing.healthy(name)
             asked = Prompted(prompt.item.row, prompt.attempts, prompt.first_us)
             status, body = (response.status, response.body) if response is not None else (None, None)
             done, problem = judge(batch.run, asked, outcome, called, status, body)
@@ -243,9 +242,9 @@ class Drain:
                 entries.append(done)
                 self._measure(prompt, name, outcome.usage, seconds)
                 if batch.head.purpose == "answer":
-                    batch.run.count_done(batch.lane, done.status)
+                    batch.run.count_done(prompt.lane, done.status)
             if called:
-                batch.run.count_call(batch.lane, called)
+                batch.run.count_call(self.context.settings.targets[name].lane, called)
                 self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
             if done is not None:
                 batch.ended()
@@ -254,17 +253,18 @@ class Drain:
                 self._again_or_on(prompt, name)
             return
         if called:
-            batch.run.count_call(batch.lane, called)
+            batch.run.count_call(self.context.settings.targets[name].lane, called)
             self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
         self._after_failure(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
 
     def _measure(self, prompt: Prompt, name: str, usage: Usage, seconds: float) -> None:
         """What an answer took; guessed where the server does not say its tokens."""
-        read, written = usage.input_tokens - usage.cached_input_tokens, usage.output_tokens
-        if not usage.input_tokens and not written:
+        read, written = usage.input_tokens, usage.output_tokens
+        if not read and not written:
             read = prompt.item.input_tokens
             written = output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
-        self.lanes[name].finished(max(0, read), written, seconds)
+        self.lanes[name].finished(read, written, seconds)
+        self.rescue.took(prompt, seconds)
         prompt.batch.answers.answer(written)
 
     def _again_or_on(self, prompt: Prompt, name: str, *, on: bool = False) -> None:
@@ -278,41 +278,43 @@ class Drain:
         prompt.last = failure
         told_s = failure.retry_after_s or (1.0 if failure.kind == "rate" else 0.0)
         if failure.kind == "rate" or told_s > LATER_S:
-            self._standing.asked_to_wait(name, failure, told_s)
+            self.standing.asked_to_wait(name, failure, told_s)
         match "transient" if failure.code == "not_json" else failure.kind:
             case "invalid" | "context":
-                self._standing.healthy(name)
+                self.standing.healthy(name)
                 self.context.targets.refused(name, failure, prompt.item.body)
                 prompt.given_up.add(name)
                 self._route(prompt)
             case truth.DOUBT:
                 if failure.code in truth.OF_SERVER:
-                    self._standing.unhealthy(name, failure)
+                    self.standing.unhealthy(name, failure)
                 else:
-                    self._standing.healthy(name)
-                self._again_or_on(prompt, name, on=self._elsewhere(prompt, name))
+                    self.standing.healthy(name)
+                self._again_or_on(prompt, name, on=self._asking.elsewhere(prompt, name))
+            case "late":
+                self._route(prompt)
             case "auth" | "funds" | "model":
-                self._standing.closed(name, failure)
+                self.standing.closed(name, failure)
                 self._route(prompt)
             case "rate" | "overload" | "connect":
                 if failure.code == "model_loading":  # for all prompts alike, and for a while
-                    self._standing.broken(name, failure)
+                    self.standing.broken(name, failure)
                 if failure.kind != "rate":
-                    self._standing.unhealthy(name, failure)
+                    self.standing.unhealthy(name, failure)
                 prompt.waits += 1
                 if prompt.waits % MAX_WAITS == 0:
                     prompt.passed.add(name)
                 self._later(prompt, told_s or backoff_s(prompt.waits))
             case _:  # transient, unknown: may have been paid
-                in_a_row = self._standing.unhealthy(name, failure)
+                in_a_row = self.standing.unhealthy(name, failure)
                 tries = prompt.paid[name] = prompt.paid.get(name, 0) + 1
-                if failure.code == "stalled" and self._elsewhere(prompt, name):
+                if failure.code == "stalled" and self._asking.elsewhere(prompt, name):
                     prompt.given_up.add(name)
                 elif tries >= self.context.settings.targets[name].max_paid_attempts:
                     if lost or in_a_row < tries or tries >= MAX_ERRORS:
                         prompt.given_up.add(name)
                     else:  # nobody was answered since its first try: not the prompt's fault
-                        self._standing.broken(name, failure)
+                        self.standing.broken(name, failure)
                 self._later(prompt, told_s or backoff_s(prompt.paid[name]))
 
     def _later(self, prompt: Prompt, seconds: float) -> None:

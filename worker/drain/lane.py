@@ -25,15 +25,19 @@ BLOCK = 64
 """Calls for which rates are asked at once."""
 ASK_LEAST_S, ASK_MOST_S = 0.02, 0.25
 """Between two questions for slots that others hold: a quarter of a call's time, so that a hand-over costs little of it."""
+BOLDER_S = 0.5
+"""A server of one's own that is back and has not failed its first call for so long gets twice as many, and so on: a call that
+takes half a minute shows nothing sooner, and slots are idle meanwhile."""
 
 
 class Lane:
     """Runs `call(prompt)` for queued prompts, never more at once than the slots granted to this process."""
 
     def __init__(
-        self, name: str, cap: int, slots: Slots, rates: Rates, call: Callable[[Prompt], Awaitable[None]]
+        self, name: str, cap: int, slots: Slots, rates: Rates, call: Callable[[Prompt], Awaitable[None]], *, own: bool
     ) -> None:
-        self.name, self.cap, self.slots, self.rates = name, cap, slots, rates
+        """`own`: a server of one's own, where a call that fails costs nothing."""
+        self.name, self.cap, self.slots, self.rates, self._own = name, cap, slots, rates, own
         self._call = call
         self.ready: deque[Prompt] = deque()
         self.in_use = 0
@@ -45,8 +49,9 @@ class Lane:
         self._busy_since: float | None = None
         self.up = True
         self.paused_ms = 0
-        self.trial = False
-        """Just back from being down: one call at a time until one succeeds."""
+        self.trial = 0
+        """Just back from being down: so many calls at once until one succeeds; 0: it is trusted."""
+        self._growing = False
         self._running: set[asyncio.Task[None]] = set()
         self._allowance = 0
         self._changed = asyncio.Event()
@@ -73,7 +78,8 @@ class Lane:
         return taken
 
     def finished(self, input_tokens: int, output_tokens: int, seconds: float) -> None:
-        """Counts an answer, for rates and the display; of its input what the server had to read."""
+        """Counts an answer, for rates and the display. All of its input, cached or not: so waiting prompts are weighed, and a
+        cache that makes reading cheap shows as a lower weight of input."""
         self.done += 1
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens
@@ -87,6 +93,9 @@ class Lane:
             self.in_use += 1
             if self._busy_since is None:
                 self._busy_since = asyncio.get_running_loop().time()
+            if self.trial and self._own and not self._growing:
+                self._growing = True
+                asyncio.get_running_loop().call_later(BOLDER_S, self._bolder)
             task = asyncio.get_running_loop().create_task(self._slot(self._next()))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -95,7 +104,7 @@ class Lane:
 
     @property
     def _most(self) -> int:
-        return min(1, self.slots.aim) if self.trial else self.slots.aim
+        return min(self.trial, self.slots.aim) if self.trial else self.slots.aim
 
     @property
     def _surplus(self) -> bool:
@@ -109,7 +118,19 @@ class Lane:
     def trusted(self) -> None:
         """A call succeeded."""
         if self.trial:
-            self.trial = False
+            self.trial = 0
+            self._pump()
+
+    def tried(self) -> None:
+        """It is back from being down."""
+        self.trial = 1
+
+    def _bolder(self) -> None:
+        """No call of the trial has failed yet: one that had would have ended it."""
+        self._growing = bool(self.trial and self.up and self.in_use)
+        if self._growing:
+            self.trial *= 2
+            asyncio.get_running_loop().call_later(BOLDER_S, self._bolder)
             self._pump()
 
     def _next(self) -> Prompt:

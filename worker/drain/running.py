@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +18,8 @@ from pipelines.types import BatchHead, Done, Failure, Item
 from worker.context import RunContext
 from worker.drain.history import history_of, last_failure
 from worker.drain.journal import Journal
+
+log = logging.getLogger("spillway.drain")
 
 MOST_CALLS = 100_000
 """Of one claim; a batch has a few hundred prompts."""
@@ -37,6 +42,7 @@ class Prompt:
         "given_up",
         "item",
         "last",
+        "late",
         "paid",
         "passed",
         "refusals",
@@ -55,6 +61,13 @@ class Prompt:
         self.target = ""
         self.first_us = 0
         self.last: Failure | None = None
+        self.late = False
+        """Its batch is on the local lane, and it must be bought after all, to be in time."""
+
+    @property
+    def lane(self) -> str:
+        """Where it is asked."""
+        return "cloud" if self.late else self.batch.lane
 
     def refused(self, name: str, failure: Failure) -> None:
         """A target that was not called, since it can never answer this."""
@@ -65,6 +78,23 @@ class Prompt:
         """For failures outside a call: the prompt ends `failed`."""
         self.last = Failure("invalid", code, message)
         self.batch.finish_failed(self)
+
+
+T = TypeVar("T")
+
+
+def kept(step: Callable[[T, Prompt], None]) -> Callable[[T, Prompt], None]:
+    """A step of a prompt's way: should our own code fail in it, the prompt ends, and is not lost."""
+
+    @wraps(step)
+    def guarded(at: T, prompt: Prompt) -> None:
+        try:
+            step(at, prompt)
+        except Exception:
+            log.exception("batch %s, row %d: our own code failed", prompt.batch.id, prompt.item.row)
+            prompt.give_up("internal", "internal error; see the worker's log")
+
+    return guarded
 
 
 class Running:

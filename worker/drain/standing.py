@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from pipelines.types import Failure
@@ -26,6 +26,26 @@ class Standing:
         self._context, self._lanes, self._reroute = context, lanes, reroute
         self.failures = Counter[str]()
         """Failures since a call succeeded, by target; a breaker that opened in between does not end the row."""
+
+    def heard(self) -> None:
+        """What the others have said of targets is known now; queued prompts leave one that went down."""
+        for name, lane in self._lanes.items():
+            lane.cap = self._context.targets.cap(name)
+            paused_ms = int(self._context.targets.states.get(name, {}).get("paused_ms") or 0)
+            if paused_ms > lane.paused_ms:
+                lane.paused_ms = paused_ms
+                lane.limit()
+            was, lane.up = lane.up, self._context.targets.is_up(name)
+            if lane.up and not was:
+                lane.tried()
+            if was and not lane.up:
+                self._reroute(name)
+
+    async def ask(self, names: Iterable[str]) -> None:
+        """Where all of these are down, as far as is known here: whoever rang knows better."""
+        if not any(self._lanes[name].up for name in names):
+            self._context.targets.learn(await self._context.redis.hgetall(self._context.keys.targets))
+            self.heard()
 
     def healthy(self, name: str) -> None:
         self.failures[name] = 0

@@ -174,6 +174,16 @@ class ProviderBatches:
         order = await self._orders.make(target, run, [(batch, epoch) for batch, epoch, *_ in batches])
         if order is None:
             return
+        try:
+            await self._send(target, order)
+        except (RedisError, OSError, LeaseLost):
+            raise
+        except Exception:
+            log.exception("order %s cannot be made", order.tag)
+            if order.state == "making":
+                await self._reader.undo(order, await self._orders.hold(order), "internal", real_time=True)
+
+    async def _send(self, target: str, order: Order) -> None:
         parts = await self._orders.hold(order)
         lines = await self._maker.reserve(order, parts)
         for part in parts:
@@ -197,11 +207,14 @@ def _making(target: str) -> str:
 
 
 async def _alone(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """A Redis that is away is no reason to leave the others; the next round tries again, if there is one for us."""
+    """Trouble with one, or a Redis that is away, is no reason to leave the others; the next round tries again, if there is one
+    for us."""
     try:
         await work()
     except (RedisError, OSError, LeaseLost) as error:
         log.warning("%s: %s", name, error)
+    except Exception:
+        log.exception("%s failed in our own code", name)
 
 
 def _cut(batches: list[Given], api: BatchApi) -> list[list[Given]]:

@@ -15,7 +15,7 @@ import msgspec
 from pipelines import wire
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Failure, Intent, Item
-from worker.backends import batching, load
+from worker.backends import batching, ready
 from worker.backends.batching import BatchApi, Line, Remote
 from worker.backends.http import Web
 from worker.context import Context, RunContext
@@ -57,8 +57,8 @@ class Maker:
         assert api is not None
         lines: list[Line] = []
         left = api.most_bytes
-        for number, part in enumerate(parts):
-            asked = self._lines(order, part, number, run)
+        for part in parts:
+            asked = self._lines(order, part, run)
             size = sum(len(line.body) + LINE_BYTES for _, line in asked)
             if size <= left:
                 left -= size
@@ -101,10 +101,9 @@ class Maker:
 
     # -- lines -------------------------------------------------------------------------------------------------------
 
-    def _lines(self, order: Order, part: Part, number: int, run: RunContext) -> list[tuple[Item, Line]]:
+    def _lines(self, order: Order, part: Part, run: RunContext) -> list[tuple[Item, Line]]:
         """What is left to be asked of one batch and can be asked here."""
         name = order.about.target
-        adapter = load(self._context.settings.targets[name].kind)
         since_us = int(run.started_ms or 0) * 1000
         history = history_of(part.state, paid_most(self._context.settings.targets), since_us)
         found = []
@@ -115,13 +114,13 @@ class Maker:
             target = self._local.fitted(name, item)
             if isinstance(target, Failure):
                 continue
-            request = adapter.request(target, item.body, schema=run.schema, price=self._ledger.price(name))
+            request = ready(target, item.body, schema=run.schema, price=self._ledger.price(name))
             if isinstance(request, Failure):
                 continue
             url, _, body = request
             if b"\n" in body:
                 body = msgspec.json.format(body, indent=-1)
-            found.append((item, Line(custom_id(order.tag, number, row), url, body)))
+            found.append((item, Line(custom_id(order.tag, part.number, row), url, body)))
         return found
 
     async def _admitted(self, order: Order, part: Part, asked: Sequence[tuple[Item, Line]]) -> list[Line]:

@@ -53,7 +53,11 @@ class Order(msgspec.Struct):
 class Part:
     """One of our batches within an order, as journal.py wants it."""
 
-    def __init__(self, batch: str, epoch: int, lanes: str, head: BatchHead, items: list[Item], state: State) -> None:
+    def __init__(
+        self, number: int, batch: str, epoch: int, lanes: str, head: BatchHead, items: list[Item], state: State
+    ) -> None:
+        self.number = number
+        """Its place among all that the order names, whether or not the others can still be read: its lines are named by it."""
         self.id, self.epoch, self.lanes, self.head = batch, epoch, lanes, head
         self.items = {item.row: item for item in items}
         self.state = state
@@ -176,13 +180,15 @@ class Orders:
         for batch, _ in parts:
             pipe.lrange(keys.journal(batch), 0, -1)
         found = []
-        for (batch, epoch), fields, journal in zip(parts, held, await pipe.execute(), strict=True):
+        for number, ((batch, epoch), fields, journal) in enumerate(zip(parts, held, await pipe.execute(), strict=True)):
             if not fields or fields[0] is None:
                 continue
             head, payload, lanes, returns = fields
             try:
                 read = wire.unpack_head(head or b""), wire.unpack_items(payload or b"")
-                part = Part(batch, epoch, (lanes or b"any").decode(), *read, fold(wire.readable_entries(journal)))
+                part = Part(
+                    number, batch, epoch, (lanes or b"any").decode(), *read, fold(wire.readable_entries(journal))
+                )
                 part.returns = int(returns or 0)
                 found.append(part)
             except ValueError as error:

@@ -44,11 +44,10 @@ def outcomes_of(order: Order, results: Results, code: str) -> Outcomes:
     """By id. A line of which nothing is said was not run where the batch ended early; else, or where lines could not be read,
     it may have been paid."""
     said: dict[str, Response | NotRun] = dict(results.lines)
-    numbers = {batch: number for number, (batch, _) in enumerate(order.about.parts)}
     silent = unrun(code) if code and not results.unreadable else LOST
 
     def outcome(part: Part, row: int) -> Outcome:
-        found = said.get(custom_id(order.tag, numbers[part.id], row), silent)
+        found = said.get(custom_id(order.tag, part.number, row), silent)
         return unrun(found.code) if isinstance(found, NotRun) else found
 
     return outcome
@@ -77,9 +76,9 @@ class Reader:
         await self._orders.end(order)
         return troubles
 
-    async def undo(self, order: Order, parts: Sequence[Part], code: str) -> None:
+    async def undo(self, order: Order, parts: Sequence[Part], code: str, *, real_time: bool = False) -> None:
         """An order of which nothing was run: its money is free again, its batches wait."""
-        await self.settle(order, parts, lambda _part, _row: unrun(code), ran=False)
+        await self.settle(order, parts, lambda _part, _row: unrun(code), ran=False, real_time=real_time)
 
     def _book(self, order: Order, part: Part, run: RunContext, intent: Intent, outcome: Outcome) -> Failure | None:
         """One line: its call, and its prompt's end if it has one."""

@@ -13,7 +13,8 @@ from worker.money.ledger import Ledger
 from worker.targets import CLOSING
 
 KEPT = 40
-"""Of the last orders it is remembered how long they took."""
+"""Of the last orders it is remembered how long they took, with a minus of those that were taken back: they would have taken
+longer. A lane that forgot these would go on believing in the few that came back in time."""
 FULL_LEAST_S, FULL_MOST_S = 5.0, 600.0
 """How long a provider that has its fill is not asked again: twice as long each time, less when an order ends."""
 OFF_S = 900.0
@@ -65,17 +66,20 @@ class Standing:
         return True
 
     def ended(self, name: str, seconds: float, cancel_s: float | None, remote: Remote) -> None:
-        """An order came back: there is room, and one more figure of how long they take; of one that was cancelled, how long
-        that takes (`cancel_s`)."""
+        """An order came back: there is room, and one more figure of how long they take; of one that was cancelled, also how
+        long that takes (`cancel_s`)."""
         targets = self._context.targets
         self._full_s.pop(name, None)
         self._failed.pop(name, None)
         targets.say(name, {"batch_full_ms": 0, "batch_off_ms": 0, "batch_reason": ""})
         if cancel_s is not None:
             self.cancelled(name, cancel_s)
-        elif remote.code != "cancelled":
-            before = targets.states.get(name, {}).get("batch_s") or []
-            targets.say(name, {"batch_s": [round(seconds, 3), *before][:KEPT]})
+        self.took(name, (cancel_s or 0.0) - seconds if remote.code == "cancelled" else seconds)
+
+    def took(self, name: str, seconds: float) -> None:
+        """One more figure, below zero of an order that did not come back until then."""
+        before = self._context.targets.states.get(name, {}).get("batch_s") or []
+        self._context.targets.say(name, {"batch_s": [round(seconds, 3), *before][:KEPT]})
 
     def cancelled(self, name: str, seconds: float) -> None:
         """It took so long to be given an order back, or longer; a slow one is remembered for a few quick ones."""

@@ -196,6 +196,8 @@ class Tender:
         log.warning("order %s was not cancelled in time; its prompts are asked elsewhere", order.tag)
         waited_s = (self._context.clock.now_ms() - (order.why_ms or order.sent_ms)) / 1000
         self._standing.cancelled(order.about.target, waited_s)
+        if order.state == "sent":
+            self._standing.took(order.about.target, waited_s - self._age_s(order))
         for part in await self._orders.hold(order):
             await self._reader.release(part, real_time=True)
         order.state = "let_go"

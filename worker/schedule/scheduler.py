@@ -51,6 +51,7 @@ class Scheduler:
         self._heads: dict[str, Seen] = {}
         self._was_rung: set[str] = set()
         self._targets: dict[str, str] = {}
+        self._clouds = {name for name, target in context.settings.targets.items() if target.lane == "cloud"}
         self._estimates = Estimates(context)
         self._was_up: set[str] = set()
         self._shares = Shares()
@@ -175,7 +176,8 @@ class Scheduler:
         deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         await self._end_if_due(run, fields, deadline)
         weigh = self._estimates.weigh
-        ahead = sum(n / max(1, head.rows) * weigh(head).work for head, _, n in rung.values() if head.run == run_id)
+        local = [(h, left) for h, target, left in rung.values() if h.run == run_id and target not in self._clouds]
+        ahead = sum(left / max(1, head.rows) * weigh(head).work for head, left in local)
         asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
         unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
         if asked and unprepared and waiting:
@@ -188,6 +190,7 @@ class Scheduler:
         return RunView(
             run_id, run.client, int(fields.get("created_ms") or 0), deadline, views, ahead,
             not views or any(not view.held for view in views), bool(fields.get("tell")), self._sent.of(run_id),
+            frozenset(head.group for head, _ in local),
         )  # fmt: skip
 
     def _ordered(self, waiting: list[str], rung: Iterable[str]) -> list[str]:
@@ -267,9 +270,9 @@ class Scheduler:
         weights = {name: client.weight for name, client in settings.clients.items()}
         ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
         self._shares.measured(self._estimates.longer(heads))
-        served = self._shares.levels(run.client for run in runs if run.waiting)
         routes = {name: route.targets for name, route in settings.routes.items()}
-        return Snapshot(now, targets, routes, tuple(runs), weights, served, self._sent.targets(), ranks)
+        seen = Snapshot(now, targets, routes, tuple(runs), weights, {}, self._sent.targets(), ranks)
+        return self._shares.told(seen)
 
     # -- moves -------------------------------------------------------------------------------------------------
 
@@ -290,9 +293,8 @@ class Scheduler:
         for move, epoch in zip(rings, epochs, strict=True):
             if int(epoch):
                 self._was_rung.add(move.batch)
-            if int(epoch) and move.lane == "local":  # of the cloud each client has what it pays for
                 client, work = runs[move.run].client, views[move.batch].work
-                self._shares.rung(move.batch, client, work, snapshot.weights.get(client, 1.0))
+                self._shares.rung(move.batch, move.lane, client, work, snapshot.weights.get(client, 1.0))
             if int(epoch) and not by_order(move):
                 self._targets[move.batch] = move.target
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from statistics import median
 from typing import Any, NamedTuple
 
 import msgspec
@@ -50,6 +49,8 @@ class Sent:
         self._alive = False
         self._seen_s = time.monotonic()
         self._heads: dict[str, BatchHead] = {}
+        self._recalled: set[str] | None = None if self._allowed else set()
+        """What Redis has of it; None: whatever who was here before has said."""
         self.out: tuple[Out, ...] = ()
 
     async def look(self) -> None:
@@ -98,18 +99,22 @@ class Sent:
             room = ROOM_ROWS if ready and now >= state.get("batch_full_ms", 0) else 0
             usual = BatchTarget(name, up, room, price=float(state.get("batch_price", GUESSED_PRICE)))
             usual = msgspec.structs.replace(usual, cancel_s=float(state.get("batch_cancel_s", usual.cancel_s)))
-            found[name] = msgspec.structs.replace(usual, **_latency(state.get("batch_s") or []))
+            found[name] = msgspec.structs.replace(usual, **_latency(state.get("batch_s") or [], usual))
         return found
 
     async def recall(self, moves: Iterable[Recall]) -> None:
-        """Batches that are wanted back; said again every tick, and forgotten when it is not."""
-        wanted = [move.batch for move in moves]
+        """Batches that are wanted back, and no others: one that is ordered again later must not be sent back for it."""
+        wanted = {move.batch for move in moves}
+        if wanted == self._recalled == set():
+            return
+        key, self._recalled = self._context.keys.recalled, None
+        pipe = self._context.redis.pipeline(transaction=True)
+        pipe.delete(key)
         if wanted:
-            key = self._context.keys.recalled
-            pipe = self._context.redis.pipeline(transaction=True)
             pipe.sadd(key, *wanted)
             pipe.expire(key, RECALL_KEEP_S)
-            await pipe.execute()
+        await pipe.execute()
+        self._recalled = wanted
 
     def held(self, run_id: str) -> dict[str, str]:
         """What of a run is out, for prepare; nothing where no provider's batches are allowed."""
@@ -133,10 +138,25 @@ class Sent:
             }))  # fmt: skip
 
 
-def _latency(told: list[Any]) -> dict[str, float]:
-    """What half and nine in ten of the last orders took, with more room the fewer they are; nothing where there were none."""
-    seconds = sorted(float(each) for each in told if isinstance(each, int | float) and each > 0)
+def _latency(told: list[Any], usual: BatchTarget) -> dict[str, float]:
+    """What half and nine in ten of the last orders took, with more room the fewer they are; nothing where there were none. One
+    that was taken back (below zero) says only that it would have taken longer: where no other is known, than is `usual`."""
+    seconds = [float(each) for each in told if isinstance(each, int | float) and each]
     if not seconds:
         return {}
-    late = seconds[min(len(seconds) - 1, int(0.9 * len(seconds)))] * (1 + 2 / len(seconds))
-    return {"latency_p50_s": median(seconds), "latency_p90_s": late}
+    half, late = _share(seconds, 0.5), _share(seconds, 0.9) * (1 + 2 / len(seconds))
+    if max(seconds) < 0:
+        half, late = max(half, usual.latency_p50_s), max(late, usual.latency_p90_s)
+    return {"latency_p50_s": half, "latency_p90_s": late}
+
+
+def _share(seconds: list[float], share: float) -> float:
+    """In how many seconds more than so large a share has come back; as long as any took, where that is unknown (Kaplan and
+    Meier's estimate: who was taken back counts until then, and no longer)."""
+    out = 1.0
+    for number, each in enumerate(in_order := sorted(seconds, key=lambda each: (abs(each), each < 0))):
+        if each > 0:
+            out *= 1 - 1 / (len(seconds) - number)
+        if out < 1 - share - 1e-9:
+            return each
+    return abs(in_order[-1])

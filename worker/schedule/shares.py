@@ -7,22 +7,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from pipelines.fair import Served
+from pipelines.snapshot import Snapshot
+from pipelines.spill import buyers
 
 
 class Charge(NamedTuple):
-    """Of a batch that is rung: whose, the guessed work for its weight, and the share of its rows not answered when last seen."""
+    """Of a batch that is rung: its lane, whose it is, the guessed work for its weight, and the share of its rows not answered
+    when last seen."""
 
+    lane: str
     client: str
     work: float
     left: float = 1.0
 
 
 class Shares:
-    """One scheduler's, kept in what prompts were guessed to weigh and told in what they weigh now."""
+    """One scheduler's, of the local lane and of the cloud apart; kept in what prompts were guessed to weigh and told in what they
+    weigh now."""
 
     def __init__(self) -> None:
-        self._served = Served()
+        self._served = {"local": Served(), "cloud": Served()}
         self._charges: dict[str, Charge] = {}
         self._longer = 1.0
 
@@ -31,13 +38,20 @@ class Shares:
         answers would have paid as much for one batch as others then pay for ten."""
         self._longer = longer
 
-    def levels(self, active: Iterable[str]) -> dict[str, float]:
-        return {client: level * self._longer for client, level in self._served.levels(active).items()}
+    def told(self, seen: Snapshot) -> Snapshot:
+        """With what each client was served of either lane."""
+        served = self.levels("local", (run.client for run in seen.runs if run.waiting))
+        return replace(seen, served=served, bought=self.levels("cloud", buyers(seen)))
 
-    def rung(self, batch: str, client: str, work: float, weight: float) -> None:
-        guessed = work / self._longer
-        self._served.add(client, guessed, weight)
-        self._charges[batch] = Charge(client, guessed / weight)
+    def levels(self, lane: str, active: Iterable[str]) -> dict[str, float]:
+        return {client: level * self._longer for client, level in self._served[lane].levels(active).items()}
+
+    def rung(self, batch: str, lane: str, client: str, work: float, weight: float) -> None:
+        """On a lane that clients share; a provider's batch API is none."""
+        if lane in self._served:
+            guessed = work / self._longer
+            self._served[lane].add(client, guessed, weight)
+            self._charges[batch] = Charge(lane, client, guessed / weight)
 
     def seen(self, batch: str, left: float) -> None:
         """How much of a batch is not answered yet."""
@@ -47,7 +61,7 @@ class Shares:
     def came_back(self, batch: str) -> None:
         """It waits again: a target that died served nobody."""
         if (charge := self._charges.pop(batch, None)) is not None:
-            self._served.add(charge.client, -charge.work * charge.left, 1.0)
+            self._served[charge.lane].add(charge.client, -charge.work * charge.left, 1.0)
 
     def keep(self, known: Iterable[str]) -> None:
         """Forgets what has ended."""

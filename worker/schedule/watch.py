@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections import Counter
 
 from worker.context import Context
 from worker.queue import RedisError
 
 log = logging.getLogger("spillway.watch")
 
-LOOK_EVERY_S, DOWN_EVERY_S = 5.0, 1.0
+LOOK_EVERY_S = 5.0
+DOWN_EVERY_S = 0.5
+"""Of one that is down: its slots are idle until it is found up."""
 FAILS_TO_DOWN = 2
 
 
 class Watch:
-    """Probes each target at its own pace; what it finds is shared through Redis."""
+    """Probes each target at its own pace, in the one process that holds its lease; what it finds is shared through Redis."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, stopping: asyncio.Event) -> None:
+        self._context, self._stopping = context, stopping
         self._fails: dict[str, int] = {}
-        self._waits: Counter[str] = Counter()
         self._waiting: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -29,7 +30,7 @@ class Watch:
 
     async def _one(self, name: str) -> None:
         due = 0.0
-        while True:
+        while not self._stopping.is_set():
             now = asyncio.get_running_loop().time()
             try:
                 if now >= due or not self._context.targets.is_up(name):
@@ -37,7 +38,8 @@ class Watch:
                     await self._probe(name)
             except (RedisError, OSError) as error:
                 log.warning("watch %s: %s", name, error)
-            await asyncio.sleep(DOWN_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), DOWN_EVERY_S)
 
     async def _probe(self, name: str) -> None:
         """One look. A cloud target is believed until its calls fail; a local one is down after two silent looks."""
@@ -53,13 +55,15 @@ class Watch:
 
         status = await inspect(name, target)
         self._fails[name] = 0 if status.up else self._fails.get(name, 0) + 1
-        self._waits[name] += bool(status.waiting and self._waiting.get(name))
+        waits = (state.get("waits") or 0) + bool(
+            status.waiting and self._waiting.get(name)
+        )  # goes on where another left it
         self._waiting[name] = status.waiting or 0
         if status.up:
             context.targets.say(name, {
                 "up": True, "reason": "", "parallel": status.parallel, "context_tokens": status.context_tokens,
                 "window_tokens": status.window_tokens, "model": status.loaded_model, "until_ms": 0, "closed": False,
-                "waiting": self._waiting[name], "waits": self._waits[name],
+                "waiting": self._waiting[name], "waits": waits,
             })  # fmt: skip
         elif self._fails[name] >= FAILS_TO_DOWN or not state:
             said = {"up": False, "reason": status.reason, "until_ms": 0}

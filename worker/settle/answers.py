@@ -14,10 +14,10 @@ COLUMNS = ["generation", "row", "status", "error_code", "http_status", "attempts
 
 
 class Answers:
-    """Blocking: `read` belongs into a thread."""
+    """Blocking: `read` belongs into a thread. Of another run's parts broken ones are left out: its followers are asked."""
 
-    def __init__(self, store: Store, run_id: str) -> None:
-        self._store, self._run = store, run_id
+    def __init__(self, store: Store, run_id: str, *, ours: bool = True) -> None:
+        self._store, self._run, self._ours = store, run_id, ours
         self._parts: set[str] = set()
         self._status = np.zeros(0, np.uint8)
         self._generation = np.zeros(0, np.uint16)
@@ -25,8 +25,11 @@ class Answers:
     def read(self) -> bool:
         """Takes what was settled since the last look; whether there was anything."""
         new = [name for name in self._store.names(paths.parts_dir(self._run)) if name not in self._parts]
+        read = self._store.read_table if self._ours else self._store.sound_table
         for name in new:
-            self._take(self._store.read_table(name, columns=COLUMNS))
+            table = read(name, COLUMNS)
+            if table is not None:
+                self._take(table)
             self._parts.add(name)
         return bool(new)
 

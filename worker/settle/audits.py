@@ -30,7 +30,7 @@ from worker.tell import Teller
 log = logging.getLogger("spillway.audit")
 
 MOST = 500
-"""Reuses of one run that are audited; each is two calls."""
+"""Reuses of one run and route that are audited; each is two calls."""
 PATIENCE_S = 60.0
 """A run whose rows have all ended waits no longer for its audits."""
 WINDOW_DAYS = 7
@@ -64,7 +64,7 @@ class Audits:
             route = context.settings.routes.get(name)
             share = route.audit_share if route else 0.0
             total, done = today.get(f"{name} reuses", 0) + count, today.get(f"{name} audited", 0)
-            wanted = min(MOST - len(plan), audit.due(total, done, share, audit.LEAST_AUDITED))
+            wanted = min(MOST, audit.due(total, done, share, audit.LEAST_AUDITED))
             chosen = audit.chosen(run_id, (each for each in found if each.route == name), wanted)
             plan += chosen
             counts |= {f"{name} reuses": count, f"{name} audited": len(chosen)}
@@ -138,7 +138,9 @@ def tallies(store: Store, days: Sequence[str], routes: set[str]) -> dict[str, Ta
     """What the audits of these days say of each route."""
     counts: dict[str, Counter[tuple[str, bool]]] = {name: Counter() for name in routes}
     for name in (name for day in days for name in store.names(day)):
-        table = store.read_table(name, columns=["route", "part", "agrees"])
+        table = store.sound_table(name, columns=["route", "part", "agrees"])
+        if table is None:
+            continue
         for route, part, agrees in zip(*(table[column].to_pylist() for column in table.column_names), strict=True):
             if route in counts:
                 counts[route][part, agrees] += 1

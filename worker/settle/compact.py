@@ -6,7 +6,9 @@ Second pass: range by range, chunk parts (who is which row) meet their answers. 
 
 from __future__ import annotations
 
+import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,8 @@ from worker.settle.follow import Copies, best_last
 from worker.settle.names import Names, unnamed
 from worker.settle.totals import Totals, pusd
 from worker.store import Store
+
+log = logging.getLogger("spillway.settle")
 
 RANGE_ROWS = 8_192
 RANGE_BYTES = 8 << 20
@@ -91,8 +95,7 @@ def _scatter(store: Store, run_id: str, parts: list[str], scratch: Path, width: 
         for run, (leaders, followers) in copies.of.items():
             names = parts if run == run_id else store.names(paths.parts_dir(run))
             for name in names if run == run_id or len(leaders) else ():
-                for block in store.open_parquet(name).iter_batches(BLOCK_ROWS):
-                    table = pa.Table.from_batches([block]).cast(schemas.PART)
+                for table in _blocks(store, name, ours=run == run_id):
                     if run == run_id:
                         _spread(_marked(table, pa.nulls(table.num_rows, pa.int64()), None), files, scratch, width)
                     else:
@@ -103,6 +106,18 @@ def _scatter(store: Store, run_id: str, parts: list[str], scratch: Path, width: 
     finally:
         for writer in files.values():
             writer.close()
+
+
+def _blocks(store: Store, name: str, *, ours: bool) -> Iterator[pa.Table]:
+    """A part, piece by piece; another run's as far as it can be read."""
+    try:
+        for block in store.open_parquet(name).iter_batches(BLOCK_ROWS):
+            yield pa.Table.from_batches([block]).cast(schemas.PART)
+    except (pa.ArrowException, OSError) as error:
+        if ours:
+            raise
+        store.read_bytes(name)
+        log.warning("%s is broken: %s", name, error)
 
 
 def _marked(table: pa.Table, leads: pa.Array, run: str | None) -> pa.Table:

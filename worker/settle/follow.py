@@ -90,7 +90,7 @@ class Following:
     def answered(self) -> None:
         """Takes what was settled since the last look, here and in the runs of other leaders."""
         for run in self._table.runs:
-            self._answers.setdefault(run, Answers(self._store, run)).read()
+            self._answers.setdefault(run, Answers(self._store, run, ours=run == self.run_id)).read()
 
     def due(self, asked: dict[int, bytes], generation: int, is_over: Callable[[str], bool]) -> tuple[list[int], int]:
         """Rows to ask now, and how many links wait for another run.

@@ -23,11 +23,13 @@ LOOK_S = 0.5
 HDEL_ROWS = 1_000
 """Of one step of Redis."""
 PATIENCE_S = 120.0
-"""So long another run may go without one more answer before its followers are asked themselves."""
+"""So long another run that is blocked, and has nothing with a provider, may go without one more answer before its followers are
+asked themselves. A run that only waits for its turn, or for a provider's batch, may take hours."""
 LAST_SHARE = 0.25
 """The last part of a deadline in which nobody waits for another run."""
 OWN_FIELDS = ("cursor", "generation", "deadline_ms", "deadline_s", "cancel", "open", "audit_open")
-PROGRESS_FIELDS = ("ok", "settled", "rows")
+OTHER_FIELDS = ("status", "blocked", "out_rows", "ok", "settled", "rows")
+"""Of another run; the last three are its progress."""
 
 
 class _State(msgspec.Struct):
@@ -85,23 +87,23 @@ class Followers:
         return bool(rows or waiting or any(state in live for state in asked.values()))
 
     async def _over(self, runs: Sequence[str], late: bool) -> set[str]:
-        """Other runs for whose answers nobody waits any more: ended, out of money, or standing still."""
+        """Other runs for whose answers nobody waits any more: ended, out of money, or blocked and standing still."""
         if late:
             return set(runs)
         redis, keys = self._context.redis, self._context.keys
         pipe = redis.pipeline(transaction=False)
         for run in runs:
-            pipe.hmget(keys.run(run), "status", "blocked", *PROGRESS_FIELDS)
+            pipe.hmget(keys.run(run), *OTHER_FIELDS)
         found = await pipe.execute() if runs else []
         now = asyncio.get_running_loop().time()
         over = set()
-        for run, (status, blocked, *progress) in zip(runs, found, strict=True):
+        for run, values in zip(runs, found, strict=True):
+            status, blocked, out_rows, *progress = ((value or b"").decode() for value in values)
             seen, since = self._moved.get(run, ((), now))
-            if seen != tuple(progress):
+            if seen != tuple(progress) or not blocked or int(out_rows or 0):
                 self._moved[run] = (tuple(progress), now)
                 since = now
-            ended = (status or b"").decode() not in wire.RUN_OPEN
-            if ended or (blocked or b"").startswith(b"budget") or now - since > PATIENCE_S:
+            if status not in wire.RUN_OPEN or blocked.startswith("budget") or now - since > PATIENCE_S:
                 over.add(run)
         return over
 

@@ -14,6 +14,8 @@ from worker.simulator.core.chat import chat_body, chatting, read_chat_body, retr
 from worker.simulator.core.faults import PROBLEMS, Problem
 from worker.simulator.core.generate import Answer, Voice, client_key
 from worker.simulator.core.http import Reply, Request, json_reply
+from worker.simulator.core.openai_batches import newest
+from worker.simulator.core.openai_lines import page
 from worker.simulator.core.personality import Personality
 from worker.simulator.core.server import Server
 
@@ -166,11 +168,12 @@ async def create_batch(server: Server, request: Request) -> Reply:
     return Reply(ending="close") if job.kind == "lost_create" else json_reply(_batch(server, work, job), 202)
 
 
-async def list_batches(server: Server, _request: Request) -> Reply:
-    """GET /api/v1/batches."""
+async def list_batches(server: Server, request: Request) -> Reply:
+    """GET /api/v1/batches, the newest first."""
     work = desk(server)
     work.settle()
-    return json_reply({"data": [_batch(server, work, job, results=False) for job in reversed(work.jobs.values())]})
+    jobs, has_more = newest(work, request.parameters())
+    return json_reply(page([_batch(server, work, job, results=False) for job in jobs], has_more=has_more))
 
 
 async def get_batch(server: Server, request: Request) -> Reply:

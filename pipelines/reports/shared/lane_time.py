@@ -19,8 +19,8 @@ HOUR_S = 3600.0
 def sections(costs: pl.LazyFrame) -> list[Section]:
     """Both as tables; calls in flight also as bars."""
     calls = costs.select(
-        "lane", "target", "route", "outcome", "purpose", "cost_usd", "input_tokens", "cached_input_tokens", "output_tokens",
-        "started_at", "finished_at",
+        "lane", "target", "route", "outcome", "purpose", "cost_usd", "input_tokens", "output_tokens", "started_at",
+        "finished_at",
     ).collect()  # fmt: skip
     found = []
     if hours := one_more_hour(calls):
@@ -36,8 +36,10 @@ def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
     """Answers that were bought on the target's routes, those first that cost most for its time, as many as it would have given
     in one more hour at work at its own pace; `per_hour_usd` is the shadow price: what the first of its minutes were worth."""
     good = calls.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer"))
-    read = pl.col("input_tokens") - pl.col("cached_input_tokens")
-    good = good.with_columns((PREFILL_WEIGHT * read + pl.col("output_tokens")).clip(1e-9).alias("work"))
+    # all of its input: what the other lane's cache held says nothing of this one's
+    work = PREFILL_WEIGHT * pl.col("input_tokens") + pl.col("output_tokens")
+    good = good.with_columns(work.alias("work"))
+    good = good.filter(pl.col("work") > 0)  # an answer that came without its usage says nothing of time
     local, bought = good.filter(pl.col("lane") == "local"), good.filter(pl.col("lane") != "local")
     price, found = pl.col("cost_usd").cast(pl.Float64) / pl.col("work"), []
     for (name,), mine in local.sort("target").group_by("target", maintain_order=True):

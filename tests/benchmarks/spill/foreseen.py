@@ -79,8 +79,8 @@ def foreseen(made: Job, earlier: Job) -> Foreseen:
                     away_pusd=(float(input_usd), float(output_usd)),
                 )
             )
-    work = Work(parts)
-    return foresee(work, bases, made.deadline_s, _office(scenario, work, made))
+    office = _office(scenario, Work(parts), made)
+    return foresee(Work([part._replace(office=office) for part in parts]), bases, made.deadline_s)
 
 
 def _office(scenario: Scenario, work: Work, made: Job) -> Office | None:

@@ -293,7 +293,6 @@ class World:
                 batch.view = None
         rung_ = [self._view(b) for b in self.batches.values() if b.lane == "local" and b.left]
         local, read = sum(view.work for view in rung_), sum(view.read for view in rung_)
-        ahead = local + sum(self._view(b).work for b in self.batches.values() if b.lane == "cloud" and b.left)
         rung = {"gpu": len(self.queue) + len(self.running), "mini": len(self.ready) + len(self.calls)}
         targets = {
             "gpu": TargetView(
@@ -332,7 +331,7 @@ class World:
             0,
             int(self.job.deadline_s * 1000),
             tuple(b.view for b in self.waiting if b.view),
-            ahead,
+            local,
             sent=sent,
         )
         batch_targets = {}

@@ -30,6 +30,26 @@ def test_one_more_hour_is_worth_what_costs_most_for_its_time() -> None:
     assert hour["per_hour_usd"] == Decimal("4.0"), "the dearest for its time: $3 for 1,500 tokens, of 2,000 in an hour"
 
 
+def test_the_hour_holds_as_many_rows_of_a_kind_as_the_lane_answered_in_one_whatever_each_server_had_cached() -> None:
+    """Three a quarter of an hour: a bought row, of which the cloud had cached nothing, is no more work for that."""
+    tokens = {"input_tokens": 1600, "output_tokens": 10}
+    mine = [
+        call(n, n, started_at=at(300 * n), finished_at=at(300 * n + 300), cached_input_tokens=1500, **tokens)
+        for n in range(3)
+    ]
+    bought = [call(n, n, **CLOUD, cost_usd=Decimal("0.1"), **tokens) for n in range(3, 33)]
+    (hour,) = lane_time.one_more_hour(costs_frame([*mine, *bought]).collect())
+    assert (hour["busy_s"], hour["more_rows"]) == (900.0, 12)
+
+
+def test_an_answer_without_its_usage_has_no_price_for_its_time() -> None:
+    gpu = call(0, 0, started_at=at(0), finished_at=at(3600), input_tokens=0, output_tokens=1000)
+    bought = call(1, 1, **CLOUD, cost_usd=Decimal("0.5"), input_tokens=0, output_tokens=500)
+    silent = call(2, 2, **CLOUD, cost_usd=Decimal("0.004"), input_tokens=0, output_tokens=0)
+    (hour,) = lane_time.one_more_hour(costs_frame([gpu, bought, silent]).collect())
+    assert (hour["more_rows"], hour["per_hour_usd"]) == (1, Decimal("1.0"))
+
+
 def test_nothing_bought_is_worth_nothing_and_no_local_lane_has_no_hour() -> None:
     (hour,) = lane_time.one_more_hour(costs_frame([call(0, 0)]).collect())
     assert (hour["more_rows"], hour["saved_usd"], hour["per_hour_usd"]) == (0, Decimal(0), Decimal(0))

@@ -214,6 +214,19 @@ def test_restore_encodes_again_when_the_encoder_changed() -> None:
     assert leaders(found) == [(0, "edit"), (8, "edit")]
 
 
+def test_a_nul_in_a_field_that_is_shown_twice_stops_no_later_run() -> None:
+    index = semantic()
+    rows = [prompt(0, f"Reply to {name}: {name}", fields=(name,)) for name in ("a\x00b", "good morning")]
+    screened = index.screen([rows[0], msgspec.structs.replace(rows[1], row=1)])
+    table = pa.table(index.to_columns(screened))
+    index.commit(screened)
+    again = semantic()
+    again.restore(table, "run-1")
+    for known in (index, again):
+        found = known.screen([prompt(5, "Please reply to a\x00b: a\x00b", fields=("a\x00b",)), *chunk("Reply to good morning: good morning", start=6)])  # fmt: skip
+        assert [link.leader_row if link else None for link in found.links][1:] == [1]
+
+
 def test_rows_without_text_have_only_their_exact_key() -> None:
     """Routes with exact dedupe share an index with semantic ones."""
     index = semantic()

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import paths, schemas
@@ -154,6 +155,73 @@ def test_the_newest_runs_are_taken_first_and_no_more_than_fit(root: Root) -> Non
     assert leaders(known, 0, 10, 20) == [None, ("b", 10), ("c", 20)]
 
 
+def small(root: Root, limit: int = 10) -> Known:
+    return Known(root.store, "acme", DuplicateIndex("exact", limit=limit), REUSE)
+
+
+def test_a_long_open_run_is_taken_from_its_end_and_no_more_than_fits(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes over a client has no more memory than whoever held it."""
+    for first in range(0, 100, 5):
+        root.chunk("a", first, 5)
+    read = Store.read_table
+    names: list[str] = []
+
+    def noted(self: Store, name: str, columns: list[str] | None = None) -> Any:
+        names.append(name)
+        return read(self, name, columns)
+
+    monkeypatch.setattr(Store, "read_table", noted)
+    known = small(root)
+    known.sync({"a": 95}, NOW)
+    assert names == [paths.chunk("a", 0, 90), paths.chunk("a", 0, 85)]
+    assert leaders(known, 0, 84, 85, 94, 95) == [None, None, ("a", 85), ("a", 94), None]
+    known.sync({"a": 95}, NOW)
+    assert len(names) == 2, "what did not fit is not looked at again"
+    known.sync({"a": 100}, NOW)
+    assert leaders(known, 95, 90, 85) == [("a", 95), ("a", 90), None], "what is new pushes out what is old"
+
+
+def test_a_long_ended_run_is_taken_from_its_end_and_no_more_than_fits(root: Root) -> None:
+    for first in range(0, 100, 5):
+        root.chunk("a", first, 5)
+    root.end("a", NOW - 2, *["ok"] * 100)
+    root.chunk("b", 200, 2)
+    root.end("b", NOW - 1, *["ok"] * 202)
+    known = small(root)
+    known.sync({}, NOW)
+    assert 10 <= len(known.index) <= 12
+    assert leaders(known, 0, 89, 95, 99, 200) == [None, None, ("a", 95), ("a", 99), ("b", 200)]
+
+
+def test_after_a_takeover_the_oldest_answers_leave_first(root: Root) -> None:
+    for run, when_ms, first in (("a", NOW - 3, 0), ("b", NOW - 2, 10), ("c", NOW - 1, 20)):
+        root.chunk(run, first, 4)
+        root.end(run, when_ms, *["ok"] * (first + 4))
+    root.chunk("d", 30, 1)
+    known = small(root, limit=12)
+    known.sync({"d": 31}, NOW)
+    assert leaders(known, 0, 10, 20, 30) == [("a", 0), ("b", 10), ("c", 20), ("d", 30)]
+    screened = known.index.screen(candidates(*range(40, 45)))
+    known.learned("e", 45, screened)
+    assert leaders(known, 0, 1, 2, 3, 10, 11) == [None] * 6
+    assert leaders(known, 12, 13, 20, 30, 40) == [("b", 12), ("b", 13), ("c", 20), ("d", 30), ("e", 140)]
+
+
+def test_a_full_index_learns_of_runs_that_ended_since_and_of_no_older_ones(root: Root) -> None:
+    for run, when_ms, first in (("a", NOW - 3, 0), ("b", NOW - 2, 10)):
+        root.chunk(run, first, 10, "short")
+        root.end(run, when_ms, *["ok"] * (first + 10))
+    known = small(root)
+    known.sync({}, NOW)
+    assert leaders(known, 0, 10) == [None, ("b", 10)]
+    root.chunk("fresh", 20, 4)
+    root.end("fresh", NOW + 5, *["ok"] * 24)
+    known.sync({}, NOW + 10)
+    assert leaders(known, 0, 19, 20) == [None, ("b", 19), ("fresh", 20)]
+
+
 def test_many_small_runs_become_one_file_that_knows_the_same(root: Root) -> None:
     runs = [f"r{number:03d}" for number in range(MERGED_RUNS)]
     for number, run in enumerate(runs):
@@ -191,3 +259,60 @@ def test_a_merge_that_was_cut_short_does_no_harm(root: Root, monkeypatch: pytest
     known.sync({}, NOW)
     assert leaders(known, 0, MERGED_RUNS - 1) == [("r0", 0), (f"r{MERGED_RUNS - 1}", MERGED_RUNS - 1)]
     assert len(known.index) == MERGED_RUNS
+
+
+@pytest.mark.parametrize("damage", ["empty", "short", "flipped", "nonsense"])
+@pytest.mark.parametrize("which", ["chunk", "results", "merged"])
+def test_a_broken_file_costs_its_own_answers_only(root: Root, which: str, damage: str) -> None:
+    runs = [f"r{number:03d}" for number in range(MERGED_RUNS)] if which == "merged" else ["a"]
+    for number, run in enumerate(runs):
+        root.chunk(run, number, 1)
+        root.end(run, NOW - HOUR + number, *["ok"] * (number + 1))
+    if which == "merged":
+        root.known().sync({}, NOW)
+    root.chunk("b", 500, 1)
+    root.end("b", NOW - 1, *["ok"] * 501)
+    (name,) = {
+        "chunk": [paths.chunk("a", 0, 0)],
+        "results": [paths.results("a")],
+        "merged": merged_since(root.store, "acme", 0),
+    }[which]
+    file = root.folder / name
+    root.store.write_table(name, root.store.read_table(name))
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[_data_of(file, "row")] ^= 0xFF
+    file.write_bytes({"empty": b"", "short": whole[:-100], "flipped": bytes(flipped), "nonsense": b"?" * 999}[damage])
+    known = root.known()
+    for _ in range(2):
+        known.sync({}, NOW)
+        assert leaders(known, 0, 500) == [None, ("b", 500)]
+    file.write_bytes(whole)
+    later = root.known()
+    later.sync({}, NOW)
+    assert leaders(later, 0, 500) == [(runs[0], 0), ("b", 500)]
+
+
+def _data_of(file: Path, column: str) -> int:
+    """The place of the last byte of a column's values."""
+    group = pq.read_metadata(file).row_group(0)
+    found = next(each for at in range(group.num_columns) if (each := group.column(at)).path_in_schema == column)
+    begin = found.dictionary_page_offset or found.data_page_offset
+    return int(begin + found.total_compressed_size - 1)
+
+
+def test_a_store_that_fails_is_not_taken_for_a_broken_file(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    root.chunk("a", 0, 1)
+    root.end("a", NOW - 1, "ok")
+
+    def refused(self: Store, name: str, columns: list[str] | None = None) -> None:
+        raise OSError("connection reset")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "read_table", refused)
+        patch.setattr(Store, "read_bytes", refused)
+        with pytest.raises(OSError, match="connection reset"):
+            root.known().sync({}, NOW)
+    known = root.known()
+    known.sync({}, NOW)
+    assert leaders(known, 0) == [("a", 0)]

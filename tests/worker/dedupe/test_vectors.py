@@ -65,6 +65,16 @@ def test_the_nearest_are_found_among_many_that_are_nearly_as_near() -> None:
     assert np.mean(found) >= 0.995
 
 
+def test_the_same_texts_in_many_families_do_not_hide_each_other() -> None:
+    stored = np.tile(unit(8, 11), (3_000, 1))
+    kinds = np.repeat(np.arange(3_000), 8).astype(np.uint64)
+    vectors = Vectors()
+    vectors.add(stored.astype(np.float16), kinds)
+    picked = np.arange(0, 24_000, 40)
+    near = vectors.propose(stored[picked], kinds[picked], 8)
+    assert np.mean([bool(pairs) and pairs[0][0] == at for pairs, at in zip(near, picked.tolist(), strict=True)]) >= 0.99
+
+
 def test_a_copy_of_some_is_renumbered() -> None:
     vectors, stored = Vectors(), unit(100, 5)
     vectors.add(stored.astype(np.float16), families(100))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from pipelines.pace import Answered, Pace
 from pipelines.settings import parse_settings
 from pipelines.types import BatchHead, Failure, Item
 from pipelines.wire import Keys
@@ -74,7 +76,7 @@ async def test_a_prompt_is_not_given_up_for_an_outage_that_its_own_last_try_find
     context = Context(SETTINGS, NOBODY, "")
     drain, prompt, _ = drain_of(context, post)
     for _ in range(earlier):
-        drain._standing.unhealthy("it", OUTAGE)
+        drain.standing.unhealthy("it", OUTAGE)
     for _ in range(SETTINGS.targets["it"].max_paid_attempts):
         assert not prompt.given_up
         await drain._attempt(prompt)
@@ -88,10 +90,11 @@ MANY = parse_settings({
         name: {"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:1/v1", "api_key": "k", **PRICES, **more}
         for name, more in {
             "small": {"tpm": 10}, "less": {"tpm": 13}, "large": {"tpm": 14},
+            "claude": {"kind": "anthropic"},
             "gpu": {"lane": "local", "kind": "ollama", "input_usd_per_mtok": None, "output_usd_per_mtok": None},
         }.items()
     },
-    "routes": {"fits": {"targets": ["small", "less", "large"]}, "all": {"targets": ["small", "less"]},
+    "routes": {"told": {"targets": ["gpu", "claude"]}, "fits": {"targets": ["small", "less", "large"]}, "all": {"targets": ["small", "less"]},
                "both": {"targets": ["gpu", "small"]}},
 })  # fmt: skip
 
@@ -165,6 +168,33 @@ async def test_two_lanes_that_can_do_nothing_do_not_send_a_prompt_to_and_fro() -
     assert prompt.batch.exhausted, "the other lane can do it"
 
 
+async def test_a_prompt_that_our_own_code_cannot_route_ends_and_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a wait nobody is there to hear of it: it was in no queue and never left, and its run hung."""
+    drain, prompt, noted = routed("both", "local")
+    prompt.target = "gpu"
+
+    def too_large(*_: Any) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(drain._asking, "too_large", too_large)
+    drain._later(prompt, 0.0)
+    await asyncio.sleep(0.01)
+    (done,) = noted.entries
+    assert (done.status, done.error_code) == ("failed", "internal") and prompt.batch.empty.is_set()
+
+
+async def test_a_prompt_that_the_other_lane_cannot_be_told_ends_by_its_name() -> None:
+    body = b'{"messages":[{"role":"user","content":"Hi."},{"role":"assistant","content":"a","tool_calls":7}],"max_tokens":9}'
+    drain, prompt, noted = routed("told", "local", body)
+    prompt.given_up = {"gpu"}  # its answers were errors
+    drain._route(prompt)
+    (done,) = noted.entries
+    assert (
+        done.status == "failed"
+        and "anthropic cannot do this form of a message of role `assistant`" in done.error_message
+    )
+
+
 @pytest.mark.parametrize("hours", [-1, 1])
 async def test_a_clock_that_is_set_during_a_call_makes_it_no_longer_and_no_shorter(hours: int) -> None:
     context = Context(SETTINGS, NOBODY, "")
@@ -179,3 +209,23 @@ async def test_a_clock_that_is_set_during_a_call_makes_it_no_longer_and_no_short
     assert done.output == "Hello."
     assert 0 <= called.finished_us - intent.started_us < 60_000_000
     assert 0 <= drain.lanes["it"].latency_s < 60
+
+
+async def test_what_a_server_had_cached_is_counted_as_waiting_prompts_are_weighed() -> None:
+    """Or else the lane's rate, of what it had to read, told half a row a second of waiting work where 4 were answered."""
+    said = {"prompt_tokens": 1600, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 1500}}
+    answer = msgspec.json.encode({**msgspec.json.decode(ANSWER), "usage": said})
+
+    async def post(*_told: Any, **_more: Any) -> Response:
+        return Response(200, {}, answer)
+
+    drain, prompt, _ = drain_of(Context(SETTINGS, NOBODY, ""), post)
+    await drain._attempt(prompt)
+    lane, pace = drain.lanes["it"], Pace()
+    for second in range(0, 30, 5):  # four such answers a second
+        rows = 4 * second
+        seen = Answered(rows, rows * lane.input_tokens, rows * lane.output_tokens, second, 1, 0.25, 0.25 * rows)
+        speed = pace.note(second, "it", 1, [("w", seen)])
+    waiting = speed.prefill * 1600 + 10
+    assert (lane.done, speed.rows_per_s) == (1, pytest.approx(4))
+    assert speed.rate / waiting == pytest.approx(4)

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from pipelines import wire
 from pipelines.settings import parse_settings
 from pipelines.types import Failure
 from worker.clock import Clock
+from worker.context import Context
 from worker.drain.standing import DOWN_AFTER, LONG_S, Standing
 from worker.targets import BREAKER_MS, CLOSED_MS, Targets
 
@@ -29,8 +31,14 @@ class Rates:
 def standing() -> tuple[Standing, Any, Targets, list[str]]:
     targets = Targets(parse_settings({"targets": {"it": {"kind": "vllm", "model": "m"}}}), Clock())
     lane = SimpleNamespace(
-        up=True, trial=False, in_use=1, refused=0, paused_ms=0, rates=Rates(), limit=lambda: None, trusted=lambda: None
-    )
+        up=True, trial=0, in_use=1, refused=0, paused_ms=0, rates=Rates(), limit=lambda: None, trusted=lambda: None,
+        tried_times=0,
+    )  # fmt: skip
+
+    def tried() -> None:
+        lane.tried_times += 1
+
+    lane.tried = tried
     context: Any = SimpleNamespace(targets=targets, background=set())
     rerouted: list[str] = []
     return Standing(context, {"it": lane}, rerouted.append), lane, targets, rerouted  # type: ignore[dict-item]
@@ -87,3 +95,20 @@ async def test_failures_in_a_row_take_it_down_for_a_moment() -> None:
     it.unhealthy("it", BUSY)
     assert (lane.up, rerouted) == (False, ["it"])
     assert targets.states["it"]["until_ms"] <= targets.clock.now_ms() + BREAKER_MS
+
+
+async def test_a_batch_that_comes_for_a_target_which_is_down_here_asks_whether_it_is(context: Context) -> None:
+    """Who rang has seen it up; the next heartbeat would tell, and the batch would be back in the queue by then."""
+    it, lane, targets, _ = standing()
+    it._context.redis, it._context.keys = context.redis, context.keys
+    lane.up, lane.cap = False, 0
+    await it.ask(["it"])
+    assert lane.up, "nobody has said that it is down"
+    targets.states["it"] = {"up": False}
+    await context.redis.hset(context.keys.targets, "it", wire.dump({"up": False}))
+    lane.up = False
+    await it.ask(["it"])
+    assert not lane.up
+    await context.redis.hset(context.keys.targets, "it", wire.dump({"up": True}))
+    await it.ask(["it"])
+    assert lane.up and lane.tried_times == 2

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipelines.snapshot import Recall
 from pipelines.types import Failure
 from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.backends.openai_batches import OpenAIBatches
@@ -177,6 +178,68 @@ async def test_a_cancel_that_fails_once_is_asked_again_before_the_order_is_let_g
         await context.redis.sadd(context.keys.recalled, it.batches[0])
         await it.rounds(it.over)
         assert await it.outcomes() == {"rejected": ROWS} and len(refused) == 3, "taken back, not let go"
+
+
+async def test_a_batch_that_was_recalled_once_may_be_ordered_again(context: Context) -> None:
+    """What had been wanted back stayed so for ten minutes after the last recall of any run, and its new order was cancelled."""
+    async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
+        await it.order()
+        it.upstream.servers["cloud"].configure({"batch_latency_s": 0.1})  # of the next one
+        first, second = it.batches
+        await Sent(it.context).recall([Recall(first, RUN)])  # a scheduler that has gone since
+        await it.rounds(it.over)
+        assert [await it.state(batch) for batch in it.batches] == ["waiting", "waiting"]
+        sent = Sent(it.context)
+        await sent.recall([])
+        assert await it.give() == it.batches
+        await it.rounds(it.over)
+        assert await it.answers() == ALL
+        for wanted in ([first], [second], [first, second], [], []):
+            await sent.recall([Recall(batch, RUN) for batch in wanted])
+            assert await context.redis.smembers(context.keys.recalled) == {batch.encode() for batch in wanted}
+        assert await context.redis.ttl(context.keys.recalled) < 0
+
+
+async def test_orders_that_were_taken_back_teach_how_long_batches_take(context: Context) -> None:
+    """Only those that came back in time did: a provider that had become slow was ordered from as if it were quick."""
+    async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
+        await it.order()
+        [order] = await it.lane._orders.open()
+        order.sent_ms -= 900_000
+        await it.lane._orders.note(order)
+        await context.redis.sadd(context.keys.recalled, *it.batches)
+        await it.rounds(it.over)
+        [taken_back] = it.context.targets.states["cloud"]["batch_s"]
+        assert -910 < taken_back <= -900
+
+
+async def test_an_order_that_is_let_go_teaches_it_as_well(context: Context) -> None:
+    async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0, batch_cancel_s=60.0) as it:
+        await it.order(deadline_ms=it.context.clock.now_ms() + 3000)
+        await context.redis.sadd(context.keys.recalled, *it.batches)
+        await it.rounds(it.given_back)
+        [let_go] = it.context.targets.states["cloud"]["batch_s"]
+        assert -10 < let_go < 0
+
+
+HOUR_S = 3600.0
+TOLD: list[tuple[list[float], float, float]] = [
+    ([60.0], 60.0, 180.0),
+    ([60.0] * 20, 60.0, 66.0),
+    ([-60.0], HOUR_S, 6 * HOUR_S),  # nobody knows more than before
+    ([-2 * HOUR_S] * 20, 2 * HOUR_S, 6 * HOUR_S),  # nor how much longer it would have taken
+    ([-10.0] * 20 + [60.0] * 20, 60.0, 60.0 * 1.05),  # taken back too soon to say anything
+    ([-600.0] * 20 + [60.0] * 20, 600.0, 600.0 * 1.05),  # half of them took longer
+    ([-600.0] * 3 + [60.0] * 37, 60.0, 60.0 * 1.05),
+]
+
+
+@pytest.mark.parametrize(("told", "half", "late"), TOLD)
+async def test_what_is_made_of_the_figures(context: Context, told: list[float], half: float, late: float) -> None:
+    async with stage(context) as it:
+        it.context.targets.say("cloud", {"batch_s": told})
+        [api] = Sent(it.context).targets().values()
+        assert (api.latency_p50_s, api.latency_p90_s) == pytest.approx((half, late))
 
 
 async def test_how_long_a_recall_takes_is_remembered_by_the_slowest(context: Context) -> None:

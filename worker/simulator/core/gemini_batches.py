@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,8 @@ STATES = {
     "expired": "EXPIRED", "cancelling": "RUNNING", "cancelled": "CANCELLED",
 }  # fmt: skip
 MAX_INLINE_BYTES = 20 * 1024 * 1024
+LONG = 160
+"""Bytes that a page's token stands for."""
 
 
 async def start_upload(server: Server, request: Request) -> Reply:
@@ -83,10 +86,28 @@ async def list_batches(server: Server, request: Request) -> Reply:
     work, asked = desk(server), request.parameters()
     work.settle()
     jobs = list(reversed(work.jobs.values()))
-    start = int(asked["pageToken"]) if asked.get("pageToken", "").isdigit() else 0
+    try:
+        start = _start(asked["pageToken"]) if "pageToken" in asked else 0
+    except ValueError:
+        return fail(server, msgspec.structs.replace(PROBLEMS["400"], message="Invalid page token."))
     size = int(asked["pageSize"]) if asked.get("pageSize", "").isdigit() else 50
     page: dict[str, Any] = {"operations": [_operation(server, work, job) for job in jobs[start : start + size]]}
-    return json_reply({**page, "nextPageToken": str(start + size)} if len(jobs) > start + size else page)
+    return json_reply({**page, "nextPageToken": _token(start + size)} if len(jobs) > start + size else page)
+
+
+MARK = b"\xfb\xff"
+
+
+def _token(start: int) -> str:
+    """As the real ones: base64 with all the characters that have another meaning in an address."""
+    return b64encode(MARK + f"{start:08d}".encode() + b"~" * (LONG - 10)).decode()
+
+
+def _start(token: str) -> int:
+    told = b64decode(token, validate=True)
+    if not told.startswith(MARK):
+        raise ValueError("not one of ours")
+    return int(told[2:10])
 
 
 async def get_batch(server: Server, request: Request) -> Reply:

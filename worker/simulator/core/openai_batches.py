@@ -59,14 +59,19 @@ async def create(server: Server, request: Request) -> Reply:
 
 async def list_batches(server: Server, request: Request) -> Reply:
     """GET /v1/batches, the newest first."""
-    work, asked = desk(server), request.parameters()
+    work = desk(server)
     work.settle()
+    jobs, has_more = newest(work, request.parameters())
+    return json_reply(page([_batch(work, job) for job in jobs], has_more=has_more))
+
+
+def newest(work: Desk, asked: Mapping[str, str]) -> tuple[list[Job], bool]:
+    """A page of batches, and whether there are more; `after` and `limit` say which."""
     ids = list(reversed(work.jobs))
     after = asked.get("after")
     start = ids.index(after) + 1 if after in work.jobs else 0
     limit = min(100, max(1, int(asked["limit"]) if asked.get("limit", "").isdigit() else 20))
-    data = [_batch(work, work.jobs[identity]) for identity in ids[start : start + limit]]
-    return json_reply(page(data, has_more=len(ids) > start + limit))
+    return [work.jobs[identity] for identity in ids[start : start + limit]], len(ids) > start + limit
 
 
 async def get_batch(server: Server, request: Request) -> Reply:

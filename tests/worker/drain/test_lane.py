@@ -1,0 +1,62 @@
+"""A lane that is just back from being down: how many calls it makes before one has succeeded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from worker.drain import lane as module
+from worker.drain.lane import Lane
+
+SLOTS = 16
+
+
+@asynccontextmanager
+async def on_trial(own: bool) -> AsyncIterator[Lane]:
+    """A lane with a pile of prompts, whose calls end with the test."""
+    over = asyncio.Event()
+    slots: Any = SimpleNamespace(granted=SLOTS, aim=SLOTS)
+    rates: Any = SimpleNamespace(limited=False)
+    lane = Lane("gpu", SLOTS, slots, rates, lambda _: over.wait(), own=own)  # type: ignore[arg-type, return-value]
+    lane.tried()
+    for _ in range(2 * SLOTS):
+        lane.submit(SimpleNamespace())  # type: ignore[arg-type]
+    assert lane.in_use == 1
+    yield lane
+    over.set()
+    await lane.idle()
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BOLDER_S", 0.02)
+
+
+async def test_a_server_of_ones_own_gets_more_while_its_first_calls_run() -> None:
+    async with on_trial(own=True) as lane:
+        await asyncio.sleep(0.5)
+        assert lane.in_use == SLOTS
+
+
+async def test_a_call_that_failed_begins_it_anew() -> None:
+    async with on_trial(own=True) as lane:
+        while lane.in_use == 1:
+            await asyncio.sleep(0.01)
+        lane.up = False
+        await asyncio.sleep(0.1)
+        lane.up = True
+        lane.tried()
+        assert lane._most == 1
+
+
+async def test_what_is_paid_for_is_tried_with_one_call() -> None:
+    async with on_trial(own=False) as lane:
+        await asyncio.sleep(0.2)
+        assert lane.in_use == 1
+        lane.trusted()
+        assert lane.in_use == SLOTS

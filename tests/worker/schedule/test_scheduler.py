@@ -1,0 +1,47 @@
+"""What the scheduler sees of a run, from what is in Redis."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from pipelines import wire
+from pipelines.settings import parse_settings
+from pipelines.types import BatchHead, Item
+from worker.context import Context
+from worker.schedule.scheduler import Scheduler
+
+RUN = "20260101-000000-abcdef"
+URL = "http://127.0.0.1:9/v1"
+TARGETS = {
+    "gpu": {"kind": "vllm", "model": "m", "base_url": URL},
+    "mini": {"kind": "openai", "model": "c", "base_url": URL, "input_usd_per_mtok": 1, "output_usd_per_mtok": 1},
+}
+
+
+@pytest.mark.parametrize(("lane", "target", "ahead"), [("local", "gpu", True), ("cloud", "mini", False)])
+async def test_what_is_bought_asks_nothing_of_the_local_lane(
+    context: Context, lane: str, target: str, ahead: bool
+) -> None:
+    """Or as much again would be bought as is on its way there."""
+    context.settings = parse_settings({"targets": TARGETS, "routes": {"all": {"targets": list(TARGETS)}}})
+    head = BatchHead(f"{RUN}.0.0.0", RUN, "all", 0, 2, 100, 100, 110.0, 2200, 100)
+    redis, keys = context.redis, context.keys
+    payload = wire.pack_items([Item(row, b"{}", 50, 0) for row in range(2)])
+    said = {
+        "state": "waiting",
+        "epoch": 0,
+        "lanes": "any",
+        "tries": 0,
+        "head": wire.pack_head(head),
+        "payload": payload,
+    }
+    await redis.hset(keys.batch(head.id), mapping=said)
+    await redis.zadd(keys.waiting(RUN), {head.id: 1.0})
+    names = [keys.batch(head.id), keys.waiting(RUN), keys.rung]
+    assert await context.scripts.ring(keys=names, args=[head.id, lane, target, "any"])
+    await redis.hset(keys.run(RUN), mapping={"client": "default", "status": "in_progress", "options": "{}"})
+    scheduler = Scheduler(context, cast("Any", None))
+    view = await scheduler._view(RUN, {"prepared": "1"}, [], await scheduler._rung({}))
+    assert view.ahead == pytest.approx(110.0 if ahead else 0.0)
