@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import cast
 
+from pipelines.asking import asks
 from pipelines.reading import (
     CACHED_LETTERS,
     CACHED_PIECES,
@@ -37,12 +38,12 @@ def loose(text: str) -> str:
     return loose_words(text.split(" "), "?" in text)
 
 
-def loose_words(pieces: Sequence[str], asks: bool) -> str:
+def loose_words(pieces: Sequence[str], marked: bool) -> str:
     """`loose` of one line of prose, given as its words and whether there is a question mark in them."""
     forms = list(map(_forms.get, pieces))
     if None in forms:
         forms = [_piece(piece) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
-    if asks:
+    if marked:
         _drop_needless_questions(pieces, forms)
     if not _denying.isdisjoint(pieces):
         _put_pauses(pieces, forms)
@@ -126,8 +127,9 @@ def _drop_needless_questions(pieces: Sequence[str], forms: list[str | None]) -> 
         while start and pieces[start - 1][-1:] not in ENDS:
             start -= 1
         opening = next((form for form in forms[start : at + 1] if form), "").partition(" ")[0]
+        needless = opening in ASKING and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else "")
         left = [part for part in form.split(" ") if part != "?"]
-        forms[at] = " ".join(left if opening in ASKING else [*left, "?"])
+        forms[at] = " ".join(left if needless else [*left, "?"])
 
 
 def _keep_marks_between_numbers(pieces: Sequence[str], forms: list[str | None]) -> None:

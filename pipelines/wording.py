@@ -30,6 +30,11 @@ _QUESTION = r"(?:how|what|where|when|why|who|which)"
 _MAY = r"(?:do|does|can|could|should|shall)"
 _BE = r"(?:is|are)"
 
+_TWO_PERSONS = re.compile(
+    rf"(?<={_START})how (?={_MAY} (?:(?:i|we) [^{_START}]*\byours?\b|you [^{_START}]*\b(?:my|mine|our|ours)\b))"
+)
+"""Of these it matters who is who."""
+
 _FRAMES = (
     (
         rf"(?:(?:can|could|would|will) (?:you|anyone|someone|somebody) (?:please )?)?(?:please )?(?:kindly )?(?:tell|inform|let) "
@@ -95,7 +100,7 @@ _INSIDE = (
 _QUESTION_WORDS = frozenset({"how", "what", "where", "when", "why", "who"})
 _PATTERNS = tuple((re.compile(rf"(?<={_START}){pattern}"), form) for pattern, form in _FRAMES)
 _DROPPED = ARTICLES | POLITE | {"there"}
-_LOOSE_PLACES = frozenset({"of", "in", "for", "on", "at", "about"})
+_LOOSE_PLACES = frozenset({"of", "in", "on", "at"})
 _ALIKE = dict.fromkeys(("i", "we", "you", "one"), "one")
 _HELPERS = {"do": "do", "does": "do", "is": "is", "are": "is", "am": "is"}
 _PLURALS = word_set(
@@ -142,7 +147,8 @@ def _without_loose(words: list[str]) -> list[str]:
 
 
 def _framed(tokens: Sequence[Token]) -> list[str]:
-    text = " ".join((_START if token.first else "") + token.norm for token in tokens if token.norm != "?")
+    text = " ".join((_START if token.first else "") + token.norm for token in tokens)
+    text = _TWO_PERSONS.sub("how~ ", text)
     for pattern, form in _PATTERNS:
         text = pattern.sub(form, text)
     for pattern, form in _INSIDE:

@@ -115,6 +115,9 @@ DIFFERENT = [
     ("Ida lost half of her pens. How many has she?", "Ida lost half for her pens. How many has she?"),
     ("It is full of bees. What does that mean?", "It is full of bee. What does that mean?"),
     ("Tell me about the knights there. Why?", "Tell me about the knights. Why?"),
+    ("How do I close my account?", "How do I close your account?"),
+    ("What is new? It rained.", "What is new? It rained?"),
+    ("What are the best trips for kids?", "What are the best trips of kids?"),
 ]
 
 

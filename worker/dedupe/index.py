@@ -28,7 +28,7 @@ _MARK_BYTES = 4
 _BLOB = np.dtype([("maker", f"V{_MARK_BYTES}"), ("skeleton", "<u8", 2), ("outlines", "<u8", KEYS)])
 """What is stored of a text: who made it, its skeleton, outline and story keys; the half floats of its vector follow, if it has one."""
 
-_MAKER = "outlines 2"
+_MAKER = "outlines 3"
 _VECTOR_BYTES = 2 * DIMENSIONS
 
 
@@ -264,16 +264,8 @@ class DuplicateIndex:
         return parts.constant, parts.field
 
     def _infer(self, row: Candidate, said: Said) -> str:
-        """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
-        constant, rest = self._split(said)
-        if row.labels:
-            return dedup.labelled_task(f"{row.system}\n{constant or said.text}", rest)
-        told = dedup.infer_task(row.system) if row.system else dedup.OPEN
-        if not constant:
-            return dedup.stricter(told, dedup.infer_task(said.text))
-        if told == dedup.CLOSED:  # labels of fields are no instruction that could say more
-            constant = f"{row.system}\n{constant}"
-        return dedup.stricter(told, dedup.infer_task(constant, rest))
+        """The kind of a task that nobody named."""
+        return dedup.task_of(row, said.text, *self._split(said))
 
 
 def _rows(candidates: Sequence[Candidate]) -> NDArray[np.int64]:
