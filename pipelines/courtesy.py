@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pipelines import lexicon
 from pipelines.reading import Token
-from pipelines.words import POLITE
+from pipelines.words import MODALS, POLITE, word_set
 
 _GREETING = """
 hi | hello | hey | hi there | hello there | hey there | hi all | hello all | hi team | hello team | dear team | dear all
@@ -35,16 +35,30 @@ def _table() -> dict[str, list[tuple[tuple[str, ...], str]]]:
 
 
 _PHRASES = _table()
+_REQUESTING = POLITE | word_set("you and hi hello hey thanks")
+"""Behind these `kindly` asks."""
 
 
 def courtesies(tokens: Sequence[Token]) -> Mapping[int, str]:
     """Which tokens, without soft punctuation, are courtesies, and of what kind; a phrase begins a sentence, or is written so."""
-    found = {at: "please" for at, token in enumerate(tokens) if token.norm in POLITE}
+    found = {at: "please" for at, token in enumerate(tokens) if token.norm in POLITE and _only_polite(tokens, at)}
     for at, token in enumerate(tokens):
         if token.norm in _PHRASES and (token.first or token.raw[:1].isupper()):
             length, kind = _phrase(tokens, at)
             found |= dict.fromkeys(range(at, at + length), kind)
     return found
+
+
+def _only_polite(tokens: Sequence[Token], at: int) -> bool:
+    """It opens or closes a sentence, or asks; `they want to please` and `they kindly lost it` say something."""
+    token = tokens[at]
+    if token.first or at == 0:
+        return True
+    before, after = tokens[at - 1], tokens[at + 1 : at + 2]
+    if before.norm == "to" or before.norm in MODALS:
+        return False
+    closing = not after or after[0].first or after[0].kind != "word"
+    return token.norm != "kindly" or before.norm in _REQUESTING or closing
 
 
 def _phrase(tokens: Sequence[Token], at: int) -> tuple[int, str]:

@@ -42,6 +42,19 @@ _CLOSING = {
 _CONTRACTED = ({"'s", "is"}, {"'s", "has"})
 """Where a verb may stand, no owner can: `the card's gone` is `the card has gone`."""
 
+_FIXED = frozenset(
+    {
+        ("of", "question"),
+        ("in", "way"),
+        ("of", "way"),
+        ("in", "case"),
+        ("in", "event"),
+        ("in", "family"),
+        ("at", "time"),
+    }
+)
+"""Between these an article makes another phrase: `out of the question` is not `out of question`, `in the case` not `in case`."""
+
 _SAYING = word_set(
     "say says said think thinks thought know knew knows believe believes believed hope hoped hopes sure told tell claim claimed claims "
     "announced reported noticed realised realized suppose assume guess mentioned added insisted confirmed see saw show showed heard"
@@ -191,7 +204,10 @@ def _dispensable(text: Read, at: int) -> str | None:
         return "parenthesis"
     if norm == "that" and before is not None and after is not None:
         return "conjunction" if before.norm in _SAYING and after.norm in _CLAUSES else None
-    return "article" if norm in ARTICLES and len(whole) >= _LONG_ENOUGH and _plain_noun(after) else None
+    if norm not in ARTICLES or len(whole) < _LONG_ENOUGH or not _plain_noun(after):
+        return None
+    fixed = before is not None and after is not None and (before.norm, after.norm) in _FIXED
+    return None if fixed else "article"
 
 
 def _long_word(token: Token | None) -> bool:
