@@ -98,14 +98,20 @@ def _first_word(piece: str) -> str:
     return found[0] if found else ""
 
 
-def _may_pause(piece: str) -> bool:
-    return piece[-1:] in _PAUSING
+def _pauses_beside_denials(pieces: Sequence[str]) -> bool:
+    """Whether a mark may stand next to a denial; looked for in passing, as nearly every prompt denies something."""
+    for denial in _denying.intersection(pieces):
+        at = -1
+        for _ in range(pieces.count(denial)):
+            at = pieces.index(denial, at + 1)
+            if any(piece[-1:] in _PAUSING for piece in pieces[max(0, at - 1) : at + 2]):
+                return True
+    return False
 
 
 def _put_pauses(pieces: Sequence[str], forms: list[str | None]) -> None:
     """As `_with_pauses` does."""
-    denials = [at for at, piece in enumerate(pieces) if piece in _denying]
-    if not any(_may_pause(piece) for at in denials for piece in (pieces[at], pieces[at - 1], *pieces[at + 1 : at + 2])):
+    if not _pauses_beside_denials(pieces):
         return
     before, mark = "", False
     for at, piece in enumerate(pieces):
