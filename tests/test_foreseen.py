@@ -79,11 +79,12 @@ async def test_what_is_too_large_or_takes_too_long_or_asks_nothing_is_not_forese
             settings, Records(str(tmp_path / "data")), "default", sources, Options(deadline_s=60.0), fresh=False
         )
 
-    row = '{"prompt": "x"}\n'
-    found = await foreseen._figures(order(row), 1000, 60)
+    row, wide = '{"prompt": "x"}\n', foreseen.Bounds(1000, 10_000, 60)
+    found = await foreseen._figures(order(row), wide)
     assert found is not None and found["seconds_p50"] > 0 and "no such answers measured here yet" in found["assumption"]
-    assert await foreseen._figures(order(row * 100), 1000, 60) is None
+    assert await foreseen._figures(order(row * 100), wide._replace(rows=99)) is None
+    assert await foreseen._figures(order(row * 100), wide._replace(size_bytes=len(row) * 100 - 1)) is None
     began_s = time.monotonic()
-    assert await foreseen._figures(order(row), 1000, 0.05) is None
+    assert await foreseen._figures(order(row), wide._replace(limit_s=0.05)) is None
     assert time.monotonic() - began_s < 10
-    assert await foreseen._figures(order("not a row\n"), 1000, 60) is None
+    assert await foreseen._figures(order("not a row\n"), wide) is None

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.errors import SpillwayError
 from producer.cli import say
@@ -18,9 +18,17 @@ if TYPE_CHECKING:
     from producer.cli.run import Order
     from producer.runs import RunView
 
-MAX_BYTES, SUBMIT_MAX_BYTES = 64 << 20, 8 << 20
-"""Of sources, not compressed: larger ones are not foreseen. `submit` waits for its figures."""
-LIMIT_S, SUBMIT_LIMIT_S = 60.0, 10.0
+
+class Bounds(NamedTuple):
+    """Of sources that are foreseen, not compressed, and of the time for it."""
+
+    rows: int
+    size_bytes: int
+    limit_s: float
+
+
+BESIDE, AT_SUBMIT = Bounds(200_000, 64 << 20, 60.0), Bounds(20_000, 8 << 20, 10.0)
+"""`submit` waits for its figures."""
 FIRST_ANSWER_S, LOOK_S = 3.0, 0.2
 """The processor is the run's until it has an answer, or that long."""
 NAMES = (
@@ -46,17 +54,17 @@ async def _beside(wanted: Order, followed: Sequence[RunView], told: dict[str, An
         async with asyncio.timeout(FIRST_ANSWER_S):
             while not (followed and followed[-1].done):
                 await asyncio.sleep(LOOK_S)
-    told["foreseen"] = await _figures(wanted, MAX_BYTES, LIMIT_S)
+    told["foreseen"] = await _figures(wanted, BESIDE)
     if told["foreseen"] and not quiet:
         say.note(line(told["foreseen"]))
 
 
 async def at_submit(wanted: Order) -> dict[str, Any] | None:
     """The figures of a run that is registered here and answered elsewhere; the command waits for them, not for long."""
-    return await _figures(wanted, SUBMIT_MAX_BYTES, SUBMIT_LIMIT_S)
+    return await _figures(wanted, AT_SUBMIT)
 
 
-async def _figures(wanted: Order, max_bytes: int, limit_s: float) -> dict[str, Any] | None:
+async def _figures(wanted: Order, within: Bounds) -> dict[str, Any] | None:
     """NAMES of what `spillway plan` says; None where the sources are too large, it takes too long, or no row can be asked."""
     import msgspec
 
@@ -65,17 +73,17 @@ async def _figures(wanted: Order, max_bytes: int, limit_s: float) -> dict[str, A
 
     with suppress(SpillwayError, OSError, ValueError):  # a TimeoutError is an OSError
         sizes = [await asyncio.to_thread(estimate, source) for source in wanted.sources]
-        if sum(size for _, size in sizes) > max_bytes:
+        if sum(rows for rows, _ in sizes) > within.rows or sum(size for _, size in sizes) > within.size_bytes:
             return None
         question = apart.question(
             wanted.settings,
             "plan",
-            limit_s,
+            within.limit_s,
             client=wanted.client,
             sources=msgspec.to_builtins(wanted.sources),
             options=msgspec.to_builtins(wanted.options),
         )
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout(within.limit_s):
             said = apart.answer(await apart.run(apart.ASKED, question, {"OMP_NUM_THREADS": "1"}))
         return {name: said[name] for name in NAMES} if said.get("asked") else None
     return None
