@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-SMALL_SHARE = 0.05
+SMALL_SHARE = 0.1
 """The daily minimum never takes more than this share of a day's reuses: a small run is not asked twice."""
 LEAST_AUDITED = 30
 """Audited reuses of a route before anything is concluded."""

@@ -14,6 +14,9 @@ from pipelines.types import Item, Options
 
 MIN_ROWS, MAX_ROWS, MAX_BYTES = 16, 256, 1 << 20
 LANE_TIME_S = 15.0
+SOON_S, SOON_ROWS, SOON_PARTS = 900.0, 4, 200
+"""Of a run that is due so soon a batch may be that small, and is no more than one of so many parts of the lane's time: what it
+spills, and what it tries first, is cut as finely."""
 PREFILL_WEIGHT = 0.1
 """Cost of a prefill token in decode tokens (SCHEDULING.md: alpha is typically 0.05-0.25); measured later."""
 DEFAULT_OUTPUT_TOKENS = 200
@@ -56,22 +59,27 @@ def work(input_tokens: int, output_tokens: int) -> float:
     return PREFILL_WEIGHT * input_tokens + output_tokens
 
 
-def rows_per_batch(rows_per_s: float) -> int:
+def rows_per_batch(rows_per_s: float, deadline_s: float | None = None) -> int:
     """Batch size for a lane that answers `rows_per_s`; the smallest size while that is unknown."""
-    return max(MIN_ROWS, min(MAX_ROWS, round(rows_per_s * LANE_TIME_S / 4)))
+    least, lane_s = MIN_ROWS, LANE_TIME_S / 4
+    if deadline_s is not None and deadline_s <= SOON_S:
+        least, lane_s = SOON_ROWS, min(lane_s, deadline_s / SOON_PARTS)
+    return max(least, min(MAX_ROWS, round(rows_per_s * lane_s)))
 
 
-def pack(asked: Iterable[Asked], rows_per_s: dict[str, float]) -> list[tuple[str, list[Asked]]]:
+def pack(
+    asked: Iterable[Asked], rows_per_s: dict[str, float], deadline_s: float | None = None
+) -> list[tuple[str, list[Asked]]]:
     """Batches of one route and group each, with the group's name; at most `rows_per_batch` prompts or MAX_BYTES; deterministic.
 
-    `rows_per_s` gives the measured rate of each route's first lane.
+    `rows_per_s` gives the measured rate of each route's first lane, `deadline_s` the run's time.
     """
     by_route: dict[str, list[Asked]] = {}
     for one in asked:
         by_route.setdefault(one.route, []).append(one)
     batches: list[tuple[str, list[Asked]]] = []
     for route in sorted(by_route):
-        limit = rows_per_batch(rows_per_s.get(route, 0.0))
+        limit = rows_per_batch(rows_per_s.get(route, 0.0), deadline_s)
         for group, grouped in sorted(groups(by_route[route]).items()):
             batches.extend((group, batch) for batch in _cut(_ordered(grouped), limit))
     return batches

@@ -19,10 +19,12 @@ DOUBT, FIRST_DOUBT = 0.02, 0.15
 CLOUD_SAFETY = 1.4
 """A cloud's rate is mostly measured with few calls in flight, and nobody knows yet what it holds."""
 LATENCIES = 4
-TAIL_LATENCIES = 2
-"""A lane's last calls: some take twice as long as the average, and nothing follows in their slots."""
-RESERVE_CALLS = 1.0
-"""For so many of the longest calls' time at the end, the shortest prompts are kept: they leave no slot idle."""
+TAIL_CALLS, LAST_CALLS = 1.0, 1.5
+"""A lane's last calls, nothing of which follows in their slots: by so many of its shortest calls it is done before a deadline, and
+what is begun last may take so many times as long as it is thought to."""
+RESERVE_CALLS = 2.5
+"""For so many of the longest calls' time at the end, the shortest prompts are kept: they leave no slot idle while the last long
+ones run, and before that, when no more of them can be begun."""
 GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
 GUESSED_LATENCY_S = 2.0
@@ -92,7 +94,12 @@ def usable_s(target: TargetView, seconds: float, call_s: float) -> float:
     """How long a lane can be counted on until a deadline, when its last calls take so long: less its tail, and less what
     its rate may turn out lower."""
     doubt = DOUBT + (FIRST_DOUBT - DOUBT) / (1 + target.spans)
-    return max(0.0, seconds * (1 - doubt) - TAIL_LATENCIES * call_s)
+    return max(0.0, seconds * (1 - doubt) - TAIL_CALLS * call_s)
+
+
+def half_done(target: TargetView) -> float:
+    """Work that is done of what a local target has in flight, which counts as if it had just begun."""
+    return target.rung_work * min(1.0, target.slots / target.rung_rows) / 2 if target.rung_rows else 0.0
 
 
 def call_s(target: TargetView, work: float) -> float:
@@ -141,7 +148,7 @@ class Short(NamedTuple):
 
 
 class Load(NamedTuple):
-    """What a run asks of the local lane: work rung, not prepared yet or waiting; the lane's targets by name; the least and
+    """What a run asks of the local lane: work rung there, not prepared yet or waiting; the lane's targets by name; the least and
     the most work of a waiting prompt, and the most of a batch. `strays`: some batch has no local lane now. `guessed` of the work
     waits and was guessed."""
 
@@ -215,7 +222,7 @@ def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
     for target in load.home.values():
         last_s = call_s(target, load.least)
         if target.up:
-            careful += local_rate(target) * usable_s(target, seconds, last_s)
+            careful += local_rate(target) * usable_s(target, seconds, last_s) + half_done(target)
         away_s = 0.0 if target.up else target.down_s * (1 / sure - 1)
         spread = math.hypot(SPREAD, UNSURE / math.sqrt(max(1, target.spans)))
         faster = max(0.0, 1 + z * spread)
@@ -246,7 +253,8 @@ def too_late(target: TargetView, batch: BatchView, seconds: float, rung_work: fl
 
 def ends_late(target: TargetView, work: float, each: float, seconds: float, rung_work: float) -> bool:
     """The same of so much work in prompts of `each`."""
-    return (rung_work + work) / local_rate(target) + call_s(target, each) > usable_s(target, seconds, 0.0)
+    begun_s = (rung_work - half_done(target) + work) / local_rate(target)
+    return begun_s + LAST_CALLS * call_s(target, each) > usable_s(target, seconds, 0.0)
 
 
 def reserve_work(target: TargetView, longest: float) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from pipelines.difference import place
 from pipelines.words import CASE_PAIRS
 
 _INSIDE = re.compile(r"(?<![.!?:\"(] )(?<=[^\n] )[A-Z][a-z]+\b")
@@ -14,6 +15,8 @@ _TITLED_WORD = re.compile(r"[A-Z][a-z]+\b")
 _NAMES = frozenset(word.capitalize() for word in CASE_PAIRS)
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _MOST = 0.6
+_PASSAGE = 5
+"""Names are shorter than so many words."""
 
 
 def capitals(form: str) -> tuple[str, ...]:
@@ -36,5 +39,15 @@ def _titled(form: str) -> bool:
 
 
 def same_capitals(a: str, b: str) -> bool:
-    """No word of one text is a name in the other; a text that is all of one case, or titled, says nothing."""
-    return capitals(a) == capitals(b) or any(text.islower() or text.isupper() or _titled(text) for text in (a, b))
+    """No word of one text is a name in the other; a text that is all of one case, or titled, says nothing.
+
+    Nor does the passage in which two texts differ, when it is all of one case on one side and longer than a name.
+    """
+    if capitals(a) == capitals(b) or any(text.islower() or text.isupper() or _titled(text) for text in (a, b)):
+        return True
+    mine, other = a.split(" "), b.split(" ")
+    span = place(mine, other)
+    x, y = " ".join(mine[span.a0 : span.a1]), " ".join(other[span.b0 : span.b1])
+    if min(span.a1 - span.a0, span.b1 - span.b0) < _PASSAGE or (_titled(x) and _titled(y)):
+        return False
+    return any(here.isupper() or (here.islower() and not _titled(there)) for here, there in ((x, y), (y, x)))

@@ -14,7 +14,7 @@ from pipelines.casing import capitals, may_name
 from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, labelled_task, stricter
-from pipelines.layout import layout, prose_words
+from pipelines.layout import decoded, layout, prose_words
 from pipelines.loose import loose, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
 from pipelines.retelling import RARE_PAIRS as STORIES
@@ -129,6 +129,7 @@ def canonical_key(family: bytes, text: str, task: str) -> bytes:
 
 def _loose_form(text: str, task: str) -> str:
     """Without case and soft punctuation, but with the words that their case makes names, where a name matters."""
+    text = decoded(text)
     prose = prose_words(text)
     if prose is None:
         form = layout(text)

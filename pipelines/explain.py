@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pipelines import lexicon
 from pipelines.casing import same_capitals
+from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
 from pipelines.guards import Side, sides
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
-from pipelines.layout import layout
+from pipelines.layout import decoded, layout
 from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.reading import Token, tokens
 from pipelines.wording import same_question
-from pipelines.words import ARTICLES, GREETINGS, POLITE, QUANTIFIERS, SUBJECTS, word_set
+from pipelines.words import ARTICLES, QUANTIFIERS, SUBJECTS, word_set
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
@@ -41,6 +42,19 @@ _CLOSING = {
 _CONTRACTED = ({"'s", "is"}, {"'s", "has"})
 """Where a verb may stand, no owner can: `the card's gone` is `the card has gone`."""
 
+_FIXED = frozenset(
+    {
+        ("of", "question"),
+        ("in", "way"),
+        ("of", "way"),
+        ("in", "case"),
+        ("in", "event"),
+        ("in", "family"),
+        ("at", "time"),
+    }
+)
+"""Between these an article makes another phrase: `out of the question` is not `out of question`, `in the case` not `in case`."""
+
 _SAYING = word_set(
     "say says said think thinks thought know knew knows believe believes believed hope hoped hopes sure told tell claim claimed claims "
     "announced reported noticed realised realized suppose assume guess mentioned added insisted confirmed see saw show showed heard"
@@ -48,6 +62,7 @@ _SAYING = word_set(
 _CLAUSES = SUBJECTS | {"there"}
 """What begins a clause, so that `that` before it joins clauses: `I think (that) the shop is closed`."""
 
+_COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing"), "politeness")
 _SPACED = re.compile(r"(?<=[^\W\d_]) (?=[.,;!?]+(?:\s|$))")
 _REPEATED = re.compile(r"\?{2,}")
 MARKED_KINDS = frozenset({"code", "id", "link", "number"})
@@ -62,6 +77,7 @@ class Read(NamedTuple):
     norms: list[str]
     bag: frozenset[str]
     titled: bool  # most words have a capital letter, which then says nothing
+    courteous: Mapping[int, str]  # which tokens are greetings and the like, and of what kind
 
 
 _reads: dict[str, Read] = {}
@@ -82,11 +98,12 @@ def read(text: str) -> Read:
 
 def _read(text: str) -> Read:
     form = layout(text)
-    kept = common([token for token in tokens(form) if token.kind != "soft"])
+    shown = decoded(text)
+    kept = common([token for token in tokens(form if shown == text else layout(shown)) if token.kind != "soft"])
     norms = [token.norm for token in kept]
     words = [token for token in kept if token.kind == "word" and len(token.raw) >= _LONG_WORD]
     titled = sum(token.raw[0].isupper() for token in words) > _MOST * len(words)
-    return Read(form, kept, norms, frozenset(norms), titled)
+    return Read(form, kept, norms, frozenset(norms), titled, courtesies(kept))
 
 
 def harmless(a: str, b: str, task: str) -> str | None:
@@ -156,37 +173,41 @@ def _without_marks(text: str, exclamations: bool) -> str:
 def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
     """Why one difference is harmless, or None when nothing says that it is."""
     gone, come = left.tokens[span.a0 : span.a1], right.tokens[span.b0 : span.b1]
-    if any(token.kind in MARKED_KINDS for token in (*gone, *come)):
-        return None
     if len(gone) == len(come):
         cased = not (left.titled or right.titled)
         reasons = {_same_word(x, y, cased, task) for x, y in zip(gone, come, strict=True)}
         if None not in reasons:
             return _joined(reasons)
-    spare = {_dispensable(left.tokens, at) for at in range(span.a0, span.a1)}
-    spare |= {_dispensable(right.tokens, at) for at in range(span.b0, span.b1)}
-    return None if None in spare or (gone and come and spare != {"politeness"}) else _joined(spare)
+    if any(token.kind in MARKED_KINDS for token in (*gone, *come)):
+        return None
+    dropped = {_dispensable(left, at) for at in range(span.a0, span.a1)}
+    added = {_dispensable(right, at) for at in range(span.b0, span.b1)}
+    both = dropped | added
+    if None in both or (gone and come and not (both <= EXCHANGED and len(both - {"please"}) <= 1)):
+        return None
+    return _joined(_COURTESY.get(reason or "", reason) for reason in both)
 
 
 def _joined(reasons: Iterable[str | None]) -> str:
     return "+".join(sorted({reason for reason in reasons if reason}))
 
 
-def _dispensable(whole: Sequence[Token], at: int) -> str | None:
+def _dispensable(text: Read, at: int) -> str | None:
     """Why a word may be left out where it stands."""
-    token = whole[at]
+    if at in text.courteous:
+        return text.courteous[at]
+    whole, token = text.tokens, text.tokens[at]
     norm, before, after = token.norm, whole[at - 1] if at else None, whole[at + 1] if at + 1 < len(whole) else None
-    if norm in POLITE or (norm in GREETINGS and token.first):
-        return "politeness"
-    if norm == "you" and before is not None and before.norm == "thank" and before.first:
-        return "politeness"
     if norm == "-" and _long_word(before) and _long_word(after):
         return "hyphen"
     if norm in "()" and all(near is None or _long_word(near) for near in (before, after)):
         return "parenthesis"
     if norm == "that" and before is not None and after is not None:
         return "conjunction" if before.norm in _SAYING and after.norm in _CLAUSES else None
-    return "article" if norm in ARTICLES and len(whole) >= _LONG_ENOUGH and _plain_noun(after) else None
+    if norm not in ARTICLES or len(whole) < _LONG_ENOUGH or not _plain_noun(after):
+        return None
+    fixed = before is not None and after is not None and (before.norm, after.norm) in _FIXED
+    return None if fixed else "article"
 
 
 def _long_word(token: Token | None) -> bool:
@@ -203,6 +224,8 @@ def _plain_noun(token: Token | None) -> bool:
 def _same_word(x: Token, y: Token, cased: bool, task: str) -> str | None:
     if {x.norm, y.norm} == {"&", "and"}:
         return "spelling"
+    if task == CLOSED and x.kind == y.kind == "id" and x.norm.lower() == y.norm.lower():
+        return "case"
     if x.kind != "word" or y.kind != "word":
         return None
     if {x.norm, y.norm} in _CONTRACTED:

@@ -33,6 +33,7 @@ _LABEL_WORDS = (
 )
 _CHOICE_WORDS = (
     r"which of|(?:exactly )?one of|either|yes or no|true or false|choose|select|pick|one word|multiple choice"
+    r"|yes ?/ ?no|true ?/ ?false|on a scale|(?:number|letter|label) only|answer with (?:yes|a number|a letter)|polarity"
 )
 """Also of labels, but they say no more than how an answer looks: whatever is asked, it may end in `Answer with one word.`"""
 
@@ -57,6 +58,11 @@ _MARKS, _LETTERS, _PARTS = map(_words, (_MARK_WORDS, _LETTER_WORDS, _PART_WORDS)
 _LITERALS = _words(_MARK_WORDS, _LETTER_WORDS, _PART_WORDS)
 _LABELS, _ANY_LABELS = _words(_LABEL_WORDS), _words(_LABEL_WORDS, _CHOICE_WORDS)
 _FORMS = _words(_FORM_WORDS)
+_OPTIONS = re.compile(r"[(\[{<]\s*[\w-]{1,40}(?: ?[/|] ?[\w-]{1,40}){1,9}\s*[)\]}>]")
+"""`(good / bad)`"""
+
+_JSON = re.compile(r"[\[{][^\[\]{}\"]*\"[^\[\]{}]*[\]}]")
+_NESTED = 4
 _TEXTS = _words(
     r"this|it|following|texts?|sentences?|messages?|e-?mails?|comments?|reviews?|writers?|customers?|authors?|speakers?|users?|tweets?"
     r"|posts?|passages?|paragraphs?"
@@ -111,7 +117,7 @@ def _infer(instruction: str) -> str:
         return found
     if _judges_form(low):
         return STRICT
-    if _ANY_LABELS.search(low) is not None:
+    if _ANY_LABELS.search(low) is not None or _OPTIONS.search(low) is not None:
         return CLOSED
     if _SHAPES.search(low) is not None:
         return EXTRACT
@@ -129,7 +135,7 @@ def _hidden(text: str) -> str | None:
 def _literal(text: str, low: str) -> str | None:
     """The literal task that a text, also given in lower case, names by words or by holding code."""
     found = _named(low)
-    return STRICT if found in (None, EXTRACT) and is_code(text) else found
+    return STRICT if found in (None, EXTRACT) and is_code(_without_json(text)) else found
 
 
 def _named(low: str) -> str | None:
@@ -148,7 +154,9 @@ def _judges_form(low: str) -> bool:
     return any(
         _FORMS.search(one) is not None
         and (
-            _ANY_LABELS.search(one) is not None or (one.split(" ", 1)[0] in _JUDGING and _TEXTS.search(one) is not None)
+            _ANY_LABELS.search(one) is not None
+            or _OPTIONS.search(one) is not None
+            or (one.split(" ", 1)[0] in _JUDGING and _TEXTS.search(one) is not None)
         )
         for one in sentences
     )
@@ -160,6 +168,13 @@ def _ordered(low: str) -> str:
         return OPEN
     orders = [found.group() for found in _ORDER.finditer(low) if found[1] in _ORDERS]
     return _named("\n".join(orders)) or OPEN
+
+
+def _without_json(text: str) -> str:
+    """The form of an answer is no program."""
+    for _ in range(_NESTED if '"' in text else 0):
+        text = _JSON.sub(" ", text)
+    return text
 
 
 _cached = lru_cache(maxsize=_CACHED)(_infer)

@@ -1,29 +1,40 @@
 """The layout form of a text: Unicode form, line ends and white space put aside, while code keeps its lines and indentation.
 
-A line of code starts with a tab in the form; prose is one line. Nothing else about a text is changed here.
+A line of code starts with a tab in the form; prose is one line, and an item of a list one of its own. Nothing else about a text
+is changed here.
 """
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
-from collections.abc import Callable
 from functools import lru_cache
+
+from pipelines.words import word_set
 
 _SPACES = dict.fromkeys([0x00A0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " ")
 _NOTHING = dict.fromkeys([0x200B, 0x2060, 0xFEFF, 0x00AD], None)
 _LINES = dict.fromkeys([0x2028, 0x2029, 0x0085], "\n")
 _ANYWHERE: dict[int, str | None] = {**_SPACES, **_NOTHING, **_LINES}
 
-_MARKS = {0x2010: "-", 0x2011: "-", 0x2013: "-", 0x2026: "..."}
-_QUOTES = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0x2032: "'", 0x2033: '"', 0x201A: "'", 0x201E: '"'}
+_MARKS = {0x2010: "-", 0x2011: "-", 0x2012: "-", 0x2013: "-", 0x2212: "-", 0x2026: "..."}
+_SINGLE = dict.fromkeys([0x2018, 0x2019, 0x201A, 0x201B, 0x2032, 0x02BC, 0x00B4], "'")
+_DOUBLE = dict.fromkeys([0x201C, 0x201D, 0x201E, 0x201F, 0x2033], '"')
 _FULL_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _LIGATURES = {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl"}
-_IN_PROSE: dict[int, str | None] = {**_MARKS, **_QUOTES, **_FULL_WIDTH, **_LIGATURES}
+_UNSEEN = dict.fromkeys([0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFE0E, 0xFE0F], None)
+_IN_PROSE: dict[int, str | None] = {**_MARKS, **_SINGLE, **_DOUBLE, **_FULL_WIDTH, **_LIGATURES, **_UNSEEN}
 """Forms of one character; in code a curly quote is a mistake, and mistakes may be the question."""
 
 _ODD_ANYWHERE = re.compile(f"[{''.join(map(chr, _ANYWHERE))}]")
 _ODD_IN_PROSE = re.compile(f"[{''.join(map(chr, _IN_PROSE))}]".replace("\\", "\\\\"))
+
+_LATIN_JOINERS = re.compile("(?<![^\x00-\u024f])[\u200c\u200d]+(?![^\x00-\u024f])")
+"""They join emoji and letters of other scripts; between Latin letters they are nothing."""
+
+_ENTITIES = re.compile(r"&(?:amp|quot|apos|nbsp|hellip|[nm]dash|[lr][sd]quo|#0?39|#x27|#34|#160|#8217);")
+_ABOUT_ENTITIES = re.compile(r"\b(?:html?|xml|entit\w+|escap\w+|encod\w+|decod\w+)\b", re.IGNORECASE)
 
 _CODE_CHARS = re.compile(r"[{}=<>`|;\t]")
 _CALLS = re.compile(r"\w\(|\w\+\+")
@@ -35,16 +46,28 @@ _CODE_LINE = re.compile(
     r"|(?:async )?function\b.*\(|(?:const|let|var|public|private|static|int|string|bool|void)\s[\w<>\[\], ]+[=(;{]"
     r"|#include\b|@\w+(?:\(.*\))?\s*$|package [\w.]+;?\s*$|(?:fn|func) \w+\s*\(|struct \w+)"
     r"|^\s+(?:return|yield|raise|pass|break|continue)\b"
-    r"|[{}]\s*$|\)\s*;\s*$|=.*;\s*$|^\s*[}\])]+[,;]?\s*$|[=!<>]=|[-=]>|:=|\b(?!C\b)\w+\+\+|&&|\|\|"
-    r"|\w\(.*\)\s*$|^\s*[\w.\[\]]+\s*[-+*/]?=\s*\S|</?(?!(?:br|b|i|em|p|strong)\b)\w+[^<>]*>"
+    r"|[{}]\s*$|\)\s*;\s*$|=.*;\s*$|^\s*[}\])]+[,;]?\s*$|[=!<>]=|\)\s*[-=]>|\w[-=]>\w|=>\s*[{(]|:=|\b(?!C\b)\w+\+\+|&&|\|\|"
+    r"|\w\(.*\)\s*$|^\s*[\w.\[\]]+\s*[-+*/]?=(?!>)\s*\S|</?(?!(?:br|b|i|em|p|strong)\b)\w+[^<>]*>"
     r"|\b(?:SELECT\b.*\bFROM|INSERT INTO|UPDATE .*\bSET|DELETE FROM|CREATE TABLE)\b"
 )
 """Programs, queries and markup."""
 
-_LIST_LINE = re.compile(
-    r"^\s{2,}(?:[-*+] |\d+[.)] |[\w-]+:(?:\s|$))|^(?:[-*+\u2022]|\d+[.)])\s|^\S+(?:[,;|\t]\S+){2,}\s*$"
+_NESTED_KEY = re.compile(r"\s{2,}[\w-]+:(?:\s|$)")
+_CELL_ENDS = re.compile(r"(?<=\S)[,;|\t](?=\S)")
+_BLANK = re.compile(r"[^\S\t]")
+_MIN_CELL_ENDS = 2
+"""Nested keys and rows of a table: their lines and indentation say something too. Long rows are read in one pass."""
+
+_ITEM = re.compile(r"^(?:[-*+\u2022]|\d+[.)])\s|^\s{2,}(?:[-*+]|\d+[.)]) |^\u21e5+ ")
+_DEEPER = "\N{RIGHTWARDS ARROW TO BAR}"
+"""Stands for two blanks of indentation in front of an item."""
+
+_TAG = re.compile(r"<(/?)([A-Za-z][\w-]*)>")
+_PAGE_TAGS = word_set(
+    "html head body div span p a ul ol li table tr td th thead tbody dl dt dd img script style form button svg meta link nav "
+    "main footer pre h1 h2 h3 h4 h5 h6 option select textarea"
 )
-"""Lists, plain or nested, and rows of a table: their lines and indentation say something too."""
+"""Markup that makes a page; any other tag may only wrap a part of a prompt."""
 
 _FENCE = "```"
 _CACHED_LINES = 16_384
@@ -65,19 +88,37 @@ def prose_words(text: str) -> list[str] | None:
     return None if _may_hold_code(text) else _plain(text).split()
 
 
+def decoded(text: str) -> str:
+    """What a browser shows for the marks that HTML writes as entities; a text about them keeps them, and so does a literal task."""
+    if "&" not in text or _ENTITIES.search(text) is None or _ABOUT_ENTITIES.search(text) is not None:
+        return text
+    return _ENTITIES.sub(lambda found: html.unescape(found.group()), text)
+
+
 def _composed(text: str) -> str:
     return unicodedata.normalize("NFC", _replace(text, _ODD_ANYWHERE, _ANYWHERE))
 
 
 def _mixed_form(text: str) -> str:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    coded = _marked_lines(lines, _looks_like_code if _dashed_once(lines) else _keeps_its_line)
-    return _mixed(lines, coded) if True in coded else _prose(text)
+    marks = _marked_lines(lines, _wrappers(text), not _dashed_once(lines))
+    return _mixed(lines, marks) if any(marks) else _prose(text)
 
 
 def is_code(text: str) -> bool:
     """Any line of the text is code."""
-    return _may_hold_code(text) and True in _marked_lines(text.split("\n"), _looks_like_code)
+    return _may_hold_code(text) and _CODE in _marked_lines(text.split("\n"), _wrappers(text), False)
+
+
+def _wrappers(text: str) -> frozenset[str]:
+    """Names of tags that wrap parts of a prompt, `<review>…</review>`, with the one that its end may open for the answer."""
+    found = _TAG.findall(text)
+    names = {name for _, name in found}
+    if not names or not _PAGE_TAGS.isdisjoint(map(str.lower, names)):
+        return frozenset()
+    opened, closed = {name for slash, name in found if not slash}, {name for slash, name in found if slash}
+    last = found[-1][1] if text.rstrip().endswith(f"<{found[-1][1]}>") else ""
+    return frozenset(name for name in opened if name in closed or name == last)
 
 
 def _may_hold_code(text: str) -> bool:
@@ -98,7 +139,7 @@ def _prose(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return text if text.isascii() else _replace(text, _ODD_IN_PROSE, _IN_PROSE)
+    return text if text.isascii() else _LATIN_JOINERS.sub("", _replace(text, _ODD_IN_PROSE, _IN_PROSE))
 
 
 def _replace(text: str, odd: re.Pattern[str], table: dict[int, str | None]) -> str:
@@ -106,50 +147,60 @@ def _replace(text: str, odd: re.Pattern[str], table: dict[int, str | None]) -> s
     return text if odd.search(text) is None else text.translate(table)
 
 
-def _mixed(lines: list[str], coded: list[bool]) -> str:
+def _mixed(lines: list[str], marks: list[int]) -> str:
     out: list[str] = []
     prose: list[str] = []
-    for line, is_code in zip(lines, coded, strict=True):
-        if not is_code:
+    for line, mark in zip(lines, marks, strict=True):
+        if mark == _PLAIN:
             prose.append(line)
             continue
         if any(prose):
             out.append(_prose("\n".join(prose)))
         prose = []
         if line.strip():
-            out.append("\t" + (line.strip() if line.lstrip().startswith(_FENCE) else line.rstrip()))
+            out.append(_item(line) if mark == _LISTED else "\t" + _code_line(line))
     if any(prose):
         out.append(_prose("\n".join(prose)))
     return "\n".join(out)
 
 
-def _marked_lines(lines: list[str], marks_it: Callable[[str], bool]) -> list[bool]:
-    """Which lines are inside a fence or look like code, with the indented and blank lines that follow them."""
-    marks: list[bool] = []
+def _item(line: str) -> str:
+    depth = (len(line) - len(line.lstrip())) // 2
+    return (_DEEPER * depth + " " if depth else "") + _prose(line)
+
+
+def _code_line(line: str) -> str:
+    return line.strip() if line.lstrip().startswith(_FENCE) else line.rstrip()
+
+
+_PLAIN, _LISTED, _CODE = 0, 1, 2
+
+
+def _marked_lines(lines: list[str], wrappers: frozenset[str], listed: bool) -> list[int]:
+    """Which lines are inside a fence or look like code or a list, with the indented and blank lines that follow them."""
+    marks: list[int] = []
     fenced = False
     for line in lines:
         if line.lstrip().startswith(_FENCE):
-            marks.append(True)
+            marks.append(_CODE)
             fenced = not fenced
-        elif fenced or marks_it(line):
-            marks.append(True)
+        elif fenced or _is_code_line(_ends(_unwrapped(line, wrappers))) or (listed and _is_table_line(_ends(line))):
+            marks.append(_CODE)
+        elif listed and _is_item(_ends(line)):
+            marks.append(_LISTED)
         else:
-            marks.append(bool(marks) and marks[-1] and (line[:2].isspace() or not line.strip()))
+            follows = bool(marks) and (line[:2].isspace() or not line.strip())
+            marks.append(marks[-1] if follows else _PLAIN)
     return marks
 
 
-def _looks_like_code(line: str) -> bool:
-    return _is_code_line(_ends(line))
-
-
-def _keeps_its_line(line: str) -> bool:
-    line = _ends(line)
-    return _is_code_line(line) or _is_list_line(line)
+def _unwrapped(line: str, wrappers: frozenset[str]) -> str:
+    return _TAG.sub(lambda tag: " " if tag[2] in wrappers else tag[0], line) if wrappers and "<" in line else line
 
 
 def _dashed_once(lines: list[str]) -> bool:
     """One line that begins with a dash is no list, but prose that was broken there: `AP\n- The game …`."""
-    listed = [line for line in map(_ends, lines) if _is_list_line(line)]
+    listed = [line for line in map(_ends, lines) if _is_item(line) or _is_table_line(line)]
     return len(listed) == 1 and listed[0][:2] == "- "
 
 
@@ -164,5 +215,12 @@ def _is_code_line(line: str) -> bool:
 
 
 @lru_cache(maxsize=_CACHED_LINES)
-def _is_list_line(line: str) -> bool:
-    return _LIST_LINE.search(line) is not None
+def _is_table_line(line: str) -> bool:
+    row = line.rstrip()
+    is_row = row[:1].strip() != "" and _BLANK.search(row) is None and len(_CELL_ENDS.findall(row)) >= _MIN_CELL_ENDS
+    return is_row or _NESTED_KEY.match(line) is not None
+
+
+@lru_cache(maxsize=_CACHED_LINES)
+def _is_item(line: str) -> bool:
+    return _ITEM.search(line) is not None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 GROUPS = 64
-PRIOR_ROWS = 8.0
+PRIOR_ROWS = 2.0
 """So many answers outweigh the guess."""
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import cast
 
+from pipelines.asking import asks
 from pipelines.reading import (
     CACHED_LETTERS,
     CACHED_PIECES,
@@ -37,12 +38,12 @@ def loose(text: str) -> str:
     return loose_words(text.split(" "), "?" in text)
 
 
-def loose_words(pieces: Sequence[str], asks: bool) -> str:
+def loose_words(pieces: Sequence[str], marked: bool) -> str:
     """`loose` of one line of prose, given as its words and whether there is a question mark in them."""
     forms = list(map(_forms.get, pieces))
     if None in forms:
         forms = [_piece(piece) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
-    if asks:
+    if marked:
         _drop_needless_questions(pieces, forms)
     if not _denying.isdisjoint(pieces):
         _put_pauses(pieces, forms)
@@ -97,14 +98,20 @@ def _first_word(piece: str) -> str:
     return found[0] if found else ""
 
 
-def _may_pause(piece: str) -> bool:
-    return piece[-1:] in _PAUSING
+def _pauses_beside_denials(pieces: Sequence[str]) -> bool:
+    """Whether a mark may stand next to a denial; looked for in passing, as nearly every prompt denies something."""
+    for denial in _denying.intersection(pieces):
+        at = -1
+        for _ in range(pieces.count(denial)):
+            at = pieces.index(denial, at + 1)
+            if any(piece[-1:] in _PAUSING for piece in pieces[max(0, at - 1) : at + 2]):
+                return True
+    return False
 
 
 def _put_pauses(pieces: Sequence[str], forms: list[str | None]) -> None:
     """As `_with_pauses` does."""
-    denials = [at for at, piece in enumerate(pieces) if piece in _denying]
-    if not any(_may_pause(piece) for at in denials for piece in (pieces[at], pieces[at - 1], *pieces[at + 1 : at + 2])):
+    if not _pauses_beside_denials(pieces):
         return
     before, mark = "", False
     for at, piece in enumerate(pieces):
@@ -126,8 +133,9 @@ def _drop_needless_questions(pieces: Sequence[str], forms: list[str | None]) -> 
         while start and pieces[start - 1][-1:] not in ENDS:
             start -= 1
         opening = next((form for form in forms[start : at + 1] if form), "").partition(" ")[0]
+        needless = opening in ASKING and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else "")
         left = [part for part in form.split(" ") if part != "?"]
-        forms[at] = " ".join(left if opening in ASKING else [*left, "?"])
+        forms[at] = " ".join(left if needless else [*left, "?"])
 
 
 def _keep_marks_between_numbers(pieces: Sequence[str], forms: list[str | None]) -> None:

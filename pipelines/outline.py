@@ -10,15 +10,16 @@ from functools import lru_cache
 
 from pipelines.explain import MARKED_KINDS, read
 from pipelines.moves import JOINERS
+from pipelines.reading import Token
 from pipelines.wording import LIGHT, singular
-from pipelines.words import ARTICLES, ASKING, GREETINGS, POLITE
+from pipelines.words import ARTICLES, ASKING, POLITE
 
 OUTLINES = 8
 _GROUPS = (4, 3)
 _LONG_WORD = 4
 _MIN_LONG_WORDS = 3
 _CACHED = 65_536
-_SKIPPED = POLITE | GREETINGS | ARTICLES | {"-"}
+_SKIPPED = POLITE | ARTICLES | {"-"}
 _WEIGHTLESS = _SKIPPED | ASKING | JOINERS | LIGHT | frozenset("()?")
 """What a proof may leave out, add or exchange."""
 
@@ -26,8 +27,8 @@ _WEIGHTLESS = _SKIPPED | ASKING | JOINERS | LIGHT | frozenset("()?")
 def skeleton(text: str) -> list[str]:
     """First and last letter of every longer word, in order; what may be added or left out is left out."""
     return [
-        _bones(token.norm) if token.kind == "word" else token.norm
-        for token in read(text).tokens
+        _bones(token.norm) if token.kind == "word" else token.norm.lower()
+        for token in _without_courtesies(text)
         if token.norm not in _SKIPPED
     ]
 
@@ -39,14 +40,19 @@ def outlines(text: str) -> list[str]:
     three: a slip spares one end of a word, so it spares one of the seven. The last has only the longer words: what differs
     in numbers, denials and small words has it in common, a near miss that is worth a look.
     """
-    tokens = [token for token in read(text).tokens if token.norm not in _WEIGHTLESS]
-    fixed = "\x1f".join([token.norm for token in tokens if token.kind in MARKED_KINDS])
+    tokens = [token for token in _without_courtesies(text) if token.norm not in _WEIGHTLESS]
+    fixed = "\x1f".join([token.norm.lower() for token in tokens if token.kind in MARKED_KINDS])
     free = sorted([(_bare(token.norm), len(token.norm)) for token in tokens if token.kind not in MARKED_KINDS])
     bones = [bone for bone, _ in free]
     long = [bone for bone, letters in free if letters >= _LONG_WORD]
     forms = [*_without_each(bones, 0, _GROUPS[0]), *_without_each(bones, -1, _GROUPS[1])]
     forms = [f"{form}\x1e{fixed}" if fixed or form else "" for form in forms]
     return [*forms, "\x1c" + "\x1f".join(long) if len(long) >= _MIN_LONG_WORDS else ""]
+
+
+def _without_courtesies(text: str) -> list[Token]:
+    found = read(text)
+    return [token for at, token in enumerate(found.tokens) if at not in found.courteous]
 
 
 def _without_each(bones: Sequence[str], end: int, count: int) -> list[str]:

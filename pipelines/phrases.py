@@ -25,7 +25,7 @@ wanna = want to | gonna = going to | gotta = have to | gimme = give me | lemme =
 dunno = do not know | thru = through | tho = although
 know if = know whether | ask if = ask whether | asked if = asked whether | wonder if = wonder whether | wondering if = wondering whether
 check if = check whether | tell if = tell whether | see if = see whether | sure if = sure whether | me if = me whether
-e - mail = email | e - mails = emails | television = tv | televisions = tvs | photograph = photo | photographs = photos
+e - mail = email | e - mails = emails | e mail = email | e mails = emails | a.m = am | p.m = pm | television = tv | televisions = tvs | photograph = photo | photographs = photos
 telephone = phone | telephones = phones | mathematics = math | maths = math | advertisement = ad | advertisements = ads
 advert = ad | adverts = ads | refrigerator = fridge | examination = exam | examinations = exams | aeroplane = airplane
 aeroplanes = airplanes | memorandum = memo | influenza = flu

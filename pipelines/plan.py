@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 
-from pipelines.capacity import Ways, is_stocked, left_s, load, reserve_work, shortages, too_late, ways
+from pipelines.capacity import Short, Ways, is_stocked, left_s, load, reserve_work, shortages, too_late, ways
 from pipelines.fair import NORMAL
 from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
 from pipelines.spill import sureness, to_cloud, to_offices
@@ -33,7 +33,7 @@ def plan(snapshot: Snapshot) -> list[Move]:
     loads = {run.id: load(run, on) for run in due}
     short = shortages(snapshot, loads, due, sureness(snapshot, due))
     spare = {run.id for run in due if short[run.id].surely <= -SPARE * loads[run.id].work}
-    moves: list[Move] = list(_fill_local(snapshot, on, spare, taken))
+    moves: list[Move] = list(_fill_local(snapshot, on, spare, short, taken))
     moves.extend(to_offices(snapshot, on, loads, due, short, taken))
     moves.extend(to_cloud(snapshot, on, loads, due, short, taken))
     return moves
@@ -44,7 +44,9 @@ def _due(run: RunView) -> tuple[float, int, str]:
     return (0 if run.waited_for else due, run.created_ms, run.id)
 
 
-def _fill_local(snapshot: Snapshot, on: Mapping[str, Ways], spare: set[str], taken: set[str]) -> Iterator[Ring]:
+def _fill_local(
+    snapshot: Snapshot, on: Mapping[str, Ways], spare: set[str], short: Mapping[str, Short], taken: set[str]
+) -> Iterator[Ring]:
     """Top each local target up, client by client, run by run, from the head; `spare`: runs that need no order."""
     locals_ = [t for t in snapshot.targets.values() if t.lane == "local" and t.up]
     rung, work = {t.name: t.rung_rows for t in locals_}, {t.name: t.rung_work for t in locals_}
@@ -55,7 +57,7 @@ def _fill_local(snapshot: Snapshot, on: Mapping[str, Ways], spare: set[str], tak
     if all(stocked(target) for target in locals_):
         return
     served = dict(snapshot.served)
-    heads = {run.id: _local_order(on, run, spare) for run in snapshot.runs}
+    heads = {run.id: _local_order(on, run, spare, short[run.id].surely) for run in snapshot.runs}
     waiting = {run.id: next(heads[run.id], None) for run in snapshot.runs}
     while True:
         ready = [run for run in snapshot.runs if waiting[run.id] is not None]
@@ -96,9 +98,10 @@ def _bought_instead(
 Found = tuple[BatchView, TargetView]
 
 
-def _local_order(on: Mapping[str, Ways], run: RunView, spare: set[str]) -> Iterator[Found]:
+def _local_order(on: Mapping[str, Ways], run: RunView, spare: set[str], short: float) -> Iterator[Found]:
     """The head first, or mixed from both ends where nothing will spill; but of a run with a deadline a sample of all before
-    anything was measured, one batch of each group that still was not, and the shortest prompts last."""
+    anything was measured, one batch of each group that still was not, and the shortest prompts last, of whose work so much is
+    `short`."""
     mine = [
         (batch, target)
         for batch in run.waiting
@@ -115,7 +118,7 @@ def _local_order(on: Mapping[str, Ways], run: RunView, spare: set[str]) -> Itera
     order = list(_mixed(mine, first)) if run.id in spare else mine
     if run.deadline_ms is None:
         return iter(order)
-    order = _shortest_last(order, first)
+    order = list(_shortest_last(order, first, short))
     return iter(_ahead(order, _untried(run, [batch for batch, _ in order])))
 
 
@@ -166,7 +169,14 @@ def _mixed(mine: list[Found], target: TargetView) -> Iterator[Found]:
         yield found
 
 
-def _shortest_last(mine: list[Found], target: TargetView) -> list[Found]:
+def _shortest_last(mine: list[Found], target: TargetView, short: float) -> list[Found]:
+    """Of what the lane will have done by the deadline, the shortest last, as far as they fill its end; the tail, which is short,
+    behind them: for that it will have no time."""
+    stays = len(mine)
+    while stays > 1 and short > 0:
+        stays -= 1
+        short -= mine[stays][0].work
+    mine, leaving = mine[:stays], mine[stays:]
     longest = max(batch.work / batch.rows for batch, _ in mine)
     room = reserve_work(target, longest)
     kept: set[str] = set()
@@ -176,4 +186,4 @@ def _shortest_last(mine: list[Found], target: TargetView) -> list[Found]:
             break
         room -= batch.work
         kept.add(batch.id)
-    return [one for one in mine if one[0].id not in kept] + [one for one in mine if one[0].id in kept]
+    return [one for one in mine if one[0].id not in kept] + [one for one in mine if one[0].id in kept] + leaving

@@ -5,18 +5,27 @@ Where two readings differ is difference.py's, what a difference means guards.py'
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from pipelines.words import ASKING, CASED_UNITS, CONTRACTION_TAILS, CONTRACTIONS, GREETINGS, NEGATION, POLITE, word_set
-
-_OPENERS = word_set("How What When Where Which Who Whom Whose Why")
-"""With a capital letter they begin a sentence, whatever stands before them: a heading has no full stop."""
+from pipelines.asking import asks, begins, opens_question
+from pipelines.words import CASED_UNITS, CONTRACTION_TAILS, CONTRACTIONS, GREETINGS, NEGATION, POLITE
 
 CACHED_PIECES = 65_536
 CACHED_LETTERS = 64
-_YEAR = 4
+_CURRENCIES = frozenset("$€£¥")
+_WHOLE = re.compile(r"(?<=\d)\.00$")
+_FACTORIAL = re.compile(r"(?<![\w.,$€£¥])\d{1,3}$")
+"""`5!` is a product; a year, a price or a version is only told aloud."""
+
+_MEASURE = re.compile(
+    r"(\d+(?:[.,:]\d+)*)(mm|cm|km|mg|kg|lbs?|oz|ml|[kmgt]b|[kmg]?hz|kwh?|mph|km/h|hrs?|mins?|secs?|am|pm|usd|eur|gbp)",
+    re.IGNORECASE,
+)
+"""A number and its unit, with or without a blank between them."""
 
 
 CIVIL = POLITE | GREETINGS
@@ -33,7 +42,7 @@ class Token(NamedTuple):
 
 _TOKEN = re.compile(
     r"(?P<link>(?i:https?)://\S*[^\s.,;!]|(?i:www)\.\S*[^\s.,;!]|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8})"
-    r"|(?P<face>[:;=8][-']?[)(DPpO/\\|]+(?!\w)|<3)"
+    r"|(?P<face>[:;=8][-']?[)(DdPpOo/\\|]+(?!\w)|<3)"
     r"|(?P<id>[@#]\w+|\w*_\w[\w]*"
     r"|(?:[^\W\d_]{1,40}[-./]?)?\d[\d.,:/-]{0,40}[^\W\d_][\w.:/-]{0,200}\w|[^\W\d_]{1,40}[-./]?\d[\w.:/-]{0,200}\w|[^\W\d_]{1,40}\d)"
     r"|(?P<number>\d+(?:[.,:/-]\d+)*)"
@@ -46,8 +55,9 @@ _HOST = re.compile(r"(?i:https?://|www\.)[^/?#@]*(?![^/?#]*@)")
 """What of an address has no case; names and passwords in it, and what follows the host, do."""
 
 _GROUPS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
-_SOFT = frozenset(".,;:!\"'`-()")
-ENDS = frozenset(".!?:")
+_SOFT = frozenset(".,;:!\"'`-()\N{EM DASH}\N{HORIZONTAL BAR}«»")
+_QUOTES, _DASHES = "\"'`«»", "\N{EM DASH}\N{HORIZONTAL BAR}"
+ENDS = frozenset(".!?:>")
 PACES = frozenset(".,;:!")
 DENIALS = NEGATION | {"stop"}
 PAUSE = ","
@@ -56,12 +66,39 @@ PAUSE = ","
 
 def tokens(text: str) -> list[Token]:
     """Words, numbers and symbols of a text in layout form, contractions spelt out; a line of code is one token."""
-    if text[:1] != "\t" and "\n\t" not in text:
+    if text[:1] != "\t" and "\n" not in text:
         return _prose(text)
     out: list[Token] = []
     for line in text.split("\n"):
-        out += [Token(line, line, "code", True)] if line[:1] == "\t" else _prose(line)
+        coded = line[:1] == "\t"
+        if out and not coded and out[-1].kind != "code":
+            out.append(Token("\n", "\n", "symbol", True))
+        out += _coded(line) if coded else _prose(line)
     return out
+
+
+def _coded(line: str) -> list[Token]:
+    """A line of code is one token; in one that is a JSON object the strings are read as prose."""
+    if line[1:2] == "{" and line[-1:] == "}":
+        with suppress(ValueError, RecursionError):
+            return _of_json(json.loads(line, object_pairs_hook=tuple, parse_int=str.encode, parse_float=str.encode))
+    return [Token(line, line, "code", True)]
+
+
+def _of_json(value: object) -> list[Token]:
+    """Objects come as tuples of pairs, so that a name may come twice, and numbers as the bytes that were written."""
+    if isinstance(value, str):
+        quote = Token('"', '"', "symbol", True)
+        return [quote, *_prose(value), quote]
+    if isinstance(value, tuple):
+        return [_code("{"), *(t for name, part in value for t in (_code(name), *_of_json(part))), _code("}")]
+    if isinstance(value, list):
+        return [_code("["), *(token for part in value for token in _of_json(part)), _code("]")]
+    return [_code(value.decode() if isinstance(value, bytes) else str(value))]
+
+
+def _code(text: str) -> Token:
+    return Token(text, text, "code", True)
 
 
 class _Piece(NamedTuple):
@@ -89,7 +126,9 @@ def _prose(text: str) -> list[Token]:
             out.append(Token(word, word, "symbol", first))
         else:
             out += piece.tokens
-        first, asking = piece.first_after, asking if piece.opens is None else piece.opens
+        if piece.opens is not None:
+            asking = piece.opens and asks(word, pieces[at + 1] if at + 1 < len(pieces) else "")
+        first = piece.first_after
     norms = [token.norm for token in out]
     if not CASED_UNITS.isdisjoint(norms):
         _keep_units(out)
@@ -132,13 +171,9 @@ def _put_questions(out: list[Token], found: Sequence[Token], asking: bool) -> No
     """A question mark is needless where the sentence opens like a question, and after another one."""
     for token in found:
         if token.kind == "word" and token.first:
-            asking = _opens_question(token.raw)
+            asking = opens_question(token.raw)
         needless = token.norm == "?" and (asking or (bool(out) and out[-1].norm == "?"))
         out.append(token._replace(kind="soft") if needless else token)
-
-
-def _opens_question(raw: str) -> bool:
-    return raw.lower().partition("'")[0] in ASKING
 
 
 def around(pieces: Sequence[str], at: int) -> tuple[str, str]:
@@ -161,16 +196,24 @@ def read_piece(word: str, first: bool) -> _Piece:
     opens: bool | None = None
     for match in _TOKEN.finditer(word):
         kind, raw = match.lastgroup or "symbol", match.group()
-        after = after or raw in _OPENERS
+        after = after or begins(raw)
         if kind == "word":
-            opens = _opens_question(raw) if after else opens
+            opens = opens_question(raw) if after else opens
             _put_word(out, raw, raw.lower(), after)
             after = False
         elif kind == "symbol":
             out.append(Token(raw, raw, "soft" if _is_soft(raw, word, match.start()) else "symbol", after))
             after = after or raw in ENDS
+        elif kind == "id" and (measure := _MEASURE.fullmatch(raw)) is not None:
+            out += [
+                Token(_norm("number", measure[1]), measure[1], "number", after),
+                Token(measure[2] if cased_unit(measure[2]) else measure[2].lower(), measure[2], "word", False),
+            ]
+            after = False
         else:
-            out.append(Token(_norm(kind, raw), raw, "symbol" if kind == "face" else kind, after))
+            price = kind == "number" and bool(out) and out[-1].norm in _CURRENCIES
+            norm = _norm(kind, _WHOLE.sub("", raw) if price else raw)
+            out.append(Token(norm, raw, "symbol" if kind == "face" else kind, after))
             after = False
     return _Piece(tuple(out), after, opens, "?" in word)
 
@@ -178,6 +221,8 @@ def read_piece(word: str, first: bool) -> _Piece:
 def _norm(kind: str, raw: str) -> str:
     if kind == "number":
         return raw.replace(",", "") if _GROUPS.match(raw) else raw
+    if kind == "face":
+        return raw.lower()
     return _HOST.sub(lambda found: found.group().lower(), raw, count=1) if kind == "link" else raw
 
 
@@ -215,8 +260,10 @@ def _is_soft(mark: str, text: str, at: int) -> bool:
     if mark == "-":
         return not (before.isalnum() and after.isalnum()) and not after.isdigit() and not before.isdigit()
     if mark == "!" and before.isdigit():
-        return at >= _YEAR and text[at - _YEAR : at].isdigit()  # a year, while `5!` is a product
-    if mark in "\"'`":
+        return _FACTORIAL.search(text[:at]) is None
+    if mark in _DASHES:
+        return not (before.isdigit() or after.isdigit())
+    if mark in _QUOTES:
         return not (before.isdigit() or after.isdigit() or before in "=,(" or after in "=,)")
     return not after.isalnum()
 

@@ -25,6 +25,9 @@ RARE_PAIRS = comb(_RAREST, 2)
 
 _LONG_WORD = 4
 _MIN_WORDS, _MIN_CHANGED, _MIN_PLACES = 7, 3, 2
+_MIN_DIFFERENT, _MIN_PASSAGE = 6, 3
+"""Fewer words that differ, or none of a passage, are two edits of one text, each of which may be the point."""
+
 _SHARED = 0.4
 _MAX_EXCHANGED = 1
 _FEW = 2
@@ -72,6 +75,8 @@ def _reworded(left: Read, right: Read, mine: frozenset[str], other: frozenset[st
     spans = open_spans(left, right, CLOSED)
     if len(spans) < _MIN_PLACES or minimal(left, right, spans) or any(renames(left, right, span) for span in spans):
         return False
+    if sum(map(_size, spans)) < _MIN_DIFFERENT or max(max(s.a1 - s.a0, s.b1 - s.b0) for s in spans) < _MIN_PASSAGE:
+        return False
     gone = [_new(left.norms[span.a0 : span.a1], other) for span in spans]
     come = [_new(right.norms[span.b0 : span.b1], mine) for span in spans]
     exchanged = [
@@ -80,6 +85,10 @@ def _reworded(left: Read, right: Read, mine: frozenset[str], other: frozenset[st
     if sum(exchanged) > _MAX_EXCHANGED or all(bool(x) == bool(y) for x, y in zip(gone, come, strict=True)):
         return False
     return not any(guard(*sides(left.tokens, right.tokens, spans)) for guard in ALWAYS)
+
+
+def _size(span: Span) -> int:
+    return (span.a1 - span.a0) + (span.b1 - span.b0)
 
 
 def _short(span: Span) -> bool:

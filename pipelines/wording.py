@@ -6,14 +6,17 @@ Every rule is a table row; a content word is never exchanged for another one.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from pipelines import lexicon
+from pipelines.difference import differences
 from pipelines.moves import swapped_pair
 from pipelines.reading import Token
 from pipelines.words import ARTICLES, DATES, POLITE, word_set
 
 _START = "\N{INFORMATION SEPARATOR TWO}"
+_LOOSE = "\N{INFORMATION SEPARATOR ONE}"
 _END = rf"(?= {_START}|$)"
 _WHO = r"(?:i|we|you|one|someone|somebody|anyone|a person|people)"
 _PERSONAL = r"(?:feel|think|like|look|seem|sound|see|view|rate|know|define|spend|want|mean|say|cope|afford)\b"
@@ -26,6 +29,11 @@ _FINDING = r"(?:find|buy|get|order|download|rent|book|watch|read|learn|study|app
 _QUESTION = r"(?:how|what|where|when|why|who|which)"
 _MAY = r"(?:do|does|can|could|should|shall)"
 _BE = r"(?:is|are)"
+
+_TWO_PERSONS = re.compile(
+    rf"(?<={_START})how (?={_MAY} (?:(?:i|we) [^{_START}]*\byours?\b|you [^{_START}]*\b(?:my|mine|our|ours)\b))"
+)
+"""Of these it matters who is who."""
 
 _FRAMES = (
     (
@@ -63,7 +71,7 @@ _FRAMES = (
         "what you think about ",
     ),
     (r"what do you think (?:of|about) ", "what you think about "),
-    (r"(who|what|when|where) do you think (?=(?:will|would|is|are|was|were|has|have|should|can|could)\b)", r"\1 "),
+    (r"(who|what|when|where) do you think (?=(?:will|would|is|are|was|were|has|have)\b)", r"\1 "),
     (rf"how come |why is it that |for what reasons? |what {_BE} the reasons? (?:that|why) ", "why "),
     (rf"where (?:can|could|do|does) {_FINDER} (?={_FINDING})", "where to "),
     (
@@ -91,15 +99,23 @@ _INSIDE = (
 
 _QUESTION_WORDS = frozenset({"how", "what", "where", "when", "why", "who"})
 _PATTERNS = tuple((re.compile(rf"(?<={_START}){pattern}"), form) for pattern, form in _FRAMES)
-_DROPPED = ARTICLES | POLITE | {"some", "there", "do", "does", "is", "are", "be", "am"}
-_LOOSE_PLACES = frozenset({"of", "in", "for", "on", "at", "about"})
-_ALIKE = dict.fromkeys(("i", "we", "you", "one"), "one") | dict.fromkeys(("my", "our", "your", "one's"), "one's")
+_DROPPED = ARTICLES | POLITE | {"there"}
+_LOOSE_PLACES = frozenset({"of", "in", "on", "at"})
+_ALIKE = dict.fromkeys(("i", "we", "you", "one"), "one")
+_HELPERS = {"do": "do", "does": "do", "is": "is", "are": "is", "am": "is"}
+_PLURALS = word_set(
+    "glasses damages arms customs goods manners spirits terms works pants savings means minutes looks brains colours colors forces grounds "
+    "irons letters quarters regards scales stairs surroundings times troops woods airs ashes belongings compasses effects draughts"
+)
+"""Their plural is another thing than several of one."""
+
+_SUPERLATIVES = word_set("best worst most least first last top")
 LIGHT = (
     _DROPPED
     | _LOOSE_PLACES
     | _ALIKE.keys()
     | word_set(
-        "to someone somebody anyone anybody person people tell know inform let me us want need like supposed able way ways manner would "
+        "is are am be some to someone somebody anyone anybody person people tell know inform let me us want need like supposed able way ways manner would "
         "might must mean means meaning meant think opinion opinions view views thought thoughts take your reason reasons that cost costs "
         "price old age tall high height heavy weight much differ different difference differences from than between each other one another "
         "it come possible has that 's"
@@ -118,11 +134,21 @@ def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
     mine, other = _framed(a), _framed(b)
     if not any(word[:1] == _START and word[1:] in _QUESTION_WORDS for word in mine):
         return False
-    return mine == other or swapped_pair(mine, other)
+    bare, barer = _without_loose(mine), _without_loose(other)
+    if bare == barer:
+        return all(span.a0 == span.a1 or span.b0 == span.b1 for span in differences(mine, other))
+    mine_loose, other_loose = (Counter(word for word in words if word[:1] == _LOOSE) for words in (mine, other))
+    return swapped_pair(bare, barer) and not (mine_loose - other_loose and other_loose - mine_loose)
+
+
+def _without_loose(words: list[str]) -> list[str]:
+    """A place word, `do` or `is` may be there or not; one never stands for another."""
+    return [word for word in words if word[:1] != _LOOSE]
 
 
 def _framed(tokens: Sequence[Token]) -> list[str]:
-    text = " ".join((_START if token.first else "") + token.norm for token in tokens if token.norm != "?")
+    text = " ".join((_START if token.first else "") + token.norm for token in tokens)
+    text = _TWO_PERSONS.sub("how~ ", text)
     for pattern, form in _PATTERNS:
         text = pattern.sub(form, text)
     for pattern, form in _INSIDE:
@@ -138,12 +164,23 @@ def _bared(words: list[str]) -> list[str]:
     """What a question asks, without what may be put otherwise."""
     if words[1:2] == ["to"] and words[0][1:] in ("how", "where"):
         words = [_ALIKE.get(word, word) for word in words]
-    return [_plain(word) for at, word in enumerate(words) if not _empty(words, at)]
+    return [_said(words, at) for at in range(len(words)) if words[at].lstrip(_START) not in _DROPPED]
+
+
+def _said(words: list[str], at: int) -> str:
+    """A word as it is compared: a noun in the singular, unless one is picked out of many, where number counts."""
+    word = words[at]
+    if word in _HELPERS or _loose_place(words, at):
+        return _LOOSE + _HELPERS.get(word, word)
+    picked = any(near in _SUPERLATIVES or near.endswith("est") for near in words[max(0, at - 2) : at])
+    return word if picked and word[-1] != "~" else _plain(word)
 
 
 def _plain(word: str) -> str:
     """A noun in the singular, a marked verb without its ending."""
-    return _stem(word[:-1]) if word[-1] == "~" else singular(word)
+    if word[-1] == "~":
+        return _stem(word[:-1])
+    return word if word in _PLURALS else singular(word)
 
 
 def _stem(word: str) -> str:
@@ -153,13 +190,10 @@ def _stem(word: str) -> str:
     return next((form for form in (base + "e", base, base[:-1] if doubled else base) if lexicon.ordinary(form)), base)
 
 
-def _empty(words: Sequence[str], at: int) -> bool:
-    """Says nothing of its own here; a place word beside a number, a name or the end may."""
-    word = words[at].lstrip(_START)
-    if word in _DROPPED:
-        return True
+def _loose_place(words: Sequence[str], at: int) -> bool:
+    """A place word that says little; beside a number, a name or the end it may say something."""
     after = words[at + 1] if at + 1 < len(words) else "0"
-    return word in _LOOSE_PLACES and after.isalpha() and not lexicon.is_name(after) and after not in DATES
+    return words[at] in _LOOSE_PLACES and after.isalpha() and not lexicon.is_name(after) and after not in DATES
 
 
 def singular(word: str) -> str:

@@ -14,6 +14,7 @@ SUBJECTS = ARTICLES | word_set("i you he she it we they my your his her our thei
 
 POLITE = word_set("please kindly plz pls")
 GREETINGS = word_set("hi hello hey thanks thank")
+MODALS = word_set("can could will would shall should may might must")
 ASKING = word_set(
     "how what when where which who whom whose why is are am was were do does did can could will would shall should may "
     "might has have had isn't aren't don't doesn't didn't can't couldn't won't wouldn't"
@@ -25,7 +26,7 @@ NEGATION = word_set(
     "lacking except unless refuse refuses refused deny denies denied fail fails failed excluding nor minus false absent"
 )
 QUANTIFIERS = word_set(
-    "all every each any some many much few several most least less more fewer lot lots both either half whole entire "
+    "all every each any some many much few little several most least less more fewer lot lots both either half whole entire "
     "only just enough almost nearly always often sometimes usually once twice thrice double triple single about "
     "approximately exactly roughly least maximum minimum max min over under up too very extremely slightly quite"
 )

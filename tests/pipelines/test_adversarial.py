@@ -180,6 +180,17 @@ Who do you think will win?|Who do you think will lose?
 How old is the bridge?|How long is the bridge?
 How much does a tram cost?|How much does a train cost?
 What is your opinion on trams?|What is their opinion on trams?
+It holds 5kg|It holds 5 g
+It costs $5.00|It costs $500
+It costs $5.10|It costs $5
+Press &lt; now|Press > now
+How is &amp; written in HTML|How is & written in HTML
+The lock—2—5 turns|The lock 2 5 turns
+{"say": "It broke", "to": "me"}|{"say": "It broke to", "to": "me"}
+{"n": 1.5, "say": "it broke"}|{"n": "1.5", "say": "it broke"}
+{"n": 1, "n": 2}|{"n": 3, "n": 2}
+{"say": ["yes", "no"]}|{"say": ["no", "yes"]}
+<note>It broke</note>|<notes>It broke</notes>
 """
 OTHER_NAMES = """
 He works for Apple|He works for apple
@@ -202,6 +213,14 @@ Our guide Kowalczyk was late|Our guide Kowalcyzk was late
 SEE HTTP://WWW.EXAMPLE.ORG/ FOR THE U.S. OFFICE|See http://www.example.org/ for the U.S. office
 The parcel went to the U.S.|The parcel went to the U.S .
 Their nationalty was asked|Their nationality was asked
+The strap broke — again|The strap broke - again
+The strap&#39;s gone &amp; so&nbsp;am I|The strap's gone & so am I
+It weighs 5kg at 9am, for $5.00!|It weighs 5 kg at 9 a.m., for $5
+Where is INV-20991 of @Ann :D|where is inv-20991 of @ann :d
+{"say": "The strap broke", "n": 2}|{"say": "the strap  broke!", "n": 2}
+<note>The strap broke</note>|<note>the strpa broke.</note>
+Broken:\\n- the strap\\n- the lid|Broken:\\n- the strpa\\n- The lid
+He said «go» and went|He said go and went
 """,
     OPEN: """
 How do I descale a kettle?|How can you descale a kettle
@@ -211,6 +230,7 @@ What is the link between tea and coffee?|What is the link between coffee and tea
 Explain how tides work. Answer in one line.|Answer in one line. Explain how tides work.
 I read about the March of 1917|i read about the march of 1917
 Explain the thermostat to me|Explain the thermostta to me
+So: how do I get from here to Bath by train now?|So: how do i get from here to bath by train now?
 """,
     EXTRACT: """
 Ines flew to Porto on Monday|Ines flew to Porto on Monday!
@@ -247,7 +267,7 @@ Ines flew to Porto , then home|Ines flew to Porto, then home
 
 
 def pairs(table: str) -> list[tuple[str, str]]:
-    return [(a, b) for a, _, b in (line.partition("|") for line in table.strip().splitlines())]
+    return [(a, b) for a, _, b in (line.replace("\\n", "\n").partition("|") for line in table.strip().split("\n"))]
 
 
 @pytest.mark.parametrize(("a", "b"), pairs(OTHER))

@@ -12,8 +12,11 @@ from pipelines.audit import Reuse, agreement, asked_rows, chosen, condemned, due
 @pytest.mark.parametrize(
     ("reuses", "audited", "share", "expected"),
     [
-        (19, 0, 0.01, 0),
-        (100, 0, 0.01, 5),
+        (9, 0, 0.01, 0),
+        (19, 0, 0.01, 1),
+        (100, 0, 0.01, 10),
+        (299, 0, 0.01, 29),
+        (300, 0, 0.01, 30),
         (600, 0, 0.01, 30),
         (600, 25, 0.01, 5),
         (2_900, 0, 0.01, 30),

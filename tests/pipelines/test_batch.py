@@ -79,6 +79,14 @@ def test_size_follows_the_lane() -> None:
     assert MIN_ROWS < rows_per_batch(10.0) < MAX_ROWS
 
 
+def test_a_run_that_is_due_soon_is_cut_finely() -> None:
+    """A batch of sixteen was a twentieth of what a lane could do in a minute."""
+    for deadline_s, slow, fast in ((None, 16, 38), (3600.0, 16, 38), (600.0, 4, 30), (60.0, 4, 4)):
+        assert rows_per_batch(0.0, deadline_s) == slow and rows_per_batch(10.0, deadline_s) == fast
+    assert rows_per_batch(1e6, 60.0) == MAX_ROWS
+    assert {len(batch) for _, batch in pack([asked(i) for i in range(40)], {}, 60.0)} == {4}
+
+
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, MAX_BYTES)), max_size=60), st.floats(0, 1e4))
 def test_every_prompt_is_in_one_batch_within_bounds(rows: list[tuple[str, int]], rate: float) -> None:
     batches = [batch for _, batch in pack([asked(i, r, b"", size) for i, (r, size) in enumerate(rows)], {"a": rate})]

@@ -139,6 +139,13 @@ INSTRUCTIONS = [
     ("Which of these topics is it? Answer with one word only.", CLOSED),
     ("Answer the user's question in two sentences.", OPEN),
     ("Classify and translate the review.", STRICT),
+    ("Text:\nMood (warm / cool / hostile):", CLOSED),
+    ("On a scale from 1 to 5, how pleased is the writer?", CLOSED),
+    ("Is the post an insult? Answer with yes or no.", CLOSED),
+    ('Classify the message. Answer as JSON: {"label": "late", "why": ["..."]}', CLOSED),
+    ("You label reviews.\n<review>\n</review>\n<label>", CLOSED),
+    ("Explain this page: <div>it</div>", STRICT),
+    ("Explain it: if (a == b) { return 1; }", STRICT),
     ("Label the politeness of the message.", STRICT),
     ("Classify as British or American English.", STRICT),
     ("Assign the CEFR level, A1 to C2.", STRICT),
@@ -154,6 +161,7 @@ INSTRUCTIONS = [
     ("Classify the sentiment.\nReview: rude staff\nLabel: bad", CLOSED),
     ("Write a polite reply to the customer.", OPEN),
     ("How do British people make tea?", OPEN),
+    ("Text:\nTone (warm / cool / hostile):", STRICT),
 ]
 
 

@@ -21,6 +21,11 @@ SAME = [
     ("def f(x):\n    return x\n", "\r\ndef f(x):  \r\n    return x\r\n"),
     ("HAMBURG\n- The ferry sank", "HAMBURG - The ferry sank"),
     ("Fix:\n```python\nx = 1\n```", "Fix:\n\n```python\nx = 1\n   ```"),
+    ("a\u200db\u200e", "ab"),
+    ("\u2764\ufe0f it", "\u2764 it"),
+    ("\u22125 degrees", "-5 degrees"),
+    ("Buy:\n- two  eggs \n- \u201cmilk\u201d", 'Buy:\n- two eggs\n- "milk"'),
+    ("<note>\nIt  rained.\n</note>\n<label>", "<note> It rained. </note> <label>"),
 ]
 DIFFERENT = [
     ("10²", "102"),
@@ -35,6 +40,9 @@ DIFFERENT = [
     ("Buy:\n- eggs\n  - brown\nfor me", "Buy: - eggs\n  - brown\nfor me"),
     ("Do this:\n1. rest", "Do this: 1. rest"),
     ("name,age,city\nann,3,rome", "name,age,city ann,3,rome"),
+    ("\U0001f469\u200d\U0001f4bb", "\U0001f469\U0001f4bb"),
+    ("- a\n  - b", "- a\n- b"),
+    ("<div>one</div>\n<div>two</div>", "<div>one</div> <div>two</div>"),
 ]
 CODE = [
     "return x;",
@@ -44,6 +52,9 @@ CODE = [
     "foo(bar)",
     "for i in range(3):",
     "import os",
+    "<ul><li>one</li></ul>",
+    "(x) => x",
+    "def f() -> int",
 ]
 PROSE = [
     "Return the item to the shop",
@@ -55,6 +66,9 @@ PROSE = [
     "a great film<br />and more",
     "class was fun",
     "- one item",
+    "<review>It broke.</review>\n<label>",
+    "sea => mer",
+    "good -> positive",
 ]
 
 
@@ -92,3 +106,10 @@ def test_layout_of_layout_changes_nothing_more(text: str) -> None:
 )
 def test_blanks_around_a_text_are_layout(text: str, blank: str) -> None:
     assert layout(blank + text + blank) == layout(text)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("piece", ["a;", "&amp;", "a,b|", '{"', "<a>", "(a/", "- ", "=> "])
+def test_a_long_row_is_read_in_one_pass(piece: str) -> None:
+    text = piece * 5000 + " and more"
+    assert layout(text)

@@ -13,7 +13,8 @@ def of(rows: int, expected: float, actual: float) -> Length:
 
 def test_answers_outweigh_the_guess() -> None:
     assert Length().longer == 1.0
-    assert 1.0 < of(1, 100, 300).longer < 1.5, "one answer says little"
+    assert 1.0 < of(1, 100, 300).longer < 2.0, "one answer says little"
+    assert of(4, 100, 300).longer > 2.3, "a small batch says more than a guess"
     assert of(1000, 100, 300).longer == pytest.approx(3.0, rel=0.02)
     learned = Learned({"g": of(1000, 100, 50)})
     assert outputs(learned, "g", 200.0) == pytest.approx(100.0, rel=0.02)

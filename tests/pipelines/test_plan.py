@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.capacity import FIRST_BOUGHT, is_stocked, stock, too_late
+from pipelines.capacity import FIRST_BOUGHT, is_stocked, load, shortages, stock, too_late, ways
 from pipelines.plan import WORTH_TRYING, plan
 from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring, RunView, Snapshot, TargetView
 from tests.pipelines.snapshots import GPU, MINI, NOW, batches, moved, rings, run, snapshot
@@ -62,8 +62,8 @@ def held(where: str) -> BatchView:
         ("enough time: nothing spills", snapshot(run(batches(3), deadline_s=60), gpu=FULL), []),
         (
             "short of time: just the shortage leaves, from the tail",
-            # 300 tokens of work, 100 per second, 3.3 * 0.85 - 1 s usable: one and a fifth of a batch short
-            snapshot(run(batches(3), deadline_s=3.3), gpu=FULL),
+            # 300 tokens of work, 100 per second, 2.7 * 0.85 - 0.5 s usable: one and a fifth of a batch short
+            snapshot(run(batches(3), deadline_s=2.7), gpu=FULL),
             [("b2", "cloud"), ("b1", "cloud")],
         ),
         (
@@ -89,7 +89,7 @@ def test_what_would_not_be_done_in_time_is_not_rung_locally_while_the_cloud_coul
     gpu = msgspec.structs.replace(
         GPU, rows_per_s=10.0
     )  # a stock of three seconds; a batch takes a second, a call half of one
-    short = run(batches(4), deadline_s=3)  # 3 * 0.85 s: the third would end after 3.5
+    short = run(batches(4), deadline_s=3.3)  # 3.3 * 0.85 s: the third would end after 3 and a long call
     assert [m.batch for m in rings(snapshot(short, gpu=gpu)) if m.lane == "local"] == ["b0", "b1"]
     assert len([m for m in rings(snapshot(run(batches(4)), gpu=gpu)) if m.lane == "local"]) == 3, "the stock"
     late = run(batches(3), deadline_s=1)
@@ -210,11 +210,36 @@ def test_a_group_that_nobody_has_measured_yet_is_tried_later_too_one_batch_at_a_
 def test_the_shortest_prompts_are_kept_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.capacity.STOCK_S", 100.0)  # all of it at once
     long = tuple(BatchView(f"l{i}", "small", 2, 200.0) for i in range(3))
-    short = tuple(BatchView(f"s{i}", "small", 8, 80.0) for i in range(9))
-    gpu = msgspec.structs.replace(GPU, spans=20)  # a long call takes four seconds: 400 tokens' worth of short ones
+    short = tuple(BatchView(f"s{i}", "small", 8, 80.0) for i in range(14))
+    gpu = msgspec.structs.replace(
+        GPU, spans=20
+    )  # a long call takes four seconds, two and a half of them 1,000 tokens' worth
     everything = msgspec.structs.replace(gpu, rows_per_s=100.0)
     order = [m.batch for m in rings(snapshot(run(short + long, deadline_s=HOUR), gpu=everything))]
-    assert order == ["s5", "s6", "s7", "s8", "l0", "l1", "l2", "s0", "s1", "s2", "s3", "s4"]
+    assert order == ["s12", "s13", "l0", "l1", "l2", *(f"s{i}" for i in range(12))]
+
+
+def test_the_tail_that_is_short_is_not_begun_before_the_shortest_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long ones that belonged in the cloud had the lane until it was too late for a hundred labels, which save most."""
+    monkeypatch.setattr("pipelines.capacity.STOCK_S", 100.0)
+    labels = tuple(BatchView(f"s{i}", "small", 8, 80.0) for i in range(6))
+    long = tuple(BatchView(f"l{i}", "small", 8, 800.0) for i in range(6))
+    gpu = msgspec.structs.replace(GPU, spans=10_000, rows_per_s=100.0)
+    for left_s, before in ((HOUR, 6), (40, 4), (25, 2)):  # 0.98 of it, less half a second
+        rung = [m.batch for m in plan(snapshot(run(labels + long, deadline_s=left_s), gpu=gpu, mini=None))]
+        assert rung.index("s0") == before and rung[:before] == [f"l{i}" for i in range(before)]
+        assert rung[before + 6 :] == [f"l{i}" for i in range(before, 6)]
+
+
+def test_what_is_in_flight_is_half_done() -> None:
+    """Sixteen calls of ten seconds were taken for five seconds of work that was not there."""
+    lane = msgspec.structs.replace(GPU, rung_rows=8, rung_work=800.0, spans=10_000)
+    busy = run(batches(1, work=100.0), deadline_s=10, ahead=800.0)  # 0.98 * 10 - 0.5 s of 100 tokens; 200 are done
+    found = [
+        shortages(given_ := snapshot(busy, gpu=gpu), {"r": load(busy, ways(given_))}, [busy], {})["r"].surely
+        for gpu in (lane, msgspec.structs.replace(lane, rung_rows=0, rung_work=0.0))
+    ]
+    assert found == pytest.approx([900 - 930 - 200, 900 - 930], abs=0.1)
 
 
 def test_prompts_whose_answers_nobody_has_measured_are_not_kept_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

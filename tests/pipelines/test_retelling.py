@@ -22,6 +22,9 @@ OTHER = [
     "Airport workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials said on Friday.",
     "Harbour pilots in Gdansk ended their blockade after the union accepted a rise of 6 percent, officials said on Friday.",
     "My harbour crew in Gdansk ended the strike after the union accepted a rise of 6 percent, I told officials on Friday.",
+    "Harbour workers in Gdansk ended their wild strike after the large union accepted a rise of 6 percent, officials said on Friday.",
+    "Harbour workers in Gdansk ended their long strike after the union quickly accepted a rise of 6 percent, city officials said on Friday.",
+    "Workers in Gdansk ended their strike after the union accepted a mere rise of 6 percent, rail officials said on Friday.",
     "A strike of harbour workers.",
 ]
 

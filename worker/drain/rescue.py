@@ -24,7 +24,7 @@ RISK = 0.1
 LATENCIES = 1.75
 """Few calls of the cloud take longer than so many times the average."""
 HAND_OVER_S = 0.3
-KEPT_CALLS, LEAST_CALLS = 256, 8
+KEPT_GROUPS, KEPT_CALLS, LEAST_CALLS = 256, 256, 8
 TOO_LATE = Failure("late", "too_late", "given up for the cloud, so that its row is in time")
 
 
@@ -100,7 +100,11 @@ class Rescue:
     def took(self, prompt: Prompt, seconds: float) -> None:
         """An answer came."""
         if prompt.lane == "local":
-            self._took.setdefault(prompt.batch.head.group, Durations()).add(seconds)
+            took = self._took.pop(prompt.batch.head.group, None) or Durations()
+            took.add(seconds)
+            self._took[prompt.batch.head.group] = took  # the latest last
+            if len(self._took) > KEPT_GROUPS:
+                del self._took[next(iter(self._took))]
 
     async def run(self) -> None:
         while True:

@@ -254,7 +254,7 @@ class Sifter:
     ) -> None:  # fmt: skip
         """Batches with their heads; adds their counters. An id says which rows its batch has; `mark` keeps those of other kinds
         apart."""
-        for number, (group, batch) in enumerate(pack(asked, self.rates)):
+        for number, (group, batch) in enumerate(pack(asked, self.rates, asker.options.deadline_s)):
             items = [one.item for one in batch]
             payload, name = wire.pack_items(items), f"{mark}{number}-{cut_of(items)}"
             tokens_in = sum(one.item.input_tokens for one in batch)

@@ -106,7 +106,7 @@ class World:
         rate = self.scenario.speed * len(job.work) / float(job.work.sum())
         rate = rate if self.rows_per_s is None else self.rows_per_s
         found = []
-        for number, (_, batch) in enumerate(pack(asked, {"small": rate})):
+        for number, (_, batch) in enumerate(pack(asked, {"small": rate}, job.deadline_s)):
             rows = [one.item.row for one in batch]
             inputs, guess = float(job.inputs[rows].sum()), sum(one.output_tokens for one in batch)
             found.append(Batch(f"b{number:05}", rows, inputs, guess, str(job.group[rows[0]]), set(rows)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from pipelines.types import BatchHead, Called, Done, Item
 from worker.backends.exchange import Response
 from worker.context import Context, RunContext
 from worker.drain.drain import Drain
-from worker.drain.rescue import KEPT_CALLS, LEAST_CALLS, Durations
+from worker.drain.rescue import KEPT_CALLS, KEPT_GROUPS, LEAST_CALLS, Durations, Rescue
 from worker.drain.running import Prompt, Running
 from worker.money.ledger import Ledger
 
@@ -59,6 +59,15 @@ def test_the_risk_is_that_of_calls_which_took_longer_than_this_has() -> None:
     for _ in range(KEPT_CALLS):
         took.add(1000.0)
     assert took.risk(0.0, 999.0) == 1.0, "what is old is forgotten"
+
+
+def test_of_the_groups_of_many_runs_the_last_are_remembered() -> None:
+    rescue = Rescue(NOBODY, {}, {}, NOBODY)
+    for group in ["first", *map(str, range(KEPT_GROUPS)), "first"]:
+        rescue.took(
+            cast("Prompt", SimpleNamespace(lane="local", batch=SimpleNamespace(head=SimpleNamespace(group=group)))), 1.0
+        )
+    assert len(rescue._took) == KEPT_GROUPS and list(rescue._took)[-2:] == [str(KEPT_GROUPS - 1), "first"]
 
 
 async def test_no_more_is_given_up_than_the_cloud_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,80 @@
+"""Greetings, thanks and requests to be kind: they say nothing of their own beside a message, and one of a kind is as good as another."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from pipelines import lexicon
+from pipelines.reading import Token
+from pipelines.words import MODALS, POLITE, word_set
+
+_GREETING = """
+hi | hello | hey | hi there | hello there | hey there | hi all | hello all | hi team | hello team | dear team | dear all
+hi everyone | hello everyone | hi everybody | hello everybody | dear support team | dear support | dear customer service
+dear sir or madam | dear sir / madam | dear sir | dear madam | to whom it may concern | greetings
+"""
+_OF_THE_DAY = "good morning | good afternoon | good evening | good day"
+_THANKS = """
+thanks | thank you | thx | thanks a lot | thanks so much | thanks very much | thank you so much | thank you very much | many thanks
+thanks in advance | thank you in advance | thanks and regards
+"""
+_CLOSING = "best regards | kind regards | warm regards | regards | best wishes | cheers | sincerely | yours sincerely"
+_KINDS = {"greeting": _GREETING, "time of day": _OF_THE_DAY, "thanks": _THANKS, "closing": _CLOSING}
+EXCHANGED = frozenset({"please", "greeting", "thanks", "closing"})
+"""Kinds of which one may stand for another; a morning is no evening."""
+
+
+def _table() -> dict[str, list[tuple[tuple[str, ...], str]]]:
+    found: defaultdict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+    for kind, rows in _KINDS.items():
+        for row in rows.strip().replace("\n", "|").split("|"):
+            words = tuple(row.split())
+            found[words[0]].append((words, kind))
+    return {first: sorted(rows, key=lambda row: -len(row[0])) for first, rows in found.items()}
+
+
+_PHRASES = _table()
+_REQUESTING = POLITE | word_set("you and hi hello hey thanks")
+"""Behind these `kindly` asks."""
+
+
+def courtesies(tokens: Sequence[Token]) -> Mapping[int, str]:
+    """Which tokens, without soft punctuation, are courtesies, and of what kind; a phrase begins a sentence, or is written so."""
+    found = {at: "please" for at, token in enumerate(tokens) if token.norm in POLITE and _only_polite(tokens, at)}
+    for at, token in enumerate(tokens):
+        if token.norm in _PHRASES and (token.first or token.raw[:1].isupper()):
+            length, kind = _phrase(tokens, at)
+            found |= dict.fromkeys(range(at, at + length), kind)
+    return found
+
+
+def _only_polite(tokens: Sequence[Token], at: int) -> bool:
+    """It opens or closes a sentence, or asks; `they want to please` and `they kindly lost it` say something."""
+    token = tokens[at]
+    if token.first or at == 0:
+        return True
+    before, after = tokens[at - 1], tokens[at + 1 : at + 2]
+    if before.norm == "to" or before.norm in MODALS:
+        return False
+    closing = not after or after[0].first or after[0].kind != "word"
+    return token.norm != "kindly" or before.norm in _REQUESTING or closing
+
+
+def _phrase(tokens: Sequence[Token], at: int) -> tuple[int, str]:
+    """How many words of a courtesy begin here, and its kind; 0: it goes on to something else."""
+    for words, kind in _PHRASES[tokens[at].norm]:
+        end = at + len(words)
+        if tuple(token.norm for token in tokens[at:end]) == words and _ends(tokens, end, kind, words):
+            return len(words), kind
+    return 0, ""
+
+
+def _ends(tokens: Sequence[Token], end: int, kind: str, words: Sequence[str]) -> bool:
+    """`Good morning, my card is lost`, but no `Good Morning Vietnam`, and no `thanks to the rain`."""
+    if end == len(tokens) or tokens[end].first:
+        return True
+    after = tokens[end]
+    if kind in ("greeting", "time of day"):
+        return len(words) == 1 or not after.raw[:1].isupper() or lexicon.ordinary(after.norm)
+    return after.raw[:1].isupper()

@@ -1,0 +1,42 @@
+"""A question mark is needless where the words ask, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.dedup import CLOSED, OPEN, canonical_key, decide
+
+ASKING = [
+    "When does the ferry leave",
+    "Where can I park",
+    "Do cats swim",
+    "Don't you like tea",
+    "Have you been to Oslo",
+    "What is in the box",
+    "Read this. Why is it red",
+    "## Question\nWhich lake is deepest",
+]
+STATING = [
+    "When it rains, we stay",
+    "Where we live it snows",
+    "Do it again",
+    "Don't do it again",
+    "Have a nice day",
+    "What a day",
+    "It came late",
+    "It was I who came late",
+]
+
+
+@pytest.mark.parametrize("text", ASKING)
+def test_a_question_with_or_without_its_mark(text: str) -> None:
+    for task in (CLOSED, OPEN):
+        assert canonical_key(b"f", text + "?", task) == canonical_key(b"f", text, task) or "\n" in text
+        assert decide((text + "?",), (text,), task, 1.0).accept
+
+
+@pytest.mark.parametrize("text", STATING)
+def test_a_mark_makes_it_a_question(text: str) -> None:
+    for task in (CLOSED, OPEN):
+        assert canonical_key(b"f", text + "?", task) != canonical_key(b"f", text, task)
+        assert not decide((text + "?",), (text + ".",), task, 1.0).accept

@@ -1,0 +1,40 @@
+"""What is only courtesy beside a message, and what is the message."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.dedup import CLOSED, OPEN, STRICT, decide
+
+pytestmark = pytest.mark.usefixtures("vocabulary")
+
+SAME = [
+    ("Hi team, my lamp is broken", "My lamp is broken"),
+    ("Dear Sir or Madam, my lamp is broken", "Hello there! My lamp is broken"),
+    ("Good morning, my lamp is broken", "My lamp is broken"),
+    ("My lamp is broken. Thank you very much!", "My lamp is broken. Thanks in advance"),
+    ("My lamp is broken. Kind regards", "My lamp is broken."),
+    ("## Message\nHello, my lamp is broken\n\n## Team", "## Message\nmy lamp is broken\n\n## Team"),
+    ("<message>Hey, my lamp is broken</message>", "<message>My lamp is broken</message>"),
+]
+OTHER = [
+    ("Message: hi", "Message: thanks"),
+    ("Message: good morning", "Message: good evening"),
+    ("Thanks to the rain it broke", "To the rain it broke"),
+    ("Good Morning Vietnam is on", "Vietnam is on"),
+    ("She said hello to my lamp", "She said to my lamp"),
+    ("I want to thank you", "I want"),
+]
+
+
+@pytest.mark.parametrize(("a", "b"), SAME)
+def test_courtesies_are_put_aside(a: str, b: str) -> None:
+    for task in (CLOSED, OPEN):
+        assert decide((a,), (b,), task, 1.0) == decide((b,), (a,), task, 1.0)
+        assert decide((a,), (b,), task, 1.0).reason == "politeness"
+    assert not decide((a,), (b,), STRICT, 1.0).accept
+
+
+@pytest.mark.parametrize(("a", "b"), OTHER)
+def test_what_is_said_is_kept(a: str, b: str) -> None:
+    assert not any(decide(*pair, task, 1.0).accept for pair in (((a,), (b,)), ((b,), (a,))) for task in (CLOSED, OPEN))
