@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.errors import SpillwayError, UsageError
-from producer.cli import INTERRUPTED, outcome, rehearse, say, session
+from producer.cli import INTERRUPTED, foreseen, outcome, rehearse, say, session
 from producer.cli.options import Intake, run_options, taking
 
 if TYPE_CHECKING:
@@ -95,20 +95,21 @@ async def _run(ask: Intake) -> int:
 async def _drain(wanted: Order, ask: Intake, began_s: float) -> int:
     """Registers, follows and reports; leaves a resumable run whenever it is stopped."""
     done = _known_finished(wanted)
+    told: dict[str, Any] = {} if wanted.options.deadline_s is None else {"foreseen": None}
     if done is None:
         followed: list[RunView] = []
         try:
             async with session.draining(wanted.settings) as now:
-                done, ended = await _register_and_follow(wanted, ask, now, followed)
+                done, ended = await _register_and_follow(wanted, ask, now, followed, told)
         except asyncio.CancelledError:
-            _interrupted(wanted.records, followed, ask, began_s)
+            _interrupted(wanted.records, followed, told, ask, began_s)
             raise
         if ended is not None and (ended.blocked or not ended.view.ended):
-            return _stopped(wanted.records, ended, ask, began_s)
+            return _stopped(wanted.records, ended, told, ask, began_s)
         if ended is not None:
-            return await asyncio.to_thread(_ended, wanted, ended.view, ask)
+            return await asyncio.to_thread(_ended, wanted, ended.view, told, ask)
     say.note(f"run {done} has finished already with this source; --fresh runs it again")
-    return await asyncio.to_thread(_finished, wanted, done, ask)
+    return await asyncio.to_thread(_finished, wanted, done, told, ask)
 
 
 def _known_finished(wanted: Order) -> str | None:
@@ -121,8 +122,9 @@ def _known_finished(wanted: Order) -> str | None:
 
 
 async def _register_and_follow(
-    wanted: Order, ask: Intake, now: session.Session, followed: list[RunView]
+    wanted: Order, ask: Intake, now: session.Session, followed: list[RunView], told: dict[str, Any]
 ) -> tuple[str, Followed | None]:
+    """The run's id, and how following it ended; None where it had finished before. `told` holds what its figures say besides."""
     registered = await _register(wanted, now)
     while registered.state == "ending":
         say.note(f"run {registered.run_id} of this command is being stopped; it resumes when that is done")
@@ -132,7 +134,10 @@ async def _register_and_follow(
         return registered.run_id, None
     if not ask.quiet:
         say.note(f"{'resuming run' if registered.state == 'resumed' else 'run'} {registered.run_id}")
-    return registered.run_id, await _follow(registered.run_id, now, ask, followed)
+    if registered.state != "new" or not told:  # what is left of a resumed run is less
+        return registered.run_id, await _follow(registered.run_id, now, ask, followed)
+    async with foreseen.beside(wanted, followed, told, quiet=ask.quiet):
+        return registered.run_id, await _follow(registered.run_id, now, ask, followed)
 
 
 async def _register(wanted: Order, now: session.Session) -> Registered:
@@ -186,18 +191,18 @@ async def follow(run_id: str, now: session.Session, *, quiet: bool, followed: li
     return Followed(view)
 
 
-def _ended(wanted: Order, view: RunView, ask: Intake) -> int:
+def _ended(wanted: Order, view: RunView, told: dict[str, Any], ask: Intake) -> int:
     """The figures of a run that this command has followed to its end."""
-    code = _deliver(wanted, outcome.of_ended(wanted.records, view.run_id, view.status, view.summary), ask)
+    code = _deliver(wanted, outcome.of_ended(wanted.records, view.run_id, view.status, view.summary) | told, ask)
     if view.status == "failed":
         say.note(f"spillway: run {view.run_id} failed: {view.error or 'its source cannot be read on'}")
     return code
 
 
-def _finished(wanted: Order, run_id: str, ask: Intake) -> int:
+def _finished(wanted: Order, run_id: str, told: dict[str, Any], ask: Intake) -> int:
     """The same for a run that had finished before."""
     record = wanted.records.read(run_id) or {}
-    return _deliver(wanted, outcome.of_ended(wanted.records, run_id, "completed", record.get("summary")), ask)
+    return _deliver(wanted, outcome.of_ended(wanted.records, run_id, "completed", record.get("summary")) | told, ask)
 
 
 def _deliver(wanted: Order, figures: dict[str, Any], ask: Intake) -> int:
@@ -209,9 +214,9 @@ def _deliver(wanted: Order, figures: dict[str, Any], ask: Intake) -> int:
     return code
 
 
-def _stopped(records: Records, ended: Followed, ask: Intake, began_s: float) -> int:
+def _stopped(records: Records, ended: Followed, told: dict[str, Any], ask: Intake, began_s: float) -> int:
     """A run that cannot go on now: what there is, why, and how to go on."""
-    figures = outcome.of_unfinished(ended.view, time.monotonic() - began_s)
+    figures = outcome.of_unfinished(ended.view, time.monotonic() - began_s) | told
     records.leave(ended.view.run_id, ended.view.counted)
     if ask.json:
         say.as_json(figures)
@@ -220,14 +225,14 @@ def _stopped(records: Records, ended: Followed, ask: Intake, began_s: float) -> 
     return outcome.INCOMPLETE
 
 
-def _interrupted(records: Records, followed: list[RunView], ask: Intake, began_s: float) -> None:
+def _interrupted(records: Records, followed: list[RunView], told: dict[str, Any], ask: Intake, began_s: float) -> None:
     if not followed:
         say.note("interrupted before the run was registered; nothing was enqueued")
         return
     view = followed[0]
     records.leave(view.run_id, view.counted)
     if ask.json:
-        say.as_json(outcome.of_unfinished(view, time.monotonic() - began_s))
+        say.as_json(outcome.of_unfinished(view, time.monotonic() - began_s) | told)
     say.note(f"interrupted: run {view.run_id} has {view.done:,} of {view.total:,} rows; the same command resumes")
 
 
@@ -245,8 +250,13 @@ async def _submit(ask: Intake) -> int:
         say.note(f"run {registered.run_id} has finished already with this source; --fresh runs it again")
     elif registered.state == "ending":
         raise UsageError(f"run {registered.run_id} of this command is being stopped; submit it again when it has ended")
+    told: dict[str, Any] = {}
+    if not ask.json:
+        print(registered.run_id, flush=True)
+    if wanted.options.deadline_s is not None and registered.state == "new" and (ask.json or not ask.quiet):
+        told["foreseen"] = await foreseen.at_submit(wanted)
+    if told.get("foreseen") and not ask.quiet:
+        say.note(foreseen.line(told["foreseen"]))
     if ask.json:
-        say.as_json({"run_id": registered.run_id, "state": registered.state})
-    else:
-        print(registered.run_id)
+        say.as_json({"run_id": registered.run_id, "state": registered.state, **told})
     return 0

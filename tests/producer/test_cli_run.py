@@ -338,7 +338,11 @@ def test_submit_prints_the_run_and_its_options_are_stored(
     assert (options.labels, options.deadline_s, options.budget_nusd) == (("a", "b"), 7200.0, 5_000_000_000)
     assert (options.template, options.dedupe, options.route) == ("Say {{ word }}", "exact", "small")
     assert (fields["client"], fields["rows_estimate"]) == ("acme", "4")  # type: ignore[index]
-    assert json.loads(ran(capsys, *command, "--json")[1])["state"] == "new"
+    code, out, err = ran(capsys, *command, "--json")
+    said = json.loads(out)
+    assert said["state"] == "new"
+    foreseen = said["foreseen"]  # null when it took too long
+    assert err.count("foreseen: ") == (foreseen is not None) and (not foreseen or foreseen["deadline_s"] == 7200)
 
 
 def test_submit_needs_a_redis_that_stays(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
