@@ -39,11 +39,12 @@ _CHOICE_WORDS = (
 
 
 _FORM_WORDS = (
-    r"polite\w*|impolite\w*|rude\w*|courte\w+|formal\w*|informal\w*|colloquial\w*|slang|register|tone|dialects?|british|american english"
+    r"polite\w*|impolite\w*|rude\w*|courte\w+|formal(?! complaint)\w*|informal\w*|colloquial\w*|slang|register|tone|dialects?"
+    r"|(?:british|american) english|(?:british|american)(?:,| or|/| vs\.?) ?(?:american|british)"
     r"|proficien\w+|fluen\w+|native speakers?|non-native|cefr|(?:language|reading|writing) levels?|grammatical\w*|ungrammatical\w*"
     r"|readab\w+|legib\w+|capital letters|capitals|caps|upper-?case|lower-?case|(?:letter|title|sentence) case|shout\w*|exclamat\w+"
-    r"|sarcas\w+|iron(?:y|ic\w*)|emphatic\w*|urgen\w+|typos?|misspel\w+|mistakes?|error-free|(?:has|have|contains?|any|no) errors?"
-    r"|writing style|well[ -]written|quality of (?:the )?(?:writing|text|english|language)|essays?|greet\w*|thanks|gratitude|authorship"
+    r"|sarcas\w+|iron(?:y|ic\w*)|emphatic\w*|urgency|how urgent|typos?|misspel\w+|mistakes?|error-free|(?:has|have|contains?|any|no) errors?"
+    r"|writing style|well[ -]written|quality of (?:the )?(?:writing|text|english|language)|authorship"
     r"|(?:questions?|statements?|commands?)(?:,| or|/| vs\.?) ?(?:an? )?(?:questions?|statements?|commands?|exclamations?)"
 )
 """What labels judge the form of a text by, which such a task may not ignore."""
@@ -150,6 +151,8 @@ def _judges_form(low: str) -> bool:
     """One sentence names labels of form, or asks for the form of a text."""
     if _FORMS.search(low) is None:
         return False
+    if "positive" in low and "negative" in low:
+        low = low.replace("tone", "")  # another word for sentiment
     sentences = [found.group().strip() for found in _SENTENCE.finditer(low)]
     return any(
         _FORMS.search(one) is not None
