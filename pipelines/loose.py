@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from pipelines.asking import asks
 from pipelines.reading import (
@@ -18,16 +18,20 @@ from pipelines.reading import (
     ENDS,
     PACES,
     PAUSE,
+    PAUSES,
+    Token,
     around,
     cased_unit,
     joins_numbers,
     last_said,
     read_piece,
+    with_pauses,
 )
 from pipelines.words import ASKING, CONTRACTIONS
 
 _QUOTES = "\"'`"
-_PAUSING = PACES | set(_QUOTES)
+_PAUSING = PAUSES | set(_QUOTES)
+MANY_DENIALS = 8
 _WORD_START = re.compile(r"[^\W\d_]+")
 
 
@@ -40,55 +44,63 @@ def loose(text: str) -> str:
 
 def loose_words(pieces: Sequence[str], marked: bool) -> str:
     """`loose` of one line of prose, given as its words and whether there is a question mark in them."""
-    forms = list(map(_forms.get, pieces))
+    global _memory
+    if len(_memory.forms) > CACHED_PIECES:
+        _memory = _Memory({}, set(), set())  # a new one: other threads may be in the middle of a text
+    memory = _memory
+    forms = list(map(memory.forms.get, pieces))
     if None in forms:
-        forms = [_piece(piece) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
+        forms = [_piece(piece, memory) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
     if marked:
         _drop_needless_questions(pieces, forms)
-    if not _denying.isdisjoint(pieces):
-        _put_pauses(pieces, forms)
-    if not _units.isdisjoint(pieces):
-        _put_units(pieces, forms)
+    if not memory.denying.isdisjoint(pieces):
+        _put_pauses(pieces, forms, memory.denying)
+    if not memory.units.isdisjoint(pieces):
+        _put_units(pieces, forms, memory.units)
     if "" not in forms:
         return " ".join(cast("list[str]", forms))
     _keep_marks_between_numbers(pieces, forms)
     return " ".join(filter(None, forms))
 
 
-_forms: dict[str, str] = {}
-_denying: set[str] = set()
-"""Those of the pieces there whose form begins or ends with a denial."""
+class _Memory(NamedTuple):
+    """Pieces and their forms; of these, those whose form begins or ends with a denial, and those that begin with a unit whose
+    case tells. A piece is in the sets before it has a form."""
 
-_units: set[str] = set()
-"""Those that begin with a unit whose case tells."""
+    forms: dict[str, str]
+    denying: set[str]
+    units: set[str]
 
 
-def _piece(piece: str) -> str:
+_memory = _Memory({}, set(), set())
+
+
+def _piece(piece: str, memory: _Memory) -> str:
     """The loose form of what stands between two blanks; a question mark stays for the sentence to decide."""
-    if len(_forms) > CACHED_PIECES:
-        _forms.clear()
-        _denying.clear()
-        _units.clear()
     core = piece[:-1] if piece[-1:] in PACES else piece
     if core.isalpha():
         low = core.lower()
         form = CONTRACTIONS.get(low, low)
     else:
-        form = " ".join(token.norm for token in read_piece(piece, True).tokens if token.kind != "soft")
-    if len(piece) <= CACHED_LETTERS:
-        _forms[piece] = form
-        if not DENIALS.isdisjoint((form.partition(" ")[0], form.rpartition(" ")[2])):
-            _denying.add(piece)
-        if cased_unit(_first_word(piece)):
-            _units.add(piece)
+        read: Sequence[Token] = read_piece(piece, True).tokens
+        if not DENIALS.isdisjoint([token.norm for token in read]):
+            read = with_pauses(read)
+        form = " ".join(token.norm for token in read if token.kind != "soft")
+    if len(piece) > CACHED_LETTERS:
+        return form
+    if not DENIALS.isdisjoint((form.partition(" ")[0], form.rpartition(" ")[2])):
+        memory.denying.add(piece)
+    if cased_unit(_first_word(piece)):
+        memory.units.add(piece)
+    memory.forms[piece] = form
     return form
 
 
-def _put_units(pieces: Sequence[str], forms: list[str | None]) -> None:
+def _put_units(pieces: Sequence[str], forms: list[str | None], units: set[str]) -> None:
     """As `_keep_units` does."""
     for at, piece in enumerate(pieces):
         form = forms[at]
-        if form and at and piece in _units and pieces[at - 1][-1:].isdigit():
+        if form and at and piece in units and pieces[at - 1][-1:].isdigit():
             unit = _first_word(piece)
             forms[at] = form.replace(unit.lower(), unit, 1)
 
@@ -98,9 +110,12 @@ def _first_word(piece: str) -> str:
     return found[0] if found else ""
 
 
-def _pauses_beside_denials(pieces: Sequence[str]) -> bool:
+def _pauses_beside_denials(pieces: Sequence[str], denying: set[str]) -> bool:
     """Whether a mark may stand next to a denial; looked for in passing, as nearly every prompt denies something."""
-    for denial in _denying.intersection(pieces):
+    denials = denying.intersection(pieces)
+    if len(denials) > MANY_DENIALS:
+        return True  # each is looked for through the whole text
+    for denial in denials:
         at = -1
         for _ in range(pieces.count(denial)):
             at = pieces.index(denial, at + 1)
@@ -109,9 +124,9 @@ def _pauses_beside_denials(pieces: Sequence[str]) -> bool:
     return False
 
 
-def _put_pauses(pieces: Sequence[str], forms: list[str | None]) -> None:
-    """As `_with_pauses` does."""
-    if not _pauses_beside_denials(pieces):
+def _put_pauses(pieces: Sequence[str], forms: list[str | None], denying: set[str]) -> None:
+    """As `with_pauses` does."""
+    if not _pauses_beside_denials(pieces, denying):
         return
     before, mark = "", False
     for at, piece in enumerate(pieces):
@@ -121,19 +136,20 @@ def _put_pauses(pieces: Sequence[str], forms: list[str | None]) -> None:
             if mark and (before in DENIALS or (head in DENIALS and before not in CIVIL)):
                 forms[at] = f"{PAUSE} {form}"
             before, mark = last_said(before, form) if form == last else last, False
-        mark = mark or (bool(before) and piece.rstrip(_QUOTES)[-1:] in PACES)
+        mark = mark or (bool(before) and piece.rstrip(_QUOTES)[-1:] in PAUSES)
 
 
 def _drop_needless_questions(pieces: Sequence[str], forms: list[str | None]) -> None:
     """A sentence that opens like a question is one, with or without its mark; many marks are one."""
+    start, opening = 0, ""
     for at, form in enumerate(forms):
-        if form is None or "?" not in form:
+        if at and pieces[at - 1][-1:] in ENDS:
+            start, opening = at, ""
+        opening = opening or form or ""
+        if not form or "?" not in form:
             continue
-        start = at
-        while start and pieces[start - 1][-1:] not in ENDS:
-            start -= 1
-        opening = next((form for form in forms[start : at + 1] if form), "").partition(" ")[0]
-        needless = opening in ASKING and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else "")
+        asking = opening.partition(" ")[0] in ASKING
+        needless = asking and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else "")
         left = [part for part in form.split(" ") if part != "?"]
         forms[at] = " ".join(left if needless else [*left, "?"])
 

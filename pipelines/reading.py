@@ -59,6 +59,9 @@ _SOFT = frozenset(".,;:!\"'`-()\N{EM DASH}\N{HORIZONTAL BAR}«»")
 _QUOTES, _DASHES = "\"'`«»", "\N{EM DASH}\N{HORIZONTAL BAR}"
 ENDS = frozenset(".!?:>")
 PACES = frozenset(".,;:!")
+PAUSES = PACES | {"-"} | set(_DASHES)
+"""Marks that part a denial from what stands beside it."""
+
 DENIALS = NEGATION | {"stop"}
 PAUSE = ","
 """A mark beside a denial says what is denied: `No, more cuts` is not `No more cuts`. Which mark it is does not matter."""
@@ -132,7 +135,7 @@ def _prose(text: str) -> list[Token]:
     norms = [token.norm for token in out]
     if not CASED_UNITS.isdisjoint(norms):
         _keep_units(out)
-    return out if DENIALS.isdisjoint(norms) else _with_pauses(out)
+    return out if DENIALS.isdisjoint(norms) else with_pauses(out)
 
 
 def _keep_units(out: list[Token]) -> None:
@@ -147,13 +150,13 @@ def cased_unit(raw: str) -> bool:
     return raw.lower() in CASED_UNITS and not (raw.islower() or raw.isupper())
 
 
-def _with_pauses(found: Sequence[Token]) -> list[Token]:
+def with_pauses(found: Sequence[Token]) -> list[Token]:
     """The first of the soft marks between a denial and the word before or after it is no soft one."""
     out: list[Token] = []
     before, mark = "", -1
     for token in found:
         if token.kind == "soft":
-            mark = len(out) if mark < 0 and before and token.norm in PACES else mark
+            mark = len(out) if mark < 0 and before and token.norm in PAUSES else mark
         else:
             if mark >= 0 and (before in DENIALS or (token.norm in DENIALS and before not in CIVIL)):
                 out[mark] = out[mark]._replace(norm=PAUSE, kind="symbol")
@@ -260,7 +263,7 @@ def _is_soft(mark: str, text: str, at: int) -> bool:
     if mark == "-":
         return not (before.isalnum() and after.isalnum()) and not after.isdigit() and not before.isdigit()
     if mark == "!" and before.isdigit():
-        return _FACTORIAL.search(text[:at]) is None
+        return _FACTORIAL.search(text[max(0, at - 5) : at]) is None
     if mark in _DASHES:
         return not (before.isdigit() or after.isdigit())
     if mark in _QUOTES:

@@ -2,7 +2,7 @@
 are.
 
 Half of a first answer's time is imports. They are done beside the program's own; the rest of a child's life is
-embedded.py's matter. Nothing heavy is imported here.
+embedded.py's and main.py's matter. Nothing heavy is imported here.
 """
 
 from __future__ import annotations

@@ -84,6 +84,13 @@ def test_keys_of_other_families_and_tasks_never_meet() -> None:
     assert {len(key) for key in keys} == {16}
 
 
+def test_keys_of_earlier_forms_are_no_keys_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stored ones outlive an upgrade; they may have merged what is parted now."""
+    before = [_key("same", task) for task in (OPEN, VERBATIM)]
+    monkeypatch.setattr("pipelines.dedup.FORMS", 3)
+    assert not set(before) & {_key("same", task) for task in (OPEN, VERBATIM)}
+
+
 ACCEPTED = [
     (OPEN, "What is the estimated date?", "What is the estimaetd date?", "typo"),
     (OPEN, "Please reset my account", "Reset my account", "politeness"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pipelines.loose
 from pipelines.difference import differences
 from pipelines.layout import layout
 from pipelines.loose import loose
@@ -67,6 +68,10 @@ NOT_LOOSE = [
     ("He said: no, more cuts", "He said: no more cuts"),
     ("I do. Not agree", "I do not agree"),
     ("Stop. The war is good", "Stop the war is good"),
+    ("Don't\u2014cancel my order", "Don't cancel my order"),
+    ("No\u2014more cuts are needed", "No more cuts are needed"),
+    ("Don't \u2014 cancel my order", "Don't cancel my order"),
+    ("No - more cuts are needed", "No more cuts are needed"),
     ("Nothing; works is the name", "Nothing works is the name"),
     ('"No," more cuts', '"No" more cuts'),
     ("Declined again. Given that, what do I do?", "Declined again. Given that, what do I do"),
@@ -92,6 +97,20 @@ def test_loose_forms_are_not(a: str, b: str) -> None:
 def test_the_key_and_the_comparison_agree(a: str, b: str) -> None:
     left, right = ([t.norm for t in tokens(text) if t.kind != "soft"] for text in (a, b))
     assert left == right
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", ["1!" * 50_000, " ".join(f"no/{n:x}" for n in range(60_000)), "?a " * 40_000], ids=len)
+def test_a_hostile_text_is_read_in_one_pass(text: str) -> None:
+    assert loose(text)
+
+
+def test_a_memory_that_is_full_begins_anew_between_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the middle of one: what a text has of it stays."""
+    monkeypatch.setattr("pipelines.loose.CACHED_PIECES", 3)
+    texts = ["No, more cuts are needed in Ulm and Bonn", "load it at 100 Mb/s from Kiel to Bremen"]
+    assert [loose(text) for text in texts * 3] == ["no , more cuts are needed in ulm and bonn", loose(texts[1])] * 3
+    assert len(pipelines.loose._memory.forms) < 12
 
 
 def test_a_sentence_begins_after_its_marks() -> None:

@@ -78,7 +78,7 @@ class Standing:
             self._spawn(lane.rates.pause(seconds))
 
     def broken(self, name: str, failure: Failure, for_ms: int = BREAKER_MS) -> None:
-        """Opens the breaker: nobody calls the target until a look finds it up, then one call at a time."""
+        """Opens the breaker: nobody calls the target until a look finds it up, then a few calls until one succeeds."""
         if self._lanes[name].up:
             self._context.targets.open_breaker(name, f"{failure.code}: {failure.message}", for_ms)
             self._down(name)

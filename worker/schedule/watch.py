@@ -26,7 +26,9 @@ class Watch:
         self._waiting: dict[str, int] = {}
 
     async def run(self) -> None:
-        await asyncio.gather(*(self._one(name) for name in self._context.settings.targets))
+        async with asyncio.TaskGroup() as group:  # none goes on alone when this is begun anew
+            for name in self._context.settings.targets:
+                group.create_task(self._one(name))
 
     async def _one(self, name: str) -> None:
         due = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -54,6 +54,28 @@ async def test_a_model_that_loads_explains_what_failed_before() -> None:
 async def test_a_server_that_errs_explains_nothing() -> None:
     state = await looked_at({"/health": answer(500, {"error": "broken"})}, FAILS_TO_DOWN)
     assert (state["up"], state["failing_since"]) == (False, 5)
+
+
+async def test_none_looks_on_when_another_look_has_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watch is begun anew then, and two would look at one target."""
+    ended: list[str] = []
+
+    async def one(_: Watch, name: str) -> None:
+        if name == "broken":
+            raise ValueError("odd")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(name)
+
+    monkeypatch.setattr(Watch, "_one", one)
+    targets = {
+        name: {"kind": "vllm", "model": "m", "base_url": "http://127.0.0.1:1/v1"} for name in ("other", "broken")
+    }
+    context = SimpleNamespace(settings=parse_settings({"targets": targets}))
+    with pytest.raises(ExceptionGroup):
+        await Watch(cast("Any", context), asyncio.Event()).run()
+    assert ended == ["other"]
 
 
 async def test_one_silent_look_is_none() -> None:
