@@ -21,6 +21,12 @@ thanks in advance | thank you in advance | thanks and regards
 """
 _CLOSING = "best regards | kind regards | warm regards | regards | best wishes | cheers | sincerely | yours sincerely"
 _KINDS = {"greeting": _GREETING, "time of day": _OF_THE_DAY, "thanks": _THANKS, "closing": _CLOSING}
+_OPENING = frozenset({"greeting", "time of day"})
+"""They open a sentence or what stands below a heading; inside of one, `Hello` is a name or a word that is spoken of."""
+_HEADINGS = word_set("message messages mail email comment feedback input query request review text ticket transcript")
+_HEADED = 4
+"""How far before its last word the `#` of a heading may stand."""
+
 EXCHANGED = frozenset({"please", "greeting", "thanks", "closing"})
 """Kinds of which one may stand for another; a morning is no evening."""
 
@@ -40,7 +46,7 @@ _REQUESTING = POLITE | word_set("you and hi hello hey thanks")
 
 
 def courtesies(tokens: Sequence[Token]) -> Mapping[int, str]:
-    """Which tokens, without soft punctuation, are courtesies, and of what kind; a phrase begins a sentence, or is written so."""
+    """Which tokens, without soft punctuation, are courtesies, and of what kind; a phrase begins a sentence, thanks may also be written so."""
     found = {at: "please" for at, token in enumerate(tokens) if token.norm in POLITE and _only_polite(tokens, at)}
     for at, token in enumerate(tokens):
         if token.norm in _PHRASES and (token.first or token.raw[:1].isupper()):
@@ -66,8 +72,15 @@ def _phrase(tokens: Sequence[Token], at: int) -> tuple[int, str]:
     for words, kind in _PHRASES[tokens[at].norm]:
         end = at + len(words)
         if tuple(token.norm for token in tokens[at:end]) == words and _ends(tokens, end, kind, words):
-            return len(words), kind
+            return (len(words), kind) if kind not in _OPENING or _opens(tokens, at) else (0, "")
     return 0, ""
+
+
+def _opens(tokens: Sequence[Token], at: int) -> bool:
+    """It begins a sentence, or stands below a heading such as `## Message`, whose line end is no longer seen."""
+    if at == 0 or tokens[at].first:
+        return True
+    return tokens[at - 1].norm in _HEADINGS and any(token.norm == "#" for token in tokens[max(0, at - _HEADED) : at])
 
 
 def _ends(tokens: Sequence[Token], end: int, kind: str, words: Sequence[str]) -> bool:
@@ -75,6 +88,6 @@ def _ends(tokens: Sequence[Token], end: int, kind: str, words: Sequence[str]) ->
     if end == len(tokens) or tokens[end].first:
         return True
     after = tokens[end]
-    if kind in ("greeting", "time of day"):
+    if kind in _OPENING:
         return len(words) == 1 or not after.raw[:1].isupper() or lexicon.ordinary(after.norm)
     return after.raw[:1].isupper()

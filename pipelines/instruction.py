@@ -63,6 +63,7 @@ _OPTIONS = re.compile(r"[(\[{<]\s*[\w-]{1,40}(?: ?[/|] ?[\w-]{1,40}){1,9}\s*[)\]
 """`(good / bad)`"""
 
 _JSON = re.compile(r"[\[{][^\[\]{}\"]*\"[^\[\]{}]*[\]}]")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
 _NESTED = 4
 _TEXTS = _words(
     r"this|it|following|texts?|sentences?|messages?|e-?mails?|comments?|reviews?|writers?|customers?|authors?|speakers?|users?|tweets?"
@@ -174,10 +175,16 @@ def _ordered(low: str) -> str:
 
 
 def _without_json(text: str) -> str:
-    """The form of an answer is no program."""
+    """The form of an answer is no program; a string of several lines in it may be one."""
     for _ in range(_NESTED if '"' in text else 0):
-        text = _JSON.sub(" ", text)
+        text = _JSON.sub(_long_strings, text)
     return text
+
+
+def _long_strings(found: re.Match[str]) -> str:
+    """The strings of several lines, each on lines of its own and still in quotes: an outer object keeps them too."""
+    strings = [one.strip('"').replace("\\n", "\n") for one in _STRING.findall(found.group())]
+    return " ".join(f'"\n{one}\n"' for one in strings if "\n" in one) or " "
 
 
 _cached = lru_cache(maxsize=_CACHED)(_infer)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from pipelines.asking import asks, begins, opens_question
+from pipelines.layout import is_code
 from pipelines.words import CASED_UNITS, CONTRACTION_TAILS, CONTRACTIONS, GREETINGS, NEGATION, POLITE
 
 CACHED_PIECES = 65_536
@@ -81,7 +82,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def _coded(line: str) -> list[Token]:
-    """A line of code is one token; in one that is a JSON object the strings are read as prose."""
+    """A line of code is one token; in one that is a JSON object the strings are read as prose, but for programs."""
     if line[1:2] == "{" and line[-1:] == "}":
         with suppress(ValueError, RecursionError):
             return _of_json(json.loads(line, object_pairs_hook=tuple, parse_int=str.encode, parse_float=str.encode))
@@ -91,6 +92,8 @@ def _coded(line: str) -> list[Token]:
 def _of_json(value: object) -> list[Token]:
     """Objects come as tuples of pairs, so that a name may come twice, and numbers as the bytes that were written."""
     if isinstance(value, str):
+        if "\n" in value or is_code(value):
+            return [_code(value)]
         quote = Token('"', '"', "symbol", True)
         return [quote, *_prose(value), quote]
     if isinstance(value, tuple):

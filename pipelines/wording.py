@@ -170,6 +170,8 @@ def _bared(words: list[str]) -> list[str]:
 def _said(words: list[str], at: int) -> str:
     """A word as it is compared: a noun in the singular, unless one is picked out of many, where number counts."""
     word = words[at]
+    if word == "am" and words[at - 1][-1].isdigit():
+        return word  # of a clock time
     if word in _HELPERS or _loose_place(words, at):
         return _LOOSE + _HELPERS.get(word, word)
     picked = any(near in _SUPERLATIVES or near.endswith("est") for near in words[max(0, at - 2) : at])

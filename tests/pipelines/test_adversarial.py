@@ -190,6 +190,7 @@ The lock—2—5 turns|The lock 2 5 turns
 {"n": 1.5, "say": "it broke"}|{"n": "1.5", "say": "it broke"}
 {"n": 1, "n": 2}|{"n": 3, "n": 2}
 {"say": ["yes", "no"]}|{"say": ["no", "yes"]}
+{"run": "for i in x:\\u000a    a(i)\\u000ab(2)"}|{"run": "for i in x:\\u000a    a(i)\\u000a    b(2)"}
 <note>It broke</note>|<notes>It broke</notes>
 """
 OTHER_NAMES = """

@@ -13,8 +13,10 @@ SAME = [
     ("Dear Sir or Madam, my lamp is broken", "Hello there! My lamp is broken"),
     ("Good morning, my lamp is broken", "My lamp is broken"),
     ("My lamp is broken. Thank you very much!", "My lamp is broken. Thanks in advance"),
+    ("My lamp is broken Thanks", "My lamp is broken"),
     ("My lamp is broken. Kind regards", "My lamp is broken."),
     ("## Message\nHello, my lamp is broken\n\n## Team", "## Message\nmy lamp is broken\n\n## Team"),
+    ("## Customer message\nHi team, my lamp is broken", "## Customer message\nMy lamp is broken"),
     ("<message>Hey, my lamp is broken</message>", "<message>My lamp is broken</message>"),
 ]
 OTHER = [
@@ -24,6 +26,11 @@ OTHER = [
     ("Good Morning Vietnam is on", "Vietnam is on"),
     ("She said hello to my lamp", "She said to my lamp"),
     ("I want to thank you", "I want"),
+    ('How do you say "Hello" in Greek?', 'How do you say "Hi" in Greek?'),
+    ('How do you say "Hello" in Greek?', "How do you say in Greek?"),
+    ("Where is my Hello Fresh box?", "Where is my Fresh box?"),
+    ("Who sang Good Morning first?", "Who sang first?"),
+    ("# Who sang Hello first?", "# Who sang Hi first?"),
 ]
 
 

@@ -150,6 +150,8 @@ INSTRUCTIONS = [
     ("On a scale from 1 to 5, how pleased is the writer?", CLOSED),
     ("Is the post an insult? Answer with yes or no.", CLOSED),
     ('Classify the message. Answer as JSON: {"label": "late", "why": ["..."]}', CLOSED),
+    ('Say what it prints: {"run": {"code": "for i in x:\\n    a(i)\\nb(2)"}}', STRICT),
+    ('Describe the house. Answer as JSON: {"why": "one line\\nanother"}', EXTRACT),
     ("You label reviews.\n<review>\n</review>\n<label>", CLOSED),
     ("Explain this page: <div>it</div>", STRICT),
     ("Explain it: if (a == b) { return 1; }", STRICT),

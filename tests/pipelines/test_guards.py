@@ -9,6 +9,7 @@ from pipelines.guards import GUARDS, compare
 
 REFUSED = [
     ("code", "if x:\n    a()\n    b()", "if x:\n    a()\nb()"),
+    ("code", '{"run": "print(No)"}', '{"run": "print(no)"}'),
     ("code", "Ticket AB-1001 is late", "Ticket AB-1010 is late"),
     ("code", "Upgrade to v1.3 now", "Upgrade to v1.13 now"),
     ("links", "Open https://a.io/x?id=1", "Open https://a.io/x?id=2"),

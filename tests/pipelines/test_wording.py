@@ -118,6 +118,9 @@ DIFFERENT = [
     ("How do I close my account?", "How do I close your account?"),
     ("What is new? It rained.", "What is new? It rained?"),
     ("What are the best trips for kids?", "What are the best trips of kids?"),
+    ("What is open at 12am in Berlin?", "What is open at 12 in Berlin?"),
+    ("What is open at 12 am in Berlin?", "What is open at 12 in Berlin?"),
+    ("What is open at 12 a.m. in Berlin?", "What is open at 12 in Berlin?"),
 ]
 
 
