@@ -88,7 +88,8 @@ class Process:
         bells = await leased.pool(self.context.redis_url)
         if self.drain is not None:
             self._start(self.drain.journal.run())
-            self._start(self.drain.rescue.run())
+            if "cloud" in self.lanes:  # what it buys is called here
+                self._start(self.drain.rescue.run())
             for lane in self.drain.lanes.values():
                 self._start(lane.run())
             for role in self.lanes:

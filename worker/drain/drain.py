@@ -65,7 +65,7 @@ class Drain:
         self.standing = Standing(context, self.lanes, self.reroute)
         self._local = Local(context.targets, context.settings.targets)
         self._asking = Asking(context.settings.targets, context.targets, self._local, ledger)
-        self.rescue = Rescue(context, self.lanes, self.running, self._route)
+        self.rescue = Rescue(context, self.lanes, self.running, self._route, self._asking, ledger)
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
             rates = Rates(context.scripts, context.keys, name, target)
@@ -125,17 +125,15 @@ class Drain:
         return running
 
     async def _release(self, running: Running) -> None:
-        """Drained when every prompt ended; else back to waiting, for the other lane if this one is exhausted."""
+        """Drained when every prompt ended; else back to waiting, for the other lane if one is exhausted."""
         keys = self.context.keys
-        state, lanes = ("waiting", running.lanes) if running.unresolved else ("drained", running.lanes)
-        if running.exhausted:
-            lanes = "cloud" if running.lane == "local" else "local"
+        state = "waiting" if running.unresolved else "drained"
         if (whole := running.whole) is not None and running.head.group:
             count(self.lengths, running.head.group, whole)
         run, score = running.head.run, running.head.cloud_pusd / max(running.head.work, 1e-9)
         released = await self.context.scripts.release(
             keys=[keys.batch(running.id), keys.waiting(run), keys.rung, keys.drained(run), keys.wake],
-            args=[running.epoch, running.id, state, lanes, score, self.context.owner, running.refused],
+            args=[running.epoch, running.id, state, running.lanes_left, score, self.context.owner, running.refused],
         )
         if not released:
             log.warning("batch %s was taken over; nothing published", running.id)

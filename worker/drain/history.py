@@ -63,7 +63,8 @@ def history_of(state: State, most_paid: Callable[[str], int], since_us: int = 0)
 def _may_be_paid(called: Called) -> bool:
     """A call that brought no answer and for which somebody may have been paid."""
     broken = called.outcome == "ok" and called.failure not in (None, *FINAL)  # empty, or broken off, with its usage
-    return called.outcome == "lost" or called.error_code == "not_json" or broken
+    lost = called.outcome == "lost" and called.failure != "late"  # we gave that up; its target did not fail
+    return lost or called.error_code == "not_json" or broken
 
 
 def last_failure(state: State, row: int) -> Failure | None:

@@ -1,22 +1,31 @@
 """The last responsible moment of a call: one at a server of one's own that may well end after its run's deadline is given up for
-the cloud, as late as the cloud can still be in time. What leaves for the cloud before it was begun is plan's matter.
+the cloud, as late as the cloud can still be in time, where that may answer it and every budget has room. What leaves for the
+cloud before it was begun is plan's matter.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from pipelines.capacity import GUESSED_LATENCY_S
+from pipelines.capacity import SLOW_LATENCY_S
+from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Failure
 from worker.backends.exchange import Response
 from worker.context import Context
+from worker.drain.asking import Asking
 from worker.drain.lane import Lane
 from worker.drain.running import Prompt, Running
+from worker.money import budget
+from worker.money.ledger import Ledger
+from worker.queue import RedisError
+
+log = logging.getLogger("spillway.rescue")
 
 LOOK_S = 0.2
 RISK = 0.1
@@ -58,6 +67,21 @@ class Call(NamedTuple):
     began_s: float
 
 
+class Room(NamedTuple):
+    """What one look may still take, all batches together: money by budget scope, None without a limit; and by cloud target the
+    rows that it has taken or that wait there."""
+
+    nusd: dict[str, int | None]
+    rows: dict[str, int]
+
+    def has(self, scopes: Iterable[str], nusd: int) -> bool:
+        left = (self.nusd.get(scope, 0) for scope in scopes)
+        return not nusd or all(each is None or nusd <= each for each in left)
+
+    def take(self, scopes: Iterable[str], nusd: int) -> None:
+        self.nusd.update({scope: left - nusd for scope in scopes if (left := self.nusd.get(scope)) is not None})
+
+
 class Rescue:
     """The local calls of one process whose run has a deadline."""
 
@@ -67,9 +91,12 @@ class Rescue:
         lanes: Mapping[str, Lane],
         running: Mapping[str, Running],
         route: Callable[[Prompt], None],
+        asking: Asking,
+        ledger: Ledger,
     ) -> None:
         """`route` finds a lane for a prompt."""
         self._context, self._lanes, self._running, self._route = context, lanes, running, route
+        self._asking, self._ledger = asking, ledger
         self._calls: dict[Prompt, Call] = {}
         self._left: dict[Prompt, asyncio.Task[Response | Failure]] = {}
         self._took: dict[str, Durations] = {}
@@ -109,27 +136,78 @@ class Rescue:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            for running in list(self._running.values()):
-                if running.lane == "local" and running.lanes == "any" and not running.stopping:
-                    self._look(running)
+            try:
+                await self.look()
+            except (RedisError, OSError) as error:
+                log.warning("budgets: %s; nothing is given up for the cloud", error)
 
-    def _look(self, running: Running) -> None:
+    async def look(self) -> None:
         """Gives up what is at its last moment and would hardly be in time."""
-        cloud = self._cloud(running)
-        if cloud is None or running.run.deadline_ms is None:
+        if not (due := [running for running in self._running.values() if self._is_due(running)]):
             return
-        left_s = (running.run.deadline_ms - self._context.clock.now_ms()) / 1000
+        clock, redis, keys = self._context.clock, self._context.redis, self._context.keys
+        names = {name for running in due for name in running.run.wanted_scopes(clock)}
+        room = Room(await budget.room_nusd(redis, keys, sorted(names)), {})
+        for cloud in filter(None, map(self._cloud, due)):
+            if cloud.name not in room.rows:
+                room.rows[cloud.name] = cloud.pending
+                for prompt in cloud.ready:  # whose money is not reserved yet
+                    room.take(prompt.batch.run.wanted_scopes(clock), self._nusd(cloud, prompt) or 0)
+        for running in due:
+            up = self._cloud(running)
+            if up is not None and up.name in room.rows and not running.stopping:
+                self._give_up(running, up, room)
+
+    def _is_due(self, running: Running) -> bool:
+        """The cloud can just be in time."""
+        movable = running.lane == "local" and running.lanes == "any" and not running.stopping
+        if not movable or running.run.deadline_ms is None or (cloud := self._cloud(running)) is None:
+            return False
         latency_s, rate = self._speed(cloud)
         mine = sum(each.open for each in self._running.values() if each.run is running.run and each.lane == "local")
-        if left_s > LATENCIES * latency_s + (mine + cloud.pending) / rate + HAND_OVER_S:
-            return
-        room = int((left_s - latency_s) * rate) - cloud.pending
-        took = self._took.get(running.head.group) or Durations()
+        return self._left_s(running) <= LATENCIES * latency_s + (mine + cloud.pending) / rate + HAND_OVER_S
+
+    def _give_up(self, running: Running, cloud: Lane, room: Room) -> None:
+        """What is in flight; and what has not begun yet and would begin so late, the last first."""
+        left_s, took = self._left_s(running), self._took.get(running.head.group) or Durations()
         for prompt, call in self._calls.items():
-            if room > 0 and prompt.batch is running and took.risk(_now_s() - call.began_s, left_s) > RISK:
-                room, prompt.late = room - 1, True
+            risky = prompt.batch is running and took.risk(_now_s() - call.began_s, left_s) > RISK
+            if risky and self._takes(cloud, prompt, left_s, room):
+                prompt.late = True
                 call.given_up.set()
-        self._leave(running, took, left_s, room)
+        for name in self._context.targets.route_targets(running.head.route, "local"):
+            lane = self._lanes[name]
+            each_s = lane.latency_s / max(1, lane.in_use)
+            leaving = {
+                prompt
+                for place, prompt in reversed([*enumerate(lane.ready, 1)])
+                if prompt.batch is running
+                and took.risk(0.0, left_s - place * each_s) > RISK
+                and self._takes(cloud, prompt, left_s, room)
+            }
+            for prompt in lane.withdraw(leaving.__contains__):
+                prompt.late = True
+                self._route(prompt)
+
+    def _takes(self, cloud: Lane, prompt: Prompt, left_s: float, room: Room) -> bool:
+        """Whether the cloud can answer one more in time, and may; room is taken then."""
+        latency_s, rate = self._speed(cloud)
+        if prompt.late or cloud.name in prompt.given_up or int((left_s - latency_s) * rate) <= room.rows[cloud.name]:
+            return False
+        scopes, nusd = prompt.batch.run.wanted_scopes(self._context.clock), self._nusd(cloud, prompt)
+        if nusd is None or not room.has(scopes, nusd) or not self._asking.may(cloud.name, prompt):
+            return False
+        room.rows[cloud.name] += 1
+        room.take(scopes, nusd)
+        return True
+
+    def _nusd(self, cloud: Lane, prompt: Prompt) -> int | None:
+        """The most that it can cost there; None where nobody knows."""
+        bound = self._ledger.bound_pusd(cloud.name, prompt.item)
+        return pusd_to_nusd_ceil(bound) if isinstance(bound, int) else None
+
+    def _left_s(self, running: Running) -> float:
+        return ((running.run.deadline_ms or 0) - self._context.clock.now_ms()) / 1000
 
     def _cloud(self, running: Running) -> Lane | None:
         names = self._context.targets.route_targets(running.head.route, "cloud")
@@ -137,24 +215,8 @@ class Rescue:
 
     def _speed(self, cloud: Lane) -> tuple[float, float]:
         """The seconds of a call, and rows a second."""
-        latency_s, rpm = cloud.latency_s or GUESSED_LATENCY_S, self._context.settings.targets[cloud.name].rpm
+        latency_s, rpm = cloud.latency_s or SLOW_LATENCY_S, self._context.settings.targets[cloud.name].rpm
         return latency_s, min(cloud.cap / latency_s, rpm / 60 if rpm else math.inf)
-
-    def _leave(self, running: Running, took: Durations, left_s: float, room: int) -> None:
-        """What has not begun yet, and would begin so late; as much as the cloud has room for, the last first."""
-        for name in self._context.targets.route_targets(running.head.route, "local"):
-            lane = self._lanes[name]
-            each_s = lane.latency_s / max(1, lane.in_use)
-            waits_s = {prompt: (place + 1) * each_s for place, prompt in enumerate(lane.ready)}
-            late = [
-                prompt
-                for prompt, wait_s in waits_s.items()
-                if prompt.batch is running and took.risk(0.0, left_s - wait_s) > RISK
-            ]
-            leaving = set(late[-room:] if room > 0 else ())
-            for prompt in lane.withdraw(leaving.__contains__):
-                prompt.late = True
-                self._route(prompt)
 
 
 def _now_s() -> float:

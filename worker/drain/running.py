@@ -106,12 +106,12 @@ class Running:
         self.fenced = asyncio.Event()
         self.stopping = False
         self.unresolved: list[Prompt] = []
-        self.exhausted = False
+        self.exhausted: set[str] = set()
         self.open = 0
         self.empty = asyncio.Event()
         self.answers = Length()
         self._journal = journal
-        self._calls, self._refused_nusd = numbering(), 0
+        self._calls, self._refused_nusd = numbering(), dict[str, int]()
 
     def next_call(self) -> str:
         self._calls += 1
@@ -131,15 +131,24 @@ class Running:
 
     @property
     def refused(self) -> str:
-        """For the scheduler: what no budget had room for, and on which lane."""
-        return f"{self._refused_nusd} {self.lane}" if self._refused_nusd else ""
+        """For the scheduler: what no budget had room for, and on which lane; the local one, where it was both."""
+        refused = sorted(self._refused_nusd.items(), reverse=True)
+        return f"{refused[0][1]} {refused[0][0]}" if refused else ""
+
+    @property
+    def lanes_left(self) -> str:
+        """For the scheduler: the other lane, where one can do no more; as before, where each is still needed."""
+        if len(self.exhausted) != 1:
+            return self.lanes
+        return "cloud" if "local" in self.exhausted else "local"
 
     def leave(self, prompt: Prompt, *, exhausted: bool = False, refused_nusd: int = 0) -> None:
-        """This lane can do no more for the prompt now; `refused_nusd`: what no budget has room for."""
+        """Its lane can do no more for the prompt now, or at all (`exhausted`); `refused_nusd`: what no budget has room for."""
         self.unresolved.append(prompt)
         if refused_nusd:
-            self._refused_nusd = min(refused_nusd, self._refused_nusd or refused_nusd)
-        self.exhausted = self.exhausted or exhausted
+            self._refused_nusd[prompt.lane] = min(refused_nusd, self._refused_nusd.get(prompt.lane, refused_nusd))
+        if exhausted:
+            self.exhausted.add(prompt.lane)
         self.ended()
 
     def finish_failed(self, prompt: Prompt) -> None:

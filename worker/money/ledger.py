@@ -154,7 +154,10 @@ class Ledger:
         price = self.price(name)
         price_id, as_of = (price.price_id, price.as_of.isoformat()) if price else ("", "")
         if isinstance(outcome, Failure) and outcome.usage is None:
-            lost = outcome.kind == "unknown" or _is_behind_a_gateway(outcome)
+            worked_on = (
+                outcome.kind == "late" and bound_pusd > 0
+            )  # where tokens have a price, the answer is made and paid
+            lost = outcome.kind == "unknown" or worked_on or _is_behind_a_gateway(outcome)
             kind = "lost" if lost else "rejected" if outcome.kind in UNPAID else "error"
             cost, basis = (bound_pusd, "upper_bound") if lost else (0, "billed")
             return Charge(kind, outcome.http_status, outcome.code, Usage(), cost, basis, None, price_id, as_of)

@@ -35,6 +35,7 @@ LOST = ("lost", "unknown", None)
         ([("rejected", "funds", 402)], False),
         ([("rejected", "rate", 429)] * 9, False),
         ([OVERLOAD], False),
+        ([("lost", "late", None, "too_late")] * 9, False),
         ([OVERLOAD] * 9, False),
         ([("rejected", "overload", 529)] * 9, False),
         ([("rejected", "invalid", 200, "not_json")], False),

@@ -9,23 +9,34 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from pipelines.settings import parse_settings
+from pipelines.money import pusd_to_nusd_ceil
+from pipelines.settings import Settings, parse_settings
 from pipelines.types import BatchHead, Called, Done, Item
+from tests.support_redis import redis_server
+from worker import leased
 from worker.backends.exchange import Response
 from worker.context import Context, RunContext
 from worker.drain.drain import Drain
 from worker.drain.rescue import KEPT_CALLS, KEPT_GROUPS, LEAST_CALLS, Durations, Rescue
 from worker.drain.running import Prompt, Running
 from worker.money.ledger import Ledger
+from worker.queue import connect
+from worker.tasks import Process
 
 URL = "http://127.0.0.1:1/v1"
-SETTINGS = parse_settings({
-    "targets": {
-        "gpu": {"kind": "vllm", "model": "m", "base_url": URL, "max_concurrency": 1},
-        "mini": {"kind": "openai", "model": "m", "base_url": URL, "api_key": "k", "input_usd_per_mtok": 1, "output_usd_per_mtok": 2},
-    },
-    "routes": {"all": {"targets": ["gpu", "mini"]}},
-})  # fmt: skip
+PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+
+
+def settings_of(gpu: dict[str, Any] | None = None, mini: dict[str, Any] | None = None, **more: Any) -> Settings:
+    own = {"kind": "vllm", "model": "m", "base_url": URL, "max_concurrency": 1, **(gpu or {})}
+    cloud = {"kind": "openai", "model": "m", "base_url": URL, "api_key": "k", **PRICE, **(mini or {})}
+    return parse_settings({
+        "targets": {"gpu": own, "second": own, "mini": cloud},
+        "routes": {"all": {"targets": ["gpu", "second", "mini"]}}, **more,
+    })  # fmt: skip
+
+
+SETTINGS = settings_of()
 BODY = b'{"messages":[{"role":"user","content":"Hi."}]}'
 ANSWER = msgspec.json.encode({
     "model": "m", "choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}],
@@ -33,6 +44,22 @@ ANSWER = msgspec.json.encode({
 })  # fmt: skip
 NOBODY: Any = None
 ROWS = 2
+
+
+class Budgets:
+    """A Redis in which every scope has the same limit, and nothing was spent."""
+
+    def __init__(self, limit_nusd: int | None) -> None:
+        self._limit, self._asked = b"unlimited" if limit_nusd is None else b"%d" % limit_nusd, 0
+
+    def pipeline(self, **_: Any) -> Budgets:
+        return Budgets(None if self._limit == b"unlimited" else int(self._limit))
+
+    def hmget(self, *_: Any) -> None:
+        self._asked += 1
+
+    async def execute(self, **_: Any) -> list[Any]:
+        return [(self._limit, None, None)] * self._asked
 
 
 class Noted:
@@ -62,7 +89,7 @@ def test_the_risk_is_that_of_calls_which_took_longer_than_this_has() -> None:
 
 
 def test_of_the_groups_of_many_runs_the_last_are_remembered() -> None:
-    rescue = Rescue(NOBODY, {}, {}, NOBODY)
+    rescue = Rescue(NOBODY, {}, {}, NOBODY, NOBODY, NOBODY)
     for group in ["first", *map(str, range(KEPT_GROUPS)), "first"]:
         rescue.took(
             cast("Prompt", SimpleNamespace(lane="local", batch=SimpleNamespace(head=SimpleNamespace(group=group)))), 1.0
@@ -85,9 +112,21 @@ async def test_a_call_that_was_given_up_keeps_its_slot_until_its_server_has_done
 
 
 async def rescued(
-    left_s: float, took_s: float, cloud_latency_s: float = 1.0, in_use: int | None = None
+    left_s: float,
+    took_s: float,
+    cloud_latency_s: float = 1.0,
+    in_use: int | None = None,
+    *,
+    settings: Settings = SETTINGS,
+    limit_nusd: int | None = None,
+    batches: int = 1,
+    refusing: tuple[int, ...] = (),
+    at_second: tuple[int, ...] = (),
+    cloud_slots: int = ROWS,
+    queued: bool = False,
 ) -> tuple[list[Done], list[Called]]:
-    """Two prompts, one of them in flight at a server with one slot, and so long before the deadline; calls took so long."""
+    """Two prompts of each batch, one of them in flight at a server with one slot, and so long before the deadline; calls took so
+    long. The cloud has refused `refusing`; `at_second` wait for the second server; `queued`: one waits for the cloud already."""
     asked = asyncio.Event()
 
     async def post(url: str, *_told: Any, **_more: Any) -> Response:
@@ -96,24 +135,32 @@ async def rescued(
             await asyncio.sleep(60)
         return Response(200, {}, ANSWER)
 
-    context = Context(SETTINGS, NOBODY, "")
+    redis: Any = Budgets(limit_nusd)
+    context = Context(settings, redis, "")
     hot: Any = SimpleNamespace(post=post)
-    drain, noted = Drain(context, Ledger(SETTINGS, context.targets), hot, context.clock), Noted()
+    drain, noted = Drain(context, Ledger(settings, context.targets), hot, context.clock), Noted()
     drain.journal = noted  # type: ignore[assignment]
-    run = RunContext("r", {"deadline_ms": str(context.clock.now_ms() + round(1000 * left_s))}, SETTINGS)
-    head = BatchHead("r.0.0.1", "r", "all", 0, ROWS, 5, 9, 1.0, 0, 1, "answer", "g")
-    batch: Any = Running(head, 1, "local", "any", run, noted)  # type: ignore[arg-type]
-    batch.open, drain.running["r.0.0.1"] = ROWS, batch
-    for name, slots in (("gpu", 1), ("mini", ROWS)):
+    run = RunContext("r", {"deadline_ms": str(context.clock.now_ms() + round(1000 * left_s))}, settings)
+    for name, slots in (("gpu", 1), ("second", 0), ("mini", cloud_slots)):
         drain.lanes[name].slots.granted = drain.lanes[name].slots.aim = slots
-    drain.lanes["mini"].latency_s, drain.lanes["gpu"].latency_s = cloud_latency_s, took_s
-    prompts = [Prompt(batch, Item(row, BODY, 5, 0), 0, set()) for row in range(ROWS)]
-    for _ in range(LEAST_CALLS):
-        drain.rescue.took(prompts[0], took_s)
-    for prompt in prompts:
-        drain._route(prompt)
+    drain.lanes["mini"].latency_s = cloud_latency_s
+    drain.lanes["gpu"].latency_s = drain.lanes["second"].latency_s = took_s
+    for number in range(batches):
+        head = BatchHead(f"r.{number}.0.1", "r", "all", 0, ROWS, 5, 9, 1.0, 0, 1, "answer", "g")
+        batch: Any = Running(head, 1, "local", "any", run, noted)  # type: ignore[arg-type]
+        batch.open, drain.running[head.id] = ROWS, batch
+        rows = range(number * ROWS, (number + 1) * ROWS)
+        prompts = [Prompt(batch, Item(row, BODY, 5, 0), 0, {"mini"} if row in refusing else set()) for row in rows]
+        for _ in range(LEAST_CALLS):
+            drain.rescue.took(prompts[0], took_s)
+        for prompt in prompts:
+            prompt.passed |= {"gpu"} if prompt.item.row in at_second else set()
+            drain._route(prompt)
+    if queued:
+        bought: Any = Running(head, 1, "cloud", "any", run, noted)  # type: ignore[arg-type]
+        drain._route(Prompt(bought, Item(99, BODY, 5, 0), 0, set()))
     await asyncio.wait_for(asked.wait(), 5)
-    drain.rescue._look(batch)
+    await drain.rescue.look()
     tasks = drain.lanes["gpu"]._running | drain.lanes["mini"]._running
     await asyncio.wait(tasks, timeout=0.2)
     await asyncio.sleep(0.05)
@@ -139,3 +186,113 @@ async def test_at_the_last_moment_what_would_be_late_is_bought() -> None:
 )
 async def test_else_it_stays_where_it_costs_nothing(left_s: float, took_s: float) -> None:
     assert await rescued(left_s, took_s) == ([], [])
+
+
+def bound_nusd() -> int:
+    bound = Ledger(SETTINGS, Context(SETTINGS, NOBODY, "").targets).bound_pusd("mini", Item(0, BODY, 5, 0))
+    assert isinstance(bound, int)
+    return pusd_to_nusd_ceil(bound)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+async def test_no_more_is_given_up_than_every_budget_has_room_for(rows: int) -> None:
+    done, calls = await rescued(left_s=2.0, took_s=10.0, limit_nusd=rows * bound_nusd() + 1)
+    assert len(done) == rows and len(calls) == rows + (rows > 0), "the one in flight first, which is given up"
+
+
+async def test_the_money_of_what_waits_for_the_cloud_is_spoken_for() -> None:
+    few = {"left_s": 2.0, "took_s": 10.0, "cloud_slots": 0, "queued": True}
+    assert await rescued(**few, limit_nusd=2 * bound_nusd() - 1) == ([], [])
+    _, calls = await rescued(**few, limit_nusd=2 * bound_nusd())
+    assert [call.error_code for call in calls] == ["too_late"]
+
+
+def leaving(*, late: bool) -> tuple[Running, Prompt]:
+    run = RunContext("r", {}, SETTINGS)
+    head = BatchHead("r.0.0.1", "r", "all", 0, ROWS, 5, 9, 1.0, 0, 1, "answer", "")
+    batch = Running(head, 1, "local", "any", run, NOBODY)
+    prompt = Prompt(batch, Item(0, BODY, 5, 0), 0, set())
+    prompt.late = late
+    return batch, prompt
+
+
+def test_what_the_cloud_may_not_cost_locks_the_cloud_alone() -> None:
+    """A batch on the local lane, of which a prompt was given up for the cloud."""
+    batch, prompt = leaving(late=True)
+    batch.leave(prompt, refused_nusd=7)
+    assert batch.refused == "7 cloud"
+    batch.leave(leaving(late=False)[1], refused_nusd=9)
+    assert batch.refused == "9 local"
+
+
+@pytest.mark.parametrize(("late", "lanes"), [((True,), "local"), ((False,), "cloud"), ((True, False), "any")])
+async def test_a_batch_goes_back_for_the_lane_that_is_not_exhausted(late: tuple[bool, ...], lanes: str) -> None:
+    batch, _ = leaving(late=False)
+    for each in late:
+        batch.leave(leaving(late=each)[1], exhausted=True)
+    told: list[Any] = []
+
+    async def release(*, keys: list[str], args: list[Any]) -> int:
+        told.extend(args)
+        return 1
+
+    context = Context(SETTINGS, NOBODY, "")
+    drain = Drain(context, Ledger(SETTINGS, context.targets), NOBODY, context.clock)
+    context.scripts = cast("Any", SimpleNamespace(release=release))
+    await drain._release(batch)
+    assert told[2:4] == ["waiting", lanes]
+
+
+async def test_a_cloud_that_nobody_has_asked_yet_is_given_the_time_that_the_plan_gives_it() -> None:
+    done, _ = await rescued(left_s=8.0, took_s=20.0, cloud_latency_s=0.0)
+    assert len(done) == ROWS
+
+
+async def test_what_was_given_up_at_a_server_with_a_price_is_booked_at_its_most() -> None:
+    """It works on, and its answer is paid."""
+    _, calls = await rescued(left_s=2.0, took_s=10.0, settings=settings_of(gpu=PRICE))
+    given_up = [(call.outcome, call.cost_basis) for call in calls if call.error_code == "too_late" and call.cost_pusd]
+    assert given_up == [("lost", "upper_bound")]
+
+
+async def test_what_the_cloud_has_refused_or_would_is_not_given_up_for_it() -> None:
+    assert await rescued(left_s=2.0, took_s=10.0, refusing=(0, 1)) == ([], [])
+    assert await rescued(left_s=2.0, took_s=10.0, settings=settings_of(mini={"tpm": 1})) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "more", [{"batches": 2}, {"refusing": (0, 2), "at_second": (3,), "batches": 2}], ids=["batches", "servers"]
+)
+async def test_batches_and_servers_share_the_room_of_the_cloud(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("worker.drain.rescue.Rescue._speed", lambda *_: (1.0, 1.0))  # room for one row
+    done, _ = await rescued(left_s=2.5, took_s=10.0, **more)
+    assert len(done) == 1
+
+
+@pytest.mark.parametrize(("roles", "runs"), [(("local",), 0), (("local", "cloud"), 1)])
+async def test_a_process_without_the_cloud_lane_buys_nothing(
+    monkeypatch: pytest.MonkeyPatch, roles: tuple[str, ...], runs: int
+) -> None:
+    started: list[Rescue] = []
+
+    async def run(self: Rescue) -> None:
+        started.append(self)
+
+    async def pool(url: str, real: Any = leased.pool) -> Any:
+        pools.append(await real(url))
+        return pools[-1]
+
+    pools: list[Any] = []
+    monkeypatch.setattr(Rescue, "run", run)
+    monkeypatch.setattr(leased, "pool", pool)
+    with redis_server() as url:
+        redis = await connect(url)
+        process = Process(Context(SETTINGS, redis, url), roles)
+        await process.start()
+        await asyncio.sleep(0.05)
+        await process.stop()
+        for each in (redis, *pools):
+            await each.aclose()
+    assert len(started) == runs
