@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pipelines import wire
 from pipelines.settings import parse_settings
-from pipelines.types import BatchHead, Item
+from tests.worker.schedule.waiting import waiting_batch
 from worker.context import Context
 from worker.leased import pool
 from worker.schedule.scheduler import Scheduler
@@ -26,7 +25,6 @@ async def test_clients_share_the_cloud(context: Context) -> None:
     await context.scripts.load()
     await context.again.seen("this life")
     redis, keys = context.redis, context.keys
-    payload = wire.pack_items([Item(row, b"{}", 50, 0) for row in range(2)])
     of_run = {f"20260101-00000{number}-abcdef": client for number, client in enumerate(CLIENTS)}
     for run, client in of_run.items():
         await redis.hset(
@@ -34,17 +32,7 @@ async def test_clients_share_the_cloud(context: Context) -> None:
         )
         await redis.sadd(keys.open_runs, run)
         for number in range(20):
-            head = BatchHead(f"{run}.0.0.{number}", run, "all", 0, 2, 100, 100, 110.0, 2200, 100)
-            said = {
-                "state": "waiting",
-                "epoch": 0,
-                "lanes": "any",
-                "tries": 0,
-                "head": wire.pack_head(head),
-                "payload": payload,
-            }
-            await redis.hset(keys.batch(head.id), mapping=said)
-            await redis.zadd(keys.waiting(run), {head.id: 1.0})
+            await waiting_batch(context, run, number)
     bells, rung = await pool(context.redis_url), Counter[str]()
     scheduler = Scheduler(context, bells)
     for _ in range(16):

@@ -6,9 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from pipelines import wire
 from pipelines.settings import parse_settings
-from pipelines.types import BatchHead, Item
+from tests.worker.schedule.waiting import WORK, waiting_batch
 from worker.context import Context
 from worker.schedule.scheduler import Scheduler
 
@@ -26,22 +25,11 @@ async def test_what_is_bought_asks_nothing_of_the_local_lane(
 ) -> None:
     """Or as much again would be bought as is on its way there."""
     context.settings = parse_settings({"targets": TARGETS, "routes": {"all": {"targets": list(TARGETS)}}})
-    head = BatchHead(f"{RUN}.0.0.0", RUN, "all", 0, 2, 100, 100, 110.0, 2200, 100)
     redis, keys = context.redis, context.keys
-    payload = wire.pack_items([Item(row, b"{}", 50, 0) for row in range(2)])
-    said = {
-        "state": "waiting",
-        "epoch": 0,
-        "lanes": "any",
-        "tries": 0,
-        "head": wire.pack_head(head),
-        "payload": payload,
-    }
-    await redis.hset(keys.batch(head.id), mapping=said)
-    await redis.zadd(keys.waiting(RUN), {head.id: 1.0})
-    names = [keys.batch(head.id), keys.waiting(RUN), keys.rung]
-    assert await context.scripts.ring(keys=names, args=[head.id, lane, target, "any"])
+    batch = await waiting_batch(context, RUN)
+    names = [keys.batch(batch), keys.waiting(RUN), keys.rung]
+    assert await context.scripts.ring(keys=names, args=[batch, lane, target, "any"])
     await redis.hset(keys.run(RUN), mapping={"client": "default", "status": "in_progress", "options": "{}"})
     scheduler = Scheduler(context, cast("Any", None))
     view = await scheduler._view(RUN, {"prepared": "1"}, [], await scheduler._rung({}))
-    assert view.ahead == pytest.approx(110.0 if ahead else 0.0)
+    assert view.ahead == pytest.approx(WORK if ahead else 0.0)
