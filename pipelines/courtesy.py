@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pipelines import lexicon
 from pipelines.reading import Token
-from pipelines.words import MODALS, POLITE, word_set
+from pipelines.words import GREETINGS, MODALS, POLITE, word_set
 
 _GREETING = """
 hi | hello | hey | hi there | hello there | hey there | hi all | hello all | hi team | hello team | dear team | dear all
@@ -41,7 +41,7 @@ def _table() -> dict[str, list[tuple[tuple[str, ...], str]]]:
 
 
 _PHRASES = _table()
-_REQUESTING = POLITE | word_set("you and hi hello hey thanks")
+_REQUESTING = POLITE | GREETINGS | {"you", "and"}
 """Behind these `kindly` asks."""
 
 

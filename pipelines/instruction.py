@@ -37,7 +37,6 @@ _CHOICE_WORDS = (
 )
 """Also of labels, but they say no more than how an answer looks: whatever is asked, it may end in `Answer with one word.`"""
 
-
 _FORM_WORDS = (
     r"polite\w*|impolite\w*|rude\w*|courte\w+|formal(?! complaint)\w*|informal\w*|colloquial\w*|slang|register|tone|dialects?"
     r"|(?:british|american) english|(?:british|american)(?:,| or|/| vs\.?) ?(?:american|british)"

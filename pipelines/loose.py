@@ -53,8 +53,8 @@ def loose_words(pieces: Sequence[str], marked: bool) -> str:
         forms = [_piece(piece, memory) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
     if marked:
         _drop_needless_questions(pieces, forms)
-    if not memory.denying.isdisjoint(pieces):
-        _put_pauses(pieces, forms, memory.denying)
+    if denials := memory.denying.intersection(pieces):
+        _put_pauses(pieces, forms, denials)
     if not memory.units.isdisjoint(pieces):
         _put_units(pieces, forms, memory.units)
     if "" not in forms:
@@ -110,9 +110,8 @@ def _first_word(piece: str) -> str:
     return found[0] if found else ""
 
 
-def _pauses_beside_denials(pieces: Sequence[str], denying: set[str]) -> bool:
-    """Whether a mark may stand next to a denial; looked for in passing, as nearly every prompt denies something."""
-    denials = denying.intersection(pieces)
+def _pauses_beside(denials: set[str], pieces: Sequence[str]) -> bool:
+    """Whether a mark may stand next to one of them; looked for in passing, as nearly every prompt denies something."""
     if len(denials) > MANY_DENIALS:
         return True  # each is looked for through the whole text
     for denial in denials:
@@ -124,9 +123,9 @@ def _pauses_beside_denials(pieces: Sequence[str], denying: set[str]) -> bool:
     return False
 
 
-def _put_pauses(pieces: Sequence[str], forms: list[str | None], denying: set[str]) -> None:
+def _put_pauses(pieces: Sequence[str], forms: list[str | None], denials: set[str]) -> None:
     """As `with_pauses` does."""
-    if not _pauses_beside_denials(pieces, denying):
+    if not _pauses_beside(denials, pieces):
         return
     before, mark = "", False
     for at, piece in enumerate(pieces):

@@ -118,7 +118,7 @@ def _local_order(on: Mapping[str, Ways], run: RunView, spare: set[str], short: f
     order = list(_mixed(mine, first)) if run.id in spare else mine
     if run.deadline_ms is None:
         return iter(order)
-    order = list(_shortest_last(order, first, short))
+    order = _shortest_last(order, first, short)
     return iter(_ahead(order, _untried(run, [batch for batch, _ in order])))
 
 

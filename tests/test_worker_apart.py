@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,9 +38,10 @@ def field(tmp_path: Path) -> Iterator[Field]:
 
 def owners(there: Field) -> dict[int, list[str]]:
     """The process ids of the living workers, and their roles."""
-    said = there.redis.client.hgetall("spillway:workers").items()  # type: ignore[union-attr]
-    beats = {owner: there.redis.client.get(f"spillway:worker:{owner}") for owner, _ in said}
-    return {json.loads(who)["pid"]: json.loads(beats[owner])["roles"] for owner, who in said if beats[owner]}  # type: ignore[arg-type]
+    redis: Any = there.redis.client
+    said = redis.hgetall("spillway:workers").items()
+    beats = {owner: redis.get(f"spillway:worker:{owner}") for owner, _ in said}
+    return {json.loads(who)["pid"]: json.loads(beats[owner])["roles"] for owner, who in said if beats[owner]}
 
 
 def alive(pid: int) -> bool:

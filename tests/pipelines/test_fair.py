@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 import msgspec
 import pytest
@@ -68,7 +69,7 @@ def test_time_away_is_neither_saved_up_nor_does_it_shed_what_was_served() -> Non
 class Shared:
     """Clients with one run each on one local lane that ends its rows in the order in which they were rung."""
 
-    def __init__(self, rows: dict[str, int], *, slots: int = 16, rate: float = 1600.0, **more: object) -> None:
+    def __init__(self, rows: dict[str, int], *, slots: int = 16, rate: float = 1600.0, **more: Any) -> None:
         numbers = count()
         self.waiting = {
             client: [
@@ -87,7 +88,7 @@ class Shared:
         self.history: list[dict[str, float]] = []
 
     def run(self, deadline_s: dict[str, float] | None = None, until_s: float = 1e9) -> None:
-        weights, due = dict(self.more.get("weights", {})), deadline_s or {}  # type: ignore[call-overload]
+        weights, due = dict(self.more.get("weights", {})), deadline_s or {}
         while (any(self.waiting.values()) or self.rung) and self.now < until_s:
             runs = tuple(
                 RunView(client, client, 0, int(due[client] * 1000) if client in due else None, tuple(batches),
@@ -99,7 +100,7 @@ class Shared:
             targets = {"gpu": TargetView(*[*_fields(self.gpu)[:4], rung, *_fields(self.gpu)[5:]]), "mini": self.mini}
             snapshot = Snapshot(
                 int(self.now * 1000), targets, {"small": ("gpu", "mini")}, runs, served=levels, **self.more
-            )  # type: ignore[arg-type]
+            )
             for move in plan(snapshot):
                 assert isinstance(move, Ring)
                 batch = next(b for b in self.waiting[move.run] if b.id == move.batch)
@@ -174,7 +175,7 @@ def test_a_short_deadline_buys_on_its_own_account_and_gains_nothing_of_the_local
 class Bought:
     """Clients with one run each on a route of the cloud alone, which ends its rows in the order in which they were rung."""
 
-    def __init__(self, rows: dict[str, int], **more: object) -> None:
+    def __init__(self, rows: dict[str, int], **more: Any) -> None:
         self.waiting = {
             client: [BatchView(f"{client}{at}", "cloudy", min(4, total - at), min(4, total - at) * WORK) for at in range(0, total, 4)]
             for client, total in rows.items()
@@ -185,7 +186,7 @@ class Bought:
     def run(
         self, deadline_s: dict[str, float] | None = None, until: Callable[[Bought], bool] = lambda _: False
     ) -> None:
-        weights, due = dict(self.more.get("weights", {})), deadline_s or {}  # type: ignore[call-overload]
+        weights, due = dict(self.more.get("weights", {})), deadline_s or {}
         while any(self.waiting.values()) or self.rung:
             if until(self):
                 return
@@ -195,7 +196,7 @@ class Bought:
             )
             rows = sum(batch.rows for _, batch in self.rung)
             mini = TargetView("mini", "cloud", True, 8, rows, rate=800.0, rows_per_s=8.0, limit_rows_per_s=8.0)
-            seen = Snapshot(int(self.now * 1000), {"mini": mini}, {"cloudy": ("mini",)}, runs, **self.more)  # type: ignore[arg-type]
+            seen = Snapshot(int(self.now * 1000), {"mini": mini}, {"cloudy": ("mini",)}, runs, **self.more)
             for move in plan(msgspec.structs.replace(seen, bought=self.served.levels(buyers(seen)))):
                 assert isinstance(move, Ring) and move.lane == "cloud"
                 batch = next(b for b in self.waiting[move.run] if b.id == move.batch)

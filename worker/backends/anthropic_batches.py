@@ -13,7 +13,6 @@ from pipelines.types import Failure
 from worker.backends.anthropic import headers_of, root_of
 from worker.backends.batching import (
     LONG_S,
-    SKEW_S,
     Line,
     Listing,
     NotRun,
@@ -26,6 +25,7 @@ from worker.backends.batching import (
     each_line,
     garbled,
     is_id,
+    likely,
     moment_s,
     pages,
     proven,
@@ -86,18 +86,9 @@ class AnthropicBatches:
         return _remote(answer(await web.post(_url(target), headers_of(target), staged, LONG_S)))
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
-        candidates: list[Remote] = []
-        async for rows in pages(web, _url(target), headers_of(target), sought, LISTING):
-            if isinstance(rows, Failure):
-                return rows
-            for row in rows:
-                if LISTING.made_s(row) < sought.since_s - SKEW_S or _lines(row) != sought.lines:
-                    continue
-                if isinstance(remote := _remote(row), Failure):
-                    return remote
-                if remote.id not in sought.others:
-                    candidates.append(remote)
-        return await proven(self, web, target, sought, candidates)
+        listed = pages(web, _url(target), headers_of(target), sought, LISTING)
+        found = await likely(listed, sought, LISTING, lambda row: _lines(row) == sought.lines, _remote)
+        return found if isinstance(found, Failure) else await proven(self, web, target, sought, found)
 
     async def look(self, web: Web, target: Target, identity: str) -> Remote | Failure:
         return _remote(answer(await web.get(f"{_url(target)}/{identity}", headers_of(target))))

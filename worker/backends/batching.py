@@ -159,6 +159,26 @@ def _reaches(rows: list[dict[str, Any]], listing: Listing, since_s: float) -> bo
     return bool(made) and made == sorted(made, reverse=True) and 0 < made[-1] < since_s
 
 
+async def likely(
+    listed: AsyncIterator[list[dict[str, Any]] | Failure], sought: Sought, listing: Listing,
+    fits: Callable[[dict[str, Any]], bool], remote_of: Callable[[Any], Remote | Failure],
+) -> list[Remote] | Failure:  # fmt: skip
+    """Batches of a list that may be the one that is sought: new enough, `fits`, and no other of ours. A Failure when one of
+    them, or the list, cannot be read."""
+    found: list[Remote] = []
+    async for rows in listed:
+        if isinstance(rows, Failure):
+            return rows
+        for row in rows:
+            if listing.made_s(row) < sought.since_s - SKEW_S or not fits(row):
+                continue
+            if isinstance(remote := remote_of(row), Failure):
+                return remote
+            if remote.id not in sought.others:
+                found.append(remote)
+    return found
+
+
 async def proven(
     api: BatchApi, web: Web, target: Target, sought: Sought, candidates: Sequence[Remote]
 ) -> Remote | Failure | None:

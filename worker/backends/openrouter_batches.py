@@ -12,7 +12,6 @@ from pipelines.types import Failure
 from worker.backends import looks
 from worker.backends.batching import (
     LONG_S,
-    SKEW_S,
     Line,
     Listing,
     Remote,
@@ -22,6 +21,7 @@ from worker.backends.batching import (
     answer,
     garbled,
     is_id,
+    likely,
     number,
     pages,
     proven,
@@ -60,19 +60,12 @@ class OpenRouterBatches:
         )
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
-        candidates: list[Remote] = []
-        async for rows in pages(web, f"{target.base_url}/batches", looks.bearer(target), sought, LISTING):
-            if isinstance(rows, Failure):
-                return rows
-            for row in rows:
-                fits = _lines(row) == sought.lines and row.get("model") in (None, target.model)
-                if LISTING.made_s(row) < sought.since_s - SKEW_S or not fits:
-                    continue
-                if isinstance(remote := _remote(row), Failure):
-                    return remote
-                if remote.id not in sought.others:
-                    candidates.append(remote)
-        return await proven(self, web, target, sought, candidates)
+        def fits(row: dict[str, Any]) -> bool:
+            return _lines(row) == sought.lines and row.get("model") in (None, target.model)
+
+        listed = pages(web, f"{target.base_url}/batches", looks.bearer(target), sought, LISTING)
+        found = await likely(listed, sought, LISTING, fits, _remote)
+        return found if isinstance(found, Failure) else await proven(self, web, target, sought, found)
 
     async def look(self, web: Web, target: Target, identity: str) -> Remote | Failure:
         return _remote(answer(await web.get(f"{target.base_url}/batches/{identity}", looks.bearer(target))))

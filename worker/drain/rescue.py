@@ -63,7 +63,7 @@ class Call(NamedTuple):
     """One in flight."""
 
     task: asyncio.Task[Response | Failure]
-    given_up: asyncio.Event
+    given_up: asyncio.Future[None]
     began_s: float
 
 
@@ -105,10 +105,10 @@ class Rescue:
         """What comes of a call, or that it was given up."""
         if prompt.lane != "local" or prompt.batch.run.deadline_ms is None:
             return await call
-        one = self._calls[prompt] = Call(asyncio.ensure_future(call), asyncio.Event(), _now_s())
-        given_up = asyncio.ensure_future(one.given_up.wait())
+        task, given_up = asyncio.ensure_future(call), asyncio.get_running_loop().create_future()
+        one = self._calls[prompt] = Call(task, given_up, _now_s())
         try:
-            await asyncio.wait([one.task, given_up], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([task, given_up], return_when=asyncio.FIRST_COMPLETED)
             if one.task.done():
                 return one.task.result()
             self._left[prompt] = one.task
@@ -174,7 +174,7 @@ class Rescue:
             risky = prompt.batch is running and took.risk(_now_s() - call.began_s, left_s) > RISK
             if risky and self._takes(cloud, prompt, left_s, room):
                 prompt.late = True
-                call.given_up.set()
+                call.given_up.set_result(None)
         for name in self._context.targets.route_targets(running.head.route, "local"):
             lane = self._lanes[name]
             each_s = lane.latency_s / max(1, lane.in_use)

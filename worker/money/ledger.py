@@ -154,9 +154,7 @@ class Ledger:
         price = self.price(name)
         price_id, as_of = (price.price_id, price.as_of.isoformat()) if price else ("", "")
         if isinstance(outcome, Failure) and outcome.usage is None:
-            worked_on = (
-                outcome.kind == "late" and bound_pusd > 0
-            )  # where tokens have a price, the answer is made and paid
+            worked_on = outcome.kind == "late" and bound_pusd > 0  # the answer is made all the same, and has a price
             lost = outcome.kind == "unknown" or worked_on or _is_behind_a_gateway(outcome)
             kind = "lost" if lost else "rejected" if outcome.kind in UNPAID else "error"
             cost, basis = (bound_pusd, "upper_bound") if lost else (0, "billed")

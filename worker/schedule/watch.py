@@ -59,7 +59,7 @@ class Watch:
         self._fails[name] = 0 if status.up else self._fails.get(name, 0) + 1
         waits = (state.get("waits") or 0) + bool(
             status.waiting and self._waiting.get(name)
-        )  # goes on where another left it
+        )  # from where another left it
         self._waiting[name] = status.waiting or 0
         if status.up:
             context.targets.say(name, {

@@ -34,7 +34,7 @@ async def test_a_batch_behind_newer_ones_is_found(kind: str, monkeypatch: pytest
         assert api is not None
         request = ready(target, BODY)
         assert not isinstance(request, Failure)
-        made = []
+        made: list[Any] = []
         for number in range(1 + OTHERS):
             tag = f"sw-{number:020}"
             staged = await api.stage(web, target, tag, [Line(f"{tag}-0-0", request[0], request[2])])
@@ -48,7 +48,7 @@ async def test_a_batch_behind_newer_ones_is_found(kind: str, monkeypatch: pytest
         while isinstance(found, Failure) and found.code == "ambiguous":
             await asyncio.sleep(0.02)
             found = await api.find(web, target, sought)
-        assert isinstance(found, Remote) and found.id == made[0].id  # type: ignore[union-attr]
+        assert isinstance(found, Remote) and found.id == made[0].id
         assert await api.find(web, target, sought._replace(tag="sw-none")) is None, "read to its end"
         await web.close()
 

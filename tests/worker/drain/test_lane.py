@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from worker.drain import lane as module
 from worker.drain.lane import Lane
+from worker.drain.running import Prompt
 
 SLOTS = 16
 
@@ -22,10 +23,11 @@ async def on_trial(own: bool) -> AsyncIterator[Lane]:
     over = asyncio.Event()
     slots: Any = SimpleNamespace(granted=SLOTS, aim=SLOTS)
     rates: Any = SimpleNamespace(limited=False)
-    lane = Lane("gpu", SLOTS, slots, rates, lambda _: over.wait(), own=own)  # type: ignore[arg-type, return-value]
+    call: Any = lambda _: over.wait()  # noqa: E731
+    lane, prompt = Lane("gpu", SLOTS, slots, rates, call, own=own), cast("Prompt", SimpleNamespace())
     lane.tried()
     for _ in range(2 * SLOTS):
-        lane.submit(SimpleNamespace())  # type: ignore[arg-type]
+        lane.submit(prompt)
     assert lane.in_use == 1
     yield lane
     over.set()

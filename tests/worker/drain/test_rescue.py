@@ -138,8 +138,9 @@ async def rescued(
     redis: Any = Budgets(limit_nusd)
     context = Context(settings, redis, "")
     hot: Any = SimpleNamespace(post=post)
-    drain, noted = Drain(context, Ledger(settings, context.targets), hot, context.clock), Noted()
-    drain.journal = noted  # type: ignore[assignment]
+    drain = Drain(context, Ledger(settings, context.targets), hot, context.clock)
+    noted: Any = Noted()
+    drain.journal = noted
     run = RunContext("r", {"deadline_ms": str(context.clock.now_ms() + round(1000 * left_s))}, settings)
     for name, slots in (("gpu", 1), ("second", 0), ("mini", cloud_slots)):
         drain.lanes[name].slots.granted = drain.lanes[name].slots.aim = slots
@@ -147,7 +148,7 @@ async def rescued(
     drain.lanes["gpu"].latency_s = drain.lanes["second"].latency_s = took_s
     for number in range(batches):
         head = BatchHead(f"r.{number}.0.1", "r", "all", 0, ROWS, 5, 9, 1.0, 0, 1, "answer", "g")
-        batch: Any = Running(head, 1, "local", "any", run, noted)  # type: ignore[arg-type]
+        batch: Any = Running(head, 1, "local", "any", run, noted)
         batch.open, drain.running[head.id] = ROWS, batch
         rows = range(number * ROWS, (number + 1) * ROWS)
         prompts = [Prompt(batch, Item(row, BODY, 5, 0), 0, {"mini"} if row in refusing else set()) for row in rows]
@@ -157,7 +158,7 @@ async def rescued(
             prompt.passed |= {"gpu"} if prompt.item.row in at_second else set()
             drain._route(prompt)
     if queued:
-        bought: Any = Running(head, 1, "cloud", "any", run, noted)  # type: ignore[arg-type]
+        bought: Any = Running(head, 1, "cloud", "any", run, noted)
         drain._route(Prompt(bought, Item(99, BODY, 5, 0), 0, set()))
     await asyncio.wait_for(asked.wait(), 5)
     await drain.rescue.look()
