@@ -28,6 +28,8 @@ ones run, and before that, when no more of them can be begun."""
 GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
 GUESSED_LATENCY_S = 2.0
+BOLDER = 4.0
+"""A cloud may do so many times what it did with few calls in flight."""
 SLOW_LATENCY_S, FIRST_BOUGHT = 6.0, 32
 """A cloud that nobody has asked yet may be so slow; and so many rows show how slow it is, early enough for all others."""
 SIGMA_90 = NormalDist().inv_cdf(0.9)
@@ -39,6 +41,8 @@ GUESS_SPREAD = 0.3
 LONG = 3.0
 """By so much what nobody has measured may be longer, at P90."""
 EVEN = 0.5
+FIRST_BACK_S = 10.0
+"""No batch API answers sooner."""
 
 
 class Ways(NamedTuple):
@@ -113,12 +117,14 @@ def buy_s(cloud: TargetView, rows: float) -> float:
 
 
 def cloud_rate(cloud: TargetView) -> float:
-    """Rows a second of a cloud target. With few calls in flight it shows less than it can do: where its limits are known, those
-    and its latency say more, until all its slots were in use."""
+    """Rows a second of a cloud target. With few calls in flight it shows less than it can do, until all its slots were in use:
+    where its limits are known, those and its latency say more; else it is believed as much as one that nobody has asked, or a few
+    times what it has shown."""
     most = cloud.slots / max(_cloud_latency_s(cloud), 0.05)
     rate = cloud.rows_per_s or most
-    if math.isfinite(cloud.limit_rows_per_s) and not cloud.spans:
-        rate = max(rate, most)
+    if not cloud.spans:
+        known = math.isfinite(cloud.limit_rows_per_s)
+        rate = max(rate, most if known else min(most, max(BOLDER * rate, cloud.slots / SLOW_LATENCY_S)))
     return max(min(rate, cloud.limit_rows_per_s), 0.01)
 
 
@@ -132,6 +138,12 @@ def in_time(target: BatchTarget, seconds: float) -> float:
         return 0.0
     sigma = latency_sigma(target.latency_p50_s, target.latency_p90_s)
     return NormalDist().cdf(math.log(seconds / target.latency_p50_s) / sigma)
+
+
+def first_in_time(target: BatchTarget, seconds: float) -> float:
+    """That a batch comes back within so long from an API from which none ever has: twice as long as one has been out by now, with
+    a chance of a half."""
+    return 1 - max(FIRST_BACK_S, target.waited_s) / seconds if seconds > 0 else 0.0
 
 
 def latency_sigma(p50_s: float, p90_s: float) -> float:

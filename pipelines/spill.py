@@ -7,11 +7,15 @@ pipelines/plan.py's matter.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
+import msgspec
+
 from pipelines.capacity import (
+    EVEN,
     LONG,
     Load,
     Short,
@@ -19,6 +23,7 @@ from pipelines.capacity import (
     buy_s,
     cloud_rate,
     ends_late,
+    first_in_time,
     has_home,
     in_time,
     left_s,
@@ -30,10 +35,12 @@ from pipelines.capacity import (
 from pipelines.fair import in_turn
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 
-SPANS = 20
+SPANS = 5
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
 LEAST_CHANCE = 0.1
 """A provider batch that comes back in time more seldom is not worth its trouble."""
+TRIAL_ROWS, TRIAL_SPANS = 8, 1
+"""So many of the rows that are short tell how fast a batch API is from which nobody has heard and which is usually too slow."""
 TOP_UPS = 12
 """A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
 LEAST_LOT = 0.01
@@ -41,6 +48,8 @@ LEAST_LOT = 0.01
 WISER = 0.2
 """After this part of the time left one knows much better what will be short."""
 MOST_SURE = 0.98
+FIRST_LOOK = 0.1
+"""So long, as a share of the time left, a new run's first answers are waited for before what seems to be short is bought."""
 FEED_S = 30.0
 """The cloud's work is not allowed to run out for so long before what was recalled is there."""
 RECALL_SHARE = 0.1
@@ -72,7 +81,7 @@ def to_cloud(
             before[cloud.name] += leaving.rows
             out = sum(batch.rows for batch in run.sent)
             needed_s = buy_s(cloud, before[cloud.name] + out) + (_slowest_s(snapshot, run) if out else 0.0)
-            if leaving.late and seconds <= needed_s:
+            if leaving.late and seconds <= needed_s and not _is_new(snapshot, run, loads[run.id], seconds):
                 now, pressing = now + leaving.late, True
             feed = _feed_rows(snapshot, run, cloud) - before[cloud.name] if seconds <= needed_s else 0.0
             yield from _recalls(snapshot, run, seconds, feed)
@@ -82,6 +91,12 @@ def to_cloud(
             room[target.name] -= batch.rows
             taken.add(batch.id)
             yield Ring(batch.id, run.id, "cloud", target.name)
+
+
+def _is_new(snapshot: Snapshot, run: RunView, load: Load, seconds: float) -> bool:
+    """Whether a run has just begun and what is short of it is hardly more than a guess: of lengths, or of a local lane's speed."""
+    guessed = load.guessed > EVEN * load.work or any(target.up and not target.spans for target in load.home.values())
+    return guessed and snapshot.now_ms - run.created_ms < 1000 * FIRST_LOOK * seconds
 
 
 def _presses(
@@ -214,10 +229,20 @@ def office_for(snapshot: Snapshot, run: RunView, batch: BatchView, rows: float) 
 
 
 def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> float:
-    """That what is ordered now comes back before it would have to be recalled and bought, with all that may be out then."""
+    """That what is ordered now comes back before it would have to be recalled and bought, with all that may be out then; of an API
+    that must be tried first, that the few come back with which it is tried."""
     cloud = snapshot.targets.get(target.name)
-    needed_s = _back_s(target) + (buy_s(cloud, rows) if cloud is not None else 0.0)
-    return in_time(target, min((1 - RECALL_SHARE) * left, left - needed_s))
+    buying_s = buy_s(cloud, rows) if cloud is not None else 0.0
+    chance = in_time(target, min((1 - RECALL_SHARE) * left, left - buying_s - _back_s(target)))
+    if target.heard or chance >= LEAST_CHANCE:
+        return chance
+    few_s = _back_s(target) + (buy_s(cloud, TRIAL_ROWS) if cloud is not None else 0.0)
+    return first_in_time(target, min((1 - RECALL_SHARE) * left, left - max(buying_s, few_s)))
+
+
+def _is_trial(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> bool:
+    """Whether it must be tried first: nobody has heard from it, and such APIs usually take too long."""
+    return not target.heard and _chance(snapshot, msgspec.structs.replace(target, heard=True), left, rows) < LEAST_CHANCE
 
 
 def _out_rows(on: Mapping[str, Ways], run: RunView, load: Load, short: float) -> float:
@@ -246,25 +271,31 @@ def to_offices(
     """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will
     likely be short."""
     room = {name: float(target.room_rows) for name, target in snapshot.batch_targets.items()}
+    out = Counter(batch.target for run in due for batch in run.sent)
     for run in due if room else ():
-        measured = any(target.spans >= SPANS for target in loads[run.id].home.values())
-        wanted = short[run.id].likely if measured else 0.0
+        spans = max((target.spans for target in loads[run.id].home.values()), default=0)
+        wanted = short[run.id].likely if spans >= TRIAL_SPANS else 0.0
         wanted = wanted if wanted >= LEAST_LOT * loads[run.id].work else 0.0
         if wanted <= 0 and not loads[run.id].strays:
             continue
-        rows = _out_rows(on, run, loads[run.id], wanted)
+        rows, left = _out_rows(on, run, loads[run.id], wanted), left_s(snapshot, run)
+        trials = {name for name, office in snapshot.batch_targets.items() if _is_trial(snapshot, office, left, rows)}
         for batch in reversed(run.waiting):
             if wanted <= 0 and not loads[run.id].strays:
                 break
             target = office_for(snapshot, run, batch, rows) if batch.id not in taken else None
-            if target is None or room[target.name] < batch.rows:
+            if target is None or room[target.name] < batch.rows or (target.name in trials and out[target.name]):
                 continue
+            trial = target.name in trials
             if has_home(batch, on) and (run.deadline_ms is not None or on[batch.route].local is not None):
-                if wanted < batch.work or not _is_time(snapshot, run, target):
+                measured = trial or spans >= SPANS
+                if wanted < batch.work or not measured or not _is_time(snapshot, run, target):
                     wanted = 0.0  # the tail leaves first, not what is small enough
                     continue
                 wanted -= batch.work
             room[target.name] -= batch.rows
+            if trial:
+                room[target.name] = min(room[target.name], TRIAL_ROWS - batch.rows)
             taken.add(batch.id)
             yield Ring(batch.id, run.id, "provider_batch", target.name)
 
@@ -287,6 +318,8 @@ def sureness(snapshot: Snapshot, runs: Iterable[RunView]) -> dict[str, float]:
 
 
 def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
+    if _is_trial(snapshot, office, left, 0.0):
+        return EVEN
     chance, price = _chance(snapshot, office, left, 0.0), min(1.0, office.price)
     kept = _chance(snapshot, office, (1 - WISER) * left, 0.0) / chance if chance else 1.0
     return min(MOST_SURE, max(1 - MOST_SURE, price / max(1e-9, 1 - kept * (1 - price))))
