@@ -43,6 +43,7 @@ TRIAL_ROWS, TRIAL_SPANS = 8, 1
 """So many of the rows that are short tell how fast a batch API is from which nobody has heard and which is usually too slow."""
 TOP_UPS = 12
 """A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
+LEAST_TOP_UP_S = 5.0
 LEAST_LOT = 0.01
 """Of the work that is left: less is no order."""
 WISER = 0.2
@@ -80,7 +81,8 @@ def to_cloud(
         if cloud is not None and seconds < math.inf:
             before[cloud.name] += leaving.rows
             out = sum(batch.rows for batch in run.sent)
-            needed_s = buy_s(cloud, before[cloud.name] + out) + (_slowest_s(snapshot, run) if out else 0.0)
+            back_s = _slowest_s(snapshot, run) + buy_s(cloud, out) if out else 0.0  # meanwhile it buys the others
+            needed_s = max(back_s, buy_s(cloud, before[cloud.name] + out))
             if leaving.late and seconds <= needed_s and not _is_new(snapshot, run, loads[run.id], seconds):
                 now, pressing = now + leaving.late, True
             feed = _feed_rows(snapshot, run, cloud) - before[cloud.name] if seconds <= needed_s else 0.0
@@ -328,4 +330,5 @@ def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
 def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget) -> bool:
     """Orders come in a few large lots: not again soon after the last."""
     last_ms = max((batch.sent_ms for batch in run.sent), default=-math.inf)
-    return snapshot.now_ms - last_ms >= 1000 * min(target.latency_p50_s, left_s(snapshot, run)) / TOP_UPS
+    usual_s = min(target.latency_p50_s, left_s(snapshot, run))
+    return snapshot.now_ms - last_ms >= 1000 * max(LEAST_TOP_UP_S, usual_s / TOP_UPS)
