@@ -33,7 +33,7 @@ BOLDER = 4.0
 SLOW_LATENCY_S, FIRST_BOUGHT = 6.0, 32
 """A cloud that nobody has asked yet may be so slow; and so many rows show how slow it is, early enough for all others."""
 SIGMA_90 = NormalDist().inv_cdf(0.9)
-SPREAD, UNSURE = 0.03, 0.5
+SPREAD, UNSURE = 0.03, 0.25
 """How far what a local lane does may be from what is foreseen of it, one standard deviation as a share of it: measured over
 many spans, and how much more by the root of their number."""
 GUESS_SPREAD = 0.3
@@ -238,7 +238,9 @@ def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
         away_s = 0.0 if target.up else target.down_s * (1 / sure - 1)
         spread = math.hypot(SPREAD, UNSURE / math.sqrt(max(1, target.spans)))
         faster = max(0.0, 1 + z * spread)
-        most += local_rate(target) * faster * max(0.0, seconds - last_s - away_s)
+        most += local_rate(target) * faster * max(0.0, seconds - last_s - away_s) + (
+            half_done(target) if target.up else 0.0
+        )
     return careful, most
 
 

@@ -35,12 +35,13 @@ from pipelines.capacity import (
 from pipelines.fair import in_turn
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 
-SPANS = 5
+SPANS = 1
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
 LEAST_CHANCE = 0.1
 """A provider batch that comes back in time more seldom is not worth its trouble."""
-TRIAL_ROWS, TRIAL_SPANS = 8, 1
-"""So many of the rows that are short tell how fast a batch API is from which nobody has heard and which is usually too slow."""
+TRIAL_ROWS, TRIAL_SURE = 8, 0.8
+"""So many rows tell how fast a batch API is from which nobody has heard and which is usually too slow; and that they are short is
+as sure as that."""
 TOP_UPS = 12
 """A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
 LEAST_TOP_UP_S = 5.0
@@ -81,11 +82,11 @@ def to_cloud(
         if cloud is not None and seconds < math.inf:
             before[cloud.name] += leaving.rows
             out = sum(batch.rows for batch in run.sent)
-            back_s = _slowest_s(snapshot, run) + buy_s(cloud, out) if out else 0.0  # meanwhile it buys the others
-            needed_s = max(back_s, buy_s(cloud, before[cloud.name] + out))
-            if leaving.late and seconds <= needed_s and not _is_new(snapshot, run, loads[run.id], seconds):
+            buying_s = buy_s(cloud, before[cloud.name] + out)
+            back_s = _slowest_s(snapshot, run) + buy_s(cloud, out) if out else 0.0
+            if leaving.late and seconds <= buying_s and not _is_new(snapshot, run, loads[run.id], seconds):
                 now, pressing = now + leaving.late, True
-            feed = _feed_rows(snapshot, run, cloud) - before[cloud.name] if seconds <= needed_s else 0.0
+            feed = _feed_rows(snapshot, run, cloud) - before[cloud.name] if seconds <= max(buying_s, back_s) else 0.0
             yield from _recalls(snapshot, run, seconds, feed)
         (waited if run.waited_for else last if pressing else rest).extend((run, *each) for each in now)
     for run, batch, target in chain(_shared(snapshot, waited, room), last, _shared(snapshot, rest, room)):
@@ -244,7 +245,9 @@ def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -
 
 def _is_trial(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> bool:
     """Whether it must be tried first: nobody has heard from it, and such APIs usually take too long."""
-    return not target.heard and _chance(snapshot, msgspec.structs.replace(target, heard=True), left, rows) < LEAST_CHANCE
+    return (
+        not target.heard and _chance(snapshot, msgspec.structs.replace(target, heard=True), left, rows) < LEAST_CHANCE
+    )
 
 
 def _out_rows(on: Mapping[str, Ways], run: RunView, load: Load, short: float) -> float:
@@ -276,7 +279,7 @@ def to_offices(
     out = Counter(batch.target for run in due for batch in run.sent)
     for run in due if room else ():
         spans = max((target.spans for target in loads[run.id].home.values()), default=0)
-        wanted = short[run.id].likely if spans >= TRIAL_SPANS else 0.0
+        wanted = short[run.id].likely if spans >= SPANS else 0.0
         wanted = wanted if wanted >= LEAST_LOT * loads[run.id].work else 0.0
         if wanted <= 0 and not loads[run.id].strays:
             continue
@@ -290,8 +293,7 @@ def to_offices(
                 continue
             trial = target.name in trials
             if has_home(batch, on) and (run.deadline_ms is not None or on[batch.route].local is not None):
-                measured = trial or spans >= SPANS
-                if wanted < batch.work or not measured or not _is_time(snapshot, run, target):
+                if wanted < batch.work or not _is_time(snapshot, run, target):
                     wanted = 0.0  # the tail leaves first, not what is small enough
                     continue
                 wanted -= batch.work
@@ -321,7 +323,7 @@ def sureness(snapshot: Snapshot, runs: Iterable[RunView]) -> dict[str, float]:
 
 def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
     if _is_trial(snapshot, office, left, 0.0):
-        return EVEN
+        return TRIAL_SURE
     chance, price = _chance(snapshot, office, left, 0.0), min(1.0, office.price)
     kept = _chance(snapshot, office, (1 - WISER) * left, 0.0) / chance if chance else 1.0
     return min(MOST_SURE, max(1 - MOST_SURE, price / max(1e-9, 1 - kept * (1 - price))))
