@@ -75,11 +75,14 @@ def left_s(snapshot: Snapshot, run: RunView) -> float:
 
 
 def stock(target: TargetView) -> float:
-    """Rows that should be rung at a target: enough that no slot waits for the next tick. While its rate is unknown, more
-    where it costs nothing, and only so many that it shows where it does."""
-    if not target.rows_per_s:
-        return FIRST_STOCK_SLOTS * target.slots if target.lane == "local" else min(FIRST_BOUGHT, target.slots)
-    return max(STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
+    """Rows that should be rung at a target: enough that no slot waits for the next tick, and no more than its rate limits admit
+    in a moment, for what is rung cannot go elsewhere. While its rate is unknown, more where it costs nothing, and only so many
+    that it shows where it does."""
+    if target.rows_per_s:
+        rows = max(STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
+    else:
+        rows = FIRST_STOCK_SLOTS * target.slots if target.lane == "local" else min(FIRST_BOUGHT, target.slots)
+    return min(rows, target.limit_rows_per_s * STOCK_S)
 
 
 def is_stocked(target: TargetView, rows: int, work: float) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipelines.capacity import cloud_rate
+from pipelines.capacity import cloud_rate, stock
 from pipelines.plan import plan
 from pipelines.snapshot import BatchTarget, BatchView, RunView, TargetView
 from pipelines.spill import MOST_SURE, sureness
@@ -255,3 +255,12 @@ def test_a_cloud_that_was_hardly_asked_is_believed_a_few_times_what_it_did() -> 
     assert cloud_rate(msgspec.structs.replace(few, rows_per_s=0.5)) == 10.0, "as one that nobody has asked"
     assert cloud_rate(msgspec.structs.replace(few, spans=1)) == 3.0, "all of them were in use"
     assert cloud_rate(msgspec.structs.replace(few, limit_rows_per_s=5.0)) == 5.0
+
+
+def test_no_more_is_rung_to_a_cloud_than_its_limits_admit_in_a_moment() -> None:
+    """128 rows waited for more than a minute at a hundred calls a minute, while the local lane had nothing left to do."""
+    limited = msgspec.structs.replace(MINI, slots=64, rows_per_s=1.6, limit_rows_per_s=100 / 60)
+    assert [stock(msgspec.structs.replace(limited, limit_rows_per_s=most)) for most in (100 / 60, math.inf)] == [5, 128]
+    for cloud in (limited, msgspec.structs.replace(limited, rows_per_s=0.0)):
+        moves = moved(plan(snapshot(run(SHORT, deadline_s=30), gpu=SLOW, mini=cloud)))
+        assert [lane for _, lane in moves] == ["cloud", "cloud"], "eight rows, for three seconds"
