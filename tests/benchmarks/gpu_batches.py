@@ -154,17 +154,22 @@ def measure_on_gpu(size: str, cache_tokens: int, jobs: dict[str, list[Row]], rou
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=80, help="prompts of each beginning")
+    parser.add_argument("--beginnings", type=int, default=BEGINNINGS)
     parser.add_argument("--held", type=int, default=6, help="beginnings that the server's cache holds")
     parser.add_argument("--only", choices=["beginnings", "mixture"])
     parser.add_argument("--gpu", choices=["gpu", "tiny"], help="a real server with a model of this size")
     parser.add_argument("--cache-tokens", type=int, default=65_536, help="what the real server's cache holds in all")
+    parser.add_argument(
+        "--letters", type=int, default=120, help="prompts of either kind in the mixture on the real server"
+    )
+    parser.add_argument("--written", type=int, default=256, help="tokens of a long answer there")
     parser.add_argument("--rounds", type=int, default=1, help="of every job on the real server")
     given = parser.parse_args()
     if given.gpu:
-        scale = (BEGINNINGS, TOKENS, 3900, 780) if given.gpu == "gpu" else (4, 200, 300, 30)
+        scale = (given.beginnings, TOKENS, 3900, given.written) if given.gpu == "gpu" else (4, 200, 300, 30)
         jobs = {
             "beginnings": beginnings(given.each, given.held, *scale[:2])[1],
-            "mixture": limited(given.each, *scale[2:]),
+            "mixture": limited(given.letters, *scale[2:]),
         }
         measure_on_gpu(
             given.gpu,
@@ -174,7 +179,7 @@ def main() -> None:
         )
         return
     if given.only != "mixture":
-        measure("beginnings", *beginnings(given.each, given.held))
+        measure("beginnings", *beginnings(given.each, given.held, given.beginnings))
     if given.only != "beginnings":
         measure("mixture", *mixture(300))
 
