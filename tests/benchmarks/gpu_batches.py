@@ -33,7 +33,6 @@ from tests.support_upstream import Upstream
 
 SLOTS, BEGINNINGS, TOKENS = 32, 30, 1500
 FILE, SPILLWAY = "as the file comes", "Spillway"
-ANSWER = {"max_tokens": 30}
 SENTENCE = "The desk answers in the tone of the house, names the paragraph it relies on and never promises a date. "
 Row = dict[str, Any]
 WRITES = {
@@ -50,7 +49,9 @@ def text(tokens: int) -> str:
     return SENTENCE * (4 * tokens // len(SENTENCE))
 
 
-def beginnings(each: int, held: int, count: int = BEGINNINGS, tokens: int = TOKENS) -> tuple[dict[str, Any], list[Row]]:
+def beginnings(
+    each: int, held: int, count: int = BEGINNINGS, tokens: int = TOKENS, answer: int = 30
+) -> tuple[dict[str, Any], list[Row]]:
     """A GPU whose cache holds so many of them; and their prompts, in any order."""
     server = {
         **WRITES, "output_tokens_median": 30, "output_tokens_sigma": 0.4, "prefill_share": 0.1,
@@ -58,7 +59,7 @@ def beginnings(each: int, held: int, count: int = BEGINNINGS, tokens: int = TOKE
     }  # fmt: skip
     heads = [f"House {number:02}. {text(tokens)}" for number in range(count)]
     found: list[Row] = [
-        {"prompt": f"{head} Question {row}: what now?", **ANSWER} for head in heads for row in range(each)
+        {"prompt": f"{head} Question {row}: what now?", "max_tokens": answer} for head in heads for row in range(each)
     ]
     random.Random(1).shuffle(found)
     return server, found
@@ -162,13 +163,14 @@ def main() -> None:
     parser.add_argument(
         "--letters", type=int, default=120, help="prompts of either kind in the mixture on the real server"
     )
+    parser.add_argument("--answer", type=int, default=4, help="tokens of an answer to a beginning there")
     parser.add_argument("--written", type=int, default=256, help="tokens of a long answer there")
     parser.add_argument("--rounds", type=int, default=1, help="of every job on the real server")
     given = parser.parse_args()
     if given.gpu:
         scale = (given.beginnings, TOKENS, 3900, given.written) if given.gpu == "gpu" else (4, 200, 300, 30)
         jobs = {
-            "beginnings": beginnings(given.each, given.held, *scale[:2])[1],
+            "beginnings": beginnings(given.each, given.held, *scale[:2], given.answer)[1],
             "mixture": limited(given.letters, *scale[2:]),
         }
         measure_on_gpu(
