@@ -101,9 +101,9 @@ def as_the_file_comes(base_url: str, model: str, rows: list[Row]) -> float:
     return time.monotonic() - began_s
 
 
-def through_spillway(base_url: str, model: str, rows: list[Row]) -> tuple[float, int]:
+def through_spillway(base_url: str, model: str, rows: list[Row], slots: int | str = SLOTS) -> tuple[float, int]:
     """Seconds, and input tokens."""
-    target = {"kind": "openai", "lane": "local", "base_url": base_url, "model": model, "max_concurrency": SLOTS}
+    target = {"kind": "openai", "lane": "local", "base_url": base_url, "model": model, "max_concurrency": slots}
     with redis_server() as url, tempfile.TemporaryDirectory(prefix="sw-pre-") as folder:
         program = Program(Path(folder), spillway={"redis_url": url}, targets={"gpu": target})
         with team(program, url, lanes=1):
@@ -152,12 +152,22 @@ def measure_on_gpu(size: str, cache_tokens: int, jobs: dict[str, list[Row]], rou
                     tell(job, way, len(rows), seconds, (server.found_tokens() - before) / input_tokens)
 
 
+def climb_on_gpu(size: str, cache_tokens: int, rows: int) -> None:
+    """How fast the server is by how many calls it gets at once, and what `max_concurrency = "auto"` makes of that."""
+    with gpu_server(cache_tokens, size) as server:
+        as_the_file_comes(server.base_url, server.model, [{"prompt": "Warm.", "max_tokens": 8}] * SLOTS)
+        for slots in ("auto", 16, 32, 64, 128, "auto"):
+            asked = [{"prompt": f"At {slots} at once, row {row}: {text(200)}", "max_tokens": 32} for row in range(rows)]
+            seconds, _ = through_spillway(server.base_url, server.model, asked, slots)
+            tell("climb", str(slots), rows, seconds, 0.0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=80, help="prompts of each beginning")
     parser.add_argument("--beginnings", type=int, default=BEGINNINGS)
     parser.add_argument("--held", type=int, default=6, help="beginnings that the server's cache holds")
-    parser.add_argument("--only", choices=["beginnings", "mixture"])
+    parser.add_argument("--only", choices=["beginnings", "mixture", "climb"], help="climb: of the real server")
     parser.add_argument("--gpu", choices=["gpu", "tiny"], help="a real server with a model of this size")
     parser.add_argument("--cache-tokens", type=int, default=65_536, help="what the real server's cache holds in all")
     parser.add_argument(
@@ -167,6 +177,8 @@ def main() -> None:
     parser.add_argument("--written", type=int, default=256, help="tokens of a long answer there")
     parser.add_argument("--rounds", type=int, default=1, help="of every job on the real server")
     given = parser.parse_args()
+    if given.gpu and given.only == "climb":
+        return climb_on_gpu(given.gpu, given.cache_tokens, given.letters)
     if given.gpu:
         scale = (given.beginnings, TOKENS, 3900, given.written) if given.gpu == "gpu" else (4, 200, 300, 30)
         jobs = {
