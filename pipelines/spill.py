@@ -22,7 +22,6 @@ from pipelines.capacity import (
     has_home,
     in_time,
     left_s,
-    reserve_work,
     stock,
     too_late,
     ways,
@@ -175,17 +174,10 @@ def _leaving(
         elif left > 0 or (way.local is not None and too_late(way.local, batch, seconds, way.local.rung_work)):
             left -= batch.work
             late.append((batch, way.cloud))
-    return Leaving(now, late, _rows(load, late, short, left))
-
-
-def _rows(load: Load, late: list[tuple[BatchView, TargetView]], short: float, left: float) -> float:
-    """What is not prepared yet must follow in the same time; and the last shortage may be of the shortest prompts, which are
-    many."""
     rows = float(sum(batch.rows for batch, _ in late))
-    if left > 0 and late:
+    if left > 0 and late:  # what is not prepared yet must follow in the same time
         rows *= short / max(1e-9, short - left)
-    reserve = min(max(0.0, short), max((reserve_work(t, load.most) for t in load.home.values()), default=0.0))
-    return max(rows, reserve / load.least if load.least else 0.0)
+    return Leaving(now, late, rows)
 
 
 def _tight(target: TargetView, load: Load, seconds: float) -> bool:
