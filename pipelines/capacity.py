@@ -12,7 +12,7 @@ from pipelines.fair import NORMAL, Claim, fair_shares
 from pipelines.snapshot import BatchTarget, BatchView, RunView, Snapshot, TargetView
 
 STOCK_S = 3.0
-STOCK_SLOTS, FIRST_STOCK_SLOTS = 1.25, 4
+STOCK_SLOTS, MOST_STOCK_SLOTS, BOUGHT_SLOTS = 1.25, 4, 2
 DECIDED = 1 / 60
 """Of the time until the next deadline: what is rung is decided, so no more than that, nor less than a second's work."""
 TICK_S = 1.0
@@ -29,11 +29,13 @@ ones run, and before that, when no more of them can be begun."""
 GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
 GUESSED_LATENCY_S = 2.0
+BOLDER = 4.0
+"""A cloud may do so many times what it did with few calls in flight."""
 SLOW_LATENCY_S, FIRST_BOUGHT, FIRST_ASKED = 6.0, 32, 4
 """A cloud that nobody has asked yet may be so slow; and so many rows show how slow it is, early enough for all others. Fewer do
 where its limits say the rest."""
 SIGMA_90 = NormalDist().inv_cdf(0.9)
-SPREAD, UNSURE = 0.03, 0.5
+SPREAD, UNSURE = 0.03, 0.25
 """How far what a local lane does may be from what is foreseen of it, one standard deviation as a share of it: measured over
 many spans, and how much more by the root of their number."""
 GUESS_SPREAD = 0.3
@@ -41,6 +43,8 @@ GUESS_SPREAD = 0.3
 LONG = 3.0
 """By so much what nobody has measured may be longer, at P90."""
 EVEN = 0.5
+FIRST_BACK_S = 10.0
+"""No batch API answers sooner."""
 
 
 class Ways(NamedTuple):
@@ -73,13 +77,15 @@ def left_s(snapshot: Snapshot, run: RunView) -> float:
 
 
 def stock(target: TargetView) -> float:
-    """Rows that should be rung at a target, at the most: enough that no slot waits for the next tick. While its rate is unknown,
-    more where it costs nothing, and only so many that it shows where it does."""
-    if target.lane == "local":
-        return max(FIRST_STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
-    if not target.rows_per_s:
-        return min(FIRST_BOUGHT if math.isinf(target.limit_rows_per_s) else FIRST_ASKED, target.slots)
-    return max(2 * target.slots, target.rows_per_s * STOCK_S)
+    """Rows that should be rung at a target, at the most: enough that no slot waits for the next tick, and no more than its rate
+    limits admit in a moment, for what is rung cannot go elsewhere. While its rate is unknown, more where it costs nothing, and
+    only so many that it shows where it does."""
+    if target.rows_per_s or target.lane == "local":
+        slots = MOST_STOCK_SLOTS if target.lane == "local" else BOUGHT_SLOTS
+        rows = max(slots * target.slots, target.rows_per_s * STOCK_S)
+    else:
+        rows = min(FIRST_BOUGHT if math.isinf(target.limit_rows_per_s) else FIRST_ASKED, target.slots)
+    return min(rows, target.limit_rows_per_s * STOCK_S)
 
 
 def is_stocked(target: TargetView, rows: int, queued_work: float, seconds: float = math.inf) -> bool:
@@ -124,12 +130,14 @@ def buy_s(cloud: TargetView, rows: float) -> float:
 
 
 def cloud_rate(cloud: TargetView) -> float:
-    """Rows a second of a cloud target. With few calls in flight it shows less than it can do: where its limits are known, those
-    and its latency say more, until all its slots were in use."""
+    """Rows a second of a cloud target. With few calls in flight it shows less than it can do, until all its slots were in use:
+    where its limits are known, those and its latency say more; else it is believed as much as one that nobody has asked, or a few
+    times what it has shown."""
     most = cloud.slots / max(_cloud_latency_s(cloud), 0.05)
     rate = cloud.rows_per_s or most
-    if math.isfinite(cloud.limit_rows_per_s) and not cloud.spans:
-        rate = max(rate, most)
+    if not cloud.spans:
+        known = math.isfinite(cloud.limit_rows_per_s)
+        rate = max(rate, most if known else min(most, max(BOLDER * rate, cloud.slots / SLOW_LATENCY_S)))
     return max(min(rate, cloud.limit_rows_per_s), 0.01)
 
 
@@ -143,6 +151,12 @@ def in_time(target: BatchTarget, seconds: float) -> float:
         return 0.0
     sigma = latency_sigma(target.latency_p50_s, target.latency_p90_s)
     return NormalDist().cdf(math.log(seconds / target.latency_p50_s) / sigma)
+
+
+def first_in_time(target: BatchTarget, seconds: float) -> float:
+    """That a batch comes back within so long from an API from which none ever has: twice as long as one has been out by now, with
+    a chance of a half."""
+    return 1 - max(FIRST_BACK_S, target.waited_s) / seconds if seconds > 0 else 0.0
 
 
 def latency_sigma(p50_s: float, p90_s: float) -> float:
@@ -237,7 +251,9 @@ def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
         away_s = 0.0 if target.up else target.down_s * (1 / sure - 1)
         spread = math.hypot(SPREAD, UNSURE / math.sqrt(max(1, target.spans)))
         faster = max(0.0, 1 + z * spread)
-        most += local_rate(target) * faster * max(0.0, seconds - last_s - away_s)
+        most += local_rate(target) * faster * max(0.0, seconds - last_s - away_s) + (
+            half_done(target) if target.up else 0.0
+        )
     return careful, most
 
 

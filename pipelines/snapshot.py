@@ -38,7 +38,11 @@ class TargetView(msgspec.Struct, frozen=True):
 
 class BatchTarget(msgspec.Struct, frozen=True):
     """A target's asynchronous batch API: rows that it would still take now, how long its batches take, their price as a share
-    of the real-time price, and how long it takes to give one back."""
+    of the real-time price, and how long it takes to give one back.
+
+    `heard`: some batch has come back, so that the times are its own. Else they are such APIs' usual ones, and none has come back
+    that was out for `waited_s`.
+    """
 
     name: str
     up: bool
@@ -47,6 +51,8 @@ class BatchTarget(msgspec.Struct, frozen=True):
     latency_p90_s: float = 6 * 3600.0
     price: float = 0.5
     cancel_s: float = 60.0
+    heard: bool = True
+    waited_s: float = 0.0
 
 
 class BatchView(msgspec.Struct, frozen=True):

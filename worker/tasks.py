@@ -97,7 +97,9 @@ class Process:
             if "cloud" in self.lanes and await self._has_provider_batches():
                 from worker.provider_batches.lane import ProviderBatches
 
-                self.provider_batches = ProviderBatches(self.context, self.ledger, self.drain.journal)
+                self.provider_batches = ProviderBatches(
+                    self.context, self.ledger, self.drain.journal, self.drain.lengths
+                )
                 self._leased("provider_batch", self.provider_batches.step)
         await self._start_control(bells)
 
