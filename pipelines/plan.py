@@ -4,18 +4,31 @@ Local takes from the head of each run's order (most cloud dollars saved per loca
 Between clients weighted fair share by work done (pipelines/fair.py), inside a client the earliest deadline. A run without a deadline
 stays local while a local target is up; a run with one spills what the local lane cannot finish in time, at the last
 responsible moment, and before that hands what will most likely be short to a provider's batch API, at its lower price
-(pipelines/spill.py). The queues stay short: a lane is topped up to its stock, no further. No Redis, no clock.
+(pipelines/spill.py, offices.py). The queues stay short: a lane is topped up to its stock, no further. No Redis, no clock.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 
-from pipelines.capacity import Short, Ways, is_stocked, left_s, load, reserve_work, shortages, too_late, ways
+from pipelines.capacity import (
+    Short,
+    Ways,
+    is_stocked,
+    left_s,
+    load,
+    reserve_work,
+    shortages,
+    too_late,
+    waiting_rows,
+    ways,
+)
 from pipelines.fair import NORMAL
+from pipelines.offices import sureness, to_offices
 from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
-from pipelines.spill import sureness, to_cloud, to_offices
+from pipelines.spill import to_cloud
 
 PROBES = (7, 0, 4, 2, 6, 1, 3, 5)
 """Eighths of a run's order, in the order in which they are tried first: all kinds of prompts, not the head's alone."""
@@ -50,9 +63,11 @@ def _fill_local(
     """Top each local target up, client by client, run by run, from the head; `spare`: runs that need no order."""
     locals_ = [t for t in snapshot.targets.values() if t.lane == "local" and t.up]
     rung, work = {t.name: t.rung_rows for t in locals_}, {t.name: t.rung_work for t in locals_}
+    queued = {t.name: t.queued_work for t in locals_}
+    soonest_s = min((left_s(snapshot, run) for run in snapshot.runs if run.waiting), default=math.inf)
 
     def stocked(target: TargetView) -> bool:
-        return is_stocked(target, rung[target.name], work[target.name])
+        return is_stocked(target, rung[target.name], queued[target.name], soonest_s)
 
     if all(stocked(target) for target in locals_):
         return
@@ -74,6 +89,7 @@ def _fill_local(
         else:
             rung[target.name] += batch.rows
             work[target.name] += batch.work
+            queued[target.name] += batch.work / batch.rows * waiting_rows(target.slots, batch.rows, rung[target.name])
             more = batch.work / snapshot.weights.get(run.client, 1.0)
             served[run.client] = served.get(run.client, 0.0) + more
             taken.add(batch.id)

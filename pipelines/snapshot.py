@@ -15,8 +15,9 @@ class TargetView(msgspec.Struct, frozen=True):
     """One target as it is now; `rate` is estimated work finished per second, `rows_per_s` the same in rows, 0 while unknown,
     and `spans` how many spans of full work that was measured over.
 
-    `rung_rows` and `rung_work` are on it and not answered, `rung_read` of that work is reading prompts; `limit_rows_per_s` is
-    what its rate limits admit; `down_s` how long it has been down: infinite where nobody waits for it to come back.
+    `rung_rows` and `rung_work` are on it and not answered, `rung_read` of that work is reading prompts, and `queued_work` waits
+    there for a slot; `limit_rows_per_s` is what its rate limits admit; `down_s` how long it has been down: infinite where nobody
+    waits for it to come back.
     """
 
     name: str
@@ -32,6 +33,7 @@ class TargetView(msgspec.Struct, frozen=True):
     down_s: float = math.inf
     spans: int = 0
     rung_read: float = 0.0
+    queued_work: float = 0.0
 
 
 class BatchTarget(msgspec.Struct, frozen=True):

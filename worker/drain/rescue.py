@@ -51,6 +51,10 @@ class Durations:
         if len(self._last) > KEPT_CALLS:
             del self._sorted[bisect_right(self._sorted, self._last.popleft()) - 1]
 
+    @property
+    def mean_s(self) -> float:
+        return sum(self._last) / len(self._last) if self._last else 0.0
+
     def risk(self, had_s: float, left_s: float) -> float:
         """That a call which has run for so long needs more than is left, of those that took longer than it has had; certain where
         hardly any did."""

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.batch import Asked, pack
+from pipelines.capacity import SLOW_LATENCY_S
 from pipelines.learn import Learned, Length, outputs
 from pipelines.pace import Answered, Pace
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, RunView, Snapshot, TargetView
 from pipelines.types import Item
 from tests.benchmarks.spill.bounds import SPREAD_90
 from tests.benchmarks.spill.jobs import INPUT_USD, OUTPUT_USD, Job
+from worker.drain.rescue import HAND_OVER_S, LATENCIES, LOOK_S, RISK, Durations
 
 Policy = Callable[[Snapshot], Iterable[Move]]
 
@@ -84,6 +86,9 @@ class World:
         self.running: list[tuple[float, int, float]] = []
         self.queue: deque[int] = deque()
         self.local_up = True
+        self.took: dict[str, Durations] = {}
+        self.given_up: set[int] = set()
+        self.looked = 0.0
         # cloud
         self.calls: list[tuple[float, int, float]] = []
         self.ready: deque[int] = deque()
@@ -141,6 +146,8 @@ class World:
             times.append(self.next_start)
         times.extend(lot.back_s for lot in self.lots)
         times.extend(edge for edge in self._edges() if edge > self.now)
+        if look := self._is_due():
+            times.append(self.looked + LOOK_S)
         then = max(self.now, min(times))
         passed, self.now = then - self.now, then
         self.virtual += passed * each if n else 0.0
@@ -156,6 +163,8 @@ class World:
         while self.running and self.running[0][0] <= self.virtual + 1e-9:
             _, row, began = heapq.heappop(self.running)
             rung |= self._end(row, "gpu", began)
+        if look and self.now >= self.looked + LOOK_S - 1e-9:
+            self._rescue()
         while self.calls and self.calls[0][0] <= self.now + 1e-9:
             _, row, began = heapq.heappop(self.calls)
             self.outcome.usd += float(self.job.usd[row])
@@ -203,8 +212,53 @@ class World:
             heapq.heappush(self.calls, (self.now + latency, row, self.now))
             self.next_start = max(self.next_start, self.now) + 1 / self.scenario.cloud_rows_per_s
 
+    # -- local calls that would be late are given up for the cloud, as worker/drain/rescue.py does it ---------------
+
+    def _is_due(self) -> bool:
+        latency_s, rate = self._cloud_speed()
+        mine = len(self.running) + len(self.queue)
+        return mine > 0 and self._left_s() <= LATENCIES * latency_s + (mine + len(self.ready)) / rate + HAND_OVER_S
+
+    def _rescue(self) -> None:
+        self.looked, left_s = self.now, self._left_s()
+        latency_s, rate = self._cloud_speed()
+        risky = [
+            row
+            for _, row, began in self.running
+            if row not in self.given_up and self._took(row).risk(self.now - began, left_s) > RISK
+        ]
+        waits_s, queued = 0.0, []
+        for row in self.queue:
+            own_s = self._took(row).mean_s / max(1, len(self.running))
+            if self._took(row).risk(0.0, left_s - waits_s - own_s) > RISK:
+                queued.append(row)
+            else:
+                waits_s += own_s
+        n = len(risky) + len(queued) + len(self.ready)
+        if left_s > LATENCIES * latency_s + n / rate + HAND_OVER_S:
+            return
+        room = max(0, int((left_s - latency_s) * rate) - len(self.ready))
+        leaving = (risky + queued)[:room]
+        self.given_up.update(risky[:room])
+        self.queue = deque(row for row in self.queue if row not in leaving)
+        self.ready.extend(leaving)
+
+    def _took(self, row: int) -> Durations:
+        return self.took.setdefault(self.of_row[row].group, Durations())
+
+    def _left_s(self) -> float:
+        return self.job.deadline_s - self.now
+
+    def _cloud_speed(self) -> tuple[float, float]:
+        latency_s = self.pace["mini"].latency_s or SLOW_LATENCY_S
+        return latency_s, min(self.scenario.cloud_slots / latency_s, self.scenario.cloud_rows_per_s)
+
     def _end(self, row: int, target: str, began: float) -> bool:
         batch, seconds = self.of_row[row], self.now - began
+        if target == "gpu" and row in self.given_up:
+            return False  # its slot is free now, and its answer is the cloud's
+        if target == "gpu":
+            self._took(row).add(seconds)
         self.ended += 1
         self.outcome.rows["local" if target == "gpu" else "cloud"] += 1
         self._count(target, row, seconds)
@@ -293,6 +347,7 @@ class World:
                 batch.view = None
         rung_ = [self._view(b) for b in self.batches.values() if b.lane == "local" and b.left]
         local, read = sum(view.work for view in rung_), sum(view.read for view in rung_)
+        each = {view.id: view.work / view.rows for view in rung_}
         rung = {"gpu": len(self.queue) + len(self.running), "mini": len(self.ready) + len(self.calls)}
         targets = {
             "gpu": TargetView(
@@ -308,6 +363,7 @@ class World:
                 down_s=self._down_s(),
                 spans=gpu.spans,
                 rung_read=read,
+                queued_work=sum(each[self.of_row[row].id] for row in self.queue),
             ),
             "mini": TargetView(
                 "mini",

@@ -1,0 +1,156 @@
+"""What belongs to a provider's batch API now, at its lower price, and how sure one must be to order it. What is bought in real time,
+and taken back, is pipelines/spill.py's matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from pipelines.capacity import Load, Short, Ways, buy_s, first_in_time, has_home, in_time, left_s
+from pipelines.snapshot import BatchTarget, BatchView, Ring, RunView, Snapshot
+
+SPANS = 1
+"""Over so many spans of full work the local lane must have been measured before anything is ordered."""
+LEAST_CHANCE = 0.1
+"""A provider batch that comes back in time more seldom is not worth its trouble."""
+TRIAL_ROWS, TRIAL_SURE = 8, 0.8
+"""So many rows tell how fast a batch API is from which nobody has heard and which is usually too slow; and that they are short is
+as sure as that."""
+TOP_UPS = 12
+"""A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
+LEAST_TOP_UP_S = 5.0
+LEAST_LOT = 0.01
+"""Of the work that is left: less is no order."""
+WISER = 0.2
+"""After this part of the time left one knows much better what will be short."""
+MOST_SURE = 0.98
+RECALL_SHARE = 0.1
+"""What has not come back in this last part of its time is taken back and bought in real time."""
+
+
+def office_for(snapshot: Snapshot, run: RunView, batch: BatchView, rows: float) -> BatchTarget | None:
+    """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled, and so
+    many `rows` bought instead."""
+    can = run.may_buy and not (run.waited_for or batch.real_time or batch.held or batch.lanes == "local")
+    if not can or not snapshot.batch_targets:
+        return None
+    left = left_s(snapshot, run)
+    for name in snapshot.routes.get(batch.route, ()):
+        target = snapshot.batch_targets.get(name)
+        if (
+            target is not None
+            and target.up
+            and target.price < 1
+            and _chance(snapshot, target, left, rows) >= LEAST_CHANCE
+        ):
+            return target
+    return None
+
+
+def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> float:
+    """That what is ordered now comes back before it would have to be recalled and bought, with all that may be out then; of an API
+    that must be tried first, that the few come back with which it is tried."""
+    cloud = snapshot.targets.get(target.name)
+    buying_s = buy_s(cloud, rows) if cloud is not None else 0.0
+    chance = in_time(target, min((1 - RECALL_SHARE) * left, left - buying_s - back_s(target)))
+    if target.heard or chance >= LEAST_CHANCE:
+        return chance
+    few_s = back_s(target) + (buy_s(cloud, TRIAL_ROWS) if cloud is not None else 0.0)
+    return first_in_time(target, min((1 - RECALL_SHARE) * left, left - max(buying_s, few_s)))
+
+
+def _is_trial(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> bool:
+    """Whether it must be tried first: nobody has heard from it, and such APIs usually take too long."""
+    return (
+        not target.heard and _chance(snapshot, msgspec.structs.replace(target, heard=True), left, rows) < LEAST_CHANCE
+    )
+
+
+def out_rows(on: Mapping[str, Ways], run: RunView, load: Load, short: float) -> float:
+    """Rows of a run that the cloud would have to take if nothing came back: what is out, what has no local lane, and the tail as
+    far as it is short."""
+    rows, left = float(sum(batch.rows for batch in run.sent)), short
+    for batch in reversed(run.waiting):
+        if left <= 0 and not load.strays:
+            break
+        home = has_home(batch, on)
+        if batch.lanes != "local" and (left > 0 or not home):
+            rows += batch.rows
+            left -= batch.work if home else 0.0
+    return rows
+
+
+def back_s(target: BatchTarget) -> float:
+    """How long it takes to be given an order back: no longer than it usually takes to be answered."""
+    return min(target.cancel_s, target.latency_p50_s)
+
+
+def to_offices(
+    snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Load], due: list[RunView],
+    short: Mapping[str, Short], taken: set[str],
+) -> Iterator[Ring]:  # fmt: skip
+    """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will
+    likely be short."""
+    room = {name: float(target.room_rows) for name, target in snapshot.batch_targets.items()}
+    out = Counter(batch.target for run in due for batch in run.sent)
+    for run in due if room else ():
+        spans = max((target.spans for target in loads[run.id].home.values()), default=0)
+        wanted = short[run.id].likely if spans >= SPANS else 0.0
+        wanted = wanted if wanted >= LEAST_LOT * loads[run.id].work else 0.0
+        if wanted <= 0 and not loads[run.id].strays:
+            continue
+        rows, left = out_rows(on, run, loads[run.id], wanted), left_s(snapshot, run)
+        trials = {name for name, office in snapshot.batch_targets.items() if _is_trial(snapshot, office, left, rows)}
+        for batch in reversed(run.waiting):
+            if wanted <= 0 and not loads[run.id].strays:
+                break
+            target = office_for(snapshot, run, batch, rows) if batch.id not in taken else None
+            if target is None or room[target.name] < batch.rows or (target.name in trials and out[target.name]):
+                continue
+            trial = target.name in trials
+            if has_home(batch, on) and (run.deadline_ms is not None or on[batch.route].local is not None):
+                if wanted < batch.work or not _is_time(snapshot, run, target):
+                    wanted = 0.0  # the tail leaves first, not what is small enough
+                    continue
+                wanted -= batch.work
+            room[target.name] -= batch.rows
+            if trial:
+                room[target.name] = min(room[target.name], TRIAL_ROWS - batch.rows)
+            taken.add(batch.id)
+            yield Ring(batch.id, run.id, "provider_batch", target.name)
+
+
+def sureness(snapshot: Snapshot, runs: Iterable[RunView]) -> dict[str, float]:
+    """How sure of a shortage one must be to order for it now, by run; of those that may use a batch API until a deadline.
+
+    A newsvendor who may wait: what is ordered costs `price` of real time, needed or not; what is not ordered now can be
+    ordered when more is known, and loses no more than the chance to be back in time. Where that does not fall, nearly
+    certain; where it falls to nothing, the `1 - price` quantile of the shortage.
+    """
+    found = {}
+    for run in runs if snapshot.batch_targets else ():
+        left = left_s(snapshot, run)
+        names = {name for batch in run.waiting for name in snapshot.routes.get(batch.route, ())}
+        offices = [snapshot.batch_targets[name] for name in names & snapshot.batch_targets.keys()]
+        if offices and 0 < left < math.inf:
+            found[run.id] = min(_sure(snapshot, office, left) for office in offices)
+    return found
+
+
+def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
+    if _is_trial(snapshot, office, left, 0.0):
+        return TRIAL_SURE
+    chance, price = _chance(snapshot, office, left, 0.0), min(1.0, office.price)
+    kept = _chance(snapshot, office, (1 - WISER) * left, 0.0) / chance if chance else 1.0
+    return min(MOST_SURE, max(1 - MOST_SURE, price / max(1e-9, 1 - kept * (1 - price))))
+
+
+def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget) -> bool:
+    """Orders come in a few large lots: not again soon after the last."""
+    last_ms = max((batch.sent_ms for batch in run.sent), default=-math.inf)
+    usual_s = min(target.latency_p50_s, left_s(snapshot, run))
+    return snapshot.now_ms - last_ms >= 1000 * max(LEAST_TOP_UP_S, usual_s / TOP_UPS)
