@@ -10,7 +10,8 @@ import logging
 import math
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from pipelines.capacity import SLOW_LATENCY_S
@@ -152,31 +153,35 @@ class Rescue:
         clock, redis, keys = self._context.clock, self._context.redis, self._context.keys
         names = {name for running in due for name in running.run.wanted_scopes(clock)}
         room = Room(await budget.room_nusd(redis, keys, sorted(names)), {})
-        for cloud in filter(None, map(self._cloud, due)):
+        for cloud in chain.from_iterable(map(self._clouds, due)):
             if cloud.name not in room.rows:
                 room.rows[cloud.name] = cloud.pending
                 for prompt in cloud.ready:  # whose money is not reserved yet
                     room.take(prompt.batch.run.wanted_scopes(clock), self._nusd(cloud, prompt) or 0)
         for running in due:
-            up = self._cloud(running)
-            if up is not None and up.name in room.rows and not running.stopping:
-                self._give_up(running, up, room)
+            clouds = [cloud for cloud in self._clouds(running) if cloud.name in room.rows]
+            if clouds and not running.stopping:
+                self._give_up(running, clouds, room)
 
     def _is_due(self, running: Running) -> bool:
-        """The cloud can just be in time."""
+        """Some cloud can just be in time."""
         movable = running.lane == "local" and running.lanes == "any" and not running.stopping
-        if not movable or running.run.deadline_ms is None or (cloud := self._cloud(running)) is None:
+        if not movable or running.run.deadline_ms is None:
             return False
+        left_s = self._left_s(running)
+        return any(left_s <= self._needs_s(running, cloud) for cloud in self._clouds(running))
+
+    def _needs_s(self, running: Running, cloud: Lane) -> float:
         latency_s, rate = self._speed(cloud)
         mine = sum(each.open for each in self._running.values() if each.run is running.run and each.lane == "local")
-        return self._left_s(running) <= LATENCIES * latency_s + (mine + cloud.pending) / rate + HAND_OVER_S
+        return LATENCIES * latency_s + (mine + cloud.pending) / rate + HAND_OVER_S
 
-    def _give_up(self, running: Running, cloud: Lane, room: Room) -> None:
+    def _give_up(self, running: Running, clouds: Sequence[Lane], room: Room) -> None:
         """What is in flight; and what has not begun yet and would begin so late, the last first."""
         left_s, took = self._left_s(running), self._took.get(running.head.group) or Durations()
         for prompt, call in self._calls.items():
             risky = prompt.batch is running and took.risk(_now_s() - call.began_s, left_s) > RISK
-            if risky and self._takes(cloud, prompt, left_s, room):
+            if risky and self._leaves(clouds, prompt, left_s, room):
                 prompt.late = True
                 call.given_up.set_result(None)
         for name in self._context.targets.route_targets(running.head.route, "local"):
@@ -187,23 +192,31 @@ class Rescue:
                 for place, prompt in reversed([*enumerate(lane.ready, 1)])
                 if prompt.batch is running
                 and took.risk(0.0, left_s - place * each_s) > RISK
-                and self._takes(cloud, prompt, left_s, room)
+                and self._leaves(clouds, prompt, left_s, room)
             }
             for prompt in lane.withdraw(leaving.__contains__):
                 prompt.late = True
                 self._route(prompt)
 
-    def _takes(self, cloud: Lane, prompt: Prompt, left_s: float, room: Room) -> bool:
-        """Whether the cloud can answer one more in time, and may; room is taken then."""
+    def _leaves(self, clouds: Sequence[Lane], prompt: Prompt, left_s: float, room: Room) -> bool:
+        """Whether it is given up for the first cloud that can take it, now; those before that one are passed."""
+        for place, cloud in enumerate(clouds):
+            if self._can_take(cloud, prompt, left_s, room):
+                if left_s > self._needs_s(prompt.batch, cloud):
+                    return False
+                room.rows[cloud.name] += 1
+                room.take(prompt.batch.run.wanted_scopes(self._context.clock), self._nusd(cloud, prompt) or 0)
+                prompt.passed |= {each.name for each in clouds[:place]}
+                return True
+        return False
+
+    def _can_take(self, cloud: Lane, prompt: Prompt, left_s: float, room: Room) -> bool:
+        """Whether a cloud can answer one more in time, and may."""
         latency_s, rate = self._speed(cloud)
         if prompt.late or cloud.name in prompt.given_up or int((left_s - latency_s) * rate) <= room.rows[cloud.name]:
             return False
         scopes, nusd = prompt.batch.run.wanted_scopes(self._context.clock), self._nusd(cloud, prompt)
-        if nusd is None or not room.has(scopes, nusd) or not self._asking.may(cloud.name, prompt):
-            return False
-        room.rows[cloud.name] += 1
-        room.take(scopes, nusd)
-        return True
+        return nusd is not None and room.has(scopes, nusd) and self._asking.may(cloud.name, prompt)
 
     def _nusd(self, cloud: Lane, prompt: Prompt) -> int | None:
         """The most that it can cost there; None where nobody knows."""
@@ -213,9 +226,10 @@ class Rescue:
     def _left_s(self, running: Running) -> float:
         return ((running.run.deadline_ms or 0) - self._context.clock.now_ms()) / 1000
 
-    def _cloud(self, running: Running) -> Lane | None:
+    def _clouds(self, running: Running) -> list[Lane]:
+        """Those that are up, the first first."""
         names = self._context.targets.route_targets(running.head.route, "cloud")
-        return next((self._lanes[name] for name in names if self._lanes[name].up), None)
+        return [self._lanes[name] for name in names if self._lanes[name].up]
 
     def _speed(self, cloud: Lane) -> tuple[float, float]:
         """The seconds of a call, and rows a second."""

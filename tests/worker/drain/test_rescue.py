@@ -25,14 +25,20 @@ from worker.tasks import Process
 
 URL = "http://127.0.0.1:1/v1"
 PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+TWICE = {"input_usd_per_mtok": 2, "output_usd_per_mtok": 4}
 
 
-def settings_of(gpu: dict[str, Any] | None = None, mini: dict[str, Any] | None = None, **more: Any) -> Settings:
+def settings_of(
+    gpu: dict[str, Any] | None = None,
+    mini: dict[str, Any] | None = None,
+    other: dict[str, Any] | None = None,
+    **more: Any,
+) -> Settings:
     own = {"kind": "vllm", "model": "m", "base_url": URL, "max_concurrency": 1, **(gpu or {})}
     cloud = {"kind": "openai", "model": "m", "base_url": URL, "api_key": "k", **PRICE, **(mini or {})}
     return parse_settings({
-        "targets": {"gpu": own, "second": own, "mini": cloud},
-        "routes": {"all": {"targets": ["gpu", "second", "mini"]}}, **more,
+        "targets": {"gpu": own, "second": own, "mini": cloud, **({"other": other} if other else {})},
+        "routes": {"all": {"targets": ["gpu", "second", "mini", *(["other"] if other else [])]}}, **more,
     })  # fmt: skip
 
 
@@ -142,9 +148,12 @@ async def rescued(
     noted: Any = Noted()
     drain.journal = noted
     run = RunContext("r", {"deadline_ms": str(context.clock.now_ms() + round(1000 * left_s))}, settings)
-    for name, slots in (("gpu", 1), ("second", 0), ("mini", cloud_slots)):
+    for name, slots in (("gpu", 1), ("second", 0), ("mini", cloud_slots), ("other", ROWS)):
+        if name not in drain.lanes:
+            continue
         drain.lanes[name].slots.granted = drain.lanes[name].slots.aim = slots
-    drain.lanes["mini"].latency_s = cloud_latency_s
+    for name in drain.lanes.keys() & {"mini", "other"}:
+        drain.lanes[name].latency_s = cloud_latency_s
     drain.lanes["gpu"].latency_s = drain.lanes["second"].latency_s = took_s
     for number in range(batches):
         head = BatchHead(f"r.{number}.0.1", "r", "all", 0, ROWS, 5, 9, 1.0, 0, 1, "answer", "g")
@@ -162,7 +171,7 @@ async def rescued(
         drain._route(Prompt(bought, Item(99, BODY, 5, 0), 0, set()))
     await asyncio.wait_for(asked.wait(), 5)
     await drain.rescue.look()
-    tasks = drain.lanes["gpu"]._running | drain.lanes["mini"]._running
+    tasks = set[asyncio.Task[None]]().union(*(lane._running for lane in drain.lanes.values()))
     await asyncio.wait(tasks, timeout=0.2)
     await asyncio.sleep(0.05)
     assert in_use in (None, drain.lanes["gpu"].in_use)
@@ -180,6 +189,16 @@ async def test_at_the_last_moment_what_would_be_late_is_bought() -> None:
     assert [(call.outcome, call.cost_pusd) for call in given_up] == [("error", 0)]
     bought = [call for call in calls if call.outcome == "ok"]
     assert len(bought) == ROWS and all(call.cost_pusd == 5 * 1_000_000 + 3 * 2_000_000 for call in bought)
+
+
+async def test_what_the_first_cloud_refused_or_has_no_room_for_is_bought_of_the_next() -> None:
+    """Rows were late beside a second cloud that had nothing to do."""
+    both = settings_of(other={"kind": "openai", "model": "m", "base_url": URL, "api_key": "k", **TWICE})
+    for refusing in ((0, 1), (0,)):
+        done, calls = await rescued(left_s=2.0, took_s=10.0, settings=both, refusing=refusing)
+        assert sorted(each.row for each in done) == [0, 1]
+        paid = sorted(call.cost_pusd for call in calls if call.outcome == "ok")
+        assert paid == sorted(22_000_000 if row in refusing else 11_000_000 for row in (0, 1)), "twice the price there"
 
 
 @pytest.mark.parametrize(
