@@ -77,7 +77,7 @@ def to_cloud(
 
 def _is_new(snapshot: Snapshot, run: RunView, load: Load, seconds: float) -> bool:
     """Whether a run has just begun and what is short of it is hardly more than a guess: of lengths, or of a local lane's speed."""
-    guessed = load.guessed > EVEN * load.work or any(target.up and not target.rate for target in load.home.values())
+    guessed = load.guessed > EVEN * load.work or any(target.up and not target.spans for target in load.home.values())
     return guessed and snapshot.now_ms - run.created_ms < 1000 * FIRST_LOOK * seconds
 
 
