@@ -78,14 +78,14 @@ def left_s(snapshot: Snapshot, run: RunView) -> float:
 
 def stock(target: TargetView) -> float:
     """Rows that should be rung at a target, at the most: enough that no slot waits for the next tick, and no more than its rate
-    limits admit in a moment, for what is rung cannot go elsewhere. While its rate is unknown, more where it costs nothing, and
-    only so many that it shows where it does."""
+    limits admit in a moment and a call's time, for what is rung cannot go elsewhere. While its rate is unknown, more where it
+    costs nothing, and only so many that it shows where it does."""
     if target.rows_per_s or target.lane == "local":
         slots = MOST_STOCK_SLOTS if target.lane == "local" else BOUGHT_SLOTS
         rows = max(slots * target.slots, target.rows_per_s * STOCK_S)
     else:
         rows = min(FIRST_BOUGHT if math.isinf(target.limit_rows_per_s) else FIRST_ASKED, target.slots)
-    return min(rows, target.limit_rows_per_s * STOCK_S)
+    return min(rows, target.limit_rows_per_s * (STOCK_S + target.latency_s))
 
 
 def is_stocked(target: TargetView, rows: int, queued_work: float, seconds: float = math.inf) -> bool:

@@ -260,7 +260,14 @@ def test_a_cloud_that_was_hardly_asked_is_believed_a_few_times_what_it_did() -> 
 def test_no_more_is_rung_to_a_cloud_than_its_limits_admit_in_a_moment() -> None:
     """128 rows waited for more than a minute at a hundred calls a minute, while the local lane had nothing left to do."""
     limited = msgspec.structs.replace(MINI, slots=64, rows_per_s=1.6, limit_rows_per_s=100 / 60)
-    assert [stock(msgspec.structs.replace(limited, limit_rows_per_s=most)) for most in (100 / 60, math.inf)] == [5, 128]
+    assert [stock(msgspec.structs.replace(limited, limit_rows_per_s=most)) for most in (100 / 60, math.inf)] == [
+        100 / 60 * 3.5,
+        128,
+    ]
+    slow = msgspec.structs.replace(limited, rows_per_s=15.0, limit_rows_per_s=15.0, latency_s=4.0)
+    assert stock(slow) >= 15 * 4, (
+        "45 in flight, and the cloud did ten rows a second of fifteen: a thirtieth of a job was late"
+    )
     for cloud, bought in ((limited, 2), (msgspec.structs.replace(limited, rows_per_s=0.0), 1)):
         moves = moved(plan(snapshot(run(SHORT, deadline_s=30), gpu=SLOW, mini=cloud)))
         assert [lane for _, lane in moves] == ["cloud"] * bought, "for three seconds; four where nobody has asked it"

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import math
 from bisect import bisect_right, insort
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -44,16 +44,20 @@ class Durations:
     def __init__(self) -> None:
         self._last: deque[float] = deque()
         self._sorted: list[float] = []
+        self._sum_s = 0.0
 
     def add(self, seconds: float) -> None:
         self._last.append(seconds)
+        self._sum_s += seconds
         insort(self._sorted, seconds)
         if len(self._last) > KEPT_CALLS:
-            del self._sorted[bisect_right(self._sorted, self._last.popleft()) - 1]
+            self._sum_s -= (oldest := self._last.popleft())
+            del self._sorted[bisect_right(self._sorted, oldest) - 1]
 
     @property
     def mean_s(self) -> float:
-        return sum(self._last) / len(self._last) if self._last else 0.0
+        """0 while nobody knows."""
+        return max(0.0, self._sum_s) / max(1, len(self._last))
 
     def risk(self, had_s: float, left_s: float) -> float:
         """That a call which has run for so long needs more than is left, of those that took longer than it has had; certain where
@@ -62,6 +66,23 @@ class Durations:
         if longer < LEAST_CALLS:
             return 1.0
         return (len(self._sorted) - bisect_right(self._sorted, had_s + left_s)) / longer
+
+
+def needs_s(rows: int, latency_s: float, rows_per_s: float) -> float:
+    """What a cloud needs for so many, handed over now."""
+    return LATENCIES * latency_s + rows / rows_per_s + HAND_OVER_S
+
+
+def waits_too_long(queue: Iterable[tuple[Durations, float]], slots: int) -> list[int]:
+    """Places of what waits for one of so many slots, each with how long it has, that would hardly end in time behind those before it."""
+    waits_s, found = 0.0, []
+    for place, (took, left_s) in enumerate(queue):
+        own_s = took.mean_s / max(1, slots)
+        if took.risk(0.0, left_s - waits_s - own_s) > RISK:
+            found.append(place)
+        else:
+            waits_s += own_s
+    return found
 
 
 class Call(NamedTuple):
@@ -158,51 +179,53 @@ class Rescue:
                 room.rows[cloud.name] = cloud.pending
                 for prompt in cloud.ready:  # whose money is not reserved yet
                     room.take(prompt.batch.run.wanted_scopes(clock), self._nusd(cloud, prompt) or 0)
-        for running in due:
-            clouds = [cloud for cloud in self._clouds(running) if cloud.name in room.rows]
-            if clouds and not running.stopping:
-                self._give_up(running, clouds, room)
-
-    def _is_due(self, running: Running) -> bool:
-        """Some cloud can just be in time."""
-        movable = running.lane == "local" and running.lanes == "any" and not running.stopping
-        if not movable or running.run.deadline_ms is None:
-            return False
-        left_s = self._left_s(running)
-        return any(left_s <= self._needs_s(running, cloud) for cloud in self._clouds(running))
-
-    def _needs_s(self, running: Running, cloud: Lane) -> float:
-        latency_s, rate = self._speed(cloud)
-        mine = sum(each.open for each in self._running.values() if each.run is running.run and each.lane == "local")
-        return LATENCIES * latency_s + (mine + cloud.pending) / rate + HAND_OVER_S
-
-    def _give_up(self, running: Running, clouds: Sequence[Lane], room: Room) -> None:
-        """What is in flight; and what has not begun yet and would begin so late, the last first."""
-        left_s, took = self._left_s(running), self._took.get(running.head.group) or Durations()
-        for prompt, call in self._calls.items():
-            risky = prompt.batch is running and took.risk(_now_s() - call.began_s, left_s) > RISK
-            if risky and self._leaves(clouds, prompt, left_s, room):
-                prompt.late = True
-                call.given_up.set_result(None)
-        for name in self._context.targets.route_targets(running.head.route, "local"):
-            lane = self._lanes[name]
-            each_s = lane.latency_s / max(1, lane.in_use)
-            leaving = {
-                prompt
-                for place, prompt in reversed([*enumerate(lane.ready, 1)])
-                if prompt.batch is running
-                and took.risk(0.0, left_s - place * each_s) > RISK
-                and self._leaves(clouds, prompt, left_s, room)
-            }
-            for prompt in lane.withdraw(leaving.__contains__):
+        late = [prompt for prompt in self._late(set(due)) if not prompt.batch.stopping]
+        rows = Counter(prompt.batch.run.id for prompt in late)
+        leaving = {prompt for prompt in late if self._leaves(prompt, rows[prompt.batch.run.id], room)}
+        for prompt in leaving & self._calls.keys():
+            prompt.late = True
+            self._calls[prompt].given_up.set_result(None)
+        for lane in self._lanes.values():
+            for prompt in lane.withdraw(leaving.__contains__) if lane.name not in room.rows else ():
                 prompt.late = True
                 self._route(prompt)
 
-    def _leaves(self, clouds: Sequence[Lane], prompt: Prompt, left_s: float, room: Room) -> bool:
-        """Whether it is given up for the first cloud that can take it, now; those before that one are passed."""
+    def _is_due(self, running: Running) -> bool:
+        """Some cloud can just be in time, should it have to take all that is open."""
+        movable = running.lane == "local" and running.lanes == "any" and not running.stopping
+        if not movable or running.run.deadline_ms is None:
+            return False
+        mine = sum(each.open for each in self._running.values() if each.run is running.run and each.lane == "local")
+        left_s = self._left_s(running)
+        return any(left_s <= needs_s(mine + cloud.pending, *self._speed(cloud)) for cloud in self._clouds(running))
+
+    def _late(self, due: set[Running]) -> list[Prompt]:
+        """What is in flight and would hardly end in time; and what has not begun yet and would begin so late, the last first."""
+        late = [
+            prompt
+            for prompt, call in self._calls.items()
+            if prompt.batch in due
+            and self._took_of(prompt).risk(_now_s() - call.began_s, self._left_s(prompt.batch)) > RISK
+        ]
+        names = {name for each in due for name in self._context.targets.route_targets(each.head.route, "local")}
+        for lane in (self._lanes[name] for name in sorted(names)):
+            waiting = list(lane.ready)
+            places = waits_too_long(
+                ((self._took_of(prompt), self._left_s(prompt.batch)) for prompt in waiting), lane.in_use
+            )
+            late += [waiting[place] for place in reversed(places) if waiting[place].batch in due]
+        return late
+
+    def _took_of(self, prompt: Prompt) -> Durations:
+        return self._took.get(prompt.batch.head.group) or Durations()
+
+    def _leaves(self, prompt: Prompt, rows: int, room: Room) -> bool:
+        """Whether it is given up for the first cloud that can take it, with so many rows, now; those before that one are passed."""
+        left_s = self._left_s(prompt.batch)
+        clouds = [cloud for cloud in self._clouds(prompt.batch) if cloud.name in room.rows]
         for place, cloud in enumerate(clouds):
             if self._can_take(cloud, prompt, left_s, room):
-                if left_s > self._needs_s(prompt.batch, cloud):
+                if left_s > needs_s(rows + cloud.pending, *self._speed(cloud)):
                     return False
                 room.rows[cloud.name] += 1
                 room.take(prompt.batch.run.wanted_scopes(self._context.clock), self._nusd(cloud, prompt) or 0)
@@ -224,7 +247,8 @@ class Rescue:
         return pusd_to_nusd_ceil(bound) if isinstance(bound, int) else None
 
     def _left_s(self, running: Running) -> float:
-        return ((running.run.deadline_ms or 0) - self._context.clock.now_ms()) / 1000
+        due_ms = running.run.deadline_ms
+        return math.inf if due_ms is None else (due_ms - self._context.clock.now_ms()) / 1000
 
     def _clouds(self, running: Running) -> list[Lane]:
         """Those that are up, the first first."""

@@ -20,7 +20,7 @@ from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, RunView, Sn
 from pipelines.types import Item
 from tests.benchmarks.spill.bounds import SPREAD_90
 from tests.benchmarks.spill.jobs import INPUT_USD, OUTPUT_USD, Job
-from worker.drain.rescue import HAND_OVER_S, LATENCIES, LOOK_S, RISK, Durations
+from worker.drain.rescue import LOOK_S, RISK, Durations, needs_s, waits_too_long
 
 Policy = Callable[[Snapshot], Iterable[Move]]
 
@@ -215,31 +215,20 @@ class World:
     # -- local calls that would be late are given up for the cloud, as worker/drain/rescue.py does it ---------------
 
     def _is_due(self) -> bool:
-        latency_s, rate = self._cloud_speed()
         mine = len(self.running) + len(self.queue)
-        return mine > 0 and self._left_s() <= LATENCIES * latency_s + (mine + len(self.ready)) / rate + HAND_OVER_S
+        return mine > 0 and self._left_s() <= needs_s(mine + len(self.ready), *self._cloud_speed())
 
     def _rescue(self) -> None:
         self.looked, left_s = self.now, self._left_s()
+        flying = [(row, began) for _, row, began in self.running if row not in self.given_up]
+        late = [row for row, began in flying if self._took(row).risk(self.now - began, left_s) > RISK]
+        places = waits_too_long(((self._took(row), left_s) for row in self.queue), len(self.running))
+        queued = [self.queue[place] for place in reversed(places)]
         latency_s, rate = self._cloud_speed()
-        risky = [
-            row
-            for _, row, began in self.running
-            if row not in self.given_up and self._took(row).risk(self.now - began, left_s) > RISK
-        ]
-        waits_s, queued = 0.0, []
-        for row in self.queue:
-            own_s = self._took(row).mean_s / max(1, len(self.running))
-            if self._took(row).risk(0.0, left_s - waits_s - own_s) > RISK:
-                queued.append(row)
-            else:
-                waits_s += own_s
-        n = len(risky) + len(queued) + len(self.ready)
-        if left_s > LATENCIES * latency_s + n / rate + HAND_OVER_S:
+        if left_s > needs_s(len(late) + len(queued) + len(self.ready), latency_s, rate):
             return
-        room = max(0, int((left_s - latency_s) * rate) - len(self.ready))
-        leaving = (risky + queued)[:room]
-        self.given_up.update(risky[:room])
+        leaving = (late + queued)[: max(0, int((left_s - latency_s) * rate) - len(self.ready))]
+        self.given_up.update(set(late).intersection(leaving))
         self.queue = deque(row for row in self.queue if row not in leaving)
         self.ready.extend(leaving)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from worker import leased
 from worker.backends.exchange import Response
 from worker.context import Context, RunContext
 from worker.drain.drain import Drain
-from worker.drain.rescue import KEPT_CALLS, KEPT_GROUPS, LEAST_CALLS, Durations, Rescue
+from worker.drain.rescue import KEPT_CALLS, KEPT_GROUPS, LEAST_CALLS, Durations, Rescue, waits_too_long
 from worker.drain.running import Prompt, Running
 from worker.money.ledger import Ledger
 from worker.queue import connect
@@ -94,6 +95,28 @@ def test_the_risk_is_that_of_calls_which_took_longer_than_this_has() -> None:
     assert took.risk(0.0, 999.0) == 1.0, "what is old is forgotten"
 
 
+def test_what_waits_is_late_by_what_the_calls_before_it_take() -> None:
+    """Labels of a quarter of a second behind calls of three were bought, for a mean over both: one slot, two seconds."""
+    label, long = Durations(), Durations()
+    for _ in range(LEAST_CALLS):
+        label.add(0.25)
+        long.add(3.0)
+    assert waits_too_long([(label, 2.0)] * 9, 1) == [7, 8], "the last two; with two slots none"
+    assert waits_too_long([(label, 2.0)] * 9, 2) == []
+    assert waits_too_long([(long, 2.0), (label, 2.0), (long, math.inf), (label, 2.0)], 1) == [0, 3], (
+        "who leaves keeps nobody waiting"
+    )
+    assert label.mean_s == 0.25 and Durations().mean_s == 0.0
+
+
+async def test_a_call_is_given_up_no_sooner_than_those_that_would_be_late_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a row a second eight rows need ten seconds, and two need four, however many are open that will be in time."""
+    monkeypatch.setattr("worker.drain.rescue.Rescue._speed", lambda *_: (1.0, 1.0))
+    for batches, given_up in ((4, True), (1, False)):
+        _, calls = await rescued(left_s=8.0, took_s=10.0, batches=batches)
+        assert bool(calls) == given_up
+
+
 def test_of_the_groups_of_many_runs_the_last_are_remembered() -> None:
     rescue = Rescue(NOBODY, {}, {}, NOBODY, NOBODY, NOBODY)
     for group in ["first", *map(str, range(KEPT_GROUPS)), "first"]:
@@ -107,7 +130,7 @@ async def test_no_more_is_given_up_than_the_cloud_has_room_for(monkeypatch: pyte
     monkeypatch.setattr(
         "worker.drain.rescue.Rescue._speed", lambda *_: (1.0, 1.0)
     )  # one row in the second that is left
-    done, _ = await rescued(left_s=2.5, took_s=10.0)
+    done, _ = await rescued(left_s=2.9, took_s=10.0)
     assert [each.row for each in done] == [0], "what is under way is nearer to its end, but it is at risk as well"
 
 
