@@ -80,6 +80,8 @@ def step(state: State, seen: Window, most: int) -> State:
     if seen.pressed:
         return _pressed(state, seen.room)
     judged = _judged(state, seen.rate)
+    if state.cap > state.best and seen.rate < (1 - MOVED) * state.rate:
+        return msgspec.structs.replace(judged, cap=state.best)  # which may be slower by now as well
     return _next(judged, seen.now_s, most) if judged.rate else judged
 
 
