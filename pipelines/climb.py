@@ -177,6 +177,11 @@ class Climb:
         """The knee, once it was measured; 0 before."""
         return self._state.best if self._state.rate else self._kept
 
+    @property
+    def climbing(self) -> bool:
+        """It does not hold a knee yet, or not any more: what the lane does now says little of what it will do."""
+        return not self._state.due_s
+
     def look(self, now_s: float, workers: Iterable[tuple[str, Load]], prefill: float, said: Said) -> int:
         """The cap from now on."""
         load, most, state = self._sum(workers), min(said.parallel or MOST, MOST), self._state
