@@ -20,6 +20,7 @@ from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, RunView, Sn
 from pipelines.types import Item
 from tests.benchmarks.spill.bounds import SPREAD_90
 from tests.benchmarks.spill.jobs import INPUT_USD, OUTPUT_USD, Job
+from worker.drain.lane import LATEST
 from worker.drain.rescue import LOOK_S, RISK, Durations, needs_s, waits_too_long
 
 Policy = Callable[[Snapshot], Iterable[Move]]
@@ -267,7 +268,7 @@ class World:
             rows=was.rows + 1,
             input_tokens=was.input_tokens + int(self.job.inputs[row]),
             output_tokens=was.output_tokens + int(self.job.outputs[row]),
-            latency_s=0.95 * was.latency_s + 0.05 * seconds if was.latency_s else seconds,
+            latency_s=was.latency_s + max(LATEST, 1 / (was.rows + 1)) * (seconds - was.latency_s),
             held_s=was.held_s + seconds,
         )
 
