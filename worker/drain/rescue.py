@@ -11,10 +11,11 @@ import math
 from bisect import bisect_right, insort
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from heapq import heapify, heapreplace
 from itertools import chain
 from typing import Any, NamedTuple
 
-from pipelines.capacity import SLOW_LATENCY_S
+from pipelines.capacity import EVEN, GUESSED_TOKENS_PER_S, LONG, SLOW_LATENCY_S
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Failure
 from worker.backends.exchange import Response
@@ -34,14 +35,15 @@ RISK = 0.1
 LATENCIES = 1.75
 """Few calls of the cloud take longer than so many times the average."""
 HAND_OVER_S = 0.3
-KEPT_GROUPS, KEPT_CALLS, LEAST_CALLS = 256, 256, 8
+KEPT_GROUPS, KEPT_CALLS = 256, 256
 TOO_LATE = Failure("late", "too_late", "given up for the cloud, so that its row is in time")
 
 
 class Durations:
-    """How long the last calls of a group took."""
+    """How long the last calls of a group took; `usual_s` where none has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, usual_s: float = math.inf) -> None:
+        self._usual_s = usual_s
         self._last: deque[float] = deque()
         self._sorted: list[float] = []
         self._sum_s = 0.0
@@ -57,31 +59,34 @@ class Durations:
     @property
     def mean_s(self) -> float:
         """0 while nobody knows."""
-        return max(0.0, self._sum_s) / max(1, len(self._last))
+        if not self._last:
+            return self._usual_s if self._usual_s < math.inf else 0.0
+        return max(0.0, self._sum_s) / len(self._last)
 
     def risk(self, had_s: float, left_s: float) -> float:
-        """That a call which has run for so long needs more than is left, of those that took longer than it has had; certain where
-        hardly any did."""
+        """That a call which has run for so long needs more than is left, of those that took longer than it has had; one more may
+        take three times as long as any did, or as is usual where none has ended."""
         longer = len(self._sorted) - bisect_right(self._sorted, had_s)
-        if longer < LEAST_CALLS:
-            return 1.0
-        return (len(self._sorted) - bisect_right(self._sorted, had_s + left_s)) / longer
+        late = len(self._sorted) - bisect_right(self._sorted, had_s + left_s)
+        longest_s = max(had_s, self._sorted[-1] if self._sorted else self._usual_s)
+        return (late + (EVEN if LONG * longest_s > had_s + left_s else 0.0)) / (longer + 1)
 
 
-def needs_s(rows: int, latency_s: float, rows_per_s: float) -> float:
+def needs_s(rows: int, latency_s: float, rows_per_s: float, pause_s: float = 0.0) -> float:
     """What a cloud needs for so many, handed over now."""
-    return LATENCIES * latency_s + rows / rows_per_s + HAND_OVER_S
+    return pause_s + LATENCIES * latency_s + rows / rows_per_s + HAND_OVER_S
 
 
-def waits_too_long(queue: Iterable[tuple[Durations, float]], slots: int) -> list[int]:
-    """Places of what waits for one of so many slots, each with how long it has, that would hardly end in time behind those before it."""
-    waits_s, found = 0.0, []
+def waits_too_long(queue: Iterable[tuple[Durations, float]], free_s: Iterable[float]) -> list[int]:
+    """Places of what waits for slots that come free in so long, each with how long it has, that would hardly end in time behind
+    those before it."""
+    heapify(slots := list(free_s) or [0.0])
+    found = []
     for place, (took, left_s) in enumerate(queue):
-        own_s = took.mean_s / max(1, slots)
-        if took.risk(0.0, left_s - waits_s - own_s) > RISK:
+        if took.risk(0.0, left_s - slots[0]) > RISK:
             found.append(place)
         else:
-            waits_s += own_s
+            heapreplace(slots, slots[0] + took.mean_s)
     return found
 
 
@@ -91,6 +96,14 @@ class Call(NamedTuple):
     task: asyncio.Task[Response | Failure]
     given_up: asyncio.Future[None]
     began_s: float
+
+
+class Speed(NamedTuple):
+    """Of a cloud: seconds of a call, rows a second, and seconds until it may be asked again."""
+
+    latency_s: float
+    rate: float
+    pause_s: float = 0.0
 
 
 class Room(NamedTuple):
@@ -197,7 +210,9 @@ class Rescue:
             return False
         mine = sum(each.open for each in self._running.values() if each.run is running.run and each.lane == "local")
         left_s = self._left_s(running)
-        return any(left_s <= needs_s(mine + cloud.pending, *self._speed(cloud)) for cloud in self._clouds(running))
+        return any(
+            left_s <= needs_s(mine + cloud.pending, *self._speed(cloud, running)) for cloud in self._clouds(running)
+        )
 
     def _late(self, due: set[Running]) -> list[Prompt]:
         """What is in flight and would hardly end in time; and what has not begun yet and would begin so late, the last first."""
@@ -210,14 +225,20 @@ class Rescue:
         names = {name for each in due for name in self._context.targets.route_targets(each.head.route, "local")}
         for lane in (self._lanes[name] for name in sorted(names)):
             waiting = list(lane.ready)
-            places = waits_too_long(
-                ((self._took_of(prompt), self._left_s(prompt.batch)) for prompt in waiting), lane.in_use
-            )
+            queue = ((self._took_of(prompt), self._left_s(prompt.batch)) for prompt in waiting)
+            places = waits_too_long(queue, self._free_s(lane))
             late += [waiting[place] for place in reversed(places) if waiting[place].batch in due]
         return late
 
+    def _free_s(self, lane: Lane) -> list[float]:
+        """When each slot of a lane comes free: calls end when those of their group do, others are half done."""
+        mine = [(prompt, call.began_s) for prompt, call in self._calls.items() if prompt.target == lane.name]
+        known = [max(0.0, began_s + self._took_of(prompt).mean_s - _now_s()) for prompt, began_s in mine]
+        return known + [lane.latency_s / 2] * (max(1, lane.in_use) - len(known))
+
     def _took_of(self, prompt: Prompt) -> Durations:
-        return self._took.get(prompt.batch.head.group) or Durations()
+        head = prompt.batch.head
+        return self._took.get(head.group) or Durations(head.work / head.rows / GUESSED_TOKENS_PER_S)
 
     def _leaves(self, prompt: Prompt, rows: int, room: Room) -> bool:
         """Whether it is given up for the first cloud that can take it, with so many rows, now; those before that one are passed."""
@@ -225,7 +246,7 @@ class Rescue:
         clouds = [cloud for cloud in self._clouds(prompt.batch) if cloud.name in room.rows]
         for place, cloud in enumerate(clouds):
             if self._can_take(cloud, prompt, left_s, room):
-                if left_s > needs_s(rows + cloud.pending, *self._speed(cloud)):
+                if left_s > needs_s(rows + cloud.pending, *self._speed(cloud, prompt.batch)):
                     return False
                 room.rows[cloud.name] += 1
                 room.take(prompt.batch.run.wanted_scopes(self._context.clock), self._nusd(cloud, prompt) or 0)
@@ -235,8 +256,9 @@ class Rescue:
 
     def _can_take(self, cloud: Lane, prompt: Prompt, left_s: float, room: Room) -> bool:
         """Whether a cloud can answer one more in time, and may."""
-        latency_s, rate = self._speed(cloud)
-        if prompt.late or cloud.name in prompt.given_up or int((left_s - latency_s) * rate) <= room.rows[cloud.name]:
+        latency_s, rate, pause_s = self._speed(cloud, prompt.batch)
+        can = int((left_s - pause_s - latency_s) * rate)
+        if prompt.late or cloud.name in prompt.given_up or can <= room.rows[cloud.name]:
             return False
         scopes, nusd = prompt.batch.run.wanted_scopes(self._context.clock), self._nusd(cloud, prompt)
         return nusd is not None and room.has(scopes, nusd) and self._asking.may(cloud.name, prompt)
@@ -255,10 +277,14 @@ class Rescue:
         names = self._context.targets.route_targets(running.head.route, "cloud")
         return [self._lanes[name] for name in names if self._lanes[name].up]
 
-    def _speed(self, cloud: Lane) -> tuple[float, float]:
-        """The seconds of a call, and rows a second."""
-        latency_s, rpm = cloud.latency_s or SLOW_LATENCY_S, self._context.settings.targets[cloud.name].rpm
-        return latency_s, min(cloud.cap / latency_s, rpm / 60 if rpm else math.inf)
+    def _speed(self, cloud: Lane, running: Running) -> Speed:
+        """Of a cloud for this process: its share is that of the local slots that it has."""
+        latency_s, head = cloud.latency_s or SLOW_LATENCY_S, running.head
+        row_s = max(latency_s / cloud.cap, self._context.targets.limits_s(cloud.name, head) / head.rows)
+        local = [self._lanes[name].slots for name in self._context.targets.route_targets(head.route, "local")]
+        mine = max(1, sum(slots.granted for slots in local))
+        share = mine / (mine + sum(slots.others for slots in local))
+        return Speed(latency_s, share / row_s, max(0, cloud.paused_ms - self._context.clock.now_ms()) / 1000)
 
 
 def _now_s() -> float:

@@ -72,10 +72,11 @@ class Maker:
         target = context.settings.targets[order.about.target]
         api = batching.load(target.kind)
         assert api is not None
+        order.lines = len(lines)
         staged = await listen(context, order.about.run, api.stage, self._web, target, order.tag, lines)
         if isinstance(staged, Failure):
             return staged
-        order.state, order.lines, order.sent_ms = "sending", len(lines), context.clock.now_ms()
+        order.state, order.sent_ms = "sending", context.clock.now_ms()
         noted = await self._orders.note(order)
         if not context.again.synced:
             await asyncio.sleep(FORGETS_S)

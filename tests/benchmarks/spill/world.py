@@ -223,7 +223,8 @@ class World:
         self.looked, left_s = self.now, self._left_s()
         flying = [(row, began) for _, row, began in self.running if row not in self.given_up]
         late = [row for row, began in flying if self._took(row).risk(self.now - began, left_s) > RISK]
-        places = waits_too_long(((self._took(row), left_s) for row in self.queue), len(self.running))
+        free_s = [max(0.0, began + self._took(row).mean_s - self.now) for _, row, began in self.running]
+        places = waits_too_long(((self._took(row), left_s) for row in self.queue), free_s)
         queued = [self.queue[place] for place in reversed(places)]
         latency_s, rate = self._cloud_speed()
         if left_s > needs_s(len(late) + len(queued) + len(self.ready), latency_s, rate):
