@@ -5,7 +5,6 @@ and taken back, is pipelines/spill.py's matter.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -17,9 +16,9 @@ SPANS = 1
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
 LEAST_CHANCE = 0.1
 """A provider batch that comes back in time more seldom is not worth its trouble."""
-TRIAL_ROWS, TRIAL_SURE = 8, 0.8
+TRIAL_ROWS, TRIAL_SURE, TRIAL_AGAIN_S = 8, 0.8, 40.0
 """So many rows tell how fast a batch API is from which nobody has heard and which is usually too slow; and that they are short is
-as sure as that."""
+as sure as that. As many more after a while, for the first may be stuck."""
 TOP_UPS = 12
 """A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
 LEAST_TOP_UP_S = 5.0
@@ -96,7 +95,10 @@ def to_offices(
     """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will
     likely be short."""
     room = {name: float(target.room_rows) for name, target in snapshot.batch_targets.items()}
-    out = Counter(batch.target for run in due for batch in run.sent)
+    last_ms: dict[str, int] = {}
+    for batch in (batch for run in due for batch in run.sent):
+        last_ms[batch.target] = max(batch.sent_ms, last_ms.get(batch.target, 0))
+    tried = {name for name, sent_ms in last_ms.items() if snapshot.now_ms - sent_ms < 1000 * TRIAL_AGAIN_S}
     for run in due if room else ():
         spans = max((target.spans for target in loads[run.id].home.values()), default=0)
         wanted = short[run.id].likely if spans >= SPANS else 0.0
@@ -109,7 +111,7 @@ def to_offices(
             if wanted <= 0 and not loads[run.id].strays:
                 break
             target = office_for(snapshot, run, batch, rows) if batch.id not in taken else None
-            if target is None or room[target.name] < batch.rows or (target.name in trials and out[target.name]):
+            if target is None or room[target.name] < batch.rows or target.name in trials & tried:
                 continue
             trial = target.name in trials
             if has_home(batch, on) and (run.deadline_ms is not None or on[batch.route].local is not None):
