@@ -8,7 +8,7 @@ from itertools import takewhile
 from statistics import NormalDist
 from typing import NamedTuple
 
-from pipelines.fair import NORMAL, Claim, fair_shares
+from pipelines.fair import NORMAL, Claim, Vessels
 from pipelines.snapshot import BatchTarget, BatchView, RunView, Snapshot, TargetView
 
 STOCK_S = 3.0
@@ -188,6 +188,10 @@ def shortages(
     of_client: dict[str, float] = {}
     for run in due:
         of_client[run.client] = of_client.get(run.client, 0.0) + loads[run.id].work
+    vessels = Vessels({
+        name: Claim(snapshot.served.get(name, 0.0), wants, snapshot.weights.get(name, 1.0), snapshot.ranks.get(name, NORMAL))
+        for name, wants in of_client.items()
+    })  # fmt: skip
     kept = dict.fromkeys(of_client, 0.0)
     found: dict[str, Short] = {}
     for run in due:
@@ -198,7 +202,7 @@ def shortages(
         else:
             found[run.id] = Short(
                 *(
-                    need - max(0.0, _share(snapshot, of_client, run.client, work) - before)
+                    need - max(0.0, (vessels.share(run.client, work) if len(of_client) > 1 else work) - before)
                     for work in _capacity(loads[run.id], seconds, sure.get(run.id, EVEN))
                 )
             )
@@ -228,18 +232,6 @@ def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
         faster = max(0.0, 1 + z * spread)
         most += local_rate(target) * faster * max(0.0, seconds - last_s - away_s)
     return careful, most
-
-
-def _share(snapshot: Snapshot, of_client: Mapping[str, float], client: str, work: float) -> float:
-    if len(of_client) == 1:
-        return work
-    claims = {
-        name: Claim(
-            snapshot.served.get(name, 0.0), wants, snapshot.weights.get(name, 1.0), snapshot.ranks.get(name, NORMAL)
-        )
-        for name, wants in of_client.items()
-    }
-    return fair_shares(claims, work)[client]
 
 
 def too_late(target: TargetView, batch: BatchView, seconds: float, rung_work: float) -> bool:

@@ -59,7 +59,7 @@ def _fill_local(
     served = dict(snapshot.served)
     heads = {run.id: _local_order(on, run, spare, short[run.id].surely) for run in snapshot.runs}
     waiting = {run.id: next(heads[run.id], None) for run in snapshot.runs}
-    while True:
+    while not all(stocked(target) for target in locals_):
         ready = [run for run in snapshot.runs if waiting[run.id] is not None]
         if not ready:
             return

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.fair import RANKS, Claim, Served, fair_shares
+from pipelines.fair import RANKS, Claim, Served, Vessels
 from pipelines.plan import plan
 from pipelines.snapshot import BatchView, Ring, RunView, Snapshot, TargetView
 from pipelines.spill import buyers
@@ -37,7 +37,12 @@ BATCH_ROWS, WORK = 16, 100.0
     ],
 )
 def test_shares(name: str, claims: dict[str, Claim], work: float, expected: dict[str, float]) -> None:
-    assert fair_shares(claims, work) == pytest.approx(expected, abs=1e-6), name
+    assert shares(claims, work) == pytest.approx(expected, abs=1e-6), name
+
+
+def shares(claims: dict[str, Claim], work: float) -> dict[str, float]:
+    vessels = Vessels(claims)
+    return {name: vessels.share(name, work) for name in claims}
 
 
 _claim = st.builds(Claim, st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0.01, 100), st.sampled_from([0, 1, 2]))
@@ -45,7 +50,7 @@ _claim = st.builds(Claim, st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0.01, 
 
 @given(st.dictionaries(st.text(max_size=3), _claim, min_size=1, max_size=8), st.floats(0, 1e7))
 def test_shares_use_all_that_there_is_and_no_more(claims: dict[str, Claim], work: float) -> None:
-    got = fair_shares(claims, work)
+    got = shares(claims, work)
     wanted = sum(claim.wants for claim in claims.values())
     assert sum(got.values()) == pytest.approx(min(work, wanted), rel=1e-3, abs=1e-2)
     assert all(0 <= got[name] <= claim.wants + 1e-6 for name, claim in claims.items())
