@@ -215,6 +215,11 @@ def has_home(batch: BatchView, on: Mapping[str, Ways]) -> bool:
     return batch.lanes != "cloud" and batch.route in on and bool(on[batch.route].home)
 
 
+def is_astray(run: RunView, batch: BatchView, on: Mapping[str, Ways]) -> bool:
+    """Whether no local lane will take it: it has none, or none that is up and no deadline until which it could wait for one."""
+    return not has_home(batch, on) or (run.deadline_ms is None and on[batch.route].local is None)
+
+
 def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
     """Work that a run's local targets do until then: with caution, and what they do no more than with that probability.
 

@@ -21,18 +21,19 @@ class Served:
 
     def __init__(self) -> None:
         self._levels: dict[str, float] = {}
+        self._floor = 0.0
 
     def levels(self, active: Iterable[str]) -> dict[str, float]:
         """By client, of those that have work; others are remembered while they are ahead."""
         names = set(active)
-        floor = min((self._levels[name] for name in names if name in self._levels), default=0.0)
+        self._floor = floor = min((self._levels[name] for name in names if name in self._levels), default=0.0)
         self._levels = {name: level for name, level in self._levels.items() if name in names or level > floor}
         for name in names:
             self._levels[name] = max(self._levels.get(name, floor), floor)
         return dict(self._levels)
 
     def add(self, client: str, work: float, weight: float) -> None:
-        self._levels[client] = self._levels.get(client, 0.0) + work / weight
+        self._levels[client] = self._levels.get(client, self._floor) + work / weight
 
 
 T = TypeVar("T")
@@ -43,8 +44,9 @@ def in_turn(
     ranks: Mapping[str, int],
 ) -> Iterator[T]:  # fmt: skip
     """Things with their work, each client's in its order: of the highest class, of it who was served least for its weight, of
-    these who stands first. A line is asked for the next only when its turn has come."""
-    turns = [(ranks.get(name, NORMAL), levels.get(name, 0.0), place, name) for place, name in enumerate(lines)]
+    these who stands first; who has no level is level with the lowest. A line is asked for the next only when its turn has come."""
+    floor = min(levels.values(), default=0.0)
+    turns = [(ranks.get(name, NORMAL), levels.get(name, floor), place, name) for place, name in enumerate(lines)]
     heapq.heapify(turns)
     while turns:
         rank, level, place, name = heapq.heappop(turns)

@@ -21,6 +21,7 @@ from pipelines.capacity import (
     ends_late,
     has_home,
     in_time,
+    is_astray,
     left_s,
     reserve_work,
     stock,
@@ -115,7 +116,7 @@ def buyers(snapshot: Snapshot) -> set[str]:
     """Clients who share the cloud now: somebody waits for their answers, or no local lane will give them."""
     on = ways(snapshot)
     mine = (run for run in snapshot.runs if run.may_buy and run.waiting)
-    return {run.client for run in mine if run.waited_for or not all(has_home(batch, on) for batch in run.waiting)}
+    return {run.client for run in mine if run.waited_for or any(is_astray(run, batch, on) for batch in run.waiting)}
 
 
 def _cloud_of_sent(on: Mapping[str, Ways], run: RunView) -> TargetView | None:
@@ -167,7 +168,7 @@ def _leaving(
         way = on.get(batch.route)
         if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local" or batch.held:
             continue
-        if not has_home(batch, on) or (way.local is None and seconds == math.inf):
+        if is_astray(run, batch, on):
             if office_for(snapshot, run, batch, rows) is None:
                 now.append((batch, way.cloud))
         elif run.waited_for:
@@ -259,7 +260,7 @@ def to_offices(
             target = office_for(snapshot, run, batch, rows) if batch.id not in taken else None
             if target is None or room[target.name] < batch.rows:
                 continue
-            if has_home(batch, on) and (run.deadline_ms is not None or on[batch.route].local is not None):
+            if not is_astray(run, batch, on):
                 if wanted < batch.work or not _is_time(snapshot, run, target):
                     wanted = 0.0  # the tail leaves first, not what is small enough
                     continue

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.fair import RANKS, Claim, Served, Vessels
+from pipelines.fair import RANKS, Claim, Served, Vessels, in_turn
 from pipelines.plan import plan
 from pipelines.snapshot import BatchView, Ring, RunView, Snapshot, TargetView
 from pipelines.spill import buyers
@@ -178,11 +178,15 @@ def test_a_short_deadline_buys_on_its_own_account_and_gains_nothing_of_the_local
 
 
 class Bought:
-    """Clients with one run each on a route of the cloud alone, which ends its rows in the order in which they were rung."""
+    """Clients with one run each on a route of the cloud alone, or one whose local target is `away`; the cloud ends its rows in the
+    order in which they were rung."""
 
-    def __init__(self, rows: dict[str, int], **more: Any) -> None:
+    def __init__(self, rows: dict[str, int], *, away: str = "", **more: Any) -> None:
         self.waiting = {
-            client: [BatchView(f"{client}{at}", "cloudy", min(4, total - at), min(4, total - at) * WORK) for at in range(0, total, 4)]
+            client: [
+                BatchView(f"{client}{at}", "small" if client in away else "cloudy", min(4, total - at), min(4, total - at) * WORK)
+                for at in range(0, total, 4)
+            ]
             for client, total in rows.items()
         }  # fmt: skip
         self.more, self.served, self.now, self.rung = more, Served(), 0.0, list[tuple[str, BatchView]]()
@@ -201,7 +205,9 @@ class Bought:
             )
             rows = sum(batch.rows for _, batch in self.rung)
             mini = TargetView("mini", "cloud", True, 8, rows, rate=800.0, rows_per_s=8.0, limit_rows_per_s=8.0)
-            seen = Snapshot(int(self.now * 1000), {"mini": mini}, {"cloudy": ("mini",)}, runs, **self.more)
+            gpu = TargetView("gpu", "local", False, 16, rate=1600.0, rows_per_s=16.0, spans=50, down_s=20.0 + self.now)
+            routes = {"cloudy": ("mini",), "small": ("gpu", "mini")}
+            seen = Snapshot(int(self.now * 1000), {"mini": mini, "gpu": gpu}, routes, runs, **self.more)
             for move in plan(msgspec.structs.replace(seen, bought=self.served.levels(buyers(seen)))):
                 assert isinstance(move, Ring) and move.lane == "cloud"
                 batch = next(b for b in self.waiting[move.run] if b.id == move.batch)
@@ -250,6 +256,25 @@ def test_a_deadline_that_leaves_time_at_first_is_kept_beside_others() -> None:
     world = Bought({"patient": 3200, "hurried": 800})
     world.run({"hurried": 300.0})
     assert 150 < world.ended["hurried"] <= 300
+
+
+def test_who_has_a_local_lane_that_is_down_takes_no_more_of_the_cloud_than_others() -> None:
+    """What it had was forgotten at each look, and it was always who had the least."""
+    world = Bought({"cloudy": 800, "b": 800}, away="b")
+    world.run(until=lambda each: each.now >= 50)
+    assert world.done["b"] == pytest.approx(world.done["cloudy"], rel=0.1)
+
+
+def test_who_is_served_without_having_been_counted_is_served_from_the_others_level() -> None:
+    served = Served()
+    served.levels(["a"])
+    served.add("a", 100.0, 1.0)
+    assert served.levels(["a"]) == {"a": 100.0}
+    served.add("late", 10.0, 1.0)
+    assert served.levels(["a"]) == {"a": 100.0, "late": 110.0}
+    lines = {name: iter([(5.0, name)] * 9) for name in ("late", "new", "a")}
+    turns = in_turn(lines, served.levels(["a"]), {}, {})
+    assert [next(turns) for _ in range(4)] == ["new", "a", "new", "a"]
 
 
 def test_of_what_is_waited_for_in_the_cloud_each_client_has_its_turn() -> None:
