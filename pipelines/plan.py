@@ -4,7 +4,7 @@ Local takes from the head of each run's order (most cloud dollars saved per loca
 Between clients weighted fair share by work done (pipelines/fair.py), inside a client the earliest deadline. A run without a deadline
 stays local while a local target is up; a run with one spills what the local lane cannot finish in time, at the last
 responsible moment, and before that hands what will most likely be short to a provider's batch API, at its lower price
-(pipelines/spill.py). The queues stay short: a lane is topped up to its stock, no further. No Redis, no clock.
+(pipelines/offices.py, spill.py). The queues stay short: a lane is topped up to its stock, no further. No Redis, no clock.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping
 
 from pipelines.capacity import Short, Ways, is_stocked, left_s, load, reserve_work, shortages, too_late, ways
 from pipelines.fair import NORMAL
+from pipelines.offices import sureness, to_offices
 from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
-from pipelines.spill import sureness, to_cloud, to_offices
+from pipelines.spill import to_cloud
 
 PROBES = (7, 0, 4, 2, 6, 1, 3, 5)
 """Eighths of a run's order, in the order in which they are tried first: all kinds of prompts, not the head's alone."""

@@ -252,6 +252,16 @@ def test_a_deadline_goes_first_in_the_cloud_when_it_must_and_earns_nothing_befor
     assert last.ended["hurried"] <= 110 and last.ended["patient"] == pytest.approx(200.0)
 
 
+@pytest.mark.parametrize("away", ["", "a"])
+def test_a_deadline_that_cannot_be_kept_takes_no_more_of_the_cloud_than_its_share(away: str) -> None:
+    """Twice as many rows as the cloud can do until then; an hour of such had the cloud alone, and the small client's deadline
+    passed, whose rows are eight seconds' work."""
+    world = Bought({"a": 2400, "b": 2400, "cloudy": 64}, away=away)
+    world.run({"a": 150.0, "cloudy": 170.0}, until=lambda each: each.now >= 100)
+    assert world.done["b"] == pytest.approx(world.done["a"], rel=0.1)
+    assert world.ended["cloudy"] <= 1.2 * 3 * 8
+
+
 def test_a_deadline_that_leaves_time_at_first_is_kept_beside_others() -> None:
     world = Bought({"patient": 3200, "hurried": 800})
     world.run({"hurried": 300.0})

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipelines.offices import MOST_SURE, sureness
 from pipelines.plan import plan
 from pipelines.snapshot import BatchTarget, BatchView, RunView, TargetView
-from pipelines.spill import MOST_SURE, sureness
 from tests.pipelines.snapshots import GPU, MINI, NOW, batches, moved, rings, run, snapshot
 
 HOUR = 3600
