@@ -43,11 +43,13 @@ EVEN = 0.5
 
 class Ways(NamedTuple):
     """The targets that a route uses now: on each lane the first that is up, in the route's order; and at `home` that local one
-    and those before it that may come back. Those behind it are asked nothing while it is up."""
+    and those before it that may come back. Those behind it are asked nothing while it is up. `office`: the cloud target whose
+    batch API may be used, the first that is up or may come back, for what its fallback asks for a batch is no bargain beside it."""
 
     local: TargetView | None
     cloud: TargetView | None
     home: tuple[TargetView, ...] = ()
+    office: str = ""
 
 
 def ways(snapshot: Snapshot) -> dict[str, Ways]:
@@ -62,7 +64,8 @@ def _ways(targets: list[TargetView]) -> Ways:
     able = [target for target in targets if target.slots > 0]
     up = {lane: next((t for t in able if t.up and t.lane == lane), None) for lane in ("local", "cloud")}
     away = [t for t in takewhile(lambda t: t is not up["local"], able) if t.lane == "local" and t.down_s < math.inf]
-    return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])))
+    office = next((t.name for t in able if t.lane == "cloud" and (t.up or t.down_s < math.inf)), "")
+    return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])), office)
 
 
 def left_s(snapshot: Snapshot, run: RunView) -> float:

@@ -26,23 +26,16 @@ RECALL_SHARE = 0.1
 """What has not come back in this last part of its time is taken back and bought in real time."""
 
 
-def office_for(snapshot: Snapshot, run: RunView, batch: BatchView, rows: float) -> BatchTarget | None:
-    """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled, and so
-    many `rows` bought instead."""
+def office_for(
+    snapshot: Snapshot, on: Mapping[str, Ways], run: RunView, batch: BatchView, rows: float
+) -> BatchTarget | None:
+    """The batch API that a waiting batch may use, if it is up and may well answer before it would be recalled, and so many `rows`
+    bought instead."""
     can = run.may_buy and not (run.waited_for or batch.real_time or batch.held or batch.lanes == "local")
-    if not can or not snapshot.batch_targets:
+    target = snapshot.batch_targets.get(on[batch.route].office) if can and batch.route in on else None
+    if target is None or not target.up or target.price >= 1:
         return None
-    left = left_s(snapshot, run)
-    for name in snapshot.routes.get(batch.route, ()):
-        target = snapshot.batch_targets.get(name)
-        if (
-            target is not None
-            and target.up
-            and target.price < 1
-            and _chance(snapshot, target, left, rows) >= LEAST_CHANCE
-        ):
-            return target
-    return None
+    return target if _chance(snapshot, target, left_s(snapshot, run), rows) >= LEAST_CHANCE else None
 
 
 def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> float:
@@ -88,7 +81,7 @@ def to_offices(
         for batch in reversed(run.waiting):
             if wanted <= 0 and not loads[run.id].strays:
                 break
-            target = office_for(snapshot, run, batch, rows) if batch.id not in taken else None
+            target = office_for(snapshot, on, run, batch, rows) if batch.id not in taken else None
             if target is None or room[target.name] < batch.rows:
                 continue
             if not is_astray(run, batch, on):
@@ -101,7 +94,7 @@ def to_offices(
             yield Ring(batch.id, run.id, "provider_batch", target.name)
 
 
-def sureness(snapshot: Snapshot, runs: Iterable[RunView]) -> dict[str, float]:
+def sureness(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView]) -> dict[str, float]:
     """How sure of a shortage one must be to order for it now, by run; of those that may use a batch API until a deadline.
 
     A newsvendor who may wait: what is ordered costs `price` of real time, needed or not; what is not ordered now can be
@@ -111,7 +104,7 @@ def sureness(snapshot: Snapshot, runs: Iterable[RunView]) -> dict[str, float]:
     found = {}
     for run in runs if snapshot.batch_targets else ():
         left = left_s(snapshot, run)
-        names = {name for batch in run.waiting for name in snapshot.routes.get(batch.route, ())}
+        names = {on[batch.route].office for batch in run.waiting if batch.route in on}
         offices = [snapshot.batch_targets[name] for name in names & snapshot.batch_targets.keys()]
         if offices and 0 < left < math.inf:
             found[run.id] = min(_sure(snapshot, office, left) for office in offices)

@@ -32,7 +32,7 @@ def plan(snapshot: Snapshot) -> list[Move]:
     """The moves of this tick; the same snapshot gives the same moves."""
     on, due, taken = ways(snapshot), sorted(snapshot.runs, key=_due), set[str]()
     loads = {run.id: load(run, on) for run in due}
-    short = shortages(snapshot, loads, due, sureness(snapshot, due))
+    short = shortages(snapshot, loads, due, sureness(snapshot, on, due))
     spare = {run.id for run in due if short[run.id].surely <= -SPARE * loads[run.id].work}
     moves: list[Move] = list(_fill_local(snapshot, on, spare, short, taken))
     moves.extend(to_offices(snapshot, on, loads, due, short, taken))

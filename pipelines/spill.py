@@ -165,7 +165,7 @@ def _leaving(
         if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local" or batch.held:
             continue
         if is_astray(run, batch, on):
-            if office_for(snapshot, run, batch, rows) is None:
+            if office_for(snapshot, on, run, batch, rows) is None:
                 now.append((batch, way.cloud))
         elif run.waited_for:
             now.append((batch, way.cloud))
