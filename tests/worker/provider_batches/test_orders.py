@@ -42,6 +42,8 @@ async def test_an_order_is_answered_line_by_line_and_its_ledger_is_the_bill(cont
         assert all(
             intent.lane == "provider_batch" for state in await it.journals() for intent in state.intents.values()
         )
+        began = {intent.started_us for state in await it.journals() for intent in state.intents.values()}
+        assert len(began) == 1, "so that an order is known in the ledger"
         assert not await context.redis.keys("*:order:*")
         assert not it.lane._tender._due_s, "nothing is kept of what has ended"
 
