@@ -52,7 +52,7 @@ def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
         there = bought.filter(pl.col("route").is_in(mine["route"].unique().to_list()))
         there = there.sort(price, descending=True).with_columns(pl.col("work").cum_sum().alias("until"))
         first = there.filter(pl.col("until") - pl.col("work") < room / MINUTES)
-        dearest = float(first["cost_usd"].sum() or 0) / (first["work"].sum() or 1.0)
+        dearest = float(first["cost_usd"].sum() or 0) / float(first["work"].sum() or 1)
         there = there.filter(pl.col("until") <= room)
         found.append({
             "target": name, "busy_s": busy_s, "per_hour_usd": pusd_to_usd(round(PUSD_PER_USD * dearest * room)),
