@@ -115,13 +115,13 @@ def _figures(
 def _office(
     settings: Settings, targets: Targets, ledger: Ledger, latencies: Mapping[str, tuple[float, float]], route: str
 ) -> Office | None:
-    """The batch API of a route's first cloud target that is allowed to use one and cheaper by it, with what its orders took, else
+    """The batch API of a route's first cloud target, if it is allowed to use it and cheaper by it, with what its orders took, else
     what such usually take."""
-    for name in targets.route_targets(route, "cloud"):
-        if settings.targets[name].provider_batch and (price := ledger.batch_share(name)) < 1:
-            usual = BatchTarget(name, True, 0)
-            return Office(price, *latencies.get(name, (usual.latency_p50_s, usual.latency_p90_s)))
-    return None
+    name = _first("cloud", targets, route)
+    if not name or not settings.targets[name].provider_batch or (price := ledger.batch_share(name)) >= 1:
+        return None
+    usual = BatchTarget(name, True, 0)
+    return Office(price, *latencies.get(name, (usual.latency_p50_s, usual.latency_p90_s)))
 
 
 def _lacks(work: Work, options: Options, deadline_s: float | None) -> dict[str, Any] | None:

@@ -71,11 +71,15 @@ def test_only_a_route_that_may_use_a_batch_api_gets_its_price_and_what_its_order
 
     settings = Settings.model_validate({
         "targets": {"plain": target(), "batched": target(provider_batch=True), "dear": target(provider_batch=True, batch_discount=0)},
-        "routes": {"a": {"targets": ["plain"]}, "b": {"targets": ["plain", "batched"]}, "c": {"targets": ["dear"]}},
+        "routes": {
+            "a": {"targets": ["plain"]}, "b": {"targets": ["batched", "plain"]}, "c": {"targets": ["dear"]},
+            "d": {"targets": ["plain", "batched"]},
+        },
     })  # fmt: skip
     targets = Targets(settings, Clock())
     ledger = Ledger(settings, targets)
     assert _office(settings, targets, ledger, {}, "a") is _office(settings, targets, ledger, {}, "c") is None
+    assert _office(settings, targets, ledger, {}, "d") is None and not targets.order_rate("d"), "a fallback's"
     assert _office(settings, targets, ledger, {}, "b") == (0.5, 3600.0, 6 * 3600.0, 3)
     assert _office(settings, targets, ledger, {"batched": (60.0, 90.0)}, "b") == (0.5, 60.0, 90.0, 3)
 
