@@ -27,7 +27,8 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "refused_tokens": (int,), "refused_until_ms": (int,),
     "changed_ms": (int,), "told": (str,), "told_model": (str,), "cap": (int,), "waiting": (int,), "waits": (int,),
     "batch_price": (int, float), "batch_s": (list,), "batch_full_ms": (int,), "batch_off_ms": (int,), "batch_reason": (str,),
-    "answered_ms": (int,), "batch_cancel_s": (int, float), "lane": (str,), "provider": (str,), "asked_for": (str,),
+    "answered_ms": (int,), "batch_cancel_s": (int, float), "batch_rows": (int,), "lane": (str,), "provider": (str,),
+    "asked_for": (str,),
 }  # fmt: skip
 """What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
