@@ -32,8 +32,8 @@ _ANYWHERE, _IN_PLACE = (code, links, order), (negation, opposites, units)
 """Guards that read the whole difference, and guards that read a place where words stand for others."""
 
 _PASSAGES, _WORDS, _INFLECTED, _AT_ENDS, _OVERLAP, _ENOUGH = 1.3, 0.85, 1.3, 0.8, -3.4, -0.5
-"""The scorecard: a logistic regression on half of the pairs that `mrpc` labels 1, against one to four random edits of the
-same texts and fillings of forms, rounded; docs/dedupe.md has what it accepts of the other half."""
+"""The scorecard: a logistic regression, rounded, on half of the pairs that `mrpc` labels 1, against one to four random edits
+of the same texts and fillings of forms; the counts and the threshold were chosen by the other half. docs/dedupe.md has what it accepts."""
 
 _OWN_CASE = frozenset({"i", "my", "me", "mine", "myself"})
 _ABOUT = re.compile(r"\b(?:topics?|sections?|subjects?|themes?|genres?|news|headlines?)\b", re.IGNORECASE)
