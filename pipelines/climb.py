@@ -80,6 +80,8 @@ def step(state: State, seen: Window, most: int) -> State:
     if seen.pressed:
         return _pressed(state, seen.room)
     judged = _judged(state, seen.rate)
+    if state.cap > state.best and seen.rate < (1 - MOVED) * state.rate:
+        return msgspec.structs.replace(judged, cap=state.best)  # which may be slower by now as well
     return _next(judged, seen.now_s, most) if judged.rate else judged
 
 
@@ -174,6 +176,11 @@ class Climb:
     def kept(self) -> int:
         """The knee, once it was measured; 0 before."""
         return self._state.best if self._state.rate else self._kept
+
+    @property
+    def climbing(self) -> bool:
+        """It does not hold a knee yet, or not any more: what the lane does now says little of what it will do."""
+        return not self._state.due_s
 
     def look(self, now_s: float, workers: Iterable[tuple[str, Load]], prefill: float, said: Said) -> int:
         """The cap from now on."""

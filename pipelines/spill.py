@@ -30,8 +30,9 @@ from pipelines.fair import in_turn
 from pipelines.offices import RECALL_SHARE, back_s, office_for, out_rows
 from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 
-FIRST_LOOK = 0.1
-"""So long, as a share of the time left, a new run's first answers are waited for before what seems to be short is bought."""
+FIRST_LOOK, CLIMB_LOOK = 0.1, 0.3
+"""So long, as a share of the time left, a new run's first answers are waited for before what seems to be short is bought; and while
+a climb goes on, which may well double what the lane does."""
 FEED_S = 30.0
 """The cloud's work is not allowed to run out for so long before what was recalled is there."""
 Offer = tuple[RunView, BatchView, TargetView]
@@ -79,8 +80,10 @@ def to_cloud(
 
 def _is_new(snapshot: Snapshot, run: RunView, load: Load, seconds: float) -> bool:
     """Whether a run has just begun and what is short of it is hardly more than a guess: of lengths, or of a local lane's speed."""
-    guessed = load.guessed > EVEN * load.work or any(target.up and not target.spans for target in load.home.values())
-    return guessed and snapshot.now_ms - run.created_ms < 1000 * FIRST_LOOK * seconds
+    up = [target for target in load.home.values() if target.up]
+    guessed = load.guessed > EVEN * load.work or not all(target.spans for target in up)
+    look = CLIMB_LOOK if any(target.climbing for target in up) else FIRST_LOOK if guessed else 0.0
+    return snapshot.now_ms - run.created_ms < 1000 * look * seconds
 
 
 def _presses(

@@ -24,6 +24,7 @@ from pipelines.climb import MOST, START, Climb, Load, Said, State, Window, start
         (State(8, 8), 100.0, 16, 8),  # measured: more is tried
         (State(16, 8, 100.0, 100.0), 110.0, 32, 16),  # worth it
         (State(16, 8, 100.0, 100.0), 103.0, 5, 8),  # not worth it: fewer is tried
+        (State(16, 8, 100.0, 100.0), 60.0, 8, 8),  # much slower: is the best still as fast? before fewer is tried
         (State(32, 16, 100.0, 100.0, low=8), 101.0, 11, 16),  # between what is too few and what is enough
         (State(5, 8, 100.0, 104.0, high=16), 101.0, 3, 5),  # as good with fewer
         (State(5, 8, 100.0, 104.0, high=16), 80.0, 6, 8),  # too few

@@ -284,6 +284,11 @@ def test_nothing_is_bought_of_a_run_that_has_just_begun_and_of_which_all_is_gues
     for age_s, lanes in ((5, {"local"}), (20, {"local", "cloud"})):
         due = run(many, deadline_s=100, created_ms=NOW - 1000 * age_s)
         assert {lane for _, lane in moved(plan(snapshot(due, gpu=new, mini=cloud)))} == lanes
+    climbing = msgspec.structs.replace(GPU, rate=400.0, spans=1, climbing=True)
+    known = tuple(msgspec.structs.replace(batch, guessed=False) for batch in many)
+    for age_s, lanes in ((20, {"local"}), (40, {"local", "cloud"})):
+        due = run(known, deadline_s=100, created_ms=NOW - 1000 * age_s)
+        assert {lane for _, lane in moved(plan(snapshot(due, gpu=climbing, mini=cloud)))} == lanes
 
 
 def test_what_is_not_out_is_bought_while_the_provider_gives_the_rest_back() -> None:

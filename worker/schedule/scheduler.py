@@ -272,7 +272,7 @@ class Scheduler:
                 name, configured.lane, self.context.targets.is_up(name), slots[name], rows[name],
                 speed.rate, speed.rows_per_s, speed.latency_s or 1.0, work[name], self._estimates.limit(name, heads),
                 (now - self._away_since[name]) / 1000 if name in self._away_since and name in self._was_up else math.inf,
-                speed.spans, read[name], queued[name],
+                speed.spans, read[name], queued[name], self._estimates.climbing(name),
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
         ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
