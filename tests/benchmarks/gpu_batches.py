@@ -33,7 +33,6 @@ from tests.support_upstream import Upstream
 
 SLOTS, BEGINNINGS, TOKENS = 32, 30, 1500
 FILE, SPILLWAY = "as the file comes", "Spillway"
-ANSWER = {"max_tokens": 30}
 SENTENCE = "The desk answers in the tone of the house, names the paragraph it relies on and never promises a date. "
 Row = dict[str, Any]
 WRITES = {
@@ -50,7 +49,9 @@ def text(tokens: int) -> str:
     return SENTENCE * (4 * tokens // len(SENTENCE))
 
 
-def beginnings(each: int, held: int, count: int = BEGINNINGS, tokens: int = TOKENS) -> tuple[dict[str, Any], list[Row]]:
+def beginnings(
+    each: int, held: int, count: int = BEGINNINGS, tokens: int = TOKENS, answer: int = 30
+) -> tuple[dict[str, Any], list[Row]]:
     """A GPU whose cache holds so many of them; and their prompts, in any order."""
     server = {
         **WRITES, "output_tokens_median": 30, "output_tokens_sigma": 0.4, "prefill_share": 0.1,
@@ -58,7 +59,7 @@ def beginnings(each: int, held: int, count: int = BEGINNINGS, tokens: int = TOKE
     }  # fmt: skip
     heads = [f"House {number:02}. {text(tokens)}" for number in range(count)]
     found: list[Row] = [
-        {"prompt": f"{head} Question {row}: what now?", **ANSWER} for head in heads for row in range(each)
+        {"prompt": f"{head} Question {row}: what now?", "max_tokens": answer} for head in heads for row in range(each)
     ]
     random.Random(1).shuffle(found)
     return server, found
@@ -100,9 +101,9 @@ def as_the_file_comes(base_url: str, model: str, rows: list[Row]) -> float:
     return time.monotonic() - began_s
 
 
-def through_spillway(base_url: str, model: str, rows: list[Row]) -> tuple[float, int]:
+def through_spillway(base_url: str, model: str, rows: list[Row], slots: int | str = SLOTS) -> tuple[float, int]:
     """Seconds, and input tokens."""
-    target = {"kind": "openai", "lane": "local", "base_url": base_url, "model": model, "max_concurrency": SLOTS}
+    target = {"kind": "openai", "lane": "local", "base_url": base_url, "model": model, "max_concurrency": slots}
     with redis_server() as url, tempfile.TemporaryDirectory(prefix="sw-pre-") as folder:
         program = Program(Path(folder), spillway={"redis_url": url}, targets={"gpu": target})
         with team(program, url, lanes=1):
@@ -151,36 +152,44 @@ def measure_on_gpu(size: str, cache_tokens: int, jobs: dict[str, list[Row]], rou
                     tell(job, way, len(rows), seconds, (server.found_tokens() - before) / input_tokens)
 
 
+def climb_on_gpu(size: str, cache_tokens: int, rows: int) -> None:
+    """How fast the server is by how many calls it gets at once, and what `max_concurrency = "auto"` makes of that."""
+    with gpu_server(cache_tokens, size) as server:
+        as_the_file_comes(server.base_url, server.model, [{"prompt": "Warm.", "max_tokens": 8}] * SLOTS)
+        for slots in ("auto", 16, 32, 64):
+            asked = [{"prompt": f"At {slots} at once, row {row}: {text(200)}", "max_tokens": 32} for row in range(rows)]
+            seconds, _ = through_spillway(server.base_url, server.model, asked, slots)
+            tell("climb", str(slots), rows, seconds, 0.0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=80, help="prompts of each beginning")
     parser.add_argument("--beginnings", type=int, default=BEGINNINGS)
     parser.add_argument("--held", type=int, default=6, help="beginnings that the server's cache holds")
-    parser.add_argument("--only", choices=["beginnings", "mixture"])
+    parser.add_argument("--only", choices=["beginnings", "mixture", "climb"], help="climb: of the real server")
     parser.add_argument("--gpu", choices=["gpu", "tiny"], help="a real server with a model of this size")
     parser.add_argument("--cache-tokens", type=int, default=65_536, help="what the real server's cache holds in all")
     parser.add_argument(
         "--letters", type=int, default=120, help="prompts of either kind in the mixture on the real server"
     )
+    parser.add_argument("--answer", type=int, default=4, help="tokens of an answer to a beginning there")
     parser.add_argument("--written", type=int, default=256, help="tokens of a long answer there")
     parser.add_argument("--rounds", type=int, default=1, help="of every job on the real server")
     given = parser.parse_args()
-    if given.gpu:
-        scale = (given.beginnings, TOKENS, 3900, given.written) if given.gpu == "gpu" else (4, 200, 300, 30)
+    scale = (given.beginnings, TOKENS, 3900, given.written) if given.gpu == "gpu" else (4, 200, 300, 30)
+    if given.gpu and given.only == "climb":
+        climb_on_gpu(given.gpu, given.cache_tokens, given.letters)
+    elif given.gpu:
         jobs = {
-            "beginnings": beginnings(given.each, given.held, *scale[:2])[1],
+            "beginnings": beginnings(given.each, given.held, *scale[:2], given.answer)[1],
             "mixture": limited(given.letters, *scale[2:]),
         }
-        measure_on_gpu(
-            given.gpu,
-            given.cache_tokens,
-            {name: jobs[name] for name in jobs if given.only in (None, name)},
-            given.rounds,
-        )
-        return
-    if given.only != "mixture":
+        wanted = {name: jobs[name] for name in jobs if given.only in (None, name)}
+        measure_on_gpu(given.gpu, given.cache_tokens, wanted, given.rounds)
+    elif given.only != "mixture":
         measure("beginnings", *beginnings(given.each, given.held, given.beginnings))
-    if given.only != "beginnings":
+    if not given.gpu and given.only != "beginnings":
         measure("mixture", *mixture(300))
 
 

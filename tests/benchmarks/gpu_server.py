@@ -1,6 +1,6 @@
 """A server with a prefix cache that is not ours, on a GPU: `transformers serve` with continuous batching and random weights.
 
-`with gpu_server() as server:` makes a Llama of about 1.7 billion weights and a vocabulary trained on this project's pages, and starts
+`with gpu_server() as server:` makes a Llama of 2.8 billion weights and a vocabulary trained on this project's pages, and starts
 the server as a process of its own, this file as its program. The server does not say in its answers how many tokens its prefix
 cache had; what its scheduler finds there is counted beside it, into a file. Nothing of what it does is changed.
 """
@@ -23,7 +23,7 @@ from tests.support_net import free_port
 ROOT = Path(__file__).parent.parent.parent
 START_S = 240.0
 SIZES = {
-    "gpu": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 4},
+    "gpu": {"hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 4},
     "tiny": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
 }  # fmt: skip
 VOCABULARY, WINDOW_TOKENS = 8192, 8192
