@@ -217,9 +217,7 @@ class Scheduler:
         self._was_up |= self.context.settings.targets.keys() - down
         down -= {name for name in down if states.get(name, {}).get("closed")}
         self._down_since = since = {name: self._down_since.get(name, now) for name in down}
-        self._away_since = {
-            name: min(ms, states.get(name, {}).get("failing_since") or now) for name, ms in since.items()
-        }
+        self._away_since = {n: min(ms, states.get(n, {}).get("failing_since") or now) for n, ms in since.items()}
 
     def _batch_view(self, batch: str, started_ms: str, room_nusd: float) -> BatchView:
         """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
@@ -310,10 +308,8 @@ class Scheduler:
         """Deadline and cancel close the run: waiting batches go to settle as they are."""
         keys = self.context.keys
         if deadline is not None and self.context.clock.now_ms() > deadline and not fields.get("cancel"):
-            seen = {
-                "cancel": "",
-                "deadline_ms": fields["deadline_ms"],
-            }  # it may have ended, or have been resumed, since
+            # it may have ended, or have been resumed, since
+            seen = {"cancel": "", "deadline_ms": fields["deadline_ms"]}
             due = noted({"cancel": "expired", "status": "finalizing"}, seen=seen)
             if await self.context.scripts.note(keys=[keys.run(run.id)], args=due):
                 fields["cancel"] = "expired"
