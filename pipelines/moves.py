@@ -12,6 +12,12 @@ from pipelines.reading import Token
 from pipelines.words import ARTICLES, DATES, DIRECTIONS, NUMBER_WORDS, SUBJECTS, word_set
 
 JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
+_EITHER_WAY = JOINERS - {"versus", "vs"}
+_ORDERED = word_set(
+    "respectively former latter first second third last order ordered sequence rank ranked ranking home away host left right"
+)
+"""Of a text with one of these, the order of two things may be the point."""
+
 _MAX_JOINED = 3
 _OPEN_BEFORE = DIRECTIONS | word_set("is are was were be both either whether the a an as than")
 _OPEN_HALF = _OPEN_BEFORE - {"between", "both", "either", "whether", "is", "are", "was", "were", "be"}
@@ -19,6 +25,12 @@ _TIES = DIRECTIONS | {"of"}
 """`flour in the sugar and salt in the tea`: what stands behind the pair may belong to its second half alone."""
 
 _INSTRUCTING = frozenset({"answer", "reply", "respond", "return", "output", "use", "keep", "write", "give", "please"})
+_POINTING = word_set(
+    "he him his she her hers it its they them their theirs this that these those ones other others another same such so then thus "
+    "also too instead else former latter above below following previous next first second last there therefore however but"
+)
+"""What says to which sentence a sentence belongs."""
+
 _ATTRIBUTES = word_set(
     "time zone timezone zones capital population price cost size age name names colour color height weight length width depth area "
     "address author owner president leader king queen mayor ceo founder director capacity temperature weather climate history "
@@ -31,6 +43,7 @@ _ATTRIBUTES = word_set(
 _GIVING = word_set("give send tell show lend pay hand mail email text read teach offer sent gave told showed paid")
 _MAKING = word_set("buy get find order book make reserve cook bring fetch print build")
 _RECEIVERS = word_set("me us him her them")
+_MAX_TIME = 8
 _OF_TIME = DATES | NUMBER_WORDS | word_set("on in at this that the last next early late ago past")
 _SAYING = word_set(
     "say says said tell told think thinks thought know knew believe ask asked if when because that while although and or but "
@@ -56,7 +69,7 @@ def moved(a: Sequence[Token], b: Sequence[Token]) -> str | None:
 
 def swapped_pair(a: list[str], b: list[str]) -> bool:
     """`salt and pepper` for `pepper and salt`, where nothing outside the pair depends on their order."""
-    if len(a) != len(b) or "respectively" in a:
+    if len(a) != len(b) or not _ORDERED.isdisjoint(a):
         return False
     head, end, _, _ = place(a, b)
     mine, other = a[head:end], b[head:end]
@@ -66,7 +79,7 @@ def swapped_pair(a: list[str], b: list[str]) -> bool:
     if after == "'s" or (before in _OPEN_HALF and after in _TIES):
         return False
     return any(
-        word in JOINERS
+        word in _EITHER_WAY
         and 0 < at <= _MAX_JOINED
         and 0 < len(mine) - at - 1 <= _MAX_JOINED
         and other == [*mine[at + 1 :], word, *mine[:at]]
@@ -103,9 +116,9 @@ def _fronted(a: Sequence[Token], b: Sequence[Token], span: Span) -> bool:
     if span.a1 < len(a) and not a[span.a1].first:
         return False
     left, right = [token.norm for token in gone], [token.norm for token in come]
-    for at in range(1, len(left)):
+    for at in range(1, min(len(left), _MAX_TIME + 1)):
         time, rest = left[:at], left[at:]
-        if not all(map(_of_time, time)):
+        if not _of_time(time[-1]):
             return False
         if right == rest + time:
             return (
@@ -118,11 +131,16 @@ def _fronted(a: Sequence[Token], b: Sequence[Token], span: Span) -> bool:
 
 
 def _same_but_instructions(a: Sequence[Token], b: Sequence[Token]) -> bool:
-    """The same sentences, of which only those that say how to answer stand elsewhere."""
+    """The same sentences, of which only those that say how to answer stand elsewhere, and none of them points at another."""
     mine, other = _sentences(a), _sentences(b)
     if len(mine) < 2 or sorted(mine) != sorted(other):
         return False
-    return [s for s in mine if s[0] not in _INSTRUCTING] == [s for s in other if s[0] not in _INSTRUCTING]
+    moved = [sentence for sentence in mine if sentence[0] in _INSTRUCTING]
+    if any(not _POINTING.isdisjoint(sentence) for sentence in mine):
+        return False
+    return moved == [s for s in other if s[0] in _INSTRUCTING] and [s for s in mine if s not in moved] == [
+        s for s in other if s not in moved
+    ]
 
 
 def _sentences(tokens: Sequence[Token]) -> list[tuple[str, ...]]:

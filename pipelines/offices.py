@@ -1,5 +1,6 @@
-"""What belongs to a provider's batch API now, at its lower price, and how sure one must be to order it. What is bought in real time,
-and taken back, is pipelines/spill.py's matter.
+"""What goes to which provider's batch API: what has no local lane, and what will likely be short, if there is time.
+
+The tail leaves first. Buying in real time, and taking back what must be bought so, is pipelines/spill.py's matter.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from pipelines.capacity import Load, Short, Ways, buy_s, first_in_time, has_home, in_time, left_s
+from pipelines.capacity import Load, Short, Ways, buy_s, first_in_time, has_home, in_time, left_s, local_rate
 from pipelines.snapshot import BatchTarget, BatchView, Ring, RunView, Snapshot
 
 SPANS = 1
@@ -31,23 +32,16 @@ RECALL_SHARE = 0.1
 """What has not come back in this last part of its time is taken back and bought in real time."""
 
 
-def office_for(snapshot: Snapshot, run: RunView, batch: BatchView, rows: float) -> BatchTarget | None:
-    """The batch API that a waiting batch may use: the first that is up and may well answer before it would be recalled, and so
-    many `rows` bought instead."""
+def office_for(
+    snapshot: Snapshot, on: Mapping[str, Ways], run: RunView, batch: BatchView, rows: float
+) -> BatchTarget | None:
+    """The batch API that a waiting batch may use, if it is up and may well answer before it would be recalled, and so many `rows`
+    bought instead."""
     can = run.may_buy and not (run.waited_for or batch.real_time or batch.held or batch.lanes == "local")
-    if not can or not snapshot.batch_targets:
+    target = snapshot.batch_targets.get(on[batch.route].office) if can and batch.route in on else None
+    if target is None or not target.up or target.price >= 1:
         return None
-    left = left_s(snapshot, run)
-    for name in snapshot.routes.get(batch.route, ()):
-        target = snapshot.batch_targets.get(name)
-        if (
-            target is not None
-            and target.up
-            and target.price < 1
-            and _chance(snapshot, target, left, rows) >= LEAST_CHANCE
-        ):
-            return target
-    return None
+    return target if _chance(snapshot, target, left_s(snapshot, run), rows) >= LEAST_CHANCE else None
 
 
 def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> float:
@@ -64,9 +58,8 @@ def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -
 
 def _is_trial(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> bool:
     """Whether it must be tried first: nobody has heard from it, and such APIs usually take too long."""
-    return (
-        not target.heard and _chance(snapshot, msgspec.structs.replace(target, heard=True), left, rows) < LEAST_CHANCE
-    )
+    known = msgspec.structs.replace(target, heard=True)
+    return not target.heard and _chance(snapshot, known, left, rows) < LEAST_CHANCE
 
 
 def out_rows(on: Mapping[str, Ways], run: RunView, load: Load, short: float) -> float:
@@ -92,17 +85,12 @@ def to_offices(
     snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Load], due: list[RunView],
     short: Mapping[str, Short], taken: set[str],
 ) -> Iterator[Ring]:  # fmt: skip
-    """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will
-    likely be short."""
+    """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will likely be
+    short, or, where there is no deadline, what a lane that is away would have done meanwhile."""
     room = {name: float(target.room_rows) for name, target in snapshot.batch_targets.items()}
-    last_ms: dict[str, int] = {}
-    for batch in (batch for run in due for batch in run.sent):
-        last_ms[batch.target] = max(batch.sent_ms, last_ms.get(batch.target, 0))
-    tried = {name for name, sent_ms in last_ms.items() if snapshot.now_ms - sent_ms < 1000 * TRIAL_AGAIN_S}
+    missed, tried = _missed(snapshot, on, due), _tried(snapshot, due)
     for run in due if room else ():
-        spans = max((target.spans for target in loads[run.id].home.values()), default=0)
-        wanted = short[run.id].likely if spans >= SPANS else 0.0
-        wanted = wanted if wanted >= LEAST_LOT * loads[run.id].work else 0.0
+        wanted = _wanted(loads[run.id], short[run.id].likely)
         if wanted <= 0 and not loads[run.id].strays:
             continue
         rows, left = out_rows(on, run, loads[run.id], wanted), left_s(snapshot, run)
@@ -110,23 +98,30 @@ def to_offices(
         for batch in reversed(run.waiting):
             if wanted <= 0 and not loads[run.id].strays:
                 break
-            target = office_for(snapshot, run, batch, rows) if batch.id not in taken else None
+            target = office_for(snapshot, on, run, batch, rows) if batch.id not in taken else None
             if target is None or room[target.name] < batch.rows or target.name in trials & tried:
                 continue
-            trial = target.name in trials
-            if has_home(batch, on) and (run.deadline_ms is not None or on[batch.route].local is not None):
+            if has_home(batch, on) and run.deadline_ms is None:
+                home = on[batch.route].home[0]
+                if on[batch.route].local is not None or not _is_time(snapshot, run, target, home.down_s):
+                    continue
+                if missed[home.name] < batch.work:
+                    missed[home.name] = 0.0
+                    continue
+                missed[home.name] -= batch.work
+            elif has_home(batch, on):
                 if wanted < batch.work or not _is_time(snapshot, run, target):
                     wanted = 0.0  # the tail leaves first, not what is small enough
                     continue
                 wanted -= batch.work
             room[target.name] -= batch.rows
-            if trial:
+            if target.name in trials:
                 room[target.name] = min(room[target.name], TRIAL_ROWS - batch.rows)
             taken.add(batch.id)
             yield Ring(batch.id, run.id, "provider_batch", target.name)
 
 
-def sureness(snapshot: Snapshot, runs: Iterable[RunView]) -> dict[str, float]:
+def sureness(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView]) -> dict[str, float]:
     """How sure of a shortage one must be to order for it now, by run; of those that may use a batch API until a deadline.
 
     A newsvendor who may wait: what is ordered costs `price` of real time, needed or not; what is not ordered now can be
@@ -136,7 +131,7 @@ def sureness(snapshot: Snapshot, runs: Iterable[RunView]) -> dict[str, float]:
     found = {}
     for run in runs if snapshot.batch_targets else ():
         left = left_s(snapshot, run)
-        names = {name for batch in run.waiting for name in snapshot.routes.get(batch.route, ())}
+        names = {on[batch.route].office for batch in run.waiting if batch.route in on}
         offices = [snapshot.batch_targets[name] for name in names & snapshot.batch_targets.keys()]
         if offices and 0 < left < math.inf:
             found[run.id] = min(_sure(snapshot, office, left) for office in offices)
@@ -151,8 +146,32 @@ def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
     return min(MOST_SURE, max(1 - MOST_SURE, price / max(1e-9, 1 - kept * (1 - price))))
 
 
-def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget) -> bool:
-    """Orders come in a few large lots: not again soon after the last."""
+def _tried(snapshot: Snapshot, runs: Iterable[RunView]) -> set[str]:
+    """To which something was sent a moment ago."""
+    since_ms = snapshot.now_ms - 1000 * TRIAL_AGAIN_S
+    return {batch.target for run in runs for batch in run.sent if batch.sent_ms > since_ms}
+
+
+def _wanted(load: Load, likely: float) -> float:
+    """Work of a run that is ordered because it will likely be short; nothing before the lane was measured, nor for little."""
+    measured = any(target.spans >= SPANS for target in load.home.values())
+    return likely if measured and likely >= LEAST_LOT * load.work else 0.0
+
+
+def _missed(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView]) -> dict[str, float]:
+    """Work that each local target would have done since it went away, less what is out of the runs that have no deadline."""
+    targets = snapshot.targets.values()
+    missed = {
+        t.name: local_rate(t) * t.down_s for t in targets if t.lane == "local" and not t.up and t.down_s < math.inf
+    }
+    for batch in (batch for run in runs if run.deadline_ms is None for batch in run.sent if has_home(batch, on)):
+        name = on[batch.route].home[0].name
+        missed[name] = missed.get(name, 0.0) - batch.work
+    return missed
+
+
+def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget, away_s: float = math.inf) -> bool:
+    """Orders come in a few large lots: not again soon after the last, nor as soon as a lane is away."""
     last_ms = max((batch.sent_ms for batch in run.sent), default=-math.inf)
-    usual_s = min(target.latency_p50_s, left_s(snapshot, run))
-    return snapshot.now_ms - last_ms >= 1000 * max(LEAST_TOP_UP_S, usual_s / TOP_UPS)
+    wait_s = max(LEAST_TOP_UP_S, min(target.latency_p50_s, left_s(snapshot, run)) / TOP_UPS)
+    return min(away_s, (snapshot.now_ms - last_ms) / 1000) >= wait_s

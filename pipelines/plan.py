@@ -4,7 +4,7 @@ Local takes from the head of each run's order (most cloud dollars saved per loca
 Between clients weighted fair share by work done (pipelines/fair.py), inside a client the earliest deadline. A run without a deadline
 stays local while a local target is up; a run with one spills what the local lane cannot finish in time, at the last
 responsible moment, and before that hands what will most likely be short to a provider's batch API, at its lower price
-(pipelines/spill.py, offices.py). The queues stay short: a lane is topped up to its stock, no further. No Redis, no clock.
+(pipelines/offices.py, spill.py). The queues stay short: a lane is topped up to its stock, no further. No Redis, no clock.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def plan(snapshot: Snapshot) -> list[Move]:
     """The moves of this tick; the same snapshot gives the same moves."""
     on, due, taken = ways(snapshot), sorted(snapshot.runs, key=_due), set[str]()
     loads = {run.id: load(run, on) for run in due}
-    short = shortages(snapshot, loads, due, sureness(snapshot, due))
+    short = shortages(snapshot, loads, due, sureness(snapshot, on, due))
     spare = {run.id for run in due if short[run.id].surely <= -SPARE * loads[run.id].work}
     moves: list[Move] = list(_fill_local(snapshot, on, spare, short, taken))
     moves.extend(to_offices(snapshot, on, loads, due, short, taken))
@@ -74,7 +74,7 @@ def _fill_local(
     served = dict(snapshot.served)
     heads = {run.id: _local_order(on, run, spare, short[run.id].surely) for run in snapshot.runs}
     waiting = {run.id: next(heads[run.id], None) for run in snapshot.runs}
-    while True:
+    while not all(stocked(target) for target in locals_):
         ready = [run for run in snapshot.runs if waiting[run.id] is not None]
         if not ready:
             return

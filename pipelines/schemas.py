@@ -148,13 +148,16 @@ CHUNK = pa.schema(
         ("miss_run", pa.string()),
         ("miss_cosine", pa.float32()),
         ("miss_guard", pa.string()),
+        ("link_key", pa.binary(16)),  # the row's own key, where it follows by proof: its exact copies are told by it
     ],
     metadata=VERSION,
 )
 """What prepare decided about each row of a chunk; written before the chunk is committed. `text` is kept of rows that
 others may follow, and of those that follow by more than an exact key: for reports."""
 
-UNJOINED = ("key", "canonical", "family", "vector", "text", "miss_row", "miss_run", "miss_cosine", "miss_guard")
+UNJOINED = (
+    "key", "canonical", "family", "vector", "text", "miss_row", "miss_run", "miss_cosine", "miss_guard", "link_key",
+)  # fmt: skip
 """Columns of a chunk part that results do not need."""
 
 ANSWERED = pa.schema(
@@ -174,7 +177,7 @@ AUDITS = pa.schema(
         ("client", pa.string()),
         ("route", pa.string()),
         ("row", pa.int64()),
-        ("part", pa.string()),  # reuse | baseline: a leader asked twice
+        ("part", pa.string()),  # reuse | baseline: a prompt asked twice
         ("link_kind", pa.string()),
         ("guard", pa.string()),
         ("leader_row", pa.int64()),
@@ -188,7 +191,7 @@ AUDITS = pa.schema(
     ],
     metadata=VERSION,
 )
-"""Reuses that were really asked, beside leaders asked twice, and whether both answers agree."""
+"""Reuses that were really asked, beside their leaders (or they themselves) asked twice, and whether both answers agree."""
 
 EVENTS = pa.schema(
     [

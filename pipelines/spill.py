@@ -1,8 +1,7 @@
-"""What leaves for money now: to the cloud at the last responsible moment, and back from a provider's batch API. What goes there is
-pipelines/offices.py's matter.
+"""What leaves for money now: to the cloud at the last responsible moment, what a provider's batch API has not answered included.
 
 The tail leaves first: what costs least in the cloud for each local second that it saves. What the local lane takes is
-pipelines/plan.py's matter.
+pipelines/plan.py's matter, what a batch API is given pipelines/offices.py's.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pipelines.capacity import (
     buy_s,
     cloud_rate,
     ends_late,
-    has_home,
+    is_astray,
     left_s,
     stock,
     too_late,
@@ -46,7 +45,8 @@ def to_cloud(
     """What is bought in real time now, up to each target's stock; and what a batch API must give back to be bought so.
 
     Of what somebody waits for each client has its share, then comes what is at its last responsible moment, the earliest
-    deadline first; then each client has its share of the rest, so that a deadline which leaves time earns nothing.
+    deadline first; then each client has its share of the rest, so that a deadline which leaves time earns nothing, nor one that
+    cannot be kept.
     """
     clouds = {t.name: t for t in snapshot.targets.values() if t.lane == "cloud" and t.up}
     room = {name: stock(target) - target.rung_rows for name, target in clouds.items()}
@@ -60,13 +60,15 @@ def to_cloud(
         cloud = leaving.late[0][1] if leaving.late else _cloud_of_sent(on, run)
         now, pressing = leaving.now, _presses(run, loads[run.id], leaving.now, before, seconds)
         if cloud is not None and seconds < math.inf:
-            before[cloud.name] += leaving.rows
+            rows = before[cloud.name] + leaving.rows
+            can = _can(cloud, rows, seconds)
             out = sum(batch.rows for batch in run.sent)
-            buying_s = buy_s(cloud, before[cloud.name] + out)
-            back_s = _slowest_s(snapshot, run) + buy_s(cloud, out) if out else 0.0
+            buying_s = buy_s(cloud, rows + out)
+            recall_s = _slowest_s(snapshot, run) + buy_s(cloud, out) if out else 0.0
             if leaving.late and seconds <= buying_s and not _is_new(snapshot, run, loads[run.id], seconds):
-                now, pressing = now + leaving.late, True
-            feed = _feed_rows(snapshot, run, cloud) - before[cloud.name] if seconds <= max(buying_s, back_s) else 0.0
+                now, pressing = now + leaving.late, pressing or can
+            feed = _feed_rows(snapshot, run, cloud) - rows if seconds <= max(buying_s, recall_s) else 0.0
+            before[cloud.name] = rows if can else before[cloud.name]
             yield from _recalls(snapshot, run, seconds, feed)
         (waited if run.waited_for else last if pressing else rest).extend((run, *each) for each in now)
     for run, batch, target in chain(_shared(snapshot, waited, room), last, _shared(snapshot, rest, room)):
@@ -87,16 +89,23 @@ def _is_new(snapshot: Snapshot, run: RunView, load: Load, seconds: float) -> boo
 def _presses(
     run: RunView, load: Load, now: list[tuple[BatchView, TargetView]], before: dict[str, float], seconds: float
 ) -> bool:
-    """Whether what has no local lane has no time to lose; counts it in with what is due `before`, and what is not prepared yet of
-    a run that has no local lane at all."""
+    """Whether what has no local lane has no time to lose, and some to be done in; counts that in with what is due `before`, and
+    what is not prepared yet of a run that has no local lane at all."""
     if seconds == math.inf:
         return False
     more = 1 + (0.0 if load.home else run.ahead / max(1e-9, sum(batch.work for batch, _ in now)))
-    for batch, target in now:
-        before[target.name] += more * batch.rows
-    return any(
-        seconds <= buy_s(target, before[target.name]) for target in {each.name: each for _, each in now}.values()
-    )
+    presses = False
+    for target in {each.name: each for _, each in now}.values():
+        rows = before[target.name] + more * sum(batch.rows for batch, each in now if each.name == target.name)
+        if _can(target, rows, seconds):
+            before[target.name] = rows
+            presses = presses or seconds <= buy_s(target, rows)
+    return presses
+
+
+def _can(cloud: TargetView, rows: float, seconds: float) -> bool:
+    """Whether a cloud target may do so many rows until a deadline."""
+    return rows <= cloud_rate(cloud) * seconds
 
 
 def _shared(snapshot: Snapshot, offers: list[Offer], room: Mapping[str, float]) -> Iterator[Offer]:
@@ -115,7 +124,7 @@ def buyers(snapshot: Snapshot) -> set[str]:
     """Clients who share the cloud now: somebody waits for their answers, or no local lane will give them."""
     on = ways(snapshot)
     mine = (run for run in snapshot.runs if run.may_buy and run.waiting)
-    return {run.client for run in mine if run.waited_for or not all(has_home(batch, on) for batch in run.waiting)}
+    return {run.client for run in mine if run.waited_for or any(is_astray(run, batch, on) for batch in run.waiting)}
 
 
 def _cloud_of_sent(on: Mapping[str, Ways], run: RunView) -> TargetView | None:
@@ -145,7 +154,7 @@ def _feed_rows(snapshot: Snapshot, run: RunView, cloud: TargetView) -> float:
 
 
 class Leaving(NamedTuple):
-    """Batches with their cloud targets: for now, and for the last responsible moment; rows that must go then at the most."""
+    """Batches with their cloud targets: for now, and for the last responsible moment; rows that must go then."""
 
     now: list[tuple[BatchView, TargetView]]
     late: list[tuple[BatchView, TargetView]]
@@ -167,8 +176,8 @@ def _leaving(
         way = on.get(batch.route)
         if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local" or batch.held:
             continue
-        if not has_home(batch, on) or (way.local is None and seconds == math.inf):
-            if office_for(snapshot, run, batch, rows) is None:
+        if is_astray(run, batch, on):
+            if office_for(snapshot, on, run, batch, rows) is None:
                 now.append((batch, way.cloud))
         elif run.waited_for:
             now.append((batch, way.cloud))

@@ -92,7 +92,7 @@ class Targets:
     def order_rate(self, route: str) -> float:
         """Rows a second by which a route's batches are cut, where they go to providers' batch APIs: as large as they may be.
         0: they are cut by what the lanes really answer."""
-        clouds = (self._settings.targets[name].provider_batch for name in self.route_targets(route, "cloud"))
+        clouds = (self._settings.targets[name].provider_batch for name in self.route_targets(route, "cloud")[:1])
         return ORDER_ROWS_PER_S if not self.route_targets(route, "local") and any(clouds) else 0.0
 
     def is_up(self, name: str) -> bool:

@@ -193,11 +193,34 @@ The lock—2—5 turns|The lock 2 5 turns
 {"run": "for i in x:\\u000a    a(i)\\u000ab(2)"}|{"run": "for i in x:\\u000a    a(i)\\u000a    b(2)"}
 <note>It broke</note>|<notes>It broke</notes>
 """
+OTHER += """这家酒店的服务很好|这家酒店的服务不好
+我喜欢这个产品|我不喜欢这个产品
+三本书|五本书
+この店は高いです|この店は安いです
+영화가 재미있었어요|영화가 재미없었어요
+"""
+OTHER += """If x = 4, what is -x?|If x = 4, what is x?
+How many ways are n! ways?|How many ways are n ways?
+What is f'(3)?|What is f(3)?
+Is "x - y" odd?|Is "x y" odd?
+Who can take blood type A-?|Who can take blood type A?
+Let A = 3 and a = 5. What is A?|Let A = 3 and a = 5. What is a?
+What does `git branch -d x` do?|What does `git branch -D x` do?
+Is bit.ly/AbCdE safe?|Is bit.ly/aBcDe safe?
+How many Mb are in a Gb?|How many MB are in a GB?
+"""
 OTHER_NAMES = """
 He works for Apple|He works for apple
 I read about the march|I read about the March
 How do I get to Bath by train?|How do I get to bath by train?
 The polish was nice|The Polish was nice
+What is the capital of Turkey?|What is the capital of turkey?
+Is Turkey near Nice?|Is turkey near Nice?
+Where is China made?|Where is china made?
+Did Tom Cruise go to China?|Did Tom Cruise go to china?
+What did IT say about the delay?|What did it say about the delay?
+Do you ship to US?|Do you ship to us?
+Who is Baker of Bath?|Who is Baker of bath?
 """
 SAME = {
     CLOSED: """
@@ -224,7 +247,7 @@ Broken:\\n- the strap\\n- the lid|Broken:\\n- the strpa\\n- The lid
 He said «go» and went|He said go and went
 """,
     OPEN: """
-How do I descale a kettle?|How can you descale a kettle
+How do I descale a kettle?|How can we descale a kettle
 What's the deepest lake in Europe?|What is the deepest lake in Europe
 Which is the deepest lake in Europe?|What is the deepest lake in Europe?
 What is the link between tea and coffee?|What is the link between coffee and tea?

@@ -21,6 +21,15 @@ SAME = [
     ("The gap between oak and pine in the floor", "The gap between pine and oak in the floor", "swapped pair"),
 ]
 OTHER = [
+    ("Between tea and coffee, is the former healthier?", "Between coffee and tea, is the former healthier?"),
+    ("Between tea and coffee, is the latter healthier?", "Between coffee and tea, is the latter healthier?"),
+    ("Who is the home team in Spain vs Italy?", "Who is the home team in Italy vs Spain?"),
+    ("Who won Spain versus Italy at home?", "Who won Italy versus Spain at home?"),
+    ("Of Ida and Bea, who came first?", "Of Bea and Ida, who came first?"),
+    ("Keep the dog. Sell the cat. It is old.", "Sell the cat. Keep the dog. It is old."),
+    ("Use the lamp. Ida has a bell. Ring that.", "Ida has a bell. Use the lamp. Ring that."),
+    ("Write a poem. Give a summary. Ida likes cats.", "Give a summary. Write a poem. Ida likes cats."),
+    ("Ida paid. Then give Bea the key.", "Then give Bea the key. Ida paid."),
     ("I like the picture of Anna", "I like Anna's picture"),
     ("The murder of the witness", "The witness's murder"),
     ("The father of Anna's friend called", "Anna's friend of the father called"),

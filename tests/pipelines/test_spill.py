@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipelines.capacity import cloud_rate, stock
+from pipelines.capacity import cloud_rate, stock, ways
 from pipelines.offices import MOST_SURE, sureness
 from pipelines.plan import plan
 from pipelines.snapshot import BatchTarget, BatchView, RunView, TargetView
@@ -91,6 +91,30 @@ def test_a_lane_that_is_down_is_waited_for_until_the_last_responsible_moment() -
     assert 4 <= len(moves) <= 5 and {lane for _, lane in moves} == {"provider_batch"}
 
 
+def test_a_run_without_a_deadline_orders_what_its_lane_would_have_done_while_it_was_away() -> None:
+    """A breaker that was open for a second had the whole run ordered, and the lane idle when it was back."""
+    slow = msgspec.structs.replace(OFFICE, latency_p50_s=HOUR, latency_p90_s=2 * HOUR)
+
+    def ordered(
+        away_s: float, waiting: tuple[BatchView, ...], out: tuple[BatchView, ...] = (), **more: Any
+    ) -> list[str]:
+        gpu = msgspec.structs.replace(BUSY, up=False, down_s=away_s)
+        moves = rings(snapshot(run(waiting, sent=out), gpu=gpu, batch_targets={"mini": slow}, **more))
+        assert {move.lane for move in moves} <= {"provider_batch"}, "the rest has time"
+        return [move.batch for move in moves]
+
+    assert ordered(0.0, batches(50)) == ordered(HOUR / 12 - 1, batches(50)) == []
+    assert ordered(HOUR / 12, batches(50)) == ["b49", "b48", "b47"], "300 tokens"
+    assert ordered(HOUR / 6, batches(47), sent(3, HOUR / 12 - 1, 100.0)) == [], "a few large orders"
+    assert ordered(HOUR / 6, batches(47), sent(3, HOUR / 12, 100.0)) == ["b46", "b45", "b44"]
+    assert len(ordered(math.inf, batches(50))) == 50, "nobody waits for it"
+    two = {"small": ("gpu", "second", "mini")}
+    second = {"gpu": BUSY, "second": BUSY, "mini": MINI}
+    away = snapshot(run(batches(5)), gpu=BUSY, batch_targets={"mini": slow}, routes=two)
+    gone = msgspec.structs.replace(BUSY, up=False, down_s=HOUR)
+    assert plan(msgspec.structs.replace(away, targets={**second, "gpu": gone})) == [], "its fallback is up"
+
+
 def test_a_second_local_server_is_a_fallback_and_does_nothing_while_the_first_is_up() -> None:
     """Or else half of what is short was not ordered, and too late bought: what both could do, one does."""
     second = msgspec.structs.replace(BUSY, name="second")
@@ -110,6 +134,28 @@ def test_a_second_local_server_is_a_fallback_and_does_nothing_while_the_first_is
     assert moves(gone, 10 * HOUR, batch_targets=offices) == [(f"b{i}", "provider_batch") for i in range(19, 10, -1)]
     away = msgspec.structs.replace(gone, down_s=60.0, rate=2.5)
     assert moves(away, 10 * HOUR, batch_targets=offices) == [], "it will do all of it when it is back"
+
+
+def test_a_fallbacks_batch_api_is_no_bargain_beside_the_route_s_own_cloud() -> None:
+    """Half the price of a model that costs sixteen times as much was all that it was compared with."""
+    big = msgspec.structs.replace(MINI, name="big")
+    office = msgspec.structs.replace(OFFICE, name="big")
+
+    def lanes(mini: TargetView, *offices: BatchTarget) -> set[tuple[str, str]]:
+        given_ = snapshot(
+            run(batches(2, route="cloudy")), mini=mini, batch_targets={each.name: each for each in offices}
+        )
+        both = msgspec.structs.replace(
+            given_, targets={**given_.targets, "big": big}, routes={"cloudy": ("mini", "big")}
+        )
+        return {(move.lane, move.target) for move in rings(both)}
+
+    off = msgspec.structs.replace(OFFICE, up=False)
+    down = msgspec.structs.replace(MINI, up=False, down_s=2.0)
+    assert lanes(MINI, office) == lanes(MINI, office, off) == {("cloud", "mini")}
+    assert lanes(MINI, office, OFFICE) == {("provider_batch", "mini")}
+    assert lanes(down, office, off) == {("cloud", "big")}, "a fallback for what it is down, and not for all that waits"
+    assert lanes(msgspec.structs.replace(down, down_s=math.inf), office) == {("provider_batch", "big")}
 
 
 def test_the_price_of_a_batch_says_how_much_of_the_shortage_is_ordered_where_it_is_now_or_never() -> None:
@@ -132,12 +178,13 @@ def test_what_can_be_ordered_later_as_well_is_ordered_when_it_is_certain() -> No
     """A newsvendor who may wait: half the price, so what is short with a probability of a half where waiting loses everything."""
     due = run(hours(20), deadline_s=10 * HOUR)
     sure = [
-        sureness(snapshot(due, gpu=BUSY, batch_targets={"mini": msgspec.structs.replace(
-            OFFICE, latency_p50_s=median_h * HOUR, latency_p90_s=1.1 * median_h * HOUR)}), [due])["r"]
+        sureness(given_ := snapshot(due, gpu=BUSY, batch_targets={"mini": msgspec.structs.replace(
+            OFFICE, latency_p50_s=median_h * HOUR, latency_p90_s=1.1 * median_h * HOUR)}), ways(given_), [due])["r"]
         for median_h in (0.5, 7.0, 8.0, 9.0)
     ]  # fmt: skip
     assert sure == sorted(sure, reverse=True) and sure[0] == MOST_SURE and sure[-1] == pytest.approx(0.5, abs=0.01)
-    assert sureness(snapshot(due), [due]) == {}, "without a batch API nothing is ordered"
+    without = snapshot(due)
+    assert sureness(without, ways(without), [due]) == {}, "without a batch API nothing is ordered"
 
 
 def test_work_that_was_only_guessed_is_ordered_with_more_care() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from pipelines.dedup import CLOSED, OPEN, STRICT, decide
+from pipelines.explain import harmless
 
 pytestmark = pytest.mark.usefixtures("vocabulary")
 
@@ -14,13 +17,19 @@ SAME = [
     ("Which is the tallest tree?", "What is the tallest tree?", "wording"),
     ("What are some signs of rust?", "What are the signs of rust?", "wording"),
     ("What is a black hole?", "What is black hole?", "wording"),
-    ("How do I feed a cat?", "How do you feed cats?", "wording"),
+    ("What is a parabola?", "What is parabola?", "wording"),
+    ("How do you knit a hat?", "How can you knit hats?", "wording"),
+    ("How do I feed a cat?", "How can we feed cats?", "wording"),
     (
         "What is the difference between tea and coffee?",
         "What is the difference between coffee and tea?",
         "swapped pair",
     ),
     ("Answer yes or no: is ice cold?", "Is ice cold? Answer yes or no.", "sentence order"),
+    ("What is the age of tea?", "What is age of tea?", "article"),
+    ("What is the best of it?", "Which is the best of it?", "wording"),
+    ("What is there in the box?", "What is in the box?", "wording"),
+    ("How do I get there and back?", "How can I get there and back?", "wording"),
     ("What is the cost of a new bike", "What is cost of a new bike", "article"),
     ("my top-up is late again", "my top up is late again", "hyphen"),
     ("Name three fruits (apples apart)", "Name three fruits, apples apart", "parenthesis"),
@@ -32,7 +41,7 @@ SAME = [
     ("Hi! Where is my card?", "Where is my card?", "politeness"),
     ("bread & butter for us", "bread and butter for us", "spelling"),
     ("What can I do to sleep better?", "How can I sleep better?", "wording"),
-    ("What is the way to fold a shirt?", "How do you fold a shirt?", "wording"),
+    ("What is the way to fold a shirt?", "How do I fold a shirt?", "wording"),
     ("Can you tell me where the exit is?", "Where is the exit?", "wording"),
     ("I'd like to know what a quasar is", "What is a quasar?", "wording"),
     ("Do you know why the sky is red?", "Why is the sky red?", "wording"),
@@ -55,6 +64,32 @@ SAME = [
     ("The card's not working any more", "The card is not working any more", "contraction"),
 ]
 DIFFERENT = [
+    ("How can someone hack my phone?", "How can I hack my phone?"),
+    ("How do people hack my phone?", "How do I hack my phone?"),
+    ("What are ways for people to hack my phone?", "What are ways to hack my phone?"),
+    ("How do you work?", "How do I work?"),
+    ("How do you charge a card?", "How do I charge a card?"),
+    ("How do you charge a card?", "How to charge a card?"),
+    ("How do I make you laugh?", "How do I make me laugh?"),
+    ("What is the time?", "What is time?"),
+    ("What is the matter?", "What is matter?"),
+    ("What is the law?", "What is law?"),
+    ("What is a paper?", "What is paper?"),
+    ("What is the civil war?", "What is civil war?"),
+    ("How do I get the job?", "How do I get a job?"),
+    ("What is in the box?", "What is the box?"),
+    ("How do I get on the train?", "How do I get the train?"),
+    ("What is at the door?", "What is the door?"),
+    ("What can I do there?", "What can I do?"),
+    ("How do I live there?", "How do I live?"),
+    ("What is news?", "What is new?"),
+    ("What are the odds?", "What is the odd?"),
+    ("What works?", "What is work?"),
+    ("Who is Roberts?", "Who is Robert?"),
+    ("Who is Brooks?", "Who is Brook?"),
+    ("Which is your car?", "What is your car?"),
+    ("How do I see Wales?", "How do I see a wale?"),
+    ("How do I know yours?", "How do I know your?"),
     ("How do I start it?", "How do I stop it?"),
     ("What is love?", "Is love?"),
     ("Are we cool?", "We are cool."),
@@ -150,3 +185,29 @@ def test_frames_are_for_open_tasks_only() -> None:
 def test_a_frame_is_found_behind_a_template(template: str) -> None:
     a, b = (template.format(text) for text in ("How do I knit a hat?", "How to knit a hat?"))
     assert decide((a,), (b,), OPEN, 1.0).accept
+
+
+HOSTILE = [
+    "How does a car and a van run. ",
+    "how does a and b and c ",
+    "How is a and b different to c from d ",
+    "What does it mean ",
+    "how do differ from than ",
+    "Keep it. Use it. ",
+    "may 5 ",
+    "and ",
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_no_pair_takes_long_to_compare(piece: str) -> None:
+    """Seconds of one core for two prompts of 50 KB; the frames once took hours."""
+    body = piece * (50_000 // len(piece))
+    begun = time.process_time()
+    for a, b in (
+        ("Answer. " + body + "cat", "Answer. " + body + "cod"),
+        ("monday " + body + "cat", "cat " + body + "monday"),
+    ):
+        assert harmless(a, b, OPEN) is None
+    assert time.process_time() - begun < 10

@@ -40,13 +40,12 @@ TOO_LATE = Failure("late", "too_late", "given up for the cloud, so that its row 
 
 
 class Durations:
-    """How long the last calls of a group took; `usual_s` where none has ended."""
+    """How long the last calls of a group took; `usual_s` while none has ended."""
 
-    def __init__(self, usual_s: float = math.inf) -> None:
-        self._usual_s = usual_s
+    def __init__(self, usual_s: float = 0.0) -> None:
         self._last: deque[float] = deque()
         self._sorted: list[float] = []
-        self._sum_s = 0.0
+        self._sum_s, self._usual_s = 0.0, usual_s
 
     def add(self, seconds: float) -> None:
         self._last.append(seconds)
@@ -58,10 +57,7 @@ class Durations:
 
     @property
     def mean_s(self) -> float:
-        """0 while nobody knows."""
-        if not self._last:
-            return self._usual_s if self._usual_s < math.inf else 0.0
-        return max(0.0, self._sum_s) / len(self._last)
+        return max(0.0, self._sum_s) / len(self._last) if self._last else self._usual_s
 
     def risk(self, had_s: float, left_s: float) -> float:
         """That a call which has run for so long needs more than is left, of those that took longer than it has had; one more may
@@ -72,16 +68,27 @@ class Durations:
         return (late + (EVEN if LONG * longest_s > had_s + left_s else 0.0)) / (longer + 1)
 
 
-def needs_s(rows: int, latency_s: float, rows_per_s: float, pause_s: float = 0.0) -> float:
-    """What a cloud needs for so many, handed over now."""
-    return pause_s + LATENCIES * latency_s + rows / rows_per_s + HAND_OVER_S
+class Speed(NamedTuple):
+    """Of a cloud: seconds until it may be asked again, seconds of a call, and rows a second."""
+
+    pause_s: float
+    latency_s: float
+    rows_per_s: float
+
+    def needs_s(self, rows: int) -> float:
+        """For so many, handed over now."""
+        return self.pause_s + LATENCIES * self.latency_s + rows / self.rows_per_s + HAND_OVER_S
+
+    def can(self, left_s: float) -> int:
+        """Rows that it answers in the time that is left."""
+        return max(0, int((left_s - self.pause_s - self.latency_s) * self.rows_per_s))
 
 
 def waits_too_long(queue: Iterable[tuple[Durations, float]], free_s: Iterable[float]) -> list[int]:
-    """Places of what waits for slots that come free in so long, each with how long it has, that would hardly end in time behind
-    those before it."""
-    heapify(slots := list(free_s) or [0.0])
-    found = []
+    """Places of what waits, each with how long it has, that would hardly end in time behind those before it; `free_s`: until each
+    slot is free."""
+    slots, found = [*free_s] or [0.0], []
+    heapify(slots)
     for place, (took, left_s) in enumerate(queue):
         if took.risk(0.0, left_s - slots[0]) > RISK:
             found.append(place)
@@ -96,14 +103,6 @@ class Call(NamedTuple):
     task: asyncio.Task[Response | Failure]
     given_up: asyncio.Future[None]
     began_s: float
-
-
-class Speed(NamedTuple):
-    """Of a cloud: seconds of a call, rows a second, and seconds until it may be asked again."""
-
-    latency_s: float
-    rate: float
-    pause_s: float = 0.0
 
 
 class Room(NamedTuple):
@@ -210,9 +209,8 @@ class Rescue:
             return False
         mine = sum(each.open for each in self._running.values() if each.run is running.run and each.lane == "local")
         left_s = self._left_s(running)
-        return any(
-            left_s <= needs_s(mine + cloud.pending, *self._speed(cloud, running)) for cloud in self._clouds(running)
-        )
+        clouds = self._clouds(running)
+        return any(left_s <= self._speed(cloud, running).needs_s(mine + cloud.pending) for cloud in clouds)
 
     def _late(self, due: set[Running]) -> list[Prompt]:
         """What is in flight and would hardly end in time; and what has not begun yet and would begin so late, the last first."""
@@ -231,9 +229,13 @@ class Rescue:
         return late
 
     def _free_s(self, lane: Lane) -> list[float]:
-        """When each slot of a lane comes free: calls end when those of their group do, others are half done."""
-        mine = [(prompt, call.began_s) for prompt, call in self._calls.items() if prompt.target == lane.name]
-        known = [max(0.0, began_s + self._took_of(prompt).mean_s - _now_s()) for prompt, began_s in mine]
+        """Until each slot that the lane uses is free, when calls take as long as their like did; of a call without a deadline nobody
+        keeps when it began."""
+        known = [
+            max(0.0, self._took_of(prompt).mean_s - (_now_s() - call.began_s))
+            for prompt, call in self._calls.items()
+            if prompt.target == lane.name
+        ]
         return known + [lane.latency_s / 2] * (max(1, lane.in_use) - len(known))
 
     def _took_of(self, prompt: Prompt) -> Durations:
@@ -246,7 +248,7 @@ class Rescue:
         clouds = [cloud for cloud in self._clouds(prompt.batch) if cloud.name in room.rows]
         for place, cloud in enumerate(clouds):
             if self._can_take(cloud, prompt, left_s, room):
-                if left_s > needs_s(rows + cloud.pending, *self._speed(cloud, prompt.batch)):
+                if left_s > self._speed(cloud, prompt.batch).needs_s(rows + cloud.pending):
                     return False
                 room.rows[cloud.name] += 1
                 room.take(prompt.batch.run.wanted_scopes(self._context.clock), self._nusd(cloud, prompt) or 0)
@@ -256,8 +258,7 @@ class Rescue:
 
     def _can_take(self, cloud: Lane, prompt: Prompt, left_s: float, room: Room) -> bool:
         """Whether a cloud can answer one more in time, and may."""
-        latency_s, rate, pause_s = self._speed(cloud, prompt.batch)
-        can = int((left_s - pause_s - latency_s) * rate)
+        can = self._speed(cloud, prompt.batch).can(left_s)
         if prompt.late or cloud.name in prompt.given_up or can <= room.rows[cloud.name]:
             return False
         scopes, nusd = prompt.batch.run.wanted_scopes(self._context.clock), self._nusd(cloud, prompt)
@@ -284,7 +285,7 @@ class Rescue:
         local = [self._lanes[name].slots for name in self._context.targets.route_targets(head.route, "local")]
         mine = max(1, sum(slots.granted for slots in local))
         share = mine / (mine + sum(slots.others for slots in local))
-        return Speed(latency_s, share / row_s, max(0, cloud.paused_ms - self._context.clock.now_ms()) / 1000)
+        return Speed(max(0, cloud.paused_ms - self._context.clock.now_ms()) / 1000, latency_s, share / row_s)
 
 
 def _now_s() -> float:

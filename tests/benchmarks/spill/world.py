@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.batch import Asked, pack
-from pipelines.capacity import SLOW_LATENCY_S
+from pipelines.capacity import GUESSED_TOKENS_PER_S, SLOW_LATENCY_S
 from pipelines.learn import Learned, Length, outputs
 from pipelines.pace import Answered, Pace
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, RunView, Snapshot, TargetView
@@ -21,7 +21,7 @@ from pipelines.types import Item
 from tests.benchmarks.spill.bounds import SPREAD_90
 from tests.benchmarks.spill.jobs import INPUT_USD, OUTPUT_USD, Job
 from worker.drain.lane import LATEST
-from worker.drain.rescue import LOOK_S, RISK, Durations, needs_s, waits_too_long
+from worker.drain.rescue import LOOK_S, RISK, Durations, Speed, waits_too_long
 
 Policy = Callable[[Snapshot], Iterable[Move]]
 
@@ -217,32 +217,35 @@ class World:
 
     def _is_due(self) -> bool:
         mine = len(self.running) + len(self.queue)
-        return mine > 0 and self._left_s() <= needs_s(mine + len(self.ready), *self._cloud_speed())
+        return mine > 0 and self._left_s() <= self._cloud_speed().needs_s(mine + len(self.ready))
 
     def _rescue(self) -> None:
         self.looked, left_s = self.now, self._left_s()
         flying = [(row, began) for _, row, began in self.running if row not in self.given_up]
         late = [row for row, began in flying if self._took(row).risk(self.now - began, left_s) > RISK]
-        free_s = [max(0.0, began + self._took(row).mean_s - self.now) for _, row, began in self.running]
+        free_s = [max(0.0, self._took(row).mean_s - (self.now - began)) for _, row, began in self.running]
         places = waits_too_long(((self._took(row), left_s) for row in self.queue), free_s)
         queued = [self.queue[place] for place in reversed(places)]
-        latency_s, rate = self._cloud_speed()
-        if left_s > needs_s(len(late) + len(queued) + len(self.ready), latency_s, rate):
+        cloud = self._cloud_speed()
+        if left_s > cloud.needs_s(len(late) + len(queued) + len(self.ready)):
             return
-        leaving = (late + queued)[: max(0, int((left_s - latency_s) * rate) - len(self.ready))]
+        leaving = (late + queued)[: max(0, cloud.can(left_s) - len(self.ready))]
         self.given_up.update(set(late).intersection(leaving))
         self.queue = deque(row for row in self.queue if row not in leaving)
         self.ready.extend(leaving)
 
     def _took(self, row: int) -> Durations:
-        return self.took.setdefault(self.of_row[row].group, Durations())
+        if (group := self.of_row[row].group) not in self.took:
+            view = self._view(self.of_row[row])
+            self.took[group] = Durations(view.work / view.rows / GUESSED_TOKENS_PER_S)
+        return self.took[group]
 
     def _left_s(self) -> float:
         return self.job.deadline_s - self.now
 
-    def _cloud_speed(self) -> tuple[float, float]:
+    def _cloud_speed(self) -> Speed:
         latency_s = self.pace["mini"].latency_s or SLOW_LATENCY_S
-        return latency_s, min(self.scenario.cloud_slots / latency_s, self.scenario.cloud_rows_per_s)
+        return Speed(0.0, latency_s, min(self.scenario.cloud_slots / latency_s, self.scenario.cloud_rows_per_s))
 
     def _end(self, row: int, target: str, began: float) -> bool:
         batch, seconds = self.of_row[row], self.now - began
