@@ -42,7 +42,7 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"(?P<link>(?i:https?)://\S*[^\s.,;!]|(?i:www)\.\S*[^\s.,;!]|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8})"
+    r"(?P<link>(?i:https?)://\S*[^\s.,;!\"'>*]|(?i:www)\.\S*[^\s.,;!\"'>*]|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8})"
     r"|(?P<face>[:;=8][-']?[)(DdPpOo/\\|]+(?!\w)|<3)"
     r"|(?P<id>[@#]\w+|\w*_\w[\w]*"
     r"|(?:[^\W\d_]{1,40}[-./]?)?\d[\d.,:/-]{0,40}[^\W\d_][\w.:/-]{0,200}\w|[^\W\d_]{1,40}[-./]?\d[\w.:/-]{0,200}\w|[^\W\d_]{1,40}\d)"
@@ -208,7 +208,8 @@ def read_piece(word: str, first: bool) -> _Piece:
             _put_word(out, raw, raw.lower(), after)
             after = False
         elif kind == "symbol":
-            out.append(Token(raw, raw, "soft" if _is_soft(raw, word, match.start()) else "symbol", after))
+            soft = _is_soft(raw, word, match.start()) or (raw in _QUOTES and bool(out) and out[-1].kind == "link")
+            out.append(Token(raw, raw, "soft" if soft else "symbol", after))
             after = after or raw in ENDS
         elif kind == "id" and (measure := _MEASURE.fullmatch(raw)) is not None:
             out += [

@@ -18,9 +18,16 @@ SAME = [
     ("On Monday the lift broke. Help!", "The lift broke on Monday. Help!", "time in front"),
     ("Three weeks ago my card arrived.", "My card arrived three weeks ago.", "time in front"),
     ("A floor of oak and pine creaks", "A floor of pine and oak creaks", "swapped pair"),
+    (
+        "What is the difference between Oslo and Bergen?",
+        "What is the difference between Bergen and Oslo?",
+        "swapped pair",
+    ),
     ("The gap between oak and pine in the floor", "The gap between pine and oak in the floor", "swapped pair"),
 ]
 OTHER = [
+    ("Talks between Merkel and Macron failed", "Talks between Macron and Merkel failed"),
+    ("Which countries lie in both Asia and Europe?", "Which countries lie in both Europe and Asia?"),
     ("I like the picture of Anna", "I like Anna's picture"),
     ("The murder of the witness", "The witness's murder"),
     ("The father of Anna's friend called", "Anna's friend of the father called"),
