@@ -8,7 +8,7 @@ from itertools import takewhile
 from statistics import NormalDist
 from typing import NamedTuple
 
-from pipelines.fair import NORMAL, Claim, fair_shares
+from pipelines.fair import NORMAL, Claim, Vessels
 from pipelines.snapshot import BatchTarget, BatchView, RunView, Snapshot, TargetView
 
 STOCK_S = 3.0
@@ -43,11 +43,13 @@ EVEN = 0.5
 
 class Ways(NamedTuple):
     """The targets that a route uses now: on each lane the first that is up, in the route's order; and at `home` that local one
-    and those before it that may come back. Those behind it are asked nothing while it is up."""
+    and those before it that may come back. Those behind it are asked nothing while it is up. `office`: the cloud target whose
+    batch API may be used, the first that is up or may come back, for what its fallback asks for a batch is no bargain beside it."""
 
     local: TargetView | None
     cloud: TargetView | None
     home: tuple[TargetView, ...] = ()
+    office: str = ""
 
 
 def ways(snapshot: Snapshot) -> dict[str, Ways]:
@@ -62,7 +64,8 @@ def _ways(targets: list[TargetView]) -> Ways:
     able = [target for target in targets if target.slots > 0]
     up = {lane: next((t for t in able if t.up and t.lane == lane), None) for lane in ("local", "cloud")}
     away = [t for t in takewhile(lambda t: t is not up["local"], able) if t.lane == "local" and t.down_s < math.inf]
-    return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])))
+    office = next((t.name for t in able if t.lane == "cloud" and (t.up or t.down_s < math.inf)), "")
+    return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])), office)
 
 
 def left_s(snapshot: Snapshot, run: RunView) -> float:
@@ -188,6 +191,10 @@ def shortages(
     of_client: dict[str, float] = {}
     for run in due:
         of_client[run.client] = of_client.get(run.client, 0.0) + loads[run.id].work
+    vessels = Vessels({
+        name: Claim(snapshot.served.get(name, 0.0), wants, snapshot.weights.get(name, 1.0), snapshot.ranks.get(name, NORMAL))
+        for name, wants in of_client.items()
+    })  # fmt: skip
     kept = dict.fromkeys(of_client, 0.0)
     found: dict[str, Short] = {}
     for run in due:
@@ -198,7 +205,7 @@ def shortages(
         else:
             found[run.id] = Short(
                 *(
-                    need - max(0.0, _share(snapshot, of_client, run.client, work) - before)
+                    need - max(0.0, (vessels.share(run.client, work) if len(of_client) > 1 else work) - before)
                     for work in _capacity(loads[run.id], seconds, sure.get(run.id, EVEN))
                 )
             )
@@ -209,6 +216,11 @@ def shortages(
 def has_home(batch: BatchView, on: Mapping[str, Ways]) -> bool:
     """Whether a local lane may take it, now or when it is up again."""
     return batch.lanes != "cloud" and batch.route in on and bool(on[batch.route].home)
+
+
+def is_astray(run: RunView, batch: BatchView, on: Mapping[str, Ways]) -> bool:
+    """Whether no local lane will take it: it has none, or none that is up and no deadline until which it could wait for one."""
+    return not has_home(batch, on) or (run.deadline_ms is None and on[batch.route].local is None)
 
 
 def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
@@ -228,18 +240,6 @@ def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
         faster = max(0.0, 1 + z * spread)
         most += local_rate(target) * faster * max(0.0, seconds - last_s - away_s)
     return careful, most
-
-
-def _share(snapshot: Snapshot, of_client: Mapping[str, float], client: str, work: float) -> float:
-    if len(of_client) == 1:
-        return work
-    claims = {
-        name: Claim(
-            snapshot.served.get(name, 0.0), wants, snapshot.weights.get(name, 1.0), snapshot.ranks.get(name, NORMAL)
-        )
-        for name, wants in of_client.items()
-    }
-    return fair_shares(claims, work)[client]
 
 
 def too_late(target: TargetView, batch: BatchView, seconds: float, rung_work: float) -> bool:

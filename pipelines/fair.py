@@ -7,12 +7,12 @@ deadlines give nobody a larger share.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 RANKS = {"high": 0, "normal": 1, "background": 2}
 NORMAL = RANKS["normal"]
-HALVINGS = 40
 
 
 class Served:
@@ -21,18 +21,19 @@ class Served:
 
     def __init__(self) -> None:
         self._levels: dict[str, float] = {}
+        self._floor = 0.0
 
     def levels(self, active: Iterable[str]) -> dict[str, float]:
         """By client, of those that have work; others are remembered while they are ahead."""
         names = set(active)
-        floor = min((self._levels[name] for name in names if name in self._levels), default=0.0)
+        self._floor = floor = min((self._levels[name] for name in names if name in self._levels), default=0.0)
         self._levels = {name: level for name, level in self._levels.items() if name in names or level > floor}
         for name in names:
             self._levels[name] = max(self._levels.get(name, floor), floor)
         return dict(self._levels)
 
     def add(self, client: str, work: float, weight: float) -> None:
-        self._levels[client] = self._levels.get(client, 0.0) + work / weight
+        self._levels[client] = self._levels.get(client, self._floor) + work / weight
 
 
 T = TypeVar("T")
@@ -43,8 +44,9 @@ def in_turn(
     ranks: Mapping[str, int],
 ) -> Iterator[T]:  # fmt: skip
     """Things with their work, each client's in its order: of the highest class, of it who was served least for its weight, of
-    these who stands first. A line is asked for the next only when its turn has come."""
-    turns = [(ranks.get(name, NORMAL), levels.get(name, 0.0), place, name) for place, name in enumerate(lines)]
+    these who stands first; who has no level is level with the lowest. A line is asked for the next only when its turn has come."""
+    floor = min(levels.values(), default=0.0)
+    turns = [(ranks.get(name, NORMAL), levels.get(name, floor), place, name) for place, name in enumerate(lines)]
     heapq.heapify(turns)
     while turns:
         rank, level, place, name = heapq.heappop(turns)
@@ -63,29 +65,39 @@ class Claim(NamedTuple):
     rank: int = NORMAL
 
 
-def fair_shares(claims: Mapping[str, Claim], work: float) -> dict[str, float]:
-    """How much of that work each client gets: higher classes all that they want; inside the class for which it does not
-    suffice it is water, poured into vessels that were filled to their levels."""
-    got: dict[str, float] = {}
-    for rank in sorted({claim.rank for claim in claims.values()}):
-        mine = {name: claim for name, claim in claims.items() if claim.rank == rank}
-        got |= _poured(mine, work)
-        work = max(0.0, work - sum(got[name] for name in mine))
-    return got
+class Vessels:
+    """How much of some work each client gets: higher classes all that they want; inside the class for which it does not suffice it
+    is water, poured into vessels that were filled to their levels. Sorted once, for any amounts of work."""
+
+    def __init__(self, claims: Mapping[str, Claim]) -> None:
+        self._claims, self._edges, full = claims, dict[int, list[Edge]](), 0.0
+        for rank in sorted({claim.rank for claim in claims.values()}):
+            self._edges[rank] = _poured([claim for claim in claims.values() if claim.rank == rank], full)
+            full = self._edges[rank][-1].work
+
+    def share(self, client: str, work: float) -> float:
+        """Of so much work that client's."""
+        claim = self._claims[client]
+        edges = self._edges[claim.rank]
+        low = edges[max(0, bisect_right(edges, work, key=lambda edge: edge.work) - 1)]
+        level = low.level + max(0.0, work - low.work) / low.width if low.width > 0 else low.level
+        return min(claim.wants, max(0.0, (level - claim.level) * claim.weight))
 
 
-def _poured(claims: Mapping[str, Claim], work: float) -> dict[str, float]:
-    low = min(claim.level for claim in claims.values())
-    high = max(claim.level + claim.wants / claim.weight for claim in claims.values())
-    if sum(claim.wants for claim in claims.values()) > work:
-        for _ in range(HALVINGS):
-            level = (low + high) / 2
-            if sum(_filled(claim, level) for claim in claims.values()) < work:
-                low = level
-            else:
-                high = level
-    return {name: _filled(claim, high) for name, claim in claims.items()}
+class Edge(NamedTuple):
+    """Where a vessel begins or is full: how much was poured when the water stands at that level, and how wide it is from there."""
+
+    work: float
+    level: float
+    width: float
 
 
-def _filled(claim: Claim, level: float) -> float:
-    return min(claim.wants, max(0.0, (level - claim.level) * claim.weight))
+def _poured(claims: list[Claim], work: float) -> list[Edge]:
+    """From the lowest level on, after so much work for higher classes."""
+    changes = [(claim.level, claim.weight) for claim in claims]
+    changes += [(claim.level + claim.wants / claim.weight, -claim.weight) for claim in claims]
+    edges, width, before = list[Edge](), 0.0, min(changes)[0]
+    for level, wider in sorted(changes, key=lambda change: (change[0], -change[1])):
+        work, width, before = work + width * (level - before), max(0.0, width + wider), level
+        edges.append(Edge(work, level, width))
+    return edges

@@ -1,13 +1,13 @@
 """Which followers must be asked themselves because their leader has no answer for them; values in, rows out.
 
-A follower waits for nothing: it is a link until its leader's end is known. Equal followers (exact, canonical) let one of
-them take the leader's place, the others follow that one; whoever was linked by proof (edit, semantic) is asked alone.
+A follower waits for nothing: it is a link until its leader's end is known. Of equal followers one at a time takes the leader's
+place, and the others follow that one: those by key (exact, canonical) are equal to each other, those by proof (edit, semantic)
+to their own exact copies alone.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -19,18 +19,27 @@ EXACT, CANONICAL, ALONE = range(3)
 KINDS = {"exact": EXACT, "canonical": CANONICAL}
 """Link kinds; every other one is ALONE: what was proven against the leader is not proven against another follower."""
 TRIES = 3
-"""Members of one group of equal prompts that may fail before the rest shares their fate."""
+"""Equal followers that may fail before the rest shares their fate."""
 SHARED_CODES = frozenset({"check_failed", "poison", "context_overflow", "context_length_exceeded"})
 SHARED_STATUSES = frozenset({400, 413, 422})
 
 
 class Links(NamedTuple):
-    """Followers and their leaders; `run` numbers the leader's run, 0 is the followers' own."""
+    """Followers and their leaders; `run` numbers the leader's run, 0 is the followers' own. Followers of one leader with the same
+    `twin` are equal to each other."""
 
     run: NDArray[np.int32]
     leader: NDArray[np.int64]
     follower: NDArray[np.int64]
     kind: NDArray[np.uint8]
+    twin: NDArray[np.uint64]
+
+
+def twin(kind: int, row: int, key: bytes | None) -> int:
+    """Of a follower: 0 is the leader's key, else its own; a row whose key was not kept has no twin but itself."""
+    if kind != ALONE:
+        return 0
+    return int.from_bytes(key[:8], "little") if key else row + 1
 
 
 def ended(status: str, error_code: str | None, http_status: int | None, attempts: int) -> int:
@@ -49,15 +58,16 @@ def due(links: Links, leaders: NDArray[np.uint8], followers: NDArray[np.uint8], 
     if not lost.any():
         return []
     concerned = np.flatnonzero((leaders == FELL) | (leaders == SHARED))
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for at, run, leader in zip(
-        concerned.tolist(), links.run[concerned].tolist(), links.leader[concerned].tolist(), strict=True
-    ):
-        groups[run, leader].append(at)
-    rows = links.follower
-    return sorted(
-        int(rows[at]) for members in groups.values() for at in _of_group(members, links.kind, leaders, followers, asked)
-    )
+    groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+    for at, *group in zip(concerned.tolist(), *(column[concerned].tolist() for column in _group(links)), strict=True):
+        groups[tuple(group)].append(at)
+    taking = (_of_group(members, links.kind, leaders, followers, asked) for members in groups.values())
+    return sorted(int(links.follower[at]) for at in taking if at is not None)
+
+
+def _group(links: Links) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.uint64]]:
+    """What equal followers share."""
+    return links.run, links.leader, links.twin
 
 
 def _of_group(
@@ -66,18 +76,14 @@ def _of_group(
     leaders: NDArray[np.uint8],
     followers: NDArray[np.uint8],
     asked: NDArray[np.bool_],
-) -> Iterator[int]:
-    def is_open(at: int) -> bool:
-        return not asked[at] and followers[at] in (NONE, CLOSED)
-
-    yield from (at for at in members if kind[at] == ALONE and is_open(at))
-    equal = [at for at in members if kind[at] != ALONE]
-    if any(followers[at] == OK or (asked[at] and followers[at] in (NONE, CLOSED)) for at in equal):
-        return
-    if sum(1 for at in equal if followers[at] in (FELL, SHARED)) >= TRIES:
-        return
-    may = [at for at in equal if is_open(at) and (leaders[at] == FELL or kind[at] != EXACT)]
-    yield from may[:1]
+) -> int | None:
+    """Which of some equal followers takes their leader's place."""
+    unended = [at for at in members if followers[at] in (NONE, CLOSED)]
+    if any(followers[at] == OK for at in members) or any(asked[at] for at in unended):
+        return None
+    if sum(1 for at in members if followers[at] in (FELL, SHARED)) >= TRIES:
+        return None
+    return next((at for at in unended if leaders[at] == FELL or kind[at] != EXACT), None)
 
 
 def substitutes(links: Links, answered: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -85,19 +91,17 @@ def substitutes(links: Links, answered: NDArray[np.int64]) -> tuple[NDArray[np.i
 
     `answered` are rows of this run with an answer of their own, sorted.
     """
-    equal = links.kind != ALONE
-    took = equal & np.isin(links.follower, answered)
-    if not took.any():
-        empty = np.empty(0, np.int64)
-        return empty, empty
-    first: dict[tuple[int, int], int] = {}
-    for at in np.flatnonzero(took).tolist():
-        group = (int(links.run[at]), int(links.leader[at]))
-        first[group] = min(first.get(group, int(links.follower[at])), int(links.follower[at]))
+    took = np.flatnonzero(np.isin(links.follower, answered))
+    if not len(took):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    first: dict[tuple[int, ...], int] = {}
+    for *group, row in zip(*(column[took].tolist() for column in (*_group(links), links.follower)), strict=True):
+        first[tuple(group)] = min(first.get(tuple(group), row), row)
+    near = np.flatnonzero(np.isin(links.leader, np.unique(links.leader[took])))
     pairs = [
-        (first[group], int(links.follower[at]))
-        for at in np.flatnonzero(equal & np.isin(links.leader, np.array([leader for _, leader in first]))).tolist()
-        if (group := (int(links.run[at]), int(links.leader[at]))) in first and int(links.follower[at]) != first[group]
+        (first[tuple(group)], row)
+        for *group, row in zip(*(column[near].tolist() for column in (*_group(links), links.follower)), strict=True)
+        if first.get(tuple(group), row) != row
     ]
     wide = np.array(pairs, np.int64).reshape(-1, 2)
     return wide[:, 0], wide[:, 1]

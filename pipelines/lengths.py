@@ -18,17 +18,22 @@ SCHEMA_CHARS_PER_TOKEN = 5
 
 class Measured(NamedTuple):
     """Good answers of one route or target: how many, and their mean and standard deviation in tokens and in seconds, those of
-    real-time calls (0: none)."""
+    real-time calls (0: none), and how many of these were in flight while any was."""
 
     calls: int
     output_tokens: float
     spread_tokens: float
     call_s: float
     spread_s: float
+    at_once: float = 0.0
 
 
 BATCHES = "provider_batch"
 TOOK_S = (pl.col("finished_at") - pl.col("started_at")).dt.total_microseconds() / 1e6
+_BEGAN = pl.col("started_at").sort()
+_ENDED = pl.col("finished_at").sort_by("started_at").cum_max()
+BUSY_S = (_ENDED - pl.max_horizontal(_BEGAN, _ENDED.shift(1))).dt.total_microseconds().clip(0).sum() / 1e6
+"""Seconds in which at least one of some calls was in flight."""
 Known = Mapping[tuple[str, str], Measured]
 """By (route, target); ("", target) is a target over all routes, (route, "") a route over all targets."""
 
@@ -36,27 +41,29 @@ Known = Mapping[tuple[str, str], Measured]
 def measure(costs: pl.DataFrame) -> dict[tuple[str, str], Measured]:
     """What the ledger rows of answers say; groups of under LEAST_CALLS calls are left out."""
     good = costs.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer") & (pl.col("output_tokens") > 0))
-    took_s = pl.when(pl.col("lane") != BATCHES).then(TOOK_S)  # of a batch it says how long the batch took
+    times = pl.col("started_at", "finished_at")  # of a batch they say how long the batch took
+    good = good.with_columns(pl.when(pl.col("lane") != BATCHES).then(times))
     found: dict[tuple[str, str], Measured] = {}
     for by in (["route", "target"], ["route"], ["target"]):
         groups = good.group_by(by).agg(
             pl.len().alias("calls"),
             pl.col("output_tokens").mean(),
             pl.col("output_tokens").std().alias("spread_tokens"),
-            took_s.mean().fill_null(0.0).alias("call_s"),
-            took_s.std().fill_null(0.0).alias("spread_s"),
+            TOOK_S.mean().fill_null(0.0).alias("call_s"),
+            TOOK_S.std().fill_null(0.0).alias("spread_s"),
+            (TOOK_S.sum() / BUSY_S).fill_nan(0.0).alias("at_once"),
         )
         for row in groups.filter(pl.col("calls") >= LEAST_CALLS).iter_rows(named=True):
-            figures = (row["calls"], row["output_tokens"], row["spread_tokens"], row["call_s"], row["spread_s"])
-            found[row.get("route", ""), row.get("target", "")] = Measured(*figures)
+            figures = {name: row[name] for name in Measured._fields}
+            found[row.get("route", ""), row.get("target", "")] = Measured(**figures)
     return found
 
 
 def latencies(costs: pl.DataFrame) -> dict[str, tuple[float, float]]:
     """By target: what half and nine in ten of its batch API's orders took, in seconds, the latter with more room the fewer they
-    were. Calls that began and ended together are one order."""
+    were. Calls that began together are one order."""
     sent = costs.filter((pl.col("lane") == BATCHES) & (pl.col("outcome") == "ok"))
-    orders = sent.select("target", "started_at", took_s=TOOK_S.round()).unique().filter(pl.col("took_s") > 0)
+    orders = sent.group_by("target", "started_at").agg(took_s=TOOK_S.min()).filter(pl.col("took_s") > 0)
     found = orders.group_by("target").agg(
         pl.len().alias("orders"), pl.col("took_s").median().alias("p50"),
         pl.col("took_s").quantile(0.9, "higher").alias("p90"),

@@ -4,7 +4,7 @@ Local takes from the head of each run's order (most cloud dollars saved per loca
 Between clients weighted fair share by work done (pipelines/fair.py), inside a client the earliest deadline. A run without a deadline
 stays local while a local target is up; a run with one spills what the local lane cannot finish in time, at the last
 responsible moment, and before that hands what will most likely be short to a provider's batch API, at its lower price
-(pipelines/spill.py). The queues stay short: a lane is topped up to its stock, no further. No Redis, no clock.
+(pipelines/offices.py, spill.py). The queues stay short: a lane is topped up to its stock, no further. No Redis, no clock.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping
 
 from pipelines.capacity import Short, Ways, is_stocked, left_s, load, reserve_work, shortages, too_late, ways
 from pipelines.fair import NORMAL
+from pipelines.offices import sureness, to_offices
 from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
-from pipelines.spill import sureness, to_cloud, to_offices
+from pipelines.spill import to_cloud
 
 PROBES = (7, 0, 4, 2, 6, 1, 3, 5)
 """Eighths of a run's order, in the order in which they are tried first: all kinds of prompts, not the head's alone."""
@@ -31,7 +32,7 @@ def plan(snapshot: Snapshot) -> list[Move]:
     """The moves of this tick; the same snapshot gives the same moves."""
     on, due, taken = ways(snapshot), sorted(snapshot.runs, key=_due), set[str]()
     loads = {run.id: load(run, on) for run in due}
-    short = shortages(snapshot, loads, due, sureness(snapshot, due))
+    short = shortages(snapshot, loads, due, sureness(snapshot, on, due))
     spare = {run.id for run in due if short[run.id].surely <= -SPARE * loads[run.id].work}
     moves: list[Move] = list(_fill_local(snapshot, on, spare, short, taken))
     moves.extend(to_offices(snapshot, on, loads, due, short, taken))
@@ -59,7 +60,7 @@ def _fill_local(
     served = dict(snapshot.served)
     heads = {run.id: _local_order(on, run, spare, short[run.id].surely) for run in snapshot.runs}
     waiting = {run.id: next(heads[run.id], None) for run in snapshot.runs}
-    while True:
+    while not all(stocked(target) for target in locals_):
         ready = [run for run in snapshot.runs if waiting[run.id] is not None]
         if not ready:
             return

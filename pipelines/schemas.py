@@ -148,13 +148,16 @@ CHUNK = pa.schema(
         ("miss_run", pa.string()),
         ("miss_cosine", pa.float32()),
         ("miss_guard", pa.string()),
+        ("link_key", pa.binary(16)),  # the row's own key, where it follows by proof: its exact copies are told by it
     ],
     metadata=VERSION,
 )
 """What prepare decided about each row of a chunk; written before the chunk is committed. `text` is kept of rows that
 others may follow, and of those that follow by more than an exact key: for reports."""
 
-UNJOINED = ("key", "canonical", "family", "vector", "text", "miss_row", "miss_run", "miss_cosine", "miss_guard")
+UNJOINED = (
+    "key", "canonical", "family", "vector", "text", "miss_row", "miss_run", "miss_cosine", "miss_guard", "link_key",
+)  # fmt: skip
 """Columns of a chunk part that results do not need."""
 
 ANSWERED = pa.schema(

@@ -63,7 +63,7 @@ def transformers_serve() -> Iterator[Served]:
         with log.open("wb") as out:
             process = subprocess.Popen([*command, "--device", "cpu"], cwd=ROOT, env=offline, stdout=out, stderr=out)
         try:
-            _wait(f"http://127.0.0.1:{port}/health", process, log)
+            wait_up(f"http://127.0.0.1:{port}/health", process, log)
             yield Served(f"http://127.0.0.1:{port}/v1", model)
         finally:
             process.terminate()
@@ -74,9 +74,10 @@ def transformers_serve() -> Iterator[Served]:
                 process.wait()
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_up(url: str, process: subprocess.Popen[bytes], log: Path, start_s: float = START_S) -> None:
+    """Until it answers there; an error with the end of its log when it does not."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    until_s = time.monotonic() + START_S
+    until_s = time.monotonic() + start_s
     while True:
         try:
             direct.open(url, timeout=2).close()

@@ -85,6 +85,21 @@ def test_a_follower_takes_the_place_of_a_leader_that_fails(tmp_path: Path) -> No
     assert program.run("doctor", "--run", out["run_id"]).returncode == 0
 
 
+def test_of_copies_that_followed_by_proof_one_takes_the_place_of_a_leader_that_fails(tmp_path: Path) -> None:
+    text = "could somebody tell me where the new card for my office in Oslo is now"
+    rows = [{"id": str(row), "prompt": f"please {text}" if row else text} for row in range(6)]
+    faults = [{"kind": "lost", "match": "Oslo", "times": 3}]
+    with Upstream({"servers": {"gpu": {**GPU, "faults": faults}}}) as upstream:
+        program = Program(tmp_path, upstream, routes={"small": {"targets": ["gpu"], "task": "open"}})
+        out = program.json("run", str(program.rows(rows)), code=3)
+        results, costs = program.results(out["run_id"]), program.costs()
+        agrees_with(program, upstream)
+    assert results["status"].to_list() == ["failed", "ok", *["duplicate"] * 4]
+    assert results["duplicate_of"].to_list() == [None, None, 1, 1, 1, 1]
+    assert costs["row"].to_list() == [0, 0, 0, 1], "each copy was paid for"
+    assert program.run("doctor", "--run", out["run_id"]).returncode == 0
+
+
 def test_a_run_that_is_killed_and_cancelled_leaves_its_followers_to_themselves(tmp_path: Path) -> None:
     slow = {**GPU, "latency_ms": 250, "slots": 6}
     roles = ["prepare,schedule,settle", "local,cloud"]

@@ -1,9 +1,9 @@
 """`spillway plan`: what a run would be, without calling anybody: rows, duplicates, routes, tokens, cost and time.
 
 The rows go through the same reader, duplicate stage, routing and prices as a real run; nothing is written or enqueued.
-Lengths and times of answers are those of earlier runs under the data root (measured.py); without them, lengths are
-guessed (pipelines/lengths.py), and P90 takes three times as many tokens and as much time. The spread of the whole is
-pipelines/foresee.py's.
+Lengths of answers are those of the client's earlier runs under the data root, times those of all (measured.py); without
+them, lengths are guessed (pipelines/lengths.py), and P90 takes three times as many tokens and as much time. The spread
+of the whole is pipelines/foresee.py's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipelines.snapshot import BatchTarget
 from pipelines.types import BatchHead, Options, Source
 from worker.clock import Clock
 from worker.dedupe.encode import Encoder
-from worker.measured import read
+from worker.measured import Earlier, read
 from worker.money.ledger import Ledger
 from worker.prepare.ids import Ids
 from worker.prepare.sift import Asker, Indexes, Sifter
@@ -43,10 +43,13 @@ def plan_run(
     ledger = Ledger(settings, targets)
     sifter = Sifter(settings, ledger, Encoder(), targets.window)
     asker = Asker("plan", client, options)
-    (known, latencies), sources_of = read(Store(settings.spillway.data), options), dict[str, Counter[str]]()
+    earlier, sources_of = read(Store(settings.spillway.data), options, client), dict[str, Counter[str]]()
+    for (route, name), found in earlier.times.items():
+        if name and not route and found.at_once:  # of those that find their number of calls at once by themselves
+            targets.states[name] = {"cap": max(1, round(found.at_once))}
 
     def expect(route: str, max_tokens: int, asked: Options) -> int:
-        tokens, source = lengths.expect(_measured(known, targets, route), max_tokens, asked)
+        tokens, source = lengths.expect(_measured(earlier.lengths, targets, route), max_tokens, asked)
         sources_of.setdefault(route, Counter())[source] += 1
         return tokens
 
@@ -66,8 +69,10 @@ def plan_run(
             indexes.ids.learn(chunk.ids)
         counts.update(chunk.counts)
         heads.extend(head for head, _ in chunk.batches)
-    offices = {route: _office(settings, targets, ledger, latencies, route) for route in {head.route for head in heads}}
-    return _figures(targets, ledger, known, sources_of, counts, heads, options, deadline_s, offices)
+    offices = {
+        route: _office(settings, targets, ledger, earlier.latencies, route) for route in {head.route for head in heads}
+    }
+    return _figures(targets, ledger, earlier, sources_of, counts, heads, options, deadline_s, offices)
 
 
 def _measured(known: Known, targets: Targets, route: str) -> lengths.Measured | None:
@@ -78,7 +83,7 @@ def _measured(known: Known, targets: Targets, route: str) -> lengths.Measured | 
 def _figures(
     targets: Targets,
     ledger: Ledger,
-    known: Known,
+    earlier: Earlier,
     sources_of: dict[str, Counter[str]],
     counts: Counter[str],
     heads: list[BatchHead],
@@ -86,9 +91,9 @@ def _figures(
     deadline_s: float | None,
     offices: Mapping[str, Office | None],
 ) -> dict[str, Any]:
-    parts = _parts(targets, ledger, known, heads)
+    parts = _parts(targets, ledger, earlier.times, heads)
     work = Work([part._replace(office=offices[head.route]) for part, head in zip(parts, heads, strict=True)])
-    spread = {name: _known(targets, known, name, heads) for name in work.kinds}
+    spread = {name: _known(targets, earlier, name, heads) for name in work.kinds}
     seen = foresee(work, spread, deadline_s)
     kept = work.kept(math.inf if deadline_s is None else deadline_s)
     ordered = [heads[number] for number in work.order]
@@ -103,20 +108,20 @@ def _figures(
         "routes": [_route(name, [h for h in heads if h.route == name], sources_of[name]) for name in routes],
         "lanes": lanes, "deadline_s": deadline_s, **_money(seen.pusd), **_times(seen.seconds),
         "all_cloud_usd": pusd_to_usd_str(everything), "lacks": _lacks(work, options, deadline_s),
-        "assumption": _assumption(known, targets, routes),
+        "assumption": _assumption(earlier.lengths, targets, routes),
     }  # fmt: skip
 
 
 def _office(
     settings: Settings, targets: Targets, ledger: Ledger, latencies: Mapping[str, tuple[float, float]], route: str
 ) -> Office | None:
-    """The batch API of a route's first cloud target that is allowed to use one and cheaper by it, with what its orders took, else
+    """The batch API of a route's first cloud target, if it is allowed to use it and cheaper by it, with what its orders took, else
     what such usually take."""
-    for name in targets.route_targets(route, "cloud"):
-        if settings.targets[name].provider_batch and (price := ledger.batch_share(name)) < 1:
-            usual = BatchTarget(name, True, 0)
-            return Office(price, *latencies.get(name, (usual.latency_p50_s, usual.latency_p90_s)))
-    return None
+    name = _first("cloud", targets, route)
+    if not name or not settings.targets[name].provider_batch or (price := ledger.batch_share(name)) >= 1:
+        return None
+    usual = BatchTarget(name, True, 0)
+    return Office(price, *latencies.get(name, (usual.latency_p50_s, usual.latency_p90_s)))
 
 
 def _lacks(work: Work, options: Options, deadline_s: float | None) -> dict[str, Any] | None:
@@ -181,12 +186,12 @@ def _times_of(known: Known, route: str, name: str) -> lengths.Measured | None:
     return next((each for each in found if each is not None and each.call_s), None)
 
 
-def _known(targets: Targets, known: Known, route: str, heads: list[BatchHead]) -> Basis:
+def _known(targets: Targets, earlier: Earlier, route: str, heads: list[BatchHead]) -> Basis:
     """How sure the lengths and times of a route's rows are."""
     rows = sum(head.rows for head in heads if head.route == route)
-    found = _measured(known, targets, route)
+    found = _measured(earlier.lengths, targets, route)
     name = _first("local", targets, route) or _first("cloud", targets, route)
-    times = _times_of(known, route, name)
+    times = _times_of(earlier.times, route, name)
     calls = min(each.calls for each in (found, times) if each is not None) if found or times else 0
     return Basis(
         rows,

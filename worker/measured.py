@@ -16,18 +16,20 @@ from pipelines.types import Options
 from worker.store import Store
 
 MOST_ROWS, MOST_FILES = 100_000, 200
-COLUMNS = ["run_id", "route", "lane", "target", "outcome", "purpose", "output_tokens", "started_at", "finished_at"]
+COLUMNS = ["client", "route", "lane", "target", "outcome", "purpose", "output_tokens", "started_at", "finished_at"]
 
 
 class Earlier(NamedTuple):
-    """Lengths and times of calls; and by target what half and nine in ten of its batch API's orders took, in seconds."""
+    """Lengths of a client's answers, which no other client is told; times of its calls on a route, else of anybody's; and by
+    target what half and nine in ten of its batch API's orders took, in seconds."""
 
-    known: Known
+    lengths: Known
+    times: Known
     latencies: Mapping[str, tuple[float, float]]
 
 
-def read(store: Store, options: Options) -> Earlier:
-    """What the newest calls tell of runs whose answers were asked for in the same form: labels, a schema, or free text. Damaged
+def read(store: Store, options: Options, client: str) -> Earlier:
+    """What the newest calls tell a client of runs whose answers were asked for in the same form: labels, a schema, or free text. Damaged
     files measure nothing."""
     wanted, forms = form_of(options), dict[str, str]()
     found: list[pa.Table] = []
@@ -45,10 +47,12 @@ def read(store: Store, options: Options) -> Earlier:
                 continue
             rows += found[-1].num_rows
     if not found:
-        return Earlier({}, {})
+        return Earlier({}, {}, {})
     costs = pl.from_arrow(pa.concat_tables(found, promote_options="permissive"))
     assert isinstance(costs, pl.DataFrame)
-    return Earlier(measure(costs), latencies(costs))
+    mine = measure(costs.filter(pl.col("client") == client))
+    own_times = {(route, target): each for (route, target), each in mine.items() if route}
+    return Earlier(mine, {**measure(costs), **own_times}, latencies(costs))
 
 
 def _newest(store: Store) -> list[str]:

@@ -17,6 +17,7 @@ log = logging.getLogger("spillway.targets")
 
 BREAKER_MS = 2_000
 ORDER_ROWS_PER_S = 1_000.0
+ANSWERED_EVERY_MS = 1_000
 CLOSED_MS = 24 * 3_600_000
 REFUSED_MS = 3_600_000
 """How long a window holds that a server named when it refused a prompt: it may be started again with a larger one."""
@@ -26,7 +27,8 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "refused_tokens": (int,), "refused_until_ms": (int,),
     "changed_ms": (int,), "told": (str,), "told_model": (str,), "cap": (int,), "waiting": (int,), "waits": (int,),
     "batch_price": (int, float), "batch_s": (list,), "batch_full_ms": (int,), "batch_off_ms": (int,), "batch_reason": (str,),
-    "batch_cancel_s": (int, float), "lane": (str,), "provider": (str,), "asked_for": (str,),
+    "answered_ms": (int,), "batch_cancel_s": (int, float), "batch_rows": (int,), "lane": (str,), "provider": (str,),
+    "asked_for": (str,),
 }  # fmt: skip
 """What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
@@ -90,7 +92,7 @@ class Targets:
     def order_rate(self, route: str) -> float:
         """Rows a second by which a route's batches are cut, where they go to providers' batch APIs: as large as they may be.
         0: they are cut by what the lanes really answer."""
-        clouds = (self._settings.targets[name].provider_batch for name in self.route_targets(route, "cloud"))
+        clouds = (self._settings.targets[name].provider_batch for name in self.route_targets(route, "cloud")[:1])
         return ORDER_ROWS_PER_S if not self.route_targets(route, "local") and any(clouds) else 0.0
 
     def is_up(self, name: str) -> bool:
@@ -132,9 +134,12 @@ class Targets:
         self.say(name, {"up": False, "reason": reason, "until_ms": now + for_ms, "failing_since": since})
 
     def answered(self, name: str) -> None:
-        """A call succeeded: whatever was wrong is over."""
-        if self.states.get(name, {}).get("failing_since"):
+        """A call succeeded: whatever was wrong is over. That it answers is said once a second, for whoever looks at it."""
+        state, now = self.states.get(name, {}), self.clock.now_ms()
+        if state.get("failing_since"):
             self.say(name, {"failing_since": 0})
+        if self._settings.targets[name].lane == "local" and now - state.get("answered_ms", 0) >= ANSWERED_EVERY_MS:
+            self.say(name, {"answered_ms": now})
 
     def introduce(self) -> None:
         """Says what each target is, for a ledger that has calls of it when the configuration names it no more."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.fair import RANKS, Claim, Served, fair_shares
+from pipelines.fair import RANKS, Claim, Served, Vessels, in_turn
 from pipelines.plan import plan
 from pipelines.snapshot import BatchView, Ring, RunView, Snapshot, TargetView
 from pipelines.spill import buyers
@@ -37,7 +37,12 @@ BATCH_ROWS, WORK = 16, 100.0
     ],
 )
 def test_shares(name: str, claims: dict[str, Claim], work: float, expected: dict[str, float]) -> None:
-    assert fair_shares(claims, work) == pytest.approx(expected, abs=1e-6), name
+    assert shares(claims, work) == pytest.approx(expected, abs=1e-6), name
+
+
+def shares(claims: dict[str, Claim], work: float) -> dict[str, float]:
+    vessels = Vessels(claims)
+    return {name: vessels.share(name, work) for name in claims}
 
 
 _claim = st.builds(Claim, st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0.01, 100), st.sampled_from([0, 1, 2]))
@@ -45,7 +50,7 @@ _claim = st.builds(Claim, st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0.01, 
 
 @given(st.dictionaries(st.text(max_size=3), _claim, min_size=1, max_size=8), st.floats(0, 1e7))
 def test_shares_use_all_that_there_is_and_no_more(claims: dict[str, Claim], work: float) -> None:
-    got = fair_shares(claims, work)
+    got = shares(claims, work)
     wanted = sum(claim.wants for claim in claims.values())
     assert sum(got.values()) == pytest.approx(min(work, wanted), rel=1e-3, abs=1e-2)
     assert all(0 <= got[name] <= claim.wants + 1e-6 for name, claim in claims.items())
@@ -173,11 +178,15 @@ def test_a_short_deadline_buys_on_its_own_account_and_gains_nothing_of_the_local
 
 
 class Bought:
-    """Clients with one run each on a route of the cloud alone, which ends its rows in the order in which they were rung."""
+    """Clients with one run each on a route of the cloud alone, or one whose local target is `away`; the cloud ends its rows in the
+    order in which they were rung."""
 
-    def __init__(self, rows: dict[str, int], **more: Any) -> None:
+    def __init__(self, rows: dict[str, int], *, away: str = "", **more: Any) -> None:
         self.waiting = {
-            client: [BatchView(f"{client}{at}", "cloudy", min(4, total - at), min(4, total - at) * WORK) for at in range(0, total, 4)]
+            client: [
+                BatchView(f"{client}{at}", "small" if client in away else "cloudy", min(4, total - at), min(4, total - at) * WORK)
+                for at in range(0, total, 4)
+            ]
             for client, total in rows.items()
         }  # fmt: skip
         self.more, self.served, self.now, self.rung = more, Served(), 0.0, list[tuple[str, BatchView]]()
@@ -196,7 +205,9 @@ class Bought:
             )
             rows = sum(batch.rows for _, batch in self.rung)
             mini = TargetView("mini", "cloud", True, 8, rows, rate=800.0, rows_per_s=8.0, limit_rows_per_s=8.0)
-            seen = Snapshot(int(self.now * 1000), {"mini": mini}, {"cloudy": ("mini",)}, runs, **self.more)
+            gpu = TargetView("gpu", "local", False, 16, rate=1600.0, rows_per_s=16.0, spans=50, down_s=20.0 + self.now)
+            routes = {"cloudy": ("mini",), "small": ("gpu", "mini")}
+            seen = Snapshot(int(self.now * 1000), {"mini": mini, "gpu": gpu}, routes, runs, **self.more)
             for move in plan(msgspec.structs.replace(seen, bought=self.served.levels(buyers(seen)))):
                 assert isinstance(move, Ring) and move.lane == "cloud"
                 batch = next(b for b in self.waiting[move.run] if b.id == move.batch)
@@ -241,10 +252,39 @@ def test_a_deadline_goes_first_in_the_cloud_when_it_must_and_earns_nothing_befor
     assert last.ended["hurried"] <= 110 and last.ended["patient"] == pytest.approx(200.0)
 
 
+@pytest.mark.parametrize("away", ["", "a"])
+def test_a_deadline_that_cannot_be_kept_takes_no_more_of_the_cloud_than_its_share(away: str) -> None:
+    """Twice as many rows as the cloud can do until then; an hour of such had the cloud alone, and the small client's deadline
+    passed, whose rows are eight seconds' work."""
+    world = Bought({"a": 2400, "b": 2400, "cloudy": 64}, away=away)
+    world.run({"a": 150.0, "cloudy": 170.0}, until=lambda each: each.now >= 100)
+    assert world.done["b"] == pytest.approx(world.done["a"], rel=0.1)
+    assert world.ended["cloudy"] <= 1.2 * 3 * 8
+
+
 def test_a_deadline_that_leaves_time_at_first_is_kept_beside_others() -> None:
     world = Bought({"patient": 3200, "hurried": 800})
     world.run({"hurried": 300.0})
     assert 150 < world.ended["hurried"] <= 300
+
+
+def test_who_has_a_local_lane_that_is_down_takes_no_more_of_the_cloud_than_others() -> None:
+    """What it had was forgotten at each look, and it was always who had the least."""
+    world = Bought({"cloudy": 800, "b": 800}, away="b")
+    world.run(until=lambda each: each.now >= 50)
+    assert world.done["b"] == pytest.approx(world.done["cloudy"], rel=0.1)
+
+
+def test_who_is_served_without_having_been_counted_is_served_from_the_others_level() -> None:
+    served = Served()
+    served.levels(["a"])
+    served.add("a", 100.0, 1.0)
+    assert served.levels(["a"]) == {"a": 100.0}
+    served.add("late", 10.0, 1.0)
+    assert served.levels(["a"]) == {"a": 100.0, "late": 110.0}
+    lines = {name: iter([(5.0, name)] * 9) for name in ("late", "new", "a")}
+    turns = in_turn(lines, served.levels(["a"]), {}, {})
+    assert [next(turns) for _ in range(4)] == ["new", "a", "new", "a"]
 
 
 def test_of_what_is_waited_for_in_the_cloud_each_client_has_its_turn() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,19 +23,24 @@ from pipelines.follow import (
     due,
     ended,
     substitutes,
+    twin,
 )
 
 Member = tuple[int, int, bool]
 """Kind of the link, how the follower itself ended, whether it is being asked."""
 
 
-def group(members: list[Member], leader: int) -> tuple[Links, np.ndarray, np.ndarray, np.ndarray]:
-    """One leader, row 0, with followers 1, 2, …"""
+def group(
+    members: list[Member], leader: int, keys: Mapping[int, bytes] = {}
+) -> tuple[Links, np.ndarray, np.ndarray, np.ndarray]:
+    """One leader, row 0, with followers 1, 2, … and the keys that were kept of them."""
     count = len(members)
     kinds, followers, asked = zip(*members, strict=True) if members else ((), (), ())
+    twins = [twin(kind, row, keys.get(row)) for row, kind in enumerate(kinds, start=1)]
     links = Links(
-        np.zeros(count, np.int32), np.zeros(count, np.int64), np.arange(1, count + 1), np.array(kinds, np.uint8)
-    )
+        np.zeros(count, np.int32), np.zeros(count, np.int64), np.arange(1, count + 1), np.array(kinds, np.uint8),
+        np.array(twins, np.uint64),
+    )  # fmt: skip
     return links, np.full(count, leader, np.uint8), np.array(followers, np.uint8), np.array(asked, bool)
 
 
@@ -57,6 +64,36 @@ def group(members: list[Member], leader: int) -> tuple[Links, np.ndarray, np.nda
 )
 def test_who_is_due(leader: int, members: list[Member], expected: list[int]) -> None:
     assert due(*group(members, leader)) == expected
+
+
+A, B = b"a" * 16, b"b" * 16
+
+
+@pytest.mark.parametrize(
+    ("leader", "ends", "asked", "expected"),
+    [
+        (FELL, [NONE, NONE, NONE, NONE], None, [1, 2]),
+        (FELL, [NONE, NONE, NONE, NONE], 3, [2]),
+        (FELL, [FELL, NONE, NONE, NONE], None, [2, 3]),
+        (FELL, [OK, NONE, NONE, NONE], None, [2]),
+        (FELL, [OK, OK, NONE, NONE], None, []),
+        (SHARED, [NONE, NONE, NONE, NONE], None, [1, 2]),
+        (OK, [NONE, NONE, NONE, NONE], None, []),
+    ],
+)
+def test_exact_copies_of_a_proven_follower_are_asked_one_at_a_time(
+    leader: int, ends: list[int], asked: int | None, expected: list[int]
+) -> None:
+    members = [(ALONE, end, row == asked) for row, end in enumerate(ends, start=1)]
+    assert due(*group(members, leader, {1: A, 2: B, 3: A, 4: A})) == expected
+
+
+def test_the_copies_follow_the_one_that_was_answered_and_nobody_else() -> None:
+    keys = {1: A, 2: B, 3: A, 4: A}
+    links, *_ = group([*[(ALONE, NONE, False)] * 5, (EXACT, NONE, False)], FELL, keys)
+    sources, served = substitutes(links, np.array([3]))
+    assert sources.tolist() == [3, 3] and served.tolist() == [1, 4]
+    assert [column.tolist() for column in substitutes(links, np.array([5, 6]))] == [[], []], "each has no peer"
 
 
 members_ = st.lists(

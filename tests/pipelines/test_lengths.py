@@ -40,7 +40,7 @@ def test_good_answers_of_the_ledger_are_measured_by_route_and_target() -> None:
     calls += [call(300 + n, n, **noise, outcome="error") for n in range(30)]
     calls += [call(400 + n, n, output_tokens=0) for n in range(30)]
     known = measure(costs_frame(calls).collect())
-    assert known["small", "gpu"] == Measured(20, 14.5, pytest.approx(2.947, abs=0.001), 2.0, 0.0)
+    assert known["small", "gpu"] == Measured(20, 14.5, pytest.approx(2.947, abs=0.001), 2.0, 0.0, 20.0)
     assert ("small", "mini") not in known, "too few"
     assert known["small", ""].calls == 39
     assert of_route(known, "small", []) == known["small", ""]
@@ -60,9 +60,23 @@ def test_a_batch_apis_orders_tell_its_latency_and_nothing_of_a_calls_time() -> N
         for n in range(60)
     ]
     known = measure(costs_frame(calls).collect())
+    assert known["", "mini"].at_once == 20.0, "of those twenty"
     assert known["", "mini"].call_s == 2.0 and known["", "mini"].spread_s == 0.0
     assert known["", "mini"].output_tokens == pytest.approx(25.0)
     assert latencies(costs_frame(calls).collect()) == {"mini": (3_600.0, pytest.approx(3_600 * (1 + 2 / 12)))}
     only = costs_frame(calls[20:]).collect()
     assert measure(only)["", "mini"].call_s == 0.0, "nothing is known of it"
     assert latencies(costs_frame(calls[:20]).collect()) == {}
+
+
+def test_how_many_calls_were_in_flight_is_said_of_the_time_in_which_any_was() -> None:
+    """Four at once, one after the other, and an hour between."""
+    starts = [3_600 * (n // 20) + 2.0 * (n % 20 // 4) for n in range(40)]
+    calls = [call(n, n, started_at=at(start), finished_at=at(start + 2)) for n, start in enumerate(starts)]
+    assert measure(costs_frame(calls).collect())["", "gpu"].at_once == 4.0
+
+
+def test_an_order_counts_once_however_long_its_lines_are_read() -> None:
+    batch = {"lane": "provider_batch", "target": "mini", "started_at": at(0)}
+    calls = [call(n, n, **batch, finished_at=at(3_600 + n)) for n in range(80)]
+    assert latencies(costs_frame(calls).collect()) == {"mini": (3_600.0, 3 * 3_600.0)}

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipelines.capacity import ways
+from pipelines.offices import MOST_SURE, sureness
 from pipelines.plan import plan
 from pipelines.snapshot import BatchTarget, BatchView, RunView, TargetView
-from pipelines.spill import MOST_SURE, sureness
 from tests.pipelines.snapshots import GPU, MINI, NOW, batches, moved, rings, run, snapshot
 
 HOUR = 3600
@@ -111,6 +112,28 @@ def test_a_second_local_server_is_a_fallback_and_does_nothing_while_the_first_is
     assert moves(away, 10 * HOUR, batch_targets=offices) == [], "it will do all of it when it is back"
 
 
+def test_a_fallbacks_batch_api_is_no_bargain_beside_the_route_s_own_cloud() -> None:
+    """Half the price of a model that costs sixteen times as much was all that it was compared with."""
+    big = msgspec.structs.replace(MINI, name="big")
+    office = msgspec.structs.replace(OFFICE, name="big")
+
+    def lanes(mini: TargetView, *offices: BatchTarget) -> set[tuple[str, str]]:
+        given_ = snapshot(
+            run(batches(2, route="cloudy")), mini=mini, batch_targets={each.name: each for each in offices}
+        )
+        both = msgspec.structs.replace(
+            given_, targets={**given_.targets, "big": big}, routes={"cloudy": ("mini", "big")}
+        )
+        return {(move.lane, move.target) for move in rings(both)}
+
+    off = msgspec.structs.replace(OFFICE, up=False)
+    down = msgspec.structs.replace(MINI, up=False, down_s=2.0)
+    assert lanes(MINI, office) == lanes(MINI, office, off) == {("cloud", "mini")}
+    assert lanes(MINI, office, OFFICE) == {("provider_batch", "mini")}
+    assert lanes(down, office, off) == {("cloud", "big")}, "a fallback for what it is down, and not for all that waits"
+    assert lanes(msgspec.structs.replace(down, down_s=math.inf), office) == {("provider_batch", "big")}
+
+
 def test_the_price_of_a_batch_says_how_much_of_the_shortage_is_ordered_where_it_is_now_or_never() -> None:
     unsure = msgspec.structs.replace(BUSY, spans=25)  # may do a tenth more or less than foreseen
     short = run(tuple(BatchView(f"b{i}", "small", 8, 360.0) for i in range(200)), deadline_s=10 * HOUR)
@@ -131,12 +154,13 @@ def test_what_can_be_ordered_later_as_well_is_ordered_when_it_is_certain() -> No
     """A newsvendor who may wait: half the price, so what is short with a probability of a half where waiting loses everything."""
     due = run(hours(20), deadline_s=10 * HOUR)
     sure = [
-        sureness(snapshot(due, gpu=BUSY, batch_targets={"mini": msgspec.structs.replace(
-            OFFICE, latency_p50_s=median_h * HOUR, latency_p90_s=1.1 * median_h * HOUR)}), [due])["r"]
+        sureness(given_ := snapshot(due, gpu=BUSY, batch_targets={"mini": msgspec.structs.replace(
+            OFFICE, latency_p50_s=median_h * HOUR, latency_p90_s=1.1 * median_h * HOUR)}), ways(given_), [due])["r"]
         for median_h in (0.5, 7.0, 8.0, 9.0)
     ]  # fmt: skip
     assert sure == sorted(sure, reverse=True) and sure[0] == MOST_SURE and sure[-1] == pytest.approx(0.5, abs=0.01)
-    assert sureness(snapshot(due), [due]) == {}, "without a batch API nothing is ordered"
+    without = snapshot(due)
+    assert sureness(without, ways(without), [due]) == {}, "without a batch API nothing is ordered"
 
 
 def test_work_that_was_only_guessed_is_ordered_with_more_care() -> None:

@@ -6,14 +6,19 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from pipelines import paths, schemas
 from pipelines.lengths import Measured
 from pipelines.settings import Settings
 from pipelines.types import BatchHead, Options
+from tests.support_frames import at, call
+from tests.support_worker import write as write_part
 from tests.worker.sources.reading import lines, source, write
 from worker.clock import Clock
 from worker.dryrun import _known, _lane_s, _office, _parts, plan_run
+from worker.measured import Earlier
 from worker.money.ledger import Ledger
 from worker.targets import Targets
 
@@ -56,8 +61,8 @@ def test_a_lane_is_no_faster_than_its_limits(targets: Targets) -> None:
 
 
 def test_how_sure_a_route_is(targets: Targets) -> None:
-    assert _known(targets, KNOWN, "small", [head("a", 1.0)]) == (10, 40, 0.5, 0.5)
-    assert _known(targets, {}, "small", [head("a", 1.0)]) == (10, 0, None, None)
+    assert _known(targets, Earlier(KNOWN, KNOWN, {}), "small", [head("a", 1.0)]) == (10, 40, 0.5, 0.5)
+    assert _known(targets, Earlier({}, {}, {}), "small", [head("a", 1.0)]) == (10, 0, None, None)
 
 
 def test_only_a_route_that_may_use_a_batch_api_gets_its_price_and_what_its_orders_took() -> None:
@@ -66,11 +71,15 @@ def test_only_a_route_that_may_use_a_batch_api_gets_its_price_and_what_its_order
 
     settings = Settings.model_validate({
         "targets": {"plain": target(), "batched": target(provider_batch=True), "dear": target(provider_batch=True, batch_discount=0)},
-        "routes": {"a": {"targets": ["plain"]}, "b": {"targets": ["plain", "batched"]}, "c": {"targets": ["dear"]}},
+        "routes": {
+            "a": {"targets": ["plain"]}, "b": {"targets": ["batched", "plain"]}, "c": {"targets": ["dear"]},
+            "d": {"targets": ["plain", "batched"]},
+        },
     })  # fmt: skip
     targets = Targets(settings, Clock())
     ledger = Ledger(settings, targets)
     assert _office(settings, targets, ledger, {}, "a") is _office(settings, targets, ledger, {}, "c") is None
+    assert _office(settings, targets, ledger, {}, "d") is None and not targets.order_rate("d"), "a fallback's"
     assert _office(settings, targets, ledger, {}, "b") == (0.5, 3600.0, 6 * 3600.0, 3)
     assert _office(settings, targets, ledger, {"batched": (60.0, 90.0)}, "b") == (0.5, 60.0, 90.0, 3)
 
@@ -88,3 +97,34 @@ def test_the_price_of_one_routes_batch_api_is_no_other_routes(tmp_path: Path) ->
         file = write(tmp_path / f"{second}.jsonl", lines(*rows))
         usd[second] = float(plan_run(settings, (source(file),), Options(), "default", None)["cost_usd_p50"])
     assert usd["batched"] == pytest.approx(0.75 * usd["plain"], rel=0.01) and usd["plain"] > 0
+
+
+CALLS, CALL_S = 64, 6.4
+EARLIER = "20260301-000000-aaaaaa"
+
+
+def planned(folder: Path, client: str) -> dict[str, Any]:
+    """A dry run of as many rows, after a run of acme's whose calls were all in flight at once."""
+    gpu = {**CONFIG["targets"]["gpu"], "max_concurrency": "auto"}
+    routes = {"small": {"targets": ["gpu"], "dedupe": "off"}}
+    settings = Settings.model_validate({"spillway": {"data": str(folder)}, "targets": {"gpu": gpu}, "routes": routes})
+    calls = [call(n, n, run_id=EARLIER, client="acme", output_tokens=30, finished_at=at(CALL_S)) for n in range(CALLS)]
+    write_part(folder / paths.costs_part("2026-03-01", EARLIER, "00000001"), calls, schemas.COSTS)
+    record = folder / paths.run_record(EARLIER)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_bytes(msgspec.json.encode({"run_id": EARLIER, "options": {}, "status": "completed"}))
+    file = write(folder / "rows.jsonl", lines(*[{"prompt": "x"}] * CALLS))
+    return plan_run(settings, (source(file),), Options(), client, None)
+
+
+def test_a_server_that_finds_its_number_of_calls_is_as_fast_as_it_was(tmp_path: Path) -> None:
+    """Its calls took so long with all of them in flight; they were counted as if eight were."""
+    local = next(lane for lane in planned(tmp_path, "acme")["lanes"] if lane["lane"] == "local")
+    assert local["slots"] == CALLS and local["seconds_p50"] == pytest.approx(CALL_S, rel=0.01)
+
+
+def test_how_long_a_clients_answers_are_is_no_others_to_know(tmp_path: Path) -> None:
+    mine, theirs = planned(tmp_path, "acme"), planned(tmp_path, "rival")
+    assert (mine["routes"][0]["output_from"], theirs["routes"][0]["output_from"]) == ("measured", "assumed")
+    assert f"lengths of {CALLS} earlier answers" in mine["assumption"] and str(CALLS) not in theirs["assumption"]
+    assert theirs["lanes"][0]["seconds_p50"] == pytest.approx(CALL_S, rel=0.01), "how fast a server is, is"

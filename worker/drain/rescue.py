@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any, NamedTuple
 
-from pipelines.capacity import SLOW_LATENCY_S
+from pipelines.capacity import EVEN, GUESSED_TOKENS_PER_S, LONG, SLOW_LATENCY_S
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Failure
 from worker.backends.exchange import Response
@@ -33,7 +33,7 @@ RISK = 0.1
 LATENCIES = 1.75
 """Few calls of the cloud take longer than so many times the average."""
 HAND_OVER_S = 0.3
-KEPT_GROUPS, KEPT_CALLS, LEAST_CALLS = 256, 256, 8
+KEPT_GROUPS, KEPT_CALLS = 256, 256
 TOO_LATE = Failure("late", "too_late", "given up for the cloud, so that its row is in time")
 
 
@@ -50,13 +50,13 @@ class Durations:
         if len(self._last) > KEPT_CALLS:
             del self._sorted[bisect_right(self._sorted, self._last.popleft()) - 1]
 
-    def risk(self, had_s: float, left_s: float) -> float:
-        """That a call which has run for so long needs more than is left, of those that took longer than it has had; certain where
-        hardly any did."""
+    def risk(self, had_s: float, left_s: float, usual_s: float) -> float:
+        """That a call which has run for so long needs more than is left, of those that took longer than it has had; one more may
+        take three times as long as any did, or as is usual where none has ended."""
         longer = len(self._sorted) - bisect_right(self._sorted, had_s)
-        if longer < LEAST_CALLS:
-            return 1.0
-        return (len(self._sorted) - bisect_right(self._sorted, had_s + left_s)) / longer
+        late = len(self._sorted) - bisect_right(self._sorted, had_s + left_s)
+        longest_s = max(had_s, self._sorted[-1] if self._sorted else usual_s)
+        return (late + (EVEN if LONG * longest_s > had_s + left_s else 0.0)) / (longer + 1)
 
 
 class Call(NamedTuple):
@@ -65,6 +65,14 @@ class Call(NamedTuple):
     task: asyncio.Task[Response | Failure]
     given_up: asyncio.Future[None]
     began_s: float
+
+
+class Speed(NamedTuple):
+    """Of a cloud: seconds until it may be asked again, seconds of a call, and rows a second."""
+
+    pause_s: float
+    latency_s: float
+    rate: float
 
 
 class Room(NamedTuple):
@@ -163,36 +171,45 @@ class Rescue:
         movable = running.lane == "local" and running.lanes == "any" and not running.stopping
         if not movable or running.run.deadline_ms is None or (cloud := self._cloud(running)) is None:
             return False
-        latency_s, rate = self._speed(cloud)
+        speed = self._speed(cloud, running)
         mine = sum(each.open for each in self._running.values() if each.run is running.run and each.lane == "local")
-        return self._left_s(running) <= LATENCIES * latency_s + (mine + cloud.pending) / rate + HAND_OVER_S
+        needed_s = speed.pause_s + LATENCIES * speed.latency_s + (mine + cloud.pending) / speed.rate + HAND_OVER_S
+        return self._left_s(running) <= needed_s
 
     def _give_up(self, running: Running, cloud: Lane, room: Room) -> None:
         """What is in flight; and what has not begun yet and would begin so late, the last first."""
         left_s, took = self._left_s(running), self._took.get(running.head.group) or Durations()
+        usual_s = running.head.work / running.head.rows / GUESSED_TOKENS_PER_S
         for prompt, call in self._calls.items():
-            risky = prompt.batch is running and took.risk(_now_s() - call.began_s, left_s) > RISK
+            risky = prompt.batch is running and took.risk(_now_s() - call.began_s, left_s, usual_s) > RISK
             if risky and self._takes(cloud, prompt, left_s, room):
                 prompt.late = True
                 call.given_up.set_result(None)
         for name in self._context.targets.route_targets(running.head.route, "local"):
             lane = self._lanes[name]
-            each_s = lane.latency_s / max(1, lane.in_use)
             leaving = {
                 prompt
-                for place, prompt in reversed([*enumerate(lane.ready, 1)])
+                for prompt, wait_s in reversed([*zip(lane.ready, self._turns_s(lane, usual_s), strict=False)])
                 if prompt.batch is running
-                and took.risk(0.0, left_s - place * each_s) > RISK
+                and took.risk(0.0, left_s - wait_s, usual_s) > RISK
                 and self._takes(cloud, prompt, left_s, room)
             }
             for prompt in lane.withdraw(leaving.__contains__):
                 prompt.late = True
                 self._route(prompt)
 
+    def _turns_s(self, lane: Lane, usual_s: float) -> Iterator[float]:
+        """Until each that waits has a slot, when calls take as long as they did or is usual."""
+        now_s, call_s = _now_s(), lane.latency_s or usual_s
+        known = [call.began_s for prompt, call in self._calls.items() if prompt.target == lane.name]
+        began = sorted(known + [now_s - call_s / 2] * (max(1, lane.in_use) - len(known)))
+        return (max(0.0, each + call_s - now_s) + turn * call_s for turn in count() for each in began)
+
     def _takes(self, cloud: Lane, prompt: Prompt, left_s: float, room: Room) -> bool:
         """Whether the cloud can answer one more in time, and may; room is taken then."""
-        latency_s, rate = self._speed(cloud)
-        if prompt.late or cloud.name in prompt.given_up or int((left_s - latency_s) * rate) <= room.rows[cloud.name]:
+        speed = self._speed(cloud, prompt.batch)
+        can = int((left_s - speed.pause_s - speed.latency_s) * speed.rate)
+        if prompt.late or cloud.name in prompt.given_up or can <= room.rows[cloud.name]:
             return False
         scopes, nusd = prompt.batch.run.wanted_scopes(self._context.clock), self._nusd(cloud, prompt)
         if nusd is None or not room.has(scopes, nusd) or not self._asking.may(cloud.name, prompt):
@@ -213,10 +230,14 @@ class Rescue:
         names = self._context.targets.route_targets(running.head.route, "cloud")
         return next((self._lanes[name] for name in names if self._lanes[name].up), None)
 
-    def _speed(self, cloud: Lane) -> tuple[float, float]:
-        """The seconds of a call, and rows a second."""
-        latency_s, rpm = cloud.latency_s or SLOW_LATENCY_S, self._context.settings.targets[cloud.name].rpm
-        return latency_s, min(cloud.cap / latency_s, rpm / 60 if rpm else math.inf)
+    def _speed(self, cloud: Lane, running: Running) -> Speed:
+        """Of a cloud for this process: its share is that of the local slots that it has."""
+        latency_s, head = cloud.latency_s or SLOW_LATENCY_S, running.head
+        row_s = max(latency_s / cloud.cap, self._context.targets.limits_s(cloud.name, head) / head.rows)
+        local = [self._lanes[name].slots for name in self._context.targets.route_targets(head.route, "local")]
+        mine = max(1, sum(slots.granted for slots in local))
+        share = mine / (mine + sum(slots.others for slots in local))
+        return Speed(max(0, cloud.paused_ms - self._context.clock.now_ms()) / 1000, latency_s, share / row_s)
 
 
 def _now_s() -> float:

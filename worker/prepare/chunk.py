@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pipelines.dedup import Link, stored
+from pipelines.follow import KINDS
 from pipelines.types import BatchHead
 from worker.dedupe.index import Screened
 
@@ -24,11 +25,14 @@ class Chunk(msgspec.Struct):
 
 
 def explain(chunk: Chunk, run_id: str, screened: Screened, at: dict[int, int]) -> None:
-    """What reports show: the words of rows that follow by more than an exact key, and the nearest misses."""
+    """What reports show: the words of rows that follow by more than an exact key, and the nearest misses. And the key of who
+    follows by proof."""
     columns = chunk.columns
     for row, link in zip(screened.rows, screened.links, strict=True):
         if link is not None and link.kind != "exact":
             columns["text"][at[row.row]] = stored(row)
+        if link is not None and link.kind not in KINDS:
+            columns["link_key"][at[row.row]] = row.key
     for veto in screened.vetoes:
         place = at[veto.row]
         columns["miss_row"][place], columns["miss_guard"][place] = veto.leader_row, veto.guard

@@ -3,12 +3,12 @@ before the chunk is committed, and may be there of a chunk that never was."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
 
-from pipelines import schemas, wire
+from pipelines import paths, schemas, wire
 from worker.fence import Fence, no_fence
 from worker.prepare.chunk import Chunk
 from worker.sources.source import Cursor
@@ -28,11 +28,23 @@ def write(
     store.write_table(name, table.replace_schema_metadata(header), ours)
 
 
-def rates_of(store: Store, name: str) -> dict[str, float] | None:
+def from_row(store: Store, run_id: str, row: int) -> list[str]:
+    """The parts that begin there or beyond. Blocking."""
+    return [name for name in store.names(paths.chunks_dir(run_id)) if paths.first_row(name) >= row]
+
+
+def forget(store: Store, names: Sequence[str], first: int, end: int, ours: Fence = no_fence) -> None:
+    """Deletes those parts whose beginning is inside the one that was written of rows `first` to `end`: a chunk that is prepared
+    once more may have more rows, and none may be in two parts. Raises LeaseLost as above. Blocking."""
+    for name in names:
+        if first < paths.first_row(name) < end:
+            ours()
+            store.delete(name)
+
+
+def rates_of(store: Store, name: str) -> dict[str, float]:
     """How a chunk that is prepared once more was cut: by the same rates its batches are the same, and what lanes remember of
-    them is not asked again. None when there is no such part."""
-    if not store.exists(name):
-        return None
+    them is not asked again."""
     with store.open_parquet(name) as file:
         kept = wire.load_object((file.schema_arrow.metadata or {}).get(RATES, b"{}"))
     return {route: rate for route, rate in kept.items() if isinstance(rate, int | float)}

@@ -27,7 +27,7 @@ from worker.prepare.clients import Clients
 from worker.prepare.ids import Ids
 from worker.prepare.inboxes import Inboxes
 from worker.prepare.lost import Lost, remember
-from worker.prepare.part import rates_of, write
+from worker.prepare.part import forget, from_row, rates_of, write
 from worker.prepare.promote import Promoters, batch_arguments
 from worker.prepare.published import paused, rows_per_s
 from worker.prepare.redo import Redo
@@ -61,7 +61,7 @@ class Progress(msgspec.Struct):
     known: Known | None
     embeds: bool
     fresh: bool
-    behind: bool = True  # a chunk part may be there that a Redis which was killed has forgotten
+    forgotten: list[str]  # chunk parts at the cursor and beyond, of which a Redis that was killed knows nothing
     redo: Redo | None = None
 
 
@@ -199,16 +199,15 @@ class Preparer:
         size = FIRST_ROWS if at.row == 0 else EMBEDDED_ROWS if progress.embeds else CHUNK_ROWS
         rows, after = await asyncio.to_thread(progress.reader.read, at, size, CHUNK_BYTES)
         name, ask = paths.chunk(run_id, 0, at.row), cancel in (None, b"", b"0")
-        if progress.behind:
-            rates = await asyncio.to_thread(rates_of, context.store, name)
-            self._sifter.rates |= rates or {}
-            progress.behind = rates is not None
+        if name in progress.forgotten:
+            self._sifter.rates |= await asyncio.to_thread(rates_of, context.store, name)
         chunk = await asyncio.to_thread(
             self._sifter.sift, progress.asker, progress.indexes, rows, int(generation or 0), ask=ask
         )
         if rows:
             ours = fence(context, f"prepare:{progress.asker.client}", run_id, {"cursor": raw})
             await asyncio.to_thread(write, context.store, name, chunk, at, self._sifter.rates, ours)
+            await asyncio.to_thread(forget, context.store, progress.forgotten, at.row, at.row + len(rows), ours)
         last = after is None and whole
         following = after or Cursor(progress.reader.count, 0, at.row + len(rows))
         committed = await self._commit(run_id, raw, msgspec.to_builtins(following), last, chunk)
@@ -248,7 +247,8 @@ class Preparer:
         known = await self._clients.known(asker, fresh=fresh)
         indexes = Indexes(known.index if known else None, Ids())
         embeds = self._sifter.mode(asker) == "semantic"
-        progress = Progress(at.row, asker, reader, indexes, known, embeds, fresh)
+        forgotten = await asyncio.to_thread(from_row, self.context.store, run_id, at.row)
+        progress = Progress(at.row, asker, reader, indexes, known, embeds, fresh, forgotten)
         if at.row:
             await asyncio.to_thread(indexes.ids.restore, self.context.store, run_id, at.row)
         else:

@@ -221,6 +221,7 @@ class Sifter:
         if mode == "exact":
             return Candidate(row.row, key, NO_FAMILY, "")
         shaped = options.schema is not None or row.body.get("response_format") not in (None, {"type": "text"})
+        shaped = shaped or bool(row.body.get("tools") or row.body.get("functions"))  # whose arguments quote the prompt
         found = self._settings.routes[name]
         fields = asker.template.fields(row.tags) if asker.template else None
         return Candidate(

@@ -23,7 +23,7 @@ from worker.context import Context
 from worker.drain.journal import Journal
 from worker.money.ledger import Ledger
 from worker.provider_batches.making import FORGOTTEN, Maker
-from worker.provider_batches.orders import GOES_ON, Order, Orders
+from worker.provider_batches.orders import GOES_ON, Order, Orders, rows_out
 from worker.provider_batches.reading import Reader
 from worker.provider_batches.standing import Standing
 from worker.provider_batches.tending import Tender
@@ -117,12 +117,17 @@ class ProviderBatches:
                 continue
             await self._give_back([given for given in batches if given.id in recalled])
             wanted = [given for given in batches if given.id not in recalled]
-            found[target] += [(run, some) for some in self._orders_of(wanted, api, prepared == b"1")]
+            most_rows = self._standing.most_rows(target)
+            out = rows_out(orders, target) + sum(_rows(some) for _, some in found[target])
+            for some in self._orders_of(wanted, api, most_rows - out, prepared == b"1"):
+                if not out or out + _rows(some) <= most_rows:
+                    found[target].append((run, some))
+                    out += _rows(some)
         return {target: some for target, some in found.items() if some}
 
-    def _orders_of(self, batches: list[Given], api: BatchApi, prepared: bool) -> list[list[Given]]:
+    def _orders_of(self, batches: list[Given], api: BatchApi, room: int, prepared: bool) -> list[list[Given]]:
         """Full orders at once; the last, smaller one when its run gives no more for a moment, or has not for a while."""
-        now_ms, cut = self._context.clock.now_ms(), _cut(batches, api)
+        now_ms, cut = self._context.clock.now_ms(), _cut(batches, api, room)
         ages_s = [(now_ms - given.since_ms) / 1000 for given in batches]
         over = (prepared and min(ages_s, default=0.0) > QUIET_S) or max(ages_s, default=0.0) > GATHER_S
         return cut if over else cut[:-1]
@@ -175,7 +180,7 @@ class ProviderBatches:
         if order is None:
             return
         try:
-            await self._send(target, order)
+            await self._send(order)
         except (RedisError, OSError, LeaseLost):
             raise
         except Exception:
@@ -183,7 +188,7 @@ class ProviderBatches:
             if order.state == "making":
                 await self._reader.undo(order, await self._orders.hold(order), "internal", real_time=True)
 
-    async def _send(self, target: str, order: Order) -> None:
+    async def _send(self, order: Order) -> None:
         parts = await self._orders.hold(order)
         lines = await self._maker.reserve(order, parts)
         for part in parts:
@@ -191,9 +196,9 @@ class ProviderBatches:
                 await self._reader.release(part, real_time=part.cannot)
         trouble = await self._maker.submit(order, lines) if lines else None
         if trouble is not None:
-            if trouble is not FORGOTTEN:
-                self._standing.refused(target, trouble)
-            await self._reader.undo(order, parts, trouble.code)
+            sent = trouble is not FORGOTTEN
+            at_fault = sent and self._standing.refused(order, trouble, await self._orders.out_before(order))
+            await self._reader.undo(order, parts, trouble.code, real_time=at_fault)
         elif not lines:
             await self._orders.end(order)
 
@@ -217,15 +222,19 @@ async def _alone(name: str, work: Callable[[], Awaitable[None]]) -> None:
         log.exception("%s failed in our own code", name)
 
 
-def _cut(batches: list[Given], api: BatchApi) -> list[list[Given]]:
-    """Orders that a provider, and this process, can take."""
-    rows = min(MOST_ROWS, api.most_lines)
+def _rows(batches: list[Given]) -> int:
+    return sum(given.head.rows for given in batches)
+
+
+def _cut(batches: list[Given], api: BatchApi, room: int) -> list[list[Given]]:
+    """Orders that a provider, and this process, can take; of so many rows at the most, or one batch."""
+    most = min(MOST_ROWS, room, api.most_lines)
     size = min(MOST_BYTES, api.most_bytes)
     cut: list[list[Given]] = []
     count = held = 0
     for given in batches:
         more = given.head.rows, max(given.head.payload_bytes, 4 * given.head.input_tokens)
-        if not cut or count + more[0] > rows or held + more[1] > size:
+        if not cut or count + more[0] > most or held + more[1] > size:
             cut.append([])
             count = held = 0
         cut[-1].append(given)

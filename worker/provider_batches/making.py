@@ -56,13 +56,13 @@ class Maker:
         api = batching.load(context.settings.targets[order.about.target].kind)
         assert api is not None
         lines: list[Line] = []
-        left = api.most_bytes
+        left, now_us = api.most_bytes, context.clock.now_us()
         for part in parts:
             asked = self._lines(order, part, run)
             size = sum(len(line.body) + LINE_BYTES for _, line in asked)
             if size <= left:
                 left -= size
-                lines += await self._admitted(order, part, asked)
+                lines += await self._admitted(order, part, asked, now_us)
             part.cannot = not asked or size > api.most_bytes
         return lines
 
@@ -72,10 +72,11 @@ class Maker:
         target = context.settings.targets[order.about.target]
         api = batching.load(target.kind)
         assert api is not None
+        order.lines = len(lines)
         staged = await listen(context, order.about.run, api.stage, self._web, target, order.tag, lines)
         if isinstance(staged, Failure):
             return staged
-        order.state, order.lines, order.sent_ms = "sending", len(lines), context.clock.now_ms()
+        order.state, order.sent_ms = "sending", context.clock.now_ms()
         noted = await self._orders.note(order)
         if not context.again.synced:
             await asyncio.sleep(FORGETS_S)
@@ -123,9 +124,9 @@ class Maker:
             found.append((item, Line(custom_id(order.tag, part.number, row), url, body)))
         return found
 
-    async def _admitted(self, order: Order, part: Part, asked: Sequence[tuple[Item, Line]]) -> list[Line]:
+    async def _admitted(self, order: Order, part: Part, asked: Sequence[tuple[Item, Line]], now_us: int) -> list[Line]:
         """The lines whose intent was taken down and whose worst case fits into every budget."""
-        name, now_us = order.about.target, self._context.clock.now_us()
+        name = order.about.target
         wanted: list[tuple[Line, Intent]] = []
         for number, (item, line) in enumerate(asked, numbering() + 1):
             bound = self._ledger.bound_pusd(name, item, batch=True)

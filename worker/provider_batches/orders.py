@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -100,7 +100,11 @@ class Orders:
                 await self._context.scripts.order_drop(keys=[keys.orders, keys.order(tag)], args=[tag, kept_s])
             else:
                 found.append(order)
-        return sorted(found, key=lambda order: (order.about.made_ms, order.tag))
+        return sorted(found, key=_made)
+
+    async def out_before(self, order: Order) -> int:
+        """Rows of the orders that its target had, or may have had, when it was made."""
+        return rows_out((each for each in await self.open() if _made(each) < _made(order)), order.about.target)
 
     async def make(self, target: str, run: RunContext, parts: Sequence[tuple[str, int]]) -> Order | None:
         """A new order; None when a part of it is not ours to send any more."""
@@ -194,6 +198,15 @@ class Orders:
             except ValueError as error:
                 await aside.batch(context, batch, error)
         return found
+
+
+def rows_out(orders: Iterable[Order], target: str) -> int:
+    """Rows that a target has, or may have, of some orders."""
+    return sum(order.lines for order in orders if order.about.target == target)
+
+
+def _made(order: Order) -> tuple[int, str]:
+    return order.about.made_ms, order.tag
 
 
 def _read(tag: str, raw: dict[bytes, bytes]) -> Order | None:

@@ -150,7 +150,7 @@ class Tender:
             if isinstance(results, Failure):
                 return results
             cancel_s = (self._context.clock.now_ms() - order.cancel_ms) / 1000 if order.cancel_ms else None
-            self._standing.ended(order.about.target, self._age_s(order), cancel_s, remote)
+            self._standing.ended(order, self._age_s(order), cancel_s, remote)
             await self._end(order, remote, results)
         return None
 
@@ -167,7 +167,8 @@ class Tender:
             await self._reader.late(order, await self._orders.left(order), outcomes)
         else:
             failed = remote.state == "failed"
-            at_fault = failed and remote.code != "not_sent" and self._standing.failed(order.about.target, remote)
+            tried = failed and remote.code != "not_sent"
+            at_fault = tried and self._standing.failed(order, remote, await self._orders.out_before(order))
             parts = await self._orders.hold(order)
             troubles = await self._reader.settle(order, parts, outcomes, ran=not failed, real_time=at_fault)
             if troubles:

@@ -24,6 +24,7 @@ class Watch:
         self._context, self._stopping = context, stopping
         self._fails: dict[str, int] = {}
         self._waiting: dict[str, int] = {}
+        self._looked_ms: dict[str, int] = {}
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:  # none goes on alone when this is begun anew
@@ -44,7 +45,8 @@ class Watch:
                 await asyncio.wait_for(self._stopping.wait(), DOWN_EVERY_S)
 
     async def _probe(self, name: str) -> None:
-        """One look. A cloud target is believed until its calls fail; a local one is down after two silent looks."""
+        """One look. A cloud target is believed until its calls fail; a local one is down after two silent looks in a row, and no look
+        is silent while calls are answered: a server can be too busy with them to say that it is well."""
         context, target = self._context, self._context.settings.targets[name]
         state = context.targets.states.get(name, {})
         if target.lane == "cloud" and state.get("up", True):
@@ -56,7 +58,9 @@ class Watch:
         )
 
         status = await inspect(name, target)
-        self._fails[name] = 0 if status.up else self._fails.get(name, 0) + 1
+        looked_ms, self._looked_ms[name] = self._looked_ms.get(name, 0), context.clock.now_ms()
+        answers = context.targets.states.get(name, {}).get("answered_ms", 0) > looked_ms > 0
+        self._fails[name] = 0 if status.up or answers else self._fails.get(name, 0) + 1
         waits = (state.get("waits") or 0) + bool(
             status.waiting and self._waiting.get(name)
         )  # from where another left it

@@ -1,8 +1,8 @@
 -- Shares a target's slots between workers: each says what it could use and gets a leased block, by max-min fairness
 -- (whoever wants less than an equal share gets it all; what is left is shared equally by the others).
 -- KEYS: 1 holders (hash token -> "granted want expiry_ms") | ARGV: 1 token  2 want  3 in use  4 cap  5 lease_ms
--- Returns {granted, aim}: the slots that are ours now (never below what is in use; the sum never above the cap, but for
--- a cap that was lowered), and how many we should use: fewer when others have less than their share.
+-- Returns {granted, aim, others}: the slots that are ours now (never below what is in use; the sum never above the cap, but for
+-- a cap that was lowered), how many we should use: fewer when others have less than their share; and what the others have.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local me, want, used, cap, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -30,4 +30,4 @@ local grant = math.max(aim, math.min(used, held))
 if want == 0 and grant == 0 then redis.call('HDEL', KEYS[1], me)
 else redis.call('HSET', KEYS[1], me, string.format('%d %d %d', grant, want, now + lease)) end
 redis.call('PEXPIRE', KEYS[1], lease * 10)
-return {grant, aim}
+return {grant, aim, others}

@@ -70,12 +70,16 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(store: Store, run_id: str) -> list[_Chunk]:
-    """The chunk parts, in order; a chunk below an earlier one's end was never committed."""
+    """The chunk parts, in order. One that begins below an earlier one's end is left over: that chunk was prepared once more, with
+    more rows, and who did that was killed before it was deleted (prepare/part.py)."""
     found: list[_Chunk] = []
-    for name in store.names(paths.chunks_dir(run_id)):
-        meta = store.open_parquet(name).metadata
-        found.append(_Chunk(paths.first_row(name), name, meta.num_rows, unnamed(meta)))
-    return sorted(found)
+    end = 0
+    for first, name in sorted((paths.first_row(name), name) for name in store.names(paths.chunks_dir(run_id))):
+        if first >= end:
+            meta = store.open_parquet(name).metadata
+            found.append(_Chunk(first, name, meta.num_rows, unnamed(meta)))
+            end = first + meta.num_rows
+    return found
 
 
 def _range_rows(store: Store, parts: list[str], rows: int) -> int:

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines import paths
-from pipelines.follow import ALONE, CLOSED, FELL, KINDS, NONE, OK, Links, due, substitutes
+from pipelines.follow import ALONE, CLOSED, FELL, KINDS, NONE, OK, Links, due, substitutes, twin
 from worker.settle.answers import Answers
 from worker.store import Store
 
-COLUMNS = ["row", "leader_row", "leader_run", "link_kind"]
+COLUMNS = ["row", "leader_row", "leader_run", "link_kind", "link_key"]
+"""The last one is not in older parts."""
 FEW = 10_000
 """Followers that are asked at once: their names stand in Redis until they are settled."""
 
@@ -48,16 +49,21 @@ class LinkTable:
         if len(self._parts) > 1:
             self._parts = [Links(*(np.concatenate(columns) for columns in zip(*self._parts, strict=True)))]
         if not self._parts:
-            return Links(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))
+            rows = np.empty(0, np.int64)
+            return Links(rows.astype(np.int32), rows, rows, rows.astype(np.uint8), rows.astype(np.uint64))
         return self._parts[0]
 
     def _links(self, table: pa.Table) -> Links:
-        runs, kinds = table["leader_run"].to_pylist(), table["link_kind"].to_pylist()
+        runs, count = table["leader_run"].to_pylist(), table.num_rows
+        rows = table["row"].to_numpy()
+        kinds = [KINDS.get(kind, ALONE) for kind in table["link_kind"].to_pylist()]
+        keys = table["link_key"].to_pylist() if "link_key" in table.column_names else [None] * count
         return Links(
-            np.fromiter((self._number(run) for run in runs), np.int32, len(runs)),
+            np.fromiter((self._number(run) for run in runs), np.int32, count),
             table["leader_row"].to_numpy(),
-            table["row"].to_numpy(),
-            np.fromiter((KINDS.get(kind, ALONE) for kind in kinds), np.uint8, len(kinds)),
+            rows,
+            np.array(kinds, np.uint8),
+            np.fromiter(map(twin, kinds, rows.tolist(), keys), np.uint64, count),
         )
 
     def _number(self, run: str | None) -> int:

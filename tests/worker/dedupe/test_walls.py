@@ -220,6 +220,9 @@ KINDS = [
     ("Translate what the user writes into French.", {}, None),
     ("Extract the names as a list.", {}, None),
     ("Answer with one label: billing or shipping.", {"response_format": {"type": "json_object"}}, None),
+    ("Answer with one label: billing or shipping.", {"tools": []}, "canonical"),
+    ("Answer with one label: billing or shipping.", {"tools": [TOOL]}, None),
+    ("Answer with one label: billing or shipping.", {"functions": [TOOL["function"]]}, None),
 ]
 
 

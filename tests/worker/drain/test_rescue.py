@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from worker import leased
 from worker.backends.exchange import Response
 from worker.context import Context, RunContext
 from worker.drain.drain import Drain
-from worker.drain.rescue import KEPT_CALLS, KEPT_GROUPS, LEAST_CALLS, Durations, Rescue
+from worker.drain.rescue import KEPT_CALLS, KEPT_GROUPS, RISK, Call, Durations, Rescue, Speed
 from worker.drain.running import Prompt, Running
 from worker.money.ledger import Ledger
 from worker.queue import connect
@@ -77,15 +78,34 @@ class Noted:
 
 def test_the_risk_is_that_of_calls_which_took_longer_than_this_has() -> None:
     took = Durations()
-    assert took.risk(0.0, 100.0) == 1.0, "nobody knows"
     for seconds in range(1, 101):
         took.add(float(seconds))
-    assert took.risk(0.0, 90.0) == pytest.approx(0.1)
-    assert took.risk(80.0, 10.0) == pytest.approx(0.5)
-    assert took.risk(100.0 - LEAST_CALLS + 1, 50.0) == 1.0, "hardly any took so long"
+    assert took.risk(0.0, 90.0, 1.0) == pytest.approx(0.1, abs=0.01)
+    assert took.risk(80.0, 10.0, 1.0) == pytest.approx(0.5, abs=0.01)
+    assert took.risk(100.0, 50.0, 1.0) == 0.5, "none took so long"
     for _ in range(KEPT_CALLS):
         took.add(1000.0)
-    assert took.risk(0.0, 999.0) == 1.0, "what is old is forgotten"
+    assert took.risk(0.0, 999.0, 1.0) > 0.99, "what is old is forgotten"
+
+
+@pytest.mark.parametrize(
+    ("took_s", "had_s", "left_s", "risky"),
+    [
+        ([2.0] * 7, 0.0, 10.0, False),  # it was certain with seven, and none with eight
+        ([2.0], 0.0, 10.0, False),
+        ([2.0], 0.0, 3.0, True),  # one says little
+        ([2.0] * 7, 0.0, 1.5, True),
+        ([2.0] * 7, 7.0, 10.0, True),  # and this is none of theirs
+        ([], 0.0, 3.5, False),  # what is usual is a second
+        ([], 0.0, 2.5, True),
+        ([], 2.0, 3.5, True),
+    ],
+)
+def test_a_few_calls_tell_a_little(took_s: list[float], had_s: float, left_s: float, risky: bool) -> None:
+    took = Durations()
+    for seconds in took_s:
+        took.add(seconds)
+    assert (took.risk(had_s, left_s, 1.0) > RISK) == risky
 
 
 def test_of_the_groups_of_many_runs_the_last_are_remembered() -> None:
@@ -97,9 +117,21 @@ def test_of_the_groups_of_many_runs_the_last_are_remembered() -> None:
     assert len(rescue._took) == KEPT_GROUPS and list(rescue._took)[-2:] == [str(KEPT_GROUPS - 1), "first"]
 
 
+async def test_what_waits_begins_when_a_call_before_it_ends() -> None:
+    """As if a slot came free at even times, the last of a wave seemed to begin a whole call too late."""
+    now_s = asyncio.get_running_loop().time()
+    rescue = Rescue(NOBODY, {}, {}, NOBODY, NOBODY, NOBODY)
+    for _ in range(2):
+        _, prompt = leaving(late=False)
+        prompt.target = "gpu"
+        rescue._calls[prompt] = Call(NOBODY, NOBODY, now_s - 4.0)
+    lane: Any = SimpleNamespace(name="gpu", latency_s=0.0, in_use=3)
+    assert list(islice(rescue._turns_s(lane, 5.0), 6)) == pytest.approx([1, 1, 2.5, 6, 6, 7.5], abs=0.5)
+
+
 async def test_no_more_is_given_up_than_the_cloud_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "worker.drain.rescue.Rescue._speed", lambda *_: (1.0, 1.0)
+        "worker.drain.rescue.Rescue._speed", lambda *_: Speed(0.0, 1.0, 1.0)
     )  # one row in the second that is left
     done, _ = await rescued(left_s=2.5, took_s=10.0)
     assert [each.row for each in done] == [0], "what is under way is nearer to its end, but it is at risk as well"
@@ -124,9 +156,12 @@ async def rescued(
     at_second: tuple[int, ...] = (),
     cloud_slots: int = ROWS,
     queued: bool = False,
+    paused_s: float = 0.0,
+    other_slots: int = 0,
 ) -> tuple[list[Done], list[Called]]:
     """Two prompts of each batch, one of them in flight at a server with one slot, and so long before the deadline; calls took so
-    long. The cloud has refused `refusing`; `at_second` wait for the second server; `queued`: one waits for the cloud already."""
+    long. The cloud has refused `refusing`, and all for `paused_s`; `at_second` wait for the second server; `queued`: one waits for
+    the cloud already; `other_slots`: of the servers, other processes have them."""
     asked = asyncio.Event()
 
     async def post(url: str, *_told: Any, **_more: Any) -> Response:
@@ -144,7 +179,10 @@ async def rescued(
     run = RunContext("r", {"deadline_ms": str(context.clock.now_ms() + round(1000 * left_s))}, settings)
     for name, slots in (("gpu", 1), ("second", 0), ("mini", cloud_slots)):
         drain.lanes[name].slots.granted = drain.lanes[name].slots.aim = slots
-    drain.lanes["mini"].latency_s = cloud_latency_s
+    cloud = drain.lanes["mini"]
+    cloud.latency_s, cloud.rates.limited = cloud_latency_s, False
+    cloud.paused_ms = context.clock.now_ms() + round(1000 * paused_s)
+    drain.lanes["gpu"].slots.others = other_slots
     drain.lanes["gpu"].latency_s = drain.lanes["second"].latency_s = took_s
     for number in range(batches):
         head = BatchHead(f"r.{number}.0.1", "r", "all", 0, ROWS, 5, 9, 1.0, 0, 1, "answer", "g")
@@ -152,7 +190,7 @@ async def rescued(
         batch.open, drain.running[head.id] = ROWS, batch
         rows = range(number * ROWS, (number + 1) * ROWS)
         prompts = [Prompt(batch, Item(row, BODY, 5, 0), 0, {"mini"} if row in refusing else set()) for row in rows]
-        for _ in range(LEAST_CALLS):
+        for _ in range(8):
             drain.rescue.took(prompts[0], took_s)
         for prompt in prompts:
             prompt.passed |= {"gpu"} if prompt.item.row in at_second else set()
@@ -256,6 +294,23 @@ async def test_what_was_given_up_at_a_server_with_a_price_is_booked_at_its_most(
     assert given_up == [("lost", "upper_bound")]
 
 
+async def test_nothing_is_given_up_for_a_cloud_that_is_paused_until_it_would_be_too_late() -> None:
+    assert await rescued(left_s=2.0, took_s=10.0, paused_s=1.5) == ([], [])
+    assert len((await rescued(left_s=4.0, took_s=10.0, paused_s=2.0))[0]) == ROWS, "sooner, since it has to wait"
+
+
+async def test_nor_more_than_its_tokens_a_minute_admit() -> None:
+    row = 4099  # tokens
+    done, _ = await rescued(left_s=2.5, took_s=10.0, settings=settings_of(mini={"tpm": 60 * row}))
+    assert len(done) == 1
+
+
+async def test_nor_more_than_what_other_processes_leave_of_it() -> None:
+    few = {"left_s": 2.5, "took_s": 10.0, "settings": settings_of(mini={"max_concurrency": 4})}
+    assert len((await rescued(**few))[0]) == ROWS
+    assert len((await rescued(**few, other_slots=3))[0]) == 1, "three of four slots are theirs"
+
+
 async def test_what_the_cloud_has_refused_or_would_is_not_given_up_for_it() -> None:
     assert await rescued(left_s=2.0, took_s=10.0, refusing=(0, 1)) == ([], [])
     assert await rescued(left_s=2.0, took_s=10.0, settings=settings_of(mini={"tpm": 1})) == ([], [])
@@ -267,7 +322,7 @@ async def test_what_the_cloud_has_refused_or_would_is_not_given_up_for_it() -> N
 async def test_batches_and_servers_share_the_room_of_the_cloud(
     monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("worker.drain.rescue.Rescue._speed", lambda *_: (1.0, 1.0))  # room for one row
+    monkeypatch.setattr("worker.drain.rescue.Rescue._speed", lambda *_: Speed(0.0, 1.0, 1.0))  # room for one row
     done, _ = await rescued(left_s=2.5, took_s=10.0, **more)
     assert len(done) == 1
 

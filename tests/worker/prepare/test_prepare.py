@@ -17,7 +17,9 @@ from worker import aside
 from worker.context import Context
 from worker.dedupe.encode import Encoder
 from worker.money.ledger import Ledger
+from worker.prepare import prepare
 from worker.prepare.prepare import Preparer
+from worker.settle.compact import compact
 
 RUN, OTHER = "20260101-000000-abcdef", "20260101-000001-abcdef"
 TARGET = {"kind": "openai", "lane": "local", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
@@ -71,6 +73,23 @@ async def test_a_batch_names_the_limits_of_its_rows(here: Context, tmp_path: Pat
     assert sum(head.max_tokens for head in heads) == 60 * 70
 
 
+async def test_a_redis_that_forgot_chunks_leaves_no_row_in_two_parts(
+    here: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is prepared once more may be cut elsewhere: an inbox has more segments by now, a route embeds no more."""
+    names = []
+    for first_rows, chunk_rows in ((100, 70), (150, 100)):
+        monkeypatch.setattr(prepare, "FIRST_ROWS", first_rows)
+        monkeypatch.setattr(prepare, "CHUNK_ROWS", chunk_rows)
+        await here.redis.hset(here.keys.run(RUN), mapping={"cursor": "", "prepared": "0"})
+        one = preparer(here)
+        while await one._chunk(RUN):
+            pass
+        names.append([paths.first_row(name) for name in here.store.names(paths.chunks_dir(RUN))])
+    assert names == [[0, 100, 170, 240], [0, 150, 250]]
+    assert compact(here.store, RUN, "default", "")["rows"] == 300
+
+
 @pytest.mark.parametrize("who", ["lease", "cursor"])
 async def test_who_slept_leaves_the_chunk_that_another_has_written(
     here: Context, monkeypatch: pytest.MonkeyPatch, who: str
@@ -88,7 +107,6 @@ async def test_who_slept_leaves_the_chunk_that_another_has_written(
 
     async def taken_over(*args: Any) -> Any:
         found = await opened(*args)
-        found.behind = False
         if who == "lease":
             await redis.set(keys.lease("prepare:default"), "another")
         else:

@@ -9,15 +9,17 @@ import pytest
 
 from pipelines.errors import LeaseLost
 from pipelines.types import Failure
-from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
+from tests.worker.provider_batches.stage import ALL, ROWS, RUN, Stage, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.context import Context
-from worker.provider_batches import making
+from worker.provider_batches import making, standing
 from worker.provider_batches.orders import LEASE
 from worker.provider_batches.reading import LOST
 from worker.queue import RedisError
 from worker.schedule.sent import Sent
 from worker.simulator.core.batches import desk
 
+BATCH_TOKENS = 7 * ROWS // 2
+"""Of the prompts of one batch of the stage, at its provider."""
 KINDS = ("openai", "anthropic", "gemini", "openrouter")
 
 
@@ -40,6 +42,8 @@ async def test_an_order_is_answered_line_by_line_and_its_ledger_is_the_bill(cont
         assert all(
             intent.lane == "provider_batch" for state in await it.journals() for intent in state.intents.values()
         )
+        began = {intent.started_us for state in await it.journals() for intent in state.intents.values()}
+        assert len(began) == 1, "so that an order is known in the ledger"
         assert not await context.redis.keys("*:order:*")
         assert not it.lane._tender._due_s, "nothing is kept of what has ended"
 
@@ -175,10 +179,9 @@ async def test_fewer_answers_than_a_line_asked_for_are_paid_and_no_result(contex
 
 
 async def test_a_full_provider_is_waited_for_however_often_it_says_so(context: Context) -> None:
-    rules = [{"kind": "token_limit", "at": number} for number in range(1, 6)]
-    async with stage(context, batch_faults=rules) as it:
+    async with stage(context, batch_faults=[{"kind": "token_limit"}]) as it:
         await it.prepare()
-        for _ in rules:
+        for _ in range(5):
             assert len(await it.give()) == 2
             await it.rounds(it.over)
             asked = len(desk(it.upstream.servers["cloud"]).jobs)
@@ -187,12 +190,50 @@ async def test_a_full_provider_is_waited_for_however_often_it_says_so(context: C
             assert len(desk(it.upstream.servers["cloud"]).jobs) == asked, "not asked again before its time"
             assert it.context.targets.states["cloud"]["batch_full_ms"] > it.context.clock.now_ms()
             it.context.targets.say("cloud", {"batch_full_ms": 0})
-        assert await it.outcomes() == {"rejected": ROWS * len(rules)} and it.billed_pusd() == 0
+        assert await it.outcomes() == {"rejected": ROWS + 4 * ROWS // 2} and it.billed_pusd() == 0
         flags = [await context.redis.hget(context.keys.batch(batch), "real_time") for batch in it.batches]
         assert flags == [None, None]
+        it.upstream.servers["cloud"].configure({"batch_faults": []})
         await it.give()
         await it.rounds(it.over)
         assert await it.answers() == ALL and it.context.targets.states["cloud"]["batch_full_ms"] == 0
+
+
+async def test_an_order_that_is_larger_than_all_a_provider_takes_is_halved(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was sent again as it was, for ever."""
+    monkeypatch.setattr(standing, "FULL_LEAST_S", 0.01)
+    async with stage(context, batch_enqueued_tokens=BATCH_TOKENS) as it:
+        await it.prepare()
+        assert await until_all_are_back(it) == 0 and await it.answers() == ALL
+        said = desk(it.upstream.servers["cloud"])
+        assert [len(job.lines) for job in said.jobs.values()][:2] == [ROWS, ROWS // 2]
+        assert it.context.targets.states["cloud"]["batch_rows"] > ROWS, "more is tried when it came back"
+        assert await it.booked_pusd() == it.billed_pusd()
+
+
+async def test_a_batch_that_a_provider_has_never_room_for_is_asked_in_real_time(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "FULL_LEAST_S", 0.01)
+    monkeypatch.setattr(standing, "FULL_MOST_S", 0.05)
+    async with stage(context, batch_enqueued_tokens=BATCH_TOKENS - 1) as it:
+        await it.prepare()
+        assert await until_all_are_back(it) == 2 and it.billed_pusd() == 0
+        assert it.context.targets.states["cloud"]["batch_off_ms"] > it.context.clock.now_ms(), "nor are others"
+
+
+async def until_all_are_back(it: Stage) -> int:
+    """Gives what may go to the batch API until nothing is left; how many batches are asked in real time then."""
+    async with asyncio.timeout(20):
+        while True:
+            states = [await it.state(batch) for batch in it.batches]
+            flags = [await it.context.redis.hget(it.context.keys.batch(batch), "real_time") for batch in it.batches]
+            if all(state == "drained" or flag for state, flag in zip(states, flags, strict=True)):
+                return sum(map(bool, flags))
+            await it.give(*(batch for batch, flag in zip(it.batches, flags, strict=True) if not flag))
+            await it.rounds(it.over)
 
 
 async def test_what_no_budget_admits_is_not_sent(context: Context) -> None:

@@ -82,6 +82,13 @@ async def test_one_silent_look_is_none() -> None:
     assert (await looked_at({"/health": answer(500, {"error": "broken"})}, FAILS_TO_DOWN - 1))["up"]
 
 
+async def test_no_look_is_silent_while_calls_are_answered() -> None:
+    """A server whose one thread is busy with our calls fails at all questions beside them, and is at work all the same."""
+    broken, now_ms = {"/health": answer(500, {"error": "busy"})}, Clock().now_ms()
+    assert (await looked_at(broken, 3 * FAILS_TO_DOWN, answered_ms=now_ms + 60_000))["up"]
+    assert not (await looked_at(broken, FAILS_TO_DOWN, answered_ms=now_ms - 1))["up"], "answers of earlier tell nothing"
+
+
 async def test_of_two_workers_one_looks_and_the_other_when_it_has_gone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -79,6 +79,13 @@ def test_an_answer_of_another_run_is_copied_for_nothing(root: Root) -> None:
     assert found["avoided_usd"].to_list() == [2 * CENT, Decimal(0), Decimal(0)]
 
 
+def test_a_part_that_a_larger_one_took_the_place_of_doubles_no_row(root: Root) -> None:
+    """Killed between the one's writing and the other's end; the source was gone when they came back."""
+    root.run([asked(0), asked(1), asked(2)], [ended(0), ended(1)])
+    write(root.folder / paths.chunk(RUN, 0, 1), [asked(1), asked(2)], schemas.CHUNK)
+    assert root.compact(ending="failed")["status"].to_list() == ["ok", "ok", "failed"]
+
+
 def test_peers_follow_whoever_took_the_leaders_place(root: Root) -> None:
     links = [follows(1, 0), follows(2, 0, kind="canonical"), follows(3, 0, kind="edit")]
     root.run([asked(0), *links], [ended(0, "failed"), ended(2)], [ended(3)])

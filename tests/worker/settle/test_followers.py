@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipelines import paths, schemas
@@ -11,7 +12,9 @@ from tests.support_frames import RUN
 from tests.support_worker import write
 from worker.context import Context
 from worker.settle import followers
+from worker.settle.follow import LinkTable
 from worker.settle.followers import Followers
+from worker.store import Store
 
 OTHER = "20260301-070000-abc123"
 DOWN = "no target is up: gpu: connection refused"
@@ -74,3 +77,21 @@ async def test_patience_begins_when_the_other_run_is_blocked(
     settler._moved[OTHER] = (settler._moved[OTHER][0], settler._moved[OTHER][1] - 1000)
     assert await settler._over([OTHER], late=False) == {OTHER}
     assert await settler._over([OTHER], late=True) == {OTHER}
+
+
+def test_links_of_parts_that_kept_no_keys_are_read_as_each_alone(tmp_path: Path) -> None:
+    key = b"k" * 16
+    kinds = [("edit", key), ("edit", key), ("exact", None), ("canonical", None)]
+    links = [
+        {"row": row, "leader_row": 0, "link_kind": kind, "link_key": key}
+        for row, (kind, key) in enumerate(kinds, start=1)
+    ]
+    old = pa.schema([field for field in schemas.CHUNK if field.name != "link_key"])
+    write(tmp_path / paths.chunk(RUN, 0, 0), links, schemas.CHUNK)
+    write(tmp_path / paths.chunk(RUN, 0, 9), links, old)
+    store = Store(str(tmp_path))
+    table = LinkTable(store, RUN)
+    table.read(store.names(paths.chunks_dir(RUN)))
+    new, older = table.links.twin.tolist()[:4], table.links.twin.tolist()[4:]
+    assert new[0] == new[1] > 0 == new[2] == new[3]
+    assert 0 < older[0] != older[1] > 0 == older[2] == older[3]

@@ -1,0 +1,123 @@
+"""What goes to which provider's batch API: what has no local lane, and what will likely be short, if there is time.
+
+The tail leaves first. Buying in real time, and taking back what must be bought so, is pipelines/spill.py's matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+from pipelines.capacity import Load, Short, Ways, buy_s, has_home, in_time, is_astray, left_s
+from pipelines.snapshot import BatchTarget, BatchView, Ring, RunView, Snapshot
+
+SPANS = 20
+"""Over so many spans of full work the local lane must have been measured before anything is ordered."""
+LEAST_CHANCE = 0.1
+"""A provider batch that comes back in time more seldom is not worth its trouble."""
+TOP_UPS = 12
+"""A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
+LEAST_LOT = 0.01
+"""Of the work that is left: less is no order."""
+WISER = 0.2
+"""After this part of the time left one knows much better what will be short."""
+MOST_SURE = 0.98
+RECALL_SHARE = 0.1
+"""What has not come back in this last part of its time is taken back and bought in real time."""
+
+
+def office_for(
+    snapshot: Snapshot, on: Mapping[str, Ways], run: RunView, batch: BatchView, rows: float
+) -> BatchTarget | None:
+    """The batch API that a waiting batch may use, if it is up and may well answer before it would be recalled, and so many `rows`
+    bought instead."""
+    can = run.may_buy and not (run.waited_for or batch.real_time or batch.held or batch.lanes == "local")
+    target = snapshot.batch_targets.get(on[batch.route].office) if can and batch.route in on else None
+    if target is None or not target.up or target.price >= 1:
+        return None
+    return target if _chance(snapshot, target, left_s(snapshot, run), rows) >= LEAST_CHANCE else None
+
+
+def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> float:
+    """That what is ordered now comes back before it would have to be recalled and bought, with all that may be out then."""
+    cloud = snapshot.targets.get(target.name)
+    needed_s = back_s(target) + (buy_s(cloud, rows) if cloud is not None else 0.0)
+    return in_time(target, min((1 - RECALL_SHARE) * left, left - needed_s))
+
+
+def out_rows(on: Mapping[str, Ways], run: RunView, load: Load, short: float) -> float:
+    """Rows of a run that the cloud would have to take if nothing came back: what is out, what has no local lane, and the tail as
+    far as it is short."""
+    rows, left = float(sum(batch.rows for batch in run.sent)), short
+    for batch in reversed(run.waiting):
+        if left <= 0 and not load.strays:
+            break
+        home = has_home(batch, on)
+        if batch.lanes != "local" and (left > 0 or not home):
+            rows += batch.rows
+            left -= batch.work if home else 0.0
+    return rows
+
+
+def back_s(target: BatchTarget) -> float:
+    """How long it takes to be given an order back: no longer than it usually takes to be answered."""
+    return min(target.cancel_s, target.latency_p50_s)
+
+
+def to_offices(
+    snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Load], due: list[RunView],
+    short: Mapping[str, Short], taken: set[str],
+) -> Iterator[Ring]:  # fmt: skip
+    """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will
+    likely be short."""
+    room = {name: float(target.room_rows) for name, target in snapshot.batch_targets.items()}
+    for run in due if room else ():
+        measured = any(target.spans >= SPANS for target in loads[run.id].home.values())
+        wanted = short[run.id].likely if measured else 0.0
+        wanted = wanted if wanted >= LEAST_LOT * loads[run.id].work else 0.0
+        if wanted <= 0 and not loads[run.id].strays:
+            continue
+        rows = out_rows(on, run, loads[run.id], wanted)
+        for batch in reversed(run.waiting):
+            if wanted <= 0 and not loads[run.id].strays:
+                break
+            target = office_for(snapshot, on, run, batch, rows) if batch.id not in taken else None
+            if target is None or room[target.name] < batch.rows:
+                continue
+            if not is_astray(run, batch, on):
+                if wanted < batch.work or not _is_time(snapshot, run, target):
+                    wanted = 0.0  # the tail leaves first, not what is small enough
+                    continue
+                wanted -= batch.work
+            room[target.name] -= batch.rows
+            taken.add(batch.id)
+            yield Ring(batch.id, run.id, "provider_batch", target.name)
+
+
+def sureness(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView]) -> dict[str, float]:
+    """How sure of a shortage one must be to order for it now, by run; of those that may use a batch API until a deadline.
+
+    A newsvendor who may wait: what is ordered costs `price` of real time, needed or not; what is not ordered now can be
+    ordered when more is known, and loses no more than the chance to be back in time. Where that does not fall, nearly
+    certain; where it falls to nothing, the `1 - price` quantile of the shortage.
+    """
+    found = {}
+    for run in runs if snapshot.batch_targets else ():
+        left = left_s(snapshot, run)
+        names = {on[batch.route].office for batch in run.waiting if batch.route in on}
+        offices = [snapshot.batch_targets[name] for name in names & snapshot.batch_targets.keys()]
+        if offices and 0 < left < math.inf:
+            found[run.id] = min(_sure(snapshot, office, left) for office in offices)
+    return found
+
+
+def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
+    chance, price = _chance(snapshot, office, left, 0.0), min(1.0, office.price)
+    kept = _chance(snapshot, office, (1 - WISER) * left, 0.0) / chance if chance else 1.0
+    return min(MOST_SURE, max(1 - MOST_SURE, price / max(1e-9, 1 - kept * (1 - price))))
+
+
+def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget) -> bool:
+    """Orders come in a few large lots: not again soon after the last."""
+    last_ms = max((batch.sent_ms for batch in run.sent), default=-math.inf)
+    return snapshot.now_ms - last_ms >= 1000 * min(target.latency_p50_s, left_s(snapshot, run)) / TOP_UPS
