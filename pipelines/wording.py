@@ -125,7 +125,7 @@ LIGHT = (
 """What a question may be put with or without, or with another one of."""
 
 _EACH = frozenset({"i", "we", "you"})
-_ADVICE = frozenset({"should", "shall"})
+_ADVICE = frozenset({"should", "shall", "could"})
 _AGREEING = frozenset({"a", "an", "is", "are", "do", "does"})
 _MIN_PLURAL = 4
 
@@ -148,7 +148,7 @@ def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
 
 
 def _edited(a: Sequence[Token], b: Sequence[Token]) -> bool:
-    """One word was changed on purpose: who is meant, what one should do, or a number with which nothing else agrees.
+    """One word was changed on purpose: who is meant, what one should or could do, or a number with which nothing else agrees.
 
     Whoever words a question anew changes more than that: `the bad thing is`, `the bad things are`.
     """

@@ -111,6 +111,7 @@ DIFFERENT = [
     ("How do I feed a cat?", "How do you feed a cat?"),
     ("How do we feed a cat?", "How do I feed a cat?"),
     ("How should I feed a cat?", "How can I feed a cat?"),
+    ("How could I feed a cat?", "How can I feed a cat?"),
     ("When you paint, use the brush of a pro", "When you paint, use the brushes of a pro"),
     ("When you paint, look at the brush", "When you paint, look the brush"),
     ("Where there is a will there is a way of life", "Where there is a will there is a way life"),
