@@ -1,6 +1,7 @@
 """How many reuses are really asked, whether two answers agree, and what that says about a route; values only.
 
-Only reuses that rest on a proof by difference (edit, semantic) are audited: an exact or canonical key is no opinion.
+What rests on a proof by difference (edit, semantic) and what rests on a canonical key is audited, judged and paused each by itself:
+the many of the one would hide the errors of the other. An exact key is no opinion.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from hashlib import blake2b
+from heapq import nsmallest
 from math import sqrt
 from typing import NamedTuple
 
 import msgspec
 
-SMALL_SHARE = 0.1
-"""The daily minimum never takes more than this share of a day's reuses: a small run is not asked twice."""
+GROUNDS = {"canonical": "canonical", "edit": "proof", "semantic": "proof"}
+"""What a reuse rests on, by the kind of its link."""
+SMALL_SHARE = {"canonical": 0.02, "proof": 0.1}
+"""The daily minimum never takes more than this share of a day's reuses: a small run is not asked twice. Canonical keys are five times
+as many as proofs, and the same rules for everybody."""
 LEAST_AUDITED = 30
-"""Audited reuses of a route before anything is concluded."""
+"""Audited reuses of a route, on the same grounds, before anything is concluded; and the daily minimum."""
 SAME_WORDS = 0.8
 Z95 = 1.959964
 
@@ -35,10 +40,23 @@ class Reuse(NamedTuple):
     kind: str
     guard: str
 
+    @property
+    def grounds(self) -> str:
+        """Raises KeyError for an exact copy."""
+        return GROUNDS[self.kind]
 
-def asked_rows(reused: Sequence[Reuse]) -> list[int]:
-    """Rows to ask: the followers, and their leaders once more if they are of this run."""
-    return sorted({each.row for each in reused} | {each.leader_row for each in reused if each.leader_run is None})
+
+def asked_rows(reused: Sequence[Reuse]) -> tuple[list[int], list[int]]:
+    """Rows to ask, and rows to ask a second time: the followers, and to see how models disagree with themselves their leaders once
+    more; the followers themselves if their leaders are of another run."""
+    elsewhere = {each.row for each in reused if each.leader_run is not None}
+    leaders = {each.leader_row for each in reused if each.leader_run is None}
+    return sorted({each.row for each in reused} | leaders), sorted(elsewhere)
+
+
+def pause_name(route: str, grounds: str) -> str:
+    """What a pause is called, and the day's counters of what it is about."""
+    return route if grounds == "proof" else f"{route} {grounds}"
 
 
 class Interval(NamedTuple):
@@ -49,18 +67,18 @@ class Interval(NamedTuple):
     high: float
 
 
-def due(reuses_today: int, audited_today: int, share: float, least: int) -> int:
-    """How many more reuses of a route to audit: `share` of the day's reuses and at least `least`, but for that
+def due(reuses_today: int, audited_today: int, share: float, grounds: str) -> int:
+    """How many more reuses of a route to audit: `share` of the day's reuses and at least LEAST_AUDITED, but for that
     minimum at most SMALL_SHARE of them."""
     if share <= 0:
         return 0
-    wanted = max(int(share * reuses_today), min(least, int(SMALL_SHARE * reuses_today)))
+    wanted = max(int(share * reuses_today), min(LEAST_AUDITED, int(SMALL_SHARE[grounds] * reuses_today)))
     return max(0, wanted - audited_today)
 
 
 def chosen(run_id: str, reuses: Iterable[Reuse], count: int) -> list[Reuse]:
     """The same rows whenever it is asked: those whose hash is smallest."""
-    return sorted(reuses, key=lambda reuse: _lot(run_id, reuse.row))[:count]
+    return nsmallest(count, reuses, key=lambda reuse: _lot(run_id, reuse.row))
 
 
 def _lot(run_id: str, row: int) -> bytes:
@@ -122,3 +140,10 @@ def excess(wrong: int, audited: int, baseline_wrong: int, baseline: int) -> Inte
 def condemned(wrong: int, audited: int, baseline_wrong: int, baseline: int, most: float) -> bool:
     """Whether even the good end of the interval is above what the route allows."""
     return audited >= LEAST_AUDITED and excess(wrong, audited, baseline_wrong, baseline).low > most
+
+
+def verdict(wrong: int, audited: int, baseline_wrong: int, baseline: int, most: float | None) -> str:
+    """What a report says of a route: paused, holds, or undecided where there is too little to say so."""
+    if audited < LEAST_AUDITED or not baseline:
+        return "undecided"
+    return "paused" if most is not None and condemned(wrong, audited, baseline_wrong, baseline, most) else "holds"

@@ -185,7 +185,7 @@ def decide(a: Sequence[str], b: Sequence[str], task: str, cosine: float) -> Verd
 
 
 def decide_said(leader: Said, row: Said, task: str, cosine: float) -> Verdict:
-    """`decide` on the known fields when both sides have them, else on the whole texts."""
+    """`decide` on the known fields, when both sides have them, and on the whole texts."""
     a, b = _compared(leader, row)
     return decide(a, b, task, cosine)
 
@@ -200,9 +200,10 @@ def proof(leader: Said, row: Said, task: str) -> str | None:
 
 
 def _compared(leader: Said, row: Said) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Each field, so that no difference is read across two of them, and the whole: `5 mW` is told from `5 MW` by the 5 beside the field."""
     if leader.fields is None or row.fields is None:
         return (leader.text,), (row.text,)
-    return (leader.fields, row.fields) if leader.rest == row.rest else ((), ("",))
+    return ((*leader.fields, leader.text), (*row.fields, row.text)) if leader.rest == row.rest else ((), ("",))
 
 
 def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:

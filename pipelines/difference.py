@@ -37,14 +37,14 @@ def differences(a: list[str], b: list[str]) -> list[Span]:
     return [Span(head + i, head + j, head + k, head + m) for tag, i, j, k, m in codes if tag != "equal"]
 
 
-def place(a: Sequence[str], b: Sequence[str]) -> Span:
+def place(a: Sequence[object], b: Sequence[object]) -> Span:
     """From the first word that differs to the last one; empty on both sides where none does."""
     head = shared_head(a, b)
     tail = min(shared_head(reversed(a), reversed(b)), min(len(a), len(b)) - head)
     return Span(head, len(a) - tail, head, len(b) - tail)
 
 
-def shared_head(a: Iterable[str], b: Iterable[str]) -> int:
+def shared_head(a: Iterable[object], b: Iterable[object]) -> int:
     """How many words, or letters of two words, are the same from the beginning on."""
     count = 0
     for x, y in zip(a, b, strict=False):

@@ -15,10 +15,24 @@ from pipelines.words import NUMBER_WORDS, PREFIXES, SUFFIXES
 
 _MIN_TYPO_LETTERS = 4
 _MIN_RARE_LETTERS = 6
+_MIN_HALF_LETTERS = 4
+_MAX_COMPOUND_LETTERS = 24
 _MIN_LISTED_LETTERS = 8
 """A dictionary word that the vocabulary lacks may be a name; a long one hardly becomes another one by a slip."""
 
+_ENGLISH = re.compile(r"[a-z]+")
 _ROMAN = re.compile(r"[ivxlcdm]+")
+_TECHNICAL = re.compile(
+    r"\w+(?:[ai]ne|ene|yne|[aeo]none|[aeiy]n[ao]l|[aiy]l|yl|ate|ite|ide|ase|ose|oic|oma|omata|[aioe]tic|itis|osis|oses|[aeo]al|[aou]id"
+    r"|a?emia|uria|algia|pathy|tomy|plasty|lysis|penia|plegia|troph\w{1,3}|tropic|genic|cyte|blast|phil\w{0,2}|stat|azole|olol|pril"
+    r"|sartan|statin|mycin|cillin|vir|mab|nib|oxide)s?"
+)
+"""Endings of Greek and Latin, by whose letters such words are told apart: `hexane` and `hexene`, `nephrotic` and `nephritic`. Of
+two that are one letter apart, the dictionary often lacks one."""
+
+_SPECIAL_RANK = 75_000
+"""Words of such endings that are more common than that are everyday ones, `definite` among them."""
+
 _CACHED = 65_536
 _UNHEARD = 1 << 30
 
@@ -63,6 +77,12 @@ def known(word: str) -> bool:
     return word in _lower or word in _title or word in _listed or spelling(word) in _listed
 
 
+def _compound(word: str) -> bool:
+    """Two ordinary words in one, `passcode`, which no dictionary need hold."""
+    ends = range(_MIN_HALF_LETTERS, min(len(word), _MAX_COMPOUND_LETTERS) - _MIN_HALF_LETTERS + 1)
+    return any(all(ordinary(half) and half in _listed for half in (word[:end], word[end:])) for end in ends)
+
+
 def ordinary(word: str) -> bool:
     """A common word that is written in lower case more often than not, and no number."""
     rank = _lower.get(word)
@@ -92,7 +112,11 @@ def typo(a: str, b: str) -> bool:
     right = b if known(b) else a
     if right in NUMBER_WORDS or (known(a) and known(b)) or _perhaps_derived(a, b, right):
         return False
-    if ordinary(right) or (right in _listed and len(right) >= _MIN_LISTED_LETTERS and not is_name(right)):
+    if _technical(right):
+        return _swapped(a, b) or _doubled(a, b)
+    if (ordinary(right) and _of_english(right)) or (
+        right in _listed and len(right) >= _MIN_LISTED_LETTERS and not is_name(right)
+    ):
         return True
     if min(len(a), len(b)) < _MIN_RARE_LETTERS:
         return False
@@ -113,12 +137,31 @@ def typo_for_labels(a: str, b: str) -> bool:
     right = b if known(b) else a
     if {a, b} & NUMBER_WORDS or (known(a) and known(b)) or _perhaps_derived(a, b, right):
         return False
-    return known(right) or (min(len(a), len(b)) >= _MIN_RARE_LETTERS and a[-1] == b[-1])
+    if (right in _title or _of_english(right)) and not _technical(right):
+        return True
+    if min(len(a), len(b)) < _MIN_RARE_LETTERS:
+        return False
+    return _swapped(a, b) or _doubled(a, b) or _compound(a) != _compound(b)
+
+
+def _of_english(word: str) -> bool:
+    """The vocabulary is of many languages; in some of them one letter denies: Turkish `geliyor` comes, `gelmiyor` does not."""
+    return word in _listed or spelling(word) in _listed or _compound(word)
+
+
+def _technical(word: str) -> bool:
+    """Told from its neighbours by one letter, as names are."""
+    return rarity(word) > _SPECIAL_RANK and _TECHNICAL.fullmatch(word) is not None
 
 
 def _near(a: str, b: str, letters: int) -> bool:
-    """One edit apart and long enough; two Roman numbers never are."""
-    if a == b or not (a.isalpha() and b.isalpha()) or min(len(a), len(b)) < letters or not one_edit(a, b):
+    """One edit apart, long enough and in the letters of English; two Roman numbers never are.
+
+    In other scripts a sentence may be one word, and one letter its denial; an accent may be the tense.
+    """
+    if a == b or min(len(a), len(b)) < letters or not (_ENGLISH.fullmatch(a) and _ENGLISH.fullmatch(b)):
+        return False
+    if not one_edit(a, b):
         return False
     return _ROMAN.fullmatch(a) is None or _ROMAN.fullmatch(b) is None
 
@@ -188,6 +231,7 @@ _SPELLINGS = (
     (re.compile(r"ogue(s?)$"), r"og\1"),
     (re.compile(r"(?<=[dfp][er][ft])ence(s?)$"), r"ense\1"),
     (re.compile(r"^grey"), "gray"),
+    (re.compile(r"^aluminium"), "aluminum"),
 )
 """British endings and their American forms, applied to both sides."""
 

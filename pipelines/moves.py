@@ -33,6 +33,7 @@ _ATTRIBUTES = word_set(
 _GIVING = word_set("give send tell show lend pay hand mail email text read teach offer sent gave told showed paid")
 _MAKING = word_set("buy get find order book make reserve cook bring fetch print build")
 _RECEIVERS = word_set("me us him her them")
+_MAX_TIME = 8
 _OF_TIME = DATES | NUMBER_WORDS | word_set("on in at this that the last next early late ago past")
 _SAYING = word_set(
     "say says said tell told think thinks thought know knew believe ask asked if when because that while although and or but "
@@ -115,9 +116,9 @@ def _fronted(a: Sequence[Token], b: Sequence[Token], span: Span) -> bool:
     if span.a1 < len(a) and not a[span.a1].first:
         return False
     left, right = [token.norm for token in gone], [token.norm for token in come]
-    for at in range(1, len(left)):
+    for at in range(1, min(len(left), _MAX_TIME + 1)):
         time, rest = left[:at], left[at:]
-        if not all(map(_of_time, time)):
+        if not _of_time(time[-1]):
             return False
         if right == rest + time:
             return (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
-from pipelines.capacity import Load, Short, Ways, buy_s, has_home, in_time, is_astray, left_s
+from pipelines.capacity import Load, Short, Ways, buy_s, has_home, in_time, left_s, local_rate
 from pipelines.snapshot import BatchTarget, BatchView, Ring, RunView, Snapshot
 
 SPANS = 20
@@ -68,13 +68,12 @@ def to_offices(
     snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Load], due: list[RunView],
     short: Mapping[str, Short], taken: set[str],
 ) -> Iterator[Ring]:  # fmt: skip
-    """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will
-    likely be short."""
+    """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will likely be
+    short, or, where there is no deadline, what a lane that is away would have done meanwhile."""
     room = {name: float(target.room_rows) for name, target in snapshot.batch_targets.items()}
+    missed = _missed(snapshot, on, due)
     for run in due if room else ():
-        measured = any(target.spans >= SPANS for target in loads[run.id].home.values())
-        wanted = short[run.id].likely if measured else 0.0
-        wanted = wanted if wanted >= LEAST_LOT * loads[run.id].work else 0.0
+        wanted = _wanted(loads[run.id], short[run.id].likely)
         if wanted <= 0 and not loads[run.id].strays:
             continue
         rows = out_rows(on, run, loads[run.id], wanted)
@@ -84,7 +83,15 @@ def to_offices(
             target = office_for(snapshot, on, run, batch, rows) if batch.id not in taken else None
             if target is None or room[target.name] < batch.rows:
                 continue
-            if not is_astray(run, batch, on):
+            if has_home(batch, on) and run.deadline_ms is None:
+                home = on[batch.route].home[0]
+                if on[batch.route].local is not None or not _is_time(snapshot, run, target, home.down_s):
+                    continue
+                if missed[home.name] < batch.work:
+                    missed[home.name] = 0.0
+                    continue
+                missed[home.name] -= batch.work
+            elif has_home(batch, on):
                 if wanted < batch.work or not _is_time(snapshot, run, target):
                     wanted = 0.0  # the tail leaves first, not what is small enough
                     continue
@@ -117,7 +124,26 @@ def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
     return min(MOST_SURE, max(1 - MOST_SURE, price / max(1e-9, 1 - kept * (1 - price))))
 
 
-def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget) -> bool:
-    """Orders come in a few large lots: not again soon after the last."""
+def _wanted(load: Load, likely: float) -> float:
+    """Work of a run that is ordered because it will likely be short; nothing before the lane was measured, nor for little."""
+    measured = any(target.spans >= SPANS for target in load.home.values())
+    return likely if measured and likely >= LEAST_LOT * load.work else 0.0
+
+
+def _missed(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView]) -> dict[str, float]:
+    """Work that each local target would have done since it went away, less what is out of the runs that have no deadline."""
+    targets = snapshot.targets.values()
+    missed = {
+        t.name: local_rate(t) * t.down_s for t in targets if t.lane == "local" and not t.up and t.down_s < math.inf
+    }
+    for batch in (batch for run in runs if run.deadline_ms is None for batch in run.sent if has_home(batch, on)):
+        name = on[batch.route].home[0].name
+        missed[name] = missed.get(name, 0.0) - batch.work
+    return missed
+
+
+def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget, away_s: float = math.inf) -> bool:
+    """Orders come in a few large lots: not again soon after the last, nor as soon as a lane is away."""
     last_ms = max((batch.sent_ms for batch in run.sent), default=-math.inf)
-    return snapshot.now_ms - last_ms >= 1000 * min(target.latency_p50_s, left_s(snapshot, run)) / TOP_UPS
+    wait_s = min(target.latency_p50_s, left_s(snapshot, run)) / TOP_UPS
+    return min(away_s, (snapshot.now_ms - last_ms) / 1000) >= wait_s

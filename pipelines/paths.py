@@ -45,8 +45,13 @@ def audit_parts_dir(run_id: str) -> str:
 
 
 def audits(day: str, run_id: str) -> str:
-    """`day` is the UTC date on which the run was made."""
-    return f"audits/day={day}/{run_id}.parquet"
+    """`day` is the UTC date on which the run ended."""
+    return f"{audits_dir()}/day={day}/{run_id}.parquet"
+
+
+def audits_dir() -> str:
+    """One folder for each day."""
+    return "audits"
 
 
 def results(run_id: str) -> str:

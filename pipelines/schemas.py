@@ -177,7 +177,7 @@ AUDITS = pa.schema(
         ("client", pa.string()),
         ("route", pa.string()),
         ("row", pa.int64()),
-        ("part", pa.string()),  # reuse | baseline: a leader asked twice
+        ("part", pa.string()),  # reuse | baseline: a prompt asked twice
         ("link_kind", pa.string()),
         ("guard", pa.string()),
         ("leader_row", pa.int64()),
@@ -191,7 +191,7 @@ AUDITS = pa.schema(
     ],
     metadata=VERSION,
 )
-"""Reuses that were really asked, beside leaders asked twice, and whether both answers agree."""
+"""Reuses that were really asked, beside their leaders (or they themselves) asked twice, and whether both answers agree."""
 
 EVENTS = pa.schema(
     [

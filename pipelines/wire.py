@@ -58,7 +58,7 @@ class Keys:
         self.orphans = f"{prefix}:orphans"  # hash of what nobody settles: batch -> head, run.aside -> ''; days
         self.counted = f"{prefix}:counted"  # set of those batches' calls and notes that are in the budgets; a day
         self.poison = f"{prefix}:poison"  # hash batch id -> reason
-        self.paused = f"{prefix}:paused"  # hash route -> why its semantic reuse is paused
+        self.paused = f"{prefix}:paused"  # hash audit.pause_name -> why that reuse is paused
         self.preparing = f"{prefix}:preparing"  # hash client -> worker that holds its index
         self.clients = f"{prefix}:clients"  # hash client -> its key's digest, id, age and state; never the key
         self.api_open = f"{prefix}:api-open"  # set of OpenAI batches that have not ended
@@ -122,7 +122,7 @@ class Keys:
         return f"{self.prefix}:rules:{day}"
 
     def audits(self, day: str) -> str:
-        """hash route + reuses|audited -> how many that day; lives a few days."""
+        """hash audit.pause_name + reuses|audited -> how many that day; lives a few days."""
         return f"{self.prefix}:audits:{day}"
 
     def budget(self, scope: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from pipelines import lexicon
 from pipelines.asking import asks
-from pipelines.difference import Span, differences
+from pipelines.difference import Span, differences, place
 from pipelines.moves import swapped_pair
 from pipelines.reading import Token
 from pipelines.words import ARTICLES, DATES, POLITE, word_set
@@ -19,6 +19,9 @@ from pipelines.words import ARTICLES, DATES, POLITE, word_set
 _START = "\N{INFORMATION SEPARATOR TWO}"
 _LOOSE = "\N{INFORMATION SEPARATOR ONE}"
 _END = rf"(?= {_START}|$)"
+_THING = rf"([^{_START}]{{1,160}}?)"
+"""What a question is about: part of one sentence, and bounded, since two of them in one frame are tried against each other."""
+
 _WHO = r"(?:i|we|you|one|someone|somebody|anyone|a person|people)"
 _PERSONAL = r"(?:feel|think|like|look|seem|sound|see|view|rate|know|define|spend|want|mean|say|cope|afford)\b"
 """What depends on whom the question is about."""
@@ -58,14 +61,14 @@ _FRAMES = (
     (rf"what {_BE} (?:the |a |some |any )?ways? (?:for {_WHO} )?to ", "how to "),
     (r"(?:which|what) would be the (?=\w+est\b|most\b)", "what is "),
     (rf"what {_BE} (?:the )?meanings? of ", "what mean "),
-    (rf"what (?:do|does) (.+?) mean{_END}", r"what mean \1"),
+    (rf"what (?:do|does) {_THING} mean{_END}", r"what mean \1"),
     (rf"what {_BE} meant by ", "what mean "),
     (r"what does it feel like\b", "how does it feel"),
     (r"(?:what|which) (colour|color|size|shape|age|height|weight) (?:is|are) ", r"what \1 of "),
-    (rf"how old (?:is|are) (.+?){_END}", r"what age of \1"),
-    (rf"how (?:tall|high) (?:is|are) (.+?){_END}", r"what height of \1"),
-    (rf"how heavy (?:is|are) (.+?){_END}", r"what weight of \1"),
-    (rf"how (?:much|many dollars) (?:do|does) (.+?) cost{_END}", r"what price of \1"),
+    (rf"how old (?:is|are) {_THING}{_END}", r"what age of \1"),
+    (rf"how (?:tall|high) (?:is|are) {_THING}{_END}", r"what height of \1"),
+    (rf"how heavy (?:is|are) {_THING}{_END}", r"what weight of \1"),
+    (rf"how (?:much|many dollars) (?:do|does) {_THING} cost{_END}", r"what price of \1"),
     (rf"what {_BE} (?:the )?costs? of (?=the |an? )", "what price of "),
     (
         rf"what {_BE} your (?:personal )?(?:opinions?|views?|thoughts?|take) (?:of|on|about|regarding) ",
@@ -76,11 +79,11 @@ _FRAMES = (
     (rf"how come |why is it that |for what reasons? |what {_BE} the reasons? (?:that|why) ", "why "),
     (rf"where (?:can|could|do|does) {_FINDER} (?={_FINDING})", "where to "),
     (
-        rf"how (?:do|does|is|are) (.+?) and (.+?) (?:differ|different)(?: from (?:each other|one another|one-another))?{_END}",
+        rf"how (?:do|does|is|are) {_THING} and {_THING} (?:differ|different)(?: from (?:each other|one another|one-another))?{_END}",
         r"what difference between \1 and \2",
     ),
     (
-        rf"how (?:do|does|is|are) (.+?) (?:differ|different) (?:from|than|to) (.+?){_END}",
+        rf"how (?:do|does|is|are) {_THING} (?:differ|different) (?:from|than|to) {_THING}{_END}",
         r"what difference between \1 and \2",
     ),
     (r"(?:which|what) (?:is|are) the\b", "what is"),
@@ -137,7 +140,7 @@ def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
     """
     if _edited(a, b):
         return False
-    mine, other = _framed(a), _framed(b)
+    mine, other = map(_framed, _differing(a, b))
     if not any(word[:1] == _START and word[1:] in _QUESTION_WORDS for word in mine):
         return False
     bare, barer = _without_loose(mine), _without_loose(other)
@@ -165,6 +168,14 @@ def _edited(a: Sequence[Token], b: Sequence[Token]) -> bool:
 
 def _words(a: list[str], b: list[str], span: Span) -> list[str]:
     return [*a[span.a0 : span.a1], *b[span.b0 : span.b1]]
+
+
+def _differing(a: Sequence[Token], b: Sequence[Token]) -> tuple[Sequence[Token], Sequence[Token]]:
+    """From the first sentence that differs to the last one: what they have in common needs no frame."""
+    span = place([(token.norm, token.first) for token in a], [(token.norm, token.first) for token in b])
+    head = next((at for at in range(span.a0, 0, -1) if at < len(a) and a[at].first), 0)
+    tail = next((at for at in range(len(a) - span.a1) if a[span.a1 + at].first), len(a) - span.a1)
+    return a[head : span.a1 + tail], b[head : span.b1 + tail]
 
 
 def _without_loose(words: list[str]) -> list[str]:

@@ -26,6 +26,13 @@ def stream(name: str, count: int) -> list[dict[str, str]]:
     return [{"id": f"{name}-{number}", "prompt": text} for number, text in enumerate(texts)]
 
 
+def told(program: Program) -> str:
+    """What the only event says."""
+    events = pl.read_parquet(program.data / "events/**/*.parquet", hive_partitioning=False)
+    assert events["kind"].to_list() == ["dedupe_paused"]
+    return str(events["message"].item())
+
+
 def test_reuses_that_do_not_hold_are_found_and_paused(tmp_path: Path) -> None:
     """The stand-in answers by the letters of a prompt, so two forms of one question never agree, and a leader always does."""
     with Upstream({"servers": {"cloud": CLOUD}}) as upstream:
@@ -51,5 +58,40 @@ def test_reuses_that_do_not_hold_are_found_and_paused(tmp_path: Path) -> None:
         assert "leaders asked twice" in report and "paused" in report
         page = program.run("report", "dedupe", "--format", "html").stdout
         assert page.count('class="pair"') >= 20 and re.search(r"<ins>\s*please\s*</ins>", page)
-        events = pl.read_parquet(program.data / "events/**/*.parquet", hive_partitioning=False)
-        assert events["kind"].to_list() == ["dedupe_paused"]
+        assert "reuse by proof is paused" in told(program)
+
+
+def test_a_bound_closes_where_all_leaders_are_of_another_run(tmp_path: Path) -> None:
+    """One file a day: the follower is asked twice, to see how it disagrees with itself."""
+    with Upstream({"servers": {"cloud": CLOUD}}) as upstream:
+        program = Program(
+            tmp_path, upstream, routes={"small": {"targets": ["cloud"], "audit_share": 1.0, "task": "open"}}
+        )
+        program.json("run", str(program.rows(stream("a", 40)[:40])))
+        second = program.json("run", str(program.rows(stream("a", 40)[40:], "b.jsonl")))
+        assert (second["ok"], second["duplicate"], second["calls"]) == (0, 40, 80)
+        agrees_with(program, upstream)
+        audits = pl.read_parquet(program.data / "audits/**/*.parquet", hive_partitioning=False)
+        assert audits.group_by("part", "agrees").len().sort("part").rows() == [
+            ("baseline", True, 40), ("reuse", False, 40),
+        ]  # fmt: skip
+        assert "reuse by proof is paused" in told(program)
+        assert program.run("doctor", "--run", second["run_id"]).returncode == 0
+
+
+def test_canonical_reuses_that_do_not_hold_leave_exact_ones_alone(tmp_path: Path) -> None:
+    """The stand-in tells two forms of white space apart, as a model may that counts letters."""
+    with Upstream({"servers": {"cloud": CLOUD}}) as upstream:
+        program = Program(
+            tmp_path, upstream, routes={"small": {"targets": ["cloud"], "audit_share": 1.0, "task": "open"}}
+        )
+        rows = stream("a", 40)[:40]
+        wide = [{"id": f"w{row['id']}", "prompt": row["prompt"].replace(" ", "  ")} for row in rows]
+        first = program.json("run", str(program.rows([*rows, *wide])))
+        assert (first["ok"], first["duplicate"], first["calls"]) == (40, 40, 120)
+        assert "anything but exact keys is paused" in told(program)
+        more = [*rows, *({**row, "prompt": f"{row['prompt']} "} for row in wide)]
+        second = program.json("run", str(program.rows(more, "b.jsonl")))
+        assert (second["ok"], second["duplicate"]) == (40, 40), "exact copies are reused, other forms are asked"
+        report = program.run("report", "dedupe").stdout
+        assert "canonical" in report and "paused" in report

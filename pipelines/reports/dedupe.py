@@ -75,7 +75,7 @@ def sections(extra: Extra, *, pairs: bool) -> list[Section]:
         Section(
             "nearest misses", [{name: row[name] for name in ("row", "near", "cosine", "guard")} for row in nearest]
         ),
-        Section("audits: reuses by proof that were really asked, beside leaders asked twice", _audits(extra)),
+        Section("audits: reuses that were really asked, beside leaders asked twice", _audits(extra)),
     ]
     if pairs:
         reuses = _least_similar(extra.chunks)
@@ -131,20 +131,21 @@ def _pair(row: Mapping[str, Any], texts: Mapping[tuple[str, int], str]) -> Pair:
 
 def _audits(extra: Extra) -> list[dict[str, Any]]:
     is_reuse, disagrees = pl.col("part") == "reuse", ~pl.col("agrees")
-    table = extra.audits.group_by("route").agg(
+    grounds = pl.col("link_kind").replace_strict(audit.GROUNDS, default="proof", return_dtype=pl.String)
+    table = extra.audits.group_by("route", grounds.alias("grounds")).agg(
         is_reuse.sum().cast(pl.Int64).alias("audited"),
         (is_reuse & disagrees).sum().cast(pl.Int64).alias("wrong"),
         (~is_reuse).sum().cast(pl.Int64).alias("baseline"),
         (~is_reuse & disagrees).sum().cast(pl.Int64).alias("baseline_wrong"),
     )
     rows = []
-    for row in table.sort("route").collect().iter_rows(named=True):
+    for row in table.sort("route", "grounds").collect().iter_rows(named=True):
         tally = (row["wrong"], row["audited"], row["baseline_wrong"], row["baseline"])
         found, most = audit.excess(*tally), extra.allowed.get(row["route"])
-        condemned = most is not None and audit.condemned(*tally, most)
         rows.append({
-            "route": row["route"], "audited": row["audited"], "disagree": row["wrong"], "asked_twice": row["baseline"],
-            "disagree_with_itself": row["baseline_wrong"], "excess_share": found.value, "low_share": found.low,
-            "high_share": found.high, "allowed_share": most, "verdict": "paused" if condemned else "holds",
+            "route": row["route"], "reuse_by": row["grounds"], "audited": row["audited"], "disagree": row["wrong"],
+            "asked_twice": row["baseline"], "disagree_with_itself": row["baseline_wrong"], "excess_share": found.value,
+            "low_share": found.low, "high_share": found.high, "allowed_share": most,
+            "verdict": audit.verdict(*tally, most),
         })  # fmt: skip
     return rows

@@ -197,6 +197,12 @@ The lock—2—5 turns|The lock 2 5 turns
 {"run": "for i in x:\\u000a    a(i)\\u000ab(2)"}|{"run": "for i in x:\\u000a    a(i)\\u000a    b(2)"}
 <note>It broke</note>|<notes>It broke</notes>
 """
+OTHER += """这家酒店的服务很好|这家酒店的服务不好
+我喜欢这个产品|我不喜欢这个产品
+三本书|五本书
+この店は高いです|この店は安いです
+영화가 재미있었어요|영화가 재미없었어요
+"""
 OTHER_NAMES = """
 He works for Apple|He works for apple
 I read about the march|I read about the March

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.audit import Reuse, agreement, asked_rows, chosen, condemned, due, excess, wilson
+from pipelines.audit import Reuse, agreement, asked_rows, chosen, condemned, due, excess, verdict, wilson
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,13 @@ from pipelines.audit import Reuse, agreement, asked_rows, chosen, condemned, due
 def test_a_share_and_a_minimum_that_small_runs_are_not_bothered_with(
     reuses: int, audited: int, share: float, expected: int
 ) -> None:
-    assert due(reuses, audited, share, 30) == expected
+    assert due(reuses, audited, share, "proof") == expected
+
+
+@pytest.mark.parametrize(("reuses", "expected"), [(49, 0), (50, 1), (1_000, 20), (1_500, 30), (2_000, 30), (5_000, 50)])
+def test_canonical_keys_are_asked_less_often(reuses: int, expected: int) -> None:
+    assert due(reuses, 0, 0.01, "canonical") == expected
+    assert due(reuses, 0, 0.0, "canonical") == 0
 
 
 def reuses(count: int) -> list[Reuse]:
@@ -43,9 +49,9 @@ def test_the_lot_is_the_same_every_time_and_does_not_depend_on_order() -> None:
     assert chosen("run", reuses(100), 12)[:10] == first
 
 
-def test_leaders_of_this_run_are_asked_beside_their_followers() -> None:
-    assert asked_rows([Reuse(9, 4, None, "r", "edit", ""), Reuse(8, 4, None, "r", "edit", "")]) == [4, 8, 9]
-    assert asked_rows([Reuse(9, 4, "other", "r", "edit", "")]) == [9]
+def test_leaders_of_this_run_are_asked_beside_their_followers_and_others_followers_twice() -> None:
+    assert asked_rows([Reuse(9, 4, None, "r", "edit", ""), Reuse(8, 4, None, "r", "edit", "")]) == ([4, 8, 9], [])
+    assert asked_rows([Reuse(9, 4, "other", "r", "edit", ""), Reuse(5, 4, None, "r", "edit", "")]) == ([4, 5, 9], [9])
 
 
 @pytest.mark.parametrize(
@@ -89,3 +95,9 @@ def test_what_leaders_do_to_themselves_is_no_fault_of_reuse() -> None:
     assert condemned(20, 40, 0, 40, 0.005)
     assert not condemned(20, 40, 20, 40, 0.005)
     assert not condemned(1, 40, 0, 40, 0.005)
+
+
+def test_too_little_says_nothing() -> None:
+    assert verdict(500, 500, 0, 500, 0.005) == "paused"
+    assert verdict(500, 500, 500, 500, 0.005) == verdict(500, 500, 0, 500, None) == "holds"
+    assert verdict(500, 500, 0, 0, 0.005) == verdict(29, 29, 0, 29, 0.005) == "undecided"

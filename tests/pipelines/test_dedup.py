@@ -11,6 +11,7 @@ from pipelines import lexicon
 from pipelines.dedup import (
     CLOSED,
     EXTRACT,
+    FORMS,
     OPEN,
     STRICT,
     VERBATIM,
@@ -18,8 +19,10 @@ from pipelines.dedup import (
     Said,
     canonical_key,
     decide,
+    decide_said,
     infer_task,
     labelled_task,
+    proof,
     read,
     said,
     stored,
@@ -32,7 +35,7 @@ _NAMES = "Smith Johnson Paris Oslo"
 @pytest.fixture(autouse=True)
 def vocabulary() -> Iterator[None]:
     words = [(b" " + word.encode(), at + 10) for at, word in enumerate([*_WORDS.split(), *_NAMES.split()])]
-    lexicon.install(words)
+    lexicon.install(words, _WORDS.split())
     yield
     lexicon.forget()
 
@@ -87,7 +90,7 @@ def test_keys_of_other_families_and_tasks_never_meet() -> None:
 def test_keys_of_earlier_forms_are_no_keys_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stored ones outlive an upgrade; they may have merged what is parted now."""
     before = [_key("same", task) for task in (OPEN, VERBATIM)]
-    monkeypatch.setattr("pipelines.dedup.FORMS", 3)
+    monkeypatch.setattr("pipelines.dedup.FORMS", FORMS + 1)
     assert not set(before) & {_key("same", task) for task in (OPEN, VERBATIM)}
 
 
@@ -133,6 +136,21 @@ def test_every_field_must_agree() -> None:
     assert decide(("Oslo", "a  b"), ("Oslo", "a b"), OPEN, 1.0).accept
     assert not decide(("Oslo", "a b"), ("Paris", "a b"), OPEN, 1.0).accept
     assert not decide(("a",), ("a", "b"), OPEN, 1.0).accept
+
+
+OUT_OF_CONTEXT = [
+    ("How many people are in {}?", "Turkey", "turkey"),
+    ("What is 8 {} 2", "-", ":"),
+    ("Is a laser of 5 {} safe?", "mW", "MW"),
+]
+
+
+@pytest.mark.parametrize(("template", "a", "b"), OUT_OF_CONTEXT)
+def test_a_field_is_also_read_where_it_stands(template: str, a: str, b: str) -> None:
+    row, other = (said(Candidate(0, b"k" * 16, b"f" * 8, template.format(field), (field,))) for field in (a, b))
+    assert not decide_said(row, other, OPEN, 1.0).accept
+    assert proof(row, other, OPEN) is None
+    assert proof(row, row, OPEN) == "equal"
 
 
 INSTRUCTIONS = [

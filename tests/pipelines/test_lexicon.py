@@ -25,6 +25,23 @@ REAL = [
     ("applet", "apples"), ("revocation", "relocation"), ("criticise", "criticism"), ("xvii", "xviii"), ("xxvii", "xxviii"),
     ("granada", "grenada"), ("projectors", "protectors"), ("emission", "omission"),
 ]  # fmt: skip
+OTHER_LETTERS = [
+    ("这家酒店的服务很好", "这家酒店的服务不好"), ("我喜欢这个产品", "我不喜欢这个产品"), ("这里有三本书可以看", "这里有五本书可以看"),
+    ("この店はとても高いです", "この店はとても安いです"), ("재미있었어요", "재미없었어요"), ("интересный", "интерестный"), ("ενδιαφέρον", "ενδιαφερον"),
+    ("funcionó", "funciono"), ("מעניינת", "מענינת"), ("geliyor", "gelmiyor"), ("seviyorum", "sevmiyorum"), ("talossa", "talosta"), ("comprado", "comparado"),
+]  # fmt: skip
+"""Where a sentence is one word, or one letter or accent denies or tells the time, the tables know nothing."""
+TECHNICAL = [
+    ("nephrotic", "nephritic"), ("hematoma", "hepatoma"), ("peroneal", "perineal"), ("phosphate", "phosphite"), ("butanol", "butanal"),
+    ("hexane", "hexene"), ("iodate", "iodite"), ("toluene", "toluane"), ("ketamine", "ketamide"), ("atenolol", "atenolal"),
+    ("gastritis", "gastrotis"), ("cytosine", "cytosite"), ("methanal", "methanol"), ("trachoma", "tracheoma"), ("lamotrigine", "lamotrigene"),
+]  # fmt: skip
+TECHNICAL_SLIPS = [
+    ("nephrotic", "nephrotci"),
+    ("hematoma", "hemmatoma"),
+    ("phosphate", "phsophate"),
+    ("definite", "definate"),
+]
 NAMES = [("johnson", "jonson"), ("smith", "smyth")]
 
 
@@ -34,7 +51,13 @@ def test_slips_of_ordinary_words(right: str, wrong: str) -> None:
     assert lexicon.typo(wrong, right)
 
 
-@pytest.mark.parametrize(("a", "b"), REAL)
+@pytest.mark.parametrize(("right", "wrong"), TECHNICAL_SLIPS)
+def test_slips_that_make_no_other_technical_word(right: str, wrong: str) -> None:
+    assert lexicon.typo(right, wrong)
+    assert lexicon.typo_for_labels(wrong, right)
+
+
+@pytest.mark.parametrize(("a", "b"), [*REAL, *OTHER_LETTERS, *TECHNICAL])
 def test_two_real_words_are_no_slip(a: str, b: str) -> None:
     for check in (lexicon.typo, lexicon.typo_for_labels, lexicon.typo_of_name):
         assert not check(a, b)
@@ -49,6 +72,8 @@ def test_a_name_is_not_corrected(a: str, b: str) -> None:
 
 def test_where_only_a_label_is_asked_a_name_may_be_misspelt() -> None:
     assert lexicon.typo_for_labels("dresden", "drsden")
+    assert lexicon.typo_for_labels("kowalczyk", "kowalcyzk"), "nor does a dictionary hold it"
+    assert lexicon.typo_for_labels("passcode", "psscode"), "nor every compound"
     assert not lexicon.typo_for_labels("johnson", "thomson")
 
 

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.usefixtures("vocabulary")
 TOLD = [
     "Officials said on Friday that harbour workers in Gdansk ended their strike after the union accepted a pay rise of 6 percent offered by the port.",
     "Harbour workers ended their strike in Gdansk when the union accepted a rise of 6 percent after long talks, officials said.",
+    "Harbour workers in Gdansk are ending their strike: the union leader accepted 6 percent more pay, officials said late on Friday.",
+    "In Gdansk, a strike that closed the harbour ended on Friday after dockers were offered a rise of 6 percent.",
 ]
 OTHER = [
     "Harbour workers in Gdansk ended their strike after the union rejected a rise of 6 percent, officials said on Friday night in Sopot.",
@@ -51,6 +53,24 @@ def test_two_fillings_of_one_form_are_two_stories() -> None:
     form = "The {} of the old town hall in the northern district was {} by the council after a long public debate last spring."
     assert not retold(form.format("garden", "sold"), form.format("roof", "repaired"))
     assert not retold(form.format("garden", "sold"), form.format("small theatre", "finally closed"))
+
+
+@pytest.mark.parametrize(
+    ("one", "another"),
+    [("the lawn mower leaks", "her winter coat was sent in the wrong size"),
+     ("a coffee grinder stopped working", "the ceiling lamp in the hall arrived with a broken handle"),
+     ("a folding table for six smells of smoke", "the blue kettle has lost its colour")],
+)  # fmt: skip
+def test_fillings_of_several_words_are_two_stories_too(one: str, another: str) -> None:
+    form = "The customer complained in the branch that {} and wants to know whether the warranty covers a replacement or a refund."
+    assert not retold(form.format(one), form.format(another))
+    assert not retold(form.format(another), form.format(one))
+
+
+def test_two_edits_of_several_words_are_edits() -> None:
+    text = "Newcastle goalkeeper Shay Given fouled the young striker inside the area at a crucial juncture of the Sunday encounter."
+    assert not retold(text, text.replace("crucial juncture", "streets of Belgrade").replace("young", "tall and famous"))
+    assert not retold(text, text.replace("inside the area", "at last").replace("goalkeeper", "keeper and captain"))
 
 
 def test_short_texts_propose_nothing_and_long_ones_six_pairs() -> None:

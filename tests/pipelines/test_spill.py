@@ -91,6 +91,30 @@ def test_a_lane_that_is_down_is_waited_for_until_the_last_responsible_moment() -
     assert 4 <= len(moves) <= 5 and {lane for _, lane in moves} == {"provider_batch"}
 
 
+def test_a_run_without_a_deadline_orders_what_its_lane_would_have_done_while_it_was_away() -> None:
+    """A breaker that was open for a second had the whole run ordered, and the lane idle when it was back."""
+    slow = msgspec.structs.replace(OFFICE, latency_p50_s=HOUR, latency_p90_s=2 * HOUR)
+
+    def ordered(
+        away_s: float, waiting: tuple[BatchView, ...], out: tuple[BatchView, ...] = (), **more: Any
+    ) -> list[str]:
+        gpu = msgspec.structs.replace(BUSY, up=False, down_s=away_s)
+        moves = rings(snapshot(run(waiting, sent=out), gpu=gpu, batch_targets={"mini": slow}, **more))
+        assert {move.lane for move in moves} <= {"provider_batch"}, "the rest has time"
+        return [move.batch for move in moves]
+
+    assert ordered(0.0, batches(50)) == ordered(HOUR / 12 - 1, batches(50)) == []
+    assert ordered(HOUR / 12, batches(50)) == ["b49", "b48", "b47"], "300 tokens"
+    assert ordered(HOUR / 6, batches(47), sent(3, HOUR / 12 - 1, 100.0)) == [], "a few large orders"
+    assert ordered(HOUR / 6, batches(47), sent(3, HOUR / 12, 100.0)) == ["b46", "b45", "b44"]
+    assert len(ordered(math.inf, batches(50))) == 50, "nobody waits for it"
+    two = {"small": ("gpu", "second", "mini")}
+    second = {"gpu": BUSY, "second": BUSY, "mini": MINI}
+    away = snapshot(run(batches(5)), gpu=BUSY, batch_targets={"mini": slow}, routes=two)
+    gone = msgspec.structs.replace(BUSY, up=False, down_s=HOUR)
+    assert plan(msgspec.structs.replace(away, targets={**second, "gpu": gone})) == [], "its fallback is up"
+
+
 def test_a_second_local_server_is_a_fallback_and_does_nothing_while_the_first_is_up() -> None:
     """Or else half of what is short was not ordered, and too late bought: what both could do, one does."""
     second = msgspec.structs.replace(BUSY, name="second")

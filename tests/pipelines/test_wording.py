@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from pipelines.dedup import CLOSED, OPEN, STRICT, decide
+from pipelines.explain import harmless
 
 pytestmark = pytest.mark.usefixtures("vocabulary")
 
@@ -164,3 +167,29 @@ def test_frames_are_for_open_tasks_only() -> None:
 def test_a_frame_is_found_behind_a_template(template: str) -> None:
     a, b = (template.format(text) for text in ("How do I knit a hat?", "How to knit a hat?"))
     assert decide((a,), (b,), OPEN, 1.0).accept
+
+
+HOSTILE = [
+    "How does a car and a van run. ",
+    "how does a and b and c ",
+    "How is a and b different to c from d ",
+    "What does it mean ",
+    "how do differ from than ",
+    "Keep it. Use it. ",
+    "may 5 ",
+    "and ",
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_no_pair_takes_long_to_compare(piece: str) -> None:
+    """Seconds of one core for two prompts of 50 KB; the frames once took hours."""
+    body = piece * (50_000 // len(piece))
+    begun = time.process_time()
+    for a, b in (
+        ("Answer. " + body + "cat", "Answer. " + body + "cod"),
+        ("monday " + body + "cat", "cat " + body + "monday"),
+    ):
+        assert harmless(a, b, OPEN) is None
+    assert time.process_time() - begun < 10

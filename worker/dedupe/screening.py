@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,6 +17,8 @@ from worker.dedupe.vectors import nearest_earlier
 PROPOSED_COSINE = 0.60
 PARAPHRASED, RETOLD = "paraphrase", "retelling"
 _NEIGHBOURS = 8
+_FORM_TEXTS = 8
+"""Rare words that more texts than these have in pairs are a form's, and no story's."""
 _WINDOW_LETTERS, _MAX_WINDOWS = 900, 4
 
 Embed = Callable[[Sequence[int]], NDArray[np.float32]]
@@ -49,6 +51,7 @@ def by_outline(chunk: Chunk, shelf: Shelf) -> None:
     alike, counts = shelf.with_outlines(outlines)
     by_skeleton: dict[bytes, list[int]] = defaultdict(list)
     by_form: dict[int, list[int]] = defaultdict(list)
+    held = counts[:, OUTLINES:] + _held(outlines[:, OUTLINES:])
     for n, at in enumerate(open_):
         forms = outlines[n].tolist()
         peers = [peer for form in forms if form for peer in by_form[form][:SAME_OUTLINE]]
@@ -60,7 +63,7 @@ def by_outline(chunk: Chunk, shelf: Shelf) -> None:
         if found is not None:
             chunk.follow(at, found[0], "edit", likeness(found[0].said, chunk.said[at]), found[1])
             continue
-        told = chunk.retell(at, proposed)
+        told = None if held[n].max() > _FORM_TEXTS else chunk.retell(at, proposed)
         if told is not None:
             chunk.follow(at, told, "semantic", likeness(told.said, chunk.said[at]), RETOLD)
             continue
@@ -75,6 +78,12 @@ def by_outline(chunk: Chunk, shelf: Shelf) -> None:
         by_skeleton[chunk.skeletons[at]].append(at)
         for form in set(forms):
             by_form[form].append(at)
+
+
+def _held(stories: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """How many rows have each of these keys; none has key 0."""
+    rows = Counter(stories[stories != 0].tolist())
+    return np.array([rows[key] for key in stories.ravel().tolist()], np.int64).reshape(stories.shape)
 
 
 def by_vector(chunk: Chunk, shelf: Shelf, embed: Embed) -> None:

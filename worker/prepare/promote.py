@@ -6,7 +6,7 @@ import asyncio
 import logging
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from pipelines import paths, wire
@@ -33,20 +33,28 @@ class Promoter:
     def __init__(self, store: Store, sifter: Sifter, asker: Asker, reader: Reader) -> None:
         self._store, self._sifter, self._asker, self._reader = store, sifter, asker, reader
 
-    def batches(self, rows: list[int], generation: int, purpose: str = "answer") -> Chunk:
-        """Batches of these rows, on the routes that they were given; SourceError when they cannot be read any more."""
+    def followers(self, rows: list[int], generation: int) -> Chunk:
+        """Batches of these rows, which nobody answered; SourceError when they cannot be read any more."""
+        chunk = Chunk({}, [], Counter(asked=len(rows), duplicate=-len(rows)), Counter())
+        self._cut(rows, generation, chunk, "p", "answer")
+        return chunk
+
+    def audits(self, reused: Sequence[Reuse], generation: int) -> Chunk:
+        """Batches of audit calls; a row that is asked twice is in two. SourceError as above."""
+        chunk = Chunk({}, [], Counter(), Counter())
+        for mark, rows in zip(("a", "aa"), asked_rows(reused), strict=True):
+            self._cut(rows, generation, chunk, mark, "audit")
+        chunk.counts["audit_open"] = len(chunk.batches)
+        return chunk
+
+    def _cut(self, rows: list[int], generation: int, chunk: Chunk, mark: str, purpose: str) -> None:
+        """On the routes that the rows were given."""
         asked = []
         for name, wanted in self._by_chunk(rows).items():
             found, routes = rows_of(self._store, self._reader, name, wanted)
             asked += self._sifter.ask_again(self._asker, found, routes)
-        chunk = Chunk({}, [], Counter(), Counter())
-        mark = "p" if purpose == "answer" else "a"
-        self._sifter.cut(self._asker, asked, generation, rows[0], chunk, mark=mark, purpose=purpose)
-        more = (
-            {"audit_open": len(chunk.batches)} if purpose == "audit" else {"asked": len(rows), "duplicate": -len(rows)}
-        )
-        chunk.counts.update(more)
-        return chunk
+        if asked:
+            self._sifter.cut(self._asker, asked, generation, rows[0], chunk, mark=mark, purpose=purpose)
 
     def _by_chunk(self, rows: list[int]) -> dict[str, set[int]]:
         names = self._store.names(paths.chunks_dir(self._asker.id))
@@ -76,7 +84,8 @@ class Promoters:
         if not rows:
             return False
         try:
-            chunk = await self._batches(run_id, asker, rows, "answer")
+            promoter, generation = await self._promoter(run_id, asker)
+            chunk = await asyncio.to_thread(promoter.followers, rows, generation)
         except SourceError as error:
             log.warning("run %s: %d followers cannot be asked: %s", run_id, len(rows), error)
             await context.scripts.unasked(keys=[keys.promoted(run_id), keys.run(run_id)], args=rows)
@@ -88,12 +97,13 @@ class Promoters:
         return await self._committed("ask", names, args)
 
     async def audit(self, run_id: str, asker: Asking) -> bool:
-        """Asks the reuses that were chosen for it, and their leaders once more; none if they cannot be read any more."""
+        """Asks the reuses that were chosen for it, and what they are compared with; none if they cannot be read any more."""
         context, keys = self._context, self._context.keys
         plan = await context.redis.hget(keys.run(run_id), "audit")
-        rows = asked_rows([Reuse(*each) for each in wire.load(plan or b"[]")])
+        reused = [Reuse(*each) for each in wire.load(plan or b"[]")]
         try:
-            chunk = await self._batches(run_id, asker, rows, "audit") if rows else Chunk({}, [], Counter(), Counter())
+            promoter, generation = await self._promoter(run_id, asker)
+            chunk = await asyncio.to_thread(promoter.audits, reused, generation)
         except SourceError as error:
             log.warning("run %s: its reuses cannot be audited: %s", run_id, error)
             chunk = Chunk({}, [], Counter(), Counter())
@@ -109,12 +119,12 @@ class Promoters:
             self._context.again.remember_step(script, names, args)
         return committed
 
-    async def _batches(self, run_id: str, asker: Asking, rows: list[int], purpose: str) -> Chunk:
-        context = self._context
+    async def _promoter(self, run_id: str, asker: Asking) -> tuple[Promoter, int]:
+        """The run's, and its generation."""
         if run_id not in self._of:
-            self._of[run_id] = Promoter(context.store, self._sifter, *await asker(run_id))
-        generation = int(await context.redis.hget(context.keys.run(run_id), "generation") or 0)
-        return await asyncio.to_thread(self._of[run_id].batches, rows, generation, purpose)
+            self._of[run_id] = Promoter(self._context.store, self._sifter, *await asker(run_id))
+        generation = await self._context.redis.hget(self._context.keys.run(run_id), "generation")
+        return self._of[run_id], int(generation or 0)
 
 
 def batch_arguments(keys: wire.Keys, chunk: Chunk) -> tuple[list[str], list[Any]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 
 from pipelines import wire
+from pipelines.audit import SMALL_SHARE, pause_name
 from pipelines.sections import Route
 from worker.context import Context
 
@@ -24,15 +26,15 @@ def _rate(figures: bytes) -> float:
 
 
 def paused(raw: Mapping[bytes, bytes], routes: Mapping[str, Route], now_ms: int) -> frozenset[str]:
-    """Routes that are paused now; a limit that was raised since lets a route go on."""
+    """The pauses (audit.pause_name) that hold now; a limit that was raised since lets a route go on."""
     found = set()
-    for name, value in raw.items():
+    for route, grounds in product(routes, SMALL_SHARE):
+        name = pause_name(route, grounds)
+        said = wire.load_object(raw.get(name.encode(), b"{}"))
         try:
-            said = wire.load_object(value)
             until_ms, low = int(said["until_ms"]), float(said["excess_low"])
         except (ValueError, TypeError, KeyError, OverflowError):
             continue
-        route = routes.get(name.decode(errors="replace"))
-        if route is not None and until_ms > now_ms and low > route.max_false_reuse:
-            found.add(name.decode())
+        if until_ms > now_ms and low > routes[route].max_false_reuse:
+            found.add(name)
     return frozenset(found)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pyarrow as pa
 
-from pipelines import identity, route, schemas, wire
+from pipelines import audit, identity, route, schemas, wire
 from pipelines.batch import Asked, cut_of, form_of, pack, unmeasured, work
 from pipelines.dedup import Candidate, Link
 from pipelines.parameters import LIMITS
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 PREFIX_CHARS = 256
 NO_FAMILY = bytes(8)
-PROVEN = ("edit", "semantic")
 
 
 class Indexes(msgspec.Struct):
@@ -75,7 +74,8 @@ class Sifter:
         self.expect: Callable[[str, int, Options], int] = unmeasured
         """Output tokens of a route's answer, given max_tokens; a plan puts what was measured here."""
         self.paused: frozenset[str] = frozenset()
-        """Routes whose audits found too many wrong reuses: exact and canonical keys alone reuse there."""
+        """Pauses of routes whose audits found too many wrong reuses: keys alone reuse there, exact ones where canonical ones were
+        wrong."""
 
     def mode(self, asker: Asker) -> str:
         """off, exact or semantic: what the run's most lenient route needs an index for."""
@@ -190,6 +190,8 @@ class Sifter:
             if found is None:
                 continue
             mode = asker.options.dedupe or found.dedupe
+            if mode == "semantic" and audit.pause_name(name, "canonical") in self.paused:
+                mode = "exact"
             if mode == "off" or (identity.separate_samples(row.body) and not found.merge_samples):
                 continue
             candidates.append(self._candidate(asker, indexes, row, name, mode))
@@ -202,7 +204,7 @@ class Sifter:
             if link is not None and link.leader_run == asker.id:
                 link = msgspec.structs.replace(link, leader_run=None)
             chunk.counts["borrowed"] += link is not None and link.leader_run is not None
-            chunk.counts["proven"] += link is not None and link.kind in PROVEN
+            chunk.counts["proven"] += link is not None and link.kind in audit.GROUNDS  # what may be audited
             links[place] = link
         for name, array in columns.items():
             values = array.to_pylist() if isinstance(array, pa.Array | pa.ChunkedArray) else list(array)
@@ -227,7 +229,7 @@ class Sifter:
         return Candidate(
             row.row, key, identity.family(salted, row.body), user_text(row.body), fields,
             found.task or ("strict" if shaped and not options.labels else ""), found.paraphrase, system_text(row.body),
-            labels=bool(options.labels), keys_only=name in self.paused,
+            labels=bool(options.labels), keys_only=audit.pause_name(name, "proof") in self.paused,
         )  # fmt: skip
 
     def _salt(self, asker: Asker, name: str, model: str | None) -> bytes:

@@ -61,6 +61,8 @@ class ProviderBatches:
         self._reader = Reader(context, ledger, journal, self._orders)
         self._standing = Standing(context, ledger)
         self._under_way: set[str] = set()
+        self._turns: dict[bytes | None, int] = {}
+        """When a client's last order was made: where there is little room, the others' are first."""
         self._tender = Tender(context, self._web, self._orders, self._maker, self._reader, self._standing)
 
     async def step(self) -> None:
@@ -109,9 +111,10 @@ class ProviderBatches:
         for target, given in await self._given(taken):
             if _making(target) not in busy:
                 groups[target, given.head.run].append(given)
-        for (target, run), batches in groups.items():
-            api = self._api(target)
-            cancel, prepared = await self._context.redis.hmget(self._context.keys.run(run), "cancel", "prepared")
+        redis, keys = self._context.redis, self._context.keys
+        told = {run: await redis.hmget(keys.run(run), "cancel", "prepared", "client") for _, run in groups}
+        for target, run in sorted(groups, key=lambda group: self._turns.get(told[group[1]][2], 0)):
+            (cancel, prepared, _), batches, api = told[run], groups[target, run], self._api(target)
             if api is None or cancel not in GOES_ON or not self._context.targets.is_up(target):
                 await self._give_back(batches)
                 continue
@@ -179,6 +182,7 @@ class ProviderBatches:
         order = await self._orders.make(target, run, [(batch, epoch) for batch, epoch, *_ in batches])
         if order is None:
             return
+        self._turns[run.client.encode()] = order.about.made_ms
         try:
             await self._send(order)
         except (RedisError, OSError, LeaseLost):

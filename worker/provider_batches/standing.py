@@ -5,6 +5,8 @@ Told to everybody by the state of the target, which Redis keeps.
 
 from __future__ import annotations
 
+import math
+
 from pipelines.types import Failure
 from worker.backends.absent import absent
 from worker.backends.batching import Remote
@@ -94,12 +96,12 @@ class Standing:
         return True
 
     def ended(self, order: Order, seconds: float, cancel_s: float | None, remote: Remote) -> None:
-        """An order came back: there is room, for as many more, and one more figure of how long they take; of one that was
+        """An order came back: there is room, for half as many more, and one more figure of how long they take; of one that was
         cancelled, also how long that takes (`cancel_s`)."""
         name, targets = order.about.target, self._context.targets
         self._full_s.pop(name, None)
         self._failed.pop(name, None)
-        rows = min(ANY_ROWS, self.most_rows(name) + order.lines)
+        rows = min(ANY_ROWS, self.most_rows(name) + math.ceil(order.lines / 2))
         targets.say(name, {"batch_full_ms": 0, "batch_off_ms": 0, "batch_reason": "", "batch_rows": rows})
         if cancel_s is not None:
             self.cancelled(name, cancel_s)

@@ -58,6 +58,7 @@ class Scheduler:
         self._why = Why(context.targets)
         self._lacks = Lacks(lambda batch: self._estimates.weigh(self._heads[batch].head).pusd)
         self._down_since: dict[str, int] = {}
+        self._away_since: dict[str, int] = {}
         self._refused_by: dict[str, str] = {}
         self._next_reconcile = 0.0
         self._strikes = Strikes(context, "schedule")
@@ -209,12 +210,15 @@ class Scheduler:
             yield batch
 
     def _note_down(self) -> None:
-        """Since when each target is down by itself; closed ones wait for a person."""
+        """Since when each target is down by itself, and has answered nothing; closed ones wait for a person."""
         now, states = self.context.clock.now_ms(), self.context.targets.states
         down = {name for name in self.context.settings.targets if not self.context.targets.is_up(name)}
         self._was_up |= self.context.settings.targets.keys() - down
         down -= {name for name in down if states.get(name, {}).get("closed")}
-        self._down_since = {name: self._down_since.get(name, now) for name in down}
+        self._down_since = since = {name: self._down_since.get(name, now) for name in down}
+        self._away_since = {
+            name: min(ms, states.get(name, {}).get("failing_since") or now) for name, ms in since.items()
+        }
 
     def _batch_view(self, batch: str, started_ms: str, room_nusd: float) -> BatchView:
         """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
@@ -264,7 +268,7 @@ class Scheduler:
             targets[name] = TargetView(
                 name, configured.lane, self.context.targets.is_up(name), self.context.targets.cap(name), rows[name],
                 speed.rate, speed.rows_per_s, speed.latency_s or 1.0, work[name], self._estimates.limit(name, heads),
-                (now - self._down_since[name]) / 1000 if name in self._down_since and name in self._was_up else math.inf,
+                (now - self._away_since[name]) / 1000 if name in self._away_since and name in self._was_up else math.inf,
                 speed.spans, read[name],
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from pipelines.snapshot import RunView, Snapshot
@@ -26,6 +26,11 @@ def _back_soon(state: Mapping[str, Any], now_ms: int) -> bool:
     return now_ms + 2 * BREAKER_MS < (state.get("until_ms") or 0) <= now_ms + SOON_MS
 
 
+def _may_order(view: RunView, snapshot: Snapshot, names: Set[str]) -> bool:
+    """Whether plan gives a batch API something now and then while the local lane is down, and has time."""
+    return bool(names & snapshot.batch_targets.keys()) and any(batch.lanes != "local" for batch in view.waiting)
+
+
 class Why:
     """Remembers since when each run has been stuck."""
 
@@ -47,7 +52,7 @@ class Why:
             )
         names = {name for batch in view.waiting for name in snapshot.routes.get(batch.route, ())}
         down = {name: self._targets.states.get(name, {}) for name in sorted(names) if not snapshot.targets[name].up}
-        waits = view.deadline_ms is not None and len(down) < len(names)  # plan waits for what is down
+        waits = len(down) < len(names) and (view.deadline_ms is not None or _may_order(view, snapshot, names))
         if not down or waits or any(_back_soon(state, now) for state in down.values()):
             self._since.pop(view.id, None)
             return ""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,17 @@ PATIENCE_S = 60.0
 WINDOW_DAYS = 7
 """What a route is judged by, and how long it is paused."""
 DAY_KEPT_S = 3 * 86_400
-PROVEN = ("edit", "semantic")
 COLUMNS = ["row", "leader_row", "leader_run", "route", "link_kind", "guard"]
+PAUSED = {"proof": "reuse by proof is paused", "canonical": "reuse by anything but exact keys is paused"}
 
-
+Subject = tuple[str, str]
+"""A route and what its reuses rest on (audit.GROUNDS)."""
 Tally = tuple[int, int, int, int]
-"""Reuses that disagree, reuses audited, leaders that disagree with themselves, leaders asked twice."""
+"""Reuses that disagree, reuses audited, prompts that disagree with themselves, prompts asked twice."""
 
 
 class Audits:
-    """For every open run that has proven reuses."""
+    """For every open run that has reuses by more than exact keys."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -55,23 +57,22 @@ class Audits:
     async def plan(self, run_id: str) -> None:
         """Chooses once which reuses are asked; counts them for their routes' day."""
         context, keys = self._context, self._context.keys
-        found = await asyncio.to_thread(reuses, context.store, run_id)
+        counted, kept = await asyncio.to_thread(_reuses, context.store, run_id)
         day = context.clock.date(context.settings.spillway.timezone)
         today = {n.decode(): int(v) for n, v in (await context.redis.hgetall(keys.audits(day))).items()}
         plan: list[Reuse] = []
         counts: dict[str, int] = {}
-        for name, count in sorted(Counter(each.route for each in found).items()):
-            route = context.settings.routes.get(name)
-            share = route.audit_share if route else 0.0
+        for (route, grounds), count in sorted(counted.items()):
+            share = context.settings.routes[route].audit_share if route in context.settings.routes else 0.0
+            name = audit.pause_name(route, grounds)
             total, done = today.get(f"{name} reuses", 0) + count, today.get(f"{name} audited", 0)
-            wanted = min(MOST, audit.due(total, done, share, audit.LEAST_AUDITED))
-            chosen = audit.chosen(run_id, (each for each in found if each.route == name), wanted)
+            chosen = audit.chosen(run_id, kept[route, grounds], audit.due(total, done, share, grounds))
             plan += chosen
             counts |= {f"{name} reuses": count, f"{name} audited": len(chosen)}
         args = [OPEN, wire.dump(plan), len(plan), DAY_KEPT_S, *(part for pair in counts.items() for part in pair)]
         planned = await context.scripts.audit_plan(keys=[keys.run(run_id), keys.audits(day)], args=args)
         if planned and plan:
-            log.info("run %s: %d of %d proven reuses are asked to see whether they hold", run_id, len(plan), len(found))
+            log.info("run %s: %d of %d reuses are asked to see whether they hold", run_id, len(plan), counted.total())
 
     async def wait(self, run_id: str, wanted: int, *, blocked: bool) -> bool:
         """Whether a run whose rows have all ended still waits for its audits; at last gives up what is not sent."""
@@ -93,20 +94,20 @@ class Audits:
             return
         now = datetime.fromtimestamp(self._context.clock.now_us() / 1e6, UTC)
         store = self._context.store
-        await asyncio.to_thread(_write, store, run, reused, ours)
+        await asyncio.to_thread(_write, store, run, reused, now.date(), ours)
         days = [f"audits/day={(now - timedelta(days=back)).date().isoformat()}" for back in range(WINDOW_DAYS + 1)]
         told = await asyncio.to_thread(tallies, store, days, {each.route for each in reused})
-        for name, tally in told.items():
-            await self._judge(name, tally, now)
+        for subject, tally in told.items():
+            await self._judge(subject, tally, now)
 
-    async def _judge(self, name: str, tally: Tally, now: datetime) -> None:
-        route = self._context.settings.routes.get(name)
+    async def _judge(self, subject: Subject, tally: Tally, now: datetime) -> None:
+        route, name = self._context.settings.routes.get(subject[0]), audit.pause_name(*subject)
         if route is None or not audit.condemned(*tally, route.max_false_reuse):
             return
         found = audit.excess(*tally)
         message = (
-            f"route {name}: reuse by proof is paused for {WINDOW_DAYS} days: {tally[0]} of {tally[1]} audited reuses "
-            f"disagree, {tally[2]} of {tally[3]} leaders with themselves; the excess is {found.low:.1%} to {found.high:.1%}, "
+            f"route {subject[0]}: {PAUSED[subject[1]]} for {WINDOW_DAYS} days: {tally[0]} of {tally[1]} audited reuses "
+            f"disagree, {tally[2]} of {tally[3]} prompts with themselves; the excess is {found.low:.1%} to {found.high:.1%}, "
             f"allowed is {route.max_false_reuse:.1%} (max_false_reuse)"
         )
         until_ms = int((now + timedelta(days=WINDOW_DAYS)).timestamp() * 1000)
@@ -124,75 +125,104 @@ class Audits:
             self._teller.tell(event)
 
 
-def reuses(store: Store, run_id: str) -> list[Reuse]:
-    """The run's reuses that rest on a proof."""
-    found: list[Reuse] = []
+def _reuses(store: Store, run_id: str) -> tuple[Counter[Subject], Mapping[Subject, list[Reuse]]]:
+    """How many reuses of the run rest on more than an exact key, and those that are drawn first of them. Blocking."""
+    counts: Counter[Subject] = Counter()
+    kept: dict[Subject, list[Reuse]] = defaultdict(list)
     for name in store.names(paths.chunks_dir(run_id)):
         table = store.read_table(name, columns=COLUMNS)
-        table = table.filter(pc.is_in(table["link_kind"], value_set=pa.array(PROVEN)))
-        found += (Reuse(*each) for each in zip(*(table[column].to_pylist() for column in COLUMNS), strict=True))
-    return found
+        table = table.filter(pc.is_in(table["link_kind"], value_set=pa.array(audit.GROUNDS)))
+        found = [Reuse(*each) for each in zip(*(table[column].to_pylist() for column in COLUMNS), strict=True)]
+        for subject in {(each.route, each.grounds) for each in found}:
+            mine = [each for each in found if (each.route, each.grounds) == subject]
+            counts[subject] += len(mine)
+            kept[subject] = audit.chosen(run_id, [*kept[subject], *mine], MOST)
+    return counts, kept
 
 
-def tallies(store: Store, days: Sequence[str], routes: set[str]) -> dict[str, Tally]:
-    """What the audits of these days say of each route."""
-    counts: dict[str, Counter[tuple[str, bool]]] = {name: Counter() for name in routes}
+def tallies(store: Store, days: Sequence[str], routes: set[str]) -> dict[Subject, Tally]:
+    """What the audits of these days say of the reuses of each route, by what they rest on."""
+    counts: dict[Subject, Counter[tuple[str, bool]]] = defaultdict(Counter)
     for name in (name for day in days for name in store.names(day)):
-        table = store.sound_table(name, columns=["route", "part", "agrees"])
+        table = store.sound_table(name, columns=["route", "link_kind", "part", "agrees"])
         if table is None:
             continue
-        for route, part, agrees in zip(*(table[column].to_pylist() for column in table.column_names), strict=True):
-            if route in counts:
-                counts[route][part, agrees] += 1
+        for route, kind, part, agrees in zip(
+            *(table[column].to_pylist() for column in table.column_names), strict=True
+        ):
+            if route in routes and kind in audit.GROUNDS:
+                counts[route, audit.GROUNDS[kind]][part, agrees] += 1
     return {
-        name: (
+        subject: (
             c["reuse", False], c["reuse", False] + c["reuse", True],
             c["baseline", False], c["baseline", False] + c["baseline", True],
         )
-        for name, c in counts.items()
+        for subject, c in counts.items()
     }  # fmt: skip
 
 
-def _write(store: Store, run: RunContext, reused: Sequence[Reuse], ours: Fence) -> None:
-    """Compares the audits' answers with what was published; rows that have none, or are no reuse any more, are left out."""
+def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, ours: Fence) -> None:
+    """Compares the audits' answers with what was published. Under the day on which the run ends: it is judged by what was found of
+    late, and may have been made long ago. A run that ends once more is there once."""
     asked = _asked(store, run.id)
     published = _published(store, run.id, sorted(asked))
-    rows: list[dict[str, Any]] = []
+    rows: dict[tuple[int, str, str], dict[str, Any]] = {}
     for each in reused:
-        for row, part, status in ((each.row, "reuse", "duplicate"), (each.leader_row, "baseline", "ok")):
-            first, again = published.get(row), asked.get(row)
-            if part == "baseline" and each.leader_run is not None:
-                continue
-            if first is None or again is None or first["status"] != status:
-                continue
+        for part, row, first, again in _compared(each, published, asked):
             said = (first["output"] or "", again["output"] or "")
             found = audit.agreement(*said, first["parsed"], again["parsed"], labels=run.labels is not None)
-            rows.append({
+            rows[row, part, each.grounds] = {
                 "run_id": run.id, "client": run.client, "route": each.route, "row": row, "part": part,
                 "link_kind": each.kind, "guard": each.guard, "leader_row": each.leader_row,
                 "leader_run": each.leader_run, **found._asdict(), "published": said[0], "asked": said[1],
                 "at": again["finished_at"],
-            })  # fmt: skip
-    unique = {(row["row"], row["part"]): row for row in rows}
-    table = pa.Table.from_pylist(list(unique.values()), schema=schemas.AUDITS)
-    made = datetime.fromtimestamp(int(run.created_ms or 0) / 1000, UTC).date()
-    store.write_table(paths.audits(made.isoformat(), run.id), table, ours)
+            }  # fmt: skip
+    table = pa.Table.from_pylist(list(rows.values()), schema=schemas.AUDITS)
+    name = paths.audits(today.isoformat(), run.id)
+    store.write_table(name, table, ours)
+    for folder in store.folders(paths.audits_dir()):
+        before = f"{folder}/{run.id}.parquet"
+        if before != name and store.exists(before):
+            ours()
+            store.delete(before)
 
 
-def _asked(store: Store, run_id: str) -> Mapping[int, Mapping[str, Any]]:
-    found: dict[int, Mapping[str, Any]] = {}
+Answer = Mapping[str, Any]
+
+
+def _compared(
+    each: Reuse, published: Mapping[int, Answer], asked: Mapping[int, Sequence[Answer]]
+) -> Iterator[tuple[str, int, Answer, Answer]]:
+    """Part, row and two answers: the one that served the follower beside its own, and two of one prompt. Nothing of a follower that is
+    served by that leader no more, and only what was answered."""
+    served, own = published.get(each.row), asked.get(each.row, ())
+    if served is None or (served["duplicate_of"], served["duplicate_run"]) != (each.leader_row, each.leader_run):
+        return
+    if own:
+        yield "reuse", each.row, served, own[0]
+    if each.leader_run is not None and len(own) > 1:
+        yield "baseline", each.row, own[0], own[1]
+    elif each.leader_run is None and each.leader_row in published and each.leader_row in asked:
+        yield "baseline", each.leader_row, published[each.leader_row], asked[each.leader_row][0]
+
+
+def _asked(store: Store, run_id: str) -> Mapping[int, Sequence[Answer]]:
+    """The answers of each row that was audited, the first one first."""
+    found: dict[int, list[Answer]] = defaultdict(list)
     for name in store.names(paths.audit_parts_dir(run_id)):
         table = store.read_table(name, columns=["row", "status", "output", "parsed", "finished_at"])
-        found |= {each["row"]: each for each in table.filter(pc.equal(table["status"], "ok")).to_pylist()}
-    return found
+        for each in table.filter(pc.equal(table["status"], "ok")).to_pylist():
+            found[each["row"]].append(each)
+    return {row: sorted(answers, key=itemgetter("finished_at")) for row, answers in found.items()}
 
 
-def _published(store: Store, run_id: str, rows: Sequence[int]) -> Mapping[int, Mapping[str, Any]]:
-    found: dict[int, Mapping[str, Any]] = {}
+def _published(store: Store, run_id: str, rows: Sequence[int]) -> Mapping[int, Answer]:
+    """What these rows' callers get. A row that follows has the answer of the row that it names."""
+    found: dict[int, Answer] = {}
     wanted = np.array(rows, np.int64)
-    for block in store.open_parquet(paths.results(run_id)).iter_batches(
-        4096, columns=["row", "status", "output", "parsed"]
-    ):
+    columns = ["row", "status", "output", "parsed", "duplicate_of", "duplicate_run"]
+    for block in store.open_parquet(paths.results(run_id)).iter_batches(4096, columns=columns):
         picked = block.filter(pa.array(np.isin(block["row"].to_numpy(), wanted)))
+        picked = picked.filter(pc.is_in(picked["status"], value_set=pa.array(["ok", "duplicate"])))
         found |= {each["row"]: each for each in picked.to_pylist()}
     return found

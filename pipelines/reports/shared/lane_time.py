@@ -9,18 +9,19 @@ import numpy as np
 import polars as pl
 
 from pipelines.batch import PREFILL_WEIGHT
+from pipelines.lengths import BUSY_S
 from pipelines.money import PUSD_PER_USD, pusd_to_usd
 from pipelines.reports.shared.sections import Section
 
 BUCKETS = 24
-HOUR_S = 3600.0
+HOUR_S, MINUTES = 3600.0, 60
 
 
 def sections(costs: pl.LazyFrame) -> list[Section]:
     """Both as tables; calls in flight also as bars."""
     calls = costs.select(
-        "lane", "target", "route", "outcome", "purpose", "cost_usd", "input_tokens", "output_tokens", "started_at",
-        "finished_at",
+        "lane", "target", "route", "outcome", "purpose", "cost_usd", "cost_basis", "input_tokens", "output_tokens",
+        "started_at", "finished_at",
     ).collect()  # fmt: skip
     found = []
     if hours := one_more_hour(calls):
@@ -34,8 +35,9 @@ def sections(costs: pl.LazyFrame) -> list[Section]:
 
 def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
     """Answers that were bought on the target's routes, those first that cost most for its time, as many as it would have given
-    in one more hour at work at its own pace; `per_hour_usd` is the shadow price: what the first of its minutes were worth."""
+    in one more hour at work at its own pace; `per_hour_usd` is the shadow price: sixty times what its first minute was worth."""
     good = calls.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer"))
+    good = good.filter(pl.col("cost_basis") != "upper_bound")  # what it was charged is no price of what it says it took
     # all of its input: what the other lane's cache held says nothing of this one's
     work = PREFILL_WEIGHT * pl.col("input_tokens") + pl.col("output_tokens")
     good = good.with_columns(work.alias("work"))
@@ -43,26 +45,20 @@ def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
     local, bought = good.filter(pl.col("lane") == "local"), good.filter(pl.col("lane") != "local")
     price, found = pl.col("cost_usd").cast(pl.Float64) / pl.col("work"), []
     for (name,), mine in local.sort("target").group_by("target", maintain_order=True):
-        began, ended = (mine[column].dt.epoch("us").to_numpy() / 1e6 for column in ("started_at", "finished_at"))
-        busy_s = _union_s(began, ended)
+        busy_s = mine.select(BUSY_S).item()
         if busy_s <= 0:
             continue
         room = HOUR_S * float(mine["work"].sum()) / busy_s
         there = bought.filter(pl.col("route").is_in(mine["route"].unique().to_list()))
-        dearest = there.select(price.max()).item() or 0.0
-        there = there.sort(price, descending=True).filter(pl.col("work").cum_sum() <= room)
+        there = there.sort(price, descending=True).with_columns(pl.col("work").cum_sum().alias("until"))
+        first = there.filter(pl.col("until") - pl.col("work") < room / MINUTES)
+        dearest = float(first["cost_usd"].sum() or 0) / float(first["work"].sum() or 1)
+        there = there.filter(pl.col("until") <= room)
         found.append({
             "target": name, "busy_s": busy_s, "per_hour_usd": pusd_to_usd(round(PUSD_PER_USD * dearest * room)),
             "more_rows": len(there), "saved_usd": there["cost_usd"].sum(),
         })  # fmt: skip
     return found
-
-
-def _union_s(began: Any, ended: Any) -> float:
-    order = np.argsort(began, kind="stable")
-    began, ended = began[order], np.maximum.accumulate(ended[order])
-    before = np.concatenate(([-np.inf], ended[:-1]))
-    return float(np.clip(ended - np.maximum(began, before), 0.0, None).sum())
 
 
 def in_flight(calls: pl.DataFrame) -> list[dict[str, Any]]:

@@ -89,13 +89,15 @@ def test_what_the_guards_refused_and_the_nearest_misses() -> None:
     assert [row["near"] for row in nearest.rows] == [f"{RUN_B} row 9", "row 0"]
 
 
-@pytest.mark.parametrize(("wrong", "verdict"), [(0, "holds"), (20, "paused")])
-def test_audits_are_judged_beside_their_baseline(wrong: int, verdict: str) -> None:
-    rows = [{"route": "small", "part": "reuse", "agrees": n >= wrong} for n in range(40)]
-    rows += [{"route": "small", "part": "baseline", "agrees": True} for _ in range(40)]
+@pytest.mark.parametrize(
+    ("wrong", "twice", "verdict"), [(0, 40, "holds"), (20, 40, "paused"), (40, 0, "undecided"), (0, 0, "undecided")]
+)
+def test_audits_are_judged_beside_their_baseline(wrong: int, twice: int, verdict: str) -> None:
+    rows = [{"route": "small", "part": "reuse", "link_kind": "edit", "agrees": n >= wrong} for n in range(40)]
+    rows += [{"route": "small", "part": "baseline", "link_kind": "edit", "agrees": True} for _ in range(twice)]
     (row,) = dedupe.sections(_extra(rows), pairs=False)[-1].rows
-    assert (row["audited"], row["disagree"], row["asked_twice"], row["verdict"]) == (40, wrong, 40, verdict)
-    assert row["low_share"] < row["excess_share"] < row["high_share"]
+    assert (row["audited"], row["disagree"], row["asked_twice"], row["verdict"]) == (40, wrong, twice, verdict)
+    assert row["low_share"] <= row["excess_share"] <= row["high_share"] and row["low_share"] < row["high_share"]
 
 
 def test_pairs_stand_side_by_side_marked_and_escaped() -> None:
@@ -112,3 +114,16 @@ def test_blanks_that_are_the_difference_can_be_seen() -> None:
     assert marked("a b", "a  b") == ("a<del>␣</del>b", "a<ins>␣␣</ins>b")
     long = "same " * 300
     assert "equal words" in marked(long + "x", long + "y")[0]
+
+
+def test_reuses_by_canonical_keys_are_judged_beside_those_by_proof() -> None:
+    kinds = [("canonical", False), ("edit", True), ("semantic", True)]
+    rows = [
+        {"route": "small", "part": part, "link_kind": kind, "agrees": good or part == "baseline"}
+        for kind, good in kinds
+        for part in ("reuse", "baseline")
+        for _ in range(30)
+    ]
+    found = dedupe.sections(_extra(rows), pairs=False)[-1].rows
+    shown = [(row["reuse_by"], row["audited"], row["disagree"], row["verdict"]) for row in found]
+    assert shown == [("canonical", 30, 30, "paused"), ("proof", 60, 0, "holds")]

@@ -50,6 +50,18 @@ def test_an_answer_without_its_usage_has_no_price_for_its_time() -> None:
     assert (hour["more_rows"], hour["per_hour_usd"]) == (1, Decimal("1.0"))
 
 
+def test_one_answer_that_is_dear_for_its_time_is_not_the_price_of_an_hour() -> None:
+    """It made three dollars an hour a thousand. What is charged its upper bound has hardly any tokens, and no price of theirs."""
+    gpu = call(0, 0, started_at=at(0), finished_at=at(3600), input_tokens=0, output_tokens=36_000)
+    bought = [call(n, n, **CLOUD, cost_usd=Decimal("0.1"), input_tokens=0, output_tokens=1_000) for n in range(1, 10)]
+    tiny = {"input_tokens": 0, "output_tokens": 10}
+    unmetered = call(10, 10, **CLOUD, cost_usd=Decimal("0.5"), cost_basis="upper_bound", **tiny)
+    odd = call(11, 11, **CLOUD, cost_usd=Decimal("0.1"), **tiny)
+    for more, usd in (([], 3.6), ([unmetered], 3.6), ([odd], 0.2 / 1_010 * 36_000)):
+        (hour,) = lane_time.one_more_hour(costs_frame([gpu, *bought, *more]).collect())
+        assert float(hour["per_hour_usd"]) == pytest.approx(usd)
+
+
 def test_nothing_bought_is_worth_nothing_and_no_local_lane_has_no_hour() -> None:
     (hour,) = lane_time.one_more_hour(costs_frame([call(0, 0)]).collect())
     assert (hour["more_rows"], hour["saved_usd"], hour["per_hour_usd"]) == (0, Decimal(0), Decimal(0))

@@ -168,6 +168,26 @@ CROWD = [
 ]
 
 
+TOPIC = "Which topic is this article about: World, Business or Sports?\n\nArticle: {}\n\nTopic:"
+PROFITS = (
+    "Quarterly profits of {} were flat, the management announced before markets opened, and analysts expect it to {}."
+)
+COMPANIES = ("the car maker", "a maker of medical devices", "the big shipping group", "a family owned brewery")
+PLANS = ("cut jobs", "renew its fleet", "open a plant", "sell shares")
+
+
+def test_one_story_is_asked_once_but_what_many_texts_share_is_a_form() -> None:
+    """Two of them pass for one story; that there are many says that it is none."""
+    texts = [PROFITS.format(company, plan) for company in COMPANIES for plan in PLANS]
+    rows = [prompt(at, TOPIC.format(text), fields=(text,), task="closed") for at, text in enumerate(texts)]
+    two = semantic().screen(rows[:6:5]).links
+    assert [link.guard if link else None for link in two] == [None, "retelling"]
+    assert semantic().screen(rows).links == [None] * len(rows)
+    index = semantic()
+    index.commit(index.screen(rows[1:]))
+    assert index.screen(rows[:1]).links == [None], "also when the others are known already"
+
+
 def test_vectors_are_made_where_keys_propose_too_little() -> None:
     encoder = HashEncoder()
     index = DuplicateIndex("semantic", encoder)

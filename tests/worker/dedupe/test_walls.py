@@ -244,6 +244,25 @@ def test_other_words_are_accepted_only_where_a_route_asks_for_it() -> None:
         assert client.ask(told("You are a kind clerk.", second), by) == kind
 
 
+@pytest.mark.parametrize(
+    ("paused", "kinds"),
+    [
+        (frozenset(), ["canonical", "edit", "exact"]),
+        (frozenset({"small"}), ["canonical", None, "exact"]),
+        (frozenset({"small canonical"}), [None, None, "exact"]),
+        (frozenset({"large canonical", "large"}), ["canonical", "edit", "exact"]),
+    ],
+    ids=["nothing", "proofs", "canonical keys", "another route"],
+)
+def test_a_pause_leaves_what_it_is_not_about(paused: frozenset[str], kinds: list[str | None]) -> None:
+    by, client = sifter(), Client()
+    by.paused = paused
+    system, text = "Answer with one label: billing or shipping.", "The parcel from Oslo is late, and I am tired of it."
+    assert client.ask(told(system, text), by) is None
+    again = [text.upper(), "The parcle from Oslo is late, and I am tired of it.", text]
+    assert [client.ask(told(system, each), by) for each in again] == kinds
+
+
 FORM = "Product: {}\nMessage: the {} stopped charging after a week, it {}"
 THINGS = ["lamp", "clock", "radio", "kettle", "toaster", "mixer", "heater", "camera", "speaker", "printer"]
 

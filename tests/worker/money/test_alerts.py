@@ -188,12 +188,13 @@ async def test_a_pause_of_reuse_goes_to_the_operators_webhook_once(made: Any) ->
         context = made(budget={"webhook": web.url}, targets={"mini": target}, routes=routes)
         await context.scripts.load()
         audits = Audits(context)
-        for _ in range(2):
-            await audits._judge("small", (100, 100, 0, 100), datetime.now(UTC))
+        for grounds in ("proof", "canonical", "proof"):
+            await audits._judge(("small", grounds), (100, 100, 0, 100), datetime.now(UTC))
             await again(context)
         await audits._teller.finish(5)
-    assert [(r.json["event"], r.json["scope"]) for r in web.requests] == [("dedupe_paused", "route:small")]
-    assert await context.redis.hexists(context.keys.paused, "small")
+    scopes = [(r.json["event"], r.json["scope"]) for r in web.requests]
+    assert scopes == [("dedupe_paused", "route:small"), ("dedupe_paused", "route:small canonical")]
+    assert set(await context.redis.hkeys(context.keys.paused)) == {b"small", b"small canonical"}
 
 
 async def test_a_client_and_a_run_have_their_own_alerts(made: Any) -> None:

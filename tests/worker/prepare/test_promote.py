@@ -82,8 +82,9 @@ def test_a_pause_ends_by_time_or_by_a_higher_limit() -> None:
             "routes": {"a": {"targets": ["gpu"]}, "b": {"targets": ["gpu"], "max_false_reuse": 0.5}},
         }
     ).routes
-    raw = dict.fromkeys((b"a", b"b", b"gone"), b'{"until_ms": 100, "excess_low": 0.2}') | {b"odd": b"["}
-    assert paused(raw, routes, 50) == {"a"}
+    names = (b"a", b"a canonical", b"b", b"b canonical", b"gone")
+    raw = dict.fromkeys(names, b'{"until_ms": 100, "excess_low": 0.2}') | {b"odd": b"["}
+    assert paused(raw, routes, 50) == {"a", "a canonical"}
     assert paused(raw, routes, 100) == frozenset()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipelines.errors import LeaseLost
@@ -12,6 +13,7 @@ from pipelines.types import Failure
 from tests.worker.provider_batches.stage import ALL, ROWS, RUN, Stage, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.context import Context
 from worker.provider_batches import making, standing
+from worker.provider_batches.lane import Given
 from worker.provider_batches.orders import LEASE
 from worker.provider_batches.reading import LOST
 from worker.queue import RedisError
@@ -209,7 +211,7 @@ async def test_an_order_that_is_larger_than_all_a_provider_takes_is_halved(
         assert await until_all_are_back(it) == 0 and await it.answers() == ALL
         said = desk(it.upstream.servers["cloud"])
         assert [len(job.lines) for job in said.jobs.values()][:2] == [ROWS, ROWS // 2]
-        assert it.context.targets.states["cloud"]["batch_rows"] > ROWS, "more is tried when it came back"
+        assert it.context.targets.states["cloud"]["batch_rows"] > ROWS // 2, "more is tried when it came back"
         assert await it.booked_pusd() == it.billed_pusd()
 
 
@@ -222,6 +224,28 @@ async def test_a_batch_that_a_provider_has_never_room_for_is_asked_in_real_time(
         await it.prepare()
         assert await until_all_are_back(it) == 2 and it.billed_pusd() == 0
         assert it.context.targets.states["cloud"]["batch_off_ms"] > it.context.clock.now_ms(), "nor are others"
+
+
+async def test_where_a_provider_has_little_room_clients_take_turns(context: Context) -> None:
+    """Who had given much before had it all until that was done."""
+    async with stage(context) as it:
+        await it.prepare()
+        await it.give()
+        [_, one], [_, other] = await it.lane._given(set())
+        batches = [one] * 3 + [other._replace(head=msgspec.structs.replace(other.head, run="theirs"))]
+
+        async def given(_: set[str]) -> list[tuple[str, Given]]:
+            return [("cloud", each) for each in batches]
+
+        it.lane._given = given  # type: ignore[method-assign]
+        await context.redis.hset(context.keys.run("theirs"), mapping={"client": "theirs", "prepared": 1})
+        it.context.targets.say("cloud", {"batch_rows": ROWS // 2})
+        seen = []
+        for turn in range(1, 5):
+            [(run, _)] = (await it.lane._wanted([], set(), frozenset()))["cloud"]
+            it.lane._turns[b"theirs" if run == "theirs" else b"default"] = turn
+            seen.append(run)
+        assert seen == [RUN, "theirs"] * 2
 
 
 async def until_all_are_back(it: Stage) -> int:

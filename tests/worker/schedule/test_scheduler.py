@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import pytest
@@ -33,3 +34,23 @@ async def test_what_is_bought_asks_nothing_of_the_local_lane(
     scheduler = Scheduler(context, cast("Any", None))
     view = await scheduler._view(RUN, {"prepared": "1"}, [], await scheduler._rung({}))
     assert view.ahead == pytest.approx(WORK if ahead else 0.0)
+
+
+async def test_a_target_that_looks_well_now_and_then_and_answers_nothing_is_away_since_it_began_to_fail(
+    context: Context,
+) -> None:
+    """Or what waits for it would wait for ever: each look at which it is up begins anew."""
+    context = Context(parse_settings({"targets": TARGETS}), context.redis, context.redis_url)
+    scheduler, now = Scheduler(context, cast("Any", None)), context.clock.now_ms()
+    await scheduler._estimates.look({})
+
+    def down_s(**state: Any) -> float:
+        context.targets.states["gpu"] = state
+        scheduler._note_down()
+        return scheduler._snapshot([], {}, {}).targets["gpu"].down_s
+
+    assert down_s(up=False) == math.inf, "nobody has seen it up"
+    assert down_s(up=True, failing_since=now - 60_000) == math.inf, "it is not down"
+    assert 60 <= down_s(up=False, failing_since=now - 60_000) < 90
+    assert down_s(up=True) == math.inf
+    assert down_s(up=False) < 30

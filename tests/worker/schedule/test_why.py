@@ -58,3 +58,18 @@ def test_what_asked_for_a_short_wait_is_waited_for(ahead_ms: int, closed: bool, 
         words = [found.stuck(VIEW, snapshot(now), ""), found.silent(VIEW, snapshot(now), ())]
     assert [bool(each) for each in words] == [stuck, stuck]
     assert all("it: busy" in each for each in words if each)
+
+
+@pytest.mark.parametrize(
+    ("offices", "lanes", "stuck"), [({}, "any", True), ({"it": 1}, "local", True), ({"it": 1}, "any", False)]
+)
+def test_a_run_that_has_time_waits_for_its_lane_where_a_batch_api_takes_what_is_missed(
+    offices: dict[str, int], lanes: str, stuck: bool
+) -> None:
+    found, batch = why(), SimpleNamespace(route="r", lanes=lanes)
+    targets = {"it": SimpleNamespace(up=False), "mini": SimpleNamespace(up=True)}
+    view: Any = SimpleNamespace(id="run", may_buy=True, deadline_ms=None, waiting=(batch,))
+    for now in (NOW, NOW + DOWN_GRACE_MS):
+        seen: Any = SimpleNamespace(now_ms=now, routes={"r": tuple(targets)}, targets=targets, batch_targets=offices)
+        words = found.stuck(view, seen, "")
+    assert bool(words) == stuck
