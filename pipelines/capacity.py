@@ -12,26 +12,30 @@ from pipelines.fair import NORMAL, Claim, Vessels
 from pipelines.snapshot import BatchTarget, BatchView, RunView, Snapshot, TargetView
 
 STOCK_S = 3.0
-STOCK_SLOTS, FIRST_STOCK_SLOTS = 2, 4
+STOCK_SLOTS, MOST_STOCK_SLOTS, BOUGHT_SLOTS = 1.25, 4, 2
+DECIDED = 1 / 60
+"""Of the time until the next deadline: what is rung is decided, so no more than that, nor less than a second's work."""
 TICK_S = 1.0
-DOUBT, FIRST_DOUBT = 0.02, 0.15
+DOUBT, FIRST_DOUBT = 0.01, 0.15
 """How much less than foreseen a local lane may do in a time: measured over many spans, and over none."""
 CLOUD_SAFETY = 1.4
 """A cloud's rate is mostly measured with few calls in flight, and nobody knows yet what it holds."""
 LATENCIES = 4
-TAIL_CALLS, LAST_CALLS = 1.0, 1.5
-"""A lane's last calls, nothing of which follows in their slots: by so many of its shortest calls it is done before a deadline, and
-what is begun last may take so many times as long as it is thought to."""
-RESERVE_CALLS = 2.5
+TAIL_CALLS = 0.5
+"""A lane's last calls, after which nothing follows in their slots: by so many of its shortest calls it is done before a deadline."""
+RESERVE_CALLS = 3.0
 """For so many of the longest calls' time at the end, the shortest prompts are kept: they leave no slot idle while the last long
 ones run, and before that, when no more of them can be begun."""
 GUESSED_TOKENS_PER_S = 25.0
 """Decode speed of one slot before anything was measured."""
 GUESSED_LATENCY_S = 2.0
-SLOW_LATENCY_S, FIRST_BOUGHT = 6.0, 32
-"""A cloud that nobody has asked yet may be so slow; and so many rows show how slow it is, early enough for all others."""
+BOLDER = 4.0
+"""A cloud may do so many times what it did with few calls in flight."""
+SLOW_LATENCY_S, FIRST_BOUGHT, FIRST_ASKED = 6.0, 32, 4
+"""A cloud that nobody has asked yet may be so slow; and so many rows show how slow it is, early enough for all others. Fewer do
+where its limits say the rest."""
 SIGMA_90 = NormalDist().inv_cdf(0.9)
-SPREAD, UNSURE = 0.03, 0.5
+SPREAD, UNSURE = 0.03, 0.25
 """How far what a local lane does may be from what is foreseen of it, one standard deviation as a share of it: measured over
 many spans, and how much more by the root of their number."""
 GUESS_SPREAD = 0.3
@@ -39,6 +43,8 @@ GUESS_SPREAD = 0.3
 LONG = 3.0
 """By so much what nobody has measured may be longer, at P90."""
 EVEN = 0.5
+FIRST_BACK_S = 10.0
+"""No batch API answers sooner."""
 
 
 class Ways(NamedTuple):
@@ -74,18 +80,29 @@ def left_s(snapshot: Snapshot, run: RunView) -> float:
 
 
 def stock(target: TargetView) -> float:
-    """Rows that should be rung at a target: enough that no slot waits for the next tick. While its rate is unknown, more
-    where it costs nothing, and only so many that it shows where it does."""
-    if not target.rows_per_s:
-        return FIRST_STOCK_SLOTS * target.slots if target.lane == "local" else min(FIRST_BOUGHT, target.slots)
-    return max(STOCK_SLOTS * target.slots, target.rows_per_s * STOCK_S)
+    """Rows that should be rung at a target, at the most: enough that no slot waits for the next tick, and no more than its rate
+    limits admit in a moment and a call's time, for what is rung cannot go elsewhere. While its rate is unknown, more where it
+    costs nothing, and only so many that it shows where it does."""
+    if target.rows_per_s or target.lane == "local":
+        slots = MOST_STOCK_SLOTS if target.lane == "local" else BOUGHT_SLOTS
+        rows = max(slots * target.slots, target.rows_per_s * STOCK_S)
+    else:
+        rows = min(FIRST_BOUGHT if math.isinf(target.limit_rows_per_s) else FIRST_ASKED, target.slots)
+    return min(rows, target.limit_rows_per_s * (STOCK_S + target.latency_s))
 
 
-def is_stocked(target: TargetView, rows: int, work: float) -> bool:
-    """Whether so much, rung at a local target, keeps its slots busy for a while: rows of a kind that takes long are fewer."""
+def is_stocked(target: TargetView, rows: int, queued_work: float, seconds: float = math.inf) -> bool:
+    """Whether so many rows at a local target, of which so much work waits for a slot, keep its slots busy for a while: the longer,
+    the longer it is until the next deadline."""
     if rows >= stock(target):
         return True
-    return rows >= STOCK_SLOTS * target.slots and bool(target.rows_per_s) and work >= STOCK_S * local_rate(target)
+    enough_s = min(STOCK_S, max(1.0, DECIDED * seconds))
+    return bool(target.rate) and rows >= STOCK_SLOTS * target.slots and queued_work >= enough_s * local_rate(target)
+
+
+def waiting_rows(slots: int, rows: int, rung_rows: int) -> int:
+    """Of rows that were rung last, so that `rung_rows` are rung now, those that wait for a slot."""
+    return max(0, min(rows, rung_rows - slots))
 
 
 def local_rate(target: TargetView) -> float:
@@ -102,7 +119,7 @@ def usable_s(target: TargetView, seconds: float, call_s: float) -> float:
 
 def half_done(target: TargetView) -> float:
     """Work that is done of what a local target has in flight, which counts as if it had just begun."""
-    return target.rung_work * min(1.0, target.slots / target.rung_rows) / 2 if target.rung_rows else 0.0
+    return max(0.0, target.rung_work - target.queued_work) / 2
 
 
 def call_s(target: TargetView, work: float) -> float:
@@ -116,12 +133,14 @@ def buy_s(cloud: TargetView, rows: float) -> float:
 
 
 def cloud_rate(cloud: TargetView) -> float:
-    """Rows a second of a cloud target. With few calls in flight it shows less than it can do: where its limits are known, those
-    and its latency say more, until all its slots were in use."""
+    """Rows a second of a cloud target. With few calls in flight it shows less than it can do, until all its slots were in use:
+    where its limits are known, those and its latency say more; else it is believed as much as one that nobody has asked, or a few
+    times what it has shown."""
     most = cloud.slots / max(_cloud_latency_s(cloud), 0.05)
     rate = cloud.rows_per_s or most
-    if math.isfinite(cloud.limit_rows_per_s) and not cloud.spans:
-        rate = max(rate, most)
+    if not cloud.spans:
+        known = math.isfinite(cloud.limit_rows_per_s)
+        rate = max(rate, most if known else min(most, max(BOLDER * rate, cloud.slots / SLOW_LATENCY_S)))
     return max(min(rate, cloud.limit_rows_per_s), 0.01)
 
 
@@ -135,6 +154,12 @@ def in_time(target: BatchTarget, seconds: float) -> float:
         return 0.0
     sigma = latency_sigma(target.latency_p50_s, target.latency_p90_s)
     return NormalDist().cdf(math.log(seconds / target.latency_p50_s) / sigma)
+
+
+def first_in_time(target: BatchTarget, seconds: float) -> float:
+    """That a batch comes back within so long from an API from which none ever has: twice as long as one has been out by now, with
+    a chance of a half."""
+    return 1 - max(FIRST_BACK_S, target.waited_s) / seconds if seconds > 0 else 0.0
 
 
 def latency_sigma(p50_s: float, p90_s: float) -> float:
@@ -238,7 +263,9 @@ def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
         away_s = 0.0 if target.up else target.down_s * (1 / sure - 1)
         spread = math.hypot(SPREAD, UNSURE / math.sqrt(max(1, target.spans)))
         faster = max(0.0, 1 + z * spread)
-        most += local_rate(target) * faster * max(0.0, seconds - last_s - away_s)
+        most += local_rate(target) * faster * max(0.0, seconds - last_s - away_s) + (
+            half_done(target) if target.up else 0.0
+        )
     return careful, most
 
 
@@ -254,7 +281,7 @@ def too_late(target: TargetView, batch: BatchView, seconds: float, rung_work: fl
 def ends_late(target: TargetView, work: float, each: float, seconds: float, rung_work: float) -> bool:
     """The same of so much work in prompts of `each`."""
     begun_s = (rung_work - half_done(target) + work) / local_rate(target)
-    return begun_s + LAST_CALLS * call_s(target, each) > usable_s(target, seconds, 0.0)
+    return begun_s + call_s(target, each) > usable_s(target, seconds, 0.0)
 
 
 def reserve_work(target: TargetView, longest: float) -> float:

@@ -1,4 +1,4 @@
-"""Words that mean another thing with a capital letter: `Turkey` and `turkey`, `in March` and `the march`.
+"""Words that mean another thing with a capital letter: `Turkey` and `turkey`, `IT` and `it`, `in March` and `the march`, `x` and `X`.
 
 Only where case says something: in a text that is neither all of one case nor titled.
 """
@@ -8,46 +8,67 @@ from __future__ import annotations
 import re
 
 from pipelines.difference import place
-from pipelines.words import CASE_PAIRS
+from pipelines.words import CASE_PAIRS, word_set
 
-_INSIDE = re.compile(r"(?<![.!?:\"(] )(?<=[^\n] )[A-Z][a-z]+\b")
-_TITLED_WORD = re.compile(r"[A-Z][a-z]+\b")
-_NAMES = frozenset(word.capitalize() for word in CASE_PAIRS)
-_WORD = re.compile(r"[^\W\d_]{4,}")
+_INSIDE = re.compile(r"(?<![.!?:\"(] )(?<=[^\n] )[\"'(]?(?:([A-Z][a-z]+|[A-Z]{2,})\b)")
+_INNER = re.compile(r"(?<![.!?:\"(] )(?<=[^\n] )[^\W\d_]+")
+_SINGLE = re.compile(r"(?<![\w'./&-])(?:[B-HJ-Z]|(?<=[^.!?:\"(\n] )A(?! [A-Z\"']))(?![\w/&+#-]|['.]\w)")
+"""A letter that stands alone and is neither `I` nor an article, which titles write so; `x-ray` and `c++` are written in both ways."""
+
+_NAMES = frozenset(form for word in CASE_PAIRS for form in (word.capitalize(), word.upper()))
+_TITLES_ONLY = word_set(
+    "Is Are Was Were Do Does Did Has Have How What When Where Why From With For Of In On At To By About After And Or My Your"
+)
+"""Only a title gives these a capital inside."""
+
+_AROUND = ".,;:!?()\"'"
+_ALONE = frozenset("ABCDEFGHJKLMNOPQRSTUVWXYZ")
+_LONG_WORD = 4
 _MOST = 0.6
+_NEARLY_ALL, _MANY = 0.8, 4
 _PASSAGE = 5
 """Names are shorter than so many words."""
 
 
-def capitals(form: str) -> tuple[str, ...]:
-    """The words of a text in layout form that a capital letter inside a sentence makes names, in order."""
-    if not may_name(form):
+def capitals(form: str, *, names: bool = True) -> tuple[str, ...]:
+    """The words of a text in layout form that a capital letter inside a sentence makes names, and its lone letters, in order.
+
+    Where names do not matter, a letter does only in a formula.
+    """
+    if not names and "=" not in form:
         return ()
-    inside: list[str] = _INSIDE.findall(form)
-    found = tuple(word for word in inside if word.lower() in CASE_PAIRS)
-    return () if found and _titled(form) else found
+    inside: list[str] = [word for word in _INSIDE.findall(form) if word in _NAMES] if names else []
+    found = (*inside, *_SINGLE.findall(form))
+    return () if found and titled(form) else found
 
 
-def may_name(text: str) -> bool:
-    """Quickly: whether any such word stands there with a capital letter at all."""
-    return not _NAMES.isdisjoint(_TITLED_WORD.findall(text))
+def may_tell(piece: str) -> bool:
+    """Quickly: whether the capital letters of what stands between two blanks may say something."""
+    core = piece.strip(_AROUND)
+    return core in _NAMES or core in _ALONE
 
 
-def _titled(form: str) -> bool:
-    words: list[str] = _WORD.findall(form)
-    return sum(word[0].isupper() for word in words) > _MOST * len(words)
+def titled(form: str) -> bool:
+    """Most words inside the sentences have a capital letter, and not only names have: then it says nothing."""
+    words: list[str] = _INNER.findall(form)
+    long = [word[0].isupper() for word in words if len(word) >= _LONG_WORD]
+    if sum(long) <= _MOST * len(long):
+        return False
+    return (len(long) >= _MANY and sum(long) > _NEARLY_ALL * len(long)) or not _TITLES_ONLY.isdisjoint(words)
 
 
-def same_capitals(a: str, b: str) -> bool:
-    """No word of one text is a name in the other; a text that is all of one case, or titled, says nothing.
+def same_capitals(a: str, b: str, *, names: bool = True) -> bool:
+    """No word of one text is a name in the other; a text that is all of one case, or titled, says nothing, but for the letters of a formula.
 
     Nor does the passage in which two texts differ, when it is all of one case on one side and longer than a name.
     """
-    if capitals(a) == capitals(b) or any(text.islower() or text.isupper() or _titled(text) for text in (a, b)):
+    if capitals(a, names=names) == capitals(b, names=names):
         return True
+    if any(text.islower() or text.isupper() or titled(text) for text in (a, b)):
+        return "=" not in a or _SINGLE.findall(a) == _SINGLE.findall(b)
     mine, other = a.split(" "), b.split(" ")
     span = place(mine, other)
     x, y = " ".join(mine[span.a0 : span.a1]), " ".join(other[span.b0 : span.b1])
-    if min(span.a1 - span.a0, span.b1 - span.b0) < _PASSAGE or (_titled(x) and _titled(y)):
+    if min(span.a1 - span.a0, span.b1 - span.b0) < _PASSAGE or (titled(x) and titled(y)):
         return False
-    return any(here.isupper() or (here.islower() and not _titled(there)) for here, there in ((x, y), (y, x)))
+    return any(here.isupper() or (here.islower() and not titled(there)) for here, there in ((x, y), (y, x)))

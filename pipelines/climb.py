@@ -21,8 +21,8 @@ GAIN = 1.04
 """What a doubling must bring: below it more calls at once only wait longer, and more is lost with a crash."""
 NEARLY, NARROW = 0.96, 1.2
 """Of the most that was seen: enough. Bounds as near as that are not narrowed further."""
-MOVED = 0.25
-"""A speed that changed by so much has another knee."""
+MOVED, OTHER = 0.25, 1.5
+"""A speed that changed by so much has another knee; and by so much, in a single flight of answers."""
 HOLD_S, DEEP = 60.0, 10
 """So long a knee is held before more is tried again; every tenth time, and after a refusal, much rarer: fewer as well."""
 FULL, EMPTY = 0.9, 0.5
@@ -30,7 +30,9 @@ FULL, EMPTY = 0.9, 0.5
 LEAST_S, FLIGHTS, LEAST_ROWS = 4.0, 3.0, 24
 """A window: after one flight of answers, so that none is of another cap, at least so long, so many flights and answers."""
 EARLY_ROWS, CLEAR = 12, 1.25
-"""A window may end after one flight, where it is the first, or what other calls at once bring is that clear."""
+"""A window may end after one flight, where it is the first, or what it says is that clear."""
+FREE = 0.9
+"""Calls that take hardly longer though there are twice as many: the first flight of them says enough, where more of them end, too."""
 HEARD_S = 2.0
 """Until all workers have heard of a new cap and keep to it."""
 PATIENCE_S = 10.0
@@ -78,6 +80,8 @@ def step(state: State, seen: Window, most: int) -> State:
     if seen.pressed:
         return _pressed(state, seen.room)
     judged = _judged(state, seen.rate)
+    if state.cap > state.best and seen.rate < (1 - MOVED) * state.rate:
+        return msgspec.structs.replace(judged, cap=state.best)  # which may be slower by now as well
     return _next(judged, seen.now_s, most) if judged.rate else judged
 
 
@@ -101,11 +105,9 @@ def _judged(state: State, rate: float) -> State:
     if cap < state.best:
         if rate >= NEARLY * state.top:
             return msgspec.structs.replace(state, best=cap, rate=rate, high=state.best)
-        too_many = state.high != state.best + 1 or rate * CLEAR >= state.top  # else it got slower for another reason
-        high = state.high if too_many else 0
-        return msgspec.structs.replace(state, low=cap, high=high)
+        return msgspec.structs.replace(state, low=cap)
     if state.rate and abs(rate / state.rate - 1) > MOVED:
-        return State(cap, cap, high=cap + 1 if rate < state.rate else MOST + 1)  # measured anew; slower: fewer first
+        return State(cap, cap, rate, rate, high=MOST + 1)
     mean = (state.rate + rate) / 2 if state.rate else rate
     return msgspec.structs.replace(state, rate=mean, top=mean)
 
@@ -166,12 +168,19 @@ class Climb:
         self._since_s, self._since, self._looks = 0.0, Load(), 0
         self._from: tuple[float, Load] | None = None
         self._settled, self._fills = False, list[float]()
+        self._settled_at = 0
+        """The cap to which all calls in flight belong; 0: not yet."""
         self._prefill = 0.0
 
     @property
     def kept(self) -> int:
         """The knee, once it was measured; 0 before."""
         return self._state.best if self._state.rate else self._kept
+
+    @property
+    def climbing(self) -> bool:
+        """It does not hold a knee yet, or not any more: what the lane does now says little of what it will do."""
+        return not self._state.due_s
 
     def look(self, now_s: float, workers: Iterable[tuple[str, Load]], prefill: float, said: Said) -> int:
         """The cap from now on."""
@@ -193,6 +202,7 @@ class Climb:
         if self._from is None and state.cap > state.best and now_s - self._since_s > PATIENCE_S:
             state = msgspec.structs.replace(state, cap=state.best, high=state.cap)
         if state.cap != self._state.cap:
+            self._settled_at = state.cap if not load.rows else 0
             self._begin(now_s, load, said)
         self._state = state
         return state.cap
@@ -221,23 +231,34 @@ class Climb:
         cap = state.cap
         if self._from is None:
             if FULL * cap <= load.in_flight <= cap:
-                self._from, self._settled, self._fills = (now_s, load), False, []
+                self._from, self._settled, self._fills = (now_s, load), cap == self._settled_at, []
             return None
         begun_s, begun = self._from
         seconds, rows = now_s - begun_s, load.rows - begun.rows
         self._fills.append(load.in_flight / cap)
+        if not (state.rate and self._prefill):
+            self._prefill = prefill  # one weight for all that is compared
+        fill, held_s = sum(self._fills) / len(self._fills), load.held_s - begun.held_s
+        work = self._prefill * (load.input_tokens - begun.input_tokens) + load.output_tokens - begun.output_tokens
+        rate = fill * cap * work / held_s if fill >= FULL and held_s > 0 else None
         if not self._settled:
-            if rows >= cap:
-                self._from, self._settled, self._fills = (now_s, load), True, []
+            if rows < cap:
+                return None
+            more = cap / state.best if state.rate else math.inf
+            if (
+                rate is not None
+                and more > 1
+                and rate >= FREE * more * state.rate
+                and work >= CLEAR * state.rate * seconds
+            ):
+                self._from = None
+                return rate
+            self._from, self._settled, self._fills = (now_s, load), True, []
+            self._settled_at = cap
             return None
         whole = rows >= max(FLIGHTS * cap, LEAST_ROWS)
         if seconds < LEAST_S or rows < max(cap, EARLY_ROWS):
             return None
-        fill, held_s = sum(self._fills) / len(self._fills), load.held_s - begun.held_s
-        if not (state.rate and self._prefill):
-            self._prefill = prefill  # one weight for all that is compared
-        work = self._prefill * (load.input_tokens - begun.input_tokens) + load.output_tokens - begun.output_tokens
-        rate = fill * cap * work / held_s if fill >= FULL and held_s > 0 else None
         if not whole and (rate is None or not _is_clear(state, rate)):
             return None
         self._from = None
@@ -245,9 +266,10 @@ class Climb:
 
 
 def _is_clear(state: State, rate: float) -> bool:
-    """Whether a window need not go on: nothing was known before, more calls bring so much or bring less, fewer so much less."""
+    """Whether a window need not go on: nothing was known before, or it is another speed than then; more calls bring so much or bring
+    less, fewer so much less."""
     if state.cap > state.best and state.rate:
         return not 1 / GAIN < rate / state.rate < CLEAR
     if state.cap < state.best:
         return rate * CLEAR < state.top
-    return state.cap == state.best and not state.rate
+    return not state.rate or not 1 / OTHER < rate / state.rate < OTHER

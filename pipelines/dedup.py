@@ -10,12 +10,12 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipelines.casing import capitals, may_name
+from pipelines.casing import capitals
 from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, labelled_task, stricter
 from pipelines.layout import decoded, layout, prose_words
-from pipelines.loose import loose, loose_words
+from pipelines.loose import loose, loose_words, tells
 from pipelines.outline import OUTLINES, outlines, skeleton
 from pipelines.retelling import RARE_PAIRS as STORIES
 from pipelines.retelling import rare_pairs
@@ -76,7 +76,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 _KNOWN_FIELDS = "\x00"
-FORMS = 2
+FORMS = 3
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
 
@@ -125,7 +125,7 @@ def read(text: str) -> Said:
 
 def canonical_key(family: bytes, text: str, task: str) -> bytes:
     """Equal for texts that differ in nothing that this kind of task could notice; 16 bytes."""
-    form = layout(text) if task in LITERAL else _loose_form(text, task)
+    form = text if task == VERBATIM else layout(text) if task in LITERAL else _loose_form(text, task)
     return _digest(form, family, f"{task} {FORMS}".encode(), 16)
 
 
@@ -135,10 +135,9 @@ def _loose_form(text: str, task: str) -> str:
     prose = prose_words(text)
     if prose is None:
         form = layout(text)
-        return "\x1f".join([loose(form), *(capitals(form) if task == OPEN else ())])
-    plain = text.isascii()
-    low = loose_words(prose, not plain or "?" in text)
-    names = capitals(" ".join(prose)) if task == OPEN and (not plain or may_name(text)) else ()
+        return "\x1f".join([loose(form), *capitals(form, names=task == OPEN)])
+    low = loose_words(prose, not text.isascii() or "?" in text)
+    names = capitals(" ".join(prose), names=task == OPEN) if tells(prose) else ()
     return "\x1f".join([low, *names]) if names else low
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pipelines import lexicon
-from pipelines.casing import same_capitals
+from pipelines.casing import same_capitals, titled
 from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
 from pipelines.guards import Side, sides
@@ -30,8 +30,6 @@ _MAX_REWORDED = 10
 
 _MIN_SENTENCE_WORDS = 3
 _LONG_ENOUGH = 6
-_LONG_WORD = 4
-_MOST = 0.6
 _REMEMBERED_LETTERS = 4_000_000
 _CLOSING = {
     True: re.compile(r"(?<=[\w)\]\"'%/]) ?[.!?]+[ \t\r]*$", re.M),
@@ -101,23 +99,21 @@ def _read(text: str) -> Read:
     shown = unmarked(decoded(text))
     kept = common([token for token in tokens(form if shown == text else layout(shown)) if token.kind != "soft"])
     norms = [token.norm for token in kept]
-    words = [token for token in kept if token.kind == "word" and len(token.raw) >= _LONG_WORD]
-    titled = sum(token.raw[0].isupper() for token in words) > _MOST * len(words)
-    return Read(form, kept, norms, frozenset(norms), titled, courtesies(kept))
+    return Read(form, kept, norms, frozenset(norms), titled(form), courtesies(kept))
 
 
 def harmless(a: str, b: str, task: str) -> str | None:
     """Why `a` and `b` ask the same thing for this kind of task, or None when something remains unexplained."""
+    if task == VERBATIM:
+        return None  # blanks, lines and characters may be what is counted
     left, right = read(a), read(b)
     if left.form == right.form:
         return "layout"
-    if task == VERBATIM:
-        return None
     if task in LITERAL:
         return "closing mark" if _same_but_closing_marks(a, b, task) else None
     if "**" in a and "**" in b and emphasised(a) != emphasised(b):
         return None  # which word is meant
-    if task == OPEN and not same_capitals(left.form, right.form):
+    if not same_capitals(left.form, right.form, names=task == OPEN):
         return None
     if left.norms == right.norms:
         return "case or punctuation"

@@ -17,7 +17,8 @@ LITERAL = frozenset({EXTRACT, STRICT, VERBATIM})
 
 _MARK_WORDS = (
     r"punctuat\w+|proofread\w*|copy-?edit\w*|grammar\w*|spell\w*|tokeni[sz]e\w*|verbatim|count (?:the|how)|repeat (?:the|this|after)"
-    r"|quote (?:the|all|every)|(?:characters?|letters?|tokens?) (?:are|is|in|of)"
+    r"|quote (?:the|all|every)|(?:characters?|letters?|tokens?) (?:are|is|in|of)(?! the (?:morning|afternoon|evening|mail|mailbox|post)\b)"
+    r"|how many (?:spaces|blanks|lines|words|syllables|vowels|consonants|commas|hyphens|digits|bytes|sentences) (?:are |is )?(?:there )?in"
 )
 """Of these every mark is the point."""
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import msgspec
 
 GROUPS = 64
-PRIOR_ROWS = 2.0
-"""So many answers outweigh the guess."""
+PRIOR_ROWS = 1.0
+"""So many answers outweigh the guess: by the factor, for a guess of ten times too much would outweigh tens of short answers."""
+LEAST_LONGER = 0.01
 
 
 class Length(msgspec.Struct):
@@ -44,10 +45,12 @@ class Length(msgspec.Struct):
     @property
     def longer(self) -> float:
         """Output tokens for each that was guessed."""
-        if not self.rows:
+        if not self.rows or not self.expected_tokens:
             return 1.0
-        prior = PRIOR_ROWS * self.expected_tokens / self.rows
-        return (self.output_tokens + prior) / (self.expected_tokens + prior)
+        found: float = max(LEAST_LONGER, self.output_tokens / self.expected_tokens) ** (
+            self.rows / (self.rows + PRIOR_ROWS)
+        )
+        return found
 
 
 class Learned(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from pipelines.asking import asks
+from pipelines.casing import may_tell
 from pipelines.reading import (
     CACHED_LETTERS,
     CACHED_PIECES,
@@ -19,21 +20,23 @@ from pipelines.reading import (
     PACES,
     PAUSE,
     PAUSES,
+    PLAIN_UNITS,
     Token,
     around,
     cased_unit,
-    joins_numbers,
+    is_identifier,
     last_said,
     read_piece,
     with_pauses,
 )
+from pipelines.signs import is_sign
 from pipelines.words import ASKING, CONTRACTIONS
 
 _QUOTES = "\"'`"
 _PAUSING = PAUSES | set(_QUOTES)
 MANY_DENIALS = 8
 _QUESTIONS = re.compile(r"\?+")
-_WORD_START = re.compile(r"[^\W\d_]+")
+_FIRST_WORD = re.compile(r"[^\W\d_]+")
 
 
 def loose(text: str) -> str:
@@ -47,7 +50,7 @@ def loose_words(pieces: Sequence[str], marked: bool) -> str:
     """`loose` of one line of prose, given as its words and whether there is a question mark in them."""
     global _memory
     if len(_memory.forms) > CACHED_PIECES:
-        _memory = _Memory({}, set(), set())  # a new one: other threads may be in the middle of a text
+        _memory = _Memory({}, set(), set(), set())  # a new one: other threads may be in the middle of a text
     memory = _memory
     forms = list(map(memory.forms.get, pieces))
     if None in forms:
@@ -60,27 +63,28 @@ def loose_words(pieces: Sequence[str], marked: bool) -> str:
         _put_units(pieces, forms, memory.units)
     if "" not in forms:
         return " ".join(cast("list[str]", forms))
-    _keep_marks_between_numbers(pieces, forms)
+    _keep_signs(pieces, forms)
     return " ".join(filter(None, forms))
 
 
 class _Memory(NamedTuple):
-    """Pieces and their forms; of these, those whose form begins or ends with a denial, and those that begin with a unit whose
-    case tells. A piece is in the sets before it has a form."""
+    """Pieces and their forms; of these, those whose form begins or ends with a denial, those that hold a unit whose
+    case tells, and those whose capital letters may tell something. A piece is in the sets before it has a form."""
 
     forms: dict[str, str]
     denying: set[str]
     units: set[str]
+    telling: set[str]
 
 
-_memory = _Memory({}, set(), set())
+_memory = _Memory({}, set(), set(), set())
 
 
 def _piece(piece: str, memory: _Memory) -> str:
     """The loose form of what stands between two blanks; a question mark stays for the sentence to decide."""
     core = piece[:-1] if piece[-1:] in PACES else piece
-    if core.isalpha():
-        low = core.lower()
+    if core.isalpha() and not (len(core) == 1 and piece[-1:] == "!"):
+        low = core if is_identifier(core) else core.lower()
         form = CONTRACTIONS.get(low, low)
     else:
         read: Sequence[Token] = read_piece(piece, True).tokens
@@ -93,21 +97,30 @@ def _piece(piece: str, memory: _Memory) -> str:
         memory.denying.add(piece)
     if cased_unit(_first_word(piece)):
         memory.units.add(piece)
+    if may_tell(piece):
+        memory.telling.add(piece)
     memory.forms[piece] = form
     return form
+
+
+def tells(pieces: Sequence[str]) -> bool:
+    """Whether capital letters may say something among pieces whose loose form was just taken."""
+    return not _memory.telling.isdisjoint(pieces)
 
 
 def _put_units(pieces: Sequence[str], forms: list[str | None], units: set[str]) -> None:
     """As `_keep_units` does."""
     for at, piece in enumerate(pieces):
         form = forms[at]
-        if form and at and piece in units and pieces[at - 1][-1:].isdigit():
-            unit = _first_word(piece)
+        if not form or piece not in units:
+            continue
+        unit = _first_word(piece)
+        if unit.lower() in PLAIN_UNITS or (at and pieces[at - 1][-1:].isdigit()):
             forms[at] = form.replace(unit.lower(), unit, 1)
 
 
 def _first_word(piece: str) -> str:
-    found = _WORD_START.match(piece)
+    found = _FIRST_WORD.search(piece)
     return found[0] if found else ""
 
 
@@ -155,7 +168,8 @@ def _drop_needless_questions(pieces: Sequence[str], forms: list[str | None]) -> 
         forms[at] = " ".join([*left, *marks])
 
 
-def _keep_marks_between_numbers(pieces: Sequence[str], forms: list[str | None]) -> None:
+def _keep_signs(pieces: Sequence[str], forms: list[str | None]) -> None:
+    formula = any("=" in piece for piece in pieces)
     for at, piece in enumerate(pieces):
-        if len(piece) == 1 and not forms[at] and joins_numbers(piece, *around(pieces, at)):
+        if len(piece) == 1 and not forms[at] and is_sign(piece, *around(pieces, at), formula):
             forms[at] = piece

@@ -12,6 +12,12 @@ from pipelines.reading import Token
 from pipelines.words import ARTICLES, DATES, DIRECTIONS, NUMBER_WORDS, SUBJECTS, word_set
 
 JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
+_EITHER_WAY = JOINERS - {"versus", "vs"}
+_ORDERED = word_set(
+    "respectively former latter first second third last order ordered sequence rank ranked ranking home away host left right"
+)
+"""Of a text with one of these, the order of two things may be the point."""
+
 _MAX_JOINED = 3
 _OPEN_BEFORE = DIRECTIONS | word_set("is are was were be both either whether the a an as than")
 _OPEN_HALF = _OPEN_BEFORE - {"between", "both", "either", "whether", "is", "are", "was", "were", "be"}
@@ -21,6 +27,12 @@ _TIES = DIRECTIONS | {"of"}
 _SYMMETRIC = word_set("difference differences distance similarity similarities")
 _BEFORE_PAIR = 4
 _INSTRUCTING = frozenset({"answer", "reply", "respond", "return", "output", "use", "keep", "write", "give", "please"})
+_POINTING = word_set(
+    "he him his she her hers it its they them their theirs this that these those ones other others another same such so then thus "
+    "also too instead else former latter above below following previous next first second last there therefore however but"
+)
+"""What says to which sentence a sentence belongs."""
+
 _ATTRIBUTES = word_set(
     "time zone timezone zones capital population price cost size age name names colour color height weight length width depth area "
     "address author owner president leader king queen mayor ceo founder director capacity temperature weather climate history "
@@ -69,7 +81,7 @@ def _swapped_names(a: Sequence[Token], b: Sequence[Token]) -> bool:
 
 def swapped_pair(a: list[str], b: list[str]) -> bool:
     """`salt and pepper` for `pepper and salt`, where nothing outside the pair depends on their order."""
-    if len(a) != len(b) or "respectively" in a:
+    if len(a) != len(b) or not _ORDERED.isdisjoint(a):
         return False
     head, end, _, _ = place(a, b)
     mine, other = a[head:end], b[head:end]
@@ -79,7 +91,7 @@ def swapped_pair(a: list[str], b: list[str]) -> bool:
     if after == "'s" or (before in _OPEN_HALF and after in _TIES):
         return False
     return any(
-        word in JOINERS
+        word in _EITHER_WAY
         and 0 < at <= _MAX_JOINED
         and 0 < len(mine) - at - 1 <= _MAX_JOINED
         and other == [*mine[at + 1 :], word, *mine[:at]]
@@ -131,11 +143,16 @@ def _fronted(a: Sequence[Token], b: Sequence[Token], span: Span) -> bool:
 
 
 def _same_but_instructions(a: Sequence[Token], b: Sequence[Token]) -> bool:
-    """The same sentences, of which only those that say how to answer stand elsewhere."""
+    """The same sentences, of which only those that say how to answer stand elsewhere, and none of them points at another."""
     mine, other = _sentences(a), _sentences(b)
     if len(mine) < 2 or sorted(mine) != sorted(other):
         return False
-    return [s for s in mine if s[0] not in _INSTRUCTING] == [s for s in other if s[0] not in _INSTRUCTING]
+    moved = [sentence for sentence in mine if sentence[0] in _INSTRUCTING]
+    if any(not _POINTING.isdisjoint(sentence) for sentence in mine):
+        return False
+    return moved == [s for s in other if s[0] in _INSTRUCTING] and [s for s in mine if s not in moved] == [
+        s for s in other if s not in moved
+    ]
 
 
 def _sentences(tokens: Sequence[Token]) -> list[tuple[str, ...]]:

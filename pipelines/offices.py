@@ -6,17 +6,24 @@ The tail leaves first. Buying in real time, and taking back what must be bought 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from pipelines.capacity import Load, Short, Ways, buy_s, has_home, in_time, left_s, local_rate
+import msgspec
+
+from pipelines.capacity import Load, Short, Ways, buy_s, first_in_time, has_home, in_time, left_s, local_rate
 from pipelines.snapshot import BatchTarget, BatchView, Ring, RunView, Snapshot
 
-SPANS = 20
+SPANS = 1
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
 LEAST_CHANCE = 0.1
 """A provider batch that comes back in time more seldom is not worth its trouble."""
+TRIAL_ROWS, TRIAL_SURE = 8, 0.8
+"""So many rows tell how fast a batch API is from which nobody has heard and which is usually too slow; and that they are short is
+as sure as that."""
 TOP_UPS = 12
 """A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
+LEAST_TOP_UP_S = 5.0
 LEAST_LOT = 0.01
 """Of the work that is left: less is no order."""
 WISER = 0.2
@@ -39,10 +46,21 @@ def office_for(
 
 
 def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> float:
-    """That what is ordered now comes back before it would have to be recalled and bought, with all that may be out then."""
+    """That what is ordered now comes back before it would have to be recalled and bought, with all that may be out then; of an API
+    that must be tried first, that the few come back with which it is tried."""
     cloud = snapshot.targets.get(target.name)
-    needed_s = back_s(target) + (buy_s(cloud, rows) if cloud is not None else 0.0)
-    return in_time(target, min((1 - RECALL_SHARE) * left, left - needed_s))
+    buying_s = buy_s(cloud, rows) if cloud is not None else 0.0
+    chance = in_time(target, min((1 - RECALL_SHARE) * left, left - buying_s - back_s(target)))
+    if target.heard or chance >= LEAST_CHANCE:
+        return chance
+    few_s = back_s(target) + (buy_s(cloud, TRIAL_ROWS) if cloud is not None else 0.0)
+    return first_in_time(target, min((1 - RECALL_SHARE) * left, left - max(buying_s, few_s)))
+
+
+def _is_trial(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> bool:
+    """Whether it must be tried first: nobody has heard from it, and such APIs usually take too long."""
+    known = msgspec.structs.replace(target, heard=True)
+    return not target.heard and _chance(snapshot, known, left, rows) < LEAST_CHANCE
 
 
 def out_rows(on: Mapping[str, Ways], run: RunView, load: Load, short: float) -> float:
@@ -71,17 +89,18 @@ def to_offices(
     """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will likely be
     short, or, where there is no deadline, what a lane that is away would have done meanwhile."""
     room = {name: float(target.room_rows) for name, target in snapshot.batch_targets.items()}
-    missed = _missed(snapshot, on, due)
+    missed, out = _missed(snapshot, on, due), Counter(batch.target for run in due for batch in run.sent)
     for run in due if room else ():
         wanted = _wanted(loads[run.id], short[run.id].likely)
         if wanted <= 0 and not loads[run.id].strays:
             continue
-        rows = out_rows(on, run, loads[run.id], wanted)
+        rows, left = out_rows(on, run, loads[run.id], wanted), left_s(snapshot, run)
+        trials = {name for name, office in snapshot.batch_targets.items() if _is_trial(snapshot, office, left, rows)}
         for batch in reversed(run.waiting):
             if wanted <= 0 and not loads[run.id].strays:
                 break
             target = office_for(snapshot, on, run, batch, rows) if batch.id not in taken else None
-            if target is None or room[target.name] < batch.rows:
+            if target is None or room[target.name] < batch.rows or (target.name in trials and out[target.name]):
                 continue
             if has_home(batch, on) and run.deadline_ms is None:
                 home = on[batch.route].home[0]
@@ -97,6 +116,8 @@ def to_offices(
                     continue
                 wanted -= batch.work
             room[target.name] -= batch.rows
+            if target.name in trials:
+                room[target.name] = min(room[target.name], TRIAL_ROWS - batch.rows)
             taken.add(batch.id)
             yield Ring(batch.id, run.id, "provider_batch", target.name)
 
@@ -119,6 +140,8 @@ def sureness(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView]
 
 
 def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
+    if _is_trial(snapshot, office, left, 0.0):
+        return TRIAL_SURE
     chance, price = _chance(snapshot, office, left, 0.0), min(1.0, office.price)
     kept = _chance(snapshot, office, (1 - WISER) * left, 0.0) / chance if chance else 1.0
     return min(MOST_SURE, max(1 - MOST_SURE, price / max(1e-9, 1 - kept * (1 - price))))
@@ -145,5 +168,5 @@ def _missed(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView])
 def _is_time(snapshot: Snapshot, run: RunView, target: BatchTarget, away_s: float = math.inf) -> bool:
     """Orders come in a few large lots: not again soon after the last, nor as soon as a lane is away."""
     last_ms = max((batch.sent_ms for batch in run.sent), default=-math.inf)
-    wait_s = min(target.latency_p50_s, left_s(snapshot, run)) / TOP_UPS
+    wait_s = max(LEAST_TOP_UP_S, min(target.latency_p50_s, left_s(snapshot, run)) / TOP_UPS)
     return min(away_s, (snapshot.now_ms - last_ms) / 1000) >= wait_s

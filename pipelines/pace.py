@@ -153,6 +153,7 @@ class Lane(msgspec.Struct):
         if self.slots:
             self.measured.scale(REMEMBERED)
             self.mix, self.wide, self.full = Mix(), Sums(), False
+            self.spans = min(1, self.spans)
         self.slots = slots
 
     def _close(self, slots: int) -> None:

@@ -15,28 +15,29 @@ _Words = tuple[str, ...]
 
 _ALIKE = """
 in order to = to | so as to = to | prior to = before | in spite of = despite | whether or not = whether
-due to = because of | owing to = because of | on account of = because of | with regard to = about | with regards to = about
+on account of = because of | with regard to = about | with regards to = about
 in regard to = about | regarding = about | at the moment = now | at present = now | currently = now
-right now = now | each other = one another | till = until | whilst = while | amongst = among | towards = toward
+each other = one another | till = until | whilst = while | amongst = among | towards = toward
 anybody = anyone | everybody = everyone | somebody = someone | no one = nobody | even though = although | though = although
-as well as = and | lots of = a lot of | for instance = for example | have got = have | has got = has | 've got = have
+lots of = a lot of | for instance = for example | have got = have | has got = has | 've got = have
 per cent = percent | % = percent | okay = ok | all right = alright | as soon as possible = asap | versus = vs
 wanna = want to | gonna = going to | gotta = have to | gimme = give me | lemme = let me | cuz = because | coz = because
 dunno = do not know | thru = through | tho = although
 know if = know whether | ask if = ask whether | asked if = asked whether | wonder if = wonder whether | wondering if = wondering whether
-check if = check whether | tell if = tell whether | see if = see whether | sure if = sure whether | me if = me whether
+check if = check whether | tell if = tell whether | see if = see whether | sure if = sure whether
+tell me if = tell me whether | ask me if = ask me whether
 two = 2 | three = 3 | four = 4 | five = 5 | six = 6 | seven = 7 | eight = 8 | nine = 9 | ten = 10 | eleven = 11 | twelve = 12
 e - mail = email | e - mails = emails | e mail = email | e mails = emails | a.m = am | p.m = pm | television = tv | televisions = tvs | photograph = photo | photographs = photos
 telephone = phone | telephones = phones | mathematics = math | maths = math | advertisement = ad | advertisements = ads
 advert = ad | adverts = ads | refrigerator = fridge | examination = exam | examinations = exams | aeroplane = airplane
 aeroplanes = airplanes | memorandum = memo | influenza = flu
-the united states of america = the us | the united states = the us | the usa = the us | the u.s.a = the us | u.s = us | united kingdom = uk | u.k = uk
+the united states of america = the us | the united states = the us | the usa = the us | the u.s.a = the us | the u.s = the us | united kingdom = uk | u.k = uk
 united nations = un | u.n = un | european union = eu | e.u = eu
 """
 _COMPOUNDS = """
 web site | work force | data base | pass word | note book | lap top | smart phone | cell phone | log in | sign up | set up | back up
 time zone | home page | user name | life style | health care | child care | down load | up load | on line | off line | hard drive
-head quarters | air line | key board | text book | week end | pay check | break down | check out | play list | up date | up grade
+head quarters | air line | text book | week end | pay check | break down | check out | play list | up date | up grade
 """
 _ABOUT_WORDS = word_set(
     "abbreviation abbreviations acronym acronyms synonym synonyms grammar spell spells spelled spelt spelling pronounce pronounced phrase phrases"

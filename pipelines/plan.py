@@ -9,10 +9,22 @@ responsible moment, and before that hands what will most likely be short to a pr
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 
-from pipelines.capacity import Short, Ways, is_stocked, left_s, load, reserve_work, shortages, too_late, ways
+from pipelines.capacity import (
+    Short,
+    Ways,
+    is_stocked,
+    left_s,
+    load,
+    reserve_work,
+    shortages,
+    too_late,
+    waiting_rows,
+    ways,
+)
 from pipelines.fair import NORMAL
 from pipelines.offices import sureness, to_offices
 from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
@@ -51,9 +63,11 @@ def _fill_local(
     """Top each local target up, client by client, run by run, from the head; `spare`: runs that need no order."""
     locals_ = [t for t in snapshot.targets.values() if t.lane == "local" and t.up]
     rung, work = {t.name: t.rung_rows for t in locals_}, {t.name: t.rung_work for t in locals_}
+    queued = {t.name: t.queued_work for t in locals_}
+    soonest_s = min((left_s(snapshot, run) for run in snapshot.runs if run.waiting), default=math.inf)
 
     def stocked(target: TargetView) -> bool:
-        return is_stocked(target, rung[target.name], work[target.name])
+        return is_stocked(target, rung[target.name], queued[target.name], soonest_s)
 
     if all(stocked(target) for target in locals_):
         return
@@ -75,6 +89,7 @@ def _fill_local(
         else:
             rung[target.name] += batch.rows
             work[target.name] += batch.work
+            queued[target.name] += batch.work / batch.rows * waiting_rows(target.slots, batch.rows, rung[target.name])
             more = batch.work / snapshot.weights.get(run.client, 1.0)
             served[run.client] = served.get(run.client, 0.0) + more
             taken.add(batch.id)

@@ -13,21 +13,22 @@ from typing import NamedTuple
 
 from pipelines.asking import asks, begins, opens_question
 from pipelines.layout import is_code
-from pipelines.words import CASED_UNITS, CONTRACTION_TAILS, CONTRACTIONS, GREETINGS, NEGATION, POLITE
+from pipelines.signs import DASHES, SOFT, is_sign, is_soft
+from pipelines.words import CASED_UNITS, CONTRACTION_TAILS, CONTRACTIONS, GREETINGS, NEGATION, POLITE, word_set
 
 CACHED_PIECES = 65_536
 CACHED_LETTERS = 64
 _CURRENCIES = frozenset("$€£¥")
 _WHOLE = re.compile(r"(?<=\d)\.00$")
-_FACTORIAL = re.compile(r"(?<![\w.,$€£¥])\d{1,3}$")
-"""`5!` is a product; a year, a price or a version is only told aloud."""
-
 _MEASURE = re.compile(
     r"(\d+(?:[.,:]\d+)*)(mm|cm|km|mg|kg|lbs?|oz|ml|[kmgt]b|[kmg]?hz|kwh?|mph|km/h|hrs?|mins?|secs?|am|pm|usd|eur|gbp)",
     re.IGNORECASE,
 )
 """A number and its unit, with or without a blank between them."""
 
+
+PLAIN_UNITS = word_set("kb mb gb kbps mbps gbps kbit mbit gbit mw mwh mhz mpa")
+"""Of the units whose case tells, those that are nothing else: `Ms` is also a woman, `Pb` lead."""
 
 CIVIL = POLITE | GREETINGS
 
@@ -42,7 +43,8 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"(?P<link>(?i:https?)://\S*[^\s.,;!\"'>*]|(?i:www)\.\S*[^\s.,;!\"'>*]|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8})"
+    r"(?P<link>(?i:https?)://\S*[^\s.,;!\"'>*]|(?i:www)\.\S*[^\s.,;!\"'>*]|(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,12}/\S*[^\s.,;!\"'>*]"
+    r"|(?<![\w)])(?:~|\.{0,2})(?:/[\w.-]{0,80}\w){2,20}|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8})"
     r"|(?P<face>[:;=8][-']?[)(DdPpOo/\\|]+(?!\w)|<3)"
     r"|(?P<id>[@#]\w+|\w*_\w[\w]*"
     r"|(?:[^\W\d_]{1,40}[-./]?)?\d[\d.,:/-]{0,40}[^\W\d_][\w.:/-]{0,200}\w|[^\W\d_]{1,40}[-./]?\d[\w.:/-]{0,200}\w|[^\W\d_]{1,40}\d)"
@@ -52,15 +54,13 @@ _TOKEN = re.compile(
 )
 """Every repetition is bounded: a megabyte of dashes must not take an hour."""
 
-_HOST = re.compile(r"(?i:https?://|www\.)[^/?#@]*(?![^/?#]*@)")
+_HOST = re.compile(r"(?i:https?://|www\.)[^/?#@]*(?![^/?#]*@)|^(?:[\w-]+\.)+\w+(?=/)")
 """What of an address has no case; names and passwords in it, and what follows the host, do."""
 
 _GROUPS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
-_SOFT = frozenset(".,;:!\"'`-()\N{EM DASH}\N{HORIZONTAL BAR}«»")
-_QUOTES, _DASHES = "\"'`«»", "\N{EM DASH}\N{HORIZONTAL BAR}"
 ENDS = frozenset(".!?:>")
 PACES = frozenset(".,;:!")
-PAUSES = PACES | {"-"} | set(_DASHES)
+PAUSES = PACES | {"-"} | set(DASHES)
 """Marks that part a denial from what stands beside it."""
 
 DENIALS = NEGATION | {"stop"}
@@ -128,7 +128,7 @@ def _prose(text: str) -> list[Token]:
         piece = _pieces.get((word, first)) or _remember(word, first)
         if piece.asks:
             _put_questions(out, piece.tokens, asking)
-        elif len(word) == 1 and word in _SOFT and joins_numbers(word, *around(pieces, at)):
+        elif len(word) == 1 and word in SOFT and is_sign(word, *around(pieces, at), "=" in text):
             out.append(Token(word, word, "symbol", first))
         else:
             out += piece.tokens
@@ -142,9 +142,9 @@ def _prose(text: str) -> list[Token]:
 
 
 def _keep_units(out: list[Token]) -> None:
-    """A unit behind a number keeps its case."""
+    """A unit behind a number keeps its case, and one of data or power wherever it stands."""
     for at, token in enumerate(out):
-        if at and out[at - 1].kind == "number" and cased_unit(token.raw):
+        if cased_unit(token.raw) and (token.norm in PLAIN_UNITS or (at and out[at - 1].kind == "number")):
             out[at] = token._replace(norm=token.raw)
 
 
@@ -183,8 +183,8 @@ def _put_questions(out: list[Token], found: Sequence[Token], asking: bool) -> No
 
 
 def around(pieces: Sequence[str], at: int) -> tuple[str, str]:
-    """The letters on both sides of a piece."""
-    return (pieces[at - 1][-1:] if at else "", pieces[at + 1][:1] if at + 1 < len(pieces) else "")
+    """The pieces on both sides of one."""
+    return (pieces[at - 1] if at else "", pieces[at + 1] if at + 1 < len(pieces) else "")
 
 
 def _remember(word: str, first: bool) -> _Piece:
@@ -205,10 +205,11 @@ def read_piece(word: str, first: bool) -> _Piece:
         after = after or begins(raw)
         if kind == "word":
             opens = opens_question(raw) if after else opens
-            _put_word(out, raw, raw.lower(), after)
+            flag = word[0] == "-" and is_flag(raw) and not word[: match.start()].strip("-")
+            _put_word(out, raw, raw if flag or is_identifier(raw) else raw.lower(), after)
             after = False
         elif kind == "symbol":
-            soft = _is_soft(raw, word, match.start()) or (raw in _QUOTES and bool(out) and out[-1].kind == "link")
+            soft = is_soft(raw, word, match.start()) or (raw in "\"'" and bool(out) and out[-1].kind == "link")
             out.append(Token(raw, raw, "soft" if soft else "symbol", after))
             after = after or raw in ENDS
         elif kind == "id" and (measure := _MEASURE.fullmatch(raw)) is not None:
@@ -223,6 +224,16 @@ def read_piece(word: str, first: bool) -> _Piece:
             out.append(Token(norm, raw, "symbol" if kind == "face" else kind, after))
             after = False
     return _Piece(tuple(out), after, opens, "?" in word)
+
+
+def is_identifier(raw: str) -> bool:
+    """`getValue`, of whose letters each counts; `iPhone` and `YouTube` are written in many ways."""
+    return raw[:2].islower() and not raw.islower() and raw.isalpha()
+
+
+def is_flag(raw: str) -> bool:
+    """What stands behind a dash at the beginning of a piece: `-d` and `-D` are two."""
+    return len(raw) == 1 or not raw.istitle()
 
 
 def _norm(kind: str, raw: str) -> str:
@@ -252,29 +263,3 @@ def _spelt_out(low: str) -> list[str]:
         if low.endswith(tail):
             return [low[: -len(tail)], word] if low != tail else [word]
     return [low[:-2], "'s"] if low.endswith("'s") else [low]
-
-
-def _is_soft(mark: str, text: str, at: int) -> bool:
-    """Punctuation that only paces the sentence; next to digits and symbols it may carry meaning."""
-    if mark not in _SOFT:
-        return False
-    before = text[at - 1] if at else " "
-    after = text[at + 1] if at + 1 < len(text) else " "
-    if mark in "()":
-        return False
-    if before == after == " ":
-        return True
-    if mark == "-":
-        return not (before.isalnum() and after.isalnum()) and not after.isdigit() and not before.isdigit()
-    if mark == "!" and before.isdigit():
-        return _FACTORIAL.search(text[max(0, at - 5) : at]) is None
-    if mark in _DASHES:
-        return not (before.isdigit() or after.isdigit())
-    if mark in _QUOTES:
-        return not (before.isdigit() or after.isdigit() or before in "=,(" or after in "=,)")
-    return not after.isalnum()
-
-
-def joins_numbers(mark: str, before: str, after: str) -> bool:
-    """`5 - 3` is no `5 : 3`: a mark that stands alone between numbers may be an operator, and a dash before one a sign."""
-    return (after.isdigit() and (before.isdigit() or mark == "-")) or (mark == "-" and before.isdigit())

@@ -15,8 +15,9 @@ class TargetView(msgspec.Struct, frozen=True):
     """One target as it is now; `rate` is estimated work finished per second, `rows_per_s` the same in rows, 0 while unknown,
     and `spans` how many spans of full work that was measured over.
 
-    `rung_rows` and `rung_work` are on it and not answered, `rung_read` of that work is reading prompts; `limit_rows_per_s` is
-    what its rate limits admit; `down_s` how long it has been down: infinite where nobody waits for it to come back.
+    `rung_rows` and `rung_work` are on it and not answered, `rung_read` of that work is reading prompts, and `queued_work` waits
+    there for a slot; `limit_rows_per_s` is what its rate limits admit; `down_s` how long it has been down: infinite where nobody
+    waits for it to come back. `climbing`: it is being found out how many calls at once it can do.
     """
 
     name: str
@@ -32,11 +33,17 @@ class TargetView(msgspec.Struct, frozen=True):
     down_s: float = math.inf
     spans: int = 0
     rung_read: float = 0.0
+    queued_work: float = 0.0
+    climbing: bool = False
 
 
 class BatchTarget(msgspec.Struct, frozen=True):
     """A target's asynchronous batch API: rows that it would still take now, how long its batches take, their price as a share
-    of the real-time price, and how long it takes to give one back."""
+    of the real-time price, and how long it takes to give one back.
+
+    `heard`: some batch has come back, so that the times are its own. Else they are such APIs' usual ones, and none has come back
+    that was out for `waited_s`.
+    """
 
     name: str
     up: bool
@@ -45,6 +52,8 @@ class BatchTarget(msgspec.Struct, frozen=True):
     latency_p90_s: float = 6 * 3600.0
     price: float = 0.5
     cancel_s: float = 60.0
+    heard: bool = True
+    waited_s: float = 0.0
 
 
 class BatchView(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from pipelines.capacity import (
+    EVEN,
     LONG,
     Load,
     Short,
@@ -21,15 +22,17 @@ from pipelines.capacity import (
     ends_late,
     is_astray,
     left_s,
-    reserve_work,
     stock,
     too_late,
     ways,
-)  # fmt: skip
+)
 from pipelines.fair import in_turn
 from pipelines.offices import RECALL_SHARE, back_s, office_for, out_rows
 from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 
+FIRST_LOOK, CLIMB_LOOK = 0.1, 0.3
+"""So long, as a share of the time left, a new run's first answers are waited for before what seems to be short is bought; and while
+a climb goes on, which may well double what the lane does."""
 FEED_S = 30.0
 """The cloud's work is not allowed to run out for so long before what was recalled is there."""
 Offer = tuple[RunView, BatchView, TargetView]
@@ -57,12 +60,14 @@ def to_cloud(
         cloud = leaving.late[0][1] if leaving.late else _cloud_of_sent(on, run)
         now, pressing = leaving.now, _presses(run, loads[run.id], leaving.now, before, seconds)
         if cloud is not None and seconds < math.inf:
-            rows, can = before[cloud.name] + leaving.most, _can(cloud, before[cloud.name] + leaving.rows, seconds)
+            rows = before[cloud.name] + leaving.rows
+            can = _can(cloud, rows, seconds)
             out = sum(batch.rows for batch in run.sent)
-            needed_s = buy_s(cloud, rows + out) + (_slowest_s(snapshot, run) if out else 0.0)
-            if leaving.late and seconds <= needed_s:
+            buying_s = buy_s(cloud, rows + out)
+            recall_s = _slowest_s(snapshot, run) + buy_s(cloud, out) if out else 0.0
+            if leaving.late and seconds <= buying_s and not _is_new(snapshot, run, loads[run.id], seconds):
                 now, pressing = now + leaving.late, pressing or can
-            feed = _feed_rows(snapshot, run, cloud) - rows if seconds <= needed_s else 0.0
+            feed = _feed_rows(snapshot, run, cloud) - rows if seconds <= max(buying_s, recall_s) else 0.0
             before[cloud.name] = rows if can else before[cloud.name]
             yield from _recalls(snapshot, run, seconds, feed)
         (waited if run.waited_for else last if pressing else rest).extend((run, *each) for each in now)
@@ -71,6 +76,14 @@ def to_cloud(
             room[target.name] -= batch.rows
             taken.add(batch.id)
             yield Ring(batch.id, run.id, "cloud", target.name)
+
+
+def _is_new(snapshot: Snapshot, run: RunView, load: Load, seconds: float) -> bool:
+    """Whether a run has just begun and what is short of it is hardly more than a guess: of lengths, or of a local lane's speed."""
+    up = [target for target in load.home.values() if target.up]
+    guessed = load.guessed > EVEN * load.work or not all(target.spans for target in up)
+    look = CLIMB_LOOK if any(target.climbing for target in up) else FIRST_LOOK if guessed else 0.0
+    return snapshot.now_ms - run.created_ms < 1000 * look * seconds
 
 
 def _presses(
@@ -141,12 +154,11 @@ def _feed_rows(snapshot: Snapshot, run: RunView, cloud: TargetView) -> float:
 
 
 class Leaving(NamedTuple):
-    """Batches with their cloud targets: for now, and for the last responsible moment; rows that must go then, and at the most."""
+    """Batches with their cloud targets: for now, and for the last responsible moment; rows that must go then."""
 
     now: list[tuple[BatchView, TargetView]]
     late: list[tuple[BatchView, TargetView]]
     rows: float
-    most: float
 
 
 def _leaving(
@@ -172,16 +184,10 @@ def _leaving(
         elif left > 0 or (way.local is not None and too_late(way.local, batch, seconds, way.local.rung_work)):
             left -= batch.work
             late.append((batch, way.cloud))
-    due = float(sum(batch.rows for batch, _ in late))
-    if left > 0 and late:
-        due *= short / max(1e-9, short - left)  # what is not prepared yet must follow in the same time
-    return Leaving(now, late, due, max(due, _last_rows(load, short)))
-
-
-def _last_rows(load: Load, short: float) -> float:
-    """The last shortage may be of the shortest prompts, which are many."""
-    reserve = min(max(0.0, short), max((reserve_work(t, load.most) for t in load.home.values()), default=0.0))
-    return reserve / load.least if load.least else 0.0
+    rows = float(sum(batch.rows for batch, _ in late))
+    if left > 0 and late:  # what is not prepared yet must follow in the same time
+        rows *= short / max(1e-9, short - left)
+    return Leaving(now, late, rows)
 
 
 def _tight(target: TargetView, load: Load, seconds: float) -> bool:

@@ -14,15 +14,18 @@ from pipelines.asking import asks
 from pipelines.difference import Span, differences, place
 from pipelines.moves import swapped_pair
 from pipelines.reading import Token
-from pipelines.words import ARTICLES, DATES, POLITE, word_set
+from pipelines.words import ARTICLES, POLITE, QUANTIFIERS, word_set
 
 _START = "\N{INFORMATION SEPARATOR TWO}"
 _LOOSE = "\N{INFORMATION SEPARATOR ONE}"
+_NAMED = "\N{INFORMATION SEPARATOR THREE}"
 _END = rf"(?= {_START}|$)"
 _THING = rf"([^{_START}]{{1,160}}?)"
 """What a question is about: part of one sentence, and bounded, since two of them in one frame are tried against each other."""
 
-_WHO = r"(?:i|we|you|one|someone|somebody|anyone|a person|people)"
+_WHO = r"(?:i|we|one)"
+"""Who asks how. What `you` or `people` do is another question: `How can someone hack my phone?`"""
+
 _PERSONAL = r"(?:feel|think|like|look|seem|sound|see|view|rate|know|define|spend|want|mean|say|cope|afford)\b"
 """What depends on whom the question is about."""
 
@@ -33,10 +36,9 @@ _FINDING = r"(?:find|buy|get|order|download|rent|book|watch|read|learn|study|app
 _QUESTION = r"(?:how|what|where|when|why|who|which)"
 _MAY = r"(?:do|does|can|could|should|shall)"
 _BE = r"(?:is|are)"
+_MOST_OF_ALL = r"(?:\w+est|most|least|worst)\b"
 
-_TWO_PERSONS = re.compile(
-    rf"(?<={_START})how (?={_MAY} (?:(?:i|we) [^{_START}]*\byours?\b|you [^{_START}]*\b(?:my|mine|our|ours)\b))"
-)
+_TWO_PERSONS = re.compile(rf"(?<={_START})how (?={_MAY} (?:i|we) [^{_START}]*\byou(?:rs?)?\b)")
 """Of these it matters who is who."""
 
 _FRAMES = (
@@ -55,10 +57,11 @@ _FRAMES = (
     (r"there (?:were|was|are|is) (?=any\b)", ""),
     (rf"(?:in )?(?:what|which) (?:ways?|manner) (?={_MAY}\b)", "how "),
     (rf"how {_MAY} {_WHO} (?!{_PERSONAL})", "how to "),
+    (rf"how (?:do|can|could) you (?!{_PERSONAL})", "how you to "),
     (rf"how (?:am|is|are) {_WHO} supposed to (?!{_PERSONAL})", "how to "),
-    (r"how (?:i|we|you) (?:can|could|should|do)\b", "how to"),
+    (r"how (?:i|we) (?:can|could|should|do)\b", "how to"),
     (rf"what (?:can|could|should) {_WHO} do to ", "how to "),
-    (rf"what {_BE} (?:the |a |some |any )?ways? (?:for {_WHO} )?to ", "how to "),
+    (rf"what {_BE} (?:the |a |some |any )?ways? (?:for (?:me|us|one) )?to ", "how to "),
     (r"(?:which|what) would be the (?=\w+est\b|most\b)", "what is "),
     (rf"what {_BE} (?:the )?meanings? of ", "what mean "),
     (rf"what (?:do|does) {_THING} mean{_END}", r"what mean \1"),
@@ -86,10 +89,10 @@ _FRAMES = (
         rf"how (?:do|does|is|are) {_THING} (?:differ|different) (?:from|than|to) {_THING}{_END}",
         r"what difference between \1 and \2",
     ),
-    (r"(?:which|what) (?:is|are) the\b", "what is"),
+    (rf"what {_BE} the differences? (?=between\b)", "what difference "),
+    (rf"(?:which|what) {_BE} the (?=\w+(?: \w+)? of\b)", "what is "),
     (r"(?:which|what) are (?:some of|some)\b", "what is"),
-    (r"(?:which|what) is\b", "what is"),
-    (r"(?:which|what) are\b", "what are"),
+    (rf"which ({_BE}) (?=the {_MOST_OF_ALL})", r"what \1 "),
 )
 """How a question may open; the replacement is what is compared."""
 
@@ -97,29 +100,29 @@ _INSIDE = (
     (re.compile(r"\b(start|begin|continue)s? to (?=\w)"), r"\1 "),
     (re.compile(r"\b(start|begin|continue)s? (\w{3,})ing\b"), r"\1 \2ing~"),
     (re.compile(r"\b(ways?|methods?|steps?|time|place) (?:of|for) (\w{3,})ing\b"), r"\1 to \2ing~"),
-    (re.compile(r"\b(ways?|method|time|place) for (?:me|one|someone|people) to\b"), r"\1 to"),
+    (re.compile(r"\b(ways?|method|time|place) for (?:me|one) to\b"), r"\1 to"),
 )
 """What may stand in a question in two forms; a verb marked with ~ is compared without its ending."""
 
 _QUESTION_WORDS = frozenset({"how", "what", "where", "when", "why", "who"})
 _PATTERNS = tuple((re.compile(rf"(?<={_START}){pattern}"), form) for pattern, form in _FRAMES)
-_DROPPED = ARTICLES | POLITE | {"there"}
-_LOOSE_PLACES = frozenset({"of", "in", "on", "at"})
-_ALIKE = dict.fromkeys(("i", "we", "you", "one"), "one")
+_ALIKE = dict.fromkeys(("i", "we", "one"), "one")
 _HELPERS = {"do": "do", "does": "do", "is": "is", "are": "is", "am": "is"}
 _PLURALS = word_set(
     "glasses damages arms customs goods manners spirits terms works pants savings means minutes looks brains colours colors forces grounds "
-    "irons letters quarters regards scales stairs surroundings times troops woods airs ashes belongings compasses effects draughts"
+    "irons letters quarters regards scales stairs surroundings times troops woods airs ashes belongings compasses effects draughts "
+    "news odds rights shorts greens blues basics specifics finals leaves lives contents remains clothes thanks physics mathematics maths "
+    "economics politics ethics statistics athletics yours ours hers theirs others sometimes besides always perhaps towards sides"
 )
 """Their plural is another thing than several of one."""
 
 _SUPERLATIVES = word_set("best worst most least first last top")
 LIGHT = (
-    _DROPPED
-    | _LOOSE_PLACES
+    ARTICLES
+    | POLITE
     | _ALIKE.keys()
     | word_set(
-        "is are am be some to someone somebody anyone anybody person people tell know inform let me us want need like supposed able way ways manner would "
+        "there is are am be some to someone somebody anyone anybody person people tell know inform let me us want need like supposed able way ways manner would "
         "might must mean means meaning meant think opinion opinions view views thought thoughts take your reason reasons that cost costs "
         "price old age tall high height heavy weight much differ different difference differences from than between each other one another "
         "it come possible has that 's"
@@ -131,6 +134,8 @@ _EACH = frozenset({"i", "we", "you"})
 _ADVICE = frozenset({"should", "shall", "could"})
 _AGREEING = frozenset({"a", "an", "is", "are", "do", "does"})
 _MIN_PLURAL = 4
+_RARE = 40_000
+"""Commoner nouns may be a stuff without their article, and a thing with it: `paper` and `a paper`."""
 
 
 def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
@@ -179,16 +184,14 @@ def _differing(a: Sequence[Token], b: Sequence[Token]) -> tuple[Sequence[Token],
 
 
 def _without_loose(words: list[str]) -> list[str]:
-    """A place word, `do` or `is` may be there or not; one never stands for another."""
+    """`do` or `is` may be there or not; one never stands for the other."""
     return [word for word in words if word[:1] != _LOOSE]
 
 
 def _framed(tokens: Sequence[Token]) -> list[str]:
     text = " ".join(map(_opened, tokens, (*tokens[1:], None)))
     text = _TWO_PERSONS.sub("how~ ", text)
-    for pattern, form in _PATTERNS:
-        text = pattern.sub(form, text)
-    for pattern, form in _INSIDE:
+    for pattern, form in (*_INSIDE, *_PATTERNS):
         text = pattern.sub(form, text)
     words: list[str] = []
     for sentence in re.split(f"(?={_START})", text.replace(_START + _START, _START)):
@@ -200,27 +203,50 @@ def _framed(tokens: Sequence[Token]) -> list[str]:
 def _opened(token: Token, following: Token | None) -> str:
     """A word with the mark of a sentence's first one; `When it rains, …` is marked as no question."""
     if not token.first:
-        return token.norm
+        return token.norm + _named(token)
     asking = token.norm not in _QUESTION_WORDS or asks(token.norm, following.norm if following else "")
-    return f"{_START}{token.norm}{'' if asking else '~'}"
+    return f"{_START}{token.norm}{'' if asking else '~'}{_named(token)}"
+
+
+def _named(token: Token) -> str:
+    """Marks a name that looks like a plural: `Roberts` is not `Robert`."""
+    return _NAMED if token.raw[0].isupper() and token.norm[-1] == "s" and lexicon.is_name(token.norm) else ""
 
 
 def _bared(words: list[str]) -> list[str]:
     """What a question asks, without what may be put otherwise."""
     if words[1:2] == ["to"] and words[0][1:] in ("how", "where"):
         words = [_ALIKE.get(word, word) for word in words]
-    return [_said(words, at) for at in range(len(words)) if words[at].lstrip(_START) not in _DROPPED]
+    return [_said(words, at) for at in range(len(words)) if not _needless(words, at)]
+
+
+def _needless(words: Sequence[str], at: int) -> bool:
+    """`there` beside its verb; `a` before more than one word, or a rare one, or where it is not asked what that is; `the` only in `the X of`."""
+    word, after = words[at].lstrip(_START), words[at + 1 :]
+    if word in POLITE:
+        return True
+    if word == "there":
+        return not {"is", "are"}.isdisjoint((words[at - 1], *after[:1]))
+    if word == "the":
+        return "of" in after[1:3]
+    if word not in ARTICLES or not after or after[0] in QUANTIFIERS:
+        return False
+    asked = {*words[1:at], *after} - _HELPERS.keys()
+    return words[0] != f"{_START}what" or len(asked) > 1 or lexicon.rarity(after[0]) > _RARE
 
 
 def _said(words: list[str], at: int) -> str:
     """A word as it is compared: a noun in the singular, unless one is picked out of many, where number counts."""
     word = words[at]
+    if word[-1] == _NAMED:
+        return word[:-1]
     if word == "am" and words[at - 1][-1].isdigit():
         return word  # of a clock time
-    if word in _HELPERS or _loose_place(words, at):
+    if word in _HELPERS:
         return _LOOSE + _HELPERS.get(word, word)
     picked = any(near in _SUPERLATIVES or near.endswith("est") for near in words[max(0, at - 2) : at])
-    return word if picked and word[-1] != "~" else _plain(word)
+    asked = at == 1 and words[0][1:] in _QUESTION_WORDS
+    return word if (picked and word[-1] != "~") or asked else _plain(word)
 
 
 def _plain(word: str) -> str:
@@ -235,12 +261,6 @@ def _stem(word: str) -> str:
     base = word[:-3]
     doubled = len(base) > 2 and base[-1] == base[-2]
     return next((form for form in (base + "e", base, base[:-1] if doubled else base) if lexicon.ordinary(form)), base)
-
-
-def _loose_place(words: Sequence[str], at: int) -> bool:
-    """A place word that says little; beside a number, a name or the end it may say something."""
-    after = words[at + 1] if at + 1 < len(words) else "0"
-    return words[at] in _LOOSE_PLACES and after.isalpha() and not lexicon.is_name(after) and after not in DATES
 
 
 def singular(word: str) -> str:

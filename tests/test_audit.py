@@ -7,10 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from tests.support_program import CLOUD, Program
 from tests.support_upstream import Upstream
 from tests.test_flow import agrees_with
+
+pytestmark = pytest.mark.timeout(600)  # several programs, each of which loads its model, on a machine that may be busy
 
 PLACES = ("Oslo", "Bergen", "Turku", "Malmo", "Gdansk", "Tartu", "Narvik", "Vaasa")
 THINGS = ("card", "letter", "parcel", "invoice", "refund")

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("spillway.worker")
 
 ROLES = ("prepare", "schedule", "local", "cloud", "settle")
-MAX_JOBS = 32
+MAX_JOBS = 64
+"""Batches at once on each lane of a worker: small ones of a run that is due soon still fill the most slots that a lane may have."""
 STOP_S = 25.0
 
 
@@ -97,7 +98,9 @@ class Process:
             if "cloud" in self.lanes and await self._has_provider_batches():
                 from worker.provider_batches.lane import ProviderBatches
 
-                self.provider_batches = ProviderBatches(self.context, self.ledger, self.drain.journal)
+                self.provider_batches = ProviderBatches(
+                    self.context, self.ledger, self.drain.journal, self.drain.lengths
+                )
                 self._leased("provider_batch", self.provider_batches.step)
         await self._start_control(bells)
 

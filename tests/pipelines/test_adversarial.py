@@ -203,11 +203,28 @@ OTHER += """这家酒店的服务很好|这家酒店的服务不好
 この店は高いです|この店は安いです
 영화가 재미있었어요|영화가 재미없었어요
 """
+OTHER += """If x = 4, what is -x?|If x = 4, what is x?
+How many ways are n! ways?|How many ways are n ways?
+What is f'(3)?|What is f(3)?
+Is "x - y" odd?|Is "x y" odd?
+Who can take blood type A-?|Who can take blood type A?
+Let A = 3 and a = 5. What is A?|Let A = 3 and a = 5. What is a?
+What does `git branch -d x` do?|What does `git branch -D x` do?
+Is bit.ly/AbCdE safe?|Is bit.ly/aBcDe safe?
+How many Mb are in a Gb?|How many MB are in a GB?
+"""
 OTHER_NAMES = """
 He works for Apple|He works for apple
 I read about the march|I read about the March
 How do I get to Bath by train?|How do I get to bath by train?
 The polish was nice|The Polish was nice
+What is the capital of Turkey?|What is the capital of turkey?
+Is Turkey near Nice?|Is turkey near Nice?
+Where is China made?|Where is china made?
+Did Tom Cruise go to China?|Did Tom Cruise go to china?
+What did IT say about the delay?|What did it say about the delay?
+Do you ship to US?|Do you ship to us?
+Who is Baker of Bath?|Who is Baker of bath?
 """
 SAME = {
     CLOSED: """
@@ -239,7 +256,7 @@ It\tbroke, says Ann <ann@a.example>.|It broke, says Ann <ann@a.example>.
 Answer with one word: is the TV ok?|Answer with one word: is the television okay?
 """,
     OPEN: """
-How do I descale a kettle?|How can one descale a kettle
+How do I descale a kettle?|How can we descale a kettle
 What's the deepest lake in Europe?|What is the deepest lake in Europe
 Which is the deepest lake in Europe?|What is the deepest lake in Europe?
 What is the link between tea and coffee?|What is the link between coffee and tea?

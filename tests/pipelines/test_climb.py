@@ -24,15 +24,19 @@ from pipelines.climb import MOST, START, Climb, Load, Said, State, Window, start
         (State(8, 8), 100.0, 16, 8),  # measured: more is tried
         (State(16, 8, 100.0, 100.0), 110.0, 32, 16),  # worth it
         (State(16, 8, 100.0, 100.0), 103.0, 5, 8),  # not worth it: fewer is tried
+        (State(16, 8, 100.0, 100.0), 60.0, 8, 8),  # much slower: is the best still as fast? before fewer is tried
         (State(32, 16, 100.0, 100.0, low=8), 101.0, 11, 16),  # between what is too few and what is enough
         (State(5, 8, 100.0, 104.0, high=16), 101.0, 3, 5),  # as good with fewer
         (State(5, 8, 100.0, 104.0, high=16), 80.0, 6, 8),  # too few
         (State(7, 8, 100.0, 104.0, low=6, high=16), 80.0, 8, 8),  # narrow enough: held
-        (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 60.0, 8, 8),  # much slower: measured anew,
-        (State(8, 8, high=9), 60.0, 5, 8),  # and fewer tried first
-        (State(5, 8, 60.0, 60.0, high=9), 37.0, 16, 8),  # and that was not it: more
-        (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 140.0, 8, 8),  # much faster: measured anew,
-        (State(8, 8), 140.0, 16, 8),  # and more tried
+        (
+            State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0),
+            60.0,
+            16,
+            8,
+        ),  # much slower: its knee may have moved up, so more is tried,
+        (State(16, 8, 60.0, 60.0), 61.0, 5, 8),  # and that was not it: fewer
+        (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 140.0, 16, 8),  # much faster: more is tried as well
         (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=500.0), 90.0, 8, 8),  # a little slower: held
         (State(8, 8, 100.0, 104.0, low=7, high=16, due_s=90.0), 100.0, 16, 8),  # due: more is tried
         (State(256, 128, 100.0, 100.0, low=64), 110.0, 181, 256),  # the most there is: narrowed
@@ -113,6 +117,10 @@ class Server:
         n = min(calls, self.slots or calls)
         return self.total * n / (n + self.half)
 
+    def speed(self, calls: int) -> float:
+        """Of each."""
+        return self.total / (calls + self.half)
+
     def run(self, until_s: float, cap: int, *, enough: int = 10**6) -> Load:
         """Keeps `cap` calls in flight, as far as there are `enough`."""
         while True:
@@ -122,7 +130,7 @@ class Server:
                     break
                 self.waiting.append((self.lengths.lognormvariate(math.log(100), 0.5), self.now_s))
                 self._admit()
-            rate = self.total / (len(self.running) + self.half)
+            rate = self.speed(len(self.running))
             end_s = self.now_s + (self.running[0][0] - self.work) / rate
             if end_s > until_s:
                 self.work += (until_s - self.now_s) * rate
@@ -140,6 +148,25 @@ class Server:
         while self.waiting and (not self.slots or len(self.running) < self.slots):
             length, begun_s = self.waiting.popleft()
             heapq.heappush(self.running, (self.work + length, length, begun_s))
+
+
+@dataclass
+class Knee(Server):
+    """As fast for each call up to so many at once; no faster in all beyond."""
+
+    @property
+    def knee(self) -> float:
+        return self.half
+
+    @knee.setter
+    def knee(self, calls: float) -> None:
+        self.half = calls
+
+    def at(self, calls: int) -> float:
+        return self.total * min(1.0, calls / self.half)
+
+    def speed(self, calls: int) -> float:
+        return self.at(calls) / calls
 
 
 def climb(
@@ -177,12 +204,24 @@ def test_caps_are_compared_by_one_weight_of_prefill_whatever_is_learned_meanwhil
 
 
 def test_a_knee_that_moves_up_is_followed_though_the_server_got_slower_by_it() -> None:
-    """As many calls at once are now a third of what it can do: fewer are tried in vain, then more."""
+    """As many calls at once are now a third of what it can do: more are tried at once, not fewer first."""
     server = Server(3000, 4)
     found, _ = climb(server, 90)
     server.half = 40
     _, caps = climb(server, 150, found)
     assert server.at(caps[-1]) >= 0.7 * server.best()
+
+
+def test_where_calls_take_no_longer_the_next_doubling_waits_for_half_of_them_alone() -> None:
+    """Calls of four seconds: a minute had gone by until a server for 24 was given 24."""
+    server = Knee(600.0, 24)
+    _, caps = climb(server, 40)
+    assert max(caps[:75]) >= 32, "after half a minute"
+    server = Knee(600.0, 6, 40)
+    found, _ = climb(server, 100)
+    server.knee = 24
+    _, caps = climb(server, 60, found)
+    assert max(caps[:75]) >= 24, "and as soon after it has moved"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -238,7 +277,7 @@ def test_a_lane_that_is_not_full_stays_as_it_is() -> None:
     _, caps = climb(Server(3000, 8), 50, enough=12)
     assert caps.count(2 * START) < 40, "what work does not fill is given up"
     assert caps[-1] == START
-    _, caps = climb(Server(3000, 8), 5)
+    _, caps = climb(Server(3000, 8), 4)
     assert set(caps) == {START}, "a small run ends before anything is tried"
     assert Climb(40).look(0.0, [], 0.1, Said()) == 40, "and begins where an earlier one has held"
     assert Climb(40).look(0.0, [], 0.1, Said(12)) == 12

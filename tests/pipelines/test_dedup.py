@@ -56,8 +56,15 @@ OTHER_FORM = [
     (STRICT, 'print("a  b")', 'print("a b")'),
     (STRICT, "if x:\n    a()\n    b()", "if x:\n    a()\nb()"),
     (STRICT, "10²", "102"),
+    (VERBATIM, "How many characters are in 'a  b'?", "How many characters are in 'a b'?"),
+    (VERBATIM, "Count the characters: wait…", "Count the characters: wait..."),
+    (VERBATIM, "Count the lines:\na\nb", "Count the lines:\na b"),
+    (VERBATIM, "How many tokens are in “a”", 'How many tokens are in "a"'),
+    (VERBATIM, "Count the letters: e\u0301", "Count the letters: \u00e9"),
     (OPEN, "Great film", "Great film?"),
     (OPEN, "café menu", "cafe menu"),
+    (OPEN, "Is X larger than Y?", "Is x larger than y?"),
+    (OPEN, "Is the vitamin A or K?", "Is the vitamin a or K?"),
     (OPEN, "Compute -5 + 2", "Compute 5 + 2"),
     (OPEN, "nice one :)", "nice one :("),
     (OPEN, "sort a list in C", "sort a list in C++"),
@@ -77,6 +84,7 @@ def test_harmless_forms_share_a_key(task: str, a: str, b: str) -> None:
 @pytest.mark.parametrize(("task", "a", "b"), OTHER_FORM)
 def test_other_texts_do_not(task: str, a: str, b: str) -> None:
     assert _key(a, task) != _key(b, task)
+    assert not decide((a,), (b,), task, 1.0).accept
 
 
 def test_keys_of_other_families_and_tasks_never_meet() -> None:
@@ -141,6 +149,7 @@ def test_every_field_must_agree() -> None:
 OUT_OF_CONTEXT = [
     ("How many people are in {}?", "Turkey", "turkey"),
     ("What is 8 {} 2", "-", ":"),
+    ("How do I get the {} off?", "Polish", "polish"),
     ("Is a laser of 5 {} safe?", "mW", "MW"),
 ]
 

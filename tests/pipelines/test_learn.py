@@ -16,6 +16,7 @@ def test_answers_outweigh_the_guess() -> None:
     assert 1.0 < of(1, 100, 300).longer < 2.0, "one answer says little"
     assert of(4, 100, 300).longer > 2.3, "a small batch says more than a guess"
     assert of(1000, 100, 300).longer == pytest.approx(3.0, rel=0.02)
+    assert of(4, 200, 20).longer < 0.2, "a guess of ten times too much is no more than one answer either"
     learned = Learned({"g": of(1000, 100, 50)})
     assert outputs(learned, "g", 200.0) == pytest.approx(100.0, rel=0.02)
     assert outputs(learned, "other", 200.0) == 200.0

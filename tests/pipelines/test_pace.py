@@ -56,9 +56,11 @@ def test_what_was_measured_with_other_slots_says_little_of_the_speed_and_nothing
     """Long prompts were read with 16 slots and long answers written with 48, at twice the speed: reading looked expensive."""
     pace = Pace()
     after(server(PREFILL_WEIGHT, [(2500.0, 30.0), (2400.0, 40.0)]), pace)
-    speed = Speed()
+    speed, first = Speed(), 1000
     for now, seen in server(PREFILL_WEIGHT, [(100.0, 300.0), (90.0, 310.0)], rate=1280.0, in_flight=48):
         speed = pace.note(now + 60.0, "gpu", 48, [("later", seen)])
+        first = min(first, speed.spans)
+    assert first == 1, "and it has been measured hardly at all: nothing is ordered for what it did with few"
     assert speed.rate == pytest.approx(1280.0, rel=0.05)
     assert speed.prefill == pytest.approx(PREFILL_WEIGHT, rel=0.2)
 

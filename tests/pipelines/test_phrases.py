@@ -14,7 +14,7 @@ def words(text: str) -> list[str]:
 
 SAME = [
     ("We meet in order to plan the trip", "We meet to plan the trip"),
-    ("Closed due to snow", "Closed because of snow"),
+    ("Closed on account of snow", "Closed because of snow"),
     ("The lights were off prior to dinner", "The lights were off before dinner"),
     ("whilst we wait", "while we wait"),
     ("Stay till noon", "Stay until noon"),
@@ -44,6 +44,13 @@ OTHER = [
     ("I have two", "I have 3"),
     ("We left after dinner", "We left before dinner"),
     ("I work as well", "I work and"),
+    ("The cop warns U.S. troops", "The cop warns us troops"),
+    ("She sings as well as her sister", "She sings and her sister"),
+    ("The money is due to me", "The money is because of me"),
+    ("The money owing to me", "The money because of me"),
+    ("Turn right now", "Turn now"),
+    ("Call me whether or not it rains", "Call me if it rains"),
+    ("Who are the key board members", "Who are the keyboard members"),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipelines.capacity import ways
+from pipelines.capacity import cloud_rate, stock, ways
 from pipelines.offices import MOST_SURE, sureness
 from pipelines.plan import plan
 from pipelines.snapshot import BatchTarget, BatchView, RunView, TargetView
@@ -74,7 +74,7 @@ def test_batch_apis(name: str, run_: RunView, expected: list[tuple[str, str]]) -
 
 def test_nothing_is_ordered_before_the_local_lane_was_measured() -> None:
     short = run(hours(20), deadline_s=10 * HOUR)
-    unsure = msgspec.structs.replace(BUSY, spans=1)
+    unsure = msgspec.structs.replace(BUSY, spans=0)
     assert plan(snapshot(short, gpu=unsure, batch_targets={"mini": OFFICE})) == []
 
 
@@ -159,7 +159,7 @@ def test_a_fallbacks_batch_api_is_no_bargain_beside_the_route_s_own_cloud() -> N
 
 
 def test_the_price_of_a_batch_says_how_much_of_the_shortage_is_ordered_where_it_is_now_or_never() -> None:
-    unsure = msgspec.structs.replace(BUSY, spans=25)  # may do a tenth more or less than foreseen
+    unsure = msgspec.structs.replace(BUSY, spans=6)  # may do a tenth more or less than foreseen
     short = run(tuple(BatchView(f"b{i}", "small", 8, 360.0) for i in range(200)), deadline_s=10 * HOUR)
     ordered = [
         len(
@@ -238,3 +238,88 @@ def test_what_is_out_is_recalled_in_time_to_buy_it_as_fast_as_the_cloud_can_take
     assert recalled(500) == [f"ns{i}" for i in range(6)], "the last that were ordered: 45 rows"
     assert recalled(500, rung_rows=100) == [], "the cloud has enough to do"
     assert recalled(60) == [*(f"ns{i}" for i in range(10)), *(f"s{i}" for i in range(10))], "all have had their time"
+
+
+UNHEARD = BatchTarget("mini", True, 1000, heard=False)
+"""Nobody knows how long it takes; such APIs take an hour."""
+SHORT = tuple(BatchView(f"b{i}", "small", 4, 100.0) for i in range(40))
+"""Of four minutes, of which the local lane does half."""
+SLOW = msgspec.structs.replace(GPU, rung_rows=100, rate=8.0, spans=3)
+
+
+def test_a_batch_api_of_which_nobody_has_heard_is_tried_with_a_few_rows_that_are_short() -> None:
+    def moves(office: BatchTarget, waiting: tuple[BatchView, ...] = SHORT, **more: Any) -> list[tuple[str, str]]:
+        due = run(waiting, deadline_s=240, **more)
+        return moved(plan(snapshot(due, gpu=SLOW, batch_targets={"mini": office})))
+
+    assert moves(UNHEARD) == [("b39", "provider_batch"), ("b38", "provider_batch")], "eight rows"
+    out = BatchView("s", "small", 4, 100.0, target="mini", sent_ms=NOW - 20_000)
+    assert moves(msgspec.structs.replace(UNHEARD, waited_s=20.0), sent=(out,)) == [], "it is not back"
+    assert moves(msgspec.structs.replace(UNHEARD, waited_s=170.0)) == [], "earlier ones took longer than this one could"
+    assert moves(UNHEARD, SHORT[:18]) == [], "the lane will do it all"
+    quick = BatchTarget("mini", True, 1000, latency_p50_s=15.0, latency_p90_s=45.0)
+    assert len(moves(quick)) > 4, "what is short, once it is known that it comes back in time"
+
+
+def test_what_has_no_local_lane_waits_for_the_trial_as_long_as_there_is_time() -> None:
+    wide = tuple(msgspec.structs.replace(batch, route="cloudy", rows=40) for batch in SHORT[:4])
+
+    def moves(waited_s: float, left_s: float, sent: tuple[BatchView, ...] = ()) -> list[tuple[str, str]]:
+        office = msgspec.structs.replace(UNHEARD, waited_s=waited_s)
+        return moved(plan(snapshot(run(wide, deadline_s=left_s, sent=sent), batch_targets={"mini": office})))
+
+    assert moves(0.0, 240) == [("b3", "provider_batch")], "one batch, however large"
+    out = (BatchView("s", "cloudy", 40, 100.0, target="mini", sent_ms=NOW - 20_000),)
+    assert moves(20.0, 220, out) == []
+    assert [lane for _, lane in moves(100.0, 140, out)] == ["cloud"], (
+        "it will not be back: real time, to the cloud's stock"
+    )
+
+
+def test_nothing_is_bought_of_a_run_that_has_just_begun_and_of_which_all_is_guessed() -> None:
+    """In two minutes at load 0.9 a tenth of the rows had been bought when the first answers came."""
+    new = msgspec.structs.replace(GPU, rate=0.0, rows_per_s=0.0)
+    cloud = msgspec.structs.replace(MINI, rows_per_s=0.0, spans=0)
+    many = tuple(BatchView(f"b{i}", "small", 8, 1600.0, guessed=True) for i in range(60))
+    for age_s, lanes in ((5, {"local"}), (20, {"local", "cloud"})):
+        due = run(many, deadline_s=100, created_ms=NOW - 1000 * age_s)
+        assert {lane for _, lane in moved(plan(snapshot(due, gpu=new, mini=cloud)))} == lanes
+    climbing = msgspec.structs.replace(GPU, rate=400.0, spans=1, climbing=True)
+    known = tuple(msgspec.structs.replace(batch, guessed=False) for batch in many)
+    for age_s, lanes in ((20, {"local"}), (40, {"local", "cloud"})):
+        due = run(known, deadline_s=100, created_ms=NOW - 1000 * age_s)
+        assert {lane for _, lane in moved(plan(snapshot(due, gpu=climbing, mini=cloud)))} == lanes
+
+
+def test_what_is_not_out_is_bought_while_the_provider_gives_the_rest_back() -> None:
+    """Eight rows of a trial that took a minute to come back had everything else bought a minute earlier."""
+    out = (BatchView("s", "small", 8, 100.0, target="mini", sent_ms=NOW - 20_000),)
+    for left_s, lanes in ((75, set()), (60, {"recall"}), (8, {"cloud", "recall"})):
+        due = run(SHORT[:20], deadline_s=left_s, sent=out)
+        moves = moved(plan(snapshot(due, gpu=SLOW, batch_targets={"mini": OFFICE})))
+        assert {lane for _, lane in moves} == lanes, left_s
+
+
+def test_a_cloud_that_was_hardly_asked_is_believed_a_few_times_what_it_did() -> None:
+    few = msgspec.structs.replace(MINI, slots=60, rows_per_s=3.0, latency_s=1.0, spans=0)
+    assert cloud_rate(few) == 12.0
+    assert cloud_rate(msgspec.structs.replace(few, rows_per_s=30.0)) == 60.0, "no more than its slots"
+    assert cloud_rate(msgspec.structs.replace(few, rows_per_s=0.5)) == 10.0, "as one that nobody has asked"
+    assert cloud_rate(msgspec.structs.replace(few, spans=1)) == 3.0, "all of them were in use"
+    assert cloud_rate(msgspec.structs.replace(few, limit_rows_per_s=5.0)) == 5.0
+
+
+def test_no_more_is_rung_to_a_cloud_than_its_limits_admit_in_a_moment() -> None:
+    """128 rows waited for more than a minute at a hundred calls a minute, while the local lane had nothing left to do."""
+    limited = msgspec.structs.replace(MINI, slots=64, rows_per_s=1.6, limit_rows_per_s=100 / 60)
+    assert [stock(msgspec.structs.replace(limited, limit_rows_per_s=most)) for most in (100 / 60, math.inf)] == [
+        100 / 60 * 3.5,
+        128,
+    ]
+    slow = msgspec.structs.replace(limited, rows_per_s=15.0, limit_rows_per_s=15.0, latency_s=4.0)
+    assert stock(slow) >= 15 * 4, (
+        "45 in flight, and the cloud did ten rows a second of fifteen: a thirtieth of a job was late"
+    )
+    for cloud, bought in ((limited, 2), (msgspec.structs.replace(limited, rows_per_s=0.0), 1)):
+        moves = moved(plan(snapshot(run(SHORT, deadline_s=30), gpu=SLOW, mini=cloud)))
+        assert [lane for _, lane in moves] == ["cloud"] * bought, "for three seconds; four where nobody has asked it"

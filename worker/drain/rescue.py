@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from bisect import bisect_right, insort
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from itertools import count
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from heapq import heapify, heapreplace
+from itertools import chain
 from typing import Any, NamedTuple
 
 from pipelines.capacity import EVEN, GUESSED_TOKENS_PER_S, LONG, SLOW_LATENCY_S
@@ -38,25 +40,61 @@ TOO_LATE = Failure("late", "too_late", "given up for the cloud, so that its row 
 
 
 class Durations:
-    """How long the last calls of a group took."""
+    """How long the last calls of a group took; `usual_s` while none has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, usual_s: float = 0.0) -> None:
         self._last: deque[float] = deque()
         self._sorted: list[float] = []
+        self._sum_s, self._usual_s = 0.0, usual_s
 
     def add(self, seconds: float) -> None:
         self._last.append(seconds)
+        self._sum_s += seconds
         insort(self._sorted, seconds)
         if len(self._last) > KEPT_CALLS:
-            del self._sorted[bisect_right(self._sorted, self._last.popleft()) - 1]
+            self._sum_s -= (oldest := self._last.popleft())
+            del self._sorted[bisect_right(self._sorted, oldest) - 1]
 
-    def risk(self, had_s: float, left_s: float, usual_s: float) -> float:
+    @property
+    def mean_s(self) -> float:
+        return max(0.0, self._sum_s) / len(self._last) if self._last else self._usual_s
+
+    def risk(self, had_s: float, left_s: float) -> float:
         """That a call which has run for so long needs more than is left, of those that took longer than it has had; one more may
         take three times as long as any did, or as is usual where none has ended."""
         longer = len(self._sorted) - bisect_right(self._sorted, had_s)
         late = len(self._sorted) - bisect_right(self._sorted, had_s + left_s)
-        longest_s = max(had_s, self._sorted[-1] if self._sorted else usual_s)
+        longest_s = max(had_s, self._sorted[-1] if self._sorted else self._usual_s)
         return (late + (EVEN if LONG * longest_s > had_s + left_s else 0.0)) / (longer + 1)
+
+
+class Speed(NamedTuple):
+    """Of a cloud: seconds until it may be asked again, seconds of a call, and rows a second."""
+
+    pause_s: float
+    latency_s: float
+    rows_per_s: float
+
+    def needs_s(self, rows: int) -> float:
+        """For so many, handed over now."""
+        return self.pause_s + LATENCIES * self.latency_s + rows / self.rows_per_s + HAND_OVER_S
+
+    def can(self, left_s: float) -> int:
+        """Rows that it answers in the time that is left."""
+        return max(0, int((left_s - self.pause_s - self.latency_s) * self.rows_per_s))
+
+
+def waits_too_long(queue: Iterable[tuple[Durations, float]], free_s: Iterable[float]) -> list[int]:
+    """Places of what waits, each with how long it has, that would hardly end in time behind those before it; `free_s`: until each
+    slot is free."""
+    slots, found = [*free_s] or [0.0], []
+    heapify(slots)
+    for place, (took, left_s) in enumerate(queue):
+        if took.risk(0.0, left_s - slots[0]) > RISK:
+            found.append(place)
+        else:
+            heapreplace(slots, slots[0] + took.mean_s)
+    return found
 
 
 class Call(NamedTuple):
@@ -65,14 +103,6 @@ class Call(NamedTuple):
     task: asyncio.Task[Response | Failure]
     given_up: asyncio.Future[None]
     began_s: float
-
-
-class Speed(NamedTuple):
-    """Of a cloud: seconds until it may be asked again, seconds of a call, and rows a second."""
-
-    pause_s: float
-    latency_s: float
-    rate: float
 
 
 class Room(NamedTuple):
@@ -156,67 +186,83 @@ class Rescue:
         clock, redis, keys = self._context.clock, self._context.redis, self._context.keys
         names = {name for running in due for name in running.run.wanted_scopes(clock)}
         room = Room(await budget.room_nusd(redis, keys, sorted(names)), {})
-        for cloud in filter(None, map(self._cloud, due)):
+        for cloud in chain.from_iterable(map(self._clouds, due)):
             if cloud.name not in room.rows:
                 room.rows[cloud.name] = cloud.pending
                 for prompt in cloud.ready:  # whose money is not reserved yet
                     room.take(prompt.batch.run.wanted_scopes(clock), self._nusd(cloud, prompt) or 0)
-        for running in due:
-            up = self._cloud(running)
-            if up is not None and up.name in room.rows and not running.stopping:
-                self._give_up(running, up, room)
-
-    def _is_due(self, running: Running) -> bool:
-        """The cloud can just be in time."""
-        movable = running.lane == "local" and running.lanes == "any" and not running.stopping
-        if not movable or running.run.deadline_ms is None or (cloud := self._cloud(running)) is None:
-            return False
-        speed = self._speed(cloud, running)
-        mine = sum(each.open for each in self._running.values() if each.run is running.run and each.lane == "local")
-        needed_s = speed.pause_s + LATENCIES * speed.latency_s + (mine + cloud.pending) / speed.rate + HAND_OVER_S
-        return self._left_s(running) <= needed_s
-
-    def _give_up(self, running: Running, cloud: Lane, room: Room) -> None:
-        """What is in flight; and what has not begun yet and would begin so late, the last first."""
-        left_s, took = self._left_s(running), self._took.get(running.head.group) or Durations()
-        usual_s = running.head.work / running.head.rows / GUESSED_TOKENS_PER_S
-        for prompt, call in self._calls.items():
-            risky = prompt.batch is running and took.risk(_now_s() - call.began_s, left_s, usual_s) > RISK
-            if risky and self._takes(cloud, prompt, left_s, room):
-                prompt.late = True
-                call.given_up.set_result(None)
-        for name in self._context.targets.route_targets(running.head.route, "local"):
-            lane = self._lanes[name]
-            leaving = {
-                prompt
-                for prompt, wait_s in reversed([*zip(lane.ready, self._turns_s(lane, usual_s), strict=False)])
-                if prompt.batch is running
-                and took.risk(0.0, left_s - wait_s, usual_s) > RISK
-                and self._takes(cloud, prompt, left_s, room)
-            }
-            for prompt in lane.withdraw(leaving.__contains__):
+        late = [prompt for prompt in self._late(set(due)) if not prompt.batch.stopping]
+        rows = Counter(prompt.batch.run.id for prompt in late)
+        leaving = {prompt for prompt in late if self._leaves(prompt, rows[prompt.batch.run.id], room)}
+        for prompt in leaving & self._calls.keys():
+            prompt.late = True
+            self._calls[prompt].given_up.set_result(None)
+        for lane in self._lanes.values():
+            for prompt in lane.withdraw(leaving.__contains__) if lane.name not in room.rows else ():
                 prompt.late = True
                 self._route(prompt)
 
-    def _turns_s(self, lane: Lane, usual_s: float) -> Iterator[float]:
-        """Until each that waits has a slot, when calls take as long as they did or is usual."""
-        now_s, call_s = _now_s(), lane.latency_s or usual_s
-        known = [call.began_s for prompt, call in self._calls.items() if prompt.target == lane.name]
-        began = sorted(known + [now_s - call_s / 2] * (max(1, lane.in_use) - len(known)))
-        return (max(0.0, each + call_s - now_s) + turn * call_s for turn in count() for each in began)
+    def _is_due(self, running: Running) -> bool:
+        """Some cloud can just be in time, should it have to take all that is open."""
+        movable = running.lane == "local" and running.lanes == "any" and not running.stopping
+        if not movable or running.run.deadline_ms is None:
+            return False
+        mine = sum(each.open for each in self._running.values() if each.run is running.run and each.lane == "local")
+        left_s = self._left_s(running)
+        clouds = self._clouds(running)
+        return any(left_s <= self._speed(cloud, running).needs_s(mine + cloud.pending) for cloud in clouds)
 
-    def _takes(self, cloud: Lane, prompt: Prompt, left_s: float, room: Room) -> bool:
-        """Whether the cloud can answer one more in time, and may; room is taken then."""
-        speed = self._speed(cloud, prompt.batch)
-        can = int((left_s - speed.pause_s - speed.latency_s) * speed.rate)
+    def _late(self, due: set[Running]) -> list[Prompt]:
+        """What is in flight and would hardly end in time; and what has not begun yet and would begin so late, the last first."""
+        late = [
+            prompt
+            for prompt, call in self._calls.items()
+            if prompt.batch in due
+            and self._took_of(prompt).risk(_now_s() - call.began_s, self._left_s(prompt.batch)) > RISK
+        ]
+        names = {name for each in due for name in self._context.targets.route_targets(each.head.route, "local")}
+        for lane in (self._lanes[name] for name in sorted(names)):
+            waiting = list(lane.ready)
+            queue = ((self._took_of(prompt), self._left_s(prompt.batch)) for prompt in waiting)
+            places = waits_too_long(queue, self._free_s(lane))
+            late += [waiting[place] for place in reversed(places) if waiting[place].batch in due]
+        return late
+
+    def _free_s(self, lane: Lane) -> list[float]:
+        """Until each slot that the lane uses is free, when calls take as long as their like did; of a call without a deadline nobody
+        keeps when it began."""
+        known = [
+            max(0.0, self._took_of(prompt).mean_s - (_now_s() - call.began_s))
+            for prompt, call in self._calls.items()
+            if prompt.target == lane.name
+        ]
+        return known + [lane.latency_s / 2] * (max(1, lane.in_use) - len(known))
+
+    def _took_of(self, prompt: Prompt) -> Durations:
+        head = prompt.batch.head
+        return self._took.get(head.group) or Durations(head.work / head.rows / GUESSED_TOKENS_PER_S)
+
+    def _leaves(self, prompt: Prompt, rows: int, room: Room) -> bool:
+        """Whether it is given up for the first cloud that can take it, with so many rows, now; those before that one are passed."""
+        left_s = self._left_s(prompt.batch)
+        clouds = [cloud for cloud in self._clouds(prompt.batch) if cloud.name in room.rows]
+        for place, cloud in enumerate(clouds):
+            if self._can_take(cloud, prompt, left_s, room):
+                if left_s > self._speed(cloud, prompt.batch).needs_s(rows + cloud.pending):
+                    return False
+                room.rows[cloud.name] += 1
+                room.take(prompt.batch.run.wanted_scopes(self._context.clock), self._nusd(cloud, prompt) or 0)
+                prompt.passed |= {each.name for each in clouds[:place]}
+                return True
+        return False
+
+    def _can_take(self, cloud: Lane, prompt: Prompt, left_s: float, room: Room) -> bool:
+        """Whether a cloud can answer one more in time, and may."""
+        can = self._speed(cloud, prompt.batch).can(left_s)
         if prompt.late or cloud.name in prompt.given_up or can <= room.rows[cloud.name]:
             return False
         scopes, nusd = prompt.batch.run.wanted_scopes(self._context.clock), self._nusd(cloud, prompt)
-        if nusd is None or not room.has(scopes, nusd) or not self._asking.may(cloud.name, prompt):
-            return False
-        room.rows[cloud.name] += 1
-        room.take(scopes, nusd)
-        return True
+        return nusd is not None and room.has(scopes, nusd) and self._asking.may(cloud.name, prompt)
 
     def _nusd(self, cloud: Lane, prompt: Prompt) -> int | None:
         """The most that it can cost there; None where nobody knows."""
@@ -224,11 +270,13 @@ class Rescue:
         return pusd_to_nusd_ceil(bound) if isinstance(bound, int) else None
 
     def _left_s(self, running: Running) -> float:
-        return ((running.run.deadline_ms or 0) - self._context.clock.now_ms()) / 1000
+        due_ms = running.run.deadline_ms
+        return math.inf if due_ms is None else (due_ms - self._context.clock.now_ms()) / 1000
 
-    def _cloud(self, running: Running) -> Lane | None:
+    def _clouds(self, running: Running) -> list[Lane]:
+        """Those that are up, the first first."""
         names = self._context.targets.route_targets(running.head.route, "cloud")
-        return next((self._lanes[name] for name in names if self._lanes[name].up), None)
+        return [self._lanes[name] for name in names if self._lanes[name].up]
 
     def _speed(self, cloud: Lane, running: Running) -> Speed:
         """Of a cloud for this process: its share is that of the local slots that it has."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pipelines import wire
 from pipelines.errors import LeaseLost
+from pipelines.learn import Length
 from pipelines.types import BatchHead
 from worker import aside
 from worker.backends import batching
@@ -53,12 +54,13 @@ class Given(NamedTuple):
 class ProviderBatches:
     """The loop of the lease `provider_batch`."""
 
-    def __init__(self, context: Context, ledger: Ledger, journal: Journal) -> None:
+    def __init__(self, context: Context, ledger: Ledger, journal: Journal, lengths: dict[str, Length]) -> None:
+        """`lengths`: where the heartbeat finds how long whole batches' answers were."""
         self._context = context
         self._web = Web(TIMEOUT_S, RESULT_BYTES)
         self._orders = Orders(context)
         self._maker = Maker(context, ledger, journal, self._orders, self._web)
-        self._reader = Reader(context, ledger, journal, self._orders)
+        self._reader = Reader(context, ledger, journal, self._orders, lengths)
         self._standing = Standing(context, ledger)
         self._under_way: set[str] = set()
         self._turns: dict[bytes | None, int] = {}

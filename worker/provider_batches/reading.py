@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from pipelines import truth, wire
+from pipelines.learn import Length, count
 from pipelines.types import Called, Completion, Entry, Failure, Intent, Late
 from worker.backends import load
 from worker.backends.absent import blamed
@@ -56,8 +57,12 @@ def outcomes_of(order: Order, results: Results, code: str) -> Outcomes:
 class Reader:
     """Settles orders."""
 
-    def __init__(self, context: Context, ledger: Ledger, journal: Journal, orders: Orders) -> None:
+    def __init__(
+        self, context: Context, ledger: Ledger, journal: Journal, orders: Orders, lengths: dict[str, Length]
+    ) -> None:
+        """`lengths`: where the heartbeat finds how long whole batches' answers were."""
         self._context, self._ledger, self._journal, self._orders = context, ledger, journal, orders
+        self._lengths = lengths
 
     async def settle(
         self, order: Order, parts: Sequence[Part], outcomes: Outcomes, *, ran: bool = True, real_time: bool = False
@@ -67,10 +72,15 @@ class Reader:
         run = await self._context.run(order.about.run)
         troubles: list[Failure] = []
         for part in parts:
+            answers = Length(expected_tokens=float(part.head.output_tokens))
             for row, intent in part.out.items():
-                trouble = self._book(order, part, run, intent, outcomes(part, row))
-                if trouble is not None:
-                    troubles.append(trouble)
+                parsed = self._book(order, part, run, intent, outcomes(part, row))
+                if isinstance(parsed, Completion):
+                    answers.answer(parsed.usage.output_tokens)
+                elif parsed.kind in CLOSING:
+                    troubles.append(parsed)
+            if part.head.group and answers.output_tokens and answers.rows == part.head.rows:
+                count(self._lengths, part.head.group, answers)
             await self._journal.drained()
             await self.release(part, ran=ran, real_time=real_time)
         await self._orders.end(order)
@@ -80,8 +90,10 @@ class Reader:
         """An order of which nothing was run: its money is free again, its batches wait."""
         await self.settle(order, parts, lambda _part, _row: unrun(code), ran=False, real_time=real_time)
 
-    def _book(self, order: Order, part: Part, run: RunContext, intent: Intent, outcome: Outcome) -> Failure | None:
-        """One line: its call, and its prompt's end if it has one."""
+    def _book(
+        self, order: Order, part: Part, run: RunContext, intent: Intent, outcome: Outcome
+    ) -> Completion | Failure:
+        """One line: its call, and its prompt's end if it has one; what came of it."""
         call, parsed = self._called(part, intent, outcome)
         self._ledger.note(intent.target, call.cost_pusd)
         entries: list[Entry] = [call]
@@ -100,7 +112,7 @@ class Reader:
         part.state.called[call.call] = call
         run.count_call(LANE, call)
         self._journal.append(part, order.about.scopes, entries, intent.bound_pusd, call.cost_pusd)
-        return parsed if isinstance(parsed, Failure) and parsed.kind in CLOSING else None
+        return parsed
 
     def _called(self, part: Part, intent: Intent, outcome: Outcome) -> tuple[Called, Completion | Failure]:
         parsed = outcome if isinstance(outcome, Failure) else self._parsed(intent.target, outcome)

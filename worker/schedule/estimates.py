@@ -92,6 +92,10 @@ class Estimates:
         if cap != targets.cap(name):
             targets.say(name, {"cap": cap})
 
+    def climbing(self, name: str) -> bool:
+        """Whether it is being found out how many calls at once a target can do."""
+        return name in self._climbs and self._climbs[name].climbing
+
     def _count(self, beats: Mapping[str, Beat]) -> None:
         for owner, beat in beats.items():
             seen = self._seen.get(owner, {})

@@ -16,6 +16,7 @@ from typing import Any
 from arq.connections import ArqRedis
 
 from pipelines import paths, wire
+from pipelines.capacity import waiting_rows
 from pipelines.fair import RANKS
 from pipelines.plan import plan
 from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
@@ -216,9 +217,7 @@ class Scheduler:
         self._was_up |= self.context.settings.targets.keys() - down
         down -= {name for name in down if states.get(name, {}).get("closed")}
         self._down_since = since = {name: self._down_since.get(name, now) for name in down}
-        self._away_since = {
-            name: min(ms, states.get(name, {}).get("failing_since") or now) for name, ms in since.items()
-        }
+        self._away_since = {n: min(ms, states.get(n, {}).get("failing_since") or now) for n, ms in since.items()}
 
     def _batch_view(self, batch: str, started_ms: str, room_nusd: float) -> BatchView:
         """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
@@ -253,10 +252,12 @@ class Scheduler:
         self, runs: list[RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
     ) -> Snapshot:
         settings = self.context.settings
-        rows, work, read = Counter[str](), defaultdict[str, float](float), defaultdict[str, float](float)
-        for head, target, left in rung.values():
+        rows, slots = Counter[str](), {name: self.context.targets.cap(name) for name in settings.targets}
+        work, read, queued = (defaultdict[str, float](float) for _ in range(3))
+        for head, target, left in rung.values():  # in the order in which they were rung
             weight, share = self._estimates.weigh(head), left / max(1, head.rows)
             rows[target] += left
+            queued[target] += weight.work * waiting_rows(slots.get(target, 0), left, rows[target]) / max(1, head.rows)
             self._shares.seen(head.id, share)
             work[target] += weight.work * share
             read[target] += weight.read * share
@@ -266,10 +267,10 @@ class Scheduler:
         for name, configured in settings.targets.items():
             speed = self._estimates.speeds[name]
             targets[name] = TargetView(
-                name, configured.lane, self.context.targets.is_up(name), self.context.targets.cap(name), rows[name],
+                name, configured.lane, self.context.targets.is_up(name), slots[name], rows[name],
                 speed.rate, speed.rows_per_s, speed.latency_s or 1.0, work[name], self._estimates.limit(name, heads),
                 (now - self._away_since[name]) / 1000 if name in self._away_since and name in self._was_up else math.inf,
-                speed.spans, read[name],
+                speed.spans, read[name], queued[name], self._estimates.climbing(name),
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
         ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
@@ -307,10 +308,8 @@ class Scheduler:
         """Deadline and cancel close the run: waiting batches go to settle as they are."""
         keys = self.context.keys
         if deadline is not None and self.context.clock.now_ms() > deadline and not fields.get("cancel"):
-            seen = {
-                "cancel": "",
-                "deadline_ms": fields["deadline_ms"],
-            }  # it may have ended, or have been resumed, since
+            # it may have ended, or have been resumed, since
+            seen = {"cancel": "", "deadline_ms": fields["deadline_ms"]}
             due = noted({"cancel": "expired", "status": "finalizing"}, seen=seen)
             if await self.context.scripts.note(keys=[keys.run(run.id)], args=due):
                 fields["cancel"] = "expired"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -99,7 +99,11 @@ class Sent:
             room = ROOM_ROWS if ready and now >= state.get("batch_full_ms", 0) else 0
             usual = BatchTarget(name, up, room, price=float(state.get("batch_price", GUESSED_PRICE)))
             usual = msgspec.structs.replace(usual, cancel_s=float(state.get("batch_cancel_s", usual.cancel_s)))
-            found[name] = msgspec.structs.replace(usual, **_latency(state.get("batch_s") or [], usual))
+            told = [float(each) for each in state.get("batch_s") or [] if isinstance(each, int | float) and each]
+            waited_s = max((-each for each in told), default=0.0)
+            waited_s = max(waited_s, *((now - each.since_ms) / 1000 for each in self.out if each.target == name), 0.0)
+            heard = any(each > 0 for each in told)
+            found[name] = msgspec.structs.replace(usual, heard=heard, waited_s=waited_s, **_latency(told, usual))
         return found
 
     async def recall(self, moves: Iterable[Recall]) -> None:
@@ -138,10 +142,9 @@ class Sent:
             }))  # fmt: skip
 
 
-def _latency(told: list[Any], usual: BatchTarget) -> dict[str, float]:
+def _latency(seconds: list[float], usual: BatchTarget) -> dict[str, float]:
     """What half and nine in ten of the last orders took, with more room the fewer they are; nothing where there were none. One
     that was taken back (below zero) says only that it would have taken longer: where no other is known, than is `usual`."""
-    seconds = [float(each) for each in told if isinstance(each, int | float) and each]
     if not seconds:
         return {}
     half, late = _share(seconds, 0.5), _share(seconds, 0.9) * (1 + 2 / len(seconds))

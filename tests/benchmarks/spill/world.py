@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.batch import Asked, pack
+from pipelines.capacity import GUESSED_TOKENS_PER_S, SLOW_LATENCY_S
 from pipelines.learn import Learned, Length, outputs
 from pipelines.pace import Answered, Pace
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, RunView, Snapshot, TargetView
 from pipelines.types import Item
 from tests.benchmarks.spill.bounds import SPREAD_90
 from tests.benchmarks.spill.jobs import INPUT_USD, OUTPUT_USD, Job
+from worker.drain.lane import LATEST
+from worker.drain.rescue import LOOK_S, RISK, Durations, Speed, waits_too_long
 
 Policy = Callable[[Snapshot], Iterable[Move]]
 
@@ -84,6 +87,9 @@ class World:
         self.running: list[tuple[float, int, float]] = []
         self.queue: deque[int] = deque()
         self.local_up = True
+        self.took: dict[str, Durations] = {}
+        self.given_up: set[int] = set()
+        self.looked = 0.0
         # cloud
         self.calls: list[tuple[float, int, float]] = []
         self.ready: deque[int] = deque()
@@ -141,6 +147,8 @@ class World:
             times.append(self.next_start)
         times.extend(lot.back_s for lot in self.lots)
         times.extend(edge for edge in self._edges() if edge > self.now)
+        if look := self._is_due():
+            times.append(self.looked + LOOK_S)
         then = max(self.now, min(times))
         passed, self.now = then - self.now, then
         self.virtual += passed * each if n else 0.0
@@ -156,6 +164,8 @@ class World:
         while self.running and self.running[0][0] <= self.virtual + 1e-9:
             _, row, began = heapq.heappop(self.running)
             rung |= self._end(row, "gpu", began)
+        if look and self.now >= self.looked + LOOK_S - 1e-9:
+            self._rescue()
         while self.calls and self.calls[0][0] <= self.now + 1e-9:
             _, row, began = heapq.heappop(self.calls)
             self.outcome.usd += float(self.job.usd[row])
@@ -203,8 +213,46 @@ class World:
             heapq.heappush(self.calls, (self.now + latency, row, self.now))
             self.next_start = max(self.next_start, self.now) + 1 / self.scenario.cloud_rows_per_s
 
+    # -- local calls that would be late are given up for the cloud, as worker/drain/rescue.py does it ---------------
+
+    def _is_due(self) -> bool:
+        mine = len(self.running) + len(self.queue)
+        return mine > 0 and self._left_s() <= self._cloud_speed().needs_s(mine + len(self.ready))
+
+    def _rescue(self) -> None:
+        self.looked, left_s = self.now, self._left_s()
+        flying = [(row, began) for _, row, began in self.running if row not in self.given_up]
+        late = [row for row, began in flying if self._took(row).risk(self.now - began, left_s) > RISK]
+        free_s = [max(0.0, self._took(row).mean_s - (self.now - began)) for _, row, began in self.running]
+        places = waits_too_long(((self._took(row), left_s) for row in self.queue), free_s)
+        queued = [self.queue[place] for place in reversed(places)]
+        cloud = self._cloud_speed()
+        if left_s > cloud.needs_s(len(late) + len(queued) + len(self.ready)):
+            return
+        leaving = (late + queued)[: max(0, cloud.can(left_s) - len(self.ready))]
+        self.given_up.update(set(late).intersection(leaving))
+        self.queue = deque(row for row in self.queue if row not in leaving)
+        self.ready.extend(leaving)
+
+    def _took(self, row: int) -> Durations:
+        if (group := self.of_row[row].group) not in self.took:
+            view = self._view(self.of_row[row])
+            self.took[group] = Durations(view.work / view.rows / GUESSED_TOKENS_PER_S)
+        return self.took[group]
+
+    def _left_s(self) -> float:
+        return self.job.deadline_s - self.now
+
+    def _cloud_speed(self) -> Speed:
+        latency_s = self.pace["mini"].latency_s or SLOW_LATENCY_S
+        return Speed(0.0, latency_s, min(self.scenario.cloud_slots / latency_s, self.scenario.cloud_rows_per_s))
+
     def _end(self, row: int, target: str, began: float) -> bool:
         batch, seconds = self.of_row[row], self.now - began
+        if target == "gpu" and row in self.given_up:
+            return False  # its slot is free now, and its answer is the cloud's
+        if target == "gpu":
+            self._took(row).add(seconds)
         self.ended += 1
         self.outcome.rows["local" if target == "gpu" else "cloud"] += 1
         self._count(target, row, seconds)
@@ -224,7 +272,7 @@ class World:
             rows=was.rows + 1,
             input_tokens=was.input_tokens + int(self.job.inputs[row]),
             output_tokens=was.output_tokens + int(self.job.outputs[row]),
-            latency_s=0.95 * was.latency_s + 0.05 * seconds if was.latency_s else seconds,
+            latency_s=was.latency_s + max(LATEST, 1 / (was.rows + 1)) * (seconds - was.latency_s),
             held_s=was.held_s + seconds,
         )
 
@@ -293,6 +341,7 @@ class World:
                 batch.view = None
         rung_ = [self._view(b) for b in self.batches.values() if b.lane == "local" and b.left]
         local, read = sum(view.work for view in rung_), sum(view.read for view in rung_)
+        each = {view.id: view.work / view.rows for view in rung_}
         rung = {"gpu": len(self.queue) + len(self.running), "mini": len(self.ready) + len(self.calls)}
         targets = {
             "gpu": TargetView(
@@ -308,6 +357,7 @@ class World:
                 down_s=self._down_s(),
                 spans=gpu.spans,
                 rung_read=read,
+                queued_work=sum(each[self.of_row[row].id] for row in self.queue),
             ),
             "mini": TargetView(
                 "mini",

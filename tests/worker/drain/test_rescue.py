@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import islice
+import math
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from worker import leased
 from worker.backends.exchange import Response
 from worker.context import Context, RunContext
 from worker.drain.drain import Drain
-from worker.drain.rescue import KEPT_CALLS, KEPT_GROUPS, RISK, Call, Durations, Rescue, Speed
+from worker.drain.rescue import KEPT_CALLS, KEPT_GROUPS, RISK, Call, Durations, Rescue, Speed, waits_too_long
 from worker.drain.running import Prompt, Running
 from worker.money.ledger import Ledger
 from worker.queue import connect
@@ -26,14 +26,20 @@ from worker.tasks import Process
 
 URL = "http://127.0.0.1:1/v1"
 PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+TWICE = {"input_usd_per_mtok": 2, "output_usd_per_mtok": 4}
 
 
-def settings_of(gpu: dict[str, Any] | None = None, mini: dict[str, Any] | None = None, **more: Any) -> Settings:
+def settings_of(
+    gpu: dict[str, Any] | None = None,
+    mini: dict[str, Any] | None = None,
+    other: dict[str, Any] | None = None,
+    **more: Any,
+) -> Settings:
     own = {"kind": "vllm", "model": "m", "base_url": URL, "max_concurrency": 1, **(gpu or {})}
     cloud = {"kind": "openai", "model": "m", "base_url": URL, "api_key": "k", **PRICE, **(mini or {})}
     return parse_settings({
-        "targets": {"gpu": own, "second": own, "mini": cloud},
-        "routes": {"all": {"targets": ["gpu", "second", "mini"]}}, **more,
+        "targets": {"gpu": own, "second": own, "mini": cloud, **({"other": other} if other else {})},
+        "routes": {"all": {"targets": ["gpu", "second", "mini", *(["other"] if other else [])]}}, **more,
     })  # fmt: skip
 
 
@@ -80,12 +86,12 @@ def test_the_risk_is_that_of_calls_which_took_longer_than_this_has() -> None:
     took = Durations()
     for seconds in range(1, 101):
         took.add(float(seconds))
-    assert took.risk(0.0, 90.0, 1.0) == pytest.approx(0.1, abs=0.01)
-    assert took.risk(80.0, 10.0, 1.0) == pytest.approx(0.5, abs=0.01)
-    assert took.risk(100.0, 50.0, 1.0) == 0.5, "none took so long"
+    assert took.risk(0.0, 90.0) == pytest.approx(0.1, abs=0.01)
+    assert took.risk(80.0, 10.0) == pytest.approx(0.5, abs=0.01)
+    assert took.risk(100.0, 50.0) == 0.5, "none took so long"
     for _ in range(KEPT_CALLS):
         took.add(1000.0)
-    assert took.risk(0.0, 999.0, 1.0) > 0.99, "what is old is forgotten"
+    assert took.risk(0.0, 999.0) > 0.99, "what is old is forgotten"
 
 
 @pytest.mark.parametrize(
@@ -102,10 +108,32 @@ def test_the_risk_is_that_of_calls_which_took_longer_than_this_has() -> None:
     ],
 )
 def test_a_few_calls_tell_a_little(took_s: list[float], had_s: float, left_s: float, risky: bool) -> None:
-    took = Durations()
+    took = Durations(usual_s=1.0)
     for seconds in took_s:
         took.add(seconds)
-    assert (took.risk(had_s, left_s, 1.0) > RISK) == risky
+    assert (took.risk(had_s, left_s) > RISK) == risky
+
+
+def test_what_waits_is_late_by_what_the_calls_before_it_take() -> None:
+    """Labels of a quarter of a second behind calls of three were bought, for a mean over both: one slot, two seconds."""
+    label, long = Durations(), Durations()
+    for _ in range(8):
+        label.add(0.25)
+        long.add(3.0)
+    assert waits_too_long([(label, 2.0)] * 9, [0.25]) == [7, 8], "the last two; with two slots none"
+    assert waits_too_long([(label, 2.0)] * 9, [0.25, 0.25]) == []
+    assert waits_too_long([(long, 2.0), (label, 2.0), (long, math.inf), (label, 2.0)], [0.25]) == [0, 3], (
+        "who leaves keeps nobody waiting"
+    )
+    assert (label.mean_s, Durations(3.0).mean_s, Durations().mean_s) == (0.25, 3.0, 0.0)
+
+
+async def test_a_call_is_given_up_no_sooner_than_those_that_would_be_late_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a row a second eight rows need ten seconds, and two need four, however many are open that will be in time."""
+    monkeypatch.setattr("worker.drain.rescue.Rescue._speed", lambda *_: Speed(0.0, 1.0, 1.0))
+    for batches, given_up in ((4, True), (1, False)):
+        _, calls = await rescued(left_s=8.0, took_s=10.0, batches=batches)
+        assert bool(calls) == given_up
 
 
 def test_of_the_groups_of_many_runs_the_last_are_remembered() -> None:
@@ -125,15 +153,16 @@ async def test_what_waits_begins_when_a_call_before_it_ends() -> None:
         _, prompt = leaving(late=False)
         prompt.target = "gpu"
         rescue._calls[prompt] = Call(NOBODY, NOBODY, now_s - 4.0)
-    lane: Any = SimpleNamespace(name="gpu", latency_s=0.0, in_use=3)
-    assert list(islice(rescue._turns_s(lane, 5.0), 6)) == pytest.approx([1, 1, 2.5, 6, 6, 7.5], abs=0.5)
+    rescue._took[prompt.batch.head.group] = Durations(5.0)
+    lane: Any = SimpleNamespace(name="gpu", latency_s=5.0, in_use=3)
+    assert rescue._free_s(lane) == pytest.approx([1, 1, 2.5], abs=0.5)
 
 
 async def test_no_more_is_given_up_than_the_cloud_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "worker.drain.rescue.Rescue._speed", lambda *_: Speed(0.0, 1.0, 1.0)
     )  # one row in the second that is left
-    done, _ = await rescued(left_s=2.5, took_s=10.0)
+    done, _ = await rescued(left_s=2.9, took_s=10.0)
     assert [each.row for each in done] == [0], "what is under way is nearer to its end, but it is at risk as well"
 
 
@@ -177,11 +206,13 @@ async def rescued(
     noted: Any = Noted()
     drain.journal = noted
     run = RunContext("r", {"deadline_ms": str(context.clock.now_ms() + round(1000 * left_s))}, settings)
-    for name, slots in (("gpu", 1), ("second", 0), ("mini", cloud_slots)):
+    for name, slots in (("gpu", 1), ("second", 0), ("mini", cloud_slots), ("other", ROWS)):
+        if name not in drain.lanes:
+            continue
         drain.lanes[name].slots.granted = drain.lanes[name].slots.aim = slots
-    cloud = drain.lanes["mini"]
-    cloud.latency_s, cloud.rates.limited = cloud_latency_s, False
-    cloud.paused_ms = context.clock.now_ms() + round(1000 * paused_s)
+    for name in drain.lanes.keys() & {"mini", "other"}:
+        drain.lanes[name].latency_s, drain.lanes[name].rates.limited = cloud_latency_s, False
+    drain.lanes["mini"].paused_ms = context.clock.now_ms() + round(1000 * paused_s)
     drain.lanes["gpu"].slots.others = other_slots
     drain.lanes["gpu"].latency_s = drain.lanes["second"].latency_s = took_s
     for number in range(batches):
@@ -200,7 +231,7 @@ async def rescued(
         drain._route(Prompt(bought, Item(99, BODY, 5, 0), 0, set()))
     await asyncio.wait_for(asked.wait(), 5)
     await drain.rescue.look()
-    tasks = drain.lanes["gpu"]._running | drain.lanes["mini"]._running
+    tasks = set[asyncio.Task[None]]().union(*(lane._running for lane in drain.lanes.values()))
     await asyncio.wait(tasks, timeout=0.2)
     await asyncio.sleep(0.05)
     assert in_use in (None, drain.lanes["gpu"].in_use)
@@ -218,6 +249,16 @@ async def test_at_the_last_moment_what_would_be_late_is_bought() -> None:
     assert [(call.outcome, call.cost_pusd) for call in given_up] == [("error", 0)]
     bought = [call for call in calls if call.outcome == "ok"]
     assert len(bought) == ROWS and all(call.cost_pusd == 5 * 1_000_000 + 3 * 2_000_000 for call in bought)
+
+
+async def test_what_the_first_cloud_refused_or_has_no_room_for_is_bought_of_the_next() -> None:
+    """Rows were late beside a second cloud that had nothing to do."""
+    both = settings_of(other={"kind": "openai", "model": "m", "base_url": URL, "api_key": "k", **TWICE})
+    for refusing in ((0, 1), (0,)):
+        done, calls = await rescued(left_s=2.0, took_s=10.0, settings=both, refusing=refusing)
+        assert sorted(each.row for each in done) == [0, 1]
+        paid = sorted(call.cost_pusd for call in calls if call.outcome == "ok")
+        assert paid == sorted(22_000_000 if row in refusing else 11_000_000 for row in (0, 1)), "twice the price there"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from pipelines import wire
 from pipelines.journal import State, fold
+from pipelines.learn import Length
 from pipelines.settings import parse_settings
 from pipelines.types import BatchHead, Item
 from worker.context import Context
@@ -51,6 +52,7 @@ class Stage:
     def __init__(self, context: Context, upstream: Running) -> None:
         self.context, self.upstream = context, upstream
         self.batches = [f"{RUN}.0.{first}.0" for first in (0, ROWS // 2)]
+        self.lengths: dict[str, Length] = {}
         self.lane = self.made()
         self.journal_task = asyncio.create_task(self.journal.run())
 
@@ -58,7 +60,7 @@ class Stage:
         context = self.context
         self.journal = Journal(context.redis, context.keys, context.scripts, context.owner, context.again)
         self.ledger = Ledger(context.settings, context.targets)
-        return ProviderBatches(context, self.ledger, self.journal)
+        return ProviderBatches(context, self.ledger, self.journal, self.lengths)
 
     async def prepare(
         self, *, bodies: dict[int, dict[str, Any]] | None = None, options: str = "{}", **run: Any
@@ -70,7 +72,7 @@ class Stage:
         for batch in self.batches:
             first = int(batch.split(".")[2])
             items = self.items(bodies)[first : first + ROWS // 2]
-            head = BatchHead(batch, RUN, "all", 0, len(items), 50, 50, 11.0, 2200, 100)
+            head = BatchHead(batch, RUN, "all", 0, len(items), 50, 50, 11.0, 2200, 100, group="g")
             said = {"state": "waiting", "epoch": 0, "lanes": "any", "tries": 0}
             packed = {"head": wire.pack_head(head), "payload": wire.pack_items(items)}
             await redis.hset(keys.batch(batch), mapping={**said, **packed})

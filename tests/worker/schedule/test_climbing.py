@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from pipelines.batch import SOON_ROWS
+from pipelines.climb import MOST
 from pipelines.settings import parse_settings
 from tests.support_program import Program
 from tests.support_redis import redis_server
@@ -17,6 +19,7 @@ from worker.context import Context
 from worker.queue import connect
 from worker.schedule import estimates
 from worker.schedule.estimates import Estimates
+from worker.tasks import MAX_JOBS
 
 HALF, CALL_TOKENS = 12, 20
 SERVER: dict[str, Any] = {
@@ -24,6 +27,11 @@ SERVER: dict[str, Any] = {
     "output_tokens_sigma": 0.3, "answer": "hash", "prefill_share": 0,
 }  # fmt: skip
 """Eight at once bring 160 tokens a second, 16 bring 229, 32 bring 291: busy machines are slower than that themselves."""
+
+
+def test_small_batches_fill_the_most_slots_that_a_lane_may_have() -> None:
+    """Of a run that is due soon batches are of four prompts: 32 of them at once were half of what `"auto"` may climb to."""
+    assert MAX_JOBS * SOON_ROWS >= MOST
 
 
 @pytest.mark.timeout(400)

@@ -1,0 +1,86 @@
+"""Which marks only pace a sentence, and which are signs: the minus of `-x`, the prime of `f'`, the product `n!`, the charge of `OH-`.
+
+Read where it stands between two blanks (`is_soft`), or as a piece of its own (`is_sign`).
+"""
+
+from __future__ import annotations
+
+import re
+
+_FACTORIAL = re.compile(r"(?<![\w.,$€£¥'`\"])(?:\d{1,3}|[a-zA-Z])\)?$")
+"""`5!` and `n!` are products; a year, a price or a version is only told aloud."""
+
+_NEAR = 16
+_LETTERS_BEHIND = re.compile(r"(?<![^\W\d_])[^\W\d_]{1,4}$")
+_SYMBOL = re.compile(r"[^\W\d_]|[A-Z][a-z]?|[A-Z]{2,4}")
+"""What may have a sign behind it: a letter, an ion, a grade."""
+
+SOFT = frozenset(".,;:!\"'`-()\N{EM DASH}\N{HORIZONTAL BAR}«»")
+_QUOTE_MARKS = frozenset("\"'`")
+_QUOTES, DASHES = "\"'`«»", "\N{EM DASH}\N{HORIZONTAL BAR}"
+
+
+def is_soft(mark: str, text: str, at: int) -> bool:
+    """Punctuation that only paces the sentence; next to digits, symbols and lone letters it may carry meaning."""
+    if mark not in SOFT:
+        return False
+    before = text[at - 1] if at else " "
+    after = text[at + 1] if at + 1 < len(text) else " "
+    if mark in "()":
+        return False
+    if before == after == " ":
+        return True
+    if mark == "-":
+        return not (
+            (before.isalnum() and after.isalnum()) or after.isdigit() or before.isdigit() or _is_signed(text, at)
+        )
+    if mark == "!" and (before.isdigit() or (before.isalpha() and before != "I") or before == ")"):
+        return _FACTORIAL.search(text[max(0, at - 5) : at]) is None
+    if mark in DASHES:
+        return not (before.isdigit() or after.isdigit())
+    if mark in _QUOTES:
+        return not (
+            before.isdigit() or after.isdigit() or before in "=,(" or after in "=,)" or _is_prime(mark, text, at)
+        )
+    return not after.isalnum()
+
+
+def _is_signed(text: str, at: int) -> bool:
+    """`-x` and `--verbose`, `A-` and `OH-`; a dash between two words, or behind a longer one, only parts them."""
+    before, after = text[max(0, at - _NEAR) : at].rstrip("-"), text[at + 1 : at + 2]
+    if after.isalpha():
+        return not before[-1:].isalnum()
+    behind = _LETTERS_BEHIND.search(before)
+    return (
+        behind is not None
+        and not text[at : at + _NEAR].lstrip("-")[:1].isalnum()
+        and _SYMBOL.fullmatch(behind.group()) is not None
+    )
+
+
+def _is_prime(mark: str, text: str, at: int) -> bool:
+    """`f'(3)`, `x'` and `AB'`: an apostrophe that neither closes a quotation nor stands in a word."""
+    after, stem = text[at + 1 : at + 2], text[max(0, at - _NEAR) : at].rstrip("'")
+    if after == "(":
+        return stem[-1:].isalpha()
+    behind = _LETTERS_BEHIND.search(stem) if mark == "'" and not after.isalnum() else None
+    if behind is None or behind.group() == "I":
+        return False
+    return (len(behind.group()) == 1 or behind.group().isupper()) and not _QUOTE_MARKS.intersection(
+        stem[: behind.start()]
+    )
+
+
+def is_sign(mark: str, before: str, after: str, formula: bool) -> bool:
+    """`5 - 3` is no `5 : 3`, and `x - y` no `x y`: a mark that stands alone may be an operator, and a dash a sign."""
+    if (after[:1].isdigit() and (before[-1:].isdigit() or mark == "-")) or (mark == "-" and before[-1:].isdigit()):
+        return True
+    if mark == "!":
+        return _letter(before)
+    return mark == "-" and (formula or _letter(before) or _letter(after)) and bool(before and after)
+
+
+def _letter(piece: str) -> bool:
+    """One letter that is no word."""
+    core = piece.strip(".,;:?!()\"'")
+    return len(core) == 1 and core.isalpha() and core not in "aAI"
