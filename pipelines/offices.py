@@ -6,7 +6,6 @@ The tail leaves first. Buying in real time, and taking back what must be bought 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -18,9 +17,9 @@ SPANS = 1
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
 LEAST_CHANCE = 0.1
 """A provider batch that comes back in time more seldom is not worth its trouble."""
-TRIAL_ROWS, TRIAL_SURE = 8, 0.8
+TRIAL_ROWS, TRIAL_SURE, TRIAL_AGAIN_S = 8, 0.8, 40.0
 """So many rows tell how fast a batch API is from which nobody has heard and which is usually too slow; and that they are short is
-as sure as that."""
+as sure as that. As many more after a while, for the first may be stuck."""
 TOP_UPS = 12
 """A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
 LEAST_TOP_UP_S = 5.0
@@ -89,7 +88,7 @@ def to_offices(
     """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will likely be
     short, or, where there is no deadline, what a lane that is away would have done meanwhile."""
     room = {name: float(target.room_rows) for name, target in snapshot.batch_targets.items()}
-    missed, out = _missed(snapshot, on, due), Counter(batch.target for run in due for batch in run.sent)
+    missed, tried = _missed(snapshot, on, due), _tried(snapshot, due)
     for run in due if room else ():
         wanted = _wanted(loads[run.id], short[run.id].likely)
         if wanted <= 0 and not loads[run.id].strays:
@@ -100,7 +99,7 @@ def to_offices(
             if wanted <= 0 and not loads[run.id].strays:
                 break
             target = office_for(snapshot, on, run, batch, rows) if batch.id not in taken else None
-            if target is None or room[target.name] < batch.rows or (target.name in trials and out[target.name]):
+            if target is None or room[target.name] < batch.rows or target.name in trials & tried:
                 continue
             if has_home(batch, on) and run.deadline_ms is None:
                 home = on[batch.route].home[0]
@@ -145,6 +144,12 @@ def _sure(snapshot: Snapshot, office: BatchTarget, left: float) -> float:
     chance, price = _chance(snapshot, office, left, 0.0), min(1.0, office.price)
     kept = _chance(snapshot, office, (1 - WISER) * left, 0.0) / chance if chance else 1.0
     return min(MOST_SURE, max(1 - MOST_SURE, price / max(1e-9, 1 - kept * (1 - price))))
+
+
+def _tried(snapshot: Snapshot, runs: Iterable[RunView]) -> set[str]:
+    """To which something was sent a moment ago."""
+    since_ms = snapshot.now_ms - 1000 * TRIAL_AGAIN_S
+    return {batch.target for run in runs for batch in run.sent if batch.sent_ms > since_ms}
 
 
 def _wanted(load: Load, likely: float) -> float:

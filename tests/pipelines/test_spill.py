@@ -255,6 +255,9 @@ def test_a_batch_api_of_which_nobody_has_heard_is_tried_with_a_few_rows_that_are
     assert moves(UNHEARD) == [("b39", "provider_batch"), ("b38", "provider_batch")], "eight rows"
     out = BatchView("s", "small", 4, 100.0, target="mini", sent_ms=NOW - 20_000)
     assert moves(msgspec.structs.replace(UNHEARD, waited_s=20.0), sent=(out,)) == [], "it is not back"
+    stuck = msgspec.structs.replace(out, sent_ms=NOW - 45_000)
+    again = moves(msgspec.structs.replace(UNHEARD, waited_s=45.0), sent=(stuck,))
+    assert again == [("b39", "provider_batch"), ("b38", "provider_batch")], "it may be the only one that is stuck"
     assert moves(msgspec.structs.replace(UNHEARD, waited_s=170.0)) == [], "earlier ones took longer than this one could"
     assert moves(UNHEARD, SHORT[:18]) == [], "the lane will do it all"
     quick = BatchTarget("mini", True, 1000, latency_p50_s=15.0, latency_p90_s=45.0)
