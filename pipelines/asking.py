@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from pipelines.words import ASKING, word_set
 
 _QUESTION_WORDS = word_set("how what when where which who whom whose why")
 _OPENERS = frozenset(map(str.capitalize, _QUESTION_WORDS))
 _VERBS = ASKING - _QUESTION_WORDS | {"to"}
 _ASKED = word_set("i you we they he she it people the my your our their his her this that these those")
+_LAST_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?(?=\W*$)")
+"""A heading or a tag may stand before a word without a blank, `<review>When`."""
+
 _STATING = {
     "do": word_set("it this that so not nothing as"),
     "have": word_set("a an some no fun"),
@@ -29,7 +34,8 @@ def opens_question(raw: str) -> bool:
 
 def asks(first: str, second: str) -> bool:
     """`When is it open` asks, `When it rains, we stay` and `Do it again` do not."""
-    word, following = first.lower().strip("\"'(<>"), second.lower()
+    found = _LAST_WORD.search(first)
+    word, following = found[0].lower() if found else "", second.lower()
     if word in ("when", "where"):
         return following in _VERBS
     if word in ("don't", "dont"):

@@ -16,7 +16,7 @@ from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
 from pipelines.guards import Side, sides
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
-from pipelines.layout import decoded, layout
+from pipelines.layout import decoded, emphasised, layout, unmarked
 from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.reading import Token, tokens
@@ -96,7 +96,7 @@ def read(text: str) -> Read:
 
 def _read(text: str) -> Read:
     form = layout(text)
-    shown = decoded(text)
+    shown = unmarked(decoded(text))
     kept = common([token for token in tokens(form if shown == text else layout(shown)) if token.kind != "soft"])
     norms = [token.norm for token in kept]
     return Read(form, kept, norms, frozenset(norms), titled(form), courtesies(kept))
@@ -111,6 +111,8 @@ def harmless(a: str, b: str, task: str) -> str | None:
         return "layout"
     if task in LITERAL:
         return "closing mark" if _same_but_closing_marks(a, b, task) else None
+    if "**" in a and "**" in b and emphasised(a) != emphasised(b):
+        return None  # which word is meant
     if not same_capitals(left.form, right.form, names=task == OPEN):
         return None
     if left.norms == right.norms:
@@ -156,9 +158,15 @@ def _same_but_closing_marks(a: str, b: str, task: str) -> bool:
     """
     left, right = read(a), read(b)
     words = sum(token.kind == "word" for token in left.tokens)
-    if words < _MIN_SENTENCE_WORDS or left.norms != right.norms:
+    if words < _MIN_SENTENCE_WORDS or left.norms != right.norms or _asked_or_told(a, b):
         return False
     return _without_marks(a, task == EXTRACT) == _without_marks(b, task == EXTRACT)
+
+
+def _asked_or_told(a: str, b: str) -> bool:
+    """Some line closes with a question mark in one text and with another mark in the other."""
+    mine, other = (["?" in mark for mark in _CLOSING[True].findall(text)] for text in (a, b))
+    return len(mine) == len(other) and mine != other
 
 
 def _without_marks(text: str, exclamations: bool) -> str:
@@ -202,6 +210,8 @@ def _dispensable(text: Read, at: int) -> str | None:
         return "conjunction" if before.norm in _SAYING and after.norm in _CLAUSES else None
     if norm not in ARTICLES or len(whole) < _LONG_ENOUGH or not _plain_noun(after):
         return None
+    if before is not None and before.kind in MARKED_KINDS:
+        return None  # `version 7a`
     fixed = before is not None and after is not None and (before.norm, after.norm) in _FIXED
     return None if fixed else "article"
 

@@ -62,6 +62,12 @@ _FORMS = _words(_FORM_WORDS)
 _OPTIONS = re.compile(r"[(\[{<]\s*[\w-]{1,40}(?: ?[/|] ?[\w-]{1,40}){1,9}\s*[)\]}>]")
 """`(good / bad)`"""
 
+_NAMED_CHOICE = re.compile(
+    r"\b(?:[Aa]nswer|[Rr]eply|[Rr]espond|[Oo]utput|[Rr]eturn|[Ss]ay|[Ww]rite|[Cc]hoose)(?: only)?(?: with| by)?:? "
+    r"(?:[A-Z][A-Z_-]+(?:, [A-Z][A-Z_-]+)*,? or [A-Z][A-Z_-]+\b|[\"'][\w -]{1,30}[\"'](?:, [\"'][\w -]{1,30}[\"'])*,? or [\"'][\w -]{1,30}[\"'])"
+)
+"""`Answer SPAM or HAM`, `Reply "liked" or "disliked"`"""
+
 _JSON = re.compile(r"[\[{][^\[\]{}\"]*\"[^\[\]{}]*[\]}]")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
 _NESTED = 4
@@ -72,7 +78,7 @@ _TEXTS = _words(
 _JUDGING = ASKING | word_set("whether if judge detect check tell say decide")
 _SENTENCE = re.compile(r"[^.!?\n]+")
 _FORMAT_WORDS = "json|xml|yaml|csv|markdown|schema"
-_FORMATS, _SHAPES = _words(_FORMAT_WORDS), _words(_FORMAT_WORDS, "table|fields?|keys?")
+_FORMATS, _SHAPES = _words(_FORMAT_WORDS), _words(_FORMAT_WORDS, r"(?<!on the )(?<!at the )table|fields?|keys?")
 _ENGLISH = _words(
     "the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it"
 )
@@ -119,11 +125,15 @@ def _infer(instruction: str) -> str:
         return found
     if _judges_form(low):
         return STRICT
-    if _ANY_LABELS.search(low) is not None or _OPTIONS.search(low) is not None:
+    if _ANY_LABELS.search(low) is not None or _OPTIONS.search(low) is not None or _names_choice(instruction, low):
         return CLOSED
     if _SHAPES.search(low) is not None:
         return EXTRACT
     return OPEN if _ENGLISH.search(low) is not None else STRICT
+
+
+def _names_choice(instruction: str, low: str) -> bool:
+    return _NAMED_CHOICE.search(instruction) is not None and _FORMATS.search(low) is None
 
 
 def _hidden(text: str) -> str | None:

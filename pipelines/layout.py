@@ -34,6 +34,13 @@ _LATIN_JOINERS = re.compile("(?<![^\x00-\u024f])[\u200c\u200d]+(?![^\x00-\u024f]
 """They join emoji and letters of other scripts; between Latin letters they are nothing."""
 
 _ENTITIES = re.compile(r"&(?:amp|quot|apos|nbsp|hellip|[nm]dash|[lr][sd]quo|#0?39|#x27|#34|#160|#8217);")
+_EMPHASIS = re.compile(r"(?<![\w*])\*\*(?=[^\s*])([^*\n]{1,200})(?<=[^\s*])\*\*(?![\w*])")
+"""`**bold**` of Markdown."""
+
+_ABOUT_EMPHASIS = re.compile(
+    r"\b(?:bold\w*|markdown|asterisks?|emphasi\w+|formatt\w+|highlight\w+|marked)\b", re.IGNORECASE
+)
+
 _ABOUT_ENTITIES = re.compile(r"\b(?:html?|xml|entit\w+|escap\w+|encod\w+|decod\w+)\b", re.IGNORECASE)
 
 _CODE_CHARS = re.compile(r"[{}=<>`|;\t]")
@@ -47,7 +54,7 @@ _CODE_LINE = re.compile(
     r"|#include\b|@\w+(?:\(.*\))?\s*$|package [\w.]+;?\s*$|(?:fn|func) \w+\s*\(|struct \w+)"
     r"|^\s+(?:return|yield|raise|pass|break|continue)\b"
     r"|[{}]\s*$|\)\s*;\s*$|=.*;\s*$|^\s*[}\])]+[,;]?\s*$|[=!<>]=|\)\s*[-=]>|\w[-=]>\w|=>\s*[{(]|:=|\b(?!C\b)\w+\+\+|&&|\|\|"
-    r"|\w\(.*\)\s*$|^\s*[\w.\[\]]+\s*[-+*/]?=(?!>)\s*\S|</?(?!(?:br|b|i|em|p|strong)\b)\w+[^<>]*>"
+    r"|\w\(.*\)\s*$|^\s*[\w.\[\]]+\s*[-+*/]?=(?!>)\s*\S|</?(?!(?:br|b|i|em|p|strong)\b|https?:|[\w.+-]+@)\w+[^<>]*>"
     r"|\b(?:SELECT\b.*\bFROM|INSERT INTO|UPDATE .*\bSET|DELETE FROM|CREATE TABLE)\b"
 )
 """Programs, queries and markup."""
@@ -93,6 +100,19 @@ def decoded(text: str) -> str:
     if "&" not in text or _ENTITIES.search(text) is None or _ABOUT_ENTITIES.search(text) is not None:
         return text
     return _ENTITIES.sub(lambda found: html.unescape(found.group()), text)
+
+
+def unmarked(text: str) -> str:
+    """Without the stars around words that Markdown shows in bold; a text about such marks keeps them."""
+    if "**" not in text or _ABOUT_EMPHASIS.search(text) is not None:
+        return text
+    return _EMPHASIS.sub(r"\1", text)
+
+
+def emphasised(text: str) -> list[str]:
+    """What Markdown shows in bold."""
+    found: list[str] = _EMPHASIS.findall(text) if "**" in text else []
+    return found
 
 
 def _composed(text: str) -> str:

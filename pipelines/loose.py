@@ -35,6 +35,7 @@ from pipelines.words import ASKING, CONTRACTIONS
 _QUOTES = "\"'`"
 _PAUSING = PAUSES | set(_QUOTES)
 MANY_DENIALS = 8
+_QUESTIONS = re.compile(r"\?+")
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -163,7 +164,8 @@ def _drop_needless_questions(pieces: Sequence[str], forms: list[str | None]) -> 
         asking = opening.partition(" ")[0] in ASKING
         needless = asking and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else "")
         left = [part for part in form.split(" ") if part != "?"]
-        forms[at] = " ".join(left if needless else [*left, "?"])
+        marks = [] if needless else ["?"] * len(_QUESTIONS.findall(pieces[at]))
+        forms[at] = " ".join([*left, *marks])
 
 
 def _keep_signs(pieces: Sequence[str], forms: list[str | None]) -> None:

@@ -24,6 +24,8 @@ _OPEN_HALF = _OPEN_BEFORE - {"between", "both", "either", "whether", "is", "are"
 _TIES = DIRECTIONS | {"of"}
 """`flour in the sugar and salt in the tea`: what stands behind the pair may belong to its second half alone."""
 
+_SYMMETRIC = word_set("difference differences distance similarity similarities")
+_BEFORE_PAIR = 4
 _INSTRUCTING = frozenset({"answer", "reply", "respond", "return", "output", "use", "keep", "write", "give", "please"})
 _POINTING = word_set(
     "he him his she her hers it its they them their theirs this that these those ones other others another same such so then thus "
@@ -56,7 +58,7 @@ def moved(a: Sequence[Token], b: Sequence[Token]) -> str | None:
     mine, other = [token.norm for token in a], [token.norm for token in b]
     if _same_but_instructions(a, b):
         return "sentence order"
-    if swapped_pair(mine, other):
+    if swapped_pair(mine, other) and not _swapped_names(a, b):
         return "swapped pair"
     span = place(mine, other)
     back = Span(span.b0, span.b1, span.a0, span.a1)
@@ -65,6 +67,16 @@ def moved(a: Sequence[Token], b: Sequence[Token]) -> str | None:
     if _received(mine, other, span) or _received(other, mine, back):
         return "receiver"
     return "time in front" if _fronted(a, b, span) or _fronted(b, a, back) else None
+
+
+def _swapped_names(a: Sequence[Token], b: Sequence[Token]) -> bool:
+    """`Merkel thanked Macron and Trump`: who is named first may be the point, but not in `the difference between Oslo and Bergen`."""
+    span = place([token.norm for token in a], [token.norm for token in b])
+    names = [token for token in a[span.a0 : span.a1] if token.norm not in JOINERS and token.norm not in ARTICLES]
+    if not all(token.raw[:1].isupper() and not token.first for token in names):
+        return False
+    before = [token.norm for token in a[max(0, span.a0 - _BEFORE_PAIR) : span.a0]]
+    return before[-1:] != ["between"] or _SYMMETRIC.isdisjoint(before)
 
 
 def swapped_pair(a: list[str], b: list[str]) -> bool:

@@ -26,6 +26,7 @@ dunno = do not know | thru = through | tho = although
 know if = know whether | ask if = ask whether | asked if = asked whether | wonder if = wonder whether | wondering if = wondering whether
 check if = check whether | tell if = tell whether | see if = see whether | sure if = sure whether
 tell me if = tell me whether | ask me if = ask me whether
+two = 2 | three = 3 | four = 4 | five = 5 | six = 6 | seven = 7 | eight = 8 | nine = 9 | ten = 10 | eleven = 11 | twelve = 12
 e - mail = email | e - mails = emails | e mail = email | e mails = emails | a.m = am | p.m = pm | television = tv | televisions = tvs | photograph = photo | photographs = photos
 telephone = phone | telephones = phones | mathematics = math | maths = math | advertisement = ad | advertisements = ads
 advert = ad | adverts = ads | refrigerator = fridge | examination = exam | examinations = exams | aeroplane = airplane
@@ -39,9 +40,15 @@ time zone | home page | user name | life style | health care | child care | down
 head quarters | air line | text book | week end | pay check | break down | check out | play list | up date | up grade
 """
 _ABOUT_WORDS = word_set(
-    "word words phrase phrases term terms mean means meaning meanings stand stands abbreviation acronym synonym synonyms grammar "
-    "spell spells spelled spelt spelling pronounce pronounced correct write written difference differences differ sentence"
+    "abbreviation abbreviations acronym acronyms synonym synonyms grammar spell spells spelled spelt spelling pronounce pronounced phrase phrases"
 )
+_OF_WORDS = word_set(
+    "word words term terms mean means meaning meanings stand stands correct write written difference differences differ sentence"
+)
+_NEAR = 12
+_COUNTED = word_set("word words sentence term terms")
+_HOW_MANY = word_set("one single own few two three 2 3")
+"""`Answer with one word.` says nothing about words."""
 
 
 def _rows(table: str) -> list[str]:
@@ -70,19 +77,35 @@ def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
     norms = [token.norm for token in tokens]
     if _PHRASES.keys().isdisjoint(norms) or not _ABOUT_WORDS.isdisjoint(norms):
         return tuple(tokens)
+    about = _places_about_words(norms)
     out: list[Token] = []
     at = 0
     while at < len(tokens):
         token = tokens[at]
         length, short = _found(norms, at)
-        if length:
-            out += [
-                token._replace(norm=norm, kind="word", first=token.first and n == 0) for n, norm in enumerate(short)
-            ]
+        if length and at not in about:
+            out += [_in_place(token, norm, first=token.first and n == 0) for n, norm in enumerate(short)]
         else:
             out.append(token)
-        at += length or 1
+            length = 1
+        at += length
     return tuple(out)
+
+
+def _in_place(token: Token, norm: str, *, first: bool) -> Token:
+    return token._replace(norm=norm, kind="number" if norm.isdigit() else "word", first=first)
+
+
+def _places_about_words(norms: Sequence[str]) -> set[int]:
+    """Where a text talks about words, near which it may name some; not where it says how many words an answer has."""
+    if _OF_WORDS.isdisjoint(norms):
+        return set()
+    places = [
+        at
+        for at, norm in enumerate(norms)
+        if norm in _OF_WORDS and not (norm in _COUNTED and norms[max(0, at - 1)] in _HOW_MANY)
+    ]
+    return {near for at in places for near in range(at - _NEAR, at + _NEAR + 1)}
 
 
 def _found(norms: Sequence[str], at: int) -> tuple[int, _Words]:

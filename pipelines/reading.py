@@ -43,7 +43,7 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"(?P<link>(?i:https?)://\S*[^\s.,;!]|(?i:www)\.\S*[^\s.,;!]|(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,12}/\S*[^\s.,;!]"
+    r"(?P<link>(?i:https?)://\S*[^\s.,;!\"'>*]|(?i:www)\.\S*[^\s.,;!\"'>*]|(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,12}/\S*[^\s.,;!\"'>*]"
     r"|(?<![\w)])(?:~|\.{0,2})(?:/[\w.-]{0,80}\w){2,20}|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8})"
     r"|(?P<face>[:;=8][-']?[)(DdPpOo/\\|]+(?!\w)|<3)"
     r"|(?P<id>[@#]\w+|\w*_\w[\w]*"
@@ -209,7 +209,8 @@ def read_piece(word: str, first: bool) -> _Piece:
             _put_word(out, raw, raw if flag or is_identifier(raw) else raw.lower(), after)
             after = False
         elif kind == "symbol":
-            out.append(Token(raw, raw, "soft" if is_soft(raw, word, match.start()) else "symbol", after))
+            soft = is_soft(raw, word, match.start()) or (raw in "\"'" and bool(out) and out[-1].kind == "link")
+            out.append(Token(raw, raw, "soft" if soft else "symbol", after))
             after = after or raw in ENDS
         elif kind == "id" and (measure := _MEASURE.fullmatch(raw)) is not None:
             out += [

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipelines import lexicon
-from pipelines.difference import differences, place
+from pipelines.asking import asks
+from pipelines.difference import Span, differences, place
 from pipelines.moves import swapped_pair
 from pipelines.reading import Token
 from pipelines.words import ARTICLES, POLITE, QUANTIFIERS, word_set
@@ -129,6 +130,9 @@ LIGHT = (
 )
 """What a question may be put with or without, or with another one of."""
 
+_EACH = frozenset({"i", "we", "you"})
+_ADVICE = frozenset({"should", "shall", "could"})
+_AGREEING = frozenset({"a", "an", "is", "are", "do", "does"})
 _MIN_PLURAL = 4
 _RARE = 40_000
 """Commoner nouns may be a stuff without their article, and a thing with it: `paper` and `a paper`."""
@@ -139,6 +143,8 @@ def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
 
     Only in questions that open with a question word: of a yes-no question, and of a statement, every small word counts.
     """
+    if _edited(a, b):
+        return False
     mine, other = map(_framed, _differing(a, b))
     if not any(word[:1] == _START and word[1:] in _QUESTION_WORDS for word in mine):
         return False
@@ -147,6 +153,26 @@ def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
         return all(span.a0 == span.a1 or span.b0 == span.b1 for span in differences(mine, other))
     mine_loose, other_loose = (Counter(word for word in words if word[:1] == _LOOSE) for words in (mine, other))
     return swapped_pair(bare, barer) and not (mine_loose - other_loose and other_loose - mine_loose)
+
+
+def _edited(a: Sequence[Token], b: Sequence[Token]) -> bool:
+    """One word was changed on purpose: who is meant, what one should or could do, or a number with which nothing else agrees.
+
+    Whoever words a question anew changes more than that: `the bad thing is`, `the bad things are`.
+    """
+    mine, other = [token.norm for token in a], [token.norm for token in b]
+    spans = differences(mine, other)
+    swaps = [
+        frozenset((mine[span.a0], other[span.b0])) for span in spans if span.a1 - span.a0 == span.b1 - span.b0 == 1
+    ]
+    if any(swap <= _EACH or not swap.isdisjoint(_ADVICE) for swap in swaps):
+        return True
+    numbers = any(len({singular(word) for word in swap}) == 1 for swap in swaps)
+    return numbers and _AGREEING.isdisjoint(word for span in spans for word in _words(mine, other, span))
+
+
+def _words(a: list[str], b: list[str], span: Span) -> list[str]:
+    return [*a[span.a0 : span.a1], *b[span.b0 : span.b1]]
 
 
 def _differing(a: Sequence[Token], b: Sequence[Token]) -> tuple[Sequence[Token], Sequence[Token]]:
@@ -163,7 +189,7 @@ def _without_loose(words: list[str]) -> list[str]:
 
 
 def _framed(tokens: Sequence[Token]) -> list[str]:
-    text = " ".join((_START if token.first else "") + token.norm + _named(token) for token in tokens)
+    text = " ".join(map(_opened, tokens, (*tokens[1:], None)))
     text = _TWO_PERSONS.sub("how~ ", text)
     for pattern, form in (*_INSIDE, *_PATTERNS):
         text = pattern.sub(form, text)
@@ -172,6 +198,14 @@ def _framed(tokens: Sequence[Token]) -> list[str]:
         found = [word for word in sentence.split(" ") if word]
         words += _bared(found) if found and found[0][1:] in _QUESTION_WORDS else found
     return words
+
+
+def _opened(token: Token, following: Token | None) -> str:
+    """A word with the mark of a sentence's first one; `When it rains, …` is marked as no question."""
+    if not token.first:
+        return token.norm + _named(token)
+    asking = token.norm not in _QUESTION_WORDS or asks(token.norm, following.norm if following else "")
+    return f"{_START}{token.norm}{'' if asking else '~'}{_named(token)}"
 
 
 def _named(token: Token) -> str:

@@ -160,6 +160,10 @@ When is the shop open?|When is the shop opened?
 How does he earn a living?|How do I earn a living?
 How do you feel?|How do I feel?
 What is the best way to descale a kettle?|How do I descale a kettle?
+Intent of "it broke?"?|Intent of "it broke."?
+The **bank** of a river|The bank of a **river**
+Is the word **bold** here|Is the word bold here
+He has two dogs|He has 3 dogs
 What can I do with my old phone?|What can you do with my old phone?
 Why do you love me?|Why do I love you?
 How should I treat my dog's wound?|How should my dog's treat wound?
@@ -245,6 +249,11 @@ Where is INV-20991 of @Ann :D|where is inv-20991 of @ann :d
 <note>The strap broke</note>|<note>the strpa broke.</note>
 Broken:\\n- the strap\\n- the lid|Broken:\\n- the strpa\\n- The lid
 He said «go» and went|He said go and went
+The strap **really** broke|The strap really broke
+It broke after two weeks|It broke after 2 weeks
+"See https://a.example/x9"|See https://a.example/x9
+It\tbroke, says Ann <ann@a.example>.|It broke, says Ann <ann@a.example>.
+Answer with one word: is the TV ok?|Answer with one word: is the television okay?
 """,
     OPEN: """
 How do I descale a kettle?|How can we descale a kettle
@@ -267,6 +276,7 @@ Ines flew to  Porto.|Ines flew to Porto
 Where does Ines live ?|Where does Ines live?
 Where does Ines live??|Where does Ines live?
 Where does Ines live|Where does Ines live?
+It\tbroke, says Ann <ann@a.example>.|It broke, says Ann <ann@a.example>.
 Ines’s café is “new”|Ines's café is "new"
 """,
 }
@@ -279,6 +289,9 @@ Ines read http://a.example/x9|Ines read http://a.example/x9?b
     STRICT: """
 Ines flew to Porto|Ines flew to Porto!
 Ines flew to Porto|Ines flew to Porto?
+Where does Ines live.|Where does Ines live?
+Ines **flew** to Porto|Ines flew to Porto
+Ines flew two times|Ines flew 2 times
 Ines doesn't fly to Porto|Ines does not fly to Porto
 She flew to Porto with me|She flwe to Porto with me
 """,

@@ -19,6 +19,8 @@ ASKING = [
 STATING = [
     "When it rains, we stay",
     "Where we live it snows",
+    "<review>when it came down to it, it broke</review><review>It fits",
+    "Review:when it rains, we stay",
     "Do it again",
     "Don't do it again",
     "Have a nice day",

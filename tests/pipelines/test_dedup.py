@@ -205,6 +205,11 @@ INSTRUCTIONS = [
     ("Write a polite reply to the customer.", OPEN),
     ("How do British people make tea?", OPEN),
     ("Text:\nTone (warm / cool / hostile):", STRICT),
+    ("Does this post help? Answer HELP, HURT or NONE.", CLOSED),
+    ('Did the guest like it? Reply "liked" or "disliked".', CLOSED),
+    ("Answer JSON or CSV with all keys.", EXTRACT),
+    ("There were 3 cups on the table. How many are left?", OPEN),
+    ("Fill in the table of dates.", EXTRACT),
 ]
 
 

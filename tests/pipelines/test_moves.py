@@ -18,9 +18,16 @@ SAME = [
     ("On Monday the lift broke. Help!", "The lift broke on Monday. Help!", "time in front"),
     ("Three weeks ago my card arrived.", "My card arrived three weeks ago.", "time in front"),
     ("A floor of oak and pine creaks", "A floor of pine and oak creaks", "swapped pair"),
+    (
+        "What is the difference between Oslo and Bergen?",
+        "What is the difference between Bergen and Oslo?",
+        "swapped pair",
+    ),
     ("The gap between oak and pine in the floor", "The gap between pine and oak in the floor", "swapped pair"),
 ]
 OTHER = [
+    ("Talks between Merkel and Macron failed", "Talks between Macron and Merkel failed"),
+    ("Which countries lie in both Asia and Europe?", "Which countries lie in both Europe and Asia?"),
     ("Between tea and coffee, is the former healthier?", "Between coffee and tea, is the former healthier?"),
     ("Between tea and coffee, is the latter healthier?", "Between coffee and tea, is the latter healthier?"),
     ("Who is the home team in Spain vs Italy?", "Who is the home team in Italy vs Spain?"),

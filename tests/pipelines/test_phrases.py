@@ -26,6 +26,12 @@ SAME = [
     ("I gotta go, I wanna sleep", "I have to go, I want to sleep"),
     ("The television in the hall", "The TV in the hall"),
     ("Rules of the US treasury", "Rules of the U.S. treasury"),
+    ("Seven of us came", "7 of us came"),
+    ("Reply with one word. Is the TV on?", "Reply with one word. Is the television on?"),
+    (
+        "What do you mean? He talked on and on about how old his house in the town was, and the TV broke",
+        "What do you mean? He talked on and on about how old his house in the town was, and the television broke",
+    ),
     ("rules of the us treasury", "Rules of the United States treasury"),
 ]
 OTHER = [
@@ -33,6 +39,9 @@ OTHER = [
     ("Rules of the US treasury", "Rules of the UK treasury"),
     ("What does TV stand for?", "What does television stand for?"),
     ("Is whilst a word?", "Is while a word?"),
+    ("What is the difference between while and whilst?", "What is the difference between while and while?"),
+    ("How is two written?", "How is 2 written?"),
+    ("I have two", "I have 3"),
     ("We left after dinner", "We left before dinner"),
     ("I work as well", "I work and"),
     ("The cop warns U.S. troops", "The cop warns us troops"),
