@@ -134,7 +134,7 @@ class ProviderBatches:
         """Full orders at once; the last, smaller one when its run gives no more for a moment, or has not for a while."""
         now_ms, cut = self._context.clock.now_ms(), _cut(batches, api, room)
         ages_s = [(now_ms - given.since_ms) / 1000 for given in batches]
-        over = (prepared and min(ages_s, default=0.0) > QUIET_S) or max(ages_s, default=0.0) > GATHER_S
+        over = (prepared and min(ages_s, default=-1.0) >= QUIET_S) or max(ages_s, default=0.0) > GATHER_S
         return cut if over else cut[:-1]
 
     async def _given(self, taken: set[str]) -> list[tuple[str, Given]]:
