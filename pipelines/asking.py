@@ -13,6 +13,9 @@ _ASKED = word_set("i you we they he she it people the my your our their his her 
 _LAST_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?(?=\W*$)")
 """A heading or a tag may stand before a word without a blank, `<review>When`."""
 
+_LAST_LETTERS = 64
+"""No word that matters is longer, and a piece without a blank may be a megabyte."""
+
 _STATING = {
     "do": word_set("it this that so not nothing as"),
     "have": word_set("a an some no fun"),
@@ -34,7 +37,7 @@ def opens_question(raw: str) -> bool:
 
 def asks(first: str, second: str) -> bool:
     """`When is it open` asks, `When it rains, we stay` and `Do it again` do not."""
-    found = _LAST_WORD.search(first)
+    found = _LAST_WORD.search(first[-_LAST_LETTERS:])
     word, following = found[0].lower() if found else "", second.lower()
     if word in ("when", "where"):
         return following in _VERBS

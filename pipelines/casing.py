@@ -21,7 +21,7 @@ _TITLES_ONLY = word_set(
 )
 """Only a title gives these a capital inside."""
 
-_AROUND = ".,;:!?()\"'"
+_LETTERS = re.compile(r"[A-Za-z]+")
 _ALONE = frozenset("ABCDEFGHJKLMNOPQRSTUVWXYZ")
 _LONG_WORD = 4
 _MOST = 0.6
@@ -38,14 +38,15 @@ def capitals(form: str, *, names: bool = True) -> tuple[str, ...]:
     if not names and "=" not in form:
         return ()
     inside: list[str] = [word for word in _INSIDE.findall(form) if word in _NAMES] if names else []
-    found = (*inside, *_SINGLE.findall(form))
-    return () if found and titled(form) else found
+    letters: list[str] = _SINGLE.findall(form)
+    if not (inside or letters) or not titled(form):
+        return (*inside, *letters)
+    return tuple(letters) if "=" in form else ()
 
 
 def may_tell(piece: str) -> bool:
     """Quickly: whether the capital letters of what stands between two blanks may say something."""
-    core = piece.strip(_AROUND)
-    return core in _NAMES or core in _ALONE
+    return any(word in _NAMES or word in _ALONE for word in _LETTERS.findall(piece))
 
 
 def titled(form: str) -> bool:

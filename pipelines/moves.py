@@ -147,12 +147,14 @@ def _same_but_instructions(a: Sequence[Token], b: Sequence[Token]) -> bool:
     mine, other = _sentences(a), _sentences(b)
     if len(mine) < 2 or sorted(mine) != sorted(other):
         return False
-    moved = [sentence for sentence in mine if sentence[0] in _INSTRUCTING]
     if any(not _POINTING.isdisjoint(sentence) for sentence in mine):
         return False
-    return moved == [s for s in other if s[0] in _INSTRUCTING] and [s for s in mine if s not in moved] == [
-        s for s in other if s not in moved
-    ]
+    return _parted(mine) == _parted(other)
+
+
+def _parted(sentences: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    """What says how to answer, and the rest."""
+    return [[each for each in sentences if (each[0] in _INSTRUCTING) == instructs] for instructs in (True, False)]
 
 
 def _sentences(tokens: Sequence[Token]) -> list[tuple[str, ...]]:

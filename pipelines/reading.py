@@ -210,7 +210,14 @@ def read_piece(word: str, first: bool) -> _Piece:
             after = False
         elif kind == "symbol":
             soft = is_soft(raw, word, match.start()) or (raw in "\"'" and bool(out) and out[-1].kind == "link")
-            out.append(Token(raw, raw, "soft" if soft else "symbol", after))
+            charge = (
+                raw == "-"
+                and not soft
+                and bool(out)
+                and out[-1].kind == "word"
+                and not word[match.end() :][:1].isalnum()
+            )
+            out.append(Token("\N{MINUS SIGN}" if charge else raw, raw, "soft" if soft else "symbol", after))
             after = after or raw in ENDS
         elif kind == "id" and (measure := _MEASURE.fullmatch(raw)) is not None:
             out += [

@@ -195,7 +195,8 @@ def _lazy(files: list[str], schema: pa.Schema) -> pl.LazyFrame:
 def _scan(files: list[str]) -> pl.LazyFrame:
     import polars as pl
 
-    return pl.scan_parquet(files, hive_partitioning=False, glob=False)
+    # a run may have parts of two versions
+    return pl.scan_parquet(files, hive_partitioning=False, glob=False, extra_columns="ignore", missing_columns="insert")
 
 
 def _files(root: str, pattern: str) -> list[str]:

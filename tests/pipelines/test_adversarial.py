@@ -208,6 +208,8 @@ How many ways are n! ways?|How many ways are n ways?
 What is f'(3)?|What is f(3)?
 Is "x - y" odd?|Is "x y" odd?
 Who can take blood type A-?|Who can take blood type A?
+Can an AB- patient receive type A blood?|Can an AB patient receive type A blood?
+Is the OH- ion stable in cold water?|Is the OH ion stable in cold water?
 Let A = 3 and a = 5. What is A?|Let A = 3 and a = 5. What is a?
 What does `git branch -d x` do?|What does `git branch -D x` do?
 Is bit.ly/AbCdE safe?|Is bit.ly/aBcDe safe?
@@ -219,6 +221,8 @@ I read about the march|I read about the March
 How do I get to Bath by train?|How do I get to bath by train?
 The polish was nice|The Polish was nice
 What is the capital of Turkey?|What is the capital of turkey?
+What do people like about Turkey's taste?|What do people like about turkey's taste?
+Tell me about an IT-manager job|Tell me about an it-manager job
 Is Turkey near Nice?|Is turkey near Nice?
 Where is China made?|Where is china made?
 Did Tom Cruise go to China?|Did Tom Cruise go to china?

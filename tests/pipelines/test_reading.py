@@ -142,7 +142,11 @@ def test_the_key_and_the_comparison_agree(a: str, b: str) -> None:
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("text", ["1!" * 50_000, " ".join(f"no/{n:x}" for n in range(60_000)), "?a " * 40_000], ids=len)
+@pytest.mark.parametrize(
+    "text",
+    ["1!" * 50_000, " ".join(f"no/{n:x}" for n in range(60_000)), "?a " * 40_000, f"What,{'A' * 100_000}1 is?"],
+    ids=len,
+)
 def test_a_hostile_text_is_read_in_one_pass(text: str) -> None:
     assert loose(text)
 

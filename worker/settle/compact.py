@@ -70,8 +70,8 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(store: Store, run_id: str) -> list[_Chunk]:
-    """The chunk parts, in order. One that begins below an earlier one's end is left over: that chunk was prepared once more, with
-    more rows, and who did that was killed before it was deleted (prepare/part.py)."""
+    """The chunk parts, in order. One that begins below an earlier one's end would be left over of a chunk that was prepared once more,
+    with more rows; who prepares deletes such before the commit (prepare/part.py)."""
     found: list[_Chunk] = []
     end = 0
     for first, name in sorted((paths.first_row(name), name) for name in store.names(paths.chunks_dir(run_id))):
