@@ -6,6 +6,7 @@ The tail leaves first. Buying in real time, and taking back what must be bought 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -105,10 +106,10 @@ def to_offices(
                 home = on[batch.route].home[0]
                 if on[batch.route].local is not None or not _is_time(snapshot, run, target, home.down_s):
                     continue
-                if missed[home.name] < batch.work:
-                    missed[home.name] = 0.0
+                if missed[home.name, run.client] < batch.work:
+                    missed[home.name, run.client] = 0.0
                     continue
-                missed[home.name] -= batch.work
+                missed[home.name, run.client] -= batch.work
             elif has_home(batch, on):
                 if wanted < batch.work or not _is_time(snapshot, run, target):
                     wanted = 0.0  # the tail leaves first, not what is small enough
@@ -158,15 +159,23 @@ def _wanted(load: Load, likely: float) -> float:
     return likely if measured and likely >= LEAST_LOT * load.work else 0.0
 
 
-def _missed(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView]) -> dict[str, float]:
-    """Work that each local target would have done since it went away, less what is out of the runs that have no deadline."""
-    targets = snapshot.targets.values()
-    missed = {
-        t.name: local_rate(t) * t.down_s for t in targets if t.lane == "local" and not t.up and t.down_s < math.inf
-    }
-    for batch in (batch for run in runs if run.deadline_ms is None for batch in run.sent if has_home(batch, on)):
-        name = on[batch.route].home[0].name
-        missed[name] = missed.get(name, 0.0) - batch.work
+def _missed(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView]) -> defaultdict[tuple[str, str], float]:
+    """Work that each local target would have done since it went away, shared among the clients whose runs have no deadline, less what
+    batch APIs were given of it."""
+    patient = [run for run in runs if run.deadline_ms is None]
+    weights = {run.client: snapshot.weights.get(run.client, 1.0) for run in patient if run.waiting}
+    out = defaultdict[tuple[str, str], float](float)
+    for run in patient:
+        for batch in run.sent:
+            if has_home(batch, on):
+                out[on[batch.route].home[0].name, run.client] += batch.work
+    missed = defaultdict[tuple[str, str], float](float)
+    for target in snapshot.targets.values():
+        if target.lane == "local" and not target.up and target.down_s < math.inf:
+            for client, weight in weights.items():
+                key = target.name, client
+                share = weight / sum(weights.values())
+                missed[key] = share * local_rate(target) * target.down_s - max(out[key], snapshot.ordered.get(key, 0.0))
     return missed
 
 

@@ -103,7 +103,8 @@ class RunView(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True):
     """Everything `plan` knows; routes map to their targets' names, in order of preference. `batch_targets`: those of them
     whose batch API may be used, by name. By client: `weights`, `served` local work and `bought` work of the cloud, each for its
-    weight, and `ranks`, its class.
+    weight, and `ranks`, its class. `ordered`: work by local target and client that batch APIs were given since that target went away,
+    of runs without a deadline.
     """
 
     now_ms: int
@@ -115,6 +116,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     batch_targets: Mapping[str, BatchTarget] = {}
     ranks: Mapping[str, int] = {}
     bought: Mapping[str, float] = {}
+    ordered: Mapping[tuple[str, str], float] = {}
 
 
 class Ring(msgspec.Struct, frozen=True):

@@ -65,7 +65,10 @@ def to_cloud(
             out = sum(batch.rows for batch in run.sent)
             buying_s = buy_s(cloud, rows + out)
             recall_s = _slowest_s(snapshot, run) + buy_s(cloud, out) if out else 0.0
-            if leaving.late and seconds <= buying_s and not _is_new(snapshot, run, loads[run.id], seconds):
+            new = _is_new(snapshot, run, loads[run.id], seconds)
+            # what the cloud can do now, it must be able to do after the look, too
+            waits = new and (not can or _can(cloud, rows, seconds / (1 + CLIMB_LOOK) - cloud.latency_s))
+            if leaving.late and seconds <= buying_s and not waits:
                 now, pressing = now + leaving.late, pressing or can
             feed = _feed_rows(snapshot, run, cloud) - rows if seconds <= max(buying_s, recall_s) else 0.0
             before[cloud.name] = rows if can else before[cloud.name]

@@ -113,6 +113,23 @@ def test_a_run_without_a_deadline_orders_what_its_lane_would_have_done_while_it_
     away = snapshot(run(batches(5)), gpu=BUSY, batch_targets={"mini": slow}, routes=two)
     gone = msgspec.structs.replace(BUSY, up=False, down_s=HOUR)
     assert plan(msgspec.structs.replace(away, targets={**second, "gpu": gone})) == [], "its fallback is up"
+    assert ordered(HOUR / 6, batches(47), ordered={("gpu", "c"): 500.0}) == ["b46"], (
+        "what has come back is not ordered anew"
+    )
+
+
+def test_of_a_lane_that_is_away_each_client_orders_its_share() -> None:
+    """The one with the oldest runs had all of it."""
+    gone = msgspec.structs.replace(BUSY, up=False, down_s=HOUR / 12)
+    slow = msgspec.structs.replace(OFFICE, latency_p50_s=HOUR, latency_p90_s=2 * HOUR)
+
+    def mine(client: str, at: int) -> RunView:
+        waiting = tuple(BatchView(f"{client}{at}.{i}", "small", 8, 50.0) for i in range(20))
+        return run(waiting, id=f"{client}{at}", client=client, created_ms=at)
+
+    runs = (mine("a", 1), mine("a", 2), mine("a", 3), mine("b", 4))
+    moves = rings(snapshot(*runs, gpu=gone, batch_targets={"mini": slow}))
+    assert sorted(move.batch[0] for move in moves) == ["a"] * 3 + ["b"] * 3, "300 tokens"
 
 
 def test_a_second_local_server_is_a_fallback_and_does_nothing_while_the_first_is_up() -> None:
@@ -292,6 +309,11 @@ def test_nothing_is_bought_of_a_run_that_has_just_begun_and_of_which_all_is_gues
     for age_s, lanes in ((20, {"local"}), (40, {"local", "cloud"})):
         due = run(known, deadline_s=100, created_ms=NOW - 1000 * age_s)
         assert {lane for _, lane in moved(plan(snapshot(due, gpu=climbing, mini=cloud)))} == lanes
+    # 304 rows may be short: a cloud of 4 a second can do them after the look as well, one of 3.5 only at once, one of 2 not at all
+    for limit_rows_per_s, lanes in ((4.0, {"local"}), (3.5, {"local", "cloud"}), (2.0, {"local"})):
+        narrow = msgspec.structs.replace(MINI, rows_per_s=limit_rows_per_s, limit_rows_per_s=limit_rows_per_s)
+        due = run(known, deadline_s=100, created_ms=NOW - 20_000)
+        assert {lane for _, lane in moved(plan(snapshot(due, gpu=climbing, mini=narrow)))} == lanes, limit_rows_per_s
 
 
 def test_what_is_not_out_is_bought_while_the_provider_gives_the_rest_back() -> None:

@@ -27,6 +27,7 @@ from worker.beat import Beat, alive
 from worker.context import Context, RunContext
 from worker.money import budget
 from worker.queue import NoScriptError, noted
+from worker.schedule.away import Away
 from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
 from worker.schedule.lacks import Lacks
@@ -34,7 +35,6 @@ from worker.schedule.seen import SEEN, Seen, seen_of
 from worker.schedule.sent import Sent, by_order
 from worker.schedule.shares import Shares
 from worker.schedule.why import Why
-from worker.timing import GONE_MS
 
 log = logging.getLogger("spillway.schedule")
 
@@ -54,12 +54,10 @@ class Scheduler:
         self._targets: dict[str, str] = {}
         self._clouds = {name for name, target in context.settings.targets.items() if target.lane == "cloud"}
         self._estimates = Estimates(context)
-        self._was_up: set[str] = set()
         self._shares = Shares()
         self._why = Why(context.targets)
         self._lacks = Lacks(lambda batch: self._estimates.weigh(self._heads[batch].head).pusd)
-        self._down_since: dict[str, int] = {}
-        self._away_since: dict[str, int] = {}
+        self._away = Away(context)
         self._refused_by: dict[str, str] = {}
         self._next_reconcile = 0.0
         self._strikes = Strikes(context, "schedule")
@@ -80,7 +78,7 @@ class Scheduler:
             await self._healer.look(beats)
         if not ids:
             return
-        self._note_down()
+        self._away.look()
         await self._estimates.look(beats)
         rung = await self._rung(beats)
         await self._sent.look()
@@ -164,6 +162,7 @@ class Scheduler:
             self._heads.pop(batch, None)
             self._was_rung.discard(batch)
             self._shares.came_back(batch)
+            self._away.came_back(batch)
         await self._learn(batches)
         return await self._view(run_id, fields, batches, rung), fields
 
@@ -191,7 +190,7 @@ class Scheduler:
         views = tuple(self._batch_view(batch, run.started_ms, room_nusd) for batch in ordered)
         return RunView(
             run_id, run.client, int(fields.get("created_ms") or 0), deadline, views, ahead,
-            not views or any(not view.held for view in views), bool(fields.get("tell")), self._sent.of(run_id),
+            not views or any(not view.held for view in views), bool(fields.get("tell")), self._sent.of(run_id, lambda head: weigh(head).work),
             frozenset(head.group for head, _ in local),
         )  # fmt: skip
 
@@ -210,32 +209,19 @@ class Scheduler:
             alone = alone or seen.tries >= SUSPECT_TRIES
             yield batch
 
-    def _note_down(self) -> None:
-        """Since when each target is down by itself, and has answered nothing; closed ones wait for a person."""
-        now, states = self.context.clock.now_ms(), self.context.targets.states
-        down = {name for name in self.context.settings.targets if not self.context.targets.is_up(name)}
-        self._was_up |= self.context.settings.targets.keys() - down
-        down -= {name for name in down if states.get(name, {}).get("closed")}
-        self._down_since = since = {name: self._down_since.get(name, now) for name in down}
-        self._away_since = {n: min(ms, states.get(n, {}).get("failing_since") or now) for n, ms in since.items()}
-
     def _batch_view(self, batch: str, started_ms: str, room_nusd: float) -> BatchView:
         """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
         that resumes the run gives it all lanes again. One whose next call fits into no budget holds up no other."""
         mine, lanes, last = self._heads[batch], self._heads[batch].lanes, False
         if lanes == "none" or mine.released_ms < int(started_ms or 0) - 1000:
             lanes = "any"
-        if lanes != "any" and self._is_gone(mine.head.route, lanes):
+        if lanes != "any" and self._away.is_gone(mine.head.route, lanes):
             lanes, last = ("cloud" if lanes == "local" else "local"), True
         head, now = mine.head, self._estimates.weigh(mine.head)
         return BatchView(
             batch, head.route, head.rows, now.work, lanes, last, real_time=mine.real_time or head.purpose == "audit",
             read=now.read, held=mine.held(room_nusd), group=head.group, guessed=now.guessed,
         )  # fmt: skip
-
-    def _is_gone(self, route: str, lane: str) -> bool:
-        late = self.context.clock.now_ms() - GONE_MS
-        return all(self._down_since.get(name, late) < late for name in self.context.targets.route_targets(route, lane))
 
     async def _room_nusd(self, run: RunContext, waiting: Iterable[str]) -> float:
         """What the tightest of a run's budgets has room for, where some call did not fit; else infinite."""
@@ -269,14 +255,15 @@ class Scheduler:
             targets[name] = TargetView(
                 name, configured.lane, self.context.targets.is_up(name), slots[name], rows[name],
                 speed.rate, speed.rows_per_s, speed.latency_s or 1.0, work[name], self._estimates.limit(name, heads),
-                (now - self._away_since[name]) / 1000 if name in self._away_since and name in self._was_up else math.inf,
-                speed.spans, read[name], queued[name], self._estimates.climbing(name),
+                self._away.seconds(name), speed.spans, read[name], queued[name], self._estimates.climbing(name),
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
         ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
         self._shares.measured(self._estimates.longer(heads))
         routes = {name: route.targets for name, route in settings.routes.items()}
-        seen = Snapshot(now, targets, routes, tuple(runs), weights, {}, self._sent.targets(), ranks)
+        seen = Snapshot(
+            now, targets, routes, tuple(runs), weights, {}, self._sent.targets(), ranks, ordered=self._away.ordered()
+        )
         return self._shares.told(seen)
 
     # -- moves -------------------------------------------------------------------------------------------------
@@ -300,6 +287,8 @@ class Scheduler:
                 self._was_rung.add(move.batch)
                 client, work = runs[move.run].client, views[move.batch].work
                 self._shares.rung(move.batch, move.lane, client, work, snapshot.weights.get(client, 1.0))
+                if by_order(move) and runs[move.run].deadline_ms is None:
+                    self._away.gave(move.batch, views[move.batch].route, client, work)
             if int(epoch) and not by_order(move):
                 self._targets[move.batch] = move.target
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -77,10 +77,10 @@ class Sent:
         """What the scheduler knows of the batches that are out."""
         self._heads = heads
 
-    def of(self, run_id: str) -> tuple[BatchView, ...]:
-        """What of a run is out."""
+    def of(self, run_id: str, work_of: Callable[[BatchHead], float]) -> tuple[BatchView, ...]:
+        """What of a run is out, with its work by what is known now."""
         return tuple(
-            BatchView(batch, head.route, head.rows, head.work, target=target, sent_ms=since_ms)
+            BatchView(batch, head.route, head.rows, work_of(head), target=target, sent_ms=since_ms)
             for batch, target, since_ms in self.out
             if (head := self._heads.get(batch)) is not None and head.run == run_id
         )

@@ -10,6 +10,7 @@ import pytest
 from pipelines.settings import parse_settings
 from tests.worker.schedule.waiting import WORK, waiting_batch
 from worker.context import Context
+from worker.schedule.away import CALM_MS
 from worker.schedule.scheduler import Scheduler
 
 RUN = "20260101-000000-abcdef"
@@ -46,11 +47,15 @@ async def test_a_target_that_looks_well_now_and_then_and_answers_nothing_is_away
 
     def down_s(**state: Any) -> float:
         context.targets.states["gpu"] = state
-        scheduler._note_down()
+        scheduler._away.look()
         return scheduler._snapshot([], {}, {}).targets["gpu"].down_s
 
     assert down_s(up=False) == math.inf, "nobody has seen it up"
-    assert down_s(up=True, failing_since=now - 60_000) == math.inf, "it is not down"
+    assert down_s(up=True, failing_since=now - 60_000, changed_ms=now - 1_000) == math.inf, "it is not down"
     assert 60 <= down_s(up=False, failing_since=now - 60_000) < 90
     assert down_s(up=True) == math.inf
     assert down_s(up=False) < 30
+    assert down_s(up=True, failing_since=now - 60_000, changed_ms=now - 2 * CALM_MS) == math.inf
+    assert down_s(up=False, failing_since=now - 60_000) < 30, (
+        "it was well for a minute: what it had failed before was over"
+    )
