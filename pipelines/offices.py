@@ -164,6 +164,7 @@ def _missed(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView])
     batch APIs were given of it."""
     patient = [run for run in runs if run.deadline_ms is None]
     weights = {run.client: snapshot.weights.get(run.client, 1.0) for run in patient if run.waiting}
+    whole = sum(weights.values())
     out = defaultdict[tuple[str, str], float](float)
     for run in patient:
         for batch in run.sent:
@@ -174,8 +175,8 @@ def _missed(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView])
         if target.lane == "local" and not target.up and target.down_s < math.inf:
             for client, weight in weights.items():
                 key = target.name, client
-                share = weight / sum(weights.values())
-                missed[key] = share * local_rate(target) * target.down_s - max(out[key], snapshot.ordered.get(key, 0.0))
+                given = max(out[key], snapshot.ordered.get(key, 0.0))
+                missed[key] = weight / whole * local_rate(target) * target.down_s - given
     return missed
 
 

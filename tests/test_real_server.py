@@ -15,7 +15,7 @@ from tests.test_flow import prompts
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    with transformers_serve() as running:
+    with transformers_serve("--device", "cpu") as running:
         yield running
 
 

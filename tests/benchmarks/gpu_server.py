@@ -8,8 +8,6 @@ cache had; what its scheduler finds there is counted beside it, into a file. Not
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,8 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support_model import TEMPLATE, wait_up
-from tests.support_net import free_port
+from tests.support_model import PAD, byte_level, serve, transformers_serve, write
 
 ROOT = Path(__file__).parent.parent.parent
 START_S = 240.0
@@ -43,48 +40,34 @@ class Server(NamedTuple):
 
 
 def make(folder: str, size: str) -> None:
-    """It never ends an answer by itself: `max_tokens` decides."""
+    """On the GPU, where there is one."""
     import torch
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from tokenizers import models, pre_tokenizers, trainers
 
-    trained = ByteLevelBPETokenizer()
+    tokenizer = byte_level(models.BPE())
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    learning = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[PAD], initial_alphabet=letters, show_progress=False
+    )
     pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("*/*.py"), *ROOT.glob("tests/benchmarks/*.py")]
-    trained.train([str(page) for page in pages], vocab_size=VOCABULARY, special_tokens=["<pad>"], show_progress=False)
-    fast = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, pad_token="<pad>")  # noqa: S106
-    fast.chat_template = TEMPLATE
-    fast.save_pretrained(folder)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY, max_position_embeddings=WINDOW_TOKENS, bos_token_id=None, eos_token_id=None, pad_token_id=0,
-        **SIZES[size],
-    )  # fmt: skip
+    tokenizer.train([str(page) for page in pages], learning)
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        model = LlamaForCausalLM(config)
-    model.generation_config = GenerationConfig(bos_token_id=None, eos_token_id=None, pad_token_id=0)
-    model.save_pretrained(folder)
+        write(folder, tokenizer, max_position_embeddings=WINDOW_TOKENS, **SIZES[size])
 
 
 @contextmanager
 def gpu_server(cache_tokens: int, size: str = "gpu") -> Iterator[Server]:
     """Its cache holds so many tokens, of running prompts and of what earlier ones left; `tiny` is for a look without a GPU."""
+    options = [
+        "--continuous-batching", "--attn-implementation", "sdpa", "--cb-block-size", str(BLOCK_TOKENS), "--cb-num-blocks",
+        str(cache_tokens // BLOCK_TOKENS), "--cb-max-batch-tokens", str(BATCH_TOKENS),
+    ]  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="sw-gpu-") as folder:
-        model, found, port = f"{folder}/llama", Path(folder) / "found", free_port()
-        options = [
-            "--host", "127.0.0.1", "--port", str(port), "--continuous-batching", "--attn-implementation", "sdpa", "--cb-block-size",
-            str(BLOCK_TOKENS), "--cb-num-blocks", str(cache_tokens // BLOCK_TOKENS), "--cb-max-batch-tokens", str(BATCH_TOKENS),
-        ]  # fmt: skip
-        command = [sys.executable, "-m", "tests.benchmarks.gpu_server", size, str(found), model, *options]
-        offline = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "HF_HOME": f"{folder}/home"}
-        log = Path(folder) / "log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(command, cwd=ROOT, env=offline, stdout=out, stderr=out)
-        try:
-            wait_up(f"http://127.0.0.1:{port}/health", process, log, START_S)
-            yield Server(f"http://127.0.0.1:{port}/v1", model, found)
-        finally:
-            process.kill()
-            process.wait()
+        found = f"{folder}/found"
+        program = ("tests.benchmarks.gpu_server", size, found)
+        with transformers_serve(*options, program=program, start_s=START_S) as served:
+            yield Server(served.base_url, served.model, Path(found))
 
 
 def _count(into: Path) -> None:
@@ -107,7 +90,4 @@ if __name__ == "__main__":
     size, found, model, *options = sys.argv[1:]
     make(model, size)
     _count(Path(found))
-    from transformers.cli.transformers import main
-
-    sys.argv = ["transformers", "serve", model, *options]
-    main()
+    serve(model, options)

@@ -188,9 +188,10 @@ class Scheduler:
         ordered = () if run.stopped else self._ordered(waiting, rung)
         room_nusd = await self._room_nusd(run, ordered)
         views = tuple(self._batch_view(batch, run.started_ms, room_nusd) for batch in ordered)
+        sent = self._sent.of(run_id, lambda head: weigh(head).work)
         return RunView(
             run_id, run.client, int(fields.get("created_ms") or 0), deadline, views, ahead,
-            not views or any(not view.held for view in views), bool(fields.get("tell")), self._sent.of(run_id, lambda head: weigh(head).work),
+            not views or any(not view.held for view in views), bool(fields.get("tell")), sent,
             frozenset(head.group for head, _ in local),
         )  # fmt: skip
 

@@ -23,7 +23,10 @@ async def on_trial(own: bool) -> AsyncIterator[Lane]:
     over = asyncio.Event()
     slots: Any = SimpleNamespace(granted=SLOTS, aim=SLOTS)
     rates: Any = SimpleNamespace(limited=False)
-    call: Any = lambda _: over.wait()  # noqa: E731
+
+    async def call(_: Prompt) -> None:
+        await over.wait()
+
     lane, prompt = Lane("gpu", SLOTS, slots, rates, call, own=own), cast("Prompt", SimpleNamespace())
     lane.tried()
     for _ in range(2 * SLOTS):

@@ -226,7 +226,9 @@ async def test_a_batch_that_a_provider_has_never_room_for_is_asked_in_real_time(
         assert it.context.targets.states["cloud"]["batch_off_ms"] > it.context.clock.now_ms(), "nor are others"
 
 
-async def test_where_a_provider_has_little_room_clients_take_turns(context: Context) -> None:
+async def test_where_a_provider_has_little_room_clients_take_turns(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who had given much before had it all until that was done."""
     async with stage(context) as it:
         await it.prepare()
@@ -237,7 +239,7 @@ async def test_where_a_provider_has_little_room_clients_take_turns(context: Cont
         async def given(_: set[str]) -> list[tuple[str, Given]]:
             return [("cloud", each) for each in batches]
 
-        it.lane._given = given  # type: ignore[method-assign]
+        monkeypatch.setattr(it.lane, "_given", given)
         await context.redis.hset(context.keys.run("theirs"), mapping={"client": "theirs", "prepared": 1})
         it.context.targets.say("cloud", {"batch_rows": ROWS // 2})
         seen = []
