@@ -48,17 +48,22 @@ def test_two_workers_that_both_believe_they_own_a_batch_never_both_publish(tmp_p
 
 
 def paused_while_calling(there: Field) -> tuple[int, dict[str, set[str]]]:
-    """Stops a worker of lanes whose calls are out: its index, and those calls by batch, as its journals have them."""
+    """Stops a worker of lanes whose calls are out: its index, and those calls by batch, as its journals have them.
+
+    They were out while it still ran, so it knows that Redis has them and that it made them.
+    """
     until_s = time.monotonic() + 40
     while time.monotonic() < until_s:
-        if (lanes := there.calling()) is None:
+        if (lanes := there.calling()) is None or not (before := there.calls_out(lanes)):
             time.sleep(0.02)
             continue
+        time.sleep(0.1)
         there.workers.signal(lanes, signal.SIGSTOP)
         time.sleep(0.2)  # what it had sent to Redis is there
-        if out := there.calls_out(lanes):
+        still = {batch: calls & before.get(batch, set()) for batch, calls in there.calls_out(lanes).items()}
+        if out := {batch: calls for batch, calls in still.items() if calls}:
             return lanes, out
-        there.workers.signal(lanes, signal.SIGCONT)  # they had ended since its last heartbeat
+        there.workers.signal(lanes, signal.SIGCONT)  # they had ended since
     raise AssertionError("no worker with calls out")
 
 
@@ -220,21 +225,18 @@ def test_calls_of_a_worker_that_slept_while_redis_forgot_them_are_in_the_ledger_
         run_id = there.submit(there.program.rows(prompts(ROWS)))
         wait_until(lambda: there.requests() > 40, 40)
 
-        def asleep() -> int:
+        def asleep() -> tuple[int, dict[str, set[str]]]:
             time.sleep(1.2)
-            while (index := there.calling()) is None:
-                time.sleep(0.02)
-            there.workers.signal(index, signal.SIGSTOP)
-            time.sleep(0.2)
-            return index
+            return paused_while_calling(there)
 
-        index = there.redis.forgetting(asleep)
+        index, out = there.redis.forgetting(asleep)
         assert there.wait_for_end(run_id) == "completed"
         billed, booked = (sum(call["cost_pusd"] for call in upstream.calls()), there.program.costs())
         there.workers.signal(index, signal.SIGCONT)
         wait_until(lambda: "calls of batches that Redis forgot" in there.workers.log(), 30)
         costs = there.program.costs()
         assert costs.height > booked.height and set(costs["call_id"]) >= set(booked["call_id"])
+        assert set().union(*out.values()) <= set(costs["call_id"]), "what was out when it fell asleep"
         assert costs.filter(pl.col("purpose") == "late").height >= costs.height - booked.height
         assert billed == sum(call["cost_pusd"] for call in upstream.calls()), "nothing was asked for it"
         forgotten = 5 * SLOTS  # answers of 1.4 s, 0.3 s each: who heard them sleeps, and Redis knows nothing of them

@@ -34,6 +34,7 @@ def test_kill_9_in_the_middle(tmp_path: Path, victim: str) -> None:
         source = str(program.rows(prompts(ROWS)))
         process = program.start("run", source, "--dedupe", "exact", "--json")
         wait_until(lambda: answered(program, upstream) > ROWS // 3, 40)
+        upstream.control("gpu", latency_ms=400)  # the end stays far away, however slow the machine
         workers = sorted(program.workers())
         killed = {
             "lanes": workers[1:],
@@ -47,6 +48,7 @@ def test_kill_9_in_the_middle(tmp_path: Path, victim: str) -> None:
             process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
         before = answered(program, upstream)
+        upstream.control("gpu", latency_ms=40)
         started = time.monotonic()
         out = program.json("run", source, "--dedupe", "exact")
         took = time.monotonic() - started
@@ -72,8 +74,10 @@ def test_ctrl_c_leaves_a_resumable_run(tmp_path: Path) -> None:
         source = str(program.rows(prompts(300)))
         process = program.start("run", source, "--dedupe", "exact")
         wait_until(lambda: answered(program, upstream) > 60, 40)
+        upstream.control("gpu", latency_ms=1000)  # the end stays far away, however slow the machine
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
+        upstream.control("gpu", latency_ms=40)
         assert process.returncode == 130 and "resume" in err
         assert not program.workers(), "no process stays behind"
         told = program.run("status").stdout
