@@ -226,17 +226,21 @@ def test_calls_of_a_worker_that_slept_while_redis_forgot_them_are_in_the_ledger_
         wait_until(lambda: there.requests() > 40, 40)
 
         def asleep() -> tuple[int, dict[str, set[str]]]:
+            upstream.control("gpu", latency_ms=2000)  # calls are out, and Redis forgets no more than it may
             time.sleep(1.2)
             return paused_while_calling(there)
 
         index, out = there.redis.forgetting(asleep)
+        upstream.control("gpu", latency_ms=300)
         assert there.wait_for_end(run_id) == "completed"
         billed, booked = (sum(call["cost_pusd"] for call in upstream.calls()), there.program.costs())
         there.workers.signal(index, signal.SIGCONT)
+        asked = set().union(*out.values())
+        wait_until(lambda: asked <= set(there.program.costs()["call_id"]), 30)
+        wait_until(lambda: not there.redis.client.exists("spillway:orphans"), 30)
         wait_until(lambda: "calls of batches that Redis forgot" in there.workers.log(), 30)
         costs = there.program.costs()
         assert costs.height > booked.height and set(costs["call_id"]) >= set(booked["call_id"])
-        assert set().union(*out.values()) <= set(costs["call_id"]), "what was out when it fell asleep"
         assert costs.filter(pl.col("purpose") == "late").height >= costs.height - booked.height
         assert billed == sum(call["cost_pusd"] for call in upstream.calls()), "nothing was asked for it"
         forgotten = 5 * SLOTS  # answers of 1.4 s, 0.3 s each: who heard them sleeps, and Redis knows nothing of them
