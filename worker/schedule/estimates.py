@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from pipelines.batch import PREFILL_WEIGHT
-from pipelines.climb import Climb, Load, Said
+from pipelines.climb import Climb, Load, Said, State
 from pipelines.learn import Learned, Length, count, outputs
 from pipelines.pace import Answered, Kept, Pace, Speed
 from pipelines.types import BatchHead
@@ -145,7 +145,8 @@ class Estimates:
                 self._pace.begin(name, speed)
             if target.lane == "local" and target.max_concurrency == "auto":
                 measured = target.concurrency if isinstance(target.concurrency, int) else 0
-                self._climbs[name] = Climb(max(0, _read(kept.get(self._field("slots", name)), int) or measured))
+                held = _read(kept.get(self._field("climb", name)), State)
+                self._climbs[name] = Climb(held if held and held.best > 0 else State(measured, measured))
         for field, raw in kept.items():
             kind, _, group = field.partition(":")
             if kind == "length" and (length := _read(raw, Length)) is not None and length.rows > 0:
@@ -159,8 +160,8 @@ class Estimates:
         key, pipe = self._context.keys.learned, self._context.redis.pipeline(transaction=True)
         told = {f"length:{group}": length for group, length in self._lengths.items()}
         speeds = {self._field("speed", name): kept for name in self.speeds if (kept := self._pace.kept(name)).spans}
-        slots = {self._field("slots", name): climb.kept for name, climb in self._climbs.items() if climb.kept}
-        fields = {field: msgspec.json.encode(value) for field, value in (told | speeds | slots).items()}
+        climbs = {self._field("climb", name): climb.kept for name, climb in self._climbs.items() if climb.kept.best}
+        fields = {field: msgspec.json.encode(value) for field, value in (told | speeds | climbs).items()}
         if not fields:
             return
         pipe.delete(key)
