@@ -159,7 +159,11 @@ class Estimates:
     async def _save(self) -> None:
         key, pipe = self._context.keys.learned, self._context.redis.pipeline(transaction=True)
         told = {f"length:{group}": length for group, length in self._lengths.items()}
-        speeds = {self._field("speed", name): kept for name in self.speeds if (kept := self._pace.kept(name)).spans}
+        speeds = {
+            self._field("speed", name): kept
+            for name in self.speeds
+            if self._says((kept := self._pace.kept(name)), name)
+        }
         climbs = {self._field("climb", name): climb.kept for name, climb in self._climbs.items() if climb.kept.best}
         fields = {field: msgspec.json.encode(value) for field, value in (told | speeds | climbs).items()}
         if not fields:
@@ -168,6 +172,11 @@ class Estimates:
         pipe.hset(key, mapping=fields)
         pipe.expire(key, KEEP_S)
         await pipe.execute()
+
+    def _says(self, kept: Kept, name: str) -> bool:
+        """Whether it is worth keeping: of a cloud also how long its few calls took, so that the next run need not take it for a slow one."""
+        cloud = self._context.settings.targets[name].lane == "cloud"
+        return bool(kept.spans or (cloud and kept.rough.rows))
 
     def _field(self, what: str, name: str) -> str:
         """Another model of the same server has another speed."""
