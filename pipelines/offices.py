@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from pipelines.capacity import Load, Short, Ways, buy_s, first_in_time, has_home, in_time, left_s, local_rate
-from pipelines.snapshot import BatchTarget, BatchView, Ring, RunView, Snapshot
+from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot
 
 SPANS = 1
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
@@ -85,10 +85,12 @@ def back_s(target: BatchTarget) -> float:
 def to_offices(
     snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Load], due: list[RunView],
     short: Mapping[str, Short], taken: set[str],
-) -> Iterator[Ring]:  # fmt: skip
+) -> Iterator[Move]:  # fmt: skip
     """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will likely be
     short, or, where there is no deadline, what a lane that is away would have done meanwhile. Before the first goes to an API one is
-    bought, where nobody knows how fast the cloud is that must buy what does not come back."""
+    bought, where nobody knows how fast the cloud is that must buy what does not come back. And what is wanted back, for it costs
+    nothing at home."""
+    yield from _needless(on, due)
     there, trying, asked = _there(due), Counter[str](), set[str]()
     missed, tried = _missed(snapshot, on, due), _tried(snapshot, due)
     for run in due if snapshot.batch_targets else ():
@@ -189,6 +191,16 @@ def _wanted(load: Load, likely: float) -> float:
     """Work of a run that is ordered because it will likely be short; nothing before the lane was measured, nor for little."""
     measured = any(target.spans >= SPANS for target in load.home.values())
     return likely if measured and likely >= LEAST_LOT * load.work else 0.0
+
+
+def _needless(on: Mapping[str, Ways], runs: Iterable[RunView]) -> Iterator[Recall]:
+    """What an API was given because a local lane was away, of runs that have time for it, once that is back and has stayed for a
+    while: of what is taken back only what was finished is paid."""
+    for run in runs:
+        for batch in run.sent if run.deadline_ms is None else ():
+            home = on[batch.route].local if batch.route in on and batch.lanes == "any" else None
+            if home is not None and home.steady:
+                yield Recall(batch.id, run.id)
 
 
 def _missed(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView]) -> defaultdict[tuple[str, str], float]:

@@ -17,6 +17,7 @@ from worker.provider_batches.lane import Given
 from worker.provider_batches.orders import LEASE
 from worker.provider_batches.reading import LOST
 from worker.queue import RedisError
+from worker.schedule.seen import Seen
 from worker.schedule.sent import Sent
 from worker.simulator.core.batches import desk
 
@@ -346,7 +347,7 @@ async def test_what_the_scheduler_is_told_of_a_batch_api(context: Context, monke
         await it.lane.step()
         await context.redis.set(context.keys.lease("provider_batch"), "somebody")
         await sent.look()
-        sent.know(dict(await it.heads()))
+        sent.know({batch: Seen(head) for batch, head in await it.heads()})
         [api] = sent.targets().values()
         assert (api.name, api.up, api.price, api.latency_p90_s) == (
             "cloud",
