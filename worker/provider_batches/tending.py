@@ -30,7 +30,8 @@ log = logging.getLogger("spillway.provider_batches")
 LOOK_LEAST_S, LOOK_MOST_S, LOOK_SHARE = 0.5, 60.0, 0.1
 """An order is looked at again after a tenth of its age, or of the time since it was cancelled."""
 GRACE_S = 6 * LEASE_S
-"""So long after the request an order that its provider does not list may still appear there."""
+"""So long after its request was given up, or as long again as that took, an order that its provider does not list may still
+appear there: whoever gives up does not stop the provider's work."""
 PATIENCE_S = 60 * LEASE_S
 """A provider takes up to ten minutes to cancel a batch."""
 OVERDUE_S = 50 * 3600.0
@@ -120,6 +121,7 @@ class Tender:
     async def _find(self, api: BatchApi, target: Target, order: Order) -> None:
         """The request was sent, and nobody heard the answer: the provider's list says whether it was made."""
         others = frozenset(each.remote for each in await self._orders.open() if each.remote)
+        late = self._context.clock.now_ms() > _appears_until_ms(api, order)  # before the list is asked for
         sought = Sought(order.tag, order.lines, order.sent_ms / 1000, others)
         found = await listen(self._context, order.about.run, api.find, self._web, target, sought)
         if isinstance(found, Failure):
@@ -127,7 +129,7 @@ class Tender:
         elif found is not None:
             log.info("order %s: found at its provider", order.tag)
             await self._maker.adopt(order, found)
-        elif self._age_s(order) > GRACE_S:
+        elif late:
             await self._end(order, Remote("", "failed", "not_sent"), Results([]))
         await self._lose_patience(order)
 
@@ -212,3 +214,10 @@ class Tender:
             await self._reader.release(part, real_time=True)
         order.state = "let_go"
         await self._orders.note(order)
+
+
+def _appears_until_ms(api: BatchApi, order: Order) -> float:
+    """Until when an order may appear in its provider's list; of one whose worker died, nobody knows when the request ended."""
+    if not order.given_up_ms:
+        return order.sent_ms + 1000 * max(GRACE_S, api.create_s)
+    return order.given_up_ms + max(1000 * GRACE_S, order.given_up_ms - order.sent_ms)
