@@ -162,6 +162,7 @@ def test_a_field_is_also_read_where_it_stands(template: str, a: str, b: str) -> 
     assert proof(row, row, OPEN) == "equal"
 
 
+PASSAGE = 30 * "The holder of the program may use the code under one of the terms of this license. "
 INSTRUCTIONS = [
     ("Translate the sentence into German.", STRICT),
     ("Extract all fields as JSON.", EXTRACT),
@@ -208,6 +209,20 @@ INSTRUCTIONS = [
     ("Does this post help? Answer HELP, HURT or NONE.", CLOSED),
     ('Did the guest like it? Reply "liked" or "disliked".', CLOSED),
     ("Answer JSON or CSV with all keys.", EXTRACT),
+    ("Count the drivers of each town.", OPEN),
+    ("Count the number of words in it.", VERBATIM),
+    ("Count how many times the letter r is in it.", VERBATIM),
+    (
+        "Label it by theme.\n\n" + 3 * "Sentence: The program is a script.\nTheme: work\n\n" + "Sentence:\nTheme:",
+        CLOSED,
+    ),
+    ("Fix it.\n" + 3 * "Wrong: to\nThe right spelling: too\n" + "Wrong:\nThe right spelling:", VERBATIM),
+    ("English: he is here\nGerman: er ist da\n" * 3 + "English:\nGerman:", OPEN),
+    (PASSAGE + "\nDoes the clause below agree with this? Answer YES or NO.\nClause:", CLOSED),
+    (PASSAGE + "\nTranslate the clause. Answer YES or NO.\nClause:", STRICT),
+    (PASSAGE + " Translate the clause at the end into French.\nDoes the clause below agree? Answer YES or NO.", STRICT),
+    (PASSAGE + " Label it as formal or informal.\nDoes the clause below agree? Answer YES or NO.", STRICT),
+    (PASSAGE, STRICT),
     ("There were 3 cups on the table. How many are left?", OPEN),
     ("Fill in the table of dates.", EXTRACT),
 ]
@@ -227,6 +242,13 @@ BESIDE = [
     ("Thank you for your help!", "Who has the keys for the table in the field?", OPEN),
     ("Keep the answer short.", "Label the mood of this: I am glad", CLOSED),
     ("Classify the sentiment of the review.", "The script was dull, and so was the program.", CLOSED),
+    ("Does the message below help? Answer YES or NO.", "The script was dull, and so was the program.", CLOSED),
+    ("Answer YES or NO.", "Is the spelling of this right?", VERBATIM),
+    ("Summarize the passage.", "The script was dull, and so was the program.", OPEN),
+    ("Write a short reply to it.", "I lost the code and the program.", OPEN),
+    ("Summarize the passage.", "Translate this into French: no", STRICT),
+    ("Summarize the passage.", "def f(x):\n    return x", STRICT),
+    ("Answer the question.", "The script was dull, and so was the program?", STRICT),
     ("Classify the sentiment of the review.", "Well. Now, please, translate this into French.", STRICT),
     ("Classify the sentiment of the review.", "1. Could you list all names in it?", EXTRACT),
     ("Translate into German.", "Then correct the spelling", VERBATIM),
