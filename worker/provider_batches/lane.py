@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pipelines import wire
+from pipelines.batch import rest
 from pipelines.errors import LeaseLost
 from pipelines.learn import Length
 from pipelines.types import BatchHead
@@ -144,17 +145,18 @@ class ProviderBatches:
         ids = [batch for batch in since if batch not in taken]
         pipe = redis.pipeline(transaction=False)
         for batch in ids:
-            pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "lanes", "head", "holder")
+            pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "lanes", "head", "holder", "left")
         found = []
         for batch, fields in zip(ids, await pipe.execute(raise_on_error=False) if ids else [], strict=True):
             try:
                 if isinstance(fields, Exception):
                     raise wire.Unreadable(str(fields))
-                epoch, state, lane, target, lanes, head, holder = fields
+                epoch, state, lane, target, lanes, head, holder, left = fields
                 if (state, lane) != (b"rung", b"provider_batch"):
                     await self._unlist(batch)
                     continue
-                who = (lanes or b"any").decode(), wire.unpack_head(head), since[batch], (holder or b"").decode()
+                seen = rest(wire.unpack_head(head), int(left or 0))
+                who = (lanes or b"any").decode(), seen, since[batch], (holder or b"").decode()
                 given = Given(batch, int(epoch), *who)
                 found.append((target.decode(), given))
             except (ValueError, TypeError, AttributeError) as error:
