@@ -20,7 +20,7 @@ from worker.context import Context
 from worker.provider_batches.listening import listen
 from worker.provider_batches.making import Maker
 from worker.provider_batches.orders import GOES_ON, Order, Orders
-from worker.provider_batches.reading import Reader, outcomes_of
+from worker.provider_batches.reading import Reader, lacks, outcomes_of
 from worker.provider_batches.standing import Standing
 from worker.queue import RedisError
 from worker.timing import LEASE_S
@@ -38,6 +38,9 @@ OVERDUE_S = 50 * 3600.0
 """Every provider ends a batch before that."""
 MISSES = 5
 """Looks at which the provider did not know an order, or had no results of it, until it counts as lost."""
+READS = 4
+"""So often results are read that lack lines of ours, before these count as lost and are bought again: a file may still be being
+written, or have been cut off on its way."""
 
 
 class Tender:
@@ -50,6 +53,7 @@ class Tender:
         self._reader, self._standing = reader, standing
         self._due_s: dict[str, float] = {}
         self._misses: dict[str, int] = defaultdict(int)
+        self._reads: dict[str, int] = defaultdict(int)
 
     async def is_due(self, order: Order, recalled: set[str], now_s: float) -> bool:
         """Whether to look at it now; at once when it is to be cancelled."""
@@ -95,6 +99,7 @@ class Tender:
         if order.state == "ended":
             self._due_s.pop(order.tag, None)
             self._misses.pop(order.tag, None)
+            self._reads.pop(order.tag, None)
             return
         since_ms = order.cancel_ms or order.sent_ms or order.about.made_ms
         age_s = (self._context.clock.now_ms() - since_ms) / 1000
@@ -151,6 +156,10 @@ class Tender:
             results = await listen(self._context, order.about.run, api.results, self._web, target, remote)
             if isinstance(results, Failure):
                 return results
+            self._reads[order.tag] += 1
+            if self._reads[order.tag] < READS and lacks(order, remote, results):
+                log.warning("order %s: its results lack lines; they are read again", order.tag)
+                return None
             cancel_s = (self._context.clock.now_ms() - order.cancel_ms) / 1000 if order.cancel_ms else None
             self._standing.ended(order, self._age_s(order), cancel_s, remote)
             await self._end(order, remote, results)
