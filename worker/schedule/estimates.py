@@ -54,7 +54,7 @@ class Estimates:
         self._lengths: dict[str, Length] = {}
         self._seen: dict[str, dict[str, Length]] = {}
         self._learned = Learned()
-        self._weights: dict[str, Weight] = {}
+        self._weights: dict[tuple[str, int], Weight] = {}
         self._longer: float | None = None
         self._weighed_s = self._saved_s = float("-inf")
         self._loaded = False
@@ -107,14 +107,14 @@ class Estimates:
 
     def weigh(self, head: BatchHead) -> Weight:
         """By what has been learned until now."""
-        found = self._weights.get(head.id)
+        found = self._weights.get((head.id, head.rows))
         if found is None:
             tokens = outputs(self._learned, head.group, head.output_tokens)
             local = next(iter(self._context.targets.route_targets(head.route, "local")), "")
             read = self._learned.prefill.get(local, PREFILL_WEIGHT) * head.input_tokens
             work = read + tokens
             price = self._ledger.cloud_estimate_pusd(head.route, head.input_tokens, round(tokens), head.rows)
-            found = self._weights[head.id] = Weight(
+            found = self._weights[head.id, head.rows] = Weight(
                 work, price / max(work, 1e-9), read, head.group not in self._learned.lengths
             )
         return found
