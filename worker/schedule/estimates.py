@@ -81,6 +81,12 @@ class Estimates:
             self._saved_s = now
             await self._save()
 
+    async def keep(self, beats: Mapping[str, Beat]) -> None:
+        """The last look of a while: what it has learned until now is there for the next run."""
+        if self._loaded:
+            self._saved_s = float("-inf")
+            await self.look(beats)
+
     def _climb(self, now: float, name: str, stats: Sequence[tuple[str, TargetStats]]) -> None:
         """The cap of a local target that has none of its own; all workers read it where health is."""
         if (climb := self._climbs.get(name)) is None:
