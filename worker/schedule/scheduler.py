@@ -63,6 +63,12 @@ class Scheduler:
         self._strikes = Strikes(context, "schedule")
         self._healer = Healer(context)
         self._sent = Sent(context)
+        self._busy = False
+
+    async def rest(self) -> None:
+        """No run is open any more, or this process is to stop."""
+        self._busy = False
+        await self._estimates.keep(await alive(self.context))
 
     async def step(self) -> None:
         """Waits for the bell (or a tick), then does one round."""
@@ -77,7 +83,10 @@ class Scheduler:
             self._next_reconcile = asyncio.get_running_loop().time() + RECONCILE_S
             await self._healer.look(beats)
         if not ids:
+            if self._busy:
+                await self.rest()
             return
+        self._busy = True
         self._away.look()
         await self._estimates.look(beats)
         rung = await self._rung(beats)
