@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from hashlib import sha256
 
 import polars as pl
 import pytest
@@ -114,6 +116,35 @@ def test_blanks_that_are_the_difference_can_be_seen() -> None:
     assert marked("a b", "a  b") == ("a<del>␣</del>b", "a<ins>␣␣</ins>b")
     long = "same " * 300
     assert "equal words" in marked(long + "x", long + "y")[0]
+
+
+def test_the_difference_of_long_prompts_is_shown_wherever_it_is() -> None:
+    rules = "same " * 800
+    left, right = marked(rules + "it was good", rules + "it was bad")
+    assert left.endswith("it was <del>good</del>") and right.endswith("it was <ins>bad</ins>")
+    assert "762 equal words" in left, "blanks are no words"
+    left, right = marked("one a " + "b a " * 4_000 + "end", "two a " + "c a " * 4_000 + "fin")
+    assert left.startswith("<del>one</del>") and right.endswith("<ins>fin</ins>")
+    assert "words not shown" in left and "words not shown" in right and len(left) < 60_000
+
+
+def test_a_word_that_never_ends_is_cut_as_well() -> None:
+    blob = "".join(sha256(bytes([n % 256, n // 256])).hexdigest() for n in range(1_000))
+    left, right = marked(f"{blob} was good", f"{blob} was bad")
+    assert left.endswith("<del>good</del>") and right.endswith("<ins>bad</ins>")
+    assert "equal words" in left and len(left) < 4_000
+    left, right = marked(blob, blob[::-1])
+    assert "words not shown" in left and "words not shown" in right and len(right) < 65_000
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [("", "a"), ("a", ""), ("a b", "a b"), ("a b", "a b b"), ("b a b", "b"), ("x " * 3_000, "x " * 10), ("a\n", "a")],
+)
+def test_all_of_both_texts_is_there_or_told(left: str, right: str) -> None:
+    shown = [re.sub("<[^>]*>", "", text).replace("␣", " ").replace("⏎", "") for text in marked(left, right)]
+    for text, whole in zip(shown, (left, right), strict=True):
+        assert text == whole or "words" in text
 
 
 def test_reuses_by_canonical_keys_are_judged_beside_those_by_proof() -> None:
