@@ -200,6 +200,8 @@ class Drain:
             return
         prompt.attempts += 1
         patience_s = self._local.patience_s(name, item)
+        lane = self.lanes[name]
+        before_s = lane.each_s
         call = self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
         response = await self.rescue.call(prompt, call)
         outcome = (
@@ -209,15 +211,17 @@ class Drain:
         outcome = self._local.weigh(
             name, target, item, outcome, seconds, lambda: not batch.run.checked and self._asking.elsewhere(prompt, name)
         )  # what is checked for its form may be cut and right
-        called = self._called(intent, outcome, seconds, batch)
+        busy_s = (lane.each_s - before_s) * lane.slots.share
+        called = self._called(intent, outcome, seconds, busy_s, batch)
         raw = response if isinstance(response, HttpResponse) else None
         self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
         await self.rescue.ended(prompt)
 
-    def _called(self, intent: Intent, outcome: Completion | Failure, seconds: float, batch: Running) -> Called:
-        """The ledger's view of a call."""
+    def _called(
+        self, intent: Intent, outcome: Completion | Failure, seconds: float, busy_s: float, batch: Running
+    ) -> Called:
+        """The ledger's view of a call; `busy_s` is its part of the time in which the server was busy."""
         name, patient = intent.target, batch.run.patient
-        busy_s = seconds / max(1, self.lanes[name].in_use)
         facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route, patient=patient)
         self.ledger.note(name, facts.cost_pusd)
         return verdict.called(intent, facts, outcome, batch.head.purpose, intent.started_us + round(seconds * 1e6))
