@@ -21,6 +21,8 @@ LEAST_CHANCE = 0.1
 TRIAL_ROWS, TRIAL_SURE, TRIAL_AGAIN_S = 8, 0.8, 40.0
 """So many rows tell how fast a batch API is from which nobody has heard and which is usually too slow; and that they are short is
 as sure as that. As many more after a while, for the first may be stuck."""
+FEW = 0.1
+"""Of the rows that may have to be bought: one batch of so many is bought at once, to see how fast that goes."""
 TOP_UPS = 12
 """A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
 LEAST_TOP_UP_S = 5.0
@@ -122,7 +124,8 @@ def to_offices(
                     wanted = 0.0  # the tail leaves first, not what is small enough
                     continue
                 wanted -= batch.work
-            if target.name not in asked and _is_unknown(snapshot, target, left, rows):
+            few = batch.rows <= FEW * rows
+            if few and target.name not in asked and _is_unknown(snapshot, target, left, rows):
                 asked.add(target.name)
                 taken.add(batch.id)
                 yield Ring(batch.id, run.id, "cloud", target.name)

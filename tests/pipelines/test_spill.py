@@ -332,6 +332,9 @@ def test_before_an_order_a_cloud_that_nobody_has_asked_is_asked_a_few_rows() -> 
         msgspec.structs.replace(unasked, up=False, down_s=5.0),
     ):
         assert {lane for _, lane in moves(known, 240)} == {"provider_batch"}
+    whole = (msgspec.structs.replace(SHORT[0], rows=60, route="cloudy"),)
+    alone = snapshot(run(whole, deadline_s=240), mini=unasked, batch_targets={"mini": heard})
+    assert moved(plan(alone)) == [("b0", "provider_batch")], "not all of it"
     days = tuple(msgspec.structs.replace(batch, work=50_000.0) for batch in SHORT)
     due = run(days, deadline_s=10 * HOUR)
     there = snapshot(due, gpu=BUSY, mini=unasked, batch_targets={"mini": OFFICE})
