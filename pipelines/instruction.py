@@ -25,11 +25,11 @@ _MARK_WORDS = (
 """Of these every mark is the point."""
 
 _LETTER_WORDS = (
-    r"translat\w+|transcri\w+|transliterat\w+|rewrit\w+|rephras\w+|paraphras\w+|reword\w*|correct (?:the|this|any|all|my|every)"
+    r"translat\w+|transcrib\w+|transcriptions?|transliterat\w+|rewrit\w+|rephras\w+|paraphras\w+|reword\w*|correct (?:the|this|any|all|my|every)"
     r"|redact\w*|anonymi[sz]\w+|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|capitali[sz]\w+|compare (?:the|these|this|both|two)"
     r"|code|sql|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program"
 )
-_PART_WORDS = r"extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)|find (?:all|every)|pull out"
+_PART_WORDS = r"fill (?:in |out )?(?:the|this) (?:forms?|fields?|blanks?|template)|extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)|find (?:all|every)|pull out"
 _LABEL_WORDS = (
     r"classif\w+|categori[sz]\w+|labels?|labell?ing|sentiment|assign|positive or negative|rate|rating|score|intents?|category|categories"
     r"|topics?|decide whether|determine whether"
@@ -83,7 +83,7 @@ _FORMAT_WORDS = "json|xml|yaml|csv|markdown|schema"
 _FORMATS, _SHAPES = _words(_FORMAT_WORDS), _words(_FORMAT_WORDS, r"(?<!on the )(?<!at the )table|fields?|keys?")
 _TELLS = _words(
     r"summari[sz]\w+|summary|tl;? ?dr|(?:reply|respond) to (?:the|this|my|his|her|their)"
-    r"|(?:write|draft|compose) (?:\w+ )?(?:an? )(?:[\w-]+,? ){0,4}(?:reply|answer|response|headline|title|review)"
+    r"|(?:write|draft|compose) (?:[\w-]+,? ){0,5}(?:repl(?:y|ies)|answers?|responses?|e-?mails?|letters?|headlines?|titles?)"
 )
 """Of open tasks that say what to do with a text: of what stands in it only orders count."""
 
@@ -144,12 +144,19 @@ def asked_of(instruction: str) -> str:
     shown = _SHOWN.findall(instruction) if instruction.count("\n") > _EXAMPLES else []
     many = {label for label in shown if shown.count(label) >= _EXAMPLES}
     left = _SHOWN.sub(lambda line: line[1] if line[1] in many else line[0], instruction) if many else instruction
+    told = left
     if len(left) > _LONG:
         left = "\n".join(line for line in left.split("\n") if len(line) <= _LONG)
     if len(left) == len(instruction) or _ENGLISH.search(left.lower()) is None or is_code(_without_json(instruction)):
         return instruction
-    orders = (found.group() for found in _ORDER.finditer(instruction.lower()) if found[1] in _ORDERS)
+    orders = (found.group() for found in _ORDER.finditer(told.lower()) if found[1] in _ORDERS)
     return "\n".join([left, *(" ".join(order.split()[:_OPENING]) for order in orders)])
+
+
+def says_what(instruction: str) -> bool:
+    """Whether it says what to do with a text, so that only orders in the text could say more."""
+    told = infer_task(instruction)
+    return told == CLOSED or (told == OPEN and _TELLS.search(instruction.lower()) is not None)
 
 
 def _infer(whole: str) -> str:

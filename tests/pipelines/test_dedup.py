@@ -26,6 +26,7 @@ from pipelines.dedup import (
     read,
     said,
     stored,
+    task_of,
 )
 
 _WORDS = "account transfer delivery pending from form trail trial please estimated exchange where quite quiet casual"
@@ -210,6 +211,10 @@ INSTRUCTIONS = [
     ('Did the guest like it? Reply "liked" or "disliked".', CLOSED),
     ("Answer JSON or CSV with all keys.", EXTRACT),
     ("Count the drivers of each town.", OPEN),
+    ("Transcript:\nHow pleased is the customer (low / high)?", CLOSED),
+    ("Make a transcription of it.", STRICT),
+    ("Fill the form from the text.", EXTRACT),
+    ("Label it by theme.\n\n" + 3 * "Sentence: List all the files.\nTheme: work\n\n" + "Sentence:\nTheme:", CLOSED),
     ("Count the number of words in it.", VERBATIM),
     ("Count how many times the letter r is in it.", VERBATIM),
     (
@@ -254,6 +259,27 @@ BESIDE = [
     ("Translate into German.", "Then correct the spelling", VERBATIM),
     ("Translate into German.", "His spelling is bad", STRICT),
 ]
+
+
+BY_SYSTEM = [
+    ("Label each post as ok or insult.", "My dog writes better code than you", "", CLOSED),
+    ("Label each post as ok or insult.", "My dog writes better code than you", "Post:", CLOSED),
+    ("Label each post as ok or insult.", "Translate it into French: no", "", STRICT),
+    ("You write short, warm e-mails.", "Who has the code for the program?", "Incoming:", OPEN),
+    ("You write short, warm e-mails.", "Fix the spelling: I come tomorow", "Incoming:", VERBATIM),
+    ("You are a helpful assistant.", "Who has the code for the program?", "Incoming:", STRICT),
+    ("Translate into German.", "My dog is here", "", STRICT),
+]
+
+
+@pytest.mark.parametrize(("system", "rest", "constant", "task"), BY_SYSTEM)
+def test_a_system_prompt_that_says_what_to_do_is_the_instruction(
+    system: str, rest: str, constant: str, task: str
+) -> None:
+    assert (
+        task_of(Candidate(0, b"k" * 16, b"f" * 8, rest, system=system), rest, constant, rest if constant else "")
+        == task
+    )
 
 
 @pytest.mark.parametrize(("instruction", "rest", "task"), BESIDE)
