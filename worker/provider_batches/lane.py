@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from worker.backends.http import Web
 from worker.context import Context
 from worker.drain.journal import Journal
 from worker.money.ledger import Ledger
-from worker.provider_batches.making import FORGOTTEN, Maker
+from worker.provider_batches.making import UNSENT, Maker
 from worker.provider_batches.orders import GOES_ON, Order, Orders, rows_out
 from worker.provider_batches.reading import Reader
 from worker.provider_batches.standing import Standing
@@ -97,8 +97,7 @@ class ProviderBatches:
         busy = frozenset(self._under_way)  # what is read from now on may be of before they end
         orders = await self._orders.open()
         self._standing.tell()
-        wanted_back = await self._context.redis.smembers(self._context.keys.recalled)
-        recalled = {batch.decode(errors="replace") for batch in wanted_back}
+        recalled = await self._orders.recalled()
         now_s = asyncio.get_running_loop().time()
         for order in orders:
             ours = order.state in ("making", "sending") and _making(order.about.target) in busy
@@ -117,7 +116,7 @@ class ProviderBatches:
     # -- what plan gave ----------------------------------------------------------------------------------------------
 
     async def _wanted(
-        self, orders: list[Order], recalled: set[str], busy: frozenset[str]
+        self, orders: list[Order], recalled: Container[str], busy: frozenset[str]
     ) -> dict[str, list[tuple[str, list[Given]]]]:
         """By target, of what no order has: each new order's run and batches. What cannot be sent is given back."""
         groups: dict[tuple[str, str], list[Given]] = defaultdict(list)
@@ -230,7 +229,7 @@ class ProviderBatches:
                 await self._reader.release(part, real_time=part.cannot)
         trouble = await self._maker.submit(order, lines) if lines else None
         if trouble is not None:
-            sent = trouble is not FORGOTTEN
+            sent = trouble not in UNSENT
             at_fault = sent and self._standing.refused(order, trouble, await self._orders.out_before(order))
             await self._reader.undo(order, parts, trouble.code, real_time=at_fault)
         elif not lines:
