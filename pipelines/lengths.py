@@ -29,6 +29,9 @@ class Measured(NamedTuple):
 
 
 BATCHES = "provider_batch"
+ODD = 100
+"""Times what 99 in a hundred answers have at most: a count of so much more is none, and one would outweigh all others."""
+_USUAL = pl.col("output_tokens").quantile(0.99, "lower").over("route", "target")
 TOOK_S = (pl.col("finished_at") - pl.col("started_at")).dt.total_microseconds() / 1e6
 _BEGAN = pl.col("started_at").sort()
 _ENDED = pl.col("finished_at").sort_by("started_at").cum_max()
@@ -42,6 +45,7 @@ def measure(costs: pl.DataFrame) -> dict[tuple[str, str], Measured]:
     """What the ledger rows of answers say; groups of under LEAST_CALLS calls are left out."""
     good = costs.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer") & (pl.col("output_tokens") > 0))
     times = pl.col("started_at", "finished_at")  # of a batch they say how long the batch took
+    good = good.filter(pl.col("output_tokens") <= ODD * _USUAL)
     good = good.with_columns(pl.when(pl.col("lane") != BATCHES).then(times))
     found: dict[tuple[str, str], Measured] = {}
     for by in (["route", "target"], ["route"], ["target"]):

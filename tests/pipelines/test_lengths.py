@@ -49,6 +49,14 @@ def test_good_answers_of_the_ledger_are_measured_by_route_and_target() -> None:
     assert of_route(known, "other", ["mini"]) is None
 
 
+def test_a_count_that_is_none_is_left_out_and_a_long_answer_is_not() -> None:
+    calls = [call(n, n, output_tokens=50 + n % 2) for n in range(198)]
+    odd, long = call(198, 198, output_tokens=900_000_000), call(199, 199, output_tokens=4_000)
+    known = measure(costs_frame([*calls, odd, long]).collect())
+    assert known["small", "gpu"].calls == 199
+    assert known["small", "gpu"].output_tokens == pytest.approx(70.35, abs=0.01)
+
+
 def test_a_batch_apis_orders_tell_its_latency_and_nothing_of_a_calls_time() -> None:
     """Eleven orders of an hour, one of four; their rows are answers like others, but each took no hour."""
     batch = {"lane": "provider_batch", "target": "mini", "output_tokens": 30}
