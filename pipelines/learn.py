@@ -10,7 +10,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from pipelines.types import BatchHead
+from pipelines.media import surplus_tokens
+from pipelines.sections import Target
+from pipelines.types import BatchHead, Completion, Item
 
 GROUPS = 128
 """Of both lanes together."""
@@ -18,6 +20,8 @@ PRIOR_ROWS = 1.0
 """So many answers outweigh the guess, or what the other lane's say: by the factor, for a guess of ten times too much would outweigh
 tens of short answers."""
 LEAST_LONGER = 0.01
+READ_LEAST = 4_096
+"""Tokens that a server may read besides the prompt's own: its template, and what it tells every model."""
 
 
 class Length(msgspec.Struct):
@@ -56,6 +60,19 @@ class Length(msgspec.Struct):
         return found
 
 
+class Answers(msgspec.Struct):
+    """Those that one lane has given to a batch; of some their length was not said."""
+
+    given: int = 0
+    said: Length = msgspec.field(default_factory=Length)
+
+    def answer(self, output_tokens: int) -> None:
+        """One more; 0: nobody says how long it was."""
+        self.given += 1
+        if output_tokens:
+            self.said.answer(output_tokens)
+
+
 class Learned(msgspec.Struct, frozen=True):
     """Lengths by kind and the prefill weight of local targets by name."""
 
@@ -72,11 +89,25 @@ def kind(lane: str, group: str) -> str:
     return f"{'local' if lane == 'local' else 'cloud'} {group}"
 
 
-def tell(lengths: dict[str, Length], lane: str, head: BatchHead, answers: Length) -> None:
+def believed(answer: Completion, item: Item, target: Target) -> tuple[int, int]:
+    """Tokens read and written, as far as anything may be learned of them: one count beyond what a prompt and its answer can hold
+    would outweigh thousands. 0: not said. The ledger takes what was said, for that may be billed.
+
+    An answer has no more than the row's own limit, which is of all its samples together, else the target's; or, of a server that
+    does not keep to it, than its text has characters.
+    """
+    reads = READ_LEAST + len(item.body) + surplus_tokens(item.body, target.model, target.context_tokens)
+    said = sum(len(each.text) for each in (answer, *answer.others))
+    writes = max(item.max_tokens or target.max_output_tokens, said)
+    return min(answer.usage.input_tokens, reads), min(answer.usage.output_tokens, writes)
+
+
+def tell(lengths: dict[str, Length], lane: str, head: BatchHead, answers: Answers) -> None:
     """What a batch that has ended teaches, if it has its place in a group and all of it was answered here."""
-    if head.group and answers.output_tokens and answers.rows == head.rows:
-        whole = msgspec.structs.replace(answers, expected_tokens=float(head.output_tokens))
-        count(lengths, kind(lane, head.group), whole)
+    said = answers.said
+    if head.group and said.rows and answers.given == head.rows:
+        expected = head.output_tokens * said.rows / head.rows
+        count(lengths, kind(lane, head.group), msgspec.structs.replace(said, expected_tokens=expected))
 
 
 def count(lengths: dict[str, Length], kind: str, whole: Length) -> None:

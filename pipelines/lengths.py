@@ -29,6 +29,11 @@ class Measured(NamedTuple):
 
 
 BATCHES = "provider_batch"
+UNRUN = ("cancelled", "expired", "batch_cancelled", "batch_expired")
+"""What a line is called that was still to be run when its order ended: by the order's end, or by its own line in the results."""
+ODD = 100
+"""Times what 99 in a hundred answers have at most: a count of so much more is none, and one would outweigh all others."""
+_USUAL = pl.col("output_tokens").quantile(0.99, "lower").over("route", "target")
 TOOK_S = (pl.col("finished_at") - pl.col("started_at")).dt.total_microseconds() / 1e6
 _BEGAN = pl.col("started_at").sort()
 _ENDED = pl.col("finished_at").sort_by("started_at").cum_max()
@@ -42,6 +47,7 @@ def measure(costs: pl.DataFrame) -> dict[tuple[str, str], Measured]:
     """What the ledger rows of answers say; groups of under LEAST_CALLS calls are left out."""
     good = costs.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer") & (pl.col("output_tokens") > 0))
     times = pl.col("started_at", "finished_at")  # of a batch they say how long the batch took
+    good = good.filter(pl.col("output_tokens") <= ODD * _USUAL)
     good = good.with_columns(pl.when(pl.col("lane") != BATCHES).then(times))
     found: dict[tuple[str, str], Measured] = {}
     for by in (["route", "target"], ["route"], ["target"]):
@@ -59,16 +65,15 @@ def measure(costs: pl.DataFrame) -> dict[tuple[str, str], Measured]:
     return found
 
 
-def latencies(costs: pl.DataFrame) -> dict[str, tuple[float, float]]:
-    """By target: what half and nine in ten of its batch API's orders took, in seconds, the latter with more room the fewer they
-    were. Calls that began together are one order."""
-    sent = costs.filter((pl.col("lane") == BATCHES) & (pl.col("outcome") == "ok"))
-    orders = sent.group_by("target", "started_at").agg(took_s=TOOK_S.min()).filter(pl.col("took_s") > 0)
-    found = orders.group_by("target").agg(
-        pl.len().alias("orders"), pl.col("took_s").median().alias("p50"),
-        pl.col("took_s").quantile(0.9, "higher").alias("p90"),
-    )  # fmt: skip
-    return {row["target"]: (row["p50"], row["p90"] * (1 + 2 / row["orders"])) for row in found.iter_rows(named=True)}
+def latencies(costs: pl.DataFrame) -> dict[str, list[float]]:
+    """By target: what its batch API's orders took, in seconds; below zero those that were cancelled or expired with lines that had not
+    run, however many had: all of it would have taken longer. Calls that began together are one order."""
+    unrun = (pl.col("outcome") == "rejected") & pl.col("error_code").is_in(UNRUN)
+    sent = costs.filter((pl.col("lane") == BATCHES) & ((pl.col("outcome") == "ok") | unrun))
+    orders = sent.group_by("target", "started_at").agg(took_s=TOOK_S.min(), back=unrun.any())
+    orders = orders.filter(pl.col("took_s") > 0).sort("target", "started_at")
+    orders = orders.with_columns(pl.when("back").then(-pl.col("took_s")).otherwise("took_s").alias("took_s"))
+    return {str(target): found["took_s"].to_list() for (target,), found in orders.group_by("target")}
 
 
 def of_route(known: Known, route: str, lane: Sequence[str], others: Sequence[str] = ()) -> Measured | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from pipelines import lengths
 from pipelines.batch import SERIAL_TOKENS_PER_S
 from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S, LONG
 from pipelines.foresee import Basis, Numbers, Office, Part, Range, Work, foresee, in_words, lacking
+from pipelines.latency import latency
 from pipelines.lengths import Known
 from pipelines.money import PUSD_PER_NUSD, pusd_to_usd_str
 from pipelines.settings import Settings
@@ -124,7 +125,7 @@ def _figures(
 
 
 def _office(
-    settings: Settings, targets: Targets, ledger: Ledger, latencies: Mapping[str, tuple[float, float]], route: str
+    settings: Settings, targets: Targets, ledger: Ledger, latencies: Mapping[str, Sequence[float]], route: str
 ) -> Office | None:
     """The batch API of a route's first cloud target, if it is allowed to use it and cheaper by it, with what its orders took, else
     what such usually take."""
@@ -132,7 +133,7 @@ def _office(
     if not name or not settings.targets[name].provider_batch or (price := ledger.batch_share(name)) >= 1:
         return None
     usual = BatchTarget(name, True, 0)
-    return Office(price, *latencies.get(name, (usual.latency_p50_s, usual.latency_p90_s)))
+    return Office(price, *latency(latencies.get(name, ()), usual.latency_p50_s, usual.latency_p90_s))
 
 
 def _lacks(work: Work, options: Options, deadline_s: float | None) -> dict[str, Any] | None:

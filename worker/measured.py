@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -16,16 +16,27 @@ from pipelines.types import Options
 from worker.store import Store
 
 MOST_ROWS, MOST_FILES = 100_000, 200
-COLUMNS = ["client", "route", "lane", "target", "outcome", "purpose", "output_tokens", "started_at", "finished_at"]
+COLUMNS = [
+    "client",
+    "route",
+    "lane",
+    "target",
+    "outcome",
+    "error_code",
+    "purpose",
+    "output_tokens",
+    "started_at",
+    "finished_at",
+]
 
 
 class Earlier(NamedTuple):
     """Lengths of a client's answers, which no other client is told; times of its calls on a route, else of anybody's; and by
-    target what half and nine in ten of its batch API's orders took, in seconds."""
+    target what its batch API's orders took, in seconds (lengths.latencies)."""
 
     lengths: Known
     times: Known
-    latencies: Mapping[str, tuple[float, float]]
+    latencies: Mapping[str, Sequence[float]]
 
 
 def read(store: Store, options: Options, client: str) -> Earlier:

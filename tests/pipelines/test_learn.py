@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from pipelines.learn import GROUPS, Learned, Length, count, kind, outputs
+from pipelines.learn import GROUPS, READ_LEAST, Answers, Learned, Length, believed, count, kind, outputs, tell
+from pipelines.sections import Target
+from pipelines.types import BatchHead, Completion, Item, Usage
 
 
 def of(rows: int, expected: float, actual: float) -> Length:
@@ -61,3 +64,37 @@ def test_groups_are_bounded() -> None:
     assert len(lengths) == GROUPS and "g0" not in lengths and f"g{GROUPS + 4}" in lengths
     count(lengths, f"g{GROUPS + 4}", of(2, 1, 1))
     assert lengths[f"g{GROUPS + 4}"] == of(3, 1, 1)
+
+
+def test_a_count_that_no_answer_can_have_teaches_no_more_than_the_longest_that_can() -> None:
+    """One of two hundred said 900 million: each row was expected to have 4.28 million tokens, and after a million more 1,000."""
+    target = Target(kind="openai", model="m", base_url="http://127.0.0.1:1/v1", max_output_tokens=400)
+    limited, free = Item(0, b"x" * 300, 80, 64), Item(1, b"x" * 300, 80, 0)
+    pictures = Item(2, b'{"messages":[{"content":[{"type":"image_url","image_url":{"url":"https://a/b"}}]}]}', 800, 0)
+
+    def told(item: Item, read: int, written: int, *texts: str) -> tuple[int, int]:
+        first, *others = (Completion(text, "stop", Usage(read, output_tokens=written), "m") for text in texts or ("",))
+        return believed(msgspec.structs.replace(first, others=tuple(others)), item, target)
+
+    odd = (900_000_000, 900_000_000)
+    assert told(limited, *odd) == (READ_LEAST + 300, 64), "its row's limit, of all its samples"
+    assert told(free, *odd) == (READ_LEAST + 300, 400), "its target's"
+    assert told(limited, *odd, "a" * 200, "b" * 300) == (READ_LEAST + 300, 500), "a server that keeps to none"
+    assert told(limited, 90, 60, "a") == (90, 60)
+    assert told(limited, 0, 0, "a") == (0, 0), "not said is not said"
+    assert told(pictures, *odd)[0] > READ_LEAST + 3_000, "an image is more than its address"
+
+
+def test_an_answer_whose_length_nobody_says_is_none_of_no_tokens() -> None:
+    """Half the lines without usage halved the mean."""
+    head = BatchHead("r.0.0.1", "r", "small", 0, 4, 100, 400, 1.0, 0, 1, group="g")
+    answers, lengths = Answers(), dict[str, Length]()
+    for tokens in (30, 0, 50):
+        answers.answer(tokens)
+    tell(lengths, "local", head, answers)
+    assert not lengths, "one is not there yet, and may be the longest"
+    answers.answer(0)
+    tell(lengths, "local", head, answers)
+    assert lengths == {kind("local", "g"): Length(2, 200, 80, 30**2 + 50**2)}
+    tell(lengths, "local", msgspec.structs.replace(head, group=""), answers)
+    assert len(lengths) == 1, "an audit's has no place"

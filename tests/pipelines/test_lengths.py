@@ -49,6 +49,14 @@ def test_good_answers_of_the_ledger_are_measured_by_route_and_target() -> None:
     assert of_route(known, "other", ["mini"]) is None
 
 
+def test_a_count_that_is_none_is_left_out_and_a_long_answer_is_not() -> None:
+    calls = [call(n, n, output_tokens=50 + n % 2) for n in range(198)]
+    odd, long = call(198, 198, output_tokens=900_000_000), call(199, 199, output_tokens=4_000)
+    known = measure(costs_frame([*calls, odd, long]).collect())
+    assert known["small", "gpu"].calls == 199
+    assert known["small", "gpu"].output_tokens == pytest.approx(70.35, abs=0.01)
+
+
 def test_a_batch_apis_orders_tell_its_latency_and_nothing_of_a_calls_time() -> None:
     """Eleven orders of an hour, one of four; their rows are answers like others, but each took no hour."""
     batch = {"lane": "provider_batch", "target": "mini", "output_tokens": 30}
@@ -64,7 +72,7 @@ def test_a_batch_apis_orders_tell_its_latency_and_nothing_of_a_calls_time() -> N
     assert known["", "mini"].at_once == 20.0, "of those twenty"
     assert known["", "mini"].call_s == 2.0 and known["", "mini"].spread_s == 0.0
     assert known["", "mini"].output_tokens == pytest.approx(25.0)
-    assert latencies(costs_frame(calls).collect()) == {"mini": (3_600.0, pytest.approx(3_600 * (1 + 2 / 12)))}
+    assert latencies(costs_frame(calls).collect()) == {"mini": [3_600.0] * 11 + [14_400.0]}
     only = costs_frame(calls[20:]).collect()
     assert measure(only)["", "mini"].call_s == 0.0, "nothing is known of it"
     assert latencies(costs_frame(calls[:20]).collect()) == {}
@@ -80,4 +88,18 @@ def test_how_many_calls_were_in_flight_is_said_of_the_time_in_which_any_was() ->
 def test_an_order_counts_once_however_long_its_lines_are_read() -> None:
     batch = {"lane": "provider_batch", "target": "mini", "started_at": at(0)}
     calls = [call(n, n, **batch, finished_at=at(3_600 + n)) for n in range(80)]
-    assert latencies(costs_frame(calls).collect()) == {"mini": (3_600.0, 3 * 3_600.0)}
+    assert latencies(costs_frame(calls).collect()) == {"mini": [3_600.0]}
+
+
+@pytest.mark.parametrize("code", ["cancelled", "expired", "batch_cancelled", "batch_expired"])
+def test_an_order_that_was_taken_back_is_not_one_that_was_quick(code: str) -> None:
+    """Three lines of a hundred were done when it was cancelled after five minutes: the next plan counted on such orders."""
+    batch = {"lane": "provider_batch", "target": "mini", "started_at": at(0), "finished_at": at(300)}
+    calls = [call(n, n, **batch) for n in range(3)]
+    calls += [call(3 + n, 3 + n, **batch, outcome="rejected", error_code=code, output_tokens=0) for n in range(97)]
+    assert latencies(costs_frame(calls).collect()) == {"mini": [-300.0]}
+    assert latencies(costs_frame(calls[3:]).collect()) == {"mini": [-300.0]}, "nor one of which nothing is known"
+    never = [{**each, "error_code": "not_sent"} for each in calls[3:]]
+    assert latencies(costs_frame(never).collect()) == {}, "it was never out"
+    refused = [*calls[:3], {**calls[3], "error_code": "invalid_request"}]
+    assert latencies(costs_frame(refused).collect()) == {"mini": [300.0]}, "a line that was refused was looked at"

@@ -81,7 +81,9 @@ def test_only_a_route_that_may_use_a_batch_api_gets_its_price_and_what_its_order
     assert _office(settings, targets, ledger, {}, "a") is _office(settings, targets, ledger, {}, "c") is None
     assert _office(settings, targets, ledger, {}, "d") is None and not targets.order_rate("d"), "a fallback's"
     assert _office(settings, targets, ledger, {}, "b") == (0.5, 3600.0, 6 * 3600.0, 3)
-    assert _office(settings, targets, ledger, {"batched": (60.0, 90.0)}, "b") == (0.5, 60.0, 90.0, 3)
+    assert _office(settings, targets, ledger, {"batched": [60.0] * 100}, "b") == (0.5, 60.0, pytest.approx(61.2), 3)
+    taken_back = _office(settings, targets, ledger, {"batched": [-300.0]}, "b")
+    assert taken_back == (0.5, 3600.0, 6 * 3600.0, 3), "that it was not back in five minutes says nothing of an hour"
 
 
 def test_the_price_of_one_routes_batch_api_is_no_other_routes(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from pipelines import truth, wire
 from pipelines.batch import output_estimate
 from pipelines.journal import fold
-from pipelines.learn import Length, tell
+from pipelines.learn import Length, believed, tell
 from pipelines.money import pusd_to_nusd_ceil
-from pipelines.types import Called, Completion, Failure, Intent, Usage
+from pipelines.types import Called, Completion, Failure, Intent
 from worker import aside
 from worker.backends import load
 from worker.backends.absent import blamed
@@ -239,7 +239,7 @@ class Drain:
                 entries = [called := booked(called, done)]
             if done is not None:
                 entries.append(done)
-                self._measure(prompt, name, outcome.usage, seconds)
+                self._measure(prompt, name, outcome, seconds)
                 if batch.head.purpose == "answer":
                     batch.run.count_done(prompt.lane, done.status)
             if called:
@@ -256,11 +256,11 @@ class Drain:
             self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
         self._after_failure(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
 
-    def _measure(self, prompt: Prompt, name: str, usage: Usage, seconds: float) -> None:
+    def _measure(self, prompt: Prompt, name: str, answer: Completion, seconds: float) -> None:
         """What an answer took; guessed where the server does not say its tokens."""
-        guess = output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
-        read, written = usage.input_tokens or prompt.item.input_tokens, usage.output_tokens or guess
-        self.lanes[name].finished(read, written, seconds)
+        item, guess = prompt.item, output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
+        read, written = believed(answer, item, self.context.settings.targets[name])
+        self.lanes[name].finished(read or item.input_tokens, written or guess, seconds)
         self.rescue.took(prompt, seconds)
         prompt.batch.answer(prompt, written)
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pipelines import wire
 from pipelines.journal import State
-from pipelines.learn import Length
+from pipelines.learn import Answers
 from pipelines.types import BatchHead, Done, Failure, Item
 from worker.context import RunContext
 from worker.drain.history import history_of, last_failure
@@ -107,7 +107,7 @@ class Running:
         self.exhausted: set[str] = set()
         self.open = 0
         self.empty = asyncio.Event()
-        self.answers = Length()
+        self.answers = Answers()
         self._journal = journal
         self._calls, self._refused_nusd = numbering(), dict[str, int]()
 
@@ -116,7 +116,7 @@ class Running:
         return wire.call_id(self.id, self.epoch, self._calls)
 
     def answer(self, prompt: Prompt, output_tokens: int) -> None:
-        """How long an answer was, if its own lane has given it."""
+        """How long an answer was, if its own lane has given it; 0: nobody knows."""
         if prompt.lane == self.lane:
             self.answers.answer(output_tokens)
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from pipelines import truth, wire
-from pipelines.learn import Length, tell
+from pipelines.learn import Answers, Length, believed, tell
 from pipelines.types import Called, Completion, Entry, Failure, Intent, Late
 from worker.backends import load
 from worker.backends.absent import blamed
@@ -82,12 +82,13 @@ class Reader:
         run = await self._context.run(order.about.run)
         troubles: list[Failure] = []
         for part in parts:
-            answers = Length()
+            answers = Answers()
             for row, intent in part.out.items():
                 parsed = self._book(order, part, run, intent, outcomes(part, row))
-                if isinstance(parsed, Completion):
-                    answers.answer(parsed.usage.output_tokens)
-                elif parsed.kind in CLOSING:
+                if isinstance(parsed, Completion) and (item := part.items.get(row)) is not None:
+                    target = self._context.settings.targets[intent.target]
+                    answers.answer(believed(parsed, item, target)[1])
+                elif isinstance(parsed, Failure) and parsed.kind in CLOSING:
                     troubles.append(parsed)
             tell(self._lengths, LANE, part.head, answers)
             await self._journal.drained()

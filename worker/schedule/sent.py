@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from pipelines import wire
+from pipelines.latency import latency
 from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring
 from pipelines.types import BatchHead
 from worker.context import Context
@@ -107,7 +108,10 @@ class Sent:
             waited_s = max((-each for each in told), default=0.0)
             waited_s = max(waited_s, *((now - each.since_ms) / 1000 for each in self.out if each.target == name), 0.0)
             heard = any(each > 0 for each in told)
-            found[name] = msgspec.structs.replace(usual, heard=heard, waited_s=waited_s, **_latency(told, usual))
+            half_s, late_s = latency(told, usual.latency_p50_s, usual.latency_p90_s)
+            found[name] = msgspec.structs.replace(
+                usual, heard=heard, waited_s=waited_s, latency_p50_s=half_s, latency_p90_s=late_s
+            )
         return found
 
     async def recall(self, moves: Iterable[Recall]) -> None:
@@ -144,26 +148,3 @@ class Sent:
                 "lane": "provider_batch", "up": api.up, "reason": state.get("batch_reason") or full, "slots": 0,
                 "in_flight": out, "rung_rows": out, "rows_per_s": 0.0, "latency_s": api.latency_p50_s,
             }))  # fmt: skip
-
-
-def _latency(seconds: list[float], usual: BatchTarget) -> dict[str, float]:
-    """What half and nine in ten of the last orders took, with more room the fewer they are; nothing where there were none. One
-    that was taken back (below zero) says only that it would have taken longer: where no other is known, than is `usual`."""
-    if not seconds:
-        return {}
-    half, late = _share(seconds, 0.5), _share(seconds, 0.9) * (1 + 2 / len(seconds))
-    if max(seconds) < 0:
-        half, late = max(half, usual.latency_p50_s), max(late, usual.latency_p90_s)
-    return {"latency_p50_s": half, "latency_p90_s": late}
-
-
-def _share(seconds: list[float], share: float) -> float:
-    """In how many seconds more than so large a share has come back; as long as any took, where that is unknown (Kaplan and
-    Meier's estimate: who was taken back counts until then, and no longer)."""
-    out = 1.0
-    for number, each in enumerate(in_order := sorted(seconds, key=lambda each: (abs(each), each < 0))):
-        if each > 0:
-            out *= 1 - 1 / (len(seconds) - number)
-        if out < 1 - share - 1e-9:
-            return each
-    return abs(in_order[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import Any, cast
 
 import msgspec
@@ -10,11 +11,13 @@ import pytest
 
 from pipelines.learn import Length, kind
 from pipelines.snapshot import Recall
-from pipelines.types import Failure
+from pipelines.types import Failure, Usage
 from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
+from worker.backends.exchange import Response
 from worker.backends.openai_batches import OpenAIBatches
 from worker.context import Context
 from worker.provider_batches import listening
+from worker.provider_batches.reading import Reader
 from worker.schedule.scheduler import Scheduler
 from worker.schedule.sent import Sent
 from worker.simulator.core.batches import desk
@@ -67,6 +70,25 @@ async def test_answers_of_an_order_tell_how_long_answers_are(context: Context) -
         await it.rounds(it.over)
         found = it.lengths[kind("cloud", "g")]
         assert (found.rows, found.expected_tokens) == (ROWS, 100) and 0 < found.output_tokens < 100
+
+
+async def test_a_line_that_does_not_say_its_tokens_is_no_answer_of_none(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half the lines without usage halved the mean; all of them are there, so none of the short is told alone."""
+    parsed, lines = Reader._parsed, count()
+
+    def unsaid(self: Reader, name: str, outcome: Response) -> Any:
+        found = parsed(self, name, outcome)
+        return msgspec.structs.replace(found, usage=Usage()) if next(lines) % 2 else found
+
+    monkeypatch.setattr(Reader, "_parsed", unsaid)
+    async with stage(context, batch_latency_s=0.2) as it:
+        await it.order()
+        await it.rounds(it.over)
+        assert len(await it.answers()) == ROWS
+        found = it.lengths[kind("cloud", "g")]
+        assert (found.rows, found.expected_tokens) == (ROWS / 2, 50) and found.output_tokens / found.rows >= 3
 
 
 async def test_the_cut_off_cancels_orders(context: Context) -> None:
