@@ -25,6 +25,11 @@ def renamed(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return [{**row, "id": f"{name}-{number}"} for number, row in enumerate(rows)]
 
 
+def fails(prompt: str, rows: int = 1) -> dict[str, Any]:
+    """The first rows that ask this prompt end without an answer, by no fault of its form."""
+    return {"kind": "400", "status": 418, "match": prompt, "times": rows}
+
+
 def test_earlier_answers_are_reused_by_the_same_client_only(tmp_path: Path) -> None:
     with Upstream({"servers": {"gpu": GPU, "cloud": CLOUD}}) as upstream:
         program = Program(tmp_path, upstream)
@@ -162,7 +167,7 @@ def test_broken_files_of_earlier_runs_cost_no_more_than_their_answers(tmp_path: 
 
 def test_a_follower_in_a_later_segment_takes_the_place_of_a_leader_that_fails(tmp_path: Path) -> None:
     """Another one of the run did so before, when there was one segment less."""
-    faults = [{"kind": "lost", "match": f"{name} failure", "times": 3} for name in ("first", "second")]
+    faults = [fails(f"{name} failure") for name in ("first", "second")]
     route = {"targets": ["gpu"], "models": [GPU["model"]], "dedupe": "exact"}
     ended = []
     with Upstream({"servers": {"gpu": {**GPU, "faults": faults}}}) as upstream:
@@ -207,15 +212,16 @@ def test_a_resume_asks_each_prompt_once(tmp_path: Path) -> None:
 
 
 def test_a_retry_asks_each_prompt_once_however_many_of_its_copies_had_failed(tmp_path: Path) -> None:
-    lost = [
-        {"kind": "lost", "match": "object", "times": 2 * 4 * 3}
-    ]  # three calls of each leader and of three in its place
-    with Upstream({"servers": {"gpu": {**GPU, "faults": lost}}}) as upstream, Field(tmp_path, upstream, [""]) as there:
+    faults = [fails(f"number {number}.", 4) for number in range(2)]  # each leader, and three in its place
+    with (
+        Upstream({"servers": {"gpu": {**GPU, "faults": faults}}}) as upstream,
+        Field(tmp_path, upstream, [""]) as there,
+    ):
         run = there.submit(there.program.rows(copies(2, 6)))
         assert there.wait_for_end(run) == "completed"
         failed = there.program.results(run)
         assert failed["status"].to_list() == ["failed"] * 12
-        assert failed["attempts"].to_list() == [*[3] * 8, *[0] * 4]
+        assert failed["attempts"].to_list() == [*[1] * 8, *[0] * 4]
         before = there.requests()
         there.ask("retry", run)
         assert there.wait_for_end(run) == "completed"
@@ -224,3 +230,21 @@ def test_a_retry_asks_each_prompt_once_however_many_of_its_copies_had_failed(tmp
     assert results["status"].to_list() == [*["ok"] * 8, *["duplicate"] * 4]
     assert results["output"].n_unique() == 2
     assert asked_again == 2
+
+
+def test_a_source_that_is_gone_keeps_no_follower_of_another_one_from_being_asked(tmp_path: Path) -> None:
+    """The one ends in the middle of the second chunk, and the other begins there."""
+    first, last, beyond, fine = (prompts(4)[number : number + 1] for number in range(4))
+    one = [*first, *renamed(first, "a"), *renamed(296 * fine, "b"), *last, *renamed(last, "c")]
+    two = [*renamed(beyond, "d"), *renamed(beyond, "e"), *renamed(first, "f"), *renamed(fine, "g")]
+    gpu = {**GPU, "latency_ms": 1_000, "faults": [fails(f"number {number}.") for number in range(3)]}
+    with Upstream({"servers": {"gpu": gpu}}) as upstream, Field(tmp_path, upstream, [""]) as there:
+        sources = there.program.rows(one, "one.jsonl"), there.program.rows(two, "two.jsonl")
+        run = there.submit(sources[0], str(sources[1]))
+        wait_until(lambda: there.fields(run).get("prepared") == "1", 40)
+        sources[1].rename(tmp_path / "elsewhere.jsonl")
+        assert there.wait_for_end(run) == "completed"
+        found = there.program.results(run)["status"].to_list()
+    assert found[:3] == ["failed", "ok", "ok"] and set(found[3:298]) == {"duplicate"}
+    assert found[298:300] == ["failed", "ok"], "read up to where the other source begins"
+    assert found[300:] == ["failed", "failed", "duplicate", "duplicate"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from pipelines import paths, wire
 from pipelines.audit import Reuse, asked_rows
 from pipelines.errors import SourceError
+from pipelines.types import Row
 from worker.chunks import Part, in_order
 from worker.context import Context
 from worker.prepare.chunk import Chunk
@@ -36,28 +37,46 @@ class Promoter:
         self._names: list[str] = []
         self._parts: list[Part] = []
 
-    def followers(self, rows: list[int], generation: int) -> Chunk:
-        """Batches of these rows, which nobody answered; SourceError when they cannot be read any more."""
-        chunk = Chunk({}, [], Counter(asked=len(rows), duplicate=-len(rows)), Counter())
-        self._cut(rows, generation, chunk, "p", "answer")
-        return chunk
+    def followers(self, rows: list[int], generation: int) -> tuple[Chunk, list[int]]:
+        """Batches of these rows, which nobody answered, and which of them these are: others cannot be read any more."""
+        chunk = Chunk({}, [], Counter(), Counter())
+        asked = self._cut(rows, generation, chunk, "p", "answer")
+        chunk.counts.update(asked=len(asked), duplicate=-len(asked))
+        return chunk, asked
 
     def audits(self, reused: Sequence[Reuse], generation: int) -> Chunk:
-        """Batches of audit calls; a row that is asked twice is in two. SourceError as above."""
+        """Batches of audit calls for what can still be read; a row that is asked twice is in two."""
         chunk = Chunk({}, [], Counter(), Counter())
         for mark, rows in zip(("a", "aa"), asked_rows(reused), strict=True):
             self._cut(rows, generation, chunk, mark, "audit")
         chunk.counts["audit_open"] = len(chunk.batches)
         return chunk
 
-    def _cut(self, rows: list[int], generation: int, chunk: Chunk, mark: str, purpose: str) -> None:
-        """On the routes that the rows were given."""
+    def _cut(self, rows: list[int], generation: int, chunk: Chunk, mark: str, purpose: str) -> list[int]:
+        """On the routes that the rows were given; the rows that could be read."""
         asked = []
         for name, wanted in self._by_chunk(rows).items():
-            found, routes = rows_of(self._store, self._reader, name, wanted)
+            found, routes = self._read(name, sorted(wanted))
             asked += self._sifter.ask_again(self._asker, found, routes)
         if asked:
             self._sifter.cut(self._asker, asked, generation, rows[0], chunk, mark=mark, purpose=purpose)
+        return [each.item.row for each in asked]
+
+    def _read(self, name: str, wanted: list[int]) -> tuple[list[Row], list[str]]:
+        """Of some rows of a chunk those before the first that cannot be read any more: behind it there is no way."""
+        try:
+            return rows_of(self._store, self._reader, name, set(wanted))
+        except SourceError as error:
+            log.warning("run %s: not all rows can be asked: %s", self._asker.id, error)
+        count = bisect_left(range(1, len(wanted)), True, key=lambda count: self._is_gone(name, wanted[count - 1]))
+        return rows_of(self._store, self._reader, name, set(wanted[:count]))
+
+    def _is_gone(self, name: str, row: int) -> bool:
+        try:
+            rows_of(self._store, self._reader, name, {row})
+        except SourceError:
+            return True
+        return False
 
     def _by_chunk(self, rows: list[int]) -> dict[str, set[int]]:
         names = self._store.names(paths.chunks_dir(self._asker.id))
@@ -80,15 +99,15 @@ class Promoters:
         """Asks some of the wanted followers; those that cannot be read any more share their leader's fate."""
         context, keys = self._context, self._context.keys
         states = await context.redis.hgetall(keys.promoted(run_id))
-        rows = sorted(int(row) for row, state in states.items() if state == b"w")[:MOST_ROWS]
-        if not rows:
+        wanted = sorted(int(row) for row, state in states.items() if state == b"w")[:MOST_ROWS]
+        if not wanted:
             return False
-        try:
-            promoter, generation = await self._promoter(run_id, asker)
-            chunk = await asyncio.to_thread(promoter.followers, rows, generation)
-        except SourceError as error:
-            log.warning("run %s: %d followers cannot be asked: %s", run_id, len(rows), error)
-            await context.scripts.unasked(keys=[keys.promoted(run_id), keys.run(run_id)], args=rows)
+        promoter, generation = await self._promoter(run_id, asker)
+        chunk, rows = await asyncio.to_thread(promoter.followers, wanted, generation)
+        if gone := sorted(set(wanted) - set(rows)):
+            log.warning("run %s: %d followers cannot be asked", run_id, len(gone))
+            await context.scripts.unasked(keys=[keys.promoted(run_id), keys.run(run_id)], args=gone)
+        if not rows:
             return True
         counters = [part for item in sorted(chunk.counts.items()) for part in item]
         batch_names, batch_args = batch_arguments(keys, chunk)
@@ -97,16 +116,12 @@ class Promoters:
         return await self._committed("ask", names, args)
 
     async def audit(self, run_id: str, asker: Asking) -> bool:
-        """Asks the reuses that were chosen for it, and what they are compared with; none if they cannot be read any more."""
+        """Asks the reuses that were chosen for it, and what they are compared with, as far as they can still be read."""
         context, keys = self._context, self._context.keys
         plan = await context.redis.hget(keys.run(run_id), "audit")
         reused = [Reuse(*each) for each in wire.load(plan or b"[]")]
-        try:
-            promoter, generation = await self._promoter(run_id, asker)
-            chunk = await asyncio.to_thread(promoter.audits, reused, generation)
-        except SourceError as error:
-            log.warning("run %s: its reuses cannot be audited: %s", run_id, error)
-            chunk = Chunk({}, [], Counter(), Counter())
+        promoter, generation = await self._promoter(run_id, asker)
+        chunk = await asyncio.to_thread(promoter.audits, reused, generation)
         counters = [part for item in sorted(chunk.counts.items()) for part in item]
         names, arguments = batch_arguments(keys, chunk)
         names = [keys.run(run_id), keys.waiting(run_id), keys.wake, *names]

@@ -90,6 +90,9 @@ class Following:
         self._store = store
         self._table = LinkTable(store, run_id)
         self._answers = {run_id: Answers(store, run_id)}
+        self._unread: dict[
+            int, NDArray[np.int64]
+        ] = {}  # by generation, that of the last look alone: rows that cannot be asked
 
     @property
     def others(self) -> Sequence[str]:
@@ -114,7 +117,7 @@ class Following:
     ) -> tuple[list[int], int]:
         """Rows to ask now, and how many links wait for another run.
 
-        `asked` are the rows promoted already; `again` says of each run, this one too, which rows it asks again; `is_over` of
+        `asked` are the rows promoted already, but for those that are settled; `again` says of each run, this one too, which rows it asks again; `is_over` of
         another run that nobody waits for it any more.
         """
         links, own = self._table.links, self._answers[self.run_id]
@@ -125,9 +128,10 @@ class Following:
             pending = FELL if is_over(run) else NONE
             leaders[of] = np.where(found == OK, OK, np.where((found == NONE) | (found == CLOSED), pending, FELL))
         followers = self._ends(self.run_id, links.follower, again)
-        followers[(followers == CLOSED) & own.since(links.follower, again[self.run_id].generation)] = FELL
-        followers[np.isin(links.follower, [row for row, state in asked.items() if state == b"x"])] = FELL
-        busy = np.isin(links.follower, [row for row, state in asked.items() if state != b"x"])
+        generation = again[self.run_id].generation
+        followers[(followers == CLOSED) & own.since(links.follower, generation)] = FELL
+        followers[np.isin(links.follower, self._unread.get(generation, ()))] = FELL
+        busy = np.isin(links.follower, list(asked))
         rows = due(links, leaders, followers, busy)
         waiting = int(
             ((links.run > 0) & (leaders == NONE) & ~busy & ((followers == NONE) | (followers == CLOSED))).sum()
@@ -140,10 +144,13 @@ class Following:
         found[self._answers[run].again(rows, *again.get(run, Again()))] = NONE
         return found
 
-    def settled(self, asked: Iterable[int], generation: int) -> list[int]:
-        """Which of the rows promoted in this generation have ended."""
+    def settled(self, asked: Mapping[int, bytes], generation: int) -> list[int]:
+        """Which of the rows promoted in this generation need not be named any more: they have ended, or cannot be read, which is
+        kept here."""
         rows = np.array(sorted(asked), np.int64)
-        done: list[int] = rows[self._answers[self.run_id].since(rows, generation)].tolist()
+        unread = np.array([row for row, state in asked.items() if state == b"x"], np.int64)
+        self._unread = {generation: np.union1d(self._unread.get(generation, unread), unread)}
+        done: list[int] = rows[self._answers[self.run_id].since(rows, generation) | np.isin(rows, unread)].tolist()
         return done
 
 

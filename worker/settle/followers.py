@@ -81,7 +81,7 @@ class Followers:
             names = [keys.run(run_id), keys.promoted(run_id)]
             for at in range(0, len(done), HDEL_ROWS):
                 await self._context.scripts.unpromote(keys=names, args=[generation, *done[at : at + HDEL_ROWS]])
-            asked = {row: state for row, state in asked.items() if row not in set(done)}
+            asked = {row: asked[row] for row in asked.keys() - set(done)}
         rows, waiting = await asyncio.to_thread(following.due, asked, again, over.__contains__)
         if rows:
             count = await self._context.scripts.promote(keys=[keys.run(run_id), keys.promoted(run_id)], args=rows)

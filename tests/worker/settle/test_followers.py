@@ -14,7 +14,7 @@ from pipelines import paths, schemas
 from tests.support_frames import RUN
 from tests.support_worker import write
 from worker.context import Context
-from worker.settle import followers
+from worker.settle import follow, followers
 from worker.settle.follow import Again, Following, LinkTable
 from worker.settle.followers import Followers
 from worker.store import Store
@@ -168,3 +168,23 @@ def test_a_retry_asks_one_of_those_whose_leaders_answer_cannot_be_read(tmp_path:
     part.write_bytes(raw)
     assert due(following, {RUN: Again()}, OTHER) == ([], 0), "that it had one is all that is looked at"
     assert due(links(tmp_path, 3, OTHER), RETRIED, OTHER) == ([1], 0)
+
+
+async def test_followers_that_cannot_be_read_keep_nobody_from_being_asked(
+    following: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are: their names do not stay in Redis, and they are not wanted once more."""
+    monkeypatch.setattr(follow, "FEW", 2)
+    redis, keys, folder = following.redis, following.keys, Path(following.store.root)
+    rows = [{"row": row, "leader_row": row % 5, "leader_run": OTHER, "link_kind": "edit"} for row in range(5)]
+    write(folder / paths.chunk(RUN, 0, 0), [{**row, "kind": "link", "tags": "{}"} for row in rows], schemas.CHUNK)
+    await redis.hset(keys.run(RUN), "cursor", '{"row": 5}')
+    settler, unread = Followers(following), [keys.promoted(RUN), keys.run(RUN)]
+    wanted = []
+    while await settler.hold(RUN, last=True):
+        found = sorted(int(row) for row, state in (await redis.hgetall(keys.promoted(RUN))).items() if state == b"w")
+        if found:
+            wanted.append(found)
+            await following.scripts.unasked(keys=unread, args=found)
+    assert wanted == [[0, 1], [2, 3], [4]]
+    assert not await redis.exists(keys.promoted(RUN))
