@@ -32,6 +32,10 @@ RANGE_BYTES = 8 << 20
 MOST_RANGES = 256
 """One scratch file each is open at once."""
 BLOCK_ROWS = 4_096
+COPIES_BYTES = 8 << 20
+"""Of answers that are copied at once."""
+OTHER_BYTES = 256
+"""Of a row, beside its texts."""
 LEADS = pa.field("leads", pa.int64())
 """In a scratch row: the leader's row, if it is a copy of a leader's answer; null for the row's own answer."""
 LEADS_RUN = pa.field("leads_run", pa.string())
@@ -93,8 +97,7 @@ def _scatter(store: Store, run_id: str, parts: list[str], scratch: Path, width: 
                         _spread(_marked(table, pa.nulls(table.num_rows, pa.int64()), None), files, scratch, width)
                     else:
                         table = table.filter(pc.equal(table["status"], "ok"))
-                    led = _copies(table, leaders, followers, None if run == run_id else run)
-                    if led is not None:
+                    for led in _copies(table, leaders, followers, None if run == run_id else run):
                         _spread(led, files, scratch, width)
     finally:
         for writer in files.values():
@@ -119,20 +122,30 @@ def _marked(table: pa.Table, leads: pa.Array, run: str | None) -> pa.Table:
     return table.add_column(0, LEADS_RUN, runs).add_column(0, LEADS, leads)
 
 
-def _copies(own: pa.Table, leaders: np.ndarray, followers: np.ndarray, run: str | None) -> pa.Table | None:
-    """One copy of each leader's row per follower, under the follower's row number."""
+def _copies(own: pa.Table, leaders: np.ndarray, followers: np.ndarray, run: str | None) -> Iterator[pa.Table]:
+    """One copy of each leader's row per follower, under the follower's row number; some at a time, as one row may lead half of a run."""
     rows = own["row"].to_numpy()
     low, high = np.searchsorted(leaders, rows, "left"), np.searchsorted(leaders, rows, "right")
     counts = high - low
     if not counts.any():
-        return None
+        return
     source = np.repeat(np.arange(len(rows)), counts)
     starts = np.repeat(low - np.concatenate(([0], np.cumsum(counts)[:-1])), counts)
     target = followers[np.arange(len(source)) + starts]
-    copy = own.take(pa.array(source))
-    led = copy["row"]
-    copy = copy.set_column(copy.schema.get_field_index("row"), schemas.PART.field("row"), pa.array(target, pa.int64()))
-    return _marked(copy, led, run)
+    filled = np.cumsum(_row_bytes(own)[source]) // COPIES_BYTES
+    for some in np.split(np.arange(len(source)), np.flatnonzero(np.diff(filled)) + 1):
+        copy = own.take(pa.array(source[some]))
+        led, row = copy["row"], pa.array(target[some], pa.int64())
+        yield _marked(copy.set_column(copy.schema.get_field_index("row"), schemas.PART.field("row"), row), led, run)
+
+
+def _row_bytes(table: pa.Table) -> np.ndarray:
+    """About how much memory each row takes."""
+    size = np.full(table.num_rows, OTHER_BYTES, np.int64)
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            size += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+    return size
 
 
 def _spread(table: pa.Table, files: dict[int, Any], scratch: Path, width: int) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pipelines import invariants, paths, schemas
 from tests.support_frames import costs_frame
 from tests.support_worker import write
+from worker import settle
 from worker.prepare.redo import Redo
 from worker.settle.compact import compact
 from worker.store import Store
@@ -101,6 +102,25 @@ def test_peers_of_a_leader_elsewhere_follow_the_one_that_was_asked_here(root: Ro
     root.run([asked(0)], [ended(0, "failed")], run=OTHER)
     root.run([follows(0, 0, OTHER), follows(1, 0, OTHER)], [ended(0)])
     assert shown(root.compact())[1] == ("duplicate", "answer 0", 0, None)
+
+
+def test_an_answer_that_half_of_a_run_shares_is_copied_some_at_a_time(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once per follower at once: a million rows may follow one long answer. A short one beside it hides nothing."""
+    sizes: list[int] = []
+    spread = settle.compact._spread
+    monkeypatch.setattr(
+        settle.compact, "_spread", lambda table, *rest: (sizes.append(table.nbytes), spread(table, *rest))[1]
+    )
+    monkeypatch.setattr(settle.compact, "COPIES_BYTES", 1 << 20)
+    links = [follows(row, 0 if row % 2 else 1) for row in range(10, 2010)]
+    own = [ended(0, output="a long answer " * 500), *(ended(row) for row in range(1, 10))]
+    root.run([*(asked(row) for row in range(10)), *links], own)
+    found = root.compact().filter(pl.col("status") == "duplicate")
+    assert found["output"].to_list() == ["a long answer " * 500 if row % 2 else "answer 1" for row in range(10, 2010)]
+    assert found["duplicate_of"].to_list() == [0 if row % 2 else 1 for row in range(10, 2010)]
+    assert max(sizes) < 1.1 * (1 << 20) and sum(sizes) > 7 << 20
 
 
 def test_a_follower_with_calls_of_its_own_is_no_duplicate_and_keeps_their_cost(root: Root) -> None:
