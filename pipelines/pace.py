@@ -15,6 +15,8 @@ from pipelines.batch import PREFILL_WEIGHT
 
 SPAN_S, SPAN_LATENCIES, LEAST_S = 4.0, 2.0, 0.3
 """A span is that long, or so many calls' time; a first figure is there sooner."""
+FIRST_ROWS = 0.25
+"""For each slot, answers that end the first span: its calls' time is not known yet, and seems the longer the more of them end."""
 FULL = 0.9
 """Of its slots in use: a lane at work."""
 KEPT = 0.93
@@ -143,7 +145,8 @@ class Lane(msgspec.Struct):
         self.now.flight_s += (self.now.busy_s - before_s) * in_flight
         full = in_flight >= FULL * slots
         self.full = self.full and full
-        if now_s - self.since_s >= max(SPAN_S, SPAN_LATENCIES * self.latency_s):
+        first = not self.spans and self.now.rows >= FIRST_ROWS * slots
+        if now_s - self.since_s >= (SPAN_S if first else max(SPAN_S, SPAN_LATENCIES * self.latency_s)):
             self._close(slots)
             self.since_s, self.full = now_s, full
 

@@ -38,8 +38,8 @@ class TargetView(msgspec.Struct, frozen=True):
 
 
 class BatchTarget(msgspec.Struct, frozen=True):
-    """A target's asynchronous batch API: rows that it would still take now, how long its batches take, their price as a share
-    of the real-time price, and how long it takes to give one back.
+    """A target's asynchronous batch API: rows that may be there at once (0: it has its fill), how long its batches take, their
+    price as a share of the real-time price, and how long it takes to give one back.
 
     `heard`: some batch has come back, so that the times are its own. Else they are such APIs' usual ones, and none has come back
     that was out for `waited_s`.

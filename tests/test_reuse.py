@@ -12,6 +12,7 @@ import polars as pl
 from pipelines import invariants, paths
 from tests.crash.stage import Field
 from tests.support_program import CLOUD, GPU, Program, wait_until
+from tests.support_serving import ADMIN, CHAT, serving
 from tests.support_upstream import Upstream
 from tests.test_flow import agrees_with, prompts
 
@@ -157,3 +158,23 @@ def test_broken_files_of_earlier_runs_cost_no_more_than_their_answers(tmp_path: 
         first = program.results(run).sort("row")["output"].to_list()
         assert answers[30:] == first
         assert program.run("doctor", "--run", out["run_id"]).returncode == 0
+
+
+def test_a_follower_in_a_later_segment_takes_the_place_of_a_leader_that_fails(tmp_path: Path) -> None:
+    """Another one of the run did so before, when there was one segment less."""
+    faults = [{"kind": "lost", "match": f"{name} failure", "times": 3} for name in ("first", "second")]
+    route = {"targets": ["gpu"], "models": [GPU["model"]], "dedupe": "exact"}
+    ended = []
+    with Upstream({"servers": {"gpu": {**GPU, "faults": faults}}}) as upstream:
+        api = {"admin_key": ADMIN, "inbox_open": "60s"}
+        program = Program(tmp_path, upstream, routes={"small": route}, api=api)
+        with serving(program, "--workers") as server, server.http() as http:
+            for name in ("first", "second"):
+                body = {"model": GPU["model"], "messages": [{"role": "user", "content": f"the {name} failure"}]}
+                told = [http.post(CHAT, json=body, headers={"x-spillway-wait-s": "0"}) for _ in range(2)]
+                leader, follower = (each.json()["spillway"]["id"] for each in told)
+                answer = http.get(f"{CHAT}/{follower}", headers={"x-spillway-wait-s": "45"})
+                ended.append((http.get(f"{CHAT}/{leader}").status_code, answer.status_code))
+            runs = list((program.data / "inbox").iterdir())
+    assert len(runs) == 1, "both questions came to one run"
+    assert ended == [(502, 200), (502, 200)]

@@ -102,7 +102,7 @@ def _figures(
         _lane("cloud", targets, ordered, 1 - kept, seen.away_pusd, seen.away_s),
     ]
     routes = sorted(work.kinds)
-    everything = sum(ledger.cloud_estimate_pusd(h.route, h.input_tokens, h.output_tokens) for h in heads)
+    everything = sum(ledger.cloud_estimate_pusd(h.route, h.input_tokens, h.output_tokens, h.rows) for h in heads)
     return {
         "rows": counts["rows"], "asked": counts["asked"], "duplicate": counts["duplicate"], "invalid": counts["invalid"],
         "routes": [_route(name, [h for h in heads if h.route == name], sources_of[name]) for name in routes],
@@ -153,8 +153,9 @@ def _parts(targets: Targets, ledger: Ledger, known: Known, heads: list[BatchHead
 
 
 def _price(ledger: Ledger, lane: str, head: BatchHead) -> tuple[float, float]:
-    input_pusd = ledger.estimate_pusd(head.route, lane, head.input_tokens, 0)
-    return input_pusd, ledger.estimate_pusd(head.route, lane, head.input_tokens, head.output_tokens) - input_pusd
+    tokens, rows = head.input_tokens, head.rows
+    input_pusd = ledger.estimate_pusd(head.route, lane, tokens, 0, rows)
+    return input_pusd, ledger.estimate_pusd(head.route, lane, tokens, head.output_tokens, rows) - input_pusd
 
 
 def _slots(lane: str, targets: Targets, heads: list[BatchHead]) -> int:

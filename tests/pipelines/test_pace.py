@@ -115,6 +115,20 @@ def test_a_first_figure_is_by_busy_seconds_whatever_was_counted_before() -> None
     assert all(rate == pytest.approx(50.0, rel=0.3) for rate in rates[1:])
 
 
+def test_a_first_span_ends_with_its_first_answers_however_long_the_others_take() -> None:
+    """Of calls of 4 to 40 seconds the first span ended after 50: the longer it lasted, the longer its calls had taken."""
+    pace, first_s = Pace(), 0
+    for now in range(1, 60):
+        rows = float(max(0, now - 5))
+        tokens, held_s = 40.0 * sum(range(6, now + 1)), float(sum(range(6, now + 1)))
+        latency_s = held_s / rows if rows else 0.0
+        seen = Answered(rows, 0.0, tokens, float(now), SLOTS, latency_s, held_s)
+        speed = pace.note(float(now), "gpu", SLOTS, [("w", seen)])
+        first_s = first_s or (now if speed.spans else 0)
+    assert first_s <= 14
+    assert speed.rate == pytest.approx(40.0 * SLOTS, rel=0.1)
+
+
 def test_nothing_is_known_before_the_first_answer() -> None:
     assert after(iter([(1.0, Answered(in_flight=SLOTS, busy_s=1.0))])) == Speed(prefill=PREFILL_WEIGHT)
 

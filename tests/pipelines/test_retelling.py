@@ -27,6 +27,8 @@ OTHER = [
     "Harbour workers in Gdansk ended their wild strike after the large union accepted a rise of 6 percent, officials said on Friday.",
     "Harbour workers in Gdansk ended their long strike after the union quickly accepted a rise of 6 percent, city officials said on Friday.",
     "Workers in Gdansk ended their strike after the union accepted a mere rise of 6 percent, rail officials said on Friday.",
+    "Until recently, harbour workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials said on Friday at last.",
+    "If harbour workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials only said on Friday by post.",
     "A strike of harbour workers.",
 ]
 

@@ -70,11 +70,6 @@ class Promoters:
 
     def __init__(self, context: Context, sifter: Sifter) -> None:
         self._context, self._sifter = context, sifter
-        self._of: dict[str, Promoter] = {}
-
-    def keep(self, run_ids: set[str]) -> None:
-        """Forgets the runs that are not open any more."""
-        self._of = {run: each for run, each in self._of.items() if run in run_ids}
 
     async def ask(self, run_id: str, asker: Asking) -> bool:
         """Asks some of the wanted followers; those that cannot be read any more share their leader's fate."""
@@ -120,11 +115,9 @@ class Promoters:
         return committed
 
     async def _promoter(self, run_id: str, asker: Asking) -> tuple[Promoter, int]:
-        """The run's, and its generation."""
-        if run_id not in self._of:
-            self._of[run_id] = Promoter(self._context.store, self._sifter, *await asker(run_id))
+        """One of this step's own, with the sources that the run has by now, and the run's generation."""
         generation = await self._context.redis.hget(self._context.keys.run(run_id), "generation")
-        return self._of[run_id], int(generation or 0)
+        return Promoter(self._context.store, self._sifter, *await asker(run_id)), int(generation or 0)
 
 
 def batch_arguments(keys: wire.Keys, chunk: Chunk) -> tuple[list[str], list[Any]]:

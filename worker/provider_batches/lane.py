@@ -37,7 +37,7 @@ QUIET_S, GATHER_S = 1.0, 60.0
 """An order is made when its run gives no more for a moment; of a run that is still being prepared, after a while."""
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
 """Of one order, whatever a provider would take: it is in this process' memory while it is made and read."""
-TIMEOUT_S, RESULT_BYTES = 30.0, 1 << 30
+RESULT_BYTES = 1 << 30
 
 
 class Given(NamedTuple):
@@ -57,7 +57,7 @@ class ProviderBatches:
     def __init__(self, context: Context, ledger: Ledger, journal: Journal, lengths: dict[str, Length]) -> None:
         """`lengths`: where the heartbeat finds how long whole batches' answers were."""
         self._context = context
-        self._web = Web(TIMEOUT_S, RESULT_BYTES)
+        self._web = Web(batching.SHORT_S, RESULT_BYTES)
         self._orders = Orders(context)
         self._maker = Maker(context, ledger, journal, self._orders, self._web)
         self._reader = Reader(context, ledger, journal, self._orders, lengths)

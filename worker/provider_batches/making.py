@@ -90,7 +90,11 @@ class Maker:
         made = await listen(self._context, order.about.run, api.create, self._web, target, staged)
         if isinstance(made, Failure):
             log.warning("order %s: %s", order.tag, made.message)
-            return None if made.kind in MAY_EXIST and made.code not in NOBODY_THERE else made
+            if made.kind not in MAY_EXIST or made.code in NOBODY_THERE:
+                return made
+            order.given_up_ms = self._context.clock.now_ms()
+            await self._orders.note(order)
+            return None
         await self.adopt(order, made)
         return None
 

@@ -45,6 +45,7 @@ class Order(msgspec.Struct):
     remote: str = ""
     lines: int = 0
     sent_ms: int = 0
+    given_up_ms: int = 0  # its request ended, and nobody knows what came of it
     cancel_ms: int = 0
     why: str = ""  # it is to be cancelled: recall | stop | cutoff | overdue
     why_ms: int = 0
@@ -124,7 +125,7 @@ class Orders:
         names = [self._lease, context.keys.order(order.tag)]
         args = [
             "state", order.state, "remote", order.remote, "lines", order.lines, "sent_ms", order.sent_ms,
-            "cancel_ms", order.cancel_ms, "why", order.why, "why_ms", order.why_ms,
+            "given_up_ms", order.given_up_ms,             "cancel_ms", order.cancel_ms, "why", order.why, "why_ms", order.why_ms,
         ]  # fmt: skip
         if noted := await context.scripts.order_note(keys=names, args=[context.owner, *args]):
             context.again.remember_step("order_note", names, ["", *args])

@@ -20,7 +20,7 @@ from worker.context import Context
 from worker.provider_batches.listening import listen
 from worker.provider_batches.making import Maker
 from worker.provider_batches.orders import GOES_ON, Order, Orders
-from worker.provider_batches.reading import Reader, outcomes_of
+from worker.provider_batches.reading import Reader, lacks, outcomes_of
 from worker.provider_batches.standing import Standing
 from worker.queue import RedisError
 from worker.timing import LEASE_S
@@ -30,13 +30,17 @@ log = logging.getLogger("spillway.provider_batches")
 LOOK_LEAST_S, LOOK_MOST_S, LOOK_SHARE = 0.5, 60.0, 0.1
 """An order is looked at again after a tenth of its age, or of the time since it was cancelled."""
 GRACE_S = 6 * LEASE_S
-"""So long after the request an order that its provider does not list may still appear there."""
+"""So long after its request was given up, or as long again as that took, an order that its provider does not list may still
+appear there: whoever gives up does not stop the provider's work."""
 PATIENCE_S = 60 * LEASE_S
 """A provider takes up to ten minutes to cancel a batch."""
 OVERDUE_S = 50 * 3600.0
 """Every provider ends a batch before that."""
 MISSES = 5
 """Looks at which the provider did not know an order, or had no results of it, until it counts as lost."""
+READS = 4
+"""So often results are read that lack lines of ours, before these count as lost and are bought again: a file may still be being
+written, or have been cut off on its way."""
 
 
 class Tender:
@@ -49,6 +53,7 @@ class Tender:
         self._reader, self._standing = reader, standing
         self._due_s: dict[str, float] = {}
         self._misses: dict[str, int] = defaultdict(int)
+        self._reads: dict[str, int] = defaultdict(int)
 
     async def is_due(self, order: Order, recalled: set[str], now_s: float) -> bool:
         """Whether to look at it now; at once when it is to be cancelled."""
@@ -94,6 +99,7 @@ class Tender:
         if order.state == "ended":
             self._due_s.pop(order.tag, None)
             self._misses.pop(order.tag, None)
+            self._reads.pop(order.tag, None)
             return
         since_ms = order.cancel_ms or order.sent_ms or order.about.made_ms
         age_s = (self._context.clock.now_ms() - since_ms) / 1000
@@ -115,6 +121,7 @@ class Tender:
     async def _find(self, api: BatchApi, target: Target, order: Order) -> None:
         """The request was sent, and nobody heard the answer: the provider's list says whether it was made."""
         others = frozenset(each.remote for each in await self._orders.open() if each.remote)
+        late = self._context.clock.now_ms() > _appears_until_ms(api, order)  # before the list is asked for
         sought = Sought(order.tag, order.lines, order.sent_ms / 1000, others)
         found = await listen(self._context, order.about.run, api.find, self._web, target, sought)
         if isinstance(found, Failure):
@@ -122,7 +129,7 @@ class Tender:
         elif found is not None:
             log.info("order %s: found at its provider", order.tag)
             await self._maker.adopt(order, found)
-        elif self._age_s(order) > GRACE_S:
+        elif late:
             await self._end(order, Remote("", "failed", "not_sent"), Results([]))
         await self._lose_patience(order)
 
@@ -149,6 +156,10 @@ class Tender:
             results = await listen(self._context, order.about.run, api.results, self._web, target, remote)
             if isinstance(results, Failure):
                 return results
+            self._reads[order.tag] += 1
+            if self._reads[order.tag] < READS and lacks(order, remote, results):
+                log.warning("order %s: its results lack lines; they are read again", order.tag)
+                return None
             cancel_s = (self._context.clock.now_ms() - order.cancel_ms) / 1000 if order.cancel_ms else None
             self._standing.ended(order, self._age_s(order), cancel_s, remote)
             await self._end(order, remote, results)
@@ -203,3 +214,10 @@ class Tender:
             await self._reader.release(part, real_time=True)
         order.state = "let_go"
         await self._orders.note(order)
+
+
+def _appears_until_ms(api: BatchApi, order: Order) -> float:
+    """Until when an order may appear in its provider's list; of one whose worker died, nobody knows when the request ended."""
+    if not order.given_up_ms:
+        return order.sent_ms + 1000 * max(GRACE_S, api.create_s)
+    return order.given_up_ms + max(1000 * GRACE_S, order.given_up_ms - order.sent_ms)

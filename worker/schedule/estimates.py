@@ -113,7 +113,7 @@ class Estimates:
             local = next(iter(self._context.targets.route_targets(head.route, "local")), "")
             read = self._learned.prefill.get(local, PREFILL_WEIGHT) * head.input_tokens
             work = read + tokens
-            price = self._ledger.cloud_estimate_pusd(head.route, head.input_tokens, round(tokens))
+            price = self._ledger.cloud_estimate_pusd(head.route, head.input_tokens, round(tokens), head.rows)
             found = self._weights[head.id] = Weight(
                 work, price / max(work, 1e-9), read, head.group not in self._learned.lengths
             )

@@ -96,7 +96,8 @@ class Sent:
             if not target.provider_batch or not (ready or soon):
                 continue
             up = context.targets.is_up(name) and now >= state.get("batch_off_ms", 0)
-            room = ROOM_ROWS if ready and now >= state.get("batch_full_ms", 0) else 0
+            takes = ready and now >= state.get("batch_full_ms", 0)
+            room = min(ROOM_ROWS, state.get("batch_rows") or ROOM_ROWS) if takes else 0
             usual = BatchTarget(name, up, room, price=float(state.get("batch_price", GUESSED_PRICE)))
             usual = msgspec.structs.replace(usual, cancel_s=float(state.get("batch_cancel_s", usual.cancel_s)))
             told = [float(each) for each in state.get("batch_s") or [] if isinstance(each, int | float) and each]

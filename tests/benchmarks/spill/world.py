@@ -342,6 +342,7 @@ class World:
         rung_ = [self._view(b) for b in self.batches.values() if b.lane == "local" and b.left]
         local, read = sum(view.work for view in rung_), sum(view.read for view in rung_)
         each = {view.id: view.work / view.rows for view in rung_}
+        trying = frozenset(view.group for view in rung_)
         rung = {"gpu": len(self.queue) + len(self.running), "mini": len(self.ready) + len(self.calls)}
         targets = {
             "gpu": TargetView(
@@ -383,6 +384,7 @@ class World:
             tuple(b.view for b in self.waiting if b.view),
             local,
             sent=sent,
+            trying=trying,
         )
         batch_targets = {}
         if p90 := self.scenario.batch_p90_s:

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.errors import LeaseLost
 from pipelines.types import Failure
-from tests.worker.provider_batches.stage import ALL, ROWS, RUN, Stage, _quick, stage  # noqa: F401 - a fixture for this module
+from tests.worker.provider_batches.stage import ALL, KINDS, ROWS, RUN, Stage, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.context import Context
 from worker.provider_batches import making, standing
 from worker.provider_batches.lane import Given
@@ -22,7 +22,6 @@ from worker.simulator.core.batches import desk
 
 BATCH_TOKENS = 7 * ROWS // 2
 """Of the prompts of one batch of the stage, at its provider."""
-KINDS = ("openai", "anthropic", "gemini", "openrouter")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -303,11 +302,7 @@ async def test_results_are_read_from_any_order_of_lines_once(context: Context, m
         await it.rounds(dead)
         spent = (await it.money())[0]
         assert await it.outcomes() == {"ok": ROWS // 2, "out": ROWS // 2}
-        await it.lane.close()
-        it.context.owner = "the next one"
-        it.lane = it.made()
-        it.journal_task.cancel()
-        it.journal_task = asyncio.create_task(it.journal.run())
+        await it.next_worker()
         await it.rounds(it.over)
         assert await it.outcomes() == {"ok": ROWS} and await it.booked_pusd() == it.billed_pusd()
         assert (await it.money())[0] == 2 * spent
