@@ -32,7 +32,7 @@ from pipelines.retelling import RARE_PAIRS as STORIES
 from pipelines.retelling import rare_pairs
 
 __all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STORIES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
-           "decide_said", "infer_task", "labelled_task", "likeness", "outline_keys", "proof", "read", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip
+           "infer_task", "labelled_task", "likeness", "outline_keys", "proof", "read", "refusal", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -179,34 +179,34 @@ def likeness(leader: Said, row: Said) -> float:
 
 def decide(a: Sequence[str], b: Sequence[str], task: str, cosine: float) -> Verdict:
     """Whether the answer to `a` may serve `b`, field by field: every difference must be explained as harmless."""
-    if len(a) != len(b):
-        return Verdict(False, "template")
-    reasons = set()
-    for x, y in zip(a, b, strict=True):
-        if x == y:
-            continue
-        reason = harmless(x, y, task)
-        if reason is None:
-            return Verdict(
-                False, objection(*unexplained(x, y, task)) or ("strict task" if task in LITERAL else "unexplained")
-            )
-        reasons.add(reason)
-    return Verdict(True, "+".join(sorted(reasons)) or "equal")
-
-
-def decide_said(leader: Said, row: Said, task: str, cosine: float) -> Verdict:
-    """`decide` on the known fields, when both sides have them, and on the whole texts."""
-    a, b = _compared(leader, row)
-    return decide(a, b, task, cosine)
+    reason = _reason(a, b, task)
+    return Verdict(False, _refusal(a, b, task)) if reason is None else Verdict(True, reason)
 
 
 def proof(leader: Said, row: Said, task: str) -> str | None:
-    """Only the reason for a reuse; says nothing about refusals, and so costs little."""
-    a, b = _compared(leader, row)
+    """Only the reason for a reuse, from the known fields, when both sides have them, and the whole texts; says nothing about
+    refusals, and so costs little."""
+    return _reason(*_compared(leader, row), task)
+
+
+def refusal(leader: Said, row: Said, task: str) -> str:
+    """What forbids a reuse that `proof` has found no reason for; the proof is not tried again."""
+    return _refusal(*_compared(leader, row), task)
+
+
+def _reason(a: Sequence[str], b: Sequence[str], task: str) -> str | None:
     if len(a) != len(b):
         return None
     reasons = [harmless(x, y, task) for x, y in zip(a, b, strict=True) if x != y]
     return None if None in reasons else "+".join(sorted({reason for reason in reasons if reason})) or "equal"
+
+
+def _refusal(a: Sequence[str], b: Sequence[str], task: str) -> str:
+    """The first guard that objects to what is left of a difference."""
+    if len(a) != len(b):
+        return "template"
+    said = (objection(*unexplained(x, y, task)) for x, y in zip(a, b, strict=True) if x != y)
+    return next(filter(None, said), "strict task" if task in LITERAL else "unexplained")
 
 
 def _compared(leader: Said, row: Said) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -254,12 +254,6 @@ def _lane(name: str, figures: Mapping[str, Any], in_flight: int) -> LaneView:
         return LaneView(name, in_flight=in_flight, up=False, reason="its figures cannot be read")
 
 
-def paused_message(raw: str) -> str:
-    """Why a route's reuse by proof is paused; empty for what no worker wrote."""
-    said = wire.load_object(raw).get("message")
-    return said if isinstance(said, str) else ""
-
-
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pipelines.printable import one_line
 from producer.cli import session
 
+if TYPE_CHECKING:
+    from pipelines.sections import Route
 
-async def show(found: session.Session, shown: set[str], closed: Mapping[str, str]) -> None:
+
+async def show(found: session.Session, routes: Mapping[str, Route], shown: set[str], closed: Mapping[str, str]) -> None:
     """Prints it all; batches only of the runs that are shown."""
-    from producer import runs
+    from pipelines.pauses import paused
+    from producer.queue import now_ms
 
     for name, reason in closed.items():
         print(one_line(f"target {name} is closed: {reason}"))
@@ -19,9 +24,10 @@ async def show(found: session.Session, shown: set[str], closed: Mapping[str, str
         run_id = batch.partition(".")[0]
         if run_id in shown:
             print(one_line(f"{run_id}: batch {batch} is set aside, its rows fail: {reason}"))
-    for _, raw in sorted((await found.redis.hgetall(found.keys.paused)).items()):
-        if message := runs.paused_message(raw):
-            print(one_line(message))
+    allowed = {name: route.max_false_reuse for name, route in routes.items()}
+    said = paused(await found.redis.hgetall(found.keys.paused), allowed, await now_ms(found.redis))
+    for message in filter(None, said.values()):
+        print(one_line(message))
 
 
 async def closed_targets(found: session.Session) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from redis import Redis
 
 from pipelines import schemas, wire
 from pipelines.openai_lines import line_of
+from pipelines.pauses import pause
 from producer.cli import main
 from producer.exports import csv_cell
 from tests.support_frames import at, result
@@ -91,6 +93,24 @@ def test_status_shows_how_far_a_run_is(here: Path, url: str, capsys: pytest.Capt
     said = json.loads(ran(capsys, "status", run_id, "--redis", url, "--json")[1])
     assert (said["ok"], said["rows"], said["unanswered"], said["blocked"]) == (3, 10, 7, "budget is closed")
     assert Decimal(said["cost_usd"]) == Decimal("0.005")
+
+
+def test_status_tells_of_pauses_that_hold(here: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    submitted(capsys, url)
+    Path("spillway.toml").write_text(
+        '[targets.gpu]\nkind = "vllm"\nmodel = "q"\nbase_url = "http://127.0.0.1:9/v1"\n'
+        '[routes.a]\ntargets = ["gpu"]\n[routes.b]\ntargets = ["gpu"]\nmax_false_reuse = 0.5\n'
+    )
+    now_ms = int(time.time() * 1000)
+    told = {
+        "a": pause(now_ms + 60_000, 0.2, "a holds \x1b[31m"), "b": pause(now_ms + 60_000, 0.2, "its limit was raised"),
+        "a canonical": pause(now_ms - 60_000, 0.2, "it is over"), "odd": b"[1]",
+    }  # fmt: skip
+    with Redis.from_url(url) as redis:
+        redis.hset(wire.Keys().paused, mapping=told)
+    code, out, _ = ran(capsys, "status", "--redis", url)
+    assert code == 0 and "a holds" in out and "\x1b" not in out
+    assert "it is over" not in out and "its limit was raised" not in out
 
 
 def test_status_and_targets_say_which_targets_are_closed(

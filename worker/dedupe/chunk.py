@@ -18,10 +18,10 @@ from pipelines.dedup import (
     Said,
     Veto,
     canonical_key,
-    decide_said,
     likeness,
     outline_keys,
     proof,
+    refusal,
     skeleton_key,
     story_keys,
     stricter,
@@ -31,7 +31,6 @@ from pipelines.retelling import about, retold
 from worker.dedupe.shelf import Place
 
 NEAR_MISS_COSINE = 0.90
-MAX_VETOES = 100
 KEYS = OUTLINES + STORIES
 """Of eight bytes, by which a text's variants, and other tellings of its story, are proposed; 0: none."""
 NO_STORIES = bytes(8 * STORIES)
@@ -154,15 +153,17 @@ class Chunk:
         return stricter(task, self.kinds[text])
 
     def vetoes(self) -> list[Veto]:
-        """The nearest misses; only these are worth naming."""
-        misses = [miss for at, link in enumerate(self.links) if link is None and (miss := self._miss(at))]
-        misses.sort(key=lambda miss: -miss.cosine)
+        """All near misses, and what forbade each."""
         out = []
-        for at, leader, cosine in misses[:MAX_VETOES]:
-            verdict = decide_said(leader.said, self.said[at], self._task(at, leader), cosine)
-            reason = "paused" if verdict.accept and self.rows[at].keys_only else verdict.reason
-            out.append(Veto(self.rows[at].row, leader.place.row, leader.place.run, cosine, reason))
+        for at, link in enumerate(self.links):
+            if link is None and (miss := self._miss(at)):
+                place = miss.leader.place
+                out.append(Veto(self.rows[at].row, place.row, place.run, miss.cosine, self._forbade(at, miss.leader)))
         return out
+
+    def _forbade(self, at: int, leader: Leader) -> str:
+        told = leader.said, self.said[at], self._task(at, leader)
+        return "paused" if self.rows[at].keys_only and proof(*told) is not None else refusal(*told)
 
     def _miss(self, at: int) -> NearMiss | None:
         """The leader that a row came nearest to, by its vector, or by its words where it has none."""

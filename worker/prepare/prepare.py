@@ -192,9 +192,7 @@ class Preparer:
             progress.reader.grow(sources)
         await self._clients.refresh(progress.asker, fresh=progress.fresh)
         await self._count_rules()
-        self._sifter.paused = paused(
-            await context.redis.hgetall(keys.paused), context.settings.routes, context.clock.now_ms()
-        )
+        self._sifter.paused = await paused(context)
         size = FIRST_ROWS if at.row == 0 else EMBEDDED_ROWS if progress.embeds else CHUNK_ROWS
         rows, after = await asyncio.to_thread(progress.reader.read, at, size, CHUNK_BYTES)
         name, ask = paths.chunk(run_id, 0, at.row), cancel in (None, b"", b"0")

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import product
-
-from pipelines import wire
-from pipelines.audit import SMALL_SHARE, pause_name
-from pipelines.sections import Route
+from pipelines import pauses, wire
 from worker.context import Context
 
 MOST_ROWS_PER_S = 1e7
@@ -25,16 +20,9 @@ def _rate(figures: bytes) -> float:
     return rate if isinstance(rate, int | float) and 0 <= rate < MOST_ROWS_PER_S else 0.0
 
 
-def paused(raw: Mapping[bytes, bytes], routes: Mapping[str, Route], now_ms: int) -> frozenset[str]:
-    """The pauses (audit.pause_name) that hold now; a limit that was raised since lets a route go on."""
-    found = set()
-    for route, grounds in product(routes, SMALL_SHARE):
-        name = pause_name(route, grounds)
-        said = wire.load_object(raw.get(name.encode(), b"{}"))
-        try:
-            until_ms, low = int(said["until_ms"]), float(said["excess_low"])
-        except (ValueError, TypeError, KeyError, OverflowError):
-            continue
-        if until_ms > now_ms and low > routes[route].max_false_reuse:
-            found.add(name)
-    return frozenset(found)
+async def paused(context: Context) -> frozenset[str]:
+    """The pauses (audit.pause_name) that hold now."""
+    raw = await context.redis.hgetall(context.keys.paused)
+    allowed = {name: route.max_false_reuse for name, route in context.settings.routes.items()}
+    named = {name.decode(errors="replace"): value for name, value in raw.items()}
+    return frozenset(pauses.paused(named, allowed, context.clock.now_ms()))

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from pipelines import audit, paths, schemas, wire
 from pipelines.audit import Reuse
 from pipelines.budgets import Event, Scope
+from pipelines.pauses import pause, paused
 from worker.chunks import in_order
 from worker.context import Context, RunContext
 from worker.fence import Fence
@@ -115,14 +116,15 @@ class Audits:
         keys, redis = self._context.keys, self._context.redis
         scope = Scope(f"route:{name}", None)
         event = Event("dedupe_paused", now.date().isoformat(), scope, int(now.timestamp() * 1e6), message)
-        known = await redis.hget(keys.paused, name)
-        if known is None:
+        known = await redis.hget(keys.paused, name) or b"{}"
+        new = name not in paused({name: known}, {subject[0]: route.max_false_reuse}, event.at_us // 1000)
+        if new:
             await announce_alert(self._context, event)  # before it is written down: who dies in between tells it again
         pipe = redis.pipeline(transaction=True)
-        pipe.hset(keys.paused, name, wire.dump({"until_ms": until_ms, "excess_low": found.low, "message": message}))
+        pipe.hset(keys.paused, name, pause(until_ms, found.low, message))
         pipe.pexpireat(keys.paused, until_ms)
         await pipe.execute()
-        if known is None:
+        if new:
             self._teller.tell(event)
 
 

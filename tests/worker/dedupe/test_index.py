@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipelines.dedup import Candidate
+from worker.dedupe.chunk import NEAR_MISS_COSINE
 from worker.dedupe.index import DuplicateIndex, Screened
 
 
@@ -89,6 +91,26 @@ def test_a_near_miss_is_refused_and_recorded() -> None:
     (veto,) = screened.vetoes
     assert (veto.row, veto.leader_row, veto.guard) == (1, 0, "opposite")
     assert veto.cosine > 0.9
+
+
+def test_every_near_miss_of_a_chunk_is_recorded_with_what_forbade_it() -> None:
+    """However many: a file of one template is full of them."""
+    index = semantic()
+    index.commit(index.screen(chunk(f"{REQUEST} ticket 1")))
+    numbers = [f"{REQUEST} ticket {number}" for number in range(2, 302)]
+    screened = index.screen(chunk(*numbers, f"{REQUEST.replace('new', 'old')} ticket 1", start=1))
+    assert leaders(screened) == [None] * 301
+    assert Counter(veto.guard for veto in screened.vetoes) == {"number": 300, "opposite": 1}
+    assert all(veto.row > 0 and veto.cosine >= NEAR_MISS_COSINE for veto in screened.vetoes)
+
+
+def test_what_only_a_pause_forbids_is_told_from_what_guards_forbid() -> None:
+    index = semantic()
+    index.commit(index.screen(chunk(REQUEST)))
+    rows = [prompt(1, f"please {REQUEST}"), prompt(2, REQUEST.replace("new", "old"))]
+    screened = index.screen([msgspec.structs.replace(row, keys_only=True) for row in rows])
+    assert leaders(screened) == [None, None]
+    assert [veto.guard for veto in screened.vetoes] == ["paused", "opposite"]
 
 
 def test_followers_of_a_follower_get_the_same_leader() -> None:

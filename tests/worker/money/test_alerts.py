@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,35 @@ async def test_a_pause_of_reuse_goes_to_the_operators_webhook_once(made: Any) ->
     scopes = [(r.json["event"], r.json["scope"]) for r in web.requests]
     assert scopes == [("dedupe_paused", "route:small"), ("dedupe_paused", "route:small canonical")]
     assert set(await context.redis.hkeys(context.keys.paused)) == {b"small", b"small canonical"}
+
+
+async def test_a_route_that_is_paused_again_is_told_of_again(made: Any) -> None:
+    """Its last pause is over, by time or by a higher limit, though another one keeps what was said of it."""
+    async with Scripted(answer(200)) as web:
+        target = {"kind": "openai", "model": "gpt-4o-mini", "base_url": "http://127.0.0.1:9/v1"}
+        routes = {"small": {"targets": ["mini"], "max_false_reuse": 0.1}}
+        context = made(budget={"webhook": web.url}, targets={"mini": target}, routes=routes)
+        await context.scripts.load()
+        audits, now = Audits(context), datetime.now(UTC)
+
+        async def judge(grounds: str, days: float, wrong: int = 100) -> None:
+            await audits._judge(("small", grounds), (wrong, 100, 0, 100), now + timedelta(days=days))
+            await again(context)
+
+        await judge("proof", 0, wrong=40)
+        await judge("proof", 1, wrong=40)  # still paused: nothing new
+        await judge("canonical", 5)
+        await judge("proof", 8.5, wrong=40)  # the pause ended half a day ago
+        raised = {"max_false_reuse": 0.5}
+        context.settings.routes["small"] = context.settings.routes["small"].model_copy(update=raised)
+        await judge("proof", 10)  # the limit was raised, and even so
+        await audits._teller.finish(5)
+    told = [(request.json["scope"], request.json["day"]) for request in web.requests]
+    days = [(now + timedelta(days=days)).date().isoformat() for days in (0, 5, 8.5, 10)]
+    scopes = ["route:small", "route:small canonical", "route:small", "route:small"]
+    assert told == list(zip(scopes, days, strict=True))
+    rows = pl.read_parquet(context.store.path("events/**/*.parquet"), hive_partitioning=False)
+    assert len(rows) == 4
 
 
 async def test_a_client_and_a_run_have_their_own_alerts(made: Any) -> None:

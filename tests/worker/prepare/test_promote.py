@@ -6,10 +6,8 @@ import asyncio
 
 import pytest
 
-from pipelines.settings import parse_settings
 from worker.context import Context
 from worker.lease import Leases, beside
-from worker.prepare.published import paused
 from worker.settle.audits import Audits
 
 RUN = "20260101-000000-abcdef"
@@ -73,19 +71,6 @@ async def test_audits_are_cut_once_and_given_up_when_nothing_else_is_left(contex
     await redis.hincrby(keys.run(RUN), "open", -1)
     assert not await audits.wait(RUN, 0, blocked=True)
     assert await redis.lrange(keys.drained(RUN), 0, -1) == [f"{RUN}.0.0.a0".encode()]
-
-
-def test_a_pause_ends_by_time_or_by_a_higher_limit() -> None:
-    routes = parse_settings(
-        {
-            "targets": {"gpu": {"kind": "lmstudio", "model": "m"}},
-            "routes": {"a": {"targets": ["gpu"]}, "b": {"targets": ["gpu"], "max_false_reuse": 0.5}},
-        }
-    ).routes
-    names = (b"a", b"a canonical", b"b", b"b canonical", b"gone")
-    raw = dict.fromkeys(names, b'{"until_ms": 100, "excess_low": 0.2}') | {b"odd": b"["}
-    assert paused(raw, routes, 50) == {"a", "a canonical"}
-    assert paused(raw, routes, 100) == frozenset()
 
 
 def leases(context: Context, owner: str) -> Leases:
