@@ -14,9 +14,10 @@ from pipelines.types import BatchHead, Item, Options
 
 MIN_ROWS, MAX_ROWS, MAX_BYTES = 16, 256, 1 << 20
 LANE_TIME_S = 15.0
-SOON_S, SOON_ROWS, SOON_PARTS = 900.0, 4, 200
-"""Of a run that is due so soon a batch may be that small, and is no more than one of so many parts of the lane's time: what it
-spills, and what it tries first, is cut as finely."""
+SOON_S, SOON_ROWS, LEAST_ROWS, SOON_SHARE, SOON_PARTS = 900.0, 4, 2, 300, 200
+"""Of a run that is due so soon a batch may be that small, of few prompts even of two, `SOON_SHARE` to one: four long ones are a
+tenth of what a small lane does in a minute. And it is no more than one of so many parts of the lane's time: what such a run spills,
+and what it tries first, is cut as finely."""
 PREFILL_WEIGHT = 0.1
 """Cost of a prefill token in decode tokens (SCHEDULING.md: alpha is typically 0.05-0.25); measured later."""
 DEFAULT_OUTPUT_TOKENS = 200
@@ -62,11 +63,11 @@ def work(input_tokens: int, output_tokens: int) -> float:
     return PREFILL_WEIGHT * input_tokens + output_tokens
 
 
-def rows_per_batch(rows_per_s: float, deadline_s: float | None = None) -> int:
-    """Batch size for a lane that answers `rows_per_s`; the smallest size while that is unknown."""
+def rows_per_batch(rows_per_s: float, deadline_s: float | None = None, rows: int = SOON_ROWS * SOON_SHARE) -> int:
+    """Batch size of so many prompts for a lane that answers `rows_per_s`; the smallest size while that is unknown."""
     least, lane_s = MIN_ROWS, LANE_TIME_S / 4
     if deadline_s is not None and deadline_s <= SOON_S:
-        least, lane_s = SOON_ROWS, min(lane_s, deadline_s / SOON_PARTS)
+        least, lane_s = min(SOON_ROWS, max(LEAST_ROWS, rows // SOON_SHARE)), min(lane_s, deadline_s / SOON_PARTS)
     return max(least, min(MAX_ROWS, round(rows_per_s * lane_s)))
 
 
@@ -82,7 +83,7 @@ def pack(
         by_route.setdefault(one.route, []).append(one)
     batches: list[tuple[str, list[Asked]]] = []
     for route in sorted(by_route):
-        limit = rows_per_batch(rows_per_s.get(route, 0.0), deadline_s)
+        limit = rows_per_batch(rows_per_s.get(route, 0.0), deadline_s, len(by_route[route]))
         for group, grouped in sorted(groups(by_route[route]).items()):
             batches.extend((group, batch) for batch in _cut(_ordered(grouped), limit))
     return batches

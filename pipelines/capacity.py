@@ -132,6 +132,16 @@ def buy_s(cloud: TargetView, rows: float) -> float:
     return CLOUD_SAFETY * rows / cloud_rate(cloud) + LATENCIES * _cloud_latency_s(cloud) + TICK_S
 
 
+def answers(cloud: TargetView, seconds: float) -> bool:
+    """Whether a cloud target that begins a call now will likely have answered it by then."""
+    return seconds >= cloud.latency_s or not cloud.rows_per_s
+
+
+def later_rows(cloud: TargetView, seconds: float) -> float:
+    """Rows that a cloud target can still be given later: the inverse of `buy_s`; below 0 when it is late."""
+    return (seconds - buy_s(cloud, 0)) * cloud_rate(cloud) / CLOUD_SAFETY
+
+
 def cloud_rate(cloud: TargetView) -> float:
     """Rows a second of a cloud target. With few calls in flight it shows less than it can do, until all its slots were in use:
     where its limits are known, those and its latency say more; else it is believed as much as one that nobody has asked, or a few

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pipelines.capacity import (
     Short,
     Ways,
+    answers,
     is_stocked,
     left_s,
     load,
@@ -106,7 +107,8 @@ def _bought_instead(
         and not batch.held
         and run.may_buy
         and batch.lanes != "local"
-        and on[batch.route].cloud is not None
+        and (cloud := on[batch.route].cloud) is not None
+        and answers(cloud, left_s(snapshot, run))
     )
     return may and too_late(target, batch, left_s(snapshot, run), rung_work)
 

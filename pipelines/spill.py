@@ -17,10 +17,12 @@ from pipelines.capacity import (
     Load,
     Short,
     Ways,
+    answers,
     buy_s,
     cloud_rate,
     ends_late,
     is_astray,
+    later_rows,
     left_s,
     stock,
     too_late,
@@ -51,6 +53,7 @@ def to_cloud(
     clouds = {t.name: t for t in snapshot.targets.values() if t.lane == "cloud" and t.up}
     room = {name: stock(target) - target.rung_rows for name, target in clouds.items()}
     before = {name: float(target.rung_rows) for name, target in clouds.items()}  # rows that are due there earlier
+    gone = dict(before)  # what it was given, at the last responsible moment of what it could not be given later
     waited, last, rest = list[Offer](), list[Offer](), list[Offer]()
     for run in due:
         if not run.may_buy:
@@ -69,7 +72,13 @@ def to_cloud(
             # what the cloud can do now, it must be able to do after the look, too
             waits = new and (not can or _can(cloud, rows, seconds / (1 + CLIMB_LOOK) - cloud.latency_s))
             if leaving.late and seconds <= buying_s and not waits:
-                now, pressing = now + leaving.late, pressing or can
+                must = rows + out - later_rows(cloud, seconds) if cloud.rows_per_s else math.inf
+                for offer in leaving.late:
+                    if gone[cloud.name] >= must:
+                        break
+                    gone[cloud.name] += offer[0].rows
+                    now.append(offer)
+                pressing = pressing or can
             feed = _feed_rows(snapshot, run, cloud) - rows if seconds <= max(buying_s, recall_s) else 0.0
             before[cloud.name] = rows if can else before[cloud.name]
             yield from _recalls(snapshot, run, seconds, feed)
@@ -184,6 +193,8 @@ def _leaving(
                 now.append((batch, way.cloud))
         elif run.waited_for:
             now.append((batch, way.cloud))
+        elif way.local is not None and not answers(way.cloud, seconds):
+            continue  # it would be paid and late; here it may still be in time
         elif left > 0 or (way.local is not None and too_late(way.local, batch, seconds, way.local.rung_work)):
             left -= batch.work
             late.append((batch, way.cloud))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("spillway.worker")
 
 ROLES = ("prepare", "schedule", "local", "cloud", "settle")
-MAX_JOBS = 64
+MAX_JOBS = 128
 """Batches at once on each lane of a worker: small ones of a run that is due soon still fill the most slots that a lane may have."""
 STOP_S = 25.0
 

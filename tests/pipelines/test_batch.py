@@ -84,7 +84,10 @@ def test_a_run_that_is_due_soon_is_cut_finely() -> None:
     for deadline_s, slow, fast in ((None, 16, 38), (3600.0, 16, 38), (600.0, 4, 30), (60.0, 4, 4)):
         assert rows_per_batch(0.0, deadline_s) == slow and rows_per_batch(10.0, deadline_s) == fast
     assert rows_per_batch(1e6, 60.0) == MAX_ROWS
-    assert {len(batch) for _, batch in pack([asked(i) for i in range(40)], {}, 60.0)} == {4}
+    assert [rows_per_batch(0.0, 60.0, rows) for rows in (1, 300, 900, 1200, 2048)] == [2, 2, 3, 4, 4]
+    assert rows_per_batch(10.0, 600.0, 300) == 30, "what the lane does in a moment, however few they are"
+    for rows, each in ((40, 2), (1200, 4)):
+        assert {len(batch) for _, batch in pack([asked(i) for i in range(rows)], {}, 60.0)} == {each}
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, MAX_BYTES)), max_size=60), st.floats(0, 1e4))

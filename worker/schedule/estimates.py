@@ -22,7 +22,7 @@ from worker.context import Context
 from worker.money.ledger import Ledger
 
 AGAIN_S = 5.0
-"""Batches are weighed anew that often."""
+"""Batches are weighed anew that often; and at once when a kind of answers is measured for the first time."""
 SAVE_S = 10.0
 KEEP_S = 90 * 86_400
 ANSWERS = "answers"
@@ -73,7 +73,7 @@ class Estimates:
             answered = [(owner, _answered(each)) for owner, each in stats]
             self.speeds[name] = self._pace.note(now, name, self._context.targets.cap(name), answered)
         self._count(beats)
-        if now - self._weighed_s >= AGAIN_S:
+        if now - self._weighed_s >= AGAIN_S or self._lengths.keys() - self._learned.lengths.keys():
             self._weighed_s, self._weights, self._longer = now, {}, None
             prefill = {name: speed.prefill for name, speed in self.speeds.items()}
             self._learned = Learned({kind: msgspec.structs.replace(at) for kind, at in self._lengths.items()}, prefill)

@@ -335,7 +335,7 @@ class World:
     def _tick(self) -> None:
         gpu = self.speeds.note(self.now, "gpu", self.scenario.slots, [("w", self.pace["gpu"])])
         mini = self.speeds.note(self.now, "mini", self.scenario.cloud_slots, [("w", self.pace["mini"])])
-        if self.now - self.learned_s >= self.scenario.relearn_s:
+        if self.now - self.learned_s >= self.scenario.relearn_s or self.lengths.keys() - self._learned.lengths.keys():
             self.learned_s = self.now
             self._learned, self._prefill = Learned(dict(self.lengths)), gpu.prefill
             self._sort()

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipelines.batch import SOON_ROWS
+from pipelines.batch import LEAST_ROWS
 from pipelines.climb import MOST, State
 from pipelines.settings import parse_settings
 from tests.support_program import Program
@@ -31,8 +31,8 @@ SERVER: dict[str, Any] = {
 
 
 def test_small_batches_fill_the_most_slots_that_a_lane_may_have() -> None:
-    """Of a run that is due soon batches are of four prompts: 32 of them at once were half of what `"auto"` may climb to."""
-    assert MAX_JOBS * SOON_ROWS >= MOST
+    """Of a small run that is due soon batches are of two prompts: 64 of them at once were half of what `"auto"` may climb to."""
+    assert MAX_JOBS * LEAST_ROWS >= MOST
 
 
 @pytest.mark.timeout(400)
