@@ -22,6 +22,7 @@ from worker.backends.batching import (
     Sought,
     answer,
     content,
+    counted,
     each_line,
     garbled,
     is_id,
@@ -119,7 +120,7 @@ def _remote(data: Any) -> Remote | Failure:
     counts = data.get("request_counts")
     undone = {name: counts.get(name) for name in ("canceled", "expired")} if type(counts) is dict else {}
     code = next((ENDINGS[name] for name, count in undone.items() if count), "")
-    return Remote(identity, "ended" if status == "ended" else "open", code)
+    return Remote(identity, "ended" if status == "ended" else "open", code, answered=counted(data, "succeeded"))
 
 
 ENDINGS = {"canceled": "cancelled", "expired": "expired"}

@@ -52,7 +52,8 @@ class Sought(NamedTuple):
 
 
 class Remote(msgspec.Struct, frozen=True):
-    """A batch as the provider tells of it. `handles`: the provider's own names for what is to be fetched."""
+    """A batch as the provider tells of it. `handles`: the provider's own names for what is to be fetched; `answered`: of how many
+    lines it says that they were, 0 where it says nothing."""
 
     id: str
     state: Literal["open", "ended", "failed"]
@@ -61,6 +62,7 @@ class Remote(msgspec.Struct, frozen=True):
     """Why it ended early: expired, cancelled, or the provider's code of a failure."""
     message: str = ""
     handles: tuple[str, ...] = ()
+    answered: int = 0
 
 
 class NotRun(NamedTuple):
@@ -256,6 +258,13 @@ def moment_s(value: Any) -> float:
 
 def text(value: Any) -> str:
     return value if type(value) is str else ""
+
+
+def counted(row: Mapping[str, Any], name: str) -> int:
+    """One of the figures of `request_counts`; 0 where there is none."""
+    counts = row.get("request_counts")
+    found = counts.get(name) if type(counts) is dict else 0
+    return found if type(found) is int else 0
 
 
 def is_id(value: Any) -> bool:

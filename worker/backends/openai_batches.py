@@ -22,6 +22,7 @@ from worker.backends.batching import (
     Sought,
     answer,
     content,
+    counted,
     each_line,
     garbled,
     is_id,
@@ -142,7 +143,8 @@ def _remote(data: Any) -> Remote | Failure:
         first = next(iter(looks.table(data.get("errors"), "data")), {})
         return Remote(identity, "failed", text(first.get("code")) or "batch_failed", text(first.get("message"))[:300])
     code = status if status in ("expired", "cancelled") else ""
-    return Remote(identity, "ended" if status in ENDED else "open", code, handles=tuple(filter(is_id, files)))
+    handles, answered = tuple(filter(is_id, files)), counted(data, "completed")
+    return Remote(identity, "ended" if status in ENDED else "open", code, "", handles, answered)
 
 
 def _result(raw: bytes) -> Result:

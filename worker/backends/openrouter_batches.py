@@ -19,6 +19,7 @@ from worker.backends.batching import (
     Results,
     Sought,
     answer,
+    counted,
     garbled,
     is_id,
     likely,
@@ -62,7 +63,7 @@ class OpenRouterBatches:
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
         def fits(row: dict[str, Any]) -> bool:
-            return _lines(row) == sought.lines and row.get("model") in (None, target.model)
+            return counted(row, "total") == sought.lines and row.get("model") in (None, target.model)
 
         listed = pages(web, f"{target.base_url}/batches", looks.bearer(target), sought, LISTING)
         found = await likely(listed, sought, LISTING, fits, _remote)
@@ -98,13 +99,8 @@ def _remote(data: Any) -> Remote | Failure:
     if status == "failed":
         first = next(iter(looks.table(data.get("errors"), "data")), {})
         return Remote(identity, "failed", text(first.get("code")) or "batch_failed", text(first.get("message"))[:300])
-    return Remote(identity, "ended" if status in ENDED else "open", ENDED.get(status, ""))
-
-
-def _lines(row: dict[str, Any]) -> int:
-    counts = row.get("request_counts")
-    total = counts.get("total") if type(counts) is dict else 0
-    return total if type(total) is int else 0
+    answered = counted(data, "completed")
+    return Remote(identity, "ended" if status in ENDED else "open", ENDED.get(status, ""), answered=answered)
 
 
 def _result(row: Any) -> Result | None:

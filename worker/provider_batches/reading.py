@@ -41,11 +41,12 @@ def unrun(code: str) -> Failure:
     return Failure(UNRUN, code, "the provider's batch ended before this line was run")
 
 
-def outcomes_of(order: Order, results: Results, code: str) -> Outcomes:
+def outcomes_of(order: Order, remote: Remote, results: Results) -> Outcomes:
     """By id; of two that have the same the one with an answer, which is what was paid. A line of which nothing is said was not run
-    where the batch ended early; else, or where lines could not be read, it may have been paid."""
+    where the batch ended early; else, or where answers are missing or lines could not be read, it may have been paid."""
     said: dict[str, Response | NotRun] = dict(sorted(results.lines, key=lambda line: _is_answer(line[1])))
-    silent = unrun(code) if code and not results.unreadable else LOST
+    whole = not results.unreadable and _answered(results) >= remote.answered
+    silent = unrun(remote.code) if remote.code and whole else LOST
 
     def outcome(part: Part, row: int) -> Outcome:
         found = said.get(custom_id(order.tag, part.number, row), silent)
@@ -59,9 +60,14 @@ def _is_answer(outcome: Response | NotRun) -> bool:
 
 
 def lacks(order: Order, remote: Remote, results: Results) -> bool:
-    """Whether lines of an order are missing that may be there when its results are read again. One that ended early may have none."""
+    """Whether lines of an order are missing that may be there when its results are read again. One that ended early may have none,
+    where its provider does not say that it has."""
     names = {line.custom_id for line in results.lines if line.custom_id.startswith(f"{order.tag}-")}
-    return bool(names or not remote.code) and len(names) < order.lines
+    return (bool(names or not remote.code) and len(names) < order.lines) or _answered(results) < remote.answered
+
+
+def _answered(results: Results) -> int:
+    return len({line.custom_id for line in results.lines if _is_answer(line.outcome)})
 
 
 class Reader:

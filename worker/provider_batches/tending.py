@@ -170,7 +170,7 @@ class Tender:
             await self._end(order, Remote(order.remote, "ended"), Results([]))
 
     async def _end(self, order: Order, remote: Remote, results: Results) -> None:
-        outcomes = outcomes_of(order, results, remote.code)
+        outcomes = outcomes_of(order, remote, results)
         if order.state == "let_go":
             await self._reader.late(order, await self._orders.left(order), outcomes)
         else:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.worker.provider_batches.stage import ALL, ROWS, _quick, stage  # noqa: F401 - a fixture for this module
+from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.backends.batching import NotRun, Result, Results
 from worker.backends.exchange import Response
 from worker.backends.openai_batches import OpenAIBatches
 from worker.context import Context
+from worker.simulator.core.batches import desk
 
 Spoil = Callable[[list[Result]], Results]
 
@@ -85,3 +87,30 @@ async def test_of_two_lines_of_one_name_the_answer_counts_which_was_paid(
         await it.rounds(it.over)
         assert await it.outcomes() == {"ok": ROWS} and await it.answers() == ALL
         assert await it.booked_pusd() == it.billed_pusd()
+
+
+def none(lines: list[Result]) -> Results:
+    return Results([])
+
+
+@pytest.mark.parametrize("cut", [none, between_lines])
+@pytest.mark.parametrize("for_ever", [False, True])
+async def test_answers_that_a_cancelled_batch_has_and_does_not_give_were_paid(
+    context: Context, spoilt: Callable[..., None], cut: Spoil, for_ever: bool
+) -> None:
+    """Its file was not there yet when it was said to be cancelled: what was not in it counted as never run."""
+    spoilt(*([cut] if for_ever else [cut, cut, Results]))
+    async with stage(context, batch_latency_s=3000.0, batch_window_s=9000.0) as it:
+        await it.order()
+        its = desk(it.upstream.servers["cloud"])
+        [job], now_s = its.jobs.values(), its.now_s()
+        job.timing = msgspec.structs.replace(job.timing, starts_s=now_s - 850, worked_s=now_s + 350)  # of 12 lines 8
+        await context.redis.hset(context.keys.run(RUN), "cancel", "1")
+        await it.rounds(it.over)
+        done = sum(1 for _ in it.upstream.bill.calls())
+        assert done == 8 and await it.booked_pusd() >= it.billed_pusd() > 0
+        if for_ever:
+            assert (await it.outcomes())["lost"] >= 3
+        else:
+            assert await it.outcomes() == {"ok": done, "rejected": ROWS - done}
+            assert await it.booked_pusd() == it.billed_pusd()
