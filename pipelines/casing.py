@@ -16,6 +16,9 @@ _SINGLE = re.compile(r"(?<![\w'./&-])(?:[B-HJ-Z]|(?<=[^.!?:\"(\n] )A(?! [A-Z\"']
 """A letter that stands alone and is neither `I` nor an article, which titles write so; `x-ray` and `c++` are written in both ways."""
 
 _FORMULA = re.compile(r"(?<![\w'./&-])[A-Za-z](?![\w/&+#-]|['.]\w)")
+_QUOTED = re.compile(r"(?<=[\w,(] )\"([^\"\n]{2,40})\"(?!\w)")
+"""A short quotation inside a sentence: `the word "Package"`."""
+
 _NAMES = frozenset(form for word in CASE_PAIRS for form in (word.capitalize(), word.upper()))
 _TITLES_ONLY = word_set(
     "Is Are Was Were Do Does Did Has Have How What When Where Why From With For Of In On At To By About After And Or My Your"
@@ -32,13 +35,16 @@ _PASSAGE = 5
 
 
 def capitals(form: str, *, names: bool = True) -> tuple[str, ...]:
-    """The words of a text in layout form that a capital letter inside a sentence makes names, and its lone letters, in order.
+    """The words of a text in layout form that a capital letter inside a sentence makes names, its lone letters, and its short
+    quotations with capital letters, in order.
 
     Where names do not matter, a letter does only in a formula.
     """
     if not names and "=" not in form:
         return ()
     inside: list[str] = [word for word in _INSIDE.findall(form) if word in _NAMES] if names else []
+    if names and '"' in form:
+        inside += [said for said in _QUOTED.findall(form) if not said.islower()]
     letters = _letters(form)
     if not (inside or letters) or not titled(form):
         return (*inside, *letters)
@@ -53,6 +59,8 @@ def _letters(form: str) -> list[str]:
 
 def may_tell(piece: str) -> bool:
     """Quickly: whether the capital letters of what stands between two blanks may say something."""
+    if '"' in piece and not piece.islower():
+        return True
     return any(word in _NAMES or word in _ALONE for word in _LETTERS.findall(piece))
 
 

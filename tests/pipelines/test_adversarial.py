@@ -338,6 +338,19 @@ def test_a_capital_letter_makes_a_name_where_the_answer_is_free(a: str, b: str) 
     assert all(merged(a, form, OPEN) for form in (a.lower(), a.upper(), a.title())), "these say nothing about names"
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [('What does the word "PACKAGE" mean here?', 'What does the word "package" mean here?'),
+     ('A "Title Page" means the last one', 'A "TITLE PAGE" means the last one')],
+)  # fmt: skip
+def test_a_short_quotation_keeps_its_case_where_the_answer_is_free(a: str, b: str) -> None:
+    assert not merged(a, b, OPEN)
+    assert merged(a, b, CLOSED)
+    assert all(merged(a, form, OPEN) for form in (a.lower(), a.upper())), "these say nothing about it"
+    said = '"The package is here," she wrote, and that the Package was "in the Title Page of the book that he had given to her".'
+    assert merged(said, said.replace("Title Page", "title page"), OPEN), "a long one is told, not meant by its letters"
+
+
 @pytest.mark.parametrize(("task", "a", "b"), [(task, *pair) for task, table in SAME.items() for pair in pairs(table)])
 def test_what_differs_in_nothing_is_merged(task: str, a: str, b: str) -> None:
     assert merged(a, b, task)
