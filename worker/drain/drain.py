@@ -126,15 +126,13 @@ class Drain:
 
     async def _release(self, running: Running) -> None:
         """Drained when every prompt ended; else back to waiting, for the other lane if one is exhausted."""
-        keys = self.context.keys
+        keys, head = self.context.keys, running.head
         state = "waiting" if running.unresolved else "drained"
-        tell(self.lengths, running.lane, running.head, running.answers)
-        run, score = running.head.run, running.head.cloud_pusd / max(running.head.work, 1e-9)
-        released = await self.context.scripts.release(
-            keys=[keys.batch(running.id), keys.waiting(run), keys.rung, keys.drained(run), keys.wake],
-            args=[running.epoch, running.id, state, running.lanes_left, score, self.context.owner, running.refused],
-        )
-        if not released:
+        tell(self.lengths, running.lane, head, running.answers)
+        score = head.cloud_pusd / max(head.work, 1e-9)
+        names = [keys.batch(running.id), keys.waiting(head.run), keys.rung, keys.drained(head.run), keys.wake]
+        args = [running.epoch, running.id, state, running.lanes_left, score, self.context.owner, running.refused]
+        if not await self.context.scripts.release(keys=names, args=[*args, "left", len(running.unresolved)]):
             log.warning("batch %s was taken over; nothing published", running.id)
 
     async def close(self) -> None:

@@ -283,8 +283,8 @@ class Preparer:
             progress.redo = await asyncio.to_thread(Redo, self.context.store, progress.asker.id, generation, statuses)
         state = wire.load(raw)
         position = int(state.get("redo", 0)) if isinstance(state, dict) else 0
-        rows, routes, last = await asyncio.to_thread(progress.redo.read, progress.reader, position)
-        chunk = Chunk({}, [], Counter(), Counter())
+        rows, routes, last, follow = await asyncio.to_thread(progress.redo.read, progress.reader, position)
+        chunk = Chunk({}, [], Counter(asked=-follow, duplicate=follow), Counter())
         asked = await asyncio.to_thread(self._sifter.ask_again, progress.asker, rows, routes)
         self._sifter.cut(progress.asker, asked, generation, position, chunk)
         after = {**state, "redo": position + 1}

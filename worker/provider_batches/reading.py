@@ -141,8 +141,8 @@ class Reader:
         often enough."""
         if part.fenced.is_set():
             return
-        over = all(row in part.state.done for row in part.items)
-        noted: dict[str, int] = {}
+        over = not (left := sum(row not in part.state.done for row in part.items))
+        noted = {"left": left}
         if not over:
             noted["returns"] = returns = part.returns + int(ran)  # nobody else counts while it is ours
             if real_time or returns >= MOST_RETURNS or _was_answered(part):

@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from pipelines.batch import PREFILL_WEIGHT
-from pipelines.climb import Climb, Load, Said
+from pipelines.climb import Climb, Load, Said, State
 from pipelines.learn import Learned, Length, count, outputs
 from pipelines.pace import Answered, Kept, Pace, Speed
 from pipelines.types import BatchHead
@@ -56,7 +56,7 @@ class Estimates:
         self._lengths: dict[str, Length] = {}
         self._seen: dict[str, dict[str, Length]] = {}
         self._learned = Learned()
-        self._weights: dict[str, Weight] = {}
+        self._weights: dict[tuple[str, int], Weight] = {}
         self._longer: float | None = None
         self._weighed_s = self._saved_s = float("-inf")
         self._loaded = False
@@ -113,14 +113,14 @@ class Estimates:
 
     def weigh(self, head: BatchHead) -> Weight:
         """By what has been learned until now."""
-        found = self._weights.get(head.id)
+        found = self._weights.get((head.id, head.rows))
         if found is None:
             mine, paid = (outputs(self._learned, lane, head.group, head.output_tokens) for lane in ("local", "cloud"))
             local = next(iter(self._context.targets.route_targets(head.route, "local")), "")
             read = self._learned.prefill.get(local, PREFILL_WEIGHT) * head.input_tokens
             work = read + mine
             price = self._ledger.cloud_estimate_pusd(head.route, head.input_tokens, round(paid), head.rows)
-            found = self._weights[head.id] = Weight(
+            found = self._weights[head.id, head.rows] = Weight(
                 work, price / max(work, 1e-9), read, not self._learned.knows(head.group)
             )
         return found
@@ -151,7 +151,8 @@ class Estimates:
                 self._pace.begin(name, speed)
             if target.lane == "local" and target.max_concurrency == "auto":
                 measured = target.concurrency if isinstance(target.concurrency, int) else 0
-                self._climbs[name] = Climb(max(0, _read(kept.get(self._field("slots", name)), int) or measured))
+                held = _read(kept.get(self._field("climb", name)), State)
+                self._climbs[name] = Climb(held if held and held.best > 0 else State(measured, measured))
         for field, raw in kept.items():
             what, _, kind = field.partition(":")
             if what == ANSWERS and (length := _read(raw, Length)) is not None and length.rows > 0:
@@ -164,15 +165,24 @@ class Estimates:
     async def _save(self) -> None:
         key, pipe = self._context.keys.learned, self._context.redis.pipeline(transaction=True)
         told = {f"{ANSWERS}:{kind}": length for kind, length in self._lengths.items()}
-        speeds = {self._field("speed", name): kept for name in self.speeds if (kept := self._pace.kept(name)).spans}
-        slots = {self._field("slots", name): climb.kept for name, climb in self._climbs.items() if climb.kept}
-        fields = {field: msgspec.json.encode(value) for field, value in (told | speeds | slots).items()}
+        speeds = {
+            self._field("speed", name): kept
+            for name in self.speeds
+            if self._says((kept := self._pace.kept(name)), name)
+        }
+        climbs = {self._field("climb", name): climb.kept for name, climb in self._climbs.items() if climb.kept.best}
+        fields = {field: msgspec.json.encode(value) for field, value in (told | speeds | climbs).items()}
         if not fields:
             return
         pipe.delete(key)
         pipe.hset(key, mapping=fields)
         pipe.expire(key, KEEP_S)
         await pipe.execute()
+
+    def _says(self, kept: Kept, name: str) -> bool:
+        """Whether it is worth keeping: of a cloud also how long its few calls took, so that the next run need not take it for a slow one."""
+        cloud = self._context.settings.targets[name].lane == "cloud"
+        return bool(kept.spans or (cloud and kept.rough.rows))
 
     def _field(self, what: str, name: str) -> str:
         """Another model of the same server has another speed."""

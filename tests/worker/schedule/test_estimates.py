@@ -45,8 +45,10 @@ async def test_what_was_learned_reorders_batches_and_outlives_the_process(
         assert first.weigh(short) == first.weigh(long), "nothing tells them apart yet"
         told = {"labels": Length(500, 100_000, 10_000, 1e6), "essays": Length(500, 100_000, 300_000, 1e9)}
         lengths = {kind("local", group): length for group, length in told.items()}
-        beats = {"w": Beat(targets={"gpu": TargetStats(4, 0, 4, 10, 1000, 1000, 5.0, 1.0)}, lengths=lengths)}
+        stats = TargetStats(4, 0, 4, 10, 1000, 1000, 5.0, 1.0)
+        beats = {"w": Beat(targets={"gpu": stats, "mini": TargetStats()}, lengths=lengths)}
         await first.look(beats)
+        beats["w"].targets["mini"] = replace(stats, in_flight=0, latency_s=1.3)
         await first.look(beats)  # the same sums again teach nothing new
         assert first.weigh(short).work == pytest.approx(500 + 200, rel=0.05)
         assert first.weigh(long).work == pytest.approx(500 + 6000, rel=0.05)
@@ -64,6 +66,10 @@ async def test_what_was_learned_reorders_batches_and_outlives_the_process(
         )
         second = Estimates(context)
         await second.look({})
+        assert (second.speeds["mini"].latency_s, second.speeds["mini"].rows_per_s) == (1.3, pytest.approx(2.0))
+        assert not second.speeds["gpu"].spans and not second.speeds["gpu"].rate, (
+            "of the local lane full spans alone say anything"
+        )
         assert second.weigh(short).work == pytest.approx(500 + 200, rel=0.1)
         assert second.weigh(long).work == pytest.approx(500 + 6000, rel=0.1)
         await redis.aclose()
