@@ -151,12 +151,13 @@ class Lane(msgspec.Struct):
             self.since_s, self.full = now_s, full
 
     def _change(self, slots: int) -> None:
-        """With another number of slots calls take another time: what was measured says little of how fast the lane is now, and
+        """With another number of slots calls take another time: what was measured says little of how fast the lane is now, that of a few answers nothing, and
         spans of both together say something false of what prefill weighs."""
         if self.slots:
-            self.measured.scale(REMEMBERED)
+            few = self.measured.rows < self.slots
+            self.measured.scale(0.0 if few else REMEMBERED)
             self.mix, self.wide, self.full = Mix(), Sums(), False
-            self.spans = min(1, self.spans)
+            self.spans = 0 if few else min(1, self.spans)
         self.slots = slots
 
     def _close(self, slots: int) -> None:

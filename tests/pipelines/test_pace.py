@@ -125,8 +125,14 @@ def test_a_first_span_ends_with_its_first_answers_however_long_the_others_take()
         seen = Answered(rows, 0.0, tokens, float(now), SLOTS, latency_s, held_s)
         speed = pace.note(float(now), "gpu", SLOTS, [("w", seen)])
         first_s = first_s or (now if speed.spans else 0)
+        if now == 14:
+            assert speed.spans and speed.rate == pytest.approx(40.0 * SLOTS, rel=0.1)
+            climbed = pace.note(14.5, "gpu", 2 * SLOTS, [("w", seen)])
+            assert not climbed.spans, (
+                "of so few answers nothing is left with another cap: half of the speed was believed for a minute"
+            )
+            pace.note(14.6, "gpu", SLOTS, [("w", seen)])
     assert first_s <= 14
-    assert speed.rate == pytest.approx(40.0 * SLOTS, rel=0.1)
 
 
 def test_nothing_is_known_before_the_first_answer() -> None:
