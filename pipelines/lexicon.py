@@ -235,6 +235,7 @@ _SPELLINGS = (
     (re.compile(r"(?<=[a-z]{2}[tlb])(?<!timb)re(s?)$"), r"er\1"),
     (re.compile(r"ogue(s?)$"), r"og\1"),
     (re.compile(r"(?<=[dfp][er][ft])ence(s?)$"), r"ense\1"),
+    (re.compile(r"(?<=licen)ce(?=s?$|d$)"), "se"),
     (re.compile(r"^grey"), "gray"),
     (re.compile(r"^aluminium"), "aluminum"),
 )

@@ -188,11 +188,13 @@ class Lane(msgspec.Struct):
 
 
 class Kept(msgspec.Struct):
-    """What is worth remembering of a target for the next run."""
+    """What is worth remembering of a target for the next run; `rough` of one whose slots were never all in use."""
 
     measured: Sums = msgspec.field(default_factory=Sums)
     mix: Mix = msgspec.field(default_factory=Mix)
     spans: int = 0
+    rough: Sums = msgspec.field(default_factory=Sums)
+    latency_s: float = 0.0
 
 
 class Pace:
@@ -203,15 +205,23 @@ class Pace:
 
     def begin(self, target: str, kept: Kept) -> None:
         """With what an earlier run has measured."""
-        if not (kept.spans > 0 and kept.measured.rows > 0 and kept.measured.busy_s > 0):
+        lane = Lane(latency_s=kept.latency_s)
+        if kept.spans > 0 and kept.measured.rows > 0 and kept.measured.busy_s > 0:
+            lane.mix, lane.spans = kept.mix, 1
+            lane.measured.add(kept.measured)
+            lane.measured.scale(REMEMBERED)
+        elif kept.rough.rows > 0 and kept.rough.busy_s > 0:
+            lane.rough.add(kept.rough)
+            lane.rough.scale(min(1.0, SPAN_S / kept.rough.busy_s))
+        else:
             return
-        lane = self._lanes[target] = Lane(mix=kept.mix, spans=1)
-        lane.measured.add(kept.measured)
-        lane.measured.scale(REMEMBERED)
+        self._lanes[target] = lane
 
     def kept(self, target: str) -> Kept:
         lane = self._lanes.get(target, Lane())
-        return Kept(lane.measured, lane.mix, lane.spans)
+        rough = msgspec.structs.replace(lane.rough)
+        rough.add(lane._rough_now)
+        return Kept(lane.measured, lane.mix, lane.spans, rough, lane.latency_s)
 
     def note(self, now_s: float, target: str, slots: int, workers: Iterable[tuple[str, Answered]]) -> Speed:
         """A look at the workers' counters; what a target's speed is by now, remembered while it is idle."""

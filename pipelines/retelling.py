@@ -18,7 +18,7 @@ from pipelines.difference import Span
 from pipelines.explain import Read, open_spans, read
 from pipelines.facts import EMPTY, OPINION, Facts, facts_of, renames, stem
 from pipelines.guards import code, links, negation, opposites, order, sides, units
-from pipelines.instruction import CLOSED
+from pipelines.instruction import CLOSED, asked_of
 
 _RAREST = 4
 RARE_PAIRS = comb(_RAREST, 2)
@@ -56,7 +56,8 @@ class _Change(NamedTuple):
 
 def about(task: str, instruction: str) -> bool:
     """Whether a label is asked for that says what a text is about, and not what somebody thinks of it."""
-    return task == CLOSED and _ABOUT.search(instruction) is not None and OPINION.search(instruction) is None
+    asked = asked_of(instruction)
+    return task == CLOSED and _ABOUT.search(asked) is not None and OPINION.search(instruction) is None
 
 
 def rare_pairs(text: str) -> list[str]:

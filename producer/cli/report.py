@@ -118,7 +118,7 @@ def _extra(root: str, results: pl.LazyFrame, allowed: dict[str, float]) -> Extra
     from pipelines.reports.shared.sections import Extra
 
     runs = sorted(results.select("run_id").unique().collect()["run_id"].to_list())
-    return Extra(frames.chunks(root, runs), frames.audits(root, runs), partial(frames.texts, root), allowed)
+    return Extra(results, frames.chunks(root, runs), frames.audits(root, runs), partial(frames.texts, root), allowed)
 
 
 def _terms(ask: Report, name: str, settings: Settings) -> Terms:

@@ -242,6 +242,7 @@ Who is Baker of Bath?|Who is Baker of bath?
 """
 SAME = {
     CLOSED: """
+They keep a license for it|They keep a licence for it
 He said "it was really a wonderful place for all children" and left|He said "it was realy a wonderful place for all children" and left
 "The message came late." It did.|"The mesage came late." It did.
 The ticket ab_12 is open|The ticket AB_12 is open

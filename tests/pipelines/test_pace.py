@@ -153,4 +153,20 @@ def test_the_next_run_begins_with_what_was_measured_and_soon_believes_itself() -
     slower = after(server(0.05, [(700.0, 40.0), (250.0, 700.0)] * 3, rate=320.0), later)
     assert slower.rate == pytest.approx(320.0, rel=0.2)
     later.begin("other", Kept())
+    assert later.kept("other") == Kept()
     assert later.note(0.0, "other", 1, []).spans == 0
+
+
+def test_a_cloud_of_few_calls_is_no_slower_in_the_next_run() -> None:
+    """Nobody had asked it, as far as each run knew: it was taken for one of six seconds, and bought from that much earlier."""
+    pace, later = Pace(), Pace()
+    after(iter([(0.0, Answered()), (2.0, Answered(8.0, 800.0, 400.0, 1.0, 0, 0.9, 7.0))]), pace)
+    later.begin("gpu", pace.kept("gpu"))
+    found = after(iter([(0.0, Answered())]), later)
+    assert found == Speed(found.rate, pytest.approx(8.0), 0.9, PREFILL_WEIGHT, 0)
+    slower = [
+        (float(now), Answered(now / 4, 25.0 * now, 12.0 * now, float(now), 1, 4.0, float(now))) for now in range(180)
+    ]
+    assert after(iter(slower), later)[1:3] == (pytest.approx(0.25, rel=0.2), 4.0), (
+        "what it does now outweighs that soon"
+    )

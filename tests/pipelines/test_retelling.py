@@ -82,7 +82,8 @@ def test_short_texts_propose_nothing_and_long_ones_six_pairs() -> None:
 
 @pytest.mark.parametrize(
     ("task", "instruction", "expected"),
-    [("closed", "Which topic is this text about?", True), ("closed", "Put the news item into a section: World, Sport.", True),
+    [("closed", 50 * "The news of this section have a topic, and a license. " + "\nIs the clause below in it? Answer YES or NO.", False),
+     ("closed", "Which topic is this text about?", True), ("closed", "Put the news item into a section: World, Sport.", True),
      ("closed", "What is the sentiment of this news item?", False), ("closed", "Is the review of this topic positive?", False),
      ("closed", "Which intent does the message express?", False), ("open", "Summarise the news.", False),
      ("strict", "Translate the headline.", False)],

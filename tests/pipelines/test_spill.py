@@ -118,6 +118,22 @@ def test_a_run_without_a_deadline_orders_what_its_lane_would_have_done_while_it_
     )
 
 
+def test_what_was_ordered_while_a_lane_was_away_is_taken_back_when_it_is_there_to_stay() -> None:
+    """It costs nothing there, and the run has time."""
+    steady = msgspec.structs.replace(BUSY, steady=True)
+    out = sent(1, 60)[0]
+
+    def moves(gpu: TargetView, *out: BatchView, **more: Any) -> list[tuple[str, str]]:
+        return moved(plan(snapshot(run((), sent=out, **more), gpu=gpu, batch_targets={"mini": OFFICE})))
+
+    assert moves(steady, out) == [("s0", "recall")]
+    assert moves(BUSY, out) == [], "it may be away again in a moment"
+    assert moves(msgspec.structs.replace(BUSY, up=False, down_s=60.0), out) == []
+    assert moves(steady, out, deadline_s=9 * HOUR) == [], "short all the same"
+    assert moves(steady, msgspec.structs.replace(out, lanes="cloud")) == [], "the lane has had its say"
+    assert moves(steady, msgspec.structs.replace(out, route="cloudy")) == []
+
+
 def test_of_a_lane_that_is_away_each_client_orders_its_share() -> None:
     """The one with the oldest runs had all of it."""
     gone = msgspec.structs.replace(BUSY, up=False, down_s=HOUR / 12)
@@ -316,6 +332,9 @@ def test_before_an_order_a_cloud_that_nobody_has_asked_is_asked_a_few_rows() -> 
         msgspec.structs.replace(unasked, up=False, down_s=5.0),
     ):
         assert {lane for _, lane in moves(known, 240)} == {"provider_batch"}
+    whole = (msgspec.structs.replace(SHORT[0], rows=60, route="cloudy"),)
+    alone = snapshot(run(whole, deadline_s=240), mini=unasked, batch_targets={"mini": heard})
+    assert moved(plan(alone)) == [("b0", "provider_batch")], "not all of it"
     days = tuple(msgspec.structs.replace(batch, work=50_000.0) for batch in SHORT)
     due = run(days, deadline_s=10 * HOUR)
     there = snapshot(due, gpu=BUSY, mini=unasked, batch_targets={"mini": OFFICE})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import truth, wire
 from pipelines.batch import output_estimate
 from pipelines.journal import fold
-from pipelines.learn import Length, count
+from pipelines.learn import Length, tell
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Called, Completion, Failure, Intent, Usage
 from worker import aside
@@ -126,16 +126,13 @@ class Drain:
 
     async def _release(self, running: Running) -> None:
         """Drained when every prompt ended; else back to waiting, for the other lane if one is exhausted."""
-        keys = self.context.keys
+        keys, head = self.context.keys, running.head
         state = "waiting" if running.unresolved else "drained"
-        if (whole := running.whole) is not None and running.head.group:
-            count(self.lengths, running.head.group, whole)
-        run, score = running.head.run, running.head.cloud_pusd / max(running.head.work, 1e-9)
-        released = await self.context.scripts.release(
-            keys=[keys.batch(running.id), keys.waiting(run), keys.rung, keys.drained(run), keys.wake],
-            args=[running.epoch, running.id, state, running.lanes_left, score, self.context.owner, running.refused],
-        )
-        if not released:
+        tell(self.lengths, running.lane, head, running.answers)
+        score = head.cloud_pusd / max(head.work, 1e-9)
+        names = [keys.batch(running.id), keys.waiting(head.run), keys.rung, keys.drained(head.run), keys.wake]
+        args = [running.epoch, running.id, state, running.lanes_left, score, self.context.owner, running.refused]
+        if not await self.context.scripts.release(keys=names, args=[*args, "left", len(running.unresolved)]):
             log.warning("batch %s was taken over; nothing published", running.id)
 
     async def close(self) -> None:
@@ -261,13 +258,11 @@ class Drain:
 
     def _measure(self, prompt: Prompt, name: str, usage: Usage, seconds: float) -> None:
         """What an answer took; guessed where the server does not say its tokens."""
-        read, written = usage.input_tokens, usage.output_tokens
-        if not read and not written:
-            read = prompt.item.input_tokens
-            written = output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
+        guess = output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
+        read, written = usage.input_tokens or prompt.item.input_tokens, usage.output_tokens or guess
         self.lanes[name].finished(read, written, seconds)
         self.rescue.took(prompt, seconds)
-        prompt.batch.answers.answer(written)
+        prompt.batch.answer(prompt, written)
 
     def _again_or_on(self, prompt: Prompt, name: str, *, on: bool = False) -> None:
         """An answer that cannot be used is asked for once more, or goes on to the next target at once."""

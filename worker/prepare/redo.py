@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from pipelines import paths, wire
 from pipelines.types import Row
+from worker.chunks import in_order
 from worker.prepare.part import CURSOR
 from worker.sources.source import Cursor, Reader, rows_at
 from worker.store import Store
@@ -22,7 +23,7 @@ class Redo:
     def __init__(self, store: Store, run_id: str, generation: int, statuses: list[str]) -> None:
         self.generation = generation
         self._store = store
-        self._chunks = store.names(paths.chunks_dir(run_id))
+        self._chunks = [part.name for part in in_order(store, run_id)]
         table = store.read_table(paths.results(run_id), columns=["row", "status", "attempts"])
         wanted = pc.is_in(table["status"].combine_chunks(), value_set=pa.array(statuses, pa.string()))
         self._rows = np.sort(table["row"].to_numpy()[wanted.to_numpy(zero_copy_only=False)])

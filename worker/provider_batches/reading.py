@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from pipelines import truth, wire
-from pipelines.learn import Length, count
+from pipelines.learn import Length, tell
 from pipelines.types import Called, Completion, Entry, Failure, Intent, Late
 from worker.backends import load
 from worker.backends.absent import blamed
@@ -82,15 +82,14 @@ class Reader:
         run = await self._context.run(order.about.run)
         troubles: list[Failure] = []
         for part in parts:
-            answers = Length(expected_tokens=float(part.head.output_tokens))
+            answers = Length()
             for row, intent in part.out.items():
                 parsed = self._book(order, part, run, intent, outcomes(part, row))
                 if isinstance(parsed, Completion):
                     answers.answer(parsed.usage.output_tokens)
                 elif parsed.kind in CLOSING:
                     troubles.append(parsed)
-            if part.head.group and answers.output_tokens and answers.rows == part.head.rows:
-                count(self._lengths, part.head.group, answers)
+            tell(self._lengths, LANE, part.head, answers)
             await self._journal.drained()
             await self.release(part, ran=ran, real_time=real_time)
         await self._orders.end(order)
@@ -141,8 +140,8 @@ class Reader:
         often enough."""
         if part.fenced.is_set():
             return
-        over = all(row in part.state.done for row in part.items)
-        noted: dict[str, int] = {}
+        over = not (left := sum(row not in part.state.done for row in part.items))
+        noted = {"left": left}
         if not over:
             noted["returns"] = returns = part.returns + int(ran)  # nobody else counts while it is ours
             if real_time or returns >= MOST_RETURNS or _was_answered(part):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Container
 
 from pipelines.errors import LeaseLost
 from pipelines.sections import Target
@@ -19,7 +20,7 @@ from worker.backends.http import Web
 from worker.context import Context
 from worker.provider_batches.listening import listen
 from worker.provider_batches.making import Maker
-from worker.provider_batches.orders import GOES_ON, Order, Orders
+from worker.provider_batches.orders import Order, Orders
 from worker.provider_batches.reading import Reader, lacks, outcomes_of
 from worker.provider_batches.standing import Standing
 from worker.queue import RedisError
@@ -37,7 +38,8 @@ PATIENCE_S = 60 * LEASE_S
 OVERDUE_S = 50 * 3600.0
 """Every provider ends a batch before that."""
 MISSES = 5
-"""Looks at which the provider did not know an order, or had no results of it, until it counts as lost."""
+"""Looks one after the other at which the provider did not know an order, or had no results of it, until it counts as lost. Those
+of its first minute do not count: a provider may not know yet in all its places what it has just made."""
 READS = 4
 """So often results are read that lack lines of ours, before these count as lost and are bought again: a file may still be being
 written, or have been cut off on its way."""
@@ -55,7 +57,7 @@ class Tender:
         self._misses: dict[str, int] = defaultdict(int)
         self._reads: dict[str, int] = defaultdict(int)
 
-    async def is_due(self, order: Order, recalled: set[str], now_s: float) -> bool:
+    async def is_due(self, order: Order, recalled: Container[str], now_s: float) -> bool:
         """Whether to look at it now; at once when it is to be cancelled."""
         why = "" if order.cancel_ms or order.why else await self._unwanted(order, recalled)
         if why:
@@ -63,18 +65,11 @@ class Tender:
             await self._orders.note(order)
         return bool(why) or now_s >= self._due_s.get(order.tag, 0.0)
 
-    async def _unwanted(self, order: Order, recalled: set[str]) -> str:
+    async def _unwanted(self, order: Order, recalled: Container[str]) -> str:
         """Why an order is to be cancelled, if it is."""
         if order.state not in ("sending", "sent"):
             return ""
-        if any(batch in recalled for batch, _ in order.about.parts):
-            return "recall"
-        if self._context.targets.states.get(order.about.target, {}).get("cutoff"):
-            return "cutoff"
-        if self._age_s(order) > OVERDUE_S:
-            return "overdue"
-        cancel = await self._context.redis.hget(self._context.keys.run(order.about.run), "cancel")
-        return "stop" if cancel not in GOES_ON else ""
+        return "overdue" if self._age_s(order) > OVERDUE_S else await self._orders.unwanted(order, recalled)
 
     def _age_s(self, order: Order) -> float:
         return (self._context.clock.now_ms() - (order.sent_ms or order.about.made_ms)) / 1000
@@ -146,6 +141,8 @@ class Tender:
         trouble = remote if isinstance(remote, Failure) else await self._move(api, target, order, remote)
         if trouble is not None:
             await self._missed(order, trouble)
+        else:
+            self._misses.pop(order.tag, None)
         await self._lose_patience(order)
 
     async def _move(self, api: BatchApi, target: Target, order: Order, remote: Remote) -> Failure | None:
@@ -168,7 +165,7 @@ class Tender:
     async def _missed(self, order: Order, failure: Failure) -> None:
         """A look that told nothing. What the provider does not know any more is lost."""
         log.warning("order %s: %s", order.tag, failure.message)
-        self._misses[order.tag] += failure.http_status in (404, 410)
+        self._misses[order.tag] += failure.http_status in (404, 410) and self._age_s(order) > GRACE_S
         if self._misses[order.tag] >= MISSES:
             await self._end(order, Remote(order.remote, "ended"), Results([]))
 
@@ -199,7 +196,7 @@ class Tender:
         """An order that is not wanted any more, and does not end: its batches go on without it. What it may still cost stays
         reserved with them, and counts as spent when they are taken."""
         if order.state == "let_go":
-            if self._age_s(order) > 2 * OVERDUE_S or not await self._orders.left(order):
+            if self._age_s(order) > 2 * OVERDUE_S or (order.cancel_ms and not await self._orders.left(order)):
                 await self._orders.end(order)
             return
         late = order.why and self._context.clock.now_ms() > await self._patience_ms(order)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from hashlib import sha256
+from typing import Any
 
 import polars as pl
 import pytest
@@ -67,7 +68,14 @@ def test_scope_tells_this_run_from_earlier_ones() -> None:
 RUN_A, RUN_B = "20260301-080000-abc123", "20260201-000000-ffffff"
 
 
-def _extra(audits: list[dict[str, object]]) -> Extra:
+def _served(*rows: dict[str, Any]) -> pl.LazyFrame:
+    """Each row that `_extra` has a chunk's row of; `rows` are as they say."""
+    ended = {0: result(0), 1: duplicate(1, 0), 2: duplicate(2, 0), 3: result(3), 4: result(4)}
+    ended |= {row["row"]: row for row in rows}
+    return results_frame([{**row, "run_id": RUN_A} for row in ended.values()])
+
+
+def _extra(audits: list[dict[str, object]], results: pl.LazyFrame | None = None) -> Extra:
     chunks = pl.DataFrame(
         [
             {"row": 0, "custom_id": "first"},
@@ -80,7 +88,8 @@ def _extra(audits: list[dict[str, object]]) -> Extra:
     ).with_columns(pl.lit(RUN_A).alias("run_id"))  # fmt: skip
     said = {(RUN_A, 0): "a <b>new</b> card", (RUN_A, 2): "a <b>nwe</b> card", (RUN_A, 3): "not <i>now</i>"}
     empty = pl.DataFrame(schemas.AUDITS.empty_table()).schema
-    return Extra(chunks.lazy(), pl.DataFrame(audits, schema=empty).lazy(), lambda keys: said, {"small": 0.005})
+    results = _served() if results is None else results
+    return Extra(results, chunks.lazy(), pl.DataFrame(audits, schema=empty).lazy(), lambda keys: said, {"small": 0.005})
 
 
 def test_what_the_guards_refused_and_the_nearest_misses() -> None:
@@ -110,6 +119,21 @@ def test_pairs_stand_side_by_side_marked_and_escaped() -> None:
     assert "a &lt;b&gt;<del>new</del>&lt;/b&gt; card" in text and "<ins>nwe</ins>" in text
     assert "<b>new" not in text and "<i>now" not in text
     assert "(its text is not kept)" in refused.pairs[0].left
+
+
+@pytest.mark.parametrize(
+    "ended", [result(2), result(2, status="failed"), duplicate(2, 4), duplicate(2, 0, duplicate_run=RUN_B)],
+    ids=["asked itself", "failed", "served by another row", "served by another run"],
+)  # fmt: skip
+def test_a_pair_that_was_linked_and_not_reused_is_no_reuse(ended: dict[str, Any]) -> None:
+    titles = [section.title for section in dedupe.sections(_extra([], _served(ended)), pairs=True)]
+    assert "reused, least similar first" not in titles and "refused, nearest first" in titles
+
+
+def test_rows_that_are_not_asked_for_are_neither_reuses_nor_misses() -> None:
+    assert dedupe.sections(_extra([], _served().filter(pl.col("row") < 2)), pairs=True) == []
+    refused, *_ = dedupe.sections(_extra([], _served().filter(pl.col("row") != 4)), pairs=False)
+    assert [row["refused"] for row in refused.rows] == [1]
 
 
 def test_blanks_that_are_the_difference_can_be_seen() -> None:

@@ -56,7 +56,7 @@ def test_a_batch_is_so_many_calls(told: dict[str, Any]) -> None:
     assert price is not None
     assert told["rows"] * cost_pusd(price, Usage(read, output_tokens=written)) == usd_to_pusd(Decimal(told["usd"]))
     assert head.cloud_pusd == usd_to_pusd(told["usd"]), "prepare: the order in which batches wait"
-    [part] = _parts(targets, ledger, {}, [head])
+    [part] = _parts(targets, ledger, {}, [head], [head])
     assert sum(part.away_pusd) == usd_to_pusd(told["usd"]), "spillway plan"
 
 

@@ -183,13 +183,19 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    base: Context, personality: str = "openai", *, daily_usd: str | None = None, **server: Any
+    base: Context,
+    personality: str = "openai",
+    *,
+    daily_usd: str | None = None,
+    clients: dict[str, Any] | None = None,
+    **server: Any,
 ) -> AsyncIterator[Stage]:
     config = {"servers": {"cloud": {"personality": personality, "model": "m", **PRICES, **FAST, **server}}}
     async with serve(config) as upstream:
         told = scenario_settings(config, upstream.base_urls)
         told["targets"]["cloud"]["provider_batch"] = True
         told["spillway"] = {"data": base.settings.spillway.data}
+        told["clients"] = clients or {}
         if daily_usd:
             told["budget"] = {"daily_usd": daily_usd}
         context = Context(parse_settings(told), base.redis, base.redis_url)
