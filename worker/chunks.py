@@ -28,3 +28,17 @@ def in_order(store: Store, run_id: str) -> list[Part]:
             found.append(Part(first, name, store.open_parquet(name).metadata))
             end = first + found[-1].meta.num_rows
     return found
+
+
+class Layout:
+    """The same for who asks again and again: read anew when there are other parts. Blocking."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store, self._run = store, run_id
+        self._known: tuple[list[str], list[Part]] = ([], [])
+
+    def parts(self) -> list[Part]:
+        names = self._store.names(paths.chunks_dir(self._run))
+        if names != self._known[0]:
+            self._known = names, in_order(self._store, self._run)  # at once: another thread may be here too
+        return self._known[1]

@@ -137,6 +137,7 @@ class Preparer:
         pipe = redis.pipeline(transaction=False)
         for run_id in ids:
             pipe.hmget(keys.run(run_id), *FIELDS)
+        self._promoters.keep(set(ids))
         open_runs: list[Waiting] = []
         held_rows = held_bytes = 0
         for run_id, reply in zip(ids, await pipe.execute(raise_on_error=False), strict=True):

@@ -9,11 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from pipelines import paths, wire
+from pipelines import wire
 from pipelines.audit import Reuse, asked_rows
 from pipelines.errors import SourceError
 from pipelines.types import Row
-from worker.chunks import Part, in_order
+from worker.chunks import Layout
 from worker.context import Context
 from worker.prepare.chunk import Chunk
 from worker.prepare.redo import rows_of
@@ -32,10 +32,9 @@ Asking = Callable[[str], Awaitable[tuple[Asker, Reader]]]
 class Promoter:
     """Of one run; blocking, to be run in a thread."""
 
-    def __init__(self, store: Store, sifter: Sifter, asker: Asker, reader: Reader) -> None:
+    def __init__(self, store: Store, sifter: Sifter, asker: Asker, reader: Reader, layout: Layout) -> None:
         self._store, self._sifter, self._asker, self._reader = store, sifter, asker, reader
-        self._names: list[str] = []
-        self._parts: list[Part] = []
+        self._layout = layout
 
     def followers(self, rows: list[int], generation: int) -> tuple[Chunk, list[int]]:
         """Batches of these rows, which nobody answered, and which of them these are: others cannot be read any more."""
@@ -79,13 +78,11 @@ class Promoter:
         return False
 
     def _by_chunk(self, rows: list[int]) -> dict[str, set[int]]:
-        names = self._store.names(paths.chunks_dir(self._asker.id))
-        if names != self._names:
-            self._names, self._parts = names, in_order(self._store, self._asker.id)
-        firsts = [part.first for part in self._parts]
+        parts = self._layout.parts()
+        firsts = [part.first for part in parts]
         found: dict[str, set[int]] = defaultdict(set)
         for row in rows:
-            found[self._parts[bisect_right(firsts, row) - 1].name].add(row)
+            found[parts[bisect_right(firsts, row) - 1].name].add(row)
         return found
 
 
@@ -94,6 +91,11 @@ class Promoters:
 
     def __init__(self, context: Context, sifter: Sifter) -> None:
         self._context, self._sifter = context, sifter
+        self._layouts: dict[str, Layout] = {}
+
+    def keep(self, run_ids: set[str]) -> None:
+        """Forgets the runs that are not open any more."""
+        self._layouts = {run: layout for run, layout in self._layouts.items() if run in run_ids}
 
     async def ask(self, run_id: str, asker: Asking) -> bool:
         """Asks some of the wanted followers; those that cannot be read any more share their leader's fate."""
@@ -137,7 +139,9 @@ class Promoters:
     async def _promoter(self, run_id: str, asker: Asking) -> tuple[Promoter, int]:
         """One of this step's own, with the sources that the run has by now, and the run's generation."""
         generation = await self._context.redis.hget(self._context.keys.run(run_id), "generation")
-        return Promoter(self._context.store, self._sifter, *await asker(run_id)), int(generation or 0)
+        store = self._context.store
+        layout = self._layouts.setdefault(run_id, Layout(store, run_id))
+        return Promoter(store, self._sifter, *await asker(run_id), layout), int(generation or 0)
 
 
 def batch_arguments(keys: wire.Keys, chunk: Chunk) -> tuple[list[str], list[Any]]:
