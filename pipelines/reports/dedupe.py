@@ -151,10 +151,10 @@ def _audits(extra: Extra) -> list[dict[str, Any]]:
     for row in table.sort("route", "grounds").collect().iter_rows(named=True):
         found, most = audit.excess(*(row[name] for name in TALLY)), extra.allowed.get(row["route"])
         rows.append({
-            "route": row["route"], "reuse_by": row["grounds"], "audited": row["audited"], "disagree": row["wrong"],
+            "route": row["route"], "reuse_by": row["grounds"],
+            "verdict": verdicts.get((row["route"], row["grounds"]), "undecided"), "audited": row["audited"], "disagree": row["wrong"],
             "asked_twice": row["baseline"], "disagree_with_itself": row["baseline_wrong"], "excess_share": found.value,
             "low_share": found.low, "high_share": found.high, "allowed_share": most,
-            "verdict": verdicts.get((row["route"], row["grounds"]), "undecided"),
         })  # fmt: skip
     return rows
 
