@@ -59,6 +59,10 @@ def pause_name(route: str, grounds: str) -> str:
     return route if grounds == "proof" else f"{route} {grounds}"
 
 
+Tally = tuple[int, int, int, int]
+"""Reuses that disagree, reuses audited, prompts that disagree with themselves, prompts asked twice."""
+
+
 class Interval(NamedTuple):
     """An estimate and its 95 % interval."""
 

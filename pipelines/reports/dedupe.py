@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from pipelines import audit
+from pipelines.pauses import WINDOW, Judged, standing
 from pipelines.reports.shared.frames import CALENDAR, dated, grouped, usd
 from pipelines.reports.shared.pairs import Pair
 from pipelines.reports.shared.sections import Extra, Section
@@ -20,6 +21,9 @@ BY = ("kind", "guard")
 DIMENSIONS = ("kind", "guard", "route", "scope", "client", "run", *CALENDAR)
 TOTALS = ("links", "avoided_usd")
 LINKS = True
+
+GROUNDS = pl.col("link_kind").replace_strict(audit.GROUNDS, default="proof", return_dtype=pl.String)
+TALLY = ("wrong", "audited", "baseline_wrong", "baseline")
 
 EXAMPLES = 3
 SHOWN_MISSES, SHOWN_PAIRS = 10, 20
@@ -76,7 +80,10 @@ def sections(extra: Extra, *, pairs: bool) -> list[Section]:
         Section(
             "nearest misses", [{name: row[name] for name in ("row", "near", "cosine", "guard")} for row in nearest]
         ),
-        Section("audits: reuses that were really asked, beside leaders asked twice", _audits(extra)),
+        Section(
+            "audits: reuses that were really asked, beside leaders asked twice; the verdict is of the last 7 days",
+            _audits(extra),
+        ),
     ]
     if pairs:
         reuses = _least_similar(shown, extra.results)
@@ -137,22 +144,37 @@ def _pair(row: Mapping[str, Any], texts: Mapping[tuple[str, int], str]) -> Pair:
 
 
 def _audits(extra: Extra) -> list[dict[str, Any]]:
-    is_reuse, disagrees = pl.col("part") == "reuse", ~pl.col("agrees")
-    grounds = pl.col("link_kind").replace_strict(audit.GROUNDS, default="proof", return_dtype=pl.String)
-    table = extra.audits.group_by("route", grounds.alias("grounds")).agg(
-        is_reuse.sum().cast(pl.Int64).alias("audited"),
-        (is_reuse & disagrees).sum().cast(pl.Int64).alias("wrong"),
-        (~is_reuse).sum().cast(pl.Int64).alias("baseline"),
-        (~is_reuse & disagrees).sum().cast(pl.Int64).alias("baseline_wrong"),
-    )
-    rows = []
+    """Of the runs that are shown; the verdict is everybody's."""
+    mine = extra.audits.join(extra.results.select("run_id").unique(), on="run_id", how="semi")
+    table = mine.group_by("route", GROUNDS.alias("grounds")).agg(_tally())
+    verdicts, rows = _verdicts(extra), []
     for row in table.sort("route", "grounds").collect().iter_rows(named=True):
-        tally = (row["wrong"], row["audited"], row["baseline_wrong"], row["baseline"])
-        found, most = audit.excess(*tally), extra.allowed.get(row["route"])
+        found, most = audit.excess(*(row[name] for name in TALLY)), extra.allowed.get(row["route"])
         rows.append({
-            "route": row["route"], "reuse_by": row["grounds"], "audited": row["audited"], "disagree": row["wrong"],
+            "route": row["route"], "reuse_by": row["grounds"],
+            "verdict": verdicts.get((row["route"], row["grounds"]), "undecided"), "audited": row["audited"], "disagree": row["wrong"],
             "asked_twice": row["baseline"], "disagree_with_itself": row["baseline_wrong"], "excess_share": found.value,
             "low_share": found.low, "high_share": found.high, "allowed_share": most,
-            "verdict": audit.verdict(*tally, most),
         })  # fmt: skip
     return rows
+
+
+def _verdicts(extra: Extra) -> Mapping[tuple[str, str], str]:
+    """What holds now of each route, by what its reuses rest on: workers judge by what ended of late, not by what is shown."""
+    recent = extra.audits.filter(pl.col("day") >= (extra.now - 2 * WINDOW).date())
+    apart = (each for grounds in audit.SMALL_SHARE for each in _tally(grounds == GROUNDS, grounds))
+    table = recent.group_by("route", "run_id", "day").agg(pl.col("at").max(), *apart).collect()
+    found = {}
+    for (route,), runs in table.group_by("route"):
+        for grounds in audit.SMALL_SHARE:
+            ended = runs.select("day", "at", *(f"{grounds}{name}" for name in TALLY)).iter_rows()
+            judged = [Judged(day, at, (wrong, audited, *twice)) for day, at, wrong, audited, *twice in ended]
+            found[route, grounds] = standing(judged, extra.now, extra.allowed.get(route))
+    return found
+
+
+def _tally(where: pl.Expr | bool = True, prefix: str = "") -> list[pl.Expr]:
+    """audit.Tally as columns."""
+    reuse, wrong = pl.col("part") == "reuse", ~pl.col("agrees")
+    parts = zip(TALLY, (reuse & wrong, reuse, ~reuse & wrong, ~reuse), strict=True)
+    return [(part & where).sum().cast(pl.Int64).alias(f"{prefix}{name}") for name, part in parts]

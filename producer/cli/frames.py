@@ -108,13 +108,17 @@ def prices(root: str, run_id: str) -> list[Price]:
     return list(found.values())
 
 
-def audits(root: str, run_ids: Sequence[str]) -> pl.LazyFrame:
-    """What the audits of these runs said."""
+def audits(root: str) -> pl.LazyFrame:
+    """What the audits of all runs said, and the `day` on which each run ended."""
     import polars as pl
 
     from pipelines import schemas
 
-    return _lazy(_files(root, "audits/day=*/*.parquet"), schemas.AUDITS).filter(pl.col("run_id").is_in(list(run_ids)))
+    files = _files(root, "audits/day=*/*.parquet")
+    if not files:
+        return _lazy([], schemas.AUDITS).with_columns(pl.lit(None, pl.Date).alias("day"))
+    day = pl.col("day").str.extract(r"/day=([0-9-]+)/[^/]*$").str.to_date(strict=False)
+    return _scan(files, file="day").with_columns(day)
 
 
 def texts(root: str, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
@@ -192,11 +196,14 @@ def _lazy(files: list[str], schema: pa.Schema) -> pl.LazyFrame:
     return empty.lazy()
 
 
-def _scan(files: list[str]) -> pl.LazyFrame:
+def _scan(files: list[str], file: str | None = None) -> pl.LazyFrame:
     import polars as pl
 
     # a run may have parts of two versions
-    return pl.scan_parquet(files, hive_partitioning=False, glob=False, extra_columns="ignore", missing_columns="insert")
+    return pl.scan_parquet(
+        files, hive_partitioning=False, glob=False, extra_columns="ignore", missing_columns="insert",
+        include_file_paths=file,
+    )  # fmt: skip
 
 
 def _files(root: str, pattern: str) -> list[str]:

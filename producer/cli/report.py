@@ -118,7 +118,8 @@ def _extra(root: str, results: pl.LazyFrame, allowed: dict[str, float]) -> Extra
     from pipelines.reports.shared.sections import Extra
 
     runs = sorted(results.select("run_id").unique().collect()["run_id"].to_list())
-    return Extra(results, frames.chunks(root, runs), frames.audits(root, runs), partial(frames.texts, root), allowed)
+    said = frames.chunks(root, runs), frames.audits(root), partial(frames.texts, root)
+    return Extra(results, *said, allowed, datetime.now(UTC))
 
 
 def _terms(ask: Report, name: str, settings: Settings) -> Terms:

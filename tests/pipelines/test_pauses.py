@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from pipelines.pauses import pause, paused
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipelines.audit import condemned
+from pipelines.pauses import WINDOW, Judged, pause, paused, standing
 
 ALLOWED = {"a": 0.005, "b": 0.5}
 
@@ -21,3 +27,28 @@ def test_what_nobody_wrote_pauses_nothing() -> None:
     odd = ["[", "{}", b"\xff", '{"until_ms": "x", "excess_low": 1}', '{"until_ms": 1e999, "excess_low": 1}', "[1]"]
     assert paused({"a": "?"} | {str(at): value for at, value in enumerate(odd)}, ALLOWED, 50) == {}
     assert paused({"a": '{"until_ms": 100, "excess_low": 1}'}, ALLOWED, 50) == {"a": ""}
+
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+ENDED = st.tuples(st.integers(0, 20 * 24), st.integers(0, 40), st.integers(20, 60), st.sampled_from([0, 40]))
+
+
+@given(st.lists(ENDED, max_size=12, unique_by=lambda run: run[0]), st.integers(0, 30 * 24))
+@example([(0, 0, 60, 40), (24, 40, 60, 40)], 7 * 24)
+@example([(0, 40, 40, 40), (24, 0, 60, 40), (48, 0, 60, 40)], 6 * 24)
+def test_a_report_and_the_workers_agree_on_what_is_paused(runs: list[tuple[int, int, int, int]], now_h: int) -> None:
+    """As a worker judges: at each end, by the audits of that day and of the seven days before."""
+    known = [
+        Judged((START + timedelta(hours=h)).date(), START + timedelta(hours=h), (min(wrong, count), count, 0, twice))
+        for h, wrong, count, twice in sorted(runs)
+        if h <= now_h
+    ]
+    until = START
+    for at, run in enumerate(known):
+        seen = [each.tally for each in known[: at + 1] if each.day >= run.day - WINDOW]
+        wrong, audited, twice_wrong, twice = (sum(column) for column in zip(*seen, strict=True))
+        if condemned(wrong, audited, twice_wrong, twice, 0.1):
+            until = run.at + WINDOW
+    now = START + timedelta(hours=now_h)
+    assert (standing(known[::-1], now, 0.1) == "paused") == (until > now)
+    assert standing(known, now, 1.0) != "paused", "a limit that was raised since"

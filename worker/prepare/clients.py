@@ -48,7 +48,11 @@ class Clients:
             pipe.hset(keys.preparing, client, self._context.owner)
             pipe.expire(keys.preparing, PREPARING_S)
             await pipe.execute()
-        done = await beside(lease, work())
+        try:
+            done = await beside(lease, work())
+        except BaseException:  # an index may be changed by half, and is only a cache
+            self._drop(client)
+            raise
         if done is None:
             self._drop(client)
             return False

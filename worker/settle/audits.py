@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import audit, paths, schemas, wire
-from pipelines.audit import Reuse
+from pipelines.audit import Reuse, Tally
 from pipelines.budgets import Event, Scope
-from pipelines.pauses import pause, paused
+from pipelines.pauses import WINDOW, pause, paused
 from worker.chunks import in_order
 from worker.context import Context, RunContext
 from worker.fence import Fence
@@ -36,16 +36,12 @@ MOST = 500
 """Reuses of one run and route that are audited; each is two calls."""
 PATIENCE_S = 60.0
 """A run whose rows have all ended waits no longer for its audits."""
-WINDOW_DAYS = 7
-"""What a route is judged by, and how long it is paused."""
 DAY_KEPT_S = 3 * 86_400
 COLUMNS = ["row", "leader_row", "leader_run", "route", "link_kind", "guard"]
 PAUSED = {"proof": "reuse by proof is paused", "canonical": "reuse by anything but exact keys is paused"}
 
 Subject = tuple[str, str]
 """A route and what its reuses rest on (audit.GROUNDS)."""
-Tally = tuple[int, int, int, int]
-"""Reuses that disagree, reuses audited, prompts that disagree with themselves, prompts asked twice."""
 
 
 class Audits:
@@ -97,7 +93,7 @@ class Audits:
         now = datetime.fromtimestamp(self._context.clock.now_us() / 1e6, UTC)
         store = self._context.store
         await asyncio.to_thread(_write, store, run, reused, now.date(), ours)
-        days = [f"audits/day={(now - timedelta(days=back)).date().isoformat()}" for back in range(WINDOW_DAYS + 1)]
+        days = [f"audits/day={(now - timedelta(days=back)).date().isoformat()}" for back in range(WINDOW.days + 1)]
         told = await asyncio.to_thread(tallies, store, days, {each.route for each in reused})
         for subject, tally in told.items():
             await self._judge(subject, tally, now)
@@ -108,11 +104,11 @@ class Audits:
             return
         found = audit.excess(*tally)
         message = (
-            f"route {subject[0]}: {PAUSED[subject[1]]} for {WINDOW_DAYS} days: {tally[0]} of {tally[1]} audited reuses "
+            f"route {subject[0]}: {PAUSED[subject[1]]} for {WINDOW.days} days: {tally[0]} of {tally[1]} audited reuses "
             f"disagree, {tally[2]} of {tally[3]} prompts with themselves; the excess is {found.low:.1%} to {found.high:.1%}, "
             f"allowed is {route.max_false_reuse:.1%} (max_false_reuse)"
         )
-        until_ms = int((now + timedelta(days=WINDOW_DAYS)).timestamp() * 1000)
+        until_ms = int((now + WINDOW).timestamp() * 1000)
         keys, redis = self._context.keys, self._context.redis
         scope = Scope(f"route:{name}", None)
         event = Event("dedupe_paused", now.date().isoformat(), scope, int(now.timestamp() * 1e6), message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.reports.shared.pairs import Pair
@@ -21,10 +22,12 @@ class Section(NamedTuple):
 
 
 class Extra(NamedTuple):
-    """The rows in question, chunk parts of their runs and all audits of these; texts by run and row; what each route allows."""
+    """The rows in question and chunk parts of their runs; audits of all runs, with the `day` on which each ended; texts by run and
+    row; what each route allows."""
 
     results: pl.LazyFrame
     chunks: pl.LazyFrame
     audits: pl.LazyFrame
     texts: Callable[[Sequence[tuple[str, int]]], Mapping[tuple[str, int], str]]
     allowed: Mapping[str, float]
+    now: datetime

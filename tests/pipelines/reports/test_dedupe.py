@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
@@ -65,6 +66,7 @@ def test_scope_tells_this_run_from_earlier_ones() -> None:
     assert dict(zip(table["scope"], table["links"], strict=True)) == {"this run": 2, "another run": 1}
 
 
+NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 RUN_A, RUN_B = "20260301-080000-abc123", "20260201-000000-ffffff"
 
 
@@ -87,9 +89,12 @@ def _extra(audits: list[dict[str, object]], results: pl.LazyFrame | None = None)
         schema={**pl.DataFrame(schemas.CHUNK.empty_table()).schema},
     ).with_columns(pl.lit(RUN_A).alias("run_id"))  # fmt: skip
     said = {(RUN_A, 0): "a <b>new</b> card", (RUN_A, 2): "a <b>nwe</b> card", (RUN_A, 3): "not <i>now</i>"}
-    empty = pl.DataFrame(schemas.AUDITS.empty_table()).schema
+    empty = {**pl.DataFrame(schemas.AUDITS.empty_table()).schema, "day": pl.Date}
+    audits = [{"run_id": RUN_A, "day": NOW.date(), "at": NOW, **row} for row in audits]
     results = _served() if results is None else results
-    return Extra(results, chunks.lazy(), pl.DataFrame(audits, schema=empty).lazy(), lambda keys: said, {"small": 0.005})
+    return Extra(
+        results, chunks.lazy(), pl.DataFrame(audits, schema=empty).lazy(), lambda keys: said, {"small": 0.005}, NOW
+    )
 
 
 def test_what_the_guards_refused_and_the_nearest_misses() -> None:
@@ -182,3 +187,27 @@ def test_reuses_by_canonical_keys_are_judged_beside_those_by_proof() -> None:
     found = dedupe.sections(_extra(rows), pairs=False)[-1].rows
     shown = [(row["reuse_by"], row["audited"], row["disagree"], row["verdict"]) for row in found]
     assert shown == [("canonical", 30, 30, "paused"), ("proof", 60, 0, "holds")]
+
+
+def _audited(days_ago: float, wrong: int, count: int, run: str = RUN_A) -> list[dict[str, object]]:
+    """A run that ended so long ago, and how many of its reuses were wrong."""
+    at = NOW - timedelta(days=days_ago)
+    one = {"route": "small", "link_kind": "edit", "run_id": run, "day": at.date(), "at": at}
+    reuses: list[dict[str, object]] = [{**one, "part": "reuse", "agrees": n >= wrong} for n in range(count)]
+    return [*reuses, *({**one, "part": "baseline", "agrees": True} for _ in range(count))]
+
+
+@pytest.mark.parametrize(
+    ("audits", "verdict"),
+    [
+        ([*_audited(30, 0, 3_000), *_audited(2, 20, 40, "b")], "paused"),
+        ([*_audited(60, 40, 40), *_audited(2, 0, 40, "b")], "holds"),
+        (_audited(60, 40, 40), "undecided"),
+        ([*_audited(6, 20, 40, RUN_B), *_audited(1, 0, 3_000)], "paused"),
+    ],
+    ids=["good once", "bad once", "nothing of late", "a run that is not shown, and much that is good since"],
+)
+def test_the_verdict_is_of_the_last_days_and_of_all_runs(audits: list[dict[str, object]], verdict: str) -> None:
+    (row,) = dedupe.sections(_extra([*audits, *_audited(30, 0, 1)]), pairs=False)[-1].rows
+    shown = [each for each in audits if each["run_id"] == RUN_A and each["part"] == "reuse"]
+    assert (row["verdict"], row["audited"]) == (verdict, len(shown) + 1), "totals are of all that is shown"
