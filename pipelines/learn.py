@@ -1,7 +1,6 @@
-"""What whole batches taught: how much longer answers are than was guessed, by lane and group; what a batch then weighs and saves.
+"""What whole batches taught: how much longer answers are than was guessed, by group; what a batch then weighs and saves.
 
-A batch counts when one lane has answered all of it: those who finish first are the short ones, and another lane's model
-writes other answers. Values only.
+A batch counts when one lane has answered all of it: those who finish first are the short ones. Values only.
 """
 
 from __future__ import annotations
@@ -14,11 +13,9 @@ from pipelines.media import surplus_tokens
 from pipelines.sections import Target
 from pipelines.types import BatchHead, Completion, Item
 
-GROUPS = 128
-"""Of both lanes together."""
+GROUPS = 64
 PRIOR_ROWS = 1.0
-"""So many answers outweigh the guess, or what the other lane's say: by the factor, for a guess of ten times too much would outweigh
-tens of short answers."""
+"""So many answers outweigh the guess: by the factor, for a guess of ten times too much would outweigh tens of short answers."""
 LEAST_LONGER = 0.01
 READ_LEAST = 4_096
 """Tokens that a server may read besides the prompt's own: its template, and what it tells every model."""
@@ -51,12 +48,12 @@ class Length(msgspec.Struct):
             return self
         return Length(*(getattr(self, name) - getattr(before, name) for name in self.__struct_fields__))
 
-    def longer(self, before: float = 1.0) -> float:
-        """Output tokens for each that was guessed; `before`: as far as was known without these."""
+    def longer(self) -> float:
+        """Output tokens for each that was guessed."""
         if not self.rows or not self.expected_tokens:
-            return before
+            return 1.0
         sure = self.rows / (self.rows + PRIOR_ROWS)
-        found: float = max(LEAST_LONGER, self.output_tokens / self.expected_tokens) ** sure * before ** (1 - sure)
+        found: float = max(LEAST_LONGER, self.output_tokens / self.expected_tokens) ** sure
         return found
 
 
@@ -74,19 +71,10 @@ class Answers(msgspec.Struct):
 
 
 class Learned(msgspec.Struct, frozen=True):
-    """Lengths by kind and the prefill weight of local targets by name."""
+    """Lengths by group and the prefill weight of local targets by name."""
 
     lengths: Mapping[str, Length] = {}
     prefill: Mapping[str, float] = {}
-
-    def knows(self, group: str) -> bool:
-        """Whether any of its answers were measured, on whatever lane."""
-        return any(kind(lane, group) in self.lengths for lane in ("local", "cloud"))
-
-
-def kind(lane: str, group: str) -> str:
-    """What answers are counted by; those of a provider's batch API are its model's, as in real time."""
-    return f"{'local' if lane == 'local' else 'cloud'} {group}"
 
 
 def believed(answer: Completion, item: Item, target: Target) -> tuple[int, int]:
@@ -102,24 +90,22 @@ def believed(answer: Completion, item: Item, target: Target) -> tuple[int, int]:
     return min(answer.usage.input_tokens, reads), min(answer.usage.output_tokens, writes)
 
 
-def tell(lengths: dict[str, Length], lane: str, head: BatchHead, answers: Answers) -> None:
-    """What a batch that has ended teaches, if it has its place in a group and all of it was answered here."""
+def tell(lengths: dict[str, Length], head: BatchHead, answers: Answers) -> None:
+    """What a batch that has ended teaches, if it has its place in a group and all of it was answered on one lane."""
     said = answers.said
     if head.group and said.rows and answers.given == head.rows:
         expected = head.output_tokens * said.rows / head.rows
-        count(lengths, kind(lane, head.group), msgspec.structs.replace(said, expected_tokens=expected))
+        count(lengths, head.group, msgspec.structs.replace(said, expected_tokens=expected))
 
 
-def count(lengths: dict[str, Length], kind: str, whole: Length) -> None:
-    """Adds a batch to its kind; of too many kinds the one first seen is forgotten."""
-    if kind not in lengths and len(lengths) >= GROUPS:
+def count(lengths: dict[str, Length], group: str, whole: Length) -> None:
+    """Adds a batch to its group; of too many groups the one first seen is forgotten."""
+    if group not in lengths and len(lengths) >= GROUPS:
         lengths.pop(next(iter(lengths)))
-    lengths.setdefault(kind, Length()).add(whole)
+    lengths.setdefault(group, Length()).add(whole)
 
 
-def outputs(learned: Learned, lane: str, group: str, guessed_tokens: float) -> float:
-    """Output tokens to expect of a batch on a lane; where nothing was measured there, as on the other."""
-    other, own = (
-        learned.lengths.get(kind(each, group), Length()) for each in ("cloud" if lane == "local" else "local", lane)
-    )
-    return guessed_tokens * own.longer(other.longer())
+def outputs(learned: Learned, group: str, guessed_tokens: float) -> float:
+    """Output tokens to expect of a batch, whichever lane answers it: what either shows is soon known of both, and that is worth more
+    than knowing each by itself (docs/scheduling.md)."""
+    return guessed_tokens * learned.lengths.get(group, Length()).longer()

@@ -128,7 +128,7 @@ class Drain:
         """Drained when every prompt ended; else back to waiting, for the other lane if one is exhausted."""
         keys, head = self.context.keys, running.head
         state = "waiting" if running.unresolved else "drained"
-        tell(self.lengths, running.lane, head, running.answers)
+        tell(self.lengths, head, running.answers)
         score = head.cloud_pusd / max(head.work, 1e-9)
         names = [keys.batch(running.id), keys.waiting(head.run), keys.rung, keys.drained(head.run), keys.wake]
         args = [running.epoch, running.id, state, running.lanes_left, score, self.context.owner, running.refused]

@@ -96,7 +96,7 @@ class Reader:
                     answers.answer(believed(parsed, item, target)[1])
                 elif isinstance(parsed, Failure) and parsed.kind in CLOSING:
                     troubles.append(parsed)
-            tell(self._lengths, LANE, part.head, answers)
+            tell(self._lengths, part.head, answers)
             await self._journal.drained()
             await self.release(part, ran=ran, real_time=real_time)
         await self._orders.end(order)

@@ -25,15 +25,13 @@ AGAIN_S = 5.0
 """Batches are weighed anew that often; and at once when a kind of answers is measured for the first time."""
 SAVE_S = 10.0
 KEEP_S = 90 * 86_400
-ANSWERS = "answers"
-"""Names what is kept of lengths. An older version's `length` held answers of all lanes together, and is left out."""
 REMEMBERED_ROWS = 200.0
 """Lengths of earlier runs count as so many answers: this run's soon outweigh them."""
 
 
 class Weight(msgspec.Struct, frozen=True):
-    """Of a batch: local work in output tokens of the local lane, and the cloud's price, of its own answers, saved for each; `read` of
-    the work is reading prompts. `guessed`: no answer of its group was measured."""
+    """Of a batch: local work in output tokens, and the cloud's price saved for each; `read` of the work is reading prompts.
+    `guessed`: no answer of its group was measured."""
 
     work: float
     saved: float
@@ -76,7 +74,9 @@ class Estimates:
         if now - self._weighed_s >= AGAIN_S or self._lengths.keys() - self._learned.lengths.keys():
             self._weighed_s, self._weights, self._longer = now, {}, None
             prefill = {name: speed.prefill for name, speed in self.speeds.items()}
-            self._learned = Learned({kind: msgspec.structs.replace(at) for kind, at in self._lengths.items()}, prefill)
+            self._learned = Learned(
+                {group: msgspec.structs.replace(at) for group, at in self._lengths.items()}, prefill
+            )
         if now - self._saved_s >= SAVE_S:
             self._saved_s = now
             await self._save()
@@ -105,23 +105,23 @@ class Estimates:
     def _count(self, beats: Mapping[str, Beat]) -> None:
         for owner, beat in beats.items():
             seen = self._seen.get(owner, {})
-            for kind, length in beat.lengths.items():
-                more = length.since(seen.get(kind, Length()))
+            for group, length in beat.lengths.items():
+                more = length.since(seen.get(group, Length()))
                 if more.rows > 0:
-                    count(self._lengths, kind, more)
+                    count(self._lengths, group, more)
         self._seen = {owner: beat.lengths for owner, beat in beats.items()}
 
     def weigh(self, head: BatchHead) -> Weight:
         """By what has been learned until now."""
         found = self._weights.get((head.id, head.rows))
         if found is None:
-            mine, paid = (outputs(self._learned, lane, head.group, head.output_tokens) for lane in ("local", "cloud"))
+            tokens = outputs(self._learned, head.group, head.output_tokens)
             local = next(iter(self._context.targets.route_targets(head.route, "local")), "")
             read = self._learned.prefill.get(local, PREFILL_WEIGHT) * head.input_tokens
-            work = read + mine
-            price = self._ledger.cloud_estimate_pusd(head.route, head.input_tokens, round(paid), head.rows)
+            work = read + tokens
+            price = self._ledger.cloud_estimate_pusd(head.route, head.input_tokens, round(tokens), head.rows)
             found = self._weights[head.id, head.rows] = Weight(
-                work, price / max(work, 1e-9), read, not self._learned.knows(head.group)
+                work, price / max(work, 1e-9), read, head.group not in self._learned.lengths
             )
         return found
 
@@ -154,9 +154,9 @@ class Estimates:
                 held = _read(kept.get(self._field("climb", name)), State)
                 self._climbs[name] = Climb(held if held and held.best > 0 else State(measured, measured))
         for field, raw in kept.items():
-            what, _, kind = field.partition(":")
-            if what == ANSWERS and (length := _read(raw, Length)) is not None and length.rows > 0:
-                count(self._lengths, kind, length.scaled(min(1.0, REMEMBERED_ROWS / length.rows)))
+            what, _, group = field.partition(":")
+            if what == "length" and (length := _read(raw, Length)) is not None and length.rows > 0:
+                count(self._lengths, group, length.scaled(min(1.0, REMEMBERED_ROWS / length.rows)))
 
     async def _read(self) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = await self._context.redis.hgetall(self._context.keys.learned)
@@ -164,7 +164,7 @@ class Estimates:
 
     async def _save(self) -> None:
         key, pipe = self._context.keys.learned, self._context.redis.pipeline(transaction=True)
-        told = {f"{ANSWERS}:{kind}": length for kind, length in self._lengths.items()}
+        told = {f"length:{group}": length for group, length in self._lengths.items()}
         speeds = {
             self._field("speed", name): kept
             for name in self.speeds

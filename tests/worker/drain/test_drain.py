@@ -231,8 +231,8 @@ async def test_what_a_server_had_cached_is_counted_as_waiting_prompts_are_weighe
     assert speed.rate / waiting == pytest.approx(4)
 
 
-@pytest.mark.parametrize(("late", "kinds"), [(False, ["local g"]), (True, [])])
-async def test_a_batch_tells_how_long_the_answers_of_its_lane_are(late: bool, kinds: list[str]) -> None:
+@pytest.mark.parametrize(("late", "groups"), [(False, ["g"]), (True, [])])
+async def test_a_batch_tells_how_long_the_answers_of_its_lane_are(late: bool, groups: list[str]) -> None:
     """One of which the cloud has answered a part, at the last moment, tells nothing of either lane."""
     context = Context(MANY, NOBODY, "")
     drain = Drain(context, Ledger(MANY, context.targets), NOBODY, context.clock)
@@ -249,7 +249,7 @@ async def test_a_batch_tells_how_long_the_answers_of_its_lane_are(late: bool, ki
 
     context.scripts = SimpleNamespace(release=release)  # type: ignore[assignment]
     await drain._release(batch)
-    assert list(drain.lengths) == kinds
+    assert list(drain.lengths) == groups
     assert all(length.output_tokens == 40 for length in drain.lengths.values())
 
 

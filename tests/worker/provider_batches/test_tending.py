@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from pipelines.learn import Length, kind
+from pipelines.learn import Length
 from pipelines.snapshot import Recall
 from pipelines.types import Failure, Usage
 from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
@@ -34,9 +34,7 @@ async def test_a_run_that_is_cancelled_keeps_and_pays_what_was_done(context: Con
         assert await it.booked_pusd() == it.billed_pusd()
         assert len(await it.answers()) == outcomes["ok"]
         whole = sum(len(state.done) == ROWS // 2 for state in await it.journals())
-        assert it.lengths.get(kind("cloud", "g"), Length()).rows == whole * ROWS // 2, (
-            "of a part, only the first to end are known"
-        )
+        assert it.lengths.get("g", Length()).rows == whole * ROWS // 2, "of a part, only the first to end are known"
 
 
 async def test_what_comes_back_partly_answered_is_planned_and_charged_as_what_is_left(context: Context) -> None:
@@ -68,7 +66,7 @@ async def test_answers_of_an_order_tell_how_long_answers_are(context: Context) -
     async with stage(context, batch_latency_s=0.2) as it:
         await it.order()
         await it.rounds(it.over)
-        found = it.lengths[kind("cloud", "g")]
+        found = it.lengths["g"]
         assert (found.rows, found.expected_tokens) == (ROWS, 100) and 0 < found.output_tokens < 100
 
 
@@ -87,7 +85,7 @@ async def test_a_line_that_does_not_say_its_tokens_is_no_answer_of_none(
         await it.order()
         await it.rounds(it.over)
         assert len(await it.answers()) == ROWS
-        found = it.lengths[kind("cloud", "g")]
+        found = it.lengths["g"]
         assert (found.rows, found.expected_tokens) == (ROWS / 2, 50) and found.output_tokens / found.rows >= 3
 
 

@@ -27,7 +27,7 @@ ROWS, RUN = 64, "20260101-000000-abcdef"
 async def rows_kept(redis: Redis) -> float:
     """How many answers the next run will know of."""
     kept = (await redis.hgetall("spillway:learned")).items()
-    return sum(msgspec.json.decode(value, type=Length).rows for name, value in kept if name.startswith(b"answers"))
+    return sum(msgspec.json.decode(value, type=Length).rows for name, value in kept if name.startswith(b"length"))
 
 
 @pytest.mark.timeout(120)
