@@ -37,8 +37,9 @@ def opens_question(raw: str) -> bool:
 
 def asks(first: str, second: str) -> bool:
     """`When is it open` asks, `When it rains, we stay` and `Do it again` do not."""
-    found = _LAST_WORD.search(first[-_LAST_LETTERS:])
-    word, following = found[0].lower() if found else "", second.lower()
+    last = first[-_LAST_LETTERS:]
+    found = None if last.isalpha() else _LAST_WORD.search(last)
+    word, following = (found[0] if found else last if last.isalpha() else "").lower(), second.lower()
     if word in ("when", "where"):
         return following in _VERBS
     if word in ("don't", "dont"):

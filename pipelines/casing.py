@@ -6,13 +6,19 @@ Only where case says something: in a text that is neither all of one case nor ti
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pipelines.difference import place
 from pipelines.words import CASE_PAIRS, word_set
 
-_INSIDE = re.compile(r"(?<![.!?:\"(] )(?<=[^\n] )[\"'(]?(?:([A-Z][a-z]+|[A-Z]{2,})\b)")
-_INNER = re.compile(r"(?<![.!?:\"(] )(?<=[^\n] )[^\W\d_]+")
-_SINGLE = re.compile(r"(?<![\w'./&-])(?:[B-HJ-Z]|(?<=[^.!?:\"(\n] )A(?! [A-Z\"']))(?![\w/&+#-]|['.]\w)")
+_OPENS = "\n.!?:\"("
+"""Behind one of these a capital letter says nothing."""
+
+_INSIDE = re.compile(rf" (?<=[^{_OPENS}] )[\"'(]?([A-Z][a-z]+|[A-Z]{{2,}})\b")
+_INNER = re.compile(rf" (?<=[^{_OPENS}] )([^\W\d_]+)")
+_SINGLE = re.compile(
+    rf"[A-HJ-Z](?:(?<=[^{_OPENS}] A)(?! [A-Z\"'])|(?<=[B-Z])(?<![\w'./&-].))(?![\w/&+#-]|['.]\w)"
+)
 """A letter that stands alone and is neither `I` nor an article, which titles write so; `x-ray` and `c++` are written in both ways."""
 
 _NAMES = frozenset(form for word in CASE_PAIRS for form in (word.capitalize(), word.upper()))
@@ -47,6 +53,13 @@ def capitals(form: str, *, names: bool = True) -> tuple[str, ...]:
 def may_tell(piece: str) -> bool:
     """Quickly: whether the capital letters of what stands between two blanks may say something."""
     return any(word in _NAMES or word in _ALONE for word in _LETTERS.findall(piece))
+
+
+def tells(pieces: Sequence[str], at: int) -> bool:
+    """Nearly as quickly: whether they may where the piece stands; a first word and the one behind a full stop have one anyway."""
+    if at and pieces[at - 1][-1:] not in _OPENS:
+        return True
+    return any(word in _ALONE and word != "A" for word in _LETTERS.findall(pieces[at]))
 
 
 def titled(form: str) -> bool:
