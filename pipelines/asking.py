@@ -37,11 +37,16 @@ def opens_question(raw: str) -> bool:
 
 def asks(first: str, second: str) -> bool:
     """`When is it open` asks, `When it rains, we stay` and `Do it again` do not."""
-    last = first[-_LAST_LETTERS:]
-    found = None if last.isalpha() else _LAST_WORD.search(last)
-    word, following = (found[0] if found else last if last.isalpha() else "").lower(), second.lower()
+    word, following = _last_word(first[-_LAST_LETTERS:]).lower(), second.lower()
     if word in ("when", "where"):
         return following in _VERBS
     if word in ("don't", "dont"):
         return following in _ASKED
     return following not in _STATING.get(word, ())
+
+
+def _last_word(piece: str) -> str:
+    if piece.isalpha():
+        return piece
+    found = _LAST_WORD.search(piece)
+    return found[0] if found else ""

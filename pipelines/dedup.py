@@ -15,9 +15,10 @@ from pipelines.casing import capitals
 from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, labelled_task, stricter
-from pipelines.layout import decoded, layout, prose_words
+from pipelines.layout import decoded, layout, one_line, prose_words
 from pipelines.loose import loose_lines, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
+from pipelines.pieces import CODE, TELLING
 from pipelines.retelling import RARE_PAIRS as STORIES
 from pipelines.retelling import rare_pairs
 
@@ -137,11 +138,14 @@ def canonical_key(family: bytes, text: str, task: str) -> bytes:
 def _loose_form(text: str, task: str) -> str:
     """Without case and soft punctuation, but with the words that their case makes names, where a name matters."""
     text = decoded(text)
-    form = prose_words(text)
-    low, telling = loose_words(form) if isinstance(form, list) else loose_lines(form)
-    if not telling:
+    plain = one_line(text)
+    words: list[str] | str = text.split() if plain else prose_words(text)
+    low, kinds = loose_words(words) if isinstance(words, list) else loose_lines(words)
+    if plain and kinds & CODE and isinstance(words := prose_words(text), str):
+        low, kinds = loose_lines(words)
+    if not kinds & TELLING:
         return low
-    names = capitals(" ".join(form) if isinstance(form, list) else form, names=task == OPEN)
+    names = capitals(words if isinstance(words, str) else " ".join(words), names=task == OPEN)
     return "\x1f".join([low, *names]) if names else low
 
 

@@ -44,6 +44,7 @@ _ABOUT_EMPHASIS = re.compile(
 
 _ABOUT_ENTITIES = re.compile(r"\b(?:html?|xml|entit\w+|escap\w+|encod\w+|decod\w+)\b", re.IGNORECASE)
 
+_SUSPICIOUS = re.compile(r"[{}=<>`|;]|\w\(|\w\+\+|&&|else:|try:|(?:return|import|SELECT|class|def)$")
 _CALLS = re.compile(r"\w\(|\w\+\+")
 _LISTS = re.compile(r"\n(?:[-*+\u2022]|\d+[.)]|\S+[,;]\S)")
 
@@ -142,6 +143,16 @@ def _wrappers(text: str) -> frozenset[str]:
     opened, closed = {name for slash, name in found if not slash}, {name for slash, name in found if slash}
     last = found[-1][1] if text.rstrip().endswith(f"<{found[-1][1]}>") else ""
     return frozenset(name for name in opened if name in closed or name == last)
+
+
+def one_line(text: str) -> bool:
+    """Plain letters in one line: whether it may hold code is seen from its pieces."""
+    return text.isascii() and "\n" not in text and "\t" not in text
+
+
+def suspicious(piece: str) -> bool:
+    """Whether what stands between two blanks may be a sign of code; no `one_line` without such a piece holds any."""
+    return _SUSPICIOUS.search(piece) is not None
 
 
 def _may_hold_code(text: str) -> bool:

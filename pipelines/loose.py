@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
 from itertools import compress, count
-from operator import or_
 
 from pipelines.asking import asks
 from pipelines.casing import tells
@@ -33,18 +31,16 @@ def loose(text: str) -> str:
     return loose_lines(text)[0]
 
 
-def loose_lines(text: str) -> tuple[str, bool]:
-    """`loose`, and whether capital letters may say something."""
-    if text[:1] != "\t" and "\n" not in text:
-        return loose_words(text.split(" "), long_tells=True)
-    forms = [
-        (line, True) if line[:1] == "\t" else loose_words(line.split(" "), long_tells=True) for line in text.split("\n")
-    ]
-    return "\n".join([form for form, _ in forms]), any(telling for _, telling in forms)
+def loose_lines(text: str) -> tuple[str, int]:
+    """`loose`, and whether capital letters may say something: TELLING; so they do in code and in long pieces of what may be code."""
+    lines = [text] if text[:1] != "\t" and "\n" not in text else text.split("\n")
+    forms = [(line, TELLING) if line[:1] == "\t" else loose_words(line.split(" ")) for line in lines]
+    telling = any(kinds & (TELLING | LONG) for _, kinds in forms)
+    return "\n".join([form for form, _ in forms]), TELLING if telling else 0
 
 
-def loose_words(pieces: Sequence[str], *, long_tells: bool = False) -> tuple[str, bool]:
-    """`loose_lines` of one line of prose, given as its words."""
+def loose_words(pieces: Sequence[str]) -> tuple[str, int]:
+    """`loose` of one line of prose, given as its words, and what kinds of pieces are in it, TELLING where they stand so."""
     known = memory()
     marks: Mapping[str, int] = known.marks
     try:
@@ -53,21 +49,22 @@ def loose_words(pieces: Sequence[str], *, long_tells: bool = False) -> tuple[str
         forms, marks = _learnt(pieces, known)
     odd = list(compress(count(), map(marks.get, pieces)))
     if not odd:
-        return " ".join(forms), False
-    found = [(at, marks[pieces[at]]) for at in odd]
-    kinds = reduce(or_, [kind for _, kind in found])
+        return " ".join(forms), 0
+    kinds = 0
+    for at in odd:
+        kinds |= marks[pieces[at]]
     if kinds & ASKING:
-        _drop_needless_questions(pieces, forms, [at for at, kind in found if kind & ASKING])
-    if kinds & DENYING and _pauses_beside([at for at, kind in found if kind & (DENYING | LONG) == DENYING], pieces):
+        _drop_needless_questions(pieces, forms, odd, marks)
+    if kinds & DENYING and _pauses_beside(pieces, odd, marks):
         _put_pauses(pieces, forms, "".join([chr(marks.get(piece, 0)) for piece in pieces]))
     if kinds & UNIT:
-        _put_units(pieces, forms, [at for at, kind in found if kind & UNIT])
-    telling = bool(kinds & TELLING) and any(tells(pieces, at) for at, kind in found if kind & TELLING)
-    telling = telling or (long_tells and bool(kinds & LONG))
+        _put_units(pieces, forms, odd, marks)
+    if kinds & TELLING and not any(tells(pieces, at) for at in odd if marks[pieces[at]] & TELLING):
+        kinds &= ~TELLING
     if kinds & EMPTY and "" in forms:
-        _keep_signs(pieces, forms, [at for at, kind in found if kind & EMPTY])
-        forms = list(filter(None, forms))
-    return " ".join(forms), telling
+        _keep_signs(pieces, forms, odd)
+        return " ".join(filter(None, forms)), kinds
+    return " ".join(forms), kinds
 
 
 def _learnt(pieces: Sequence[str], known: Memory) -> tuple[list[str], Mapping[str, int]]:
@@ -83,20 +80,23 @@ def _learnt(pieces: Sequence[str], known: Memory) -> tuple[list[str], Mapping[st
     return forms, marks
 
 
-def _put_units(pieces: Sequence[str], forms: list[str], units: Iterable[int]) -> None:
+def _put_units(pieces: Sequence[str], forms: list[str], odd: Iterable[int], marks: Mapping[str, int]) -> None:
     """As `_keep_units` does."""
-    for at in units:
+    for at in odd:
+        if not marks[pieces[at]] & UNIT:
+            continue
         unit = first_word(pieces[at])
         if unit.lower() in PLAIN_UNITS or (at and pieces[at - 1][-1:].isdigit()):
             forms[at] = forms[at].replace(unit.lower(), unit, 1)
 
 
-def _pauses_beside(denials: Iterable[int], pieces: Sequence[str]) -> bool:
-    """Whether a mark may stand next to one of them."""
-    for at in denials:
-        for piece in pieces[max(0, at - 1) : at + 2]:
-            if piece[-1:] in _PAUSING:
-                return True
+def _pauses_beside(pieces: Sequence[str], odd: Iterable[int], marks: Mapping[str, int]) -> bool:
+    """Whether a mark may stand next to a denial."""
+    for at in odd:
+        if marks[pieces[at]] & (DENYING | LONG) == DENYING:
+            for piece in pieces[at - 1 if at else 0 : at + 2]:
+                if piece[-1:] in _PAUSING:
+                    return True
     return False
 
 
@@ -114,29 +114,40 @@ def _put_pauses(pieces: Sequence[str], forms: list[str], marks: str) -> None:
             mark = mark or (bool(before) and pieces[at].rstrip(_QUOTES)[-1:] in PAUSES)
 
 
-def _drop_needless_questions(pieces: Sequence[str], forms: list[str], asked: Iterable[int]) -> None:
+def _drop_needless_questions(
+    pieces: Sequence[str], forms: list[str], odd: Iterable[int], marks: Mapping[str, int]
+) -> None:
     """A sentence that opens like a question is one, with or without its mark; many marks are one."""
     start, seen, opening = 0, 0, ""
-    for at in asked:
-        for end in range(at, seen, -1):
-            if pieces[end - 1][-1:] in ENDS:
-                start, opening = end, ""
-                break
+    for at in odd:
+        piece = pieces[at]
+        if not marks[piece] & ASKING:
+            continue
+        end = at
+        while end > seen and pieces[end - 1][-1:] not in ENDS:
+            end -= 1
+        if end > seen:
+            start, opening = end, ""
         seen = at
         if not opening:
-            opening = forms[next(first for first in range(start, at + 1) if forms[first])]
-        asking = opening.partition(" ")[0] in OPENERS
-        needless = asking and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else "")
-        form, marks = forms[at], _QUESTIONS.findall(pieces[at])
-        left = [form[:-2]] if marks == ["?"] and form[-2:] == " ?" else [part for part in form.split(" ") if part != "?"]
-        forms[at] = " ".join(left if needless else [*left, *["?"] * len(marks)])
+            first = start
+            while not forms[first]:
+                first += 1
+            opening = forms[first].partition(" ")[0]
+        needless = opening in OPENERS and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else "")
+        form = forms[at]
+        if form[-2:] == " ?" and piece.count("?") == 1:
+            forms[at] = form[:-2] if needless else form
+        else:
+            left = [part for part in form.split(" ") if part != "?"]
+            forms[at] = " ".join(left if needless else [*left, *["?"] * len(_QUESTIONS.findall(piece))])
 
 
-def _keep_signs(pieces: Sequence[str], forms: list[str], empty: Iterable[int]) -> None:
+def _keep_signs(pieces: Sequence[str], forms: list[str], odd: Iterable[int]) -> None:
     formula = None
-    for at in empty:
+    for at in odd:
         piece = pieces[at]
-        if len(piece) == 1 and not forms[at] and is_sign(piece, *around(pieces, at), True):
+        if not forms[at] and len(piece) == 1 and is_sign(piece, *around(pieces, at), True):
             if formula is None:
                 formula = any("=" in each for each in pieces)
             if formula or is_sign(piece, *around(pieces, at), False):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines.casing import may_tell
+from pipelines.layout import suspicious
 from pipelines.reading import (
     CACHED_LETTERS,
     CACHED_PIECES,
@@ -38,8 +39,11 @@ UNIT = 8
 TELLING = 16
 """Capital letters that may tell something."""
 
-LONG = 32
-"""Longer than what is remembered, and so without the two above."""
+CODE = 32
+"""A sign of code, if it is not one of prose."""
+
+LONG = 64
+"""Longer than what is remembered, and so without the case of units and names."""
 
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
 
@@ -70,6 +74,7 @@ def where(wanted: int, but: int = 0) -> str:
 def learn(piece: str, known: Memory) -> tuple[str, int]:
     """Form and mark of a piece that is not remembered; from now on it is, unless it is long."""
     form, mark = _quickly(piece) or _carefully(piece)
+    mark |= CODE if suspicious(piece) else 0
     if len(piece) > CACHED_LETTERS:
         return form, mark & ~(UNIT | TELLING) | LONG
     if mark:
