@@ -11,14 +11,12 @@ from collections.abc import Sequence
 from pipelines.difference import place
 from pipelines.words import CASE_PAIRS, word_set
 
-_OPENS = "\n.!?:\"("
+_OPENS = '\n.!?:"('
 """Behind one of these a capital letter says nothing."""
 
 _INSIDE = re.compile(rf" (?<=[^{_OPENS}] )[\"'(]?([A-Z][a-z]+|[A-Z]{{2,}})\b")
 _INNER = re.compile(rf" (?<=[^{_OPENS}] )([^\W\d_]+)")
-_SINGLE = re.compile(
-    rf"[A-HJ-Z](?:(?<=[^{_OPENS}] A)(?! [A-Z\"'])|(?<=[B-Z])(?<![\w'./&-].))(?![\w/&+#-]|['.]\w)"
-)
+_SINGLE = re.compile(rf"[A-HJ-Z](?:(?<=[^{_OPENS}] A)(?! [A-Z\"'])|(?<=[B-Z])(?<![\w'./&-].))(?![\w/&+#-]|['.]\w)")
 """A letter that stands alone and is neither `I` nor an article, which titles write so; `x-ray` and `c++` are written in both ways."""
 
 _NAMES = frozenset(form for word in CASE_PAIRS for form in (word.capitalize(), word.upper()))

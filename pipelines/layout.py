@@ -235,7 +235,11 @@ def _marked_lines(lines: list[str], kinds: list[_Kind], wrappers: frozenset[str]
     for line, kind in zip(lines, kinds, strict=True):
         if kind.fence:
             last, fenced = _CODE, not fenced
-        elif fenced or (listed and kind.table) or (_is_code_line(_unwrapped(line, wrappers)) if wrappers and "<" in line else kind.code):
+        elif (
+            fenced
+            or (listed and kind.table)
+            or (_is_code_line(_unwrapped(line, wrappers)) if wrappers and "<" in line else kind.code)
+        ):
             last = _CODE
         elif listed and kind.item:
             last = _LISTED

@@ -56,10 +56,10 @@ def loose_words(pieces: Sequence[str]) -> tuple[str, int]:
     if kinds & ASKING:
         _drop_needless_questions(pieces, forms, odd, marks)
     if kinds & DENYING and _pauses_beside(pieces, odd, marks):
-        _put_pauses(pieces, forms, "".join([chr(marks.get(piece, 0)) for piece in pieces]))
+        _put_pauses(pieces, forms, odd, marks)
     if kinds & UNIT:
         _put_units(pieces, forms, odd, marks)
-    if kinds & TELLING and not any(tells(pieces, at) for at in odd if marks[pieces[at]] & TELLING):
+    if kinds & TELLING and not kinds & LONG and not any(tells(pieces, at) for at in odd if marks[pieces[at]] & TELLING):
         kinds &= ~TELLING
     if kinds & EMPTY and "" in forms:
         _keep_signs(pieces, forms, odd)
@@ -100,9 +100,12 @@ def _pauses_beside(pieces: Sequence[str], odd: Iterable[int], marks: Mapping[str
     return False
 
 
-def _put_pauses(pieces: Sequence[str], forms: list[str], marks: str) -> None:
+def _put_pauses(pieces: Sequence[str], forms: list[str], odd: Iterable[int], marks: Mapping[str, int]) -> None:
     """As `with_pauses` does."""
-    for region in _AROUND_DENIALS.finditer(marks):
+    letters = ["\0"] * len(pieces)
+    for at in odd:
+        letters[at] = chr(marks[pieces[at]])
+    for region in _AROUND_DENIALS.finditer("".join(letters)):
         before, mark = "", False
         for at in range(*region.span()):
             form = forms[at]

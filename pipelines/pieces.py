@@ -68,7 +68,11 @@ def memory() -> Memory:
 
 def where(wanted: int, but: int = 0) -> str:
     """A pattern for marks written as letters: those that are all of this, and nothing of `but`."""
-    return "[" + "".join(re.escape(chr(mark)) for mark in range(2 * LONG) if mark & wanted == wanted and not mark & but) + "]"
+    return (
+        "["
+        + "".join(re.escape(chr(mark)) for mark in range(2 * LONG) if mark & wanted == wanted and not mark & but)
+        + "]"
+    )
 
 
 def learn(piece: str, known: Memory) -> tuple[str, int]:
