@@ -6,7 +6,7 @@ Pure values; the vectors and the index that propose candidates are in worker/ded
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -14,7 +14,18 @@ import msgspec
 from pipelines.casing import capitals
 from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
-from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, labelled_task, stricter
+from pipelines.instruction import (
+    CLOSED,
+    EXTRACT,
+    LITERAL,
+    OPEN,
+    STRICT,
+    VERBATIM,
+    infer_task,
+    labelled_task,
+    says_what,
+    stricter,
+)
 from pipelines.layout import decoded, layout, one_line, prose_words
 from pipelines.loose import loose_lines, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
@@ -78,11 +89,10 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 _KNOWN_FIELDS = "\x00"
-FORMS = 3
+FORMS = 4
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
 
-_OF = {task: f"{task} {FORMS}".encode() for task in (VERBATIM, STRICT, EXTRACT, CLOSED, OPEN)}
 _CACHED_FAMILIES = 4_096
 
 
@@ -132,7 +142,7 @@ def read(text: str) -> Said:
 def canonical_key(family: bytes, text: str, task: str) -> bytes:
     """Equal for texts that differ in nothing that this kind of task could notice; 16 bytes."""
     form = text if task == VERBATIM else layout(text) if task in LITERAL else _loose_form(text, task)
-    return _digest(form, family, _OF[task], 16)
+    return _digest(form, family, _of(task, FORMS), 16)
 
 
 def _loose_form(text: str, task: str) -> str:
@@ -169,6 +179,11 @@ def _digest(form: str, family: bytes, of: bytes, size: int) -> bytes:
     made = _begun(family, of, size).copy()
     made.update(form.encode("utf-8", "surrogatepass"))
     return made.digest()
+
+
+@cache
+def _of(task: str, forms: int) -> bytes:
+    return f"{task} {forms}".encode()
 
 
 @lru_cache(maxsize=_CACHED_FAMILIES)
@@ -226,8 +241,8 @@ def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:
     if row.labels:
         return labelled_task(f"{row.system}\n{constant or text}", rest)
     told = infer_task(row.system) if row.system else OPEN
+    if row.system and says_what(row.system):  # labels of fields are no instruction that could say more
+        return stricter(told, infer_task(f"{row.system}\n{constant}", rest if constant else text))
     if not constant:
         return stricter(told, infer_task(text))
-    if told == CLOSED:  # labels of fields are no instruction that could say more
-        constant = f"{row.system}\n{constant}"
     return stricter(told, infer_task(constant, rest))

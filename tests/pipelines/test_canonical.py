@@ -40,16 +40,17 @@ BODIES = (
     "one, two\nthree; four\r\nfive \t six",
     "<b>so</b> &amp; **so** &quot;No&quot;",
     "see http://Example.org/A?b=C, www.a.io or A@b.co",
+    "A shop" + "C:\\x" * 20 + " sells",
     "caf\u00e9 cafe\u0301 \u00abnon\u00bb \u2014 \uff21\uff1f \u200bx\u200dy\u00a0z \u2026",
     "\u4f60\u597d\uff0c\u4e16\u754c \u05e9\u05dc\u05d5\u05dd \U0001f468\u200d\U0001f469\u200d\U0001f467 \x00 \x1f",
 )
 EDITS = (str, str.upper, lambda text: text.replace(" ", "  ", 2).rstrip(".?!"))
 GOLDEN = {
-    OPEN: "16795f74da443e9f",
-    CLOSED: "165d0c4dcfa64721",
-    EXTRACT: "56577fc2f86bffdd",
-    STRICT: "25cba79e37d00ec1",
-    VERBATIM: "ed12fdc86b8f1e16",
+    OPEN: "6da1fe40b3292c49",
+    CLOSED: "2b34c8888895794c",
+    EXTRACT: "c6eedf1f9240f0ba",
+    STRICT: "226542a323d5e773",
+    VERBATIM: "3ad3cd01dd65ea6d",
 }
 """Of a version that read each piece of each text in turn. A rule that is meant to change keys changes these, and raises
 `FORMS` where it parts what was merged."""
