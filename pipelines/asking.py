@@ -37,10 +37,16 @@ def opens_question(raw: str) -> bool:
 
 def asks(first: str, second: str) -> bool:
     """`When is it open` asks, `When it rains, we stay` and `Do it again` do not."""
-    found = _LAST_WORD.search(first[-_LAST_LETTERS:])
-    word, following = found[0].lower() if found else "", second.lower()
+    word, following = _last_word(first[-_LAST_LETTERS:]).lower(), second.lower()
     if word in ("when", "where"):
         return following in _VERBS
     if word in ("don't", "dont"):
         return following in _ASKED
     return following not in _STATING.get(word, ())
+
+
+def _last_word(piece: str) -> str:
+    if piece.isalpha():
+        return piece
+    found = _LAST_WORD.search(piece)
+    return found[0] if found else ""

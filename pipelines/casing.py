@@ -6,13 +6,17 @@ Only where case says something: in a text that is neither all of one case nor ti
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pipelines.difference import place
 from pipelines.words import CASE_PAIRS, word_set
 
-_INSIDE = re.compile(r"(?<![.!?:\"(] )(?<=[^\n] )[\"'(]?(?:([A-Z][a-z]+|[A-Z]{2,})\b)")
-_INNER = re.compile(r"(?<![.!?:\"(] )(?<=[^\n] )[^\W\d_]+")
-_SINGLE = re.compile(r"(?<![\w'./&-])(?:[B-HJ-Z]|(?<=[^.!?:\"(\n] )A(?! [A-Z\"']))(?![\w/&+#-]|['.]\w)")
+_OPENS = '\n.!?:"('
+"""Behind one of these a capital letter says nothing."""
+
+_INSIDE = re.compile(rf" (?<=[^{_OPENS}] )[\"'(]?([A-Z][a-z]+|[A-Z]{{2,}})\b")
+_INNER = re.compile(rf" (?<=[^{_OPENS}] )([^\W\d_]+)")
+_SINGLE = re.compile(rf"[A-HJ-Z](?:(?<=[^{_OPENS}] A)(?! [A-Z\"'])|(?<=[B-Z])(?<![\w'./&-].))(?![\w/&+#-]|['.]\w)")
 """A letter that stands alone and is neither `I` nor an article, which titles write so; `x-ray` and `c++` are written in both ways."""
 
 _FORMULA = re.compile(r"(?<![\w'./&-])[A-Za-z](?![\w/&+#-]|['.]\w)")
@@ -62,6 +66,13 @@ def may_tell(piece: str) -> bool:
     if '"' in piece and not piece.islower():
         return True
     return any(word in _NAMES or word in _ALONE for word in _LETTERS.findall(piece))
+
+
+def tells(pieces: Sequence[str], at: int) -> bool:
+    """Nearly as quickly: whether they may where the piece stands; a first word and the one behind a full stop have one anyway."""
+    if at and pieces[at - 1][-1:] not in _OPENS:
+        return True
+    return any(word in _ALONE and word != "A" for word in _LETTERS.findall(pieces[at]))
 
 
 def titled(form: str) -> bool:

@@ -6,6 +6,7 @@ Pure values; the vectors and the index that propose candidates are in worker/ded
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -25,9 +26,10 @@ from pipelines.instruction import (
     says_what,
     stricter,
 )
-from pipelines.layout import decoded, layout, prose_words
-from pipelines.loose import loose, loose_words, tells
+from pipelines.layout import decoded, layout, one_line, prose_words
+from pipelines.loose import loose_lines, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
+from pipelines.pieces import CODE, TELLING
 from pipelines.retelling import RARE_PAIRS as STORIES
 from pipelines.retelling import rare_pairs
 
@@ -91,6 +93,9 @@ FORMS = 4
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
 
+_CACHED_FAMILIES = 4_096
+
+
 def said(row: Candidate) -> Said:
     """A candidate's text, with its fields cut out when they are known, stand in it in order, and what is left has no mark
     of ours in it."""
@@ -137,18 +142,20 @@ def read(text: str) -> Said:
 def canonical_key(family: bytes, text: str, task: str) -> bytes:
     """Equal for texts that differ in nothing that this kind of task could notice; 16 bytes."""
     form = text if task == VERBATIM else layout(text) if task in LITERAL else _loose_form(text, task)
-    return _digest(form, family, f"{task} {FORMS}".encode(), 16)
+    return _digest(form, family, _of(task, FORMS), 16)
 
 
 def _loose_form(text: str, task: str) -> str:
     """Without case and soft punctuation, but with the words that their case makes names, where a name matters."""
     text = decoded(text)
-    prose = prose_words(text)
-    if prose is None:
-        form = layout(text)
-        return "\x1f".join([loose(form), *capitals(form, names=task == OPEN)])
-    low = loose_words(prose, not text.isascii() or "?" in text)
-    names = capitals(" ".join(prose), names=task == OPEN) if tells(prose) else ()
+    plain = one_line(text)
+    words: list[str] | str = text.split() if plain else prose_words(text)
+    low, kinds = loose_words(words) if isinstance(words, list) else loose_lines(words)
+    if plain and kinds & CODE and isinstance(words := prose_words(text), str):
+        low, kinds = loose_lines(words)
+    if not kinds & TELLING:
+        return low
+    names = capitals(words if isinstance(words, str) else " ".join(words), names=task == OPEN)
     return "\x1f".join([low, *names]) if names else low
 
 
@@ -169,7 +176,20 @@ def story_keys(family: bytes, text: str) -> bytes:
 
 
 def _digest(form: str, family: bytes, of: bytes, size: int) -> bytes:
-    return blake2b(form.encode("utf-8", "surrogatepass"), digest_size=size, key=family, person=of).digest()
+    made = _begun(family, of, size).copy()
+    made.update(form.encode("utf-8", "surrogatepass"))
+    return made.digest()
+
+
+@cache
+def _of(task: str, forms: int) -> bytes:
+    return f"{task} {forms}".encode()
+
+
+@lru_cache(maxsize=_CACHED_FAMILIES)
+def _begun(family: bytes, of: bytes, size: int) -> blake2b:
+    """Copying what has read the family is cheaper than to begin anew."""
+    return blake2b(digest_size=size, key=family, person=of)
 
 
 def likeness(leader: Said, row: Said) -> float:

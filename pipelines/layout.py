@@ -10,6 +10,7 @@ import html
 import re
 import unicodedata
 from functools import lru_cache
+from typing import NamedTuple
 
 from pipelines.words import word_set
 
@@ -43,7 +44,7 @@ _ABOUT_EMPHASIS = re.compile(
 
 _ABOUT_ENTITIES = re.compile(r"\b(?:html?|xml|entit\w+|escap\w+|encod\w+|decod\w+)\b", re.IGNORECASE)
 
-_CODE_CHARS = re.compile(r"[{}=<>`|;\t]")
+_SUSPICIOUS = re.compile(r"[{}=<>`|;]|\w\(|\w\+\+|&&|else:|try:|(?:return|import|SELECT|class|def)$")
 _CALLS = re.compile(r"\w\(|\w\+\+")
 _LISTS = re.compile(r"\n(?:[-*+\u2022]|\d+[.)]|\S+[,;]\S)")
 
@@ -83,16 +84,15 @@ _JUDGED_LETTERS = 500
 
 def layout(text: str) -> str:
     """The text without what only its layout says."""
-    if not text.isascii():
-        text = _composed(text)
-    return _mixed_form(text) if _may_hold_code(text) else _prose(text)
+    form = prose_words(text)
+    return form if isinstance(form, str) else " ".join(form)
 
 
-def prose_words(text: str) -> list[str] | None:
-    """The words of `layout(text)` where that is one line of prose; None where it may have lines of code."""
+def prose_words(text: str) -> list[str] | str:
+    """The words of the layout form where that is one line of prose; the form itself where it might have had lines of code."""
     if not text.isascii():
         text = _composed(text)
-    return None if _may_hold_code(text) else _plain(text).split()
+    return _mixed_form(text) if _may_hold_code(text) else _plain(text).split()
 
 
 def decoded(text: str) -> str:
@@ -120,19 +120,23 @@ def _composed(text: str) -> str:
 
 
 def _mixed_form(text: str) -> str:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    marks = _marked_lines(lines, _wrappers(text), not _dashed_once(lines))
+    lines = (text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text).split("\n")
+    kinds = _kinds(lines)
+    marks = _marked_lines(lines, kinds, _wrappers(text), not _dashed_once(kinds))
     return _mixed(lines, marks) if any(marks) else _prose(text)
 
 
 def is_code(text: str) -> bool:
     """Any line of the text is code."""
-    return _may_hold_code(text) and _CODE in _marked_lines(text.split("\n"), _wrappers(text), False)
+    if not _may_hold_code(text):
+        return False
+    lines = text.split("\n")
+    return _CODE in _marked_lines(lines, _kinds(lines), _wrappers(text), False)
 
 
 def _wrappers(text: str) -> frozenset[str]:
     """Names of tags that wrap parts of a prompt, `<review>…</review>`, with the one that its end may open for the answer."""
-    found = _TAG.findall(text)
+    found = _TAG.findall(text) if "<" in text else []
     names = {name for _, name in found}
     if not names or not _PAGE_TAGS.isdisjoint(map(str.lower, names)):
         return frozenset()
@@ -141,9 +145,21 @@ def _wrappers(text: str) -> frozenset[str]:
     return frozenset(name for name in opened if name in closed or name == last)
 
 
+def one_line(text: str) -> bool:
+    """Plain letters in one line: whether it may hold code is seen from its pieces."""
+    return text.isascii() and "\n" not in text and "\t" not in text
+
+
+def suspicious(piece: str) -> bool:
+    """Whether what stands between two blanks may be a sign of code; no `one_line` without such a piece holds any."""
+    return _SUSPICIOUS.search(piece) is not None
+
+
 def _may_hold_code(text: str) -> bool:
     """Cheap signs, without one of which nothing needs to be looked at line by line; a word costs more than a letter."""
-    if _CODE_CHARS.search(text) is not None or "return " in text or "import " in text or "SELECT " in text:
+    if "=" in text or "<" in text or ">" in text or "{" in text or "}" in text or ";" in text or "|" in text:
+        return True
+    if "`" in text or "\t" in text or "return " in text or "import " in text or "SELECT " in text:
         return True
     if ":" in text and ("else:" in text or "try:" in text or "class " in text):
         return True
@@ -159,12 +175,17 @@ def _prose(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return text if text.isascii() else _LATIN_JOINERS.sub("", _replace(text, _ODD_IN_PROSE, _IN_PROSE))
+    if text.isascii():
+        return text
+    text = _replace(text, _ODD_IN_PROSE, _IN_PROSE)
+    return _LATIN_JOINERS.sub("", text) if "\u200c" in text or "\u200d" in text else text
 
 
 def _replace(text: str, odd: re.Pattern[str], table: dict[int, str | None]) -> str:
-    """Translating costs more than looking whether there is anything to translate."""
-    return text if odd.search(text) is None else text.translate(table)
+    """One form after the other: translating costs more, since it looks at every letter."""
+    for each in set(odd.findall(text)):
+        text = text.replace(each, table[ord(each)] or "")
+    return text
 
 
 def _mixed(lines: list[str], marks: list[int]) -> str:
@@ -196,51 +217,75 @@ def _code_line(line: str) -> str:
 _PLAIN, _LISTED, _CODE = 0, 1, 2
 
 
-def _marked_lines(lines: list[str], wrappers: frozenset[str], listed: bool) -> list[int]:
+class _Kind(NamedTuple):
+    """What a line is by itself: code, a row of a table, an item of a list."""
+
+    fence: bool
+    code: bool
+    table: bool
+    item: bool
+    dashed: bool  # begins with a dash
+    follows: bool  # is blank or indented: a part of what stands above it
+
+
+def _marked_lines(lines: list[str], kinds: list[_Kind], wrappers: frozenset[str], listed: bool) -> list[int]:
     """Which lines are inside a fence or look like code or a list, with the indented and blank lines that follow them."""
     marks: list[int] = []
-    fenced = False
-    for line in lines:
-        if line.lstrip().startswith(_FENCE):
-            marks.append(_CODE)
-            fenced = not fenced
-        elif fenced or _is_code_line(_ends(_unwrapped(line, wrappers))) or (listed and _is_table_line(_ends(line))):
-            marks.append(_CODE)
-        elif listed and _is_item(_ends(line)):
-            marks.append(_LISTED)
-        else:
-            follows = bool(marks) and (line[:2].isspace() or not line.strip())
-            marks.append(marks[-1] if follows else _PLAIN)
+    fenced, last = False, _PLAIN
+    for line, kind in zip(lines, kinds, strict=True):
+        if kind.fence:
+            last, fenced = _CODE, not fenced
+        elif (
+            fenced
+            or (listed and kind.table)
+            or (_is_code_line(_unwrapped(line, wrappers)) if wrappers and "<" in line else kind.code)
+        ):
+            last = _CODE
+        elif listed and kind.item:
+            last = _LISTED
+        elif not kind.follows:
+            last = _PLAIN
+        marks.append(last)
     return marks
 
 
 def _unwrapped(line: str, wrappers: frozenset[str]) -> str:
-    return _TAG.sub(lambda tag: " " if tag[2] in wrappers else tag[0], line) if wrappers and "<" in line else line
+    return _ends(_TAG.sub(lambda tag: " " if tag[2] in wrappers else tag[0], line))
 
 
-def _dashed_once(lines: list[str]) -> bool:
+def _dashed_once(kinds: list[_Kind]) -> bool:
     """One line that begins with a dash is no list, but prose that was broken there: `AP\n- The game …`."""
-    listed = [line for line in map(_ends, lines) if _is_item(line) or _is_table_line(line)]
-    return len(listed) == 1 and listed[0][:2] == "- "
+    listed = [kind for kind in kinds if kind.item or kind.table]
+    return len(listed) == 1 and listed[0].dashed
+
+
+def _kinds(lines: list[str]) -> list[_Kind]:
+    """A very long line is judged by its beginning and its end."""
+    return [_kind(line) if len(line) <= 2 * _JUDGED_LETTERS else _kind_of_long(line) for line in lines]
+
+
+def _kind_of_long(line: str) -> _Kind:
+    return _kind(_ends(line))._replace(fence=line.lstrip().startswith(_FENCE))
 
 
 def _ends(line: str) -> str:
-    """A very long line is judged by its beginning and its end."""
     return line if len(line) <= 2 * _JUDGED_LETTERS else line[:_JUDGED_LETTERS] + line[-_JUDGED_LETTERS:]
+
+
+@lru_cache(maxsize=_CACHED_LINES)
+def _kind(line: str) -> _Kind:
+    row = line.rstrip()
+    is_row = row[:1].strip() != "" and _BLANK.search(row) is None and len(_CELL_ENDS.findall(row)) >= _MIN_CELL_ENDS
+    return _Kind(
+        line.lstrip().startswith(_FENCE),
+        _CODE_LINE.search(line) is not None,
+        is_row or _NESTED_KEY.match(line) is not None,
+        _ITEM.search(line) is not None,
+        line[:2] == "- ",
+        line[:2].isspace() or not line.strip(),
+    )
 
 
 @lru_cache(maxsize=_CACHED_LINES)
 def _is_code_line(line: str) -> bool:
     return _CODE_LINE.search(line) is not None
-
-
-@lru_cache(maxsize=_CACHED_LINES)
-def _is_table_line(line: str) -> bool:
-    row = line.rstrip()
-    is_row = row[:1].strip() != "" and _BLANK.search(row) is None and len(_CELL_ENDS.findall(row)) >= _MIN_CELL_ENDS
-    return is_row or _NESTED_KEY.match(line) is not None
-
-
-@lru_cache(maxsize=_CACHED_LINES)
-def _is_item(line: str) -> bool:
-    return _ITEM.search(line) is not None

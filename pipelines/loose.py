@@ -1,175 +1,157 @@
 """The loose form of a text in layout form: without case, soft punctuation and contractions; for keys only.
 
-It is what is left of the tokens that are not soft, made fast: piece by piece from memory, and pieces are what stands between blanks.
+It is what is left of the tokens that are not soft, made fast: piece by piece from memory (pieces.py), and what depends on the
+pieces around is looked at only where the marks of the pieces say that a rule may be about them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress, count
 
 from pipelines.asking import asks
-from pipelines.casing import may_tell
-from pipelines.reading import (
-    CACHED_LETTERS,
-    CACHED_PIECES,
-    CIVIL,
-    DENIALS,
-    ENDS,
-    PACES,
-    PAUSE,
-    PAUSES,
-    PLAIN_UNITS,
-    Token,
-    around,
-    cased_unit,
-    is_identifier,
-    last_said,
-    read_piece,
-    with_pauses,
-)
+from pipelines.casing import tells
+from pipelines.pieces import ASKING, DENYING, EMPTY, LONG, TELLING, UNIT, Memory, first_word, learn, memory, where
+from pipelines.reading import CIVIL, DENIALS, ENDS, PAUSE, PAUSES, PLAIN_UNITS, around, last_said
 from pipelines.signs import is_sign
-from pipelines.words import ASKING, CONTRACTIONS
+from pipelines.words import ASKING as OPENERS
 
+_QUESTIONS = re.compile(r"\?+")
 _QUOTES = "\"'`"
 _PAUSING = PAUSES | set(_QUOTES)
-MANY_DENIALS = 8
-_QUESTIONS = re.compile(r"\?+")
-_FIRST_WORD = re.compile(r"[^\W\d_]+")
+
+_WORD, _NO_WORD = where(0, but=DENYING | EMPTY), where(EMPTY)
+_AROUND_DENIALS = re.compile(rf"(?:\A|{_WORD}){_NO_WORD}*+(?:{where(DENYING)}{_NO_WORD}*+{_WORD}?+{_NO_WORD}*+)+")
+"""From the word before a denial to the word behind it; what was no more than question marks may be a word or none."""
 
 
 def loose(text: str) -> str:
     """What is left of a text in layout form when case, soft punctuation and contractions are ignored; for keys only."""
-    if text[:1] == "\t" or "\n" in text:
-        return "\n".join(line if line[:1] == "\t" else loose(line) for line in text.split("\n"))
-    return loose_words(text.split(" "), "?" in text)
+    return loose_lines(text)[0]
 
 
-def loose_words(pieces: Sequence[str], marked: bool) -> str:
-    """`loose` of one line of prose, given as its words and whether there is a question mark in them."""
-    global _memory
-    if len(_memory.forms) > CACHED_PIECES:
-        _memory = _Memory({}, set(), set(), set())  # a new one: other threads may be in the middle of a text
-    memory = _memory
-    forms = list(map(memory.forms.get, pieces))
-    if None in forms:
-        forms = [_piece(piece, memory) if form is None else form for piece, form in zip(pieces, forms, strict=True)]
-    if marked:
-        _drop_needless_questions(pieces, forms)
-    if denials := memory.denying.intersection(pieces):
-        _put_pauses(pieces, forms, denials)
-    if not memory.units.isdisjoint(pieces):
-        _put_units(pieces, forms, memory.units)
-    if "" not in forms:
-        return " ".join(cast("list[str]", forms))
-    _keep_signs(pieces, forms)
-    return " ".join(filter(None, forms))
+def loose_lines(text: str) -> tuple[str, int]:
+    """`loose`, and whether capital letters may say something: TELLING; so they do in code and in long pieces of what may be code."""
+    lines = [text] if text[:1] != "\t" and "\n" not in text else text.split("\n")
+    forms = [(line, TELLING) if line[:1] == "\t" else loose_words(line.split(" ")) for line in lines]
+    telling = any(kinds & (TELLING | LONG) for _, kinds in forms)
+    return "\n".join([form for form, _ in forms]), TELLING if telling else 0
 
 
-class _Memory(NamedTuple):
-    """Pieces and their forms; of these, those whose form begins or ends with a denial, those that hold a unit whose
-    case tells, and those whose capital letters may tell something. A piece is in the sets before it has a form."""
-
-    forms: dict[str, str]
-    denying: set[str]
-    units: set[str]
-    telling: set[str]
-
-
-_memory = _Memory({}, set(), set(), set())
-
-
-def _piece(piece: str, memory: _Memory) -> str:
-    """The loose form of what stands between two blanks; a question mark stays for the sentence to decide."""
-    core = piece[:-1] if piece[-1:] in PACES else piece
-    if core.isalpha() and not (len(core) == 1 and piece[-1:] == "!"):
-        low = core if is_identifier(core) else core.lower()
-        form = CONTRACTIONS.get(low, low)
-    else:
-        read: Sequence[Token] = read_piece(piece, True).tokens
-        if not DENIALS.isdisjoint([token.norm for token in read]):
-            read = with_pauses(read)
-        form = " ".join(token.norm for token in read if token.kind != "soft")
-    if len(piece) > CACHED_LETTERS:
-        return form
-    if not DENIALS.isdisjoint((form.partition(" ")[0], form.rpartition(" ")[2])):
-        memory.denying.add(piece)
-    if cased_unit(_first_word(piece)):
-        memory.units.add(piece)
-    if may_tell(piece):
-        memory.telling.add(piece)
-    memory.forms[piece] = form
-    return form
+def loose_words(pieces: Sequence[str]) -> tuple[str, int]:
+    """`loose` of one line of prose, given as its words, and what kinds of pieces are in it, TELLING where they stand so."""
+    known = memory()
+    marks: Mapping[str, int] = known.marks
+    try:
+        forms = list(map(known.forms.__getitem__, pieces))
+    except KeyError:
+        forms, marks = _learnt(pieces, known)
+    odd = list(compress(count(), map(marks.get, pieces)))
+    if not odd:
+        return " ".join(forms), 0
+    kinds = 0
+    for at in odd:
+        kinds |= marks[pieces[at]]
+    if kinds & ASKING:
+        _drop_needless_questions(pieces, forms, odd, marks)
+    if kinds & DENYING and _pauses_beside(pieces, odd, marks):
+        _put_pauses(pieces, forms, odd, marks)
+    if kinds & UNIT:
+        _put_units(pieces, forms, odd, marks)
+    if kinds & TELLING and not kinds & LONG and not any(tells(pieces, at) for at in odd if marks[pieces[at]] & TELLING):
+        kinds &= ~TELLING
+    if kinds & EMPTY and "" in forms:
+        _keep_signs(pieces, forms, odd)
+        return " ".join(filter(None, forms)), kinds
+    return " ".join(forms), kinds
 
 
-def tells(pieces: Sequence[str]) -> bool:
-    """Whether capital letters may say something among pieces whose loose form was just taken."""
-    return not _memory.telling.isdisjoint(pieces)
+def _learnt(pieces: Sequence[str], known: Memory) -> tuple[list[str], Mapping[str, int]]:
+    """Forms of all pieces, and the marks of those that any rule is about."""
+    forms: list[str] = []
+    marks: dict[str, int] = {}
+    for piece in pieces:
+        form = known.forms.get(piece)
+        form, mark = learn(piece, known) if form is None else (form, known.marks.get(piece, 0))
+        forms.append(form)
+        if mark:
+            marks[piece] = mark
+    return forms, marks
 
 
-def _put_units(pieces: Sequence[str], forms: list[str | None], units: set[str]) -> None:
+def _put_units(pieces: Sequence[str], forms: list[str], odd: Iterable[int], marks: Mapping[str, int]) -> None:
     """As `_keep_units` does."""
-    for at, piece in enumerate(pieces):
-        form = forms[at]
-        if not form or piece not in units:
+    for at in odd:
+        if not marks[pieces[at]] & UNIT:
             continue
-        unit = _first_word(piece)
+        unit = first_word(pieces[at])
         if unit.lower() in PLAIN_UNITS or (at and pieces[at - 1][-1:].isdigit()):
-            forms[at] = form.replace(unit.lower(), unit, 1)
+            forms[at] = forms[at].replace(unit.lower(), unit, 1)
 
 
-def _first_word(piece: str) -> str:
-    found = _FIRST_WORD.search(piece)
-    return found[0] if found else ""
-
-
-def _pauses_beside(denials: set[str], pieces: Sequence[str]) -> bool:
-    """Whether a mark may stand next to one of them; looked for in passing, as nearly every prompt denies something."""
-    if len(denials) > MANY_DENIALS:
-        return True  # each is looked for through the whole text
-    for denial in denials:
-        at = -1
-        for _ in range(pieces.count(denial)):
-            at = pieces.index(denial, at + 1)
-            if any(piece[-1:] in _PAUSING for piece in pieces[max(0, at - 1) : at + 2]):
-                return True
+def _pauses_beside(pieces: Sequence[str], odd: Iterable[int], marks: Mapping[str, int]) -> bool:
+    """Whether a mark may stand next to a denial."""
+    for at in odd:
+        if marks[pieces[at]] & (DENYING | LONG) == DENYING:
+            for piece in pieces[at - 1 if at else 0 : at + 2]:
+                if piece[-1:] in _PAUSING:
+                    return True
     return False
 
 
-def _put_pauses(pieces: Sequence[str], forms: list[str | None], denials: set[str]) -> None:
+def _put_pauses(pieces: Sequence[str], forms: list[str], odd: Iterable[int], marks: Mapping[str, int]) -> None:
     """As `with_pauses` does."""
-    if not _pauses_beside(denials, pieces):
-        return
-    before, mark = "", False
-    for at, piece in enumerate(pieces):
-        form = forms[at]
-        if form:
-            head, last = form.partition(" ")[0], form.rpartition(" ")[2]
-            if mark and (before in DENIALS or (head in DENIALS and before not in CIVIL)):
-                forms[at] = f"{PAUSE} {form}"
-            before, mark = last_said(before, form) if form == last else last, False
-        mark = mark or (bool(before) and piece.rstrip(_QUOTES)[-1:] in PAUSES)
+    letters = ["\0"] * len(pieces)
+    for at in odd:
+        letters[at] = chr(marks[pieces[at]])
+    for region in _AROUND_DENIALS.finditer("".join(letters)):
+        before, mark = "", False
+        for at in range(*region.span()):
+            form = forms[at]
+            if form:
+                head, last = form.partition(" ")[0], form.rpartition(" ")[2]
+                if mark and (before in DENIALS or (head in DENIALS and before not in CIVIL)):
+                    forms[at] = f"{PAUSE} {form}"
+                before, mark = last_said(before, form) if form == last else last, False
+            mark = mark or (bool(before) and pieces[at].rstrip(_QUOTES)[-1:] in PAUSES)
 
 
-def _drop_needless_questions(pieces: Sequence[str], forms: list[str | None]) -> None:
+def _drop_needless_questions(
+    pieces: Sequence[str], forms: list[str], odd: Iterable[int], marks: Mapping[str, int]
+) -> None:
     """A sentence that opens like a question is one, with or without its mark; many marks are one."""
-    start, opening = 0, ""
-    for at, form in enumerate(forms):
-        if at and pieces[at - 1][-1:] in ENDS:
-            start, opening = at, ""
-        opening = opening or form or ""
-        if not form or "?" not in form:
+    start, seen, opening = 0, 0, ""
+    for at in odd:
+        piece = pieces[at]
+        if not marks[piece] & ASKING:
             continue
-        asking = opening.partition(" ")[0] in ASKING
-        needless = asking and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else "")
-        left = [part for part in form.split(" ") if part != "?"]
-        marks = [] if needless else ["?"] * len(_QUESTIONS.findall(pieces[at]))
-        forms[at] = " ".join([*left, *marks])
+        end = at
+        while end > seen and pieces[end - 1][-1:] not in ENDS:
+            end -= 1
+        if end > seen:
+            start, opening = end, ""
+        seen = at
+        if not opening:
+            first = start
+            while not forms[first]:
+                first += 1
+            opening = forms[first].partition(" ")[0]
+        needless = opening in OPENERS and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else "")
+        form = forms[at]
+        if form[-2:] == " ?" and piece.count("?") == 1:
+            forms[at] = form[:-2] if needless else form
+        else:
+            left = [part for part in form.split(" ") if part != "?"]
+            forms[at] = " ".join(left if needless else [*left, *["?"] * len(_QUESTIONS.findall(piece))])
 
 
-def _keep_signs(pieces: Sequence[str], forms: list[str | None]) -> None:
-    formula = any("=" in piece for piece in pieces)
-    for at, piece in enumerate(pieces):
-        if len(piece) == 1 and not forms[at] and is_sign(piece, *around(pieces, at), formula):
-            forms[at] = piece
+def _keep_signs(pieces: Sequence[str], forms: list[str], odd: Iterable[int]) -> None:
+    formula = None
+    for at in odd:
+        piece = pieces[at]
+        if not forms[at] and len(piece) == 1 and is_sign(piece, *around(pieces, at), True):
+            if formula is None:
+                formula = any("=" in each for each in pieces)
+            if formula or is_sign(piece, *around(pieces, at), False):
+                forms[at] = piece

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pipelines.loose
+import pipelines.pieces
 from pipelines.difference import differences
 from pipelines.layout import layout
 from pipelines.loose import loose
@@ -153,10 +153,10 @@ def test_a_hostile_text_is_read_in_one_pass(text: str) -> None:
 
 def test_a_memory_that_is_full_begins_anew_between_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in the middle of one: what a text has of it stays."""
-    monkeypatch.setattr("pipelines.loose.CACHED_PIECES", 3)
+    monkeypatch.setattr("pipelines.pieces.CACHED_PIECES", 3)
     texts = ["No, more cuts are needed in Ulm and Bonn", "load it at 100 Mb/s from Kiel to Bremen"]
     assert [loose(text) for text in texts * 3] == ["no , more cuts are needed in ulm and bonn", loose(texts[1])] * 3
-    assert len(pipelines.loose._memory.forms) < 12
+    assert len(pipelines.pieces._memory.forms) < 12
 
 
 def test_a_sentence_begins_after_its_marks() -> None:
