@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 _MIN_PROMPTS = 8
@@ -52,6 +53,7 @@ class Templates:
 
     def __init__(self) -> None:
         self._known: list[Template] = []
+        self._sizes: list[int] = []
         self._by_start: dict[str, list[int]] = defaultdict(list)
         self._by_end: dict[str, list[int]] = defaultdict(list)
 
@@ -76,6 +78,7 @@ class Templates:
     def _add(self, template: Template) -> None:
         number = len(self._known)
         self._known.append(template)
+        self._sizes.append(template.size())
         if template.head_lines:
             self._by_start[template.head_lines[0]].append(number)
         elif template.head_words:
@@ -92,8 +95,12 @@ class Templates:
         first, last = lines[0], lines[-1]
         starts, ends = self._by_start, self._by_end
         near = [starts.get(first), starts.get(_first_word(first)), ends.get(last), ends.get(_last_word(last))]
-        numbers = [number for found in near if found for number in found if _fits(lines, self._known[number])]
-        return max(numbers, key=lambda number: self._known[number].size(), default=-1)
+        words: dict[int, tuple[str, ...]] = {}
+        best, size = -1, -1
+        for number in chain.from_iterable(found for found in near if found):
+            if self._sizes[number] > size and _fits(lines, self._known[number], words):
+                best, size = number, self._sizes[number]
+        return best
 
 
 def _lines(text: str) -> Lines:
@@ -108,16 +115,23 @@ def _last_word(line: str) -> str:
     return line.rsplit(None, 1)[-1]
 
 
-def _fits(lines: Lines, template: Template) -> bool:
+def _fits(lines: Lines, template: Template, words: dict[int, tuple[str, ...]]) -> bool:
+    """`words` remembers those of the lines from one template to the next."""
     head, tail = template.head_lines, template.tail_lines
     if len(lines) <= len(head) + len(tail) or tuple(lines[: len(head)]) != head:
         return False
     if tail and tuple(lines[-len(tail) :]) != tail:
         return False
-    start, end = lines[len(head)].split(), lines[-1 - len(tail)].split()
-    if tuple(start[: len(template.head_words)]) != template.head_words:
+    start, end = template.head_words, template.tail_words
+    if start and _words_of(lines, len(head), words)[: len(start)] != start:
         return False
-    return not template.tail_words or tuple(end[-len(template.tail_words) :]) == template.tail_words
+    return not end or _words_of(lines, len(lines) - 1 - len(tail), words)[-len(end) :] == end
+
+
+def _words_of(lines: Lines, at: int, words: dict[int, tuple[str, ...]]) -> tuple[str, ...]:
+    if at not in words:
+        words[at] = tuple(lines[at].split())
+    return words[at]
 
 
 def _cut(lines: Lines, template: Template) -> tuple[str, str]:
