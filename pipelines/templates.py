@@ -59,7 +59,7 @@ class Templates:
 
     def learn(self, texts: Iterable[str]) -> None:
         """Look for templates among different texts that none of the known ones fits."""
-        rows = [lines for text in set(texts) if self._match(lines := _lines(text)) < 0 and lines]
+        rows = [lines for text in dict.fromkeys(texts) if self._match(lines := _lines(text)) < 0 and lines]
         if len(rows) < _MIN_PROMPTS:
             return
         for template in _discover(rows):
