@@ -34,7 +34,6 @@ def head(number: int, group: str, output_tokens: int = 2000) -> BatchHead:
 async def test_what_was_learned_reorders_batches_and_outlives_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimates, "AGAIN_S", 0.0)
     monkeypatch.setattr(estimates, "SAVE_S", 0.0)
     with redis_server() as url:
         redis = await connect(url)
@@ -45,7 +44,7 @@ async def test_what_was_learned_reorders_batches_and_outlives_the_process(
         assert first.weigh(short) == first.weigh(long), "nothing tells them apart yet"
         lengths = {"labels": Length(500, 100_000, 10_000, 1e6), "essays": Length(500, 100_000, 300_000, 1e9)}
         beats = {"w": Beat(targets={"gpu": TargetStats(4, 0, 4, 10, 1000, 1000, 5.0, 1.0)}, lengths=lengths)}
-        await first.look(beats)
+        await first.look(beats)  # kinds that are new are weighed anew at once
         await first.look(beats)  # the same sums again teach nothing new
         assert first.weigh(short).work == pytest.approx(500 + 200, rel=0.05)
         assert first.weigh(long).work == pytest.approx(500 + 6000, rel=0.05)
