@@ -10,7 +10,7 @@ from zlib import crc32
 
 import msgspec
 
-from pipelines.types import Item, Options
+from pipelines.types import BatchHead, Item, Options
 
 MIN_ROWS, MAX_ROWS, MAX_BYTES = 16, 256, 1 << 20
 LANE_TIME_S = 15.0
@@ -27,6 +27,9 @@ GROUP_ROWS, GROUP_SHARE = 64, 16
 get small. In a chunk of any size it is the same kinds of prompts that are many."""
 BEGINNINGS = (None, 128, 64)
 """Of a prompt's body, in bytes: the longest that is shared by many names its group."""
+
+SUMS = ("input_tokens", "output_tokens", "cloud_pusd", "max_tokens")
+"""Of a batch's head, over all its rows."""
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
@@ -132,3 +135,12 @@ def _cut(ordered: Sequence[Asked], limit: int) -> list[list[Asked]]:
 def cut_of(items: list[Item]) -> str:
     """Names the rows of a batch, so that a chunk which is cut in another way names other batches."""
     return blake2b(b",".join(b"%d" % item.row for item in items), digest_size=4).hexdigest()
+
+
+def rest(head: BatchHead, left: int) -> BatchHead:
+    """What is known of a batch that came back with so many rows unanswered (0: it never did), as if it had been cut so."""
+    if not 0 < left < head.rows:
+        return head
+    share = left / head.rows
+    scaled = {name: round(share * getattr(head, name)) for name in SUMS}
+    return msgspec.structs.replace(head, rows=left, work=share * head.work, **scaled)

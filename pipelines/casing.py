@@ -15,6 +15,7 @@ _INNER = re.compile(r"(?<![.!?:\"(] )(?<=[^\n] )[^\W\d_]+")
 _SINGLE = re.compile(r"(?<![\w'./&-])(?:[B-HJ-Z]|(?<=[^.!?:\"(\n] )A(?! [A-Z\"']))(?![\w/&+#-]|['.]\w)")
 """A letter that stands alone and is neither `I` nor an article, which titles write so; `x-ray` and `c++` are written in both ways."""
 
+_FORMULA = re.compile(r"(?<![\w'./&-])[A-Za-z](?![\w/&+#-]|['.]\w)")
 _NAMES = frozenset(form for word in CASE_PAIRS for form in (word.capitalize(), word.upper()))
 _TITLES_ONLY = word_set(
     "Is Are Was Were Do Does Did Has Have How What When Where Why From With For Of In On At To By About After And Or My Your"
@@ -38,10 +39,16 @@ def capitals(form: str, *, names: bool = True) -> tuple[str, ...]:
     if not names and "=" not in form:
         return ()
     inside: list[str] = [word for word in _INSIDE.findall(form) if word in _NAMES] if names else []
-    letters: list[str] = _SINGLE.findall(form)
+    letters = _letters(form)
     if not (inside or letters) or not titled(form):
         return (*inside, *letters)
     return tuple(letters) if "=" in form else ()
+
+
+def _letters(form: str) -> list[str]:
+    """Lone capital letters; in a formula with any of them the small ones too: `X = 5 x` is not `x = 5 X`."""
+    found: list[str] = _SINGLE.findall(form)
+    return _FORMULA.findall(form) if found and "=" in form else found
 
 
 def may_tell(piece: str) -> bool:
@@ -66,7 +73,7 @@ def same_capitals(a: str, b: str, *, names: bool = True) -> bool:
     if capitals(a, names=names) == capitals(b, names=names):
         return True
     if any(text.islower() or text.isupper() or titled(text) for text in (a, b)):
-        return "=" not in a or _SINGLE.findall(a) == _SINGLE.findall(b)
+        return "=" not in a or _letters(a) == _letters(b)
     mine, other = a.split(" "), b.split(" ")
     span = place(mine, other)
     x, y = " ".join(mine[span.a0 : span.a1]), " ".join(other[span.b0 : span.b1])

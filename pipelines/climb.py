@@ -58,6 +58,9 @@ class State(msgspec.Struct, frozen=True):
     holds: int = 0
 
 
+NOTHING = State(0, 0)
+
+
 class Window(NamedTuple):
     """What was seen at a cap: work per second; or, at once, that it is `pressed`: too much for the server, which can do
     `room` (0: it does not say)."""
@@ -162,8 +165,9 @@ class Said(NamedTuple):
 class Climb:
     """One target's climb, from what an earlier run held or somebody measured, else what the server says, else eight."""
 
-    def __init__(self, kept: int = 0) -> None:
-        self._kept, self._state = kept, State(0, 0)
+    def __init__(self, kept: State = NOTHING) -> None:
+        """`kept`: what an earlier climb held, or a cap that somebody measured, without a rate."""
+        self._kept, self._state = kept, NOTHING
         self._workers, self._load = dict[str, Load](), Load()
         self._since_s, self._since, self._looks = 0.0, Load(), 0
         self._from: tuple[float, Load] | None = None
@@ -173,9 +177,10 @@ class Climb:
         self._prefill = 0.0
 
     @property
-    def kept(self) -> int:
-        """The knee, once it was measured; 0 before."""
-        return self._state.best if self._state.rate else self._kept
+    def kept(self) -> State:
+        """The knee and what is known around it, once it was measured, for the next climb: that holds it if the speed is the same."""
+        state = self._state
+        return State(state.best, state.best, state.rate, state.top, state.low, state.high) if state.rate else self._kept
 
     @property
     def climbing(self) -> bool:
@@ -186,8 +191,8 @@ class Climb:
         """The cap from now on."""
         load, most, state = self._sum(workers), min(said.parallel or MOST, MOST), self._state
         if not (state.rate or state.high):
-            known = self._kept or said.parallel
-            state = start(min(known or START, most), believed=bool(known))
+            known = self._kept.best or said.parallel
+            state = self._kept if self._kept.rate else start(min(known or START, most), believed=bool(known))
         if now_s - self._since_s < HEARD_S:
             self._since, self._looks = load, said.looks
         if state.cap > most or self._is_pressed(load, said):

@@ -13,7 +13,18 @@ import msgspec
 from pipelines.casing import capitals
 from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
-from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, labelled_task, stricter
+from pipelines.instruction import (
+    CLOSED,
+    EXTRACT,
+    LITERAL,
+    OPEN,
+    STRICT,
+    VERBATIM,
+    infer_task,
+    labelled_task,
+    says_what,
+    stricter,
+)
 from pipelines.layout import decoded, layout, prose_words
 from pipelines.loose import loose, loose_words, tells
 from pipelines.outline import OUTLINES, outlines, skeleton
@@ -76,7 +87,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 _KNOWN_FIELDS = "\x00"
-FORMS = 3
+FORMS = 4
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
 
@@ -210,8 +221,8 @@ def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:
     if row.labels:
         return labelled_task(f"{row.system}\n{constant or text}", rest)
     told = infer_task(row.system) if row.system else OPEN
+    if row.system and says_what(row.system):  # labels of fields are no instruction that could say more
+        return stricter(told, infer_task(f"{row.system}\n{constant}", rest if constant else text))
     if not constant:
         return stricter(told, infer_task(text))
-    if told == CLOSED:  # labels of fields are no instruction that could say more
-        constant = f"{row.system}\n{constant}"
     return stricter(told, infer_task(constant, rest))

@@ -63,6 +63,12 @@ _CLAUSES = SUBJECTS | {"there"}
 _COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing"), "politeness")
 _SPACED = re.compile(r"(?<=[^\W\d_]) (?=[.,;!?]+(?:\s|$))")
 _REPEATED = re.compile(r"\?{2,}")
+_LITERAL_WORDS = re.compile(
+    r"(?<=[\w,(] )([\"'])([^\"'\n]{2,40})\1(?!\w)|([\"'])([^\"'\n]{2,40})\3(?= [a-z])|(\w[\w-]{0,40}(?:/[\w.-]{1,40}|\.[a-z][a-z0-9]{0,3}\b))"
+)
+"""A short quotation inside a sentence, the name of a file: of these each letter may be meant, `"modify"` and `"moidfy"`."""
+
+_WORD = re.compile(r"[^\W\d_]+")
 MARKED_KINDS = frozenset({"code", "id", "link", "number"})
 """What is never explained away."""
 
@@ -181,7 +187,9 @@ def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
         cased = not (left.titled or right.titled)
         reasons = {_same_word(x, y, cased, task) for x, y in zip(gone, come, strict=True)}
         if None not in reasons:
-            return _joined(reasons)
+            slips = {t.norm for x, y in zip(gone, come, strict=True) if x.norm != y.norm for t in (x, y)}
+            literal = "typo" in reasons and not slips.isdisjoint(_literal_words(left.form) | _literal_words(right.form))
+            return None if literal else _joined(reasons)
     if any(token.kind in MARKED_KINDS for token in (*gone, *come)):
         return None
     dropped = {_dispensable(left, at) for at in range(span.a0, span.a1)}
@@ -190,6 +198,11 @@ def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
     if None in both or (gone and come and not (both <= EXCHANGED and len(both - {"please"}) <= 1)):
         return None
     return _joined(_COURTESY.get(reason or "", reason) for reason in both)
+
+
+def _literal_words(form: str) -> set[str]:
+    """The words of a text whose letters are meant as they stand; asked for only where there is a slip."""
+    return {word.lower() for found in _LITERAL_WORDS.finditer(form) for word in _WORD.findall(found.group())}
 
 
 def _joined(reasons: Iterable[str | None]) -> str:
@@ -227,11 +240,17 @@ def _plain_noun(token: Token | None) -> bool:
     return lexicon.ordinary(token.norm) and token.norm not in QUANTIFIERS
 
 
+def _of_one_case(token: Token) -> bool:
+    """`AB_12`, `ab_12` or, as a title or a sentence has it, `Ab_12`: the case of an id is layout; in `anna_K` a letter is meant."""
+    raw = token.raw
+    return raw.islower() or raw.isupper() or raw.istitle() or (token.first and raw[1:].islower())
+
+
 def _same_word(x: Token, y: Token, cased: bool, task: str) -> str | None:
     if {x.norm, y.norm} == {"&", "and"}:
         return "spelling"
     if task == CLOSED and x.kind == y.kind == "id" and x.norm.lower() == y.norm.lower():
-        return "case"
+        return "case" if _of_one_case(x) and _of_one_case(y) else None
     if x.kind != "word" or y.kind != "word":
         return None
     if {x.norm, y.norm} in _CONTRACTED:

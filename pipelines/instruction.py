@@ -15,19 +15,21 @@ CLOSED, OPEN, EXTRACT, STRICT, VERBATIM = "closed", "open", "extract", "strict",
 LITERAL = frozenset({EXTRACT, STRICT, VERBATIM})
 """Tasks whose answer repeats letters of the text: only what is beyond dispute may differ."""
 
+_COUNTED = "spaces?|blanks?|lines?|words?|syllables?|vowels?|consonants?|commas?|hyphens?|digits?|bytes?|sentences?"
 _MARK_WORDS = (
-    r"punctuat\w+|proofread\w*|copy-?edit\w*|grammar\w*|spell\w*|tokeni[sz]e\w*|verbatim|count (?:the|how)|repeat (?:the|this|after)"
+    r"punctuat\w+|proofread\w*|copy-?edit\w*|grammar\w*|spell\w*|tokeni[sz]e\w*|verbatim|repeat (?:the|this|after)"
+    rf"|count (?:the|how|all|every)(?: [\w']+){{0,6}}? (?:occurrences|times|paragraphs?|[b-z](?:'s)?|letters?|characters?|tokens?|marks?|symbols?|{_COUNTED})"
     r"|quote (?:the|all|every)|(?:characters?|letters?|tokens?) (?:are|is|in|of)(?! the (?:morning|afternoon|evening|mail|mailbox|post)\b)"
-    r"|how many (?:spaces|blanks|lines|words|syllables|vowels|consonants|commas|hyphens|digits|bytes|sentences) (?:are |is )?(?:there )?in"
+    rf"|how many (?:{_COUNTED}) (?:are |is )?(?:there )?in"
 )
 """Of these every mark is the point."""
 
 _LETTER_WORDS = (
-    r"translat\w+|transcri\w+|transliterat\w+|rewrit\w+|rephras\w+|paraphras\w+|reword\w*|correct (?:the|this|any|all|my|every)"
+    r"translat\w+|transcrib\w+|transcriptions?|transliterat\w+|rewrit\w+|rephras\w+|paraphras\w+|reword\w*|correct (?:the|this|any|all|my|every)"
     r"|redact\w*|anonymi[sz]\w+|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|capitali[sz]\w+|compare (?:the|these|this|both|two)"
     r"|code|sql|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program"
 )
-_PART_WORDS = r"extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)|find (?:all|every)|pull out"
+_PART_WORDS = r"fill (?:in |out )?(?:the|this) (?:forms?|fields?|blanks?|template)|extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)|find (?:all|every)|pull out"
 _LABEL_WORDS = (
     r"classif\w+|categori[sz]\w+|labels?|labell?ing|sentiment|assign|positive or negative|rate|rating|score|intents?|category|categories"
     r"|topics?|decide whether|determine whether"
@@ -79,6 +81,12 @@ _JUDGING = ASKING | word_set("whether if judge detect check tell say decide")
 _SENTENCE = re.compile(r"[^.!?\n]+")
 _FORMAT_WORDS = "json|xml|yaml|csv|markdown|schema"
 _FORMATS, _SHAPES = _words(_FORMAT_WORDS), _words(_FORMAT_WORDS, r"(?<!on the )(?<!at the )table|fields?|keys?")
+_TELLS = _words(
+    r"summari[sz]\w+|summary|tl;? ?dr|(?:reply|respond) to (?:the|this|my|his|her|their)"
+    r"|(?:write|draft|compose) (?:[\w-]+,? ){0,5}(?:repl(?:y|ies)|answers?|responses?|e-?mails?|letters?|headlines?|titles?)"
+)
+"""Of open tasks that say what to do with a text: of what stands in it only orders count."""
+
 _ENGLISH = _words(
     "the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it"
 )
@@ -95,7 +103,14 @@ _ORDER = re.compile(
 )
 """A sentence that may say what to do, if its first word of weight is one of those above."""
 
-_CACHED, _CACHED_LETTERS = 4096, 4000
+_SHOWN = re.compile(r"^([^\W\d_][\w -]{0,30}:)[ \t].*$", re.MULTILINE)
+"""A line of an example: `Review: It was dull.`"""
+
+_EXAMPLES, _LONG = 3, 1500
+"""So often a label makes examples; a line of more letters is a passage to be read."""
+
+_OPENING = 5
+_CACHED, _CACHED_LETTERS = 1024, 16_000
 
 
 def infer_task(instruction: str, rest: str = "") -> str:
@@ -107,8 +122,12 @@ def infer_task(instruction: str, rest: str = "") -> str:
     told = _cached(instruction) if len(instruction) <= _CACHED_LETTERS else _infer(instruction)
     if not rest or told == VERBATIM:
         return told
-    if told in LITERAL or (told == CLOSED and _LABELS.search(instruction.lower()) is not None):
+    if told not in LITERAL:
+        instruction = asked_of(instruction)
+    if told in LITERAL or (told == CLOSED and _says_of_what(instruction.lower())):
         return stricter(told, _ordered(rest.lower()))
+    if told == OPEN and _TELLS.search(instruction.lower()) is not None:
+        return STRICT if is_code(_without_json(rest)) else _ordered(rest.lower())
     return _hidden(f"{instruction} {rest}") or (CLOSED if _LABELS.search(rest.lower()) is not None else told)
 
 
@@ -118,7 +137,32 @@ def labelled_task(instruction: str, rest: str) -> str:
     return stricter(_named(low) or (STRICT if _judges_form(low) else CLOSED), _ordered(rest.lower()))
 
 
-def _infer(instruction: str) -> str:
+@lru_cache(maxsize=64)
+def asked_of(instruction: str) -> str:
+    """What of the words that all prompts share may say what to do: not the examples, nor a long passage that is read or judged,
+    but for the orders in them. All of it where nothing else is left."""
+    shown = _SHOWN.findall(instruction) if instruction.count("\n") > _EXAMPLES else []
+    many = {label for label in shown if shown.count(label) >= _EXAMPLES}
+    left = _SHOWN.sub(lambda line: line[1] if line[1] in many else line[0], instruction) if many else instruction
+    told = left
+    if len(left) > _LONG:
+        left = "\n".join(line for line in left.split("\n") if len(line) <= _LONG)
+    if len(left) == len(instruction) or _ENGLISH.search(left.lower()) is None or is_code(_without_json(instruction)):
+        return instruction
+    orders = (found.group() for found in _ORDER.finditer(told.lower()) if found[1] in _ORDERS)
+    return "\n".join([left, *(" ".join(order.split()[:_OPENING]) for order in orders)])
+
+
+def says_what(instruction: str) -> bool:
+    """Whether it says what to do with a text, so that only orders in the text could say more."""
+    told = infer_task(instruction)
+    return told == CLOSED or (told == OPEN and _TELLS.search(instruction.lower()) is not None)
+
+
+def _infer(whole: str) -> str:
+    instruction = asked_of(whole)
+    if instruction is not whole and _judges_form(whole.lower(), _LABELS):
+        return STRICT
     low = instruction.lower()
     found = _literal(instruction, low)
     if found is not None:
@@ -158,7 +202,7 @@ def _named(low: str) -> str | None:
     return next(kind for kind, words in kinds if words.search(low) is not None)
 
 
-def _judges_form(low: str) -> bool:
+def _judges_form(low: str, labels: re.Pattern[str] = _ANY_LABELS) -> bool:
     """One sentence names labels of form, or asks for the form of a text."""
     if _FORMS.search(low) is None:
         return False
@@ -168,11 +212,19 @@ def _judges_form(low: str) -> bool:
     return any(
         _FORMS.search(one) is not None
         and (
-            _ANY_LABELS.search(one) is not None
+            labels.search(one) is not None
             or _OPTIONS.search(one) is not None
             or (one.split(" ", 1)[0] in _JUDGING and _TEXTS.search(one) is not None)
         )
         for one in sentences
+    )
+
+
+def _says_of_what(low: str) -> bool:
+    """The labels are named as such, or a question is asked of the text: `Does the message below help? Answer YES or NO.`"""
+    return _LABELS.search(low) is not None or any(
+        _TEXTS.search(one) is not None and not _JUDGING.isdisjoint(one.split())
+        for one in map(re.Match.group, _SENTENCE.finditer(low))
     )
 
 

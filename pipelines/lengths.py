@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -71,9 +71,10 @@ def latencies(costs: pl.DataFrame) -> dict[str, tuple[float, float]]:
     return {row["target"]: (row["p50"], row["p90"] * (1 + 2 / row["orders"])) for row in found.iter_rows(named=True)}
 
 
-def of_route(known: Known, route: str, targets: Iterable[str]) -> Measured | None:
-    """What is known of a route, else of the first of its targets that is known from other routes."""
-    keys = [(route, ""), *(("", target) for target in targets)]
+def of_route(known: Known, route: str, lane: Sequence[str], others: Sequence[str] = ()) -> Measured | None:
+    """What is known of a route at the first of a lane's targets that has answered there, for each model writes answers of its own;
+    else of the route, whoever answered; else of the first target of the lane, or of `others`, that is known from other routes."""
+    keys = [*((route, target) for target in lane), (route, ""), *(("", target) for target in (*lane, *others))]
     return next((known[key] for key in keys if key in known), None)
 
 

@@ -110,7 +110,7 @@ def typo(a: str, b: str) -> bool:
     if _tripled(a, b) or _tripled(b, a):
         return True
     right = b if known(b) else a
-    if right in NUMBER_WORDS or (known(a) and known(b)) or _perhaps_derived(a, b, right):
+    if right in NUMBER_WORDS or (known(a) and known(b)) or _perhaps_derived(a, b, right) or _plural(a, b, right):
         return False
     if _technical(right):
         return _swapped(a, b) or _doubled(a, b)
@@ -135,7 +135,7 @@ def typo_for_labels(a: str, b: str) -> bool:
     if not installed() or not _near(a, b, _MIN_TYPO_LETTERS + 1) or a[0] != b[0]:
         return False
     right = b if known(b) else a
-    if {a, b} & NUMBER_WORDS or (known(a) and known(b)) or _perhaps_derived(a, b, right):
+    if {a, b} & NUMBER_WORDS or (known(a) and known(b)) or _perhaps_derived(a, b, right) or _plural(a, b, right):
         return False
     if (right in _title or _of_english(right)) and not _technical(right):
         return True
@@ -169,6 +169,11 @@ def _near(a: str, b: str, letters: int) -> bool:
 def _perhaps_derived(a: str, b: str, right: str) -> bool:
     """Another form of a word that the dictionary does not list; those of the words that it lists are in it."""
     return right not in _listed and derived(a, b)
+
+
+def _plural(a: str, b: str, right: str) -> bool:
+    """A word with another `s`, which no dictionary has: `documentations` is meant so, `alway` is not."""
+    return (a if right == b else b) == f"{right}s"
 
 
 def _swapped(a: str, b: str) -> bool:
@@ -230,6 +235,7 @@ _SPELLINGS = (
     (re.compile(r"(?<=[a-z]{2}[tlb])(?<!timb)re(s?)$"), r"er\1"),
     (re.compile(r"ogue(s?)$"), r"og\1"),
     (re.compile(r"(?<=[dfp][er][ft])ence(s?)$"), r"ense\1"),
+    (re.compile(r"(?<=licen)ce(?=s?$|d$)"), "se"),
     (re.compile(r"^grey"), "gray"),
     (re.compile(r"^aluminium"), "aluminum"),
 )

@@ -59,10 +59,20 @@ class Unknown(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
-def cost_pusd(price: Price, usage: Usage, *, batch: bool = False, busy_us: int = 0, service: str | None = None) -> int:
+def cost_pusd(
+    price: Price,
+    usage: Usage,
+    *,
+    batch: bool = False,
+    busy_us: int = 0,
+    service: str | None = None,
+    calls: int = 1,
+) -> int:
     """What one call costs, rounded up to the pico-dollar. `busy_us` is the call's share of its local server's time:
-    wall time divided by the calls in flight; `service` the tier that answered, as the provider says."""
-    rates = _tier(price.batch_tiers if batch else _of_service(price, service), usage.input_tokens)
+    wall time divided by the calls in flight; `service` the tier that answered, as the provider says. `calls`: `usage` is that of
+    so many alike, each of which pays its fee, at the rates of a prompt of their mean length."""
+    tiers = price.batch_tiers if batch else _of_service(price, service)
+    rates = _tier(tiers, _ceil(usage.input_tokens, max(1, calls)))
     heard = min(usage.heard_tokens, usage.input_tokens) if rates.heard else 0  # never the cheaper for being cached
     cached = min(usage.cached_input_tokens, usage.input_tokens - heard)
     written = min(usage.cache_write_tokens, usage.input_tokens - heard - cached)
@@ -82,7 +92,7 @@ def cost_pusd(price: Price, usage: Usage, *, batch: bool = False, busy_us: int =
         + reasoned * rates.reasoning
     )
     energy = _ceil(price.energy_pusd_per_hour * busy_us, _MICROSECONDS_PER_HOUR)
-    return _ceil(total, _TOKENS_PER_MTOK) + price.request_pusd + energy
+    return _ceil(total, _TOKENS_PER_MTOK) + calls * price.request_pusd + energy
 
 
 def worst_case_pusd(

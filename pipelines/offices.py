@@ -6,13 +6,13 @@ The tail leaves first. Buying in real time, and taking back what must be bought 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from pipelines.capacity import Load, Short, Ways, buy_s, first_in_time, has_home, in_time, left_s, local_rate
-from pipelines.snapshot import BatchTarget, BatchView, Ring, RunView, Snapshot
+from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot
 
 SPANS = 1
 """Over so many spans of full work the local lane must have been measured before anything is ordered."""
@@ -21,6 +21,8 @@ LEAST_CHANCE = 0.1
 TRIAL_ROWS, TRIAL_SURE, TRIAL_AGAIN_S = 8, 0.8, 40.0
 """So many rows tell how fast a batch API is from which nobody has heard and which is usually too slow; and that they are short is
 as sure as that. As many more after a while, for the first may be stuck."""
+FEW = 0.1
+"""Of the rows that may have to be bought: one batch of so many is bought at once, to see how fast that goes."""
 TOP_UPS = 12
 """A shortage is looked at anew this often in the time that a provider batch usually takes, or that is left."""
 LEAST_TOP_UP_S = 5.0
@@ -85,12 +87,15 @@ def back_s(target: BatchTarget) -> float:
 def to_offices(
     snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Load], due: list[RunView],
     short: Mapping[str, Short], taken: set[str],
-) -> Iterator[Ring]:  # fmt: skip
+) -> Iterator[Move]:  # fmt: skip
     """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will likely be
-    short, or, where there is no deadline, what a lane that is away would have done meanwhile."""
-    room = {name: float(target.room_rows) for name, target in snapshot.batch_targets.items()}
+    short, or, where there is no deadline, what a lane that is away would have done meanwhile. Before the first goes to an API one is
+    bought, where nobody knows how fast the cloud is that must buy what does not come back. And what is wanted back, for it costs
+    nothing at home."""
+    yield from _needless(on, due)
+    there, trying, asked = _there(due), Counter[str](), set[str]()
     missed, tried = _missed(snapshot, on, due), _tried(snapshot, due)
-    for run in due if room else ():
+    for run in due if snapshot.batch_targets else ():
         wanted = _wanted(loads[run.id], short[run.id].likely)
         if wanted <= 0 and not loads[run.id].strays:
             continue
@@ -100,7 +105,11 @@ def to_offices(
             if wanted <= 0 and not loads[run.id].strays:
                 break
             target = office_for(snapshot, on, run, batch, rows) if batch.id not in taken else None
-            if target is None or room[target.name] < batch.rows or target.name in trials & tried:
+            if target is None or not _has_room(target.room_rows, there[target.name, run.client], batch):
+                continue
+            if target.name in trials and (
+                target.name in tried or not _has_room(TRIAL_ROWS, trying[target.name], batch)
+            ):
                 continue
             if has_home(batch, on) and run.deadline_ms is None:
                 home = on[batch.route].home[0]
@@ -115,11 +124,39 @@ def to_offices(
                     wanted = 0.0  # the tail leaves first, not what is small enough
                     continue
                 wanted -= batch.work
-            room[target.name] -= batch.rows
-            if target.name in trials:
-                room[target.name] = min(room[target.name], TRIAL_ROWS - batch.rows)
+            few = batch.rows <= FEW * rows
+            if few and target.name not in asked and _is_unknown(snapshot, target, left, rows):
+                asked.add(target.name)
+                taken.add(batch.id)
+                yield Ring(batch.id, run.id, "cloud", target.name)
+                continue
+            there[target.name, run.client] += batch.rows
+            trying[target.name] += batch.rows
             taken.add(batch.id)
             yield Ring(batch.id, run.id, "provider_batch", target.name)
+
+
+def _is_unknown(snapshot: Snapshot, office: BatchTarget, left: float, rows: float) -> bool:
+    """Whether nobody has asked a cloud yet that may have to buy so many rows, and taken for a slow one it would need more than the
+    last part of the time for it: orders would be called back for that."""
+    cloud = snapshot.targets.get(office.name)
+    if cloud is None or not cloud.up or cloud.rows_per_s or cloud.rung_rows:
+        return False
+    return buy_s(cloud, rows) > RECALL_SHARE * left
+
+
+def _there(runs: Iterable[RunView]) -> Counter[tuple[str, str]]:
+    """Rows of each client that are with each batch API, or on their way: who has its fill leaves others their turn."""
+    out = Counter[tuple[str, str]]()
+    for run in runs:
+        for batch in run.sent:
+            out[batch.target, run.client] += batch.rows
+    return out
+
+
+def _has_room(most_rows: int, rows: int, batch: BatchView) -> bool:
+    """Whether a batch may go where so many rows are; where none is, it may be larger than what is taken."""
+    return rows + batch.rows <= most_rows or (not rows and most_rows > 0)
 
 
 def sureness(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView]) -> dict[str, float]:
@@ -157,6 +194,16 @@ def _wanted(load: Load, likely: float) -> float:
     """Work of a run that is ordered because it will likely be short; nothing before the lane was measured, nor for little."""
     measured = any(target.spans >= SPANS for target in load.home.values())
     return likely if measured and likely >= LEAST_LOT * load.work else 0.0
+
+
+def _needless(on: Mapping[str, Ways], runs: Iterable[RunView]) -> Iterator[Recall]:
+    """What an API was given because a local lane was away, of runs that have time for it, once that is back and has stayed for a
+    while: of what is taken back only what was finished is paid."""
+    for run in runs:
+        for batch in run.sent if run.deadline_ms is None else ():
+            home = on[batch.route].local if batch.route in on and batch.lanes == "any" else None
+            if home is not None and home.steady:
+                yield Recall(batch.id, run.id)
 
 
 def _missed(snapshot: Snapshot, on: Mapping[str, Ways], runs: Iterable[RunView]) -> defaultdict[tuple[str, str], float]:

@@ -15,6 +15,8 @@ from pipelines.batch import PREFILL_WEIGHT
 
 SPAN_S, SPAN_LATENCIES, LEAST_S = 4.0, 2.0, 0.3
 """A span is that long, or so many calls' time; a first figure is there sooner."""
+FIRST_ROWS = 0.25
+"""For each slot, answers that end the first span: its calls' time is not known yet, and seems the longer the more of them end."""
 FULL = 0.9
 """Of its slots in use: a lane at work."""
 KEPT = 0.93
@@ -143,7 +145,8 @@ class Lane(msgspec.Struct):
         self.now.flight_s += (self.now.busy_s - before_s) * in_flight
         full = in_flight >= FULL * slots
         self.full = self.full and full
-        if now_s - self.since_s >= max(SPAN_S, SPAN_LATENCIES * self.latency_s):
+        first = not self.spans and self.now.rows >= FIRST_ROWS * slots
+        if now_s - self.since_s >= (SPAN_S if first else max(SPAN_S, SPAN_LATENCIES * self.latency_s)):
             self._close(slots)
             self.since_s, self.full = now_s, full
 
@@ -185,11 +188,13 @@ class Lane(msgspec.Struct):
 
 
 class Kept(msgspec.Struct):
-    """What is worth remembering of a target for the next run."""
+    """What is worth remembering of a target for the next run; `rough` of one whose slots were never all in use."""
 
     measured: Sums = msgspec.field(default_factory=Sums)
     mix: Mix = msgspec.field(default_factory=Mix)
     spans: int = 0
+    rough: Sums = msgspec.field(default_factory=Sums)
+    latency_s: float = 0.0
 
 
 class Pace:
@@ -200,15 +205,23 @@ class Pace:
 
     def begin(self, target: str, kept: Kept) -> None:
         """With what an earlier run has measured."""
-        if not (kept.spans > 0 and kept.measured.rows > 0 and kept.measured.busy_s > 0):
+        lane = Lane(latency_s=kept.latency_s)
+        if kept.spans > 0 and kept.measured.rows > 0 and kept.measured.busy_s > 0:
+            lane.mix, lane.spans = kept.mix, 1
+            lane.measured.add(kept.measured)
+            lane.measured.scale(REMEMBERED)
+        elif kept.rough.rows > 0 and kept.rough.busy_s > 0:
+            lane.rough.add(kept.rough)
+            lane.rough.scale(min(1.0, SPAN_S / kept.rough.busy_s))
+        else:
             return
-        lane = self._lanes[target] = Lane(mix=kept.mix, spans=1)
-        lane.measured.add(kept.measured)
-        lane.measured.scale(REMEMBERED)
+        self._lanes[target] = lane
 
     def kept(self, target: str) -> Kept:
         lane = self._lanes.get(target, Lane())
-        return Kept(lane.measured, lane.mix, lane.spans)
+        rough = msgspec.structs.replace(lane.rough)
+        rough.add(lane._rough_now)
+        return Kept(lane.measured, lane.mix, lane.spans, rough, lane.latency_s)
 
     def note(self, now_s: float, target: str, slots: int, workers: Iterable[tuple[str, Answered]]) -> Speed:
         """A look at the workers' counters; what a target's speed is by now, remembered while it is idle."""

@@ -18,7 +18,7 @@ from pipelines.difference import Span
 from pipelines.explain import Read, open_spans, read
 from pipelines.facts import EMPTY, OPINION, Facts, facts_of, renames, stem
 from pipelines.guards import code, links, negation, opposites, order, sides, units
-from pipelines.instruction import CLOSED
+from pipelines.instruction import CLOSED, asked_of
 
 _RAREST = 4
 RARE_PAIRS = comb(_RAREST, 2)
@@ -28,6 +28,10 @@ _LONG_WORD = 4
 _MIN_WORDS, _MIN_PLACES = 5, 2
 _SHARED, _SHARED_IF_ANCHORED, _SHARED_NAMES = 0.4, 0.3, 0.5
 _ANCHORS = 2
+_SAME_ORDER, _FEW_WORDS = 0.84, 5
+"""Who tells a story in other words leaves less than this of the longer text as it stands, and changes more words, both
+texts together; two edits of a text leave more and change fewer."""
+
 _ANYWHERE, _IN_PLACE = (code, links, order), (negation, opposites, units)
 """Guards that read the whole difference, and guards that read a place where words stand for others."""
 
@@ -52,7 +56,8 @@ class _Change(NamedTuple):
 
 def about(task: str, instruction: str) -> bool:
     """Whether a label is asked for that says what a text is about, and not what somebody thinks of it."""
-    return task == CLOSED and _ABOUT.search(instruction) is not None and OPINION.search(instruction) is None
+    asked = asked_of(instruction)
+    return task == CLOSED and _ABOUT.search(asked) is not None and OPINION.search(instruction) is None
 
 
 def rare_pairs(text: str) -> list[str]:
@@ -80,7 +85,12 @@ def retold(a: str, b: str) -> bool:
     if overlap < (_SHARED if anchors < _ANCHORS else _SHARED_IF_ANCHORED):
         return False
     spans = open_spans(left, right, CLOSED)
-    if len(spans) < _MIN_PLACES or any(renames(left, right, span) for span in spans) or _forbidden(left, right, spans):
+    if (
+        len(spans) < _MIN_PLACES
+        or _edited(left, right, spans)
+        or any(renames(left, right, span) for span in spans)
+        or _forbidden(left, right, spans)
+    ):
         return False
     changes = [_change(left.norms[s.a0 : s.a1], right.norms[s.b0 : s.b1], mine, other) for s in spans]
     ends = (spans[0].a0 == 0) + (spans[-1].a1 == len(left.norms) or spans[-1].b1 == len(right.norms))
@@ -94,6 +104,13 @@ def _agree(mine: Facts, other: Facts) -> bool:
         return False
     names = set(mine.names), set(other.names)
     return len(names[0] & names[1]) >= _SHARED_NAMES * min(map(len, names))
+
+
+def _edited(left: Read, right: Read, spans: Sequence[Span]) -> bool:
+    """Most of the longer text stands in the other one, word by word, or only a few words differ at all."""
+    gone, come = sum(s.a1 - s.a0 for s in spans), sum(s.b1 - s.b0 for s in spans)
+    size, changed = max((len(left.norms), gone), (len(right.norms), come))
+    return gone + come <= _FEW_WORDS or size - changed > _SAME_ORDER * size
 
 
 def _forbidden(left: Read, right: Read, spans: Sequence[Span]) -> bool:

@@ -17,7 +17,7 @@ class TargetView(msgspec.Struct, frozen=True):
 
     `rung_rows` and `rung_work` are on it and not answered, `rung_read` of that work is reading prompts, and `queued_work` waits
     there for a slot; `limit_rows_per_s` is what its rate limits admit; `down_s` how long it has been down: infinite where nobody
-    waits for it to come back. `climbing`: it is being found out how many calls at once it can do.
+    waits for it to come back; `steady`: it has been up for a while. `climbing`: it is being found out how many calls at once it can do.
     """
 
     name: str
@@ -35,11 +35,12 @@ class TargetView(msgspec.Struct, frozen=True):
     rung_read: float = 0.0
     queued_work: float = 0.0
     climbing: bool = False
+    steady: bool = False
 
 
 class BatchTarget(msgspec.Struct, frozen=True):
-    """A target's asynchronous batch API: rows that it would still take now, how long its batches take, their price as a share
-    of the real-time price, and how long it takes to give one back.
+    """A target's asynchronous batch API: rows that may be there at once (0: it has its fill), how long its batches take, their
+    price as a share of the real-time price, and how long it takes to give one back.
 
     `heard`: some batch has come back, so that the times are its own. Else they are such APIs' usual ones, and none has come back
     that was out for `waited_s`.

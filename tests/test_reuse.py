@@ -12,6 +12,7 @@ import polars as pl
 from pipelines import invariants, paths
 from tests.crash.stage import Field
 from tests.support_program import CLOUD, GPU, Program, wait_until
+from tests.support_serving import ADMIN, CHAT, serving
 from tests.support_upstream import Upstream
 from tests.test_flow import agrees_with, prompts
 
@@ -157,3 +158,69 @@ def test_broken_files_of_earlier_runs_cost_no_more_than_their_answers(tmp_path: 
         first = program.results(run).sort("row")["output"].to_list()
         assert answers[30:] == first
         assert program.run("doctor", "--run", out["run_id"]).returncode == 0
+
+
+def test_a_follower_in_a_later_segment_takes_the_place_of_a_leader_that_fails(tmp_path: Path) -> None:
+    """Another one of the run did so before, when there was one segment less."""
+    faults = [{"kind": "lost", "match": f"{name} failure", "times": 3} for name in ("first", "second")]
+    route = {"targets": ["gpu"], "models": [GPU["model"]], "dedupe": "exact"}
+    ended = []
+    with Upstream({"servers": {"gpu": {**GPU, "faults": faults}}}) as upstream:
+        api = {"admin_key": ADMIN, "inbox_open": "60s"}
+        program = Program(tmp_path, upstream, routes={"small": route}, api=api)
+        with serving(program, "--workers") as server, server.http() as http:
+            for name in ("first", "second"):
+                body = {"model": GPU["model"], "messages": [{"role": "user", "content": f"the {name} failure"}]}
+                told = [http.post(CHAT, json=body, headers={"x-spillway-wait-s": "0"}) for _ in range(2)]
+                leader, follower = (each.json()["spillway"]["id"] for each in told)
+                answer = http.get(f"{CHAT}/{follower}", headers={"x-spillway-wait-s": "45"})
+                ended.append((http.get(f"{CHAT}/{leader}").status_code, answer.status_code))
+            runs = list((program.data / "inbox").iterdir())
+    assert len(runs) == 1, "both questions came to one run"
+    assert ended == [(502, 200), (502, 200)]
+
+
+def copies(count: int, times: int) -> list[dict[str, Any]]:
+    """Prompts, each of them so many times, the equal ones far apart."""
+    return [row for time in range(times) for row in renamed(prompts(count), f"copy-{time}")]
+
+
+def test_a_resume_asks_each_prompt_once(tmp_path: Path) -> None:
+    """Leaders whose calls were out when their worker died and the run was cancelled: nobody takes their place meanwhile."""
+    slow = {**GPU, "latency_ms": 20_000}
+    with Upstream({"servers": {"gpu": slow}}) as upstream, Field(tmp_path, upstream, [""]) as there:
+        source = there.program.rows(copies(6, 3))
+        run = there.submit(source)
+        wait_until(lambda: there.fields(run).get("prepared") == "1" and there.requests() == 6, 40)
+        there.kill_workers(mend=False)
+        there.ask("cancel", run)
+        assert there.wait_for_end(run) == "cancelled"
+        cancelled = there.program.results(run)
+        assert set(cancelled["status"]) == {"cancelled"} and cancelled["attempts"].to_list() == [*[1] * 6, *[0] * 12]
+        upstream.control("gpu", latency_ms=1_500)
+        before = there.requests()
+        assert there.submit(source) == run
+        assert there.wait_for_end(run) == "completed"
+        results, asked_again = there.program.results(run), there.requests() - before
+    assert results["status"].to_list() == [*["ok"] * 6, *["duplicate"] * 12]
+    assert asked_again == 6
+
+
+def test_a_retry_asks_each_prompt_once_however_many_of_its_copies_had_failed(tmp_path: Path) -> None:
+    lost = [
+        {"kind": "lost", "match": "object", "times": 2 * 4 * 3}
+    ]  # three calls of each leader and of three in its place
+    with Upstream({"servers": {"gpu": {**GPU, "faults": lost}}}) as upstream, Field(tmp_path, upstream, [""]) as there:
+        run = there.submit(there.program.rows(copies(2, 6)))
+        assert there.wait_for_end(run) == "completed"
+        failed = there.program.results(run)
+        assert failed["status"].to_list() == ["failed"] * 12
+        assert failed["attempts"].to_list() == [*[3] * 8, *[0] * 4]
+        before = there.requests()
+        there.ask("retry", run)
+        assert there.wait_for_end(run) == "completed"
+        results, asked_again = there.program.results(run), there.requests() - before
+        there.ask("doctor", "--run", run)
+    assert results["status"].to_list() == [*["ok"] * 8, *["duplicate"] * 4]
+    assert results["output"].n_unique() == 2
+    assert asked_again == 2

@@ -48,7 +48,7 @@ class TargetStats(msgspec.Struct):
 class Beat(msgspec.Struct):
     """What a worker says of itself; its key lives ALIVE_MS. `number` tells a new one from the one that was seen already.
 
-    `lengths`: how long the answers of whole batches were, by group; sums that only grow.
+    `lengths`: how long the answers of whole batches were, by kind (pipelines/learn.py); sums that only grow.
     """
 
     roles: tuple[str, ...] = ()

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from pipelines import lengths
 from pipelines.batch import SERIAL_TOKENS_PER_S
 from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S, LONG
@@ -49,7 +51,7 @@ def plan_run(
             targets.states[name] = {"cap": max(1, round(found.at_once))}
 
     def expect(route: str, max_tokens: int, asked: Options) -> int:
-        tokens, source = lengths.expect(_measured(earlier.lengths, targets, route), max_tokens, asked)
+        tokens, source = lengths.expect(_measured(earlier.lengths, targets, route, "local"), max_tokens, asked)
         sources_of.setdefault(route, Counter())[source] += 1
         return tokens
 
@@ -75,9 +77,18 @@ def plan_run(
     return _figures(targets, ledger, earlier, sources_of, counts, heads, options, deadline_s, offices)
 
 
-def _measured(known: Known, targets: Targets, route: str) -> lengths.Measured | None:
-    names = [name for lane in ("local", "cloud") for name in targets.route_targets(route, lane)]
-    return lengths.of_route(known, route, names)
+def _measured(known: Known, targets: Targets, route: str, lane: str) -> lengths.Measured | None:
+    other = "cloud" if lane == "local" else "local"
+    return lengths.of_route(known, route, targets.route_targets(route, lane), targets.route_targets(route, other))
+
+
+def _in_the_cloud(known: Known, targets: Targets, head: BatchHead, options: Options) -> BatchHead:
+    """A batch with answers as long as the cloud's are."""
+    found = _measured(known, targets, head.route, "cloud")
+    if found is None:
+        return head
+    each, _ = lengths.expect(found, head.max_tokens // head.rows, options)
+    return msgspec.structs.replace(head, output_tokens=each * head.rows)
 
 
 def _figures(
@@ -91,18 +102,18 @@ def _figures(
     deadline_s: float | None,
     offices: Mapping[str, Office | None],
 ) -> dict[str, Any]:
-    parts = _parts(targets, ledger, earlier.times, heads)
+    bought = [_in_the_cloud(earlier.lengths, targets, head, options) for head in heads]
+    parts = _parts(targets, ledger, earlier.times, heads, bought)
     work = Work([part._replace(office=offices[head.route]) for part, head in zip(parts, heads, strict=True)])
     spread = {name: _known(targets, earlier, name, heads) for name in work.kinds}
     seen = foresee(work, spread, deadline_s)
     kept = work.kept(math.inf if deadline_s is None else deadline_s)
-    ordered = [heads[number] for number in work.order]
     lanes = [
-        _lane("local", targets, ordered, kept, seen.home_pusd, seen.home_s),
-        _lane("cloud", targets, ordered, 1 - kept, seen.away_pusd, seen.away_s),
+        _lane("local", targets, [heads[number] for number in work.order], kept, seen.home_pusd, seen.home_s),
+        _lane("cloud", targets, [bought[number] for number in work.order], 1 - kept, seen.away_pusd, seen.away_s),
     ]
     routes = sorted(work.kinds)
-    everything = sum(ledger.cloud_estimate_pusd(h.route, h.input_tokens, h.output_tokens) for h in heads)
+    everything = sum(ledger.cloud_estimate_pusd(h.route, h.input_tokens, h.output_tokens, h.rows) for h in bought)
     return {
         "rows": counts["rows"], "asked": counts["asked"], "duplicate": counts["duplicate"], "invalid": counts["invalid"],
         "routes": [_route(name, [h for h in heads if h.route == name], sources_of[name]) for name in routes],
@@ -133,7 +144,10 @@ def _lacks(work: Work, options: Options, deadline_s: float | None) -> dict[str, 
     return {"usd": usd, "seconds": None if found.seconds is None else round(found.seconds, 1), "text": in_words(*found)}
 
 
-def _parts(targets: Targets, ledger: Ledger, known: Known, heads: list[BatchHead]) -> list[Part]:
+def _parts(
+    targets: Targets, ledger: Ledger, known: Known, heads: list[BatchHead], bought: list[BatchHead]
+) -> list[Part]:
+    """`bought`: the same as the cloud would answer them."""
     slots = {lane: _slots(lane, targets, heads) for lane in ("local", "cloud")}
     rows, work = Counter(dict.fromkeys((h.route for h in heads), 0)), dict.fromkeys((h.route for h in heads), 0.0)
     for head in heads:
@@ -144,17 +158,18 @@ def _parts(targets: Targets, ledger: Ledger, known: Known, heads: list[BatchHead
         Part(
             head.route,
             _lane_s("local", targets, known, head, slots["local"], usual[head.route]),
-            _lane_s("cloud", targets, known, head, slots["cloud"], usual[head.route]),
+            _lane_s("cloud", targets, known, away, slots["cloud"], usual[head.route]),
             _price(ledger, "local", head),
-            _price(ledger, "cloud", head),
+            _price(ledger, "cloud", away),
         )
-        for head in heads
+        for head, away in zip(heads, bought, strict=True)
     ]
 
 
 def _price(ledger: Ledger, lane: str, head: BatchHead) -> tuple[float, float]:
-    input_pusd = ledger.estimate_pusd(head.route, lane, head.input_tokens, 0)
-    return input_pusd, ledger.estimate_pusd(head.route, lane, head.input_tokens, head.output_tokens) - input_pusd
+    tokens, rows = head.input_tokens, head.rows
+    input_pusd = ledger.estimate_pusd(head.route, lane, tokens, 0, rows)
+    return input_pusd, ledger.estimate_pusd(head.route, lane, tokens, head.output_tokens, rows) - input_pusd
 
 
 def _slots(lane: str, targets: Targets, heads: list[BatchHead]) -> int:
@@ -189,21 +204,22 @@ def _times_of(known: Known, route: str, name: str) -> lengths.Measured | None:
 def _known(targets: Targets, earlier: Earlier, route: str, heads: list[BatchHead]) -> Basis:
     """How sure the lengths and times of a route's rows are."""
     rows = sum(head.rows for head in heads if head.route == route)
-    found = _measured(earlier.lengths, targets, route)
+    lanes = [lane for lane in ("local", "cloud") if targets.route_targets(route, lane)]
+    found = [each for lane in lanes if (each := _measured(earlier.lengths, targets, route, lane)) is not None]
     name = _first("local", targets, route) or _first("cloud", targets, route)
     times = _times_of(earlier.times, route, name)
-    calls = min(each.calls for each in (found, times) if each is not None) if found or times else 0
     return Basis(
         rows,
-        calls,
-        None if found is None else found.spread_tokens / max(found.output_tokens, 1e-9),
+        min((each.calls for each in (*found, times) if each is not None), default=0),
+        max((each.spread_tokens / max(each.output_tokens, 1e-9) for each in found), default=None),
         None if times is None else times.spread_s / max(times.call_s, 1e-9),
     )
 
 
 def _assumption(known: Known, targets: Targets, routes: list[str]) -> str:
     """Where lengths and times come from, in words."""
-    measured = {name: found for name in routes if (found := _measured(known, targets, name)) is not None}
+    on = {name: [each for lane in ("local", "cloud") for each in targets.route_targets(name, lane)] for name in routes}
+    measured = {name: found for name in routes if (found := lengths.of_route(known, name, (), on[name])) is not None}
     said = [f"route {name}: lengths of {found.calls:,} earlier answers" for name, found in measured.items()]
     if guessed := [name for name in routes if name not in measured]:
         said.append(

@@ -106,8 +106,13 @@ async def repeat(name: str, work: Callable[[], Awaitable[None]], stopping: async
             await _pause(stopping, 2.0)
 
 
-async def hold(lease: Lease, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
-    """`repeat` while the lease is ours; waits for it otherwise.
+async def hold(
+    lease: Lease,
+    work: Callable[[], Awaitable[None]],
+    stopping: asyncio.Event,
+    rest: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """`repeat` while the lease is ours; waits for it otherwise. `rest` is done at the end, if it is ours then.
 
     A step may be long: the lease is renewed beside it, and lost leases cancel the step.
     """
@@ -120,6 +125,8 @@ async def hold(lease: Lease, work: Callable[[], Awaitable[None]], stopping: asyn
 
     await repeat(lease.name, step, stopping)
     with contextlib.suppress(RedisError, OSError):
+        if rest is not None and await lease.renew():
+            await rest()
         await lease.give_back()
 
 

@@ -114,7 +114,7 @@ class Process:
             from worker.schedule.watch import Watch
 
             scheduler = Scheduler(self.context, bells)
-            self._leased("schedule", scheduler.step)
+            self._leased("schedule", scheduler.step, scheduler.rest)
             self._leased("watch", Watch(self.context, self.stopping).run)
             self._leased("health", History(self.context).step)
             self.alerts = Alerts(self.context)
@@ -171,9 +171,9 @@ class Process:
         with contextlib.suppress(RedisError, OSError):
             await preparer.rest(everything=True)
 
-    def _leased(self, name: str, step: Any) -> None:
+    def _leased(self, name: str, step: Any, rest: Any = None) -> None:
         lease = Lease(self.context.scripts, self.context.keys, name, self.context.owner)
-        self._start(hold(lease, step, self.stopping))
+        self._start(hold(lease, step, self.stopping, rest))
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(work)

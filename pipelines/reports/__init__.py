@@ -106,10 +106,10 @@ def sections(name: str, extra: Extra, *, pairs: bool) -> list[Section]:
     return draw(extra, pairs=pairs) if draw else []
 
 
-def told(name: str, costs: pl.LazyFrame) -> list[Section]:
+def told(name: str, costs: pl.LazyFrame, timezone: str = "UTC") -> list[Section]:
     """What the report reads from the ledger for below its table."""
     draw = getattr(_module(name), "told", None)
-    return draw(costs) if draw else []
+    return draw(costs, timezone) if draw else []
 
 
 def grouping(name: str, by: Sequence[str]) -> list[str]:

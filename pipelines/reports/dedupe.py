@@ -68,7 +68,8 @@ def _examples() -> pl.Expr:
 
 def sections(extra: Extra, *, pairs: bool) -> list[Section]:
     """What stands below the table; `pairs` for pages, where texts can stand side by side."""
-    misses = extra.chunks.filter(pl.col("miss_guard").is_not_null())
+    shown = extra.chunks.join(extra.results.select("run_id", "row"), on=["run_id", "row"], how="semi")
+    misses = shown.filter(pl.col("miss_guard").is_not_null())
     nearest = _nearest(misses)
     found = [
         Section("refused by a guard, nearest miss of each row", _refused(misses)),
@@ -78,7 +79,7 @@ def sections(extra: Extra, *, pairs: bool) -> list[Section]:
         Section("audits: reuses that were really asked, beside leaders asked twice", _audits(extra)),
     ]
     if pairs:
-        reuses = _least_similar(extra.chunks)
+        reuses = _least_similar(shown, extra.results)
         texts = extra.texts([key for row in (*reuses, *nearest) for key in (row["key"], row["near_key"])])
         found.append(Section("reused, least similar first", [], [_pair(row, texts) for row in reuses]))
         found.append(Section("refused, nearest first", [], [_pair(row, texts) for row in nearest]))
@@ -106,9 +107,15 @@ def _nearest(misses: pl.LazyFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _least_similar(chunks: pl.LazyFrame) -> list[dict[str, Any]]:
-    columns = ["run_id", "row", "custom_id", "leader_row", "leader_run", "similarity", "guard", "link_kind"]
-    links = chunks.filter(pl.col("link_kind").is_not_null() & (pl.col("link_kind") != "exact")).select(columns)
+def _least_similar(chunks: pl.LazyFrame, results: pl.LazyFrame) -> list[dict[str, Any]]:
+    """Of the rows that were really served by the leader that the stage found: others were asked after all, or never."""
+    place = ["run_id", "row", "leader_row", "leader_run"]
+    served = results.filter(pl.col("status") == "duplicate").select(
+        "run_id", "row", pl.col("duplicate_of").alias("leader_row"), pl.col("duplicate_run").alias("leader_run")
+    )
+    links = chunks.filter(pl.col("link_kind").is_not_null() & (pl.col("link_kind") != "exact"))
+    links = links.join(served, on=place, how="semi", nulls_equal=True)
+    links = links.select(*place, "custom_id", "similarity", "guard", "link_kind")
     rows = links.sort(["similarity", "run_id", "row"], nulls_last=True).head(SHOWN_PAIRS).collect()
     return [
         _shown(row, row["leader_run"], row["leader_row"], row["similarity"], f"{row['link_kind']}: {row['guard']}")

@@ -54,9 +54,9 @@ def bars(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
     ]
 
 
-def told(costs: pl.LazyFrame) -> list[Section]:
+def told(costs: pl.LazyFrame, timezone: str) -> list[Section]:
     """Calls in flight over time, and what one more local hour would have saved."""
-    return lane_time.sections(costs)
+    return lane_time.sections(costs, timezone)
 
 
 def _calls() -> list[pl.Expr]:

@@ -89,7 +89,7 @@ def _build(ask: Report, name: str, by: list[str]) -> tuple[pl.DataFrame, list[Se
     if ask.format not in ("table", "html"):
         return built, []
     if not reports.wants_links(name):
-        return built, reports.told(name, costs)
+        return built, reports.told(name, costs, timezone)
     allowed = {route: found.max_false_reuse for route, found in settings.routes.items()}
     return built, reports.sections(name, _extra(root, results, allowed), pairs=ask.format == "html")
 
@@ -118,7 +118,7 @@ def _extra(root: str, results: pl.LazyFrame, allowed: dict[str, float]) -> Extra
     from pipelines.reports.shared.sections import Extra
 
     runs = sorted(results.select("run_id").unique().collect()["run_id"].to_list())
-    return Extra(frames.chunks(root, runs), frames.audits(root, runs), partial(frames.texts, root), allowed)
+    return Extra(results, frames.chunks(root, runs), frames.audits(root, runs), partial(frames.texts, root), allowed)
 
 
 def _terms(ask: Report, name: str, settings: Settings) -> Terms:

@@ -23,6 +23,16 @@ def merged(a: str, b: str, task: str) -> bool:
 
 OTHER = """
 The crate weighs 40 kg.|The crate weighs forty-one kg.
+The sign said "later today" in red|The sign said "laetr today" in red
+The word "modify" is old|The word "modifys" is old
+Open the file message.txt now|Open the file mesage.txt now
+Look into debian/message first|Look into debian/mesage first
+The user anna_k logged in|The user anna_K logged in
+The user anna_k logged in|The user Anna_k logged in
+Read the documentations of both|Read the documentation of both
+Solve The Equation X = 5 x For Me|Solve The Equation x = 5 X For Me
+Formula: X = 5 x. Find it.|Formula: x = 5 X. Find it.
+The voltage is V = I R here|The voltage is V = i R here
 It costs twelve euros|It costs twenty euros
 She came third in the race|She came second in the race
 The meeting is on 3 May|The meeting is on 5 March
@@ -232,6 +242,11 @@ Who is Baker of Bath?|Who is Baker of bath?
 """
 SAME = {
     CLOSED: """
+They keep a license for it|They keep a licence for it
+He said "it was really a wonderful place for all children" and left|He said "it was realy a wonderful place for all children" and left
+"The message came late." It did.|"The mesage came late." It did.
+The ticket ab_12 is open|The ticket AB_12 is open
+Solve X = 5 Y for me|solve  X = 5 Y for me
 THE LAMP BROKE AFTER A WEEK|the lamp broke after a week
 The warranty expired|The warrnaty expired
 Hi, the lamp broke after a week!!|the lamp broke after a week

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.batch import MAX_BYTES, MAX_ROWS, MIN_ROWS, Asked, output_estimate, pack, rows_per_batch
-from pipelines.types import Item
+from pipelines.batch import MAX_BYTES, MAX_ROWS, MIN_ROWS, Asked, output_estimate, pack, rest, rows_per_batch
+from pipelines.types import BatchHead, Item
 
 
 def asked(row: int, route: str = "small", prefix: bytes = b"", size: int = 10) -> Asked:
@@ -103,3 +103,9 @@ def test_output_estimates() -> None:
     assert output_estimate(0, None) == 200
     assert output_estimate(50, None) == 50
     assert output_estimate(0, ("positive", "negative")) < 10
+
+
+def test_a_batch_of_which_some_is_answered_is_worth_what_is_left() -> None:
+    head = BatchHead("b", "r", "all", 0, 10, 1000, 400, 500.0, 3000, 77, group="g", max_tokens=600)
+    assert rest(head, 4) == BatchHead("b", "r", "all", 0, 4, 400, 160, 200.0, 1200, 77, group="g", max_tokens=240)
+    assert rest(head, 0) == rest(head, 10) == rest(head, 11) == rest(head, -1) == head

@@ -26,6 +26,7 @@ from pipelines.dedup import (
     read,
     said,
     stored,
+    task_of,
 )
 
 _WORDS = "account transfer delivery pending from form trail trial please estimated exchange where quite quiet casual"
@@ -162,6 +163,7 @@ def test_a_field_is_also_read_where_it_stands(template: str, a: str, b: str) -> 
     assert proof(row, row, OPEN) == "equal"
 
 
+PASSAGE = 30 * "The holder of the program may use the code under one of the terms of this license. "
 INSTRUCTIONS = [
     ("Translate the sentence into German.", STRICT),
     ("Extract all fields as JSON.", EXTRACT),
@@ -208,6 +210,24 @@ INSTRUCTIONS = [
     ("Does this post help? Answer HELP, HURT or NONE.", CLOSED),
     ('Did the guest like it? Reply "liked" or "disliked".', CLOSED),
     ("Answer JSON or CSV with all keys.", EXTRACT),
+    ("Count the drivers of each town.", OPEN),
+    ("Transcript:\nHow pleased is the customer (low / high)?", CLOSED),
+    ("Make a transcription of it.", STRICT),
+    ("Fill the form from the text.", EXTRACT),
+    ("Label it by theme.\n\n" + 3 * "Sentence: List all the files.\nTheme: work\n\n" + "Sentence:\nTheme:", CLOSED),
+    ("Count the number of words in it.", VERBATIM),
+    ("Count how many times the letter r is in it.", VERBATIM),
+    (
+        "Label it by theme.\n\n" + 3 * "Sentence: The program is a script.\nTheme: work\n\n" + "Sentence:\nTheme:",
+        CLOSED,
+    ),
+    ("Fix it.\n" + 3 * "Wrong: to\nThe right spelling: too\n" + "Wrong:\nThe right spelling:", VERBATIM),
+    ("English: he is here\nGerman: er ist da\n" * 3 + "English:\nGerman:", OPEN),
+    (PASSAGE + "\nDoes the clause below agree with this? Answer YES or NO.\nClause:", CLOSED),
+    (PASSAGE + "\nTranslate the clause. Answer YES or NO.\nClause:", STRICT),
+    (PASSAGE + " Translate the clause at the end into French.\nDoes the clause below agree? Answer YES or NO.", STRICT),
+    (PASSAGE + " Label it as formal or informal.\nDoes the clause below agree? Answer YES or NO.", STRICT),
+    (PASSAGE, STRICT),
     ("There were 3 cups on the table. How many are left?", OPEN),
     ("Fill in the table of dates.", EXTRACT),
 ]
@@ -227,11 +247,39 @@ BESIDE = [
     ("Thank you for your help!", "Who has the keys for the table in the field?", OPEN),
     ("Keep the answer short.", "Label the mood of this: I am glad", CLOSED),
     ("Classify the sentiment of the review.", "The script was dull, and so was the program.", CLOSED),
+    ("Does the message below help? Answer YES or NO.", "The script was dull, and so was the program.", CLOSED),
+    ("Answer YES or NO.", "Is the spelling of this right?", VERBATIM),
+    ("Summarize the passage.", "The script was dull, and so was the program.", OPEN),
+    ("Write a short reply to it.", "I lost the code and the program.", OPEN),
+    ("Summarize the passage.", "Translate this into French: no", STRICT),
+    ("Summarize the passage.", "def f(x):\n    return x", STRICT),
+    ("Answer the question.", "The script was dull, and so was the program?", STRICT),
     ("Classify the sentiment of the review.", "Well. Now, please, translate this into French.", STRICT),
     ("Classify the sentiment of the review.", "1. Could you list all names in it?", EXTRACT),
     ("Translate into German.", "Then correct the spelling", VERBATIM),
     ("Translate into German.", "His spelling is bad", STRICT),
 ]
+
+
+BY_SYSTEM = [
+    ("Label each post as ok or insult.", "My dog writes better code than you", "", CLOSED),
+    ("Label each post as ok or insult.", "My dog writes better code than you", "Post:", CLOSED),
+    ("Label each post as ok or insult.", "Translate it into French: no", "", STRICT),
+    ("You write short, warm e-mails.", "Who has the code for the program?", "Incoming:", OPEN),
+    ("You write short, warm e-mails.", "Fix the spelling: I come tomorow", "Incoming:", VERBATIM),
+    ("You are a helpful assistant.", "Who has the code for the program?", "Incoming:", STRICT),
+    ("Translate into German.", "My dog is here", "", STRICT),
+]
+
+
+@pytest.mark.parametrize(("system", "rest", "constant", "task"), BY_SYSTEM)
+def test_a_system_prompt_that_says_what_to_do_is_the_instruction(
+    system: str, rest: str, constant: str, task: str
+) -> None:
+    assert (
+        task_of(Candidate(0, b"k" * 16, b"f" * 8, rest, system=system), rest, constant, rest if constant else "")
+        == task
+    )
 
 
 @pytest.mark.parametrize(("instruction", "rest", "task"), BESIDE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.learn import GROUPS, Learned, Length, count, outputs
+from pipelines.learn import GROUPS, Learned, Length, count, kind, outputs
 
 
 def of(rows: int, expected: float, actual: float) -> Length:
@@ -12,14 +12,31 @@ def of(rows: int, expected: float, actual: float) -> Length:
 
 
 def test_answers_outweigh_the_guess() -> None:
-    assert Length().longer == 1.0
-    assert 1.0 < of(1, 100, 300).longer < 2.0, "one answer says little"
-    assert of(4, 100, 300).longer > 2.3, "a small batch says more than a guess"
-    assert of(1000, 100, 300).longer == pytest.approx(3.0, rel=0.02)
-    assert of(4, 200, 20).longer < 0.2, "a guess of ten times too much is no more than one answer either"
-    learned = Learned({"g": of(1000, 100, 50)})
-    assert outputs(learned, "g", 200.0) == pytest.approx(100.0, rel=0.02)
-    assert outputs(learned, "other", 200.0) == 200.0
+    assert Length().longer() == 1.0
+    assert 1.0 < of(1, 100, 300).longer() < 2.0, "one answer says little"
+    assert of(4, 100, 300).longer() > 2.3, "a small batch says more than a guess"
+    assert of(1000, 100, 300).longer() == pytest.approx(3.0, rel=0.02)
+    assert of(4, 200, 20).longer() < 0.2, "a guess of ten times too much is no more than one answer either"
+    learned = Learned({kind("local", "g"): of(1000, 100, 50)})
+    assert outputs(learned, "local", "g", 200.0) == pytest.approx(100.0, rel=0.02)
+    assert outputs(learned, "local", "other", 200.0) == 200.0
+    assert learned.knows("g") and not learned.knows("other")
+
+
+def test_each_lanes_model_writes_answers_of_its_own() -> None:
+    """With 100 tokens here and 600 there, both were taken for 350: needless spills, and a price of half."""
+    local, cloud = of(1000, 200, 100), of(1000, 200, 600)
+    both = Learned({kind("local", "g"): local, kind("cloud", "g"): cloud})
+    assert outputs(both, "local", "g", 200.0) == pytest.approx(100.0, rel=0.01)
+    assert outputs(both, "cloud", "g", 200.0) == pytest.approx(600.0, rel=0.01)
+    assert kind("provider_batch", "g") == kind("cloud", "g"), "the same model"
+    for lane, known in (("local", cloud), ("cloud", local)):
+        other = "cloud" if lane == "local" else "local"
+        learned = Learned({kind(other, "g"): known})
+        assert outputs(learned, lane, "g", 200.0) == outputs(learned, other, "g", 200.0), "better than a guess"
+        assert learned.knows("g")
+    first = Learned({kind("local", "g"): of(1, 200, 100), kind("cloud", "g"): cloud})
+    assert 100 < outputs(first, "local", "g", 200.0) < 600, "one answer says little here too"
 
 
 def test_sums_are_told_again_and_again_and_counted_once() -> None:

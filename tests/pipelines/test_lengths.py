@@ -43,8 +43,9 @@ def test_good_answers_of_the_ledger_are_measured_by_route_and_target() -> None:
     assert known["small", "gpu"] == Measured(20, 14.5, pytest.approx(2.947, abs=0.001), 2.0, 0.0, 20.0)
     assert ("small", "mini") not in known, "too few"
     assert known["small", ""].calls == 39
-    assert of_route(known, "small", []) == known["small", ""]
-    assert of_route(known, "other", ["mini", "gpu"]) == known["", "gpu"]
+    assert of_route(known, "small", ["gpu"]) == known["small", "gpu"]
+    assert of_route(known, "small", ["mini"], ["gpu"]) == known["small", ""], "too few of its own"
+    assert of_route(known, "other", ["mini"], ["gpu"]) == known["", "gpu"]
     assert of_route(known, "other", ["mini"]) is None
 
 

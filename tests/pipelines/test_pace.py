@@ -115,6 +115,20 @@ def test_a_first_figure_is_by_busy_seconds_whatever_was_counted_before() -> None
     assert all(rate == pytest.approx(50.0, rel=0.3) for rate in rates[1:])
 
 
+def test_a_first_span_ends_with_its_first_answers_however_long_the_others_take() -> None:
+    """Of calls of 4 to 40 seconds the first span ended after 50: the longer it lasted, the longer its calls had taken."""
+    pace, first_s = Pace(), 0
+    for now in range(1, 60):
+        rows = float(max(0, now - 5))
+        tokens, held_s = 40.0 * sum(range(6, now + 1)), float(sum(range(6, now + 1)))
+        latency_s = held_s / rows if rows else 0.0
+        seen = Answered(rows, 0.0, tokens, float(now), SLOTS, latency_s, held_s)
+        speed = pace.note(float(now), "gpu", SLOTS, [("w", seen)])
+        first_s = first_s or (now if speed.spans else 0)
+    assert first_s <= 14
+    assert speed.rate == pytest.approx(40.0 * SLOTS, rel=0.1)
+
+
 def test_nothing_is_known_before_the_first_answer() -> None:
     assert after(iter([(1.0, Answered(in_flight=SLOTS, busy_s=1.0))])) == Speed(prefill=PREFILL_WEIGHT)
 
@@ -139,4 +153,20 @@ def test_the_next_run_begins_with_what_was_measured_and_soon_believes_itself() -
     slower = after(server(0.05, [(700.0, 40.0), (250.0, 700.0)] * 3, rate=320.0), later)
     assert slower.rate == pytest.approx(320.0, rel=0.2)
     later.begin("other", Kept())
+    assert later.kept("other") == Kept()
     assert later.note(0.0, "other", 1, []).spans == 0
+
+
+def test_a_cloud_of_few_calls_is_no_slower_in_the_next_run() -> None:
+    """Nobody had asked it, as far as each run knew: it was taken for one of six seconds, and bought from that much earlier."""
+    pace, later = Pace(), Pace()
+    after(iter([(0.0, Answered()), (2.0, Answered(8.0, 800.0, 400.0, 1.0, 0, 0.9, 7.0))]), pace)
+    later.begin("gpu", pace.kept("gpu"))
+    found = after(iter([(0.0, Answered())]), later)
+    assert found == Speed(found.rate, pytest.approx(8.0), 0.9, PREFILL_WEIGHT, 0)
+    slower = [
+        (float(now), Answered(now / 4, 25.0 * now, 12.0 * now, float(now), 1, 4.0, float(now))) for now in range(180)
+    ]
+    assert after(iter(slower), later)[1:3] == (pytest.approx(0.25, rel=0.2), 4.0), (
+        "what it does now outweighs that soon"
+    )

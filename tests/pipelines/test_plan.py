@@ -363,7 +363,7 @@ _gpu = st.builds(
     TargetView, st.just("gpu"), st.just("local"), st.booleans(), st.integers(1, 64), st.integers(0, 200),
     st.floats(0, 1000), st.floats(0, 100), st.floats(0.01, 10), rung_work=st.floats(0, 10_000),
     down_s=st.floats(0, 1000) | st.just(math.inf), spans=st.integers(0, 500), rung_read=st.floats(0, 10_000),
-    queued_work=st.floats(0, 10_000),
+    queued_work=st.floats(0, 10_000), steady=st.booleans(),
 )  # fmt: skip
 
 
@@ -388,9 +388,9 @@ def test_moves_are_lawful(runs: list[RunView], gpu: TargetView, office: BatchTar
     ordered = 0
     for move in moves:
         if isinstance(move, Recall):
-            assert (
-                out[move.batch].id == move.run and out[move.batch].may_buy and out[move.batch].deadline_ms is not None
-            )
+            owner = out[move.batch]
+            assert owner.id == move.run
+            assert owner.may_buy if owner.deadline_ms is not None else gpu.up and gpu.steady
             continue
         batch, owner = known[move.batch]
         target = given_.targets[move.target]

@@ -27,6 +27,8 @@ OTHER = [
     "Harbour workers in Gdansk ended their wild strike after the large union accepted a rise of 6 percent, officials said on Friday.",
     "Harbour workers in Gdansk ended their long strike after the union quickly accepted a rise of 6 percent, city officials said on Friday.",
     "Workers in Gdansk ended their strike after the union accepted a mere rise of 6 percent, rail officials said on Friday.",
+    "Until recently, harbour workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials said on Friday at last.",
+    "If harbour workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials only said on Friday by post.",
     "A strike of harbour workers.",
 ]
 
@@ -80,7 +82,8 @@ def test_short_texts_propose_nothing_and_long_ones_six_pairs() -> None:
 
 @pytest.mark.parametrize(
     ("task", "instruction", "expected"),
-    [("closed", "Which topic is this text about?", True), ("closed", "Put the news item into a section: World, Sport.", True),
+    [("closed", 50 * "The news of this section have a topic, and a license. " + "\nIs the clause below in it? Answer YES or NO.", False),
+     ("closed", "Which topic is this text about?", True), ("closed", "Put the news item into a section: World, Sport.", True),
      ("closed", "What is the sentiment of this news item?", False), ("closed", "Is the review of this topic positive?", False),
      ("closed", "Which intent does the message express?", False), ("open", "Summarise the news.", False),
      ("strict", "Translate the headline.", False)],

@@ -118,6 +118,22 @@ def test_a_run_without_a_deadline_orders_what_its_lane_would_have_done_while_it_
     )
 
 
+def test_what_was_ordered_while_a_lane_was_away_is_taken_back_when_it_is_there_to_stay() -> None:
+    """It costs nothing there, and the run has time."""
+    steady = msgspec.structs.replace(BUSY, steady=True)
+    out = sent(1, 60)[0]
+
+    def moves(gpu: TargetView, *out: BatchView, **more: Any) -> list[tuple[str, str]]:
+        return moved(plan(snapshot(run((), sent=out, **more), gpu=gpu, batch_targets={"mini": OFFICE})))
+
+    assert moves(steady, out) == [("s0", "recall")]
+    assert moves(BUSY, out) == [], "it may be away again in a moment"
+    assert moves(msgspec.structs.replace(BUSY, up=False, down_s=60.0), out) == []
+    assert moves(steady, out, deadline_s=9 * HOUR) == [], "short all the same"
+    assert moves(steady, msgspec.structs.replace(out, lanes="cloud")) == [], "the lane has had its say"
+    assert moves(steady, msgspec.structs.replace(out, route="cloudy")) == []
+
+
 def test_of_a_lane_that_is_away_each_client_orders_its_share() -> None:
     """The one with the oldest runs had all of it."""
     gone = msgspec.structs.replace(BUSY, up=False, down_s=HOUR / 12)
@@ -239,6 +255,21 @@ def test_a_batch_api_is_given_no_more_than_it_takes_and_nothing_while_it_is_down
         assert [lane for _, lane in moved(plan(snapshot(wide, gpu=BUSY, batch_targets={"mini": office})))] == lanes
 
 
+def test_what_a_client_has_there_takes_of_the_room_and_leaves_others_their_turn() -> None:
+    """An API with room for 150 lines was given 300, which the lane did not get back until they were recalled."""
+    small = msgspec.structs.replace(OFFICE, room_rows=20)
+
+    def given(out_rows: int, rows: int, client: str = "c") -> int:
+        out = (BatchView("s", "cloudy", out_rows, 100.0, target="mini", sent_ms=NOW - 60_000),) if out_rows else ()
+        mine = run(batches(4, rows=rows, route="cloudy"), client=client)
+        theirs = msgspec.structs.replace(run((), sent=out), id="o")
+        return len(moved(plan(snapshot(mine, theirs, gpu=BUSY, batch_targets={"mini": small}))))
+
+    assert [given(out, rows=8) for out in (0, 4, 12, 16, 40)] == [2, 2, 1, 0, 0]
+    assert given(40, rows=8, client="d") == 2, "the lane takes turns among them"
+    assert given(0, rows=50) == 1 and given(1, rows=50) == 0, "one batch, where nothing is"
+
+
 def test_what_is_out_is_recalled_in_time_to_buy_it_as_fast_as_the_cloud_can_take_it() -> None:
     """160 rows are out, which take the cloud 450 s and a margin: from then on so many come back that it is busy for a while."""
     mini = msgspec.structs.replace(MINI, rows_per_s=0.5)
@@ -279,6 +310,37 @@ def test_a_batch_api_of_which_nobody_has_heard_is_tried_with_a_few_rows_that_are
     assert moves(UNHEARD, SHORT[:18]) == [], "the lane will do it all"
     quick = BatchTarget("mini", True, 1000, latency_p50_s=15.0, latency_p90_s=45.0)
     assert len(moves(quick)) > 4, "what is short, once it is known that it comes back in time"
+
+
+def test_before_an_order_a_cloud_that_nobody_has_asked_is_asked_a_few_rows() -> None:
+    """Taken for a slow one it would have needed all that was left to buy 736 rows: they were called back from an API that answered
+    in ten seconds, and 32 bought."""
+    heard = BatchTarget("mini", True, 1000, latency_p50_s=15.0, latency_p90_s=45.0)
+
+    def moves(mini: TargetView, left_s: float, office: BatchTarget = heard) -> list[tuple[str, str]]:
+        due = run(SHORT, deadline_s=left_s)
+        return moved(plan(snapshot(due, gpu=SLOW, mini=mini, batch_targets={"mini": office})))
+
+    unasked = msgspec.structs.replace(MINI, rows_per_s=0.0, spans=0)
+    assert moves(unasked, 240)[0] == ("b39", "cloud") and {lane for _, lane in moves(unasked, 240)[1:]} == {
+        "provider_batch"
+    }
+    assert moves(unasked, 240, UNHEARD)[0] == ("b39", "cloud"), "nor has anybody the API"
+    for known in (
+        MINI,
+        msgspec.structs.replace(unasked, rung_rows=4),
+        msgspec.structs.replace(unasked, up=False, down_s=5.0),
+    ):
+        assert {lane for _, lane in moves(known, 240)} == {"provider_batch"}
+    whole = (msgspec.structs.replace(SHORT[0], rows=60, route="cloudy"),)
+    alone = snapshot(run(whole, deadline_s=240), mini=unasked, batch_targets={"mini": heard})
+    assert moved(plan(alone)) == [("b0", "provider_batch")], "not all of it"
+    days = tuple(msgspec.structs.replace(batch, work=50_000.0) for batch in SHORT)
+    due = run(days, deadline_s=10 * HOUR)
+    there = snapshot(due, gpu=BUSY, mini=unasked, batch_targets={"mini": OFFICE})
+    assert {lane for _, lane in moved(plan(there))} == {"provider_batch"}, (
+        "the last tenth of its time is enough for any cloud"
+    )
 
 
 def test_what_has_no_local_lane_waits_for_the_trial_as_long_as_there_is_time() -> None:

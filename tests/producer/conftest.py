@@ -44,3 +44,11 @@ async def inboxes(redis: Redis, records: Records) -> AsyncIterator[Inboxes]:
     found = Inboxes(redis, wire.Keys("test-inbox"), records, "channel", 30.0)
     yield found
     await found.close()
+
+
+@pytest.fixture
+def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for sources, beside `data` in the folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"

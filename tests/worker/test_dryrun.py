@@ -17,7 +17,7 @@ from tests.support_frames import at, call
 from tests.support_worker import write as write_part
 from tests.worker.sources.reading import lines, source, write
 from worker.clock import Clock
-from worker.dryrun import _known, _lane_s, _office, _parts, plan_run
+from worker.dryrun import _in_the_cloud, _known, _lane_s, _office, _parts, plan_run
 from worker.measured import Earlier
 from worker.money.ledger import Ledger
 from worker.targets import Targets
@@ -46,7 +46,7 @@ def targets() -> Targets:
 
 def test_a_measured_call_is_one_of_usual_work_and_longer_prompts_take_longer(targets: Targets) -> None:
     ledger = Ledger(Settings.model_validate(CONFIG), targets)
-    short, long = _parts(targets, ledger, KNOWN, [head("a", 100.0), head("b", 300.0)])
+    short, long = _parts(targets, ledger, KNOWN, *[[head("a", 100.0), head("b", 300.0)]] * 2)
     assert short.home_s + long.home_s == pytest.approx(20 * 4.0 / 4), "twenty rows of four seconds, four at once"
     assert long.home_s == pytest.approx(3 * short.home_s)
     assert short.away_pusd == (10 * 10**6, 200 * 10**7), "input and output"
@@ -99,8 +99,37 @@ def test_the_price_of_one_routes_batch_api_is_no_other_routes(tmp_path: Path) ->
     assert usd["batched"] == pytest.approx(0.75 * usd["plain"], rel=0.01) and usd["plain"] > 0
 
 
+def test_what_is_bought_is_priced_with_answers_of_the_clouds_length(tmp_path: Path) -> None:
+    """Nine in ten earlier answers were the local model's, of 100 tokens, the others the cloud's, of 600: all were taken for 150."""
+    mini = {name: value for name, value in CONFIG["targets"]["mini"].items() if name not in ("rpm", "tpm")}
+    settings = Settings.model_validate({
+        **CONFIG, "spillway": {"data": str(tmp_path)}, "targets": {**CONFIG["targets"], "mini": mini},
+        "routes": {"small": {"targets": ["gpu", "mini"], "dedupe": "off"}},
+    })  # fmt: skip
+    calls = [call(n, n, run_id=EARLIER, output_tokens=100, finished_at=at(4)) for n in range(900)]
+    cloud = {"lane": "cloud", "target": "mini", "output_tokens": 600}
+    remember(tmp_path, calls + [call(900 + n, n, run_id=EARLIER, **cloud, finished_at=at(4)) for n in range(100)])
+    file = write(tmp_path / "rows.jsonl", lines(*[{"prompt": "x", "max_tokens": 500}] * 100))
+    free = plan_run(settings, (source(file),), Options(), "default", None)
+    dear = plan_run(settings, (source(file),), Options(), "default", 1e-6)
+    (local, _), (_, bought) = free["lanes"], dear["lanes"]
+    assert (local["output_tokens"], bought["output_tokens"]) == (100 * 100, 100 * 500), "no longer than rows allow"
+    read_usd = bought["input_tokens"] / 1e6
+    assert float(free["all_cloud_usd"]) == pytest.approx(read_usd + 100 * 500 * 10 / 1e6)
+    assert float(dear["cost_usd_p50"]) == pytest.approx(read_usd + 100 * 500 * 10 / 1e6, rel=0.01)
+    assert _in_the_cloud({}, Targets(settings, Clock()), head("a", 1.0), Options()) == head("a", 1.0), "a guess is one"
+
+
 CALLS, CALL_S = 64, 6.4
 EARLIER = "20260301-000000-aaaaaa"
+
+
+def remember(folder: Path, calls: list[dict[str, Any]]) -> None:
+    """The ledger and the record of an earlier run."""
+    write_part(folder / paths.costs_part("2026-03-01", EARLIER, "00000001"), calls, schemas.COSTS)
+    record = folder / paths.run_record(EARLIER)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_bytes(msgspec.json.encode({"run_id": EARLIER, "options": {}, "status": "completed"}))
 
 
 def planned(folder: Path, client: str) -> dict[str, Any]:
@@ -109,10 +138,7 @@ def planned(folder: Path, client: str) -> dict[str, Any]:
     routes = {"small": {"targets": ["gpu"], "dedupe": "off"}}
     settings = Settings.model_validate({"spillway": {"data": str(folder)}, "targets": {"gpu": gpu}, "routes": routes})
     calls = [call(n, n, run_id=EARLIER, client="acme", output_tokens=30, finished_at=at(CALL_S)) for n in range(CALLS)]
-    write_part(folder / paths.costs_part("2026-03-01", EARLIER, "00000001"), calls, schemas.COSTS)
-    record = folder / paths.run_record(EARLIER)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_bytes(msgspec.json.encode({"run_id": EARLIER, "options": {}, "status": "completed"}))
+    remember(folder, calls)
     file = write(folder / "rows.jsonl", lines(*[{"prompt": "x"}] * CALLS))
     return plan_run(settings, (source(file),), Options(), client, None)
 

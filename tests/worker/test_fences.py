@@ -142,6 +142,7 @@ async def test_deaths_without_an_answer_make_poison_and_an_answer_resets(context
         await take(context, f"more-{death}", first=False)
         await healer.look({})
     assert await state(context) == "drained"
+    assert int(await context.redis.hget(context.keys.batch(HEAD.id), "left")) == HEAD.rows - 1
     assert b"without one more answer" in await context.redis.hget(context.keys.poison, HEAD.id)
 
 

@@ -75,6 +75,7 @@ class AnthropicBatches:
 
     most_lines = 100_000
     most_bytes = 240 << 20
+    create_s = LONG_S
 
     async def stage(self, web: Web, target: Target, tag: str, lines: Sequence[Line]) -> bytes | Failure:
         rows = b",".join(
@@ -83,7 +84,7 @@ class AnthropicBatches:
         return b'{"requests":[' + rows + b"]}"
 
     async def create(self, web: Web, target: Target, staged: bytes) -> Remote | Failure:
-        return _remote(answer(await web.post(_url(target), headers_of(target), staged, LONG_S)))
+        return _remote(answer(await web.post(_url(target), headers_of(target), staged, self.create_s)))
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
         listed = pages(web, _url(target), headers_of(target), sought, LISTING)

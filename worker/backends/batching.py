@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 PAGE, MOST_PAGES = 100, 20
 """Of a provider's list of batches."""
-LONG_S = 600.0
-"""For a request that carries all lines of a batch, or their results."""
+SHORT_S, LONG_S = 30.0, 600.0
+"""For a request; for one that carries all lines of a batch, or their results."""
 SKEW_S = 60
 """By so much a provider's clock may differ from ours."""
 
@@ -88,6 +88,8 @@ class BatchApi(Protocol):
 
     most_lines: int
     most_bytes: int
+    create_s: float
+    """So long a `create` is listened to at most."""
 
     async def stage(self, web: Web, target: Target, tag: str, lines: Sequence[Line]) -> bytes | Failure:
         """Gets everything ready but the batch itself, at no cost; the body with which `create` makes it."""

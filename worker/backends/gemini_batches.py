@@ -16,6 +16,7 @@ from pipelines.types import Failure
 from worker.backends import failures
 from worker.backends.batching import (
     LONG_S,
+    SHORT_S,
     Line,
     Listing,
     NotRun,
@@ -75,6 +76,7 @@ class GeminiBatches:
 
     most_lines = 100_000
     most_bytes = 512 << 20
+    create_s = SHORT_S
 
     async def stage(self, web: Web, target: Target, tag: str, lines: Sequence[Line]) -> bytes | Failure:
         rows = b"".join(b'{"key":"' + each.custom_id.encode() + b'","request":' + each.body + b"}\n" for each in lines)
@@ -85,7 +87,7 @@ class GeminiBatches:
 
     async def create(self, web: Web, target: Target, staged: bytes) -> Remote | Failure:
         url = f"{target.base_url}/models/{target.model.removeprefix('models/')}:batchGenerateContent"
-        return _remote(answer(await web.post(url, _headers(target), staged)))
+        return _remote(answer(await web.post(url, _headers(target), staged, self.create_s)))
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
         async for rows in pages(web, f"{target.base_url}/batches", _headers(target), sought, LISTING):

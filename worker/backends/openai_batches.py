@@ -12,6 +12,7 @@ from pipelines.types import Failure
 from worker.backends import looks
 from worker.backends.batching import (
     LONG_S,
+    SHORT_S,
     Line,
     Listing,
     NotRun,
@@ -67,6 +68,7 @@ class OpenAIBatches:
 
     most_lines = 50_000
     most_bytes = 190 << 20
+    create_s = SHORT_S
 
     async def stage(self, web: Web, target: Target, tag: str, lines: Sequence[Line]) -> bytes | Failure:
         endpoint = f"/v1{lines[0].url.removeprefix(target.base_url or '')}"
@@ -85,7 +87,7 @@ class OpenAIBatches:
 
     async def create(self, web: Web, target: Target, staged: bytes) -> Remote | Failure:
         headers = {**looks.bearer(target), "content-type": "application/json"}
-        return _remote(answer(await web.post(f"{target.base_url}/batches", headers, staged)))
+        return _remote(answer(await web.post(f"{target.base_url}/batches", headers, staged, self.create_s)))
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:
         async for rows in pages(web, f"{target.base_url}/batches", looks.bearer(target), sought, LISTING):

@@ -44,6 +44,7 @@ class OpenRouterBatches:
 
     most_lines = 10_000
     most_bytes = 50 << 20
+    create_s = LONG_S
 
     async def stage(self, web: Web, target: Target, tag: str, lines: Sequence[Line]) -> bytes | Failure:
         rows = b",".join(
@@ -56,7 +57,7 @@ class OpenRouterBatches:
     async def create(self, web: Web, target: Target, staged: bytes) -> Remote | Failure:
         headers = {**looks.bearer(target), "content-type": "application/json"}
         return _remote(
-            answer(await web.post(f"{target.base_url}/batches", headers, staged, LONG_S), ok=(200, 201, 202))
+            answer(await web.post(f"{target.base_url}/batches", headers, staged, self.create_s), ok=(200, 201, 202))
         )
 
     async def find(self, web: Web, target: Target, sought: Sought) -> Remote | Failure | None:

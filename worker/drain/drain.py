@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import truth, wire
 from pipelines.batch import output_estimate
 from pipelines.journal import fold
-from pipelines.learn import Length, count
+from pipelines.learn import Length, tell
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Called, Completion, Failure, Intent, Usage
 from worker import aside
@@ -126,16 +126,13 @@ class Drain:
 
     async def _release(self, running: Running) -> None:
         """Drained when every prompt ended; else back to waiting, for the other lane if one is exhausted."""
-        keys = self.context.keys
+        keys, head = self.context.keys, running.head
         state = "waiting" if running.unresolved else "drained"
-        if (whole := running.whole) is not None and running.head.group:
-            count(self.lengths, running.head.group, whole)
-        run, score = running.head.run, running.head.cloud_pusd / max(running.head.work, 1e-9)
-        released = await self.context.scripts.release(
-            keys=[keys.batch(running.id), keys.waiting(run), keys.rung, keys.drained(run), keys.wake],
-            args=[running.epoch, running.id, state, running.lanes_left, score, self.context.owner, running.refused],
-        )
-        if not released:
+        tell(self.lengths, running.lane, head, running.answers)
+        score = head.cloud_pusd / max(head.work, 1e-9)
+        names = [keys.batch(running.id), keys.waiting(head.run), keys.rung, keys.drained(head.run), keys.wake]
+        args = [running.epoch, running.id, state, running.lanes_left, score, self.context.owner, running.refused]
+        if not await self.context.scripts.release(keys=names, args=[*args, "left", len(running.unresolved)]):
             log.warning("batch %s was taken over; nothing published", running.id)
 
     async def close(self) -> None:
@@ -200,6 +197,8 @@ class Drain:
             return
         prompt.attempts += 1
         patience_s = self._local.patience_s(name, item)
+        lane = self.lanes[name]
+        before_s = lane.each_s
         call = self._hot.post(url, headers, body, patience_s, connect_timeout_s=target.connect_timeout_s)
         response = await self.rescue.call(prompt, call)
         outcome = (
@@ -209,15 +208,17 @@ class Drain:
         outcome = self._local.weigh(
             name, target, item, outcome, seconds, lambda: not batch.run.checked and self._asking.elsewhere(prompt, name)
         )  # what is checked for its form may be cut and right
-        called = self._called(intent, outcome, seconds, batch)
+        busy_s = (lane.each_s - before_s) * lane.slots.share
+        called = self._called(intent, outcome, seconds, busy_s, batch)
         raw = response if isinstance(response, HttpResponse) else None
         self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
         await self.rescue.ended(prompt)
 
-    def _called(self, intent: Intent, outcome: Completion | Failure, seconds: float, batch: Running) -> Called:
-        """The ledger's view of a call."""
+    def _called(
+        self, intent: Intent, outcome: Completion | Failure, seconds: float, busy_s: float, batch: Running
+    ) -> Called:
+        """The ledger's view of a call; `busy_s` is its part of the time in which the server was busy."""
         name, patient = intent.target, batch.run.patient
-        busy_s = seconds / max(1, self.lanes[name].in_use)
         facts = self.ledger.charge(name, outcome, busy_s, intent.bound_pusd, batch.head.route, patient=patient)
         self.ledger.note(name, facts.cost_pusd)
         return verdict.called(intent, facts, outcome, batch.head.purpose, intent.started_us + round(seconds * 1e6))
@@ -257,13 +258,11 @@ class Drain:
 
     def _measure(self, prompt: Prompt, name: str, usage: Usage, seconds: float) -> None:
         """What an answer took; guessed where the server does not say its tokens."""
-        read, written = usage.input_tokens, usage.output_tokens
-        if not read and not written:
-            read = prompt.item.input_tokens
-            written = output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
+        guess = output_estimate(prompt.item.max_tokens, prompt.batch.run.labels)
+        read, written = usage.input_tokens or prompt.item.input_tokens, usage.output_tokens or guess
         self.lanes[name].finished(read, written, seconds)
         self.rescue.took(prompt, seconds)
-        prompt.batch.answers.answer(written)
+        prompt.batch.answer(prompt, written)
 
     def _again_or_on(self, prompt: Prompt, name: str, *, on: bool = False) -> None:
         """An answer that cannot be used is asked for once more, or goes on to the next target at once."""

@@ -47,8 +47,7 @@ class Lane:
         self.input_tokens = self.output_tokens = 0
         self.held_s, self.refused = 0.0, 0
         self.latency_s = 0.0
-        self._busy_s = 0.0
-        self._busy_since: float | None = None
+        self._busy_s = self._each_s = self._since_s = 0.0
         self.up = True
         self.paused_ms = 0
         self.trial = 0
@@ -65,8 +64,24 @@ class Lane:
     @property
     def busy_s(self) -> float:
         """Seconds with at least one call in flight; only grows."""
-        now = asyncio.get_running_loop().time()
-        return self._busy_s + (now - self._busy_since if self._busy_since is not None else 0.0)
+        return self._busy_s + self._lately_s
+
+    @property
+    def each_s(self) -> float:
+        """The same, each moment of it divided by the calls in flight: what it grows by during a call is that call's part of the
+        seconds in which this process kept the server busy."""
+        return self._each_s + self._lately_s / max(1, self.in_use)
+
+    @property
+    def _lately_s(self) -> float:
+        """Seconds since the number of calls in flight changed, where it is not 0."""
+        return asyncio.get_running_loop().time() - self._since_s if self.in_use else 0.0
+
+    def _hold(self, more: int) -> None:
+        """So many slots more are in use."""
+        self._busy_s, self._each_s = self.busy_s, self.each_s
+        self._since_s = asyncio.get_running_loop().time()
+        self.in_use += more
 
     def submit(self, prompt: Prompt) -> None:
         self.ready.append(prompt)
@@ -92,9 +107,7 @@ class Lane:
         if self.rates.limited and self._allowance == 0 and self.ready:
             self._changed.set()
         while self.ready and self.in_use < self._most and (not self.rates.limited or self._allowance > 0):
-            self.in_use += 1
-            if self._busy_since is None:
-                self._busy_since = asyncio.get_running_loop().time()
+            self._hold(1)
             if self.trial and self._own and not self._growing:
                 self._growing = True
                 asyncio.get_running_loop().call_later(BOLDER_S, self._bolder)
@@ -153,10 +166,8 @@ class Lane:
                 more = self.ready and self.in_use <= self._most
                 prompt = self._next() if more and (not self.rates.limited or self._allowance > 0) else None
         finally:
-            self.in_use -= 1
+            self._hold(-1)
             self._pump()
-            if self.in_use == 0 and self._busy_since is not None:
-                self._busy_s, self._busy_since = self.busy_s, None
 
     async def run(self) -> None:
         """Keeps the slots leased and the rate allowance filled."""

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import TypeVar
 
-import msgspec
-
 from pipelines import wire
 from pipelines.journal import State
 from pipelines.learn import Length
@@ -117,12 +115,10 @@ class Running:
         self._calls += 1
         return wire.call_id(self.id, self.epoch, self._calls)
 
-    @property
-    def whole(self) -> Length | None:
-        """How long its answers were, where all of them were given here."""
-        if self.answers.rows < self.head.rows:
-            return None
-        return msgspec.structs.replace(self.answers, expected_tokens=float(self.head.output_tokens))
+    def answer(self, prompt: Prompt, output_tokens: int) -> None:
+        """How long an answer was, if its own lane has given it."""
+        if prompt.lane == self.lane:
+            self.answers.answer(output_tokens)
 
     def ended(self) -> None:
         self.open -= 1

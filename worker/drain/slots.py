@@ -21,3 +21,8 @@ class Slots:
         """Asks for `want` slots and keeps those `in_use`; call at least every LEASE_MS / 3."""
         args = [self._owner, max(want, in_use), in_use, cap, LEASE_MS]
         self.granted, self.aim, self.others = map(int, await self._scripts.slots(keys=[self._key], args=args))
+
+    @property
+    def share(self) -> float:
+        """Our part of the slots that are granted: so much of what keeping the server busy costs is ours."""
+        return max(1, self.granted) / (max(1, self.granted) + self.others)

@@ -102,18 +102,18 @@ class Ledger:
         full = cost_pusd(price, one) if price else 0
         return cost_pusd(price, one, batch=True) / full if price and full else 1.0
 
-    def cloud_estimate_pusd(self, route: str, input_tokens: int, output_tokens: int) -> int:
-        """Expected price at the route's cheapest cloud target; 0 when it has none."""
+    def cloud_estimate_pusd(self, route: str, input_tokens: int, output_tokens: int, rows: int) -> int:
+        """Expected price of a batch of so many rows at the route's cheapest cloud target; 0 when it has none."""
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-        return self._cheapest_cloud(route, usage) or 0
+        return self._cheapest_cloud(route, usage, calls=rows) or 0
 
-    def estimate_pusd(self, route: str, lane: str, input_tokens: int, output_tokens: int) -> int:
-        """Expected price at the first target of a route's lane."""
+    def estimate_pusd(self, route: str, lane: str, input_tokens: int, output_tokens: int, rows: int) -> int:
+        """Expected price of a batch of so many rows at the first target of a route's lane."""
         names = self._targets.route_targets(route, lane)
-        price = self.price(names[0]) if names else None
-        return cost_pusd(price, Usage(input_tokens=input_tokens, output_tokens=output_tokens)) if price else 0
+        price, usage = self.price(names[0]) if names else None, Usage(input_tokens, output_tokens=output_tokens)
+        return cost_pusd(price, usage, calls=rows) if price else 0
 
-    def _cheapest_cloud(self, route: str, usage: Usage, *, wait: bool = False) -> int | None:
+    def _cheapest_cloud(self, route: str, usage: Usage, *, wait: bool = False, calls: int = 1) -> int | None:
         """At the price of a provider's batch, where the target takes them and there is time to `wait`."""
         names = self._targets.route_targets(route, "cloud")
         found = [
@@ -121,7 +121,7 @@ class Ledger:
             for name in names
             if (price := self.price(name))
         ]
-        return min((cost_pusd(price, usage, batch=batch) for price, batch in found), default=None)
+        return min((cost_pusd(price, usage, batch=batch, calls=calls) for price, batch in found), default=None)
 
     @cached_property
     def _told_keys(self) -> dict[str, str | None]:

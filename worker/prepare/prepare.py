@@ -137,7 +137,6 @@ class Preparer:
         pipe = redis.pipeline(transaction=False)
         for run_id in ids:
             pipe.hmget(keys.run(run_id), *FIELDS)
-        self._promoters.keep(set(ids))
         open_runs: list[Waiting] = []
         held_rows = held_bytes = 0
         for run_id, reply in zip(ids, await pipe.execute(raise_on_error=False), strict=True):
@@ -284,8 +283,8 @@ class Preparer:
             progress.redo = await asyncio.to_thread(Redo, self.context.store, progress.asker.id, generation, statuses)
         state = wire.load(raw)
         position = int(state.get("redo", 0)) if isinstance(state, dict) else 0
-        rows, routes, last = await asyncio.to_thread(progress.redo.read, progress.reader, position)
-        chunk = Chunk({}, [], Counter(), Counter())
+        rows, routes, last, follow = await asyncio.to_thread(progress.redo.read, progress.reader, position)
+        chunk = Chunk({}, [], Counter(asked=-follow, duplicate=follow), Counter())
         asked = await asyncio.to_thread(self._sifter.ask_again, progress.asker, rows, routes)
         self._sifter.cut(progress.asker, asked, generation, position, chunk)
         after = {**state, "redo": position + 1}

@@ -12,6 +12,7 @@ from typing import Any
 from pipelines import paths, wire
 from pipelines.audit import Reuse, asked_rows
 from pipelines.errors import SourceError
+from worker.chunks import Part, in_order
 from worker.context import Context
 from worker.prepare.chunk import Chunk
 from worker.prepare.redo import rows_of
@@ -32,6 +33,8 @@ class Promoter:
 
     def __init__(self, store: Store, sifter: Sifter, asker: Asker, reader: Reader) -> None:
         self._store, self._sifter, self._asker, self._reader = store, sifter, asker, reader
+        self._names: list[str] = []
+        self._parts: list[Part] = []
 
     def followers(self, rows: list[int], generation: int) -> Chunk:
         """Batches of these rows, which nobody answered; SourceError when they cannot be read any more."""
@@ -58,10 +61,12 @@ class Promoter:
 
     def _by_chunk(self, rows: list[int]) -> dict[str, set[int]]:
         names = self._store.names(paths.chunks_dir(self._asker.id))
-        firsts = [paths.first_row(name) for name in names]
+        if names != self._names:
+            self._names, self._parts = names, in_order(self._store, self._asker.id)
+        firsts = [part.first for part in self._parts]
         found: dict[str, set[int]] = defaultdict(set)
         for row in rows:
-            found[names[bisect_right(firsts, row) - 1]].add(row)
+            found[self._parts[bisect_right(firsts, row) - 1].name].add(row)
         return found
 
 
@@ -70,11 +75,6 @@ class Promoters:
 
     def __init__(self, context: Context, sifter: Sifter) -> None:
         self._context, self._sifter = context, sifter
-        self._of: dict[str, Promoter] = {}
-
-    def keep(self, run_ids: set[str]) -> None:
-        """Forgets the runs that are not open any more."""
-        self._of = {run: each for run, each in self._of.items() if run in run_ids}
 
     async def ask(self, run_id: str, asker: Asking) -> bool:
         """Asks some of the wanted followers; those that cannot be read any more share their leader's fate."""
@@ -120,11 +120,9 @@ class Promoters:
         return committed
 
     async def _promoter(self, run_id: str, asker: Asking) -> tuple[Promoter, int]:
-        """The run's, and its generation."""
-        if run_id not in self._of:
-            self._of[run_id] = Promoter(self._context.store, self._sifter, *await asker(run_id))
+        """One of this step's own, with the sources that the run has by now, and the run's generation."""
         generation = await self._context.redis.hget(self._context.keys.run(run_id), "generation")
-        return self._of[run_id], int(generation or 0)
+        return Promoter(self._context.store, self._sifter, *await asker(run_id)), int(generation or 0)
 
 
 def batch_arguments(keys: wire.Keys, chunk: Chunk) -> tuple[list[str], list[Any]]:

@@ -265,8 +265,8 @@ class Sifter:
             head = BatchHead(
                 wire.batch_id(asker.id, generation, first_row, name), asker.id, batch[0].route, generation, len(batch),
                 tokens_in, tokens_out, sum(work(o.item.input_tokens, o.output_tokens) for o in batch),
-                self._ledger.cloud_estimate_pusd(batch[0].route, tokens_in, tokens_out), len(payload),
-                purpose, group, sum(item.max_tokens for item in items),
+                self._ledger.cloud_estimate_pusd(batch[0].route, tokens_in, tokens_out, len(batch)),
+                len(payload), purpose, group, sum(item.max_tokens for item in items),
             )  # fmt: skip
             chunk.batches.append((head, payload))
             chunk.counts.update(open=1, held_rows=len(batch), held_bytes=len(payload))

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container, Iterator
 from functools import partial
 from typing import NamedTuple
 
 from pipelines import wire
+from pipelines.batch import rest
 from pipelines.errors import LeaseLost
+from pipelines.fair import RANKS, Served, in_turn
 from pipelines.learn import Length
 from pipelines.types import BatchHead
 from worker import aside
@@ -23,7 +25,7 @@ from worker.backends.http import Web
 from worker.context import Context
 from worker.drain.journal import Journal
 from worker.money.ledger import Ledger
-from worker.provider_batches.making import FORGOTTEN, Maker
+from worker.provider_batches.making import UNSENT, Maker
 from worker.provider_batches.orders import GOES_ON, Order, Orders, rows_out
 from worker.provider_batches.reading import Reader
 from worker.provider_batches.standing import Standing
@@ -37,7 +39,7 @@ QUIET_S, GATHER_S = 1.0, 60.0
 """An order is made when its run gives no more for a moment; of a run that is still being prepared, after a while."""
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
 """Of one order, whatever a provider would take: it is in this process' memory while it is made and read."""
-TIMEOUT_S, RESULT_BYTES = 30.0, 1 << 30
+RESULT_BYTES = 1 << 30
 
 
 class Given(NamedTuple):
@@ -51,20 +53,31 @@ class Given(NamedTuple):
     holder: str
 
 
+class Waits(NamedTuple):
+    """What a run has for a target, and whether nothing more of it is on the way."""
+
+    run: str
+    batches: list[Given]
+    prepared: bool
+
+
 class ProviderBatches:
     """The loop of the lease `provider_batch`."""
 
     def __init__(self, context: Context, ledger: Ledger, journal: Journal, lengths: dict[str, Length]) -> None:
         """`lengths`: where the heartbeat finds how long whole batches' answers were."""
         self._context = context
-        self._web = Web(TIMEOUT_S, RESULT_BYTES)
+        self._web = Web(batching.SHORT_S, RESULT_BYTES)
         self._orders = Orders(context)
         self._maker = Maker(context, ledger, journal, self._orders, self._web)
         self._reader = Reader(context, ledger, journal, self._orders, lengths)
         self._standing = Standing(context, ledger)
         self._under_way: set[str] = set()
-        self._turns: dict[bytes | None, int] = {}
-        """When a client's last order was made: where there is little room, the others' are first."""
+        clients = context.settings.clients
+        self._weights = {name: client.weight for name, client in clients.items()}
+        self._ranks = {name: RANKS[client.priority] for name, client in clients.items()}
+        self._served = defaultdict[str, Served](Served)
+        """Rows that each target was ordered for clients: where there is little room, it is shared as every lane is."""
         self._tender = Tender(context, self._web, self._orders, self._maker, self._reader, self._standing)
 
     async def step(self) -> None:
@@ -84,8 +97,7 @@ class ProviderBatches:
         busy = frozenset(self._under_way)  # what is read from now on may be of before they end
         orders = await self._orders.open()
         self._standing.tell()
-        wanted_back = await self._context.redis.smembers(self._context.keys.recalled)
-        recalled = {batch.decode(errors="replace") for batch in wanted_back}
+        recalled = await self._orders.recalled()
         now_s = asyncio.get_running_loop().time()
         for order in orders:
             ours = order.state in ("making", "sending") and _making(order.about.target) in busy
@@ -104,31 +116,45 @@ class ProviderBatches:
     # -- what plan gave ----------------------------------------------------------------------------------------------
 
     async def _wanted(
-        self, orders: list[Order], recalled: set[str], busy: frozenset[str]
+        self, orders: list[Order], recalled: Container[str], busy: frozenset[str]
     ) -> dict[str, list[tuple[str, list[Given]]]]:
         """By target, of what no order has: each new order's run and batches. What cannot be sent is given back."""
         groups: dict[tuple[str, str], list[Given]] = defaultdict(list)
-        found: dict[str, list[tuple[str, list[Given]]]] = defaultdict(list)
+        waiting: dict[str, dict[str, list[Waits]]] = defaultdict(lambda: defaultdict(list))
         taken = {batch for order in orders for batch, _ in order.about.parts if order.state != "let_go"}
         for target, given in await self._given(taken):
             if _making(target) not in busy:
                 groups[target, given.head.run].append(given)
         redis, keys = self._context.redis, self._context.keys
         told = {run: await redis.hmget(keys.run(run), "cancel", "prepared", "client") for _, run in groups}
-        for target, run in sorted(groups, key=lambda group: self._turns.get(told[group[1]][2], 0)):
-            (cancel, prepared, _), batches, api = told[run], groups[target, run], self._api(target)
-            if api is None or cancel not in GOES_ON or not self._context.targets.is_up(target):
+        for (target, run), batches in groups.items():
+            cancel, prepared, client = told[run]
+            if self._api(target) is None or cancel not in GOES_ON or not self._context.targets.is_up(target):
                 await self._give_back(batches)
                 continue
             await self._give_back([given for given in batches if given.id in recalled])
             wanted = [given for given in batches if given.id not in recalled]
-            most_rows = self._standing.most_rows(target)
-            out = rows_out(orders, target) + sum(_rows(some) for _, some in found[target])
-            for some in self._orders_of(wanted, api, most_rows - out, prepared == b"1"):
-                if not out or out + _rows(some) <= most_rows:
-                    found[target].append((run, some))
-                    out += _rows(some)
+            waiting[target][(client or b"").decode(errors="replace")].append(Waits(run, wanted, prepared == b"1"))
+        found = {target: self._in_turn(target, rows_out(orders, target), each) for target, each in waiting.items()}
         return {target: some for target, some in found.items() if some}
+
+    def _in_turn(self, target: str, out: int, waiting: dict[str, list[Waits]]) -> list[tuple[str, list[Given]]]:
+        """What a target has room for where so many rows are `out`: each client's orders when it is its turn."""
+        api, most_rows = self._api(target), self._standing.most_rows(target)
+        assert api is not None
+        found: list[tuple[str, list[Given]]] = []
+
+        def line(runs: list[Waits]) -> Iterator[tuple[float, tuple[str, list[Given]]]]:
+            for run, batches, prepared in runs:
+                for some in self._orders_of(batches, api, most_rows - out, prepared):
+                    yield float(_rows(some)), (run, some)
+
+        lines = {client: line(runs) for client, runs in waiting.items()}
+        for run, some in in_turn(lines, self._served[target].levels(lines), self._weights, self._ranks):
+            if not out or out + _rows(some) <= most_rows:
+                found.append((run, some))
+                out += _rows(some)
+        return found
 
     def _orders_of(self, batches: list[Given], api: BatchApi, room: int, prepared: bool) -> list[list[Given]]:
         """Full orders at once; the last, smaller one when its run gives no more for a moment, or has not for a while."""
@@ -144,17 +170,18 @@ class ProviderBatches:
         ids = [batch for batch in since if batch not in taken]
         pipe = redis.pipeline(transaction=False)
         for batch in ids:
-            pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "lanes", "head", "holder")
+            pipe.hmget(keys.batch(batch), "epoch", "state", "lane", "target", "lanes", "head", "holder", "left")
         found = []
         for batch, fields in zip(ids, await pipe.execute(raise_on_error=False) if ids else [], strict=True):
             try:
                 if isinstance(fields, Exception):
                     raise wire.Unreadable(str(fields))
-                epoch, state, lane, target, lanes, head, holder = fields
+                epoch, state, lane, target, lanes, head, holder, left = fields
                 if (state, lane) != (b"rung", b"provider_batch"):
                     await self._unlist(batch)
                     continue
-                who = (lanes or b"any").decode(), wire.unpack_head(head), since[batch], (holder or b"").decode()
+                seen = rest(wire.unpack_head(head), int(left or 0))
+                who = (lanes or b"any").decode(), seen, since[batch], (holder or b"").decode()
                 given = Given(batch, int(epoch), *who)
                 found.append((target.decode(), given))
             except (ValueError, TypeError, AttributeError) as error:
@@ -184,7 +211,7 @@ class ProviderBatches:
         order = await self._orders.make(target, run, [(batch, epoch) for batch, epoch, *_ in batches])
         if order is None:
             return
-        self._turns[run.client.encode()] = order.about.made_ms
+        self._served[target].add(run.client, float(_rows(batches)), self._weights.get(run.client, 1.0))
         try:
             await self._send(order)
         except (RedisError, OSError, LeaseLost):
@@ -202,7 +229,7 @@ class ProviderBatches:
                 await self._reader.release(part, real_time=part.cannot)
         trouble = await self._maker.submit(order, lines) if lines else None
         if trouble is not None:
-            sent = trouble is not FORGOTTEN
+            sent = trouble not in UNSENT
             at_fault = sent and self._standing.refused(order, trouble, await self._orders.out_before(order))
             await self._reader.undo(order, parts, trouble.code, real_time=at_fault)
         elif not lines:

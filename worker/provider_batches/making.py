@@ -35,8 +35,12 @@ FORGETS_S = 2.5
 LINE_BYTES = 200
 """What a line has around its body, at most."""
 FORGOTTEN = Failure("connect", "forgotten", "Redis has forgotten the order; nothing was sent")
+UNWANTED = Failure("connect", "unwanted", "nobody wants the order any more; nothing was sent")
+UNSENT = (FORGOTTEN, UNWANTED)
 MAY_EXIST = frozenset({"unknown", "transient"})
 """Kinds of Failure after which a batch may have been made all the same."""
+UNAVAILABLE = 503
+"""So is one by this status: a gateway says it too when it has lost the server that it had given the request to."""
 NOBODY_THERE = frozenset({"wrong_address", "redirect"})
 """Unless nobody was there to make it."""
 
@@ -76,6 +80,8 @@ class Maker:
         staged = await listen(context, order.about.run, api.stage, self._web, target, order.tag, lines)
         if isinstance(staged, Failure):
             return staged
+        if await self._orders.unwanted(order, await self._orders.recalled()):
+            return UNWANTED
         order.state, order.sent_ms = "sending", context.clock.now_ms()
         noted = await self._orders.note(order)
         if not context.again.synced:
@@ -90,7 +96,12 @@ class Maker:
         made = await listen(self._context, order.about.run, api.create, self._web, target, staged)
         if isinstance(made, Failure):
             log.warning("order %s: %s", order.tag, made.message)
-            return None if made.kind in MAY_EXIST and made.code not in NOBODY_THERE else made
+            may_exist = made.kind in MAY_EXIST or made.http_status == UNAVAILABLE
+            if not may_exist or made.code in NOBODY_THERE:
+                return made
+            order.given_up_ms = self._context.clock.now_ms()
+            await self._orders.note(order)
+            return None
         await self.adopt(order, made)
         return None
 

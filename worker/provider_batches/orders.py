@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -45,6 +45,7 @@ class Order(msgspec.Struct):
     remote: str = ""
     lines: int = 0
     sent_ms: int = 0
+    given_up_ms: int = 0  # its request ended, and nobody knows what came of it
     cancel_ms: int = 0
     why: str = ""  # it is to be cancelled: recall | stop | cutoff | overdue
     why_ms: int = 0
@@ -94,6 +95,8 @@ class Orders:
         replies = await pipe.execute(raise_on_error=False) if tags else []
         found = []
         for tag, raw in zip(tags, replies, strict=True):
+            if isinstance(raw, Exception) and not aside.is_hostile(raw):
+                raise raw
             order = _read(tag, raw) if isinstance(raw, dict) else None
             if order is None:
                 kept_s = aside.KEEP_S if raw else 0  # nothing of ours, or gone
@@ -124,11 +127,25 @@ class Orders:
         names = [self._lease, context.keys.order(order.tag)]
         args = [
             "state", order.state, "remote", order.remote, "lines", order.lines, "sent_ms", order.sent_ms,
-            "cancel_ms", order.cancel_ms, "why", order.why, "why_ms", order.why_ms,
+            "given_up_ms", order.given_up_ms,             "cancel_ms", order.cancel_ms, "why", order.why, "why_ms", order.why_ms,
         ]  # fmt: skip
         if noted := await context.scripts.order_note(keys=names, args=[context.owner, *args]):
             context.again.remember_step("order_note", names, ["", *args])
         return bool(noted)
+
+    async def unwanted(self, order: Order, recalled: Container[str]) -> str:
+        """Why nobody wants it any more, if it is so."""
+        context, about = self._context, order.about
+        if any(batch in recalled for batch, _ in about.parts):
+            return "recall"
+        if context.targets.states.get(about.target, {}).get("cutoff"):
+            return "cutoff"
+        return "stop" if await context.redis.hget(context.keys.run(about.run), "cancel") not in GOES_ON else ""
+
+    async def recalled(self) -> frozenset[str]:
+        """Batches that plan wants back."""
+        told = await self._context.redis.smembers(self._context.keys.recalled)
+        return frozenset(batch.decode(errors="replace") for batch in told)
 
     async def end(self, order: Order) -> None:
         """Forgets it. Raises LeaseLost when it is not ours to look after any more."""

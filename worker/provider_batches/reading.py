@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable, Sequence
 
 from pipelines import truth, wire
-from pipelines.learn import Length, count
+from pipelines.learn import Length, tell
 from pipelines.types import Called, Completion, Entry, Failure, Intent, Late
 from worker.backends import load
 from worker.backends.absent import blamed
-from worker.backends.batching import NotRun, Results
+from worker.backends.batching import NotRun, Remote, Results
 from worker.backends.exchange import Response
 from worker.context import Context, RunContext
 from worker.drain.journal import Journal
@@ -42,9 +42,9 @@ def unrun(code: str) -> Failure:
 
 
 def outcomes_of(order: Order, results: Results, code: str) -> Outcomes:
-    """By id. A line of which nothing is said was not run where the batch ended early; else, or where lines could not be read,
-    it may have been paid."""
-    said: dict[str, Response | NotRun] = dict(results.lines)
+    """By id; of two that have the same the one with an answer, which is what was paid. A line of which nothing is said was not run
+    where the batch ended early; else, or where lines could not be read, it may have been paid."""
+    said: dict[str, Response | NotRun] = dict(sorted(results.lines, key=lambda line: _is_answer(line[1])))
     silent = unrun(code) if code and not results.unreadable else LOST
 
     def outcome(part: Part, row: int) -> Outcome:
@@ -52,6 +52,16 @@ def outcomes_of(order: Order, results: Results, code: str) -> Outcomes:
         return unrun(found.code) if isinstance(found, NotRun) else found
 
     return outcome
+
+
+def _is_answer(outcome: Response | NotRun) -> bool:
+    return isinstance(outcome, Response) and 200 <= outcome.status < 300
+
+
+def lacks(order: Order, remote: Remote, results: Results) -> bool:
+    """Whether lines of an order are missing that may be there when its results are read again. One that ended early may have none."""
+    names = {line.custom_id for line in results.lines if line.custom_id.startswith(f"{order.tag}-")}
+    return bool(names or not remote.code) and len(names) < order.lines
 
 
 class Reader:
@@ -72,15 +82,14 @@ class Reader:
         run = await self._context.run(order.about.run)
         troubles: list[Failure] = []
         for part in parts:
-            answers = Length(expected_tokens=float(part.head.output_tokens))
+            answers = Length()
             for row, intent in part.out.items():
                 parsed = self._book(order, part, run, intent, outcomes(part, row))
                 if isinstance(parsed, Completion):
                     answers.answer(parsed.usage.output_tokens)
                 elif parsed.kind in CLOSING:
                     troubles.append(parsed)
-            if part.head.group and answers.output_tokens and answers.rows == part.head.rows:
-                count(self._lengths, part.head.group, answers)
+            tell(self._lengths, LANE, part.head, answers)
             await self._journal.drained()
             await self.release(part, ran=ran, real_time=real_time)
         await self._orders.end(order)
@@ -131,8 +140,8 @@ class Reader:
         often enough."""
         if part.fenced.is_set():
             return
-        over = all(row in part.state.done for row in part.items)
-        noted: dict[str, int] = {}
+        over = not (left := sum(row not in part.state.done for row in part.items))
+        noted = {"left": left}
         if not over:
             noted["returns"] = returns = part.returns + int(ran)  # nobody else counts while it is ours
             if real_time or returns >= MOST_RETURNS or _was_answered(part):

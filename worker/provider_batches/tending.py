@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Container
 
 from pipelines.errors import LeaseLost
 from pipelines.sections import Target
@@ -19,8 +20,8 @@ from worker.backends.http import Web
 from worker.context import Context
 from worker.provider_batches.listening import listen
 from worker.provider_batches.making import Maker
-from worker.provider_batches.orders import GOES_ON, Order, Orders
-from worker.provider_batches.reading import Reader, outcomes_of
+from worker.provider_batches.orders import Order, Orders
+from worker.provider_batches.reading import Reader, lacks, outcomes_of
 from worker.provider_batches.standing import Standing
 from worker.queue import RedisError
 from worker.timing import LEASE_S
@@ -30,13 +31,18 @@ log = logging.getLogger("spillway.provider_batches")
 LOOK_LEAST_S, LOOK_MOST_S, LOOK_SHARE = 0.5, 60.0, 0.1
 """An order is looked at again after a tenth of its age, or of the time since it was cancelled."""
 GRACE_S = 6 * LEASE_S
-"""So long after the request an order that its provider does not list may still appear there."""
+"""So long after its request was given up, or as long again as that took, an order that its provider does not list may still
+appear there: whoever gives up does not stop the provider's work."""
 PATIENCE_S = 60 * LEASE_S
 """A provider takes up to ten minutes to cancel a batch."""
 OVERDUE_S = 50 * 3600.0
 """Every provider ends a batch before that."""
 MISSES = 5
-"""Looks at which the provider did not know an order, or had no results of it, until it counts as lost."""
+"""Looks one after the other at which the provider did not know an order, or had no results of it, until it counts as lost. Those
+of its first minute do not count: a provider may not know yet in all its places what it has just made."""
+READS = 4
+"""So often results are read that lack lines of ours, before these count as lost and are bought again: a file may still be being
+written, or have been cut off on its way."""
 
 
 class Tender:
@@ -49,8 +55,9 @@ class Tender:
         self._reader, self._standing = reader, standing
         self._due_s: dict[str, float] = {}
         self._misses: dict[str, int] = defaultdict(int)
+        self._reads: dict[str, int] = defaultdict(int)
 
-    async def is_due(self, order: Order, recalled: set[str], now_s: float) -> bool:
+    async def is_due(self, order: Order, recalled: Container[str], now_s: float) -> bool:
         """Whether to look at it now; at once when it is to be cancelled."""
         why = "" if order.cancel_ms or order.why else await self._unwanted(order, recalled)
         if why:
@@ -58,18 +65,11 @@ class Tender:
             await self._orders.note(order)
         return bool(why) or now_s >= self._due_s.get(order.tag, 0.0)
 
-    async def _unwanted(self, order: Order, recalled: set[str]) -> str:
+    async def _unwanted(self, order: Order, recalled: Container[str]) -> str:
         """Why an order is to be cancelled, if it is."""
         if order.state not in ("sending", "sent"):
             return ""
-        if any(batch in recalled for batch, _ in order.about.parts):
-            return "recall"
-        if self._context.targets.states.get(order.about.target, {}).get("cutoff"):
-            return "cutoff"
-        if self._age_s(order) > OVERDUE_S:
-            return "overdue"
-        cancel = await self._context.redis.hget(self._context.keys.run(order.about.run), "cancel")
-        return "stop" if cancel not in GOES_ON else ""
+        return "overdue" if self._age_s(order) > OVERDUE_S else await self._orders.unwanted(order, recalled)
 
     def _age_s(self, order: Order) -> float:
         return (self._context.clock.now_ms() - (order.sent_ms or order.about.made_ms)) / 1000
@@ -94,6 +94,7 @@ class Tender:
         if order.state == "ended":
             self._due_s.pop(order.tag, None)
             self._misses.pop(order.tag, None)
+            self._reads.pop(order.tag, None)
             return
         since_ms = order.cancel_ms or order.sent_ms or order.about.made_ms
         age_s = (self._context.clock.now_ms() - since_ms) / 1000
@@ -115,6 +116,7 @@ class Tender:
     async def _find(self, api: BatchApi, target: Target, order: Order) -> None:
         """The request was sent, and nobody heard the answer: the provider's list says whether it was made."""
         others = frozenset(each.remote for each in await self._orders.open() if each.remote)
+        late = self._context.clock.now_ms() > _appears_until_ms(api, order)  # before the list is asked for
         sought = Sought(order.tag, order.lines, order.sent_ms / 1000, others)
         found = await listen(self._context, order.about.run, api.find, self._web, target, sought)
         if isinstance(found, Failure):
@@ -122,7 +124,7 @@ class Tender:
         elif found is not None:
             log.info("order %s: found at its provider", order.tag)
             await self._maker.adopt(order, found)
-        elif self._age_s(order) > GRACE_S:
+        elif late:
             await self._end(order, Remote("", "failed", "not_sent"), Results([]))
         await self._lose_patience(order)
 
@@ -139,6 +141,8 @@ class Tender:
         trouble = remote if isinstance(remote, Failure) else await self._move(api, target, order, remote)
         if trouble is not None:
             await self._missed(order, trouble)
+        else:
+            self._misses.pop(order.tag, None)
         await self._lose_patience(order)
 
     async def _move(self, api: BatchApi, target: Target, order: Order, remote: Remote) -> Failure | None:
@@ -149,6 +153,10 @@ class Tender:
             results = await listen(self._context, order.about.run, api.results, self._web, target, remote)
             if isinstance(results, Failure):
                 return results
+            self._reads[order.tag] += 1
+            if self._reads[order.tag] < READS and lacks(order, remote, results):
+                log.warning("order %s: its results lack lines; they are read again", order.tag)
+                return None
             cancel_s = (self._context.clock.now_ms() - order.cancel_ms) / 1000 if order.cancel_ms else None
             self._standing.ended(order, self._age_s(order), cancel_s, remote)
             await self._end(order, remote, results)
@@ -157,7 +165,7 @@ class Tender:
     async def _missed(self, order: Order, failure: Failure) -> None:
         """A look that told nothing. What the provider does not know any more is lost."""
         log.warning("order %s: %s", order.tag, failure.message)
-        self._misses[order.tag] += failure.http_status in (404, 410)
+        self._misses[order.tag] += failure.http_status in (404, 410) and self._age_s(order) > GRACE_S
         if self._misses[order.tag] >= MISSES:
             await self._end(order, Remote(order.remote, "ended"), Results([]))
 
@@ -188,7 +196,7 @@ class Tender:
         """An order that is not wanted any more, and does not end: its batches go on without it. What it may still cost stays
         reserved with them, and counts as spent when they are taken."""
         if order.state == "let_go":
-            if self._age_s(order) > 2 * OVERDUE_S or not await self._orders.left(order):
+            if self._age_s(order) > 2 * OVERDUE_S or (order.cancel_ms and not await self._orders.left(order)):
                 await self._orders.end(order)
             return
         late = order.why and self._context.clock.now_ms() > await self._patience_ms(order)
@@ -203,3 +211,10 @@ class Tender:
             await self._reader.release(part, real_time=True)
         order.state = "let_go"
         await self._orders.note(order)
+
+
+def _appears_until_ms(api: BatchApi, order: Order) -> float:
+    """Until when an order may appear in its provider's list; of one whose worker died, nobody knows when the request ended."""
+    if not order.given_up_ms:
+        return order.sent_ms + 1000 * max(GRACE_S, api.create_s)
+    return order.given_up_ms + max(1000 * GRACE_S, order.given_up_ms - order.sent_ms)

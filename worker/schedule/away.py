@@ -28,6 +28,7 @@ class Away:
         self._context = context
         self._was_up: set[str] = set()
         self._calm_ms: dict[str, int] = {}
+        self._steady: set[str] = set()
         self._down_since: dict[str, int] = {}
         self._away_since: dict[str, int] = {}
         self._given: dict[str, Given] = {}
@@ -38,8 +39,8 @@ class Away:
         names = self._context.settings.targets.keys()
         down = {name for name in names if not self._context.targets.is_up(name)}
         self._was_up |= names - down
-        calm = [n for n in names - down if now - (states.get(n, {}).get("changed_ms") or 0) > CALM_MS]
-        self._calm_ms.update(dict.fromkeys(calm, now))
+        self._steady = {n for n in names - down if now - (states.get(n, {}).get("changed_ms") or 0) > CALM_MS}
+        self._calm_ms.update(dict.fromkeys(self._steady, now))
         down -= {name for name in down if states.get(name, {}).get("closed")}
         self._down_since = {name: self._down_since.get(name, now) for name in down}
         failing = {name: states.get(name, {}).get("failing_since") or now for name in down}
@@ -53,6 +54,10 @@ class Away:
         if name not in self._away_since or name not in self._was_up:
             return math.inf
         return (self._context.clock.now_ms() - self._away_since[name]) / 1000
+
+    def is_steady(self, name: str) -> bool:
+        """It has been up for so long that it is not one that comes and goes."""
+        return name in self._steady
 
     def is_gone(self, route: str, lane: str) -> bool:
         """All targets of a route's lane have been down for long."""

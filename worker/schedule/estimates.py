@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from pipelines.batch import PREFILL_WEIGHT
-from pipelines.climb import Climb, Load, Said
+from pipelines.climb import Climb, Load, Said, State
 from pipelines.learn import Learned, Length, count, outputs
 from pipelines.pace import Answered, Kept, Pace, Speed
 from pipelines.types import BatchHead
@@ -25,13 +25,15 @@ AGAIN_S = 5.0
 """Batches are weighed anew that often; and at once when a kind of answers is measured for the first time."""
 SAVE_S = 10.0
 KEEP_S = 90 * 86_400
+ANSWERS = "answers"
+"""Names what is kept of lengths. An older version's `length` held answers of all lanes together, and is left out."""
 REMEMBERED_ROWS = 200.0
 """Lengths of earlier runs count as so many answers: this run's soon outweigh them."""
 
 
 class Weight(msgspec.Struct, frozen=True):
-    """Of a batch: local work in output tokens, and the cloud's price saved for each; `read` of the work is reading prompts.
-    `guessed`: no answer of its kind was measured."""
+    """Of a batch: local work in output tokens of the local lane, and the cloud's price, of its own answers, saved for each; `read` of
+    the work is reading prompts. `guessed`: no answer of its group was measured."""
 
     work: float
     saved: float
@@ -54,7 +56,7 @@ class Estimates:
         self._lengths: dict[str, Length] = {}
         self._seen: dict[str, dict[str, Length]] = {}
         self._learned = Learned()
-        self._weights: dict[str, Weight] = {}
+        self._weights: dict[tuple[str, int], Weight] = {}
         self._longer: float | None = None
         self._weighed_s = self._saved_s = float("-inf")
         self._loaded = False
@@ -74,12 +76,16 @@ class Estimates:
         if now - self._weighed_s >= AGAIN_S or self._lengths.keys() - self._learned.lengths.keys():
             self._weighed_s, self._weights, self._longer = now, {}, None
             prefill = {name: speed.prefill for name, speed in self.speeds.items()}
-            self._learned = Learned(
-                {group: msgspec.structs.replace(at) for group, at in self._lengths.items()}, prefill
-            )
+            self._learned = Learned({kind: msgspec.structs.replace(at) for kind, at in self._lengths.items()}, prefill)
         if now - self._saved_s >= SAVE_S:
             self._saved_s = now
             await self._save()
+
+    async def keep(self, beats: Mapping[str, Beat]) -> None:
+        """The last look of a while: what it has learned until now is there for the next run."""
+        if self._loaded:
+            self._saved_s = float("-inf")
+            await self.look(beats)
 
     def _climb(self, now: float, name: str, stats: Sequence[tuple[str, TargetStats]]) -> None:
         """The cap of a local target that has none of its own; all workers read it where health is."""
@@ -99,23 +105,23 @@ class Estimates:
     def _count(self, beats: Mapping[str, Beat]) -> None:
         for owner, beat in beats.items():
             seen = self._seen.get(owner, {})
-            for group, length in beat.lengths.items():
-                more = length.since(seen.get(group, Length()))
+            for kind, length in beat.lengths.items():
+                more = length.since(seen.get(kind, Length()))
                 if more.rows > 0:
-                    count(self._lengths, group, more)
+                    count(self._lengths, kind, more)
         self._seen = {owner: beat.lengths for owner, beat in beats.items()}
 
     def weigh(self, head: BatchHead) -> Weight:
         """By what has been learned until now."""
-        found = self._weights.get(head.id)
+        found = self._weights.get((head.id, head.rows))
         if found is None:
-            tokens = outputs(self._learned, head.group, head.output_tokens)
+            mine, paid = (outputs(self._learned, lane, head.group, head.output_tokens) for lane in ("local", "cloud"))
             local = next(iter(self._context.targets.route_targets(head.route, "local")), "")
             read = self._learned.prefill.get(local, PREFILL_WEIGHT) * head.input_tokens
-            work = read + tokens
-            price = self._ledger.cloud_estimate_pusd(head.route, head.input_tokens, round(tokens))
-            found = self._weights[head.id] = Weight(
-                work, price / max(work, 1e-9), read, head.group not in self._learned.lengths
+            work = read + mine
+            price = self._ledger.cloud_estimate_pusd(head.route, head.input_tokens, round(paid), head.rows)
+            found = self._weights[head.id, head.rows] = Weight(
+                work, price / max(work, 1e-9), read, not self._learned.knows(head.group)
             )
         return found
 
@@ -145,11 +151,12 @@ class Estimates:
                 self._pace.begin(name, speed)
             if target.lane == "local" and target.max_concurrency == "auto":
                 measured = target.concurrency if isinstance(target.concurrency, int) else 0
-                self._climbs[name] = Climb(max(0, _read(kept.get(self._field("slots", name)), int) or measured))
+                held = _read(kept.get(self._field("climb", name)), State)
+                self._climbs[name] = Climb(held if held and held.best > 0 else State(measured, measured))
         for field, raw in kept.items():
-            kind, _, group = field.partition(":")
-            if kind == "length" and (length := _read(raw, Length)) is not None and length.rows > 0:
-                count(self._lengths, group, length.scaled(min(1.0, REMEMBERED_ROWS / length.rows)))
+            what, _, kind = field.partition(":")
+            if what == ANSWERS and (length := _read(raw, Length)) is not None and length.rows > 0:
+                count(self._lengths, kind, length.scaled(min(1.0, REMEMBERED_ROWS / length.rows)))
 
     async def _read(self) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = await self._context.redis.hgetall(self._context.keys.learned)
@@ -157,16 +164,25 @@ class Estimates:
 
     async def _save(self) -> None:
         key, pipe = self._context.keys.learned, self._context.redis.pipeline(transaction=True)
-        told = {f"length:{group}": length for group, length in self._lengths.items()}
-        speeds = {self._field("speed", name): kept for name in self.speeds if (kept := self._pace.kept(name)).spans}
-        slots = {self._field("slots", name): climb.kept for name, climb in self._climbs.items() if climb.kept}
-        fields = {field: msgspec.json.encode(value) for field, value in (told | speeds | slots).items()}
+        told = {f"{ANSWERS}:{kind}": length for kind, length in self._lengths.items()}
+        speeds = {
+            self._field("speed", name): kept
+            for name in self.speeds
+            if self._says((kept := self._pace.kept(name)), name)
+        }
+        climbs = {self._field("climb", name): climb.kept for name, climb in self._climbs.items() if climb.kept.best}
+        fields = {field: msgspec.json.encode(value) for field, value in (told | speeds | climbs).items()}
         if not fields:
             return
         pipe.delete(key)
         pipe.hset(key, mapping=fields)
         pipe.expire(key, KEEP_S)
         await pipe.execute()
+
+    def _says(self, kept: Kept, name: str) -> bool:
+        """Whether it is worth keeping: of a cloud also how long its few calls took, so that the next run need not take it for a slow one."""
+        cloud = self._context.settings.targets[name].lane == "cloud"
+        return bool(kept.spans or (cloud and kept.rough.rows))
 
     def _field(self, what: str, name: str) -> str:
         """Another model of the same server has another speed."""

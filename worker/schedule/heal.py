@@ -99,7 +99,7 @@ class Healer:
         done = len(fold(wire.readable_entries(journal)).done)
         noted: dict[str, str | int] = {}
         if done > int(before or 0):
-            noted = {"tries": 0, "progress": done}
+            noted = {"tries": 0, "progress": done, "left": max(1, wire.unpack_head(head).rows - done)}
         elif int(tries or 0) >= POISON_TRIES:
             reason = f"its worker died {int(tries)} times without one more answer; the last was {owner}"
             pipe = redis.pipeline(transaction=True)

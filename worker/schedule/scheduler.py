@@ -63,6 +63,12 @@ class Scheduler:
         self._strikes = Strikes(context, "schedule")
         self._healer = Healer(context)
         self._sent = Sent(context)
+        self._busy = False
+
+    async def rest(self) -> None:
+        """No run is open any more, or this process is to stop."""
+        self._busy = False
+        await self._estimates.keep(await alive(self.context))
 
     async def step(self) -> None:
         """Waits for the bell (or a tick), then does one round."""
@@ -77,14 +83,17 @@ class Scheduler:
             self._next_reconcile = asyncio.get_running_loop().time() + RECONCILE_S
             await self._healer.look(beats)
         if not ids:
+            if self._busy:
+                await self.rest()
             return
+        self._busy = True
         self._away.look()
         await self._estimates.look(beats)
         rung = await self._rung(beats)
         await self._sent.look()
         await self._learn([each.id for each in self._sent.out])
         self._was_rung.update(each.id for each in self._sent.out)
-        self._sent.know({each.id: seen.head for each in self._sent.out if (seen := self._heads.get(each.id))})
+        self._sent.know({each.id: seen for each in self._sent.out if (seen := self._heads.get(each.id))})
         runs = await self._runs(ids, rung)
         views = [run for run, _ in runs]
         snapshot = self._snapshot(views, rung, beats)
@@ -257,6 +266,7 @@ class Scheduler:
                 name, configured.lane, self.context.targets.is_up(name), slots[name], rows[name],
                 speed.rate, speed.rows_per_s, speed.latency_s or 1.0, work[name], self._estimates.limit(name, heads),
                 self._away.seconds(name), speed.spans, read[name], queued[name], self._estimates.climbing(name),
+                self._away.is_steady(name),
             )  # fmt: skip
         weights = {name: client.weight for name, client in settings.clients.items()}
         ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}

@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 
 from pipelines import wire
+from pipelines.batch import rest
 from pipelines.types import BatchHead
 
-SEEN = ("head", "lanes", "tries", "released_ms", "real_time", "refused")
+SEEN = ("head", "lanes", "tries", "released_ms", "real_time", "refused", "left")
 
 
 class Seen(msgspec.Struct):
-    """Its head never changes. `refused_nusd` is the price of the call that fitted into no budget, `refused_lane` its lane."""
+    """`head`: of what was not answered when it came back last. `refused_nusd` is the price of the call that fitted into no budget, `refused_lane` its lane."""
 
     head: BatchHead
     lanes: str = "any"
@@ -34,9 +35,9 @@ def seen_of(fields: Any) -> Seen | None:
     """SEEN of a batch's hash; None for a batch that is gone. Raises ValueError for what no worker of ours wrote."""
     if isinstance(fields, Exception):
         raise wire.Unreadable(str(fields))
-    head, lanes, tries, released, real_time, refused = fields
+    head, lanes, tries, released, real_time, refused, left = fields
     if head is None:
         return None
     price, _, lane = (refused or b"0").decode().partition(" ")
     said = (lanes or b"any").decode(), int(tries or 0), int(released or 0), bool(real_time)
-    return Seen(wire.unpack_head(head), *said, int(price), lane)
+    return Seen(rest(wire.unpack_head(head), int(left or 0)), *said, int(price), lane)

@@ -15,6 +15,7 @@ from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring
 from pipelines.types import BatchHead
 from worker.context import Context
 from worker.queue import Pipeline
+from worker.schedule.seen import Seen
 
 ROOM_ROWS = 1_000_000
 """What a provider takes that has not said that it has its fill."""
@@ -48,7 +49,7 @@ class Sent:
         self._targets: dict[str, str] = {}
         self._alive = False
         self._seen_s = time.monotonic()
-        self._heads: dict[str, BatchHead] = {}
+        self._seen: dict[str, Seen] = {}
         self._recalled: set[str] | None = None if self._allowed else set()
         """What Redis has of it; None: whatever who was here before has said."""
         self.out: tuple[Out, ...] = ()
@@ -73,16 +74,18 @@ class Sent:
         self._targets = {batch: name for batch in since if (name := self._targets.get(batch) or names.get(batch))}
         self.out = tuple(Out(batch, name, since[batch]) for batch, name in self._targets.items())
 
-    def know(self, heads: dict[str, BatchHead]) -> None:
+    def know(self, seen: dict[str, Seen]) -> None:
         """What the scheduler knows of the batches that are out."""
-        self._heads = heads
+        self._seen = seen
 
     def of(self, run_id: str, work_of: Callable[[BatchHead], float]) -> tuple[BatchView, ...]:
         """What of a run is out, with its work by what is known now."""
         return tuple(
-            BatchView(batch, head.route, head.rows, work_of(head), target=target, sent_ms=since_ms)
+            BatchView(
+                batch, seen.head.route, seen.head.rows, work_of(seen.head), seen.lanes, target=target, sent_ms=since_ms
+            )
             for batch, target, since_ms in self.out
-            if (head := self._heads.get(batch)) is not None and head.run == run_id
+            if (seen := self._seen.get(batch)) is not None and seen.head.run == run_id
         )
 
     def targets(self) -> dict[str, BatchTarget]:
@@ -96,7 +99,8 @@ class Sent:
             if not target.provider_batch or not (ready or soon):
                 continue
             up = context.targets.is_up(name) and now >= state.get("batch_off_ms", 0)
-            room = ROOM_ROWS if ready and now >= state.get("batch_full_ms", 0) else 0
+            takes = ready and now >= state.get("batch_full_ms", 0)
+            room = min(ROOM_ROWS, state.get("batch_rows") or ROOM_ROWS) if takes else 0
             usual = BatchTarget(name, up, room, price=float(state.get("batch_price", GUESSED_PRICE)))
             usual = msgspec.structs.replace(usual, cancel_s=float(state.get("batch_cancel_s", usual.cancel_s)))
             told = [float(each) for each in state.get("batch_s") or [] if isinstance(each, int | float) and each]
@@ -122,7 +126,7 @@ class Sent:
 
     def held(self, run_id: str) -> dict[str, str]:
         """What of a run is out, for prepare; nothing where no provider's batches are allowed."""
-        heads = [head for head in self._heads.values() if head.run == run_id]
+        heads = [seen.head for seen in self._seen.values() if seen.head.run == run_id]
         if not self._allowed:
             return {}
         rows, size = sum(head.rows for head in heads), sum(head.payload_bytes for head in heads)
@@ -133,8 +137,8 @@ class Sent:
         keys = self._context.keys
         for name, api in self.targets().items():
             state = self._context.targets.states.get(name, {})
-            mine = (self._heads.get(each.id) for each in self.out if each.target == name)
-            out = sum(head.rows for head in mine if head is not None)
+            mine = (self._seen.get(each.id) for each in self.out if each.target == name)
+            out = sum(seen.head.rows for seen in mine if seen is not None)
             full = "it has its fill" if not api.room_rows else ""
             pipe.hset(keys.lanes, f"{name}:batch", wire.dump({
                 "lane": "provider_batch", "up": api.up, "reason": state.get("batch_reason") or full, "slots": 0,

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from pipelines import audit, paths, schemas, wire
 from pipelines.audit import Reuse
 from pipelines.budgets import Event, Scope
+from worker.chunks import in_order
 from worker.context import Context, RunContext
 from worker.fence import Fence
 from worker.hooks import announce_alert
@@ -129,8 +130,8 @@ def _reuses(store: Store, run_id: str) -> tuple[Counter[Subject], Mapping[Subjec
     """How many reuses of the run rest on more than an exact key, and those that are drawn first of them. Blocking."""
     counts: Counter[Subject] = Counter()
     kept: dict[Subject, list[Reuse]] = defaultdict(list)
-    for name in store.names(paths.chunks_dir(run_id)):
-        table = store.read_table(name, columns=COLUMNS)
+    for part in in_order(store, run_id):
+        table = store.read_table(part.name, columns=COLUMNS)
         table = table.filter(pc.is_in(table["link_kind"], value_set=pa.array(audit.GROUNDS)))
         found = [Reuse(*each) for each in zip(*(table[column].to_pylist() for column in COLUMNS), strict=True)]
         for subject in {(each.route, each.grounds) for each in found}:

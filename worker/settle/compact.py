@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from pipelines import paths, schemas
 from pipelines.settle import SET_ASIDE, money, reason_of
+from worker.chunks import in_order
 from worker.fence import Fence, no_fence
 from worker.settle.follow import Copies, best_last
 from worker.settle.names import Names, unnamed
@@ -43,7 +44,8 @@ def compact(store: Store, run_id: str, client: str, ending: str, ours: Fence = n
 
     Raises LeaseLost, and publishes nothing, when this process slept so long that the run went on without it.
     """
-    chunks = _chunks(store, run_id)
+    read = in_order(store, run_id)
+    chunks = [_Chunk(each.first, each.name, each.meta.num_rows, unnamed(each.meta)) for each in read]
     parts = store.names(paths.parts_dir(run_id))
     total_rows, nameless = sum(chunk.rows for chunk in chunks), sum(chunk.unnamed for chunk in chunks)
     width = _range_rows(store, parts, total_rows)
@@ -67,19 +69,6 @@ class _Chunk(NamedTuple):
     name: str
     rows: int
     unnamed: int
-
-
-def _chunks(store: Store, run_id: str) -> list[_Chunk]:
-    """The chunk parts, in order. One that begins below an earlier one's end would be left over of a chunk that was prepared once more,
-    with more rows; who prepares deletes such before the commit (prepare/part.py)."""
-    found: list[_Chunk] = []
-    end = 0
-    for first, name in sorted((paths.first_row(name), name) for name in store.names(paths.chunks_dir(run_id))):
-        if first >= end:
-            meta = store.open_parquet(name).metadata
-            found.append(_Chunk(first, name, meta.num_rows, unnamed(meta)))
-            end = first + meta.num_rows
-    return found
 
 
 def _range_rows(store: Store, parts: list[str], rows: int) -> int:

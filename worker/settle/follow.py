@@ -5,7 +5,8 @@ Blocking: everything here belongs into a thread. Which rows are due is pipelines
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,13 @@ COLUMNS = ["row", "leader_row", "leader_run", "link_kind", "link_key"]
 """The last one is not in older parts."""
 FEW = 10_000
 """Followers that are asked at once: their names stand in Redis until they are settled."""
+
+
+class Again(NamedTuple):
+    """A run's generation, and with which ends of earlier ones rows are asked again in it."""
+
+    generation: int = 0
+    statuses: Sequence[str] = ()
 
 
 class LinkTable:
@@ -93,25 +101,31 @@ class Following:
         names = self._store.names(paths.chunks_dir(self.run_id))
         self._table.read(name for name in names if paths.first_row(name) < committed_rows)
 
-    def answered(self) -> None:
-        """Takes what was settled since the last look, here and in the runs of other leaders."""
-        for run in self._table.runs:
-            self._answers.setdefault(run, Answers(self._store, run, ours=run == self.run_id)).read()
+    def answered(self, generation: int) -> None:
+        """Takes what was settled since the last look, here and in the runs of other leaders. Who is asked again may be so because
+        an answer there could not be read."""
+        for run in self.others:
+            self._answers.setdefault(run, Answers(self._store, run, ours=False, whole=generation > 0))
+        for answers in self._answers.values():
+            answers.read()
 
-    def due(self, asked: dict[int, bytes], generation: int, is_over: Callable[[str], bool]) -> tuple[list[int], int]:
+    def due(
+        self, asked: dict[int, bytes], again: Mapping[str, Again], is_over: Callable[[str], bool]
+    ) -> tuple[list[int], int]:
         """Rows to ask now, and how many links wait for another run.
 
-        `asked` are the rows promoted already; `is_over` says of another run that nobody waits for it any more.
+        `asked` are the rows promoted already; `again` says of each run, this one too, which rows it asks again; `is_over` of
+        another run that nobody waits for it any more.
         """
         links, own = self._table.links, self._answers[self.run_id]
-        leaders = own.status(links.leader)
-        for number, run in enumerate(self._table.runs[1:], start=1):
+        leaders = self._ends(self.run_id, links.leader, again)
+        for number, run in enumerate(self.others, start=1):
             of = links.run == number
-            found = self._answers[run].status(links.leader[of])
+            found = self._ends(run, links.leader[of], again)
             pending = FELL if is_over(run) else NONE
             leaders[of] = np.where(found == OK, OK, np.where((found == NONE) | (found == CLOSED), pending, FELL))
-        followers = own.status(links.follower)
-        followers[(followers == CLOSED) & own.since(links.follower, generation)] = FELL
+        followers = self._ends(self.run_id, links.follower, again)
+        followers[(followers == CLOSED) & own.since(links.follower, again[self.run_id].generation)] = FELL
         followers[np.isin(links.follower, [row for row, state in asked.items() if state == b"x"])] = FELL
         busy = np.isin(links.follower, [row for row, state in asked.items() if state != b"x"])
         rows = due(links, leaders, followers, busy)
@@ -119,6 +133,12 @@ class Following:
             ((links.run > 0) & (leaders == NONE) & ~busy & ((followers == NONE) | (followers == CLOSED))).sum()
         )
         return rows[: max(0, FEW - len(asked))], waiting
+
+    def _ends(self, run: str, rows: NDArray[np.int64], again: Mapping[str, Again]) -> NDArray[np.uint8]:
+        """How rows of a run ended; as long as they are to be asked again, or their leader is, that is not known yet."""
+        found = self._answers[run].status(rows)
+        found[self._answers[run].again(rows, *again.get(run, Again()))] = NONE
+        return found
 
     def settled(self, asked: Iterable[int], generation: int) -> list[int]:
         """Which of the rows promoted in this generation have ended."""

@@ -15,7 +15,7 @@ import msgspec
 
 from pipelines import wire
 from worker.context import Context
-from worker.settle.follow import Following
+from worker.settle.follow import Again, Following
 
 log = logging.getLogger("spillway.follow")
 
@@ -27,7 +27,7 @@ PATIENCE_S = 120.0
 asked themselves. A run that only waits for its turn, or for a provider's batch, may take hours."""
 LAST_SHARE = 0.25
 """The last part of a deadline in which nobody waits for another run."""
-OWN_FIELDS = ("cursor", "generation", "deadline_ms", "deadline_s", "cancel", "open", "audit_open")
+OWN_FIELDS = ("cursor", "generation", "redo", "deadline_ms", "deadline_s", "cancel", "open", "audit_open")
 OTHER_FIELDS = ("status", "blocked", "out_rows", "ok", "settled", "rows")
 """Of another run; the last three are its progress."""
 
@@ -65,26 +65,37 @@ class Followers:
         redis, keys = self._context.redis, self._context.keys
         asked_raw = await redis.hgetall(keys.promoted(run_id))
         raw = await redis.hmget(keys.run(run_id), *OWN_FIELDS)  # after it: whoever is being asked is in an open batch
-        cursor, generation, deadline_ms, deadline_s, cancel, open_, audits = ((value or b"").decode() for value in raw)
+        cursor, generation, redo, deadline_ms, deadline_s, cancel, open_, audits = (
+            (each or b"").decode() for each in raw
+        )
         if cancel:
             return False
         rows_committed = int(wire.load(cursor)["row"]) if cursor else 0
         await asyncio.to_thread(following.prepared, rows_committed)
         late = _is_late(self._context.clock.now_ms(), deadline_ms, deadline_s)
         over = await self._over(following.others, late)  # before their parts are read: an ended run has them all
-        await asyncio.to_thread(following.answered)
+        again = {run_id: _again(generation, redo), **await self._again(following.others)}
+        await asyncio.to_thread(following.answered, again[run_id].generation)
         asked = {int(row): state for row, state in asked_raw.items()}
-        if done := following.settled(asked, int(generation or 0)):
+        if done := following.settled(asked, again[run_id].generation):
             names = [keys.run(run_id), keys.promoted(run_id)]
             for at in range(0, len(done), HDEL_ROWS):
                 await self._context.scripts.unpromote(keys=names, args=[generation, *done[at : at + HDEL_ROWS]])
             asked = {row: state for row, state in asked.items() if row not in set(done)}
-        rows, waiting = await asyncio.to_thread(following.due, asked, int(generation or 0), over.__contains__)
+        rows, waiting = await asyncio.to_thread(following.due, asked, again, over.__contains__)
         if rows:
             count = await self._context.scripts.promote(keys=[keys.run(run_id), keys.promoted(run_id)], args=rows)
             log.info("run %s: %d followers are asked themselves; their leaders have no answer", run_id, count)
         live = b"wa" if int(open_ or 0) > int(audits or 0) else b"w"  # a batch that could not be read settles nothing
         return bool(rows or waiting or any(state in live for state in asked.values()))
+
+    async def _again(self, runs: Sequence[str]) -> dict[str, Again]:
+        """What other runs are asking again."""
+        pipe, keys = self._context.redis.pipeline(transaction=False), self._context.keys
+        for run in runs:
+            pipe.hmget(keys.run(run), "generation", "redo")
+        found = await pipe.execute() if runs else []
+        return {run: _again(*values) for run, values in zip(runs, found, strict=True)}
 
     async def _over(self, runs: Sequence[str], late: bool) -> set[str]:
         """Other runs for whose answers nobody waits any more: ended, out of money, or blocked and standing still."""
@@ -106,6 +117,10 @@ class Followers:
             if status not in wire.RUN_OPEN or blocked.startswith("budget") or now - since > PATIENCE_S:
                 over.add(run)
         return over
+
+
+def _again(generation: str | bytes | None, redo: str | bytes | None) -> Again:
+    return Again(int(generation or 0), wire.load(redo) if redo else ())
 
 
 def _is_late(now_ms: int, deadline_ms: str, deadline_s: str) -> bool:

@@ -165,7 +165,7 @@ async def create_batch(server: Server, request: Request) -> Reply:
     job = work.create(lines, prefix="batch_", key=client_key(request), about={"body": body})
     if isinstance(job, Problem):
         return fail(server, job)
-    return Reply(ending="close") if job.kind == "lost_create" else json_reply(_batch(server, work, job), 202)
+    return job.told(json_reply(_batch(server, work, job), 202))
 
 
 async def list_batches(server: Server, request: Request) -> Reply:

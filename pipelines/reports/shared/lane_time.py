@@ -17,8 +17,8 @@ BUCKETS = 24
 HOUR_S, MINUTES = 3600.0, 60
 
 
-def sections(costs: pl.LazyFrame) -> list[Section]:
-    """Both as tables; calls in flight also as bars."""
+def sections(costs: pl.LazyFrame, timezone: str = "UTC") -> list[Section]:
+    """Both as tables; calls in flight also as bars, by the clock of the zone."""
     calls = costs.select(
         "lane", "target", "route", "outcome", "purpose", "cost_usd", "cost_basis", "input_tokens", "output_tokens",
         "started_at", "finished_at",
@@ -26,7 +26,7 @@ def sections(costs: pl.LazyFrame) -> list[Section]:
     found = []
     if hours := one_more_hour(calls):
         found.append(Section("What one more hour of each local target would have saved", hours))
-    if flights := in_flight(calls):
+    if flights := in_flight(calls, timezone):
         lanes = [name for name in flights[0] if name != "from" and not name.endswith("_share")]
         bars = [(f"{row['from']} {lane}", f"{row[lane]:.1f}", row[lane]) for row in flights for lane in lanes]
         found.append(Section("Calls in flight over time", flights, bars=bars))
@@ -61,7 +61,7 @@ def one_more_hour(calls: pl.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def in_flight(calls: pl.DataFrame) -> list[dict[str, Any]]:
+def in_flight(calls: pl.DataFrame, timezone: str = "UTC") -> list[dict[str, Any]]:
     """The mean of each lane in each of 24 equal times from the first call to the last answer, and what part that is of the most
     that were ever in flight there."""
     if calls.is_empty():
@@ -70,12 +70,12 @@ def in_flight(calls: pl.DataFrame) -> list[dict[str, Any]]:
     edges = np.linspace(began.min(), max(ended.max(), began.min() + 1e-6), BUCKETS + 1)
     lanes = {lane: (calls["lane"] == lane).to_numpy() for lane in sorted(calls["lane"].unique().to_list())}
     most = {lane: _most(began[mine], ended[mine]) for lane, mine in lanes.items()}
-    first = np.datetime64(int(edges[0] * 1e6), "us")
-    found, digits = [], len("2026-01-01T00:00:00") if edges[1] - edges[0] >= 1 else len("2026-01-01T00:00:00.000")
-    for low, high in pairwise(edges):
+    times = pl.from_epoch(pl.Series((edges[:-1] * 1e6).astype(np.int64)), time_unit="us").dt.replace_time_zone("UTC")
+    shown = times.dt.convert_time_zone(timezone).dt.strftime("%F %T" if edges[1] - edges[0] >= 1 else "%F %T%.3f")
+    found = []
+    for moment, (low, high) in zip(shown, pairwise(edges), strict=True):
         inside = np.clip(np.minimum(ended, high) - np.maximum(began, low), 0.0, None) / (high - low)
-        moment = first + np.timedelta64(int((low - edges[0]) * 1e6), "us")
-        row: dict[str, Any] = {"from": str(moment)[:digits].replace("T", " ")}
+        row: dict[str, Any] = {"from": moment}
         for lane, mine in lanes.items():
             busy = float(inside[mine].sum())
             row |= {lane: busy, f"{lane}_used_share": busy / most[lane]}

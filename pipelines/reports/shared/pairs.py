@@ -8,10 +8,10 @@ from difflib import SequenceMatcher
 from html import escape
 from typing import NamedTuple
 
-MOST_WORDS = 1_500
-"""Beyond that a text is cut: difflib takes the square of it."""
+MOST_WORDS = 750
+"""At either end of where two texts differ; what is between is left out, as difflib takes up to the cube of it."""
 CONTEXT = 40
-"""Words left around a difference; a longer equal stretch is shortened in the middle."""
+"""Words and blanks left around a difference; a longer equal stretch is shortened in the middle."""
 STYLE = """
 .pair{border:1px solid #d8dee4;border-radius:6px;margin:1rem 0;overflow:hidden}
 .pair h3{font-size:.95rem;margin:0;padding:.5rem .8rem;background:#f6f8fa;border-bottom:1px solid #d8dee4}
@@ -24,7 +24,7 @@ del{background:#ffd7d5}ins{background:#ccf2d4}i{color:#8b949e}
 .pair b{color:#8b949e}del{background:#67060c}ins{background:#033a16}}
 """
 
-_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
+_WORDS = re.compile(r"\s{1,40}|\w{1,40}|[^\w\s]")  # what has no blanks for long is no word, and may differ anywhere
 
 
 class Pair(NamedTuple):
@@ -52,9 +52,34 @@ def _box(pair: Pair) -> str:
 
 def marked(left: str, right: str) -> tuple[str, str]:
     """Both texts as HTML, what only one of them says in <del> or <ins>."""
-    a, b = _words(left), _words(right)
+    a, b = _WORDS.findall(left), _WORDS.findall(right)
+    head = _same(a, b)
+    tail = _same(a[head:][::-1], b[head:][::-1])
+    begin, end = _shortened(a[:head]), _shortened(a[len(a) - tail :])
+    a, b = a[head : len(a) - tail], b[head : len(b) - tail]
+    first, last = _differences(a[:MOST_WORDS], b[:MOST_WORDS]), _differences(_last(a), _last(b))
+    one, other = (begin + first[at] + _left_out(words) + last[at] + end for at, words in enumerate((a, b)))
+    return one, other
+
+
+def _same(a: Sequence[str], b: Sequence[str]) -> int:
+    """How many words both begin with."""
+    return next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _last(words: Sequence[str]) -> Sequence[str]:
+    """The end of what is more than a beginning."""
+    return words[max(MOST_WORDS, len(words) - MOST_WORDS) :]
+
+
+def _left_out(words: Sequence[str]) -> str:
+    between = words[MOST_WORDS : len(words) - MOST_WORDS]
+    return f"<i> … {_count(between)} words not shown … </i>" if between else ""
+
+
+def _differences(a: Sequence[str], b: Sequence[str]) -> tuple[str, str]:
     one, other = [], []
-    for kind, a0, a1, b0, b1 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+    for kind, a0, a1, b0, b1 in SequenceMatcher(str.isspace, a, b, autojunk=False).get_opcodes():
         if kind == "equal":
             same = _shortened(a[a0:a1])
             one.append(same)
@@ -63,11 +88,6 @@ def marked(left: str, right: str) -> tuple[str, str]:
         one.append(_mark("del", a[a0:a1]))
         other.append(_mark("ins", b[b0:b1]))
     return "".join(one), "".join(other)
-
-
-def _words(text: str) -> list[str]:
-    words = _WORDS.findall(text[: 20 * MOST_WORDS])
-    return words[:MOST_WORDS] + (["…"] if len(words) > MOST_WORDS else [])
 
 
 def _mark(tag: str, words: Sequence[str]) -> str:
@@ -86,4 +106,8 @@ def _shortened(words: Sequence[str]) -> str:
     if len(words) <= 2 * CONTEXT + 10:
         return escape("".join(words))
     head, tail = escape("".join(words[:CONTEXT])), escape("".join(words[-CONTEXT:]))
-    return f"{head}<i> … {len(words) - 2 * CONTEXT} equal words … </i>{tail}"
+    return f"{head}<i> … {_count(words[CONTEXT:-CONTEXT])} equal words … </i>{tail}"
+
+
+def _count(words: Sequence[str]) -> int:
+    return sum(not word.isspace() for word in words)

@@ -21,8 +21,9 @@ class Section(NamedTuple):
 
 
 class Extra(NamedTuple):
-    """Chunk parts of the runs in question and all audits of them; texts by run and row; what each route allows."""
+    """The rows in question, chunk parts of their runs and all audits of these; texts by run and row; what each route allows."""
 
+    results: pl.LazyFrame
     chunks: pl.LazyFrame
     audits: pl.LazyFrame
     texts: Callable[[Sequence[tuple[str, int]]], Mapping[tuple[str, int], str]]

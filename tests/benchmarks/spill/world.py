@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.batch import Asked, pack
 from pipelines.capacity import GUESSED_TOKENS_PER_S, SLOW_LATENCY_S
-from pipelines.learn import Learned, Length, outputs
+from pipelines.learn import Learned, Length, kind, outputs
 from pipelines.pace import Answered, Pace
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, RunView, Snapshot, TargetView
 from pipelines.types import Item
@@ -259,7 +259,7 @@ class World:
         batch.left.discard(row)
         if batch.left:
             return False
-        self._learn(batch)
+        self._learn(batch, batch.lane)
         return True
 
     def _busy(self, target: str, calls: int, seconds: float) -> None:
@@ -276,10 +276,12 @@ class World:
             held_s=was.held_s + seconds,
         )
 
-    def _learn(self, batch: Batch) -> None:
+    def _learn(self, batch: Batch, lane: str) -> None:
+        if not self.given_up.isdisjoint(batch.rows):
+            return  # the other lane has answered those
         tokens = self.job.outputs[batch.rows].astype(float)
         more = Length(len(batch.rows), batch.guess, float(tokens.sum()), float((tokens**2).sum()))
-        self.lengths.setdefault(batch.group, Length()).add(more)
+        self.lengths.setdefault(kind(lane, batch.group), Length()).add(more)
 
     def _back(self, lot: Lot) -> None:
         """A batch comes back answered, or, recalled, as it was (or with its part, where that is billed)."""
@@ -297,7 +299,7 @@ class World:
             if batch.left:
                 self.waiting.append(batch)
             elif not lot.recalled:
-                self._learn(batch)
+                self._learn(batch, "cloud")
         self._sort()
 
     # -- what the scheduler sees, and does -------------------------------------------------------------------------
@@ -309,11 +311,11 @@ class World:
         self.waiting.sort(key=self._saved, reverse=True)
 
     def _saved(self, batch: Batch) -> float:
-        tokens = outputs(self._learned, batch.group, batch.guess)
-        return (INPUT_USD * batch.inputs + OUTPUT_USD * tokens) / (self._prefill * batch.inputs + tokens)
+        tokens, paid = (outputs(self._learned, lane, batch.group, batch.guess) for lane in ("local", "cloud"))
+        return (INPUT_USD * batch.inputs + OUTPUT_USD * paid) / (self._prefill * batch.inputs + tokens)
 
     def _view(self, batch: Batch) -> BatchView:
-        tokens = outputs(self._learned, batch.group, batch.guess)
+        tokens = outputs(self._learned, "local", batch.group, batch.guess)
         share = len(batch.left) / len(batch.rows)
         read = share * self._prefill * batch.inputs
         work = read + share * tokens
@@ -327,7 +329,7 @@ class World:
             sent_ms=batch.sent_ms,
             read=read,
             group=batch.group,
-            guessed=batch.group not in self._learned.lengths,
+            guessed=not self._learned.knows(batch.group),
         )
 
     def _tick(self) -> None:

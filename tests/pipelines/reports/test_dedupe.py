@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from hashlib import sha256
+from typing import Any
 
 import polars as pl
 import pytest
@@ -65,7 +68,14 @@ def test_scope_tells_this_run_from_earlier_ones() -> None:
 RUN_A, RUN_B = "20260301-080000-abc123", "20260201-000000-ffffff"
 
 
-def _extra(audits: list[dict[str, object]]) -> Extra:
+def _served(*rows: dict[str, Any]) -> pl.LazyFrame:
+    """Each row that `_extra` has a chunk's row of; `rows` are as they say."""
+    ended = {0: result(0), 1: duplicate(1, 0), 2: duplicate(2, 0), 3: result(3), 4: result(4)}
+    ended |= {row["row"]: row for row in rows}
+    return results_frame([{**row, "run_id": RUN_A} for row in ended.values()])
+
+
+def _extra(audits: list[dict[str, object]], results: pl.LazyFrame | None = None) -> Extra:
     chunks = pl.DataFrame(
         [
             {"row": 0, "custom_id": "first"},
@@ -78,7 +88,8 @@ def _extra(audits: list[dict[str, object]]) -> Extra:
     ).with_columns(pl.lit(RUN_A).alias("run_id"))  # fmt: skip
     said = {(RUN_A, 0): "a <b>new</b> card", (RUN_A, 2): "a <b>nwe</b> card", (RUN_A, 3): "not <i>now</i>"}
     empty = pl.DataFrame(schemas.AUDITS.empty_table()).schema
-    return Extra(chunks.lazy(), pl.DataFrame(audits, schema=empty).lazy(), lambda keys: said, {"small": 0.005})
+    results = _served() if results is None else results
+    return Extra(results, chunks.lazy(), pl.DataFrame(audits, schema=empty).lazy(), lambda keys: said, {"small": 0.005})
 
 
 def test_what_the_guards_refused_and_the_nearest_misses() -> None:
@@ -110,10 +121,54 @@ def test_pairs_stand_side_by_side_marked_and_escaped() -> None:
     assert "(its text is not kept)" in refused.pairs[0].left
 
 
+@pytest.mark.parametrize(
+    "ended", [result(2), result(2, status="failed"), duplicate(2, 4), duplicate(2, 0, duplicate_run=RUN_B)],
+    ids=["asked itself", "failed", "served by another row", "served by another run"],
+)  # fmt: skip
+def test_a_pair_that_was_linked_and_not_reused_is_no_reuse(ended: dict[str, Any]) -> None:
+    titles = [section.title for section in dedupe.sections(_extra([], _served(ended)), pairs=True)]
+    assert "reused, least similar first" not in titles and "refused, nearest first" in titles
+
+
+def test_rows_that_are_not_asked_for_are_neither_reuses_nor_misses() -> None:
+    assert dedupe.sections(_extra([], _served().filter(pl.col("row") < 2)), pairs=True) == []
+    refused, *_ = dedupe.sections(_extra([], _served().filter(pl.col("row") != 4)), pairs=False)
+    assert [row["refused"] for row in refused.rows] == [1]
+
+
 def test_blanks_that_are_the_difference_can_be_seen() -> None:
     assert marked("a b", "a  b") == ("a<del>␣</del>b", "a<ins>␣␣</ins>b")
     long = "same " * 300
     assert "equal words" in marked(long + "x", long + "y")[0]
+
+
+def test_the_difference_of_long_prompts_is_shown_wherever_it_is() -> None:
+    rules = "same " * 800
+    left, right = marked(rules + "it was good", rules + "it was bad")
+    assert left.endswith("it was <del>good</del>") and right.endswith("it was <ins>bad</ins>")
+    assert "762 equal words" in left, "blanks are no words"
+    left, right = marked("one a " + "b a " * 4_000 + "end", "two a " + "c a " * 4_000 + "fin")
+    assert left.startswith("<del>one</del>") and right.endswith("<ins>fin</ins>")
+    assert "words not shown" in left and "words not shown" in right and len(left) < 60_000
+
+
+def test_a_word_that_never_ends_is_cut_as_well() -> None:
+    blob = "".join(sha256(bytes([n % 256, n // 256])).hexdigest() for n in range(1_000))
+    left, right = marked(f"{blob} was good", f"{blob} was bad")
+    assert left.endswith("<del>good</del>") and right.endswith("<ins>bad</ins>")
+    assert "equal words" in left and len(left) < 4_000
+    left, right = marked(blob, blob[::-1])
+    assert "words not shown" in left and "words not shown" in right and len(right) < 65_000
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [("", "a"), ("a", ""), ("a b", "a b"), ("a b", "a b b"), ("b a b", "b"), ("x " * 3_000, "x " * 10), ("a\n", "a")],
+)
+def test_all_of_both_texts_is_there_or_told(left: str, right: str) -> None:
+    shown = [re.sub("<[^>]*>", "", text).replace("␣", " ").replace("⏎", "") for text in marked(left, right)]
+    for text, whole in zip(shown, (left, right), strict=True):
+        assert text == whole or "words" in text
 
 
 def test_reuses_by_canonical_keys_are_judged_beside_those_by_proof() -> None:

@@ -76,6 +76,8 @@ def test_calls_in_flight_add_up_to_the_time_that_they_took() -> None:
     ]
     rows = lane_time.in_flight(costs_frame(calls).collect())
     assert len(rows) == 24 and rows[0]["from"] == "2026-03-01 08:00:00" and rows[1]["from"] == "2026-03-01 08:00:02"
+    there = lane_time.in_flight(costs_frame(calls).collect(), "Europe/Berlin")
+    assert there[0]["from"] == "2026-03-01 09:00:00", "by the clock of the zone, as the rest of a report"
     assert [rows[0]["local"], rows[6]["local"], rows[12]["local"]] == [1.0, 2.0, 0.0]
     assert [rows[0]["local_used_share"], rows[6]["local_used_share"], rows[12]["local_used_share"]] == [0.5, 1.0, 0.0]
     assert sum(row["local"] for row in rows) * 2 == pytest.approx(36)

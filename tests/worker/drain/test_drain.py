@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.pace import Answered, Pace
 from pipelines.settings import parse_settings
-from pipelines.types import BatchHead, Failure, Item
+from pipelines.types import BatchHead, Failure, Item, Usage
 from pipelines.wire import Keys
 from worker.backends.exchange import Response
 from worker.context import Context, RunContext
@@ -229,3 +229,24 @@ async def test_what_a_server_had_cached_is_counted_as_waiting_prompts_are_weighe
     waiting = speed.prefill * 1600 + 10
     assert (lane.done, speed.rows_per_s) == (1, pytest.approx(4))
     assert speed.rate / waiting == pytest.approx(4)
+
+
+@pytest.mark.parametrize(("late", "kinds"), [(False, ["local g"]), (True, [])])
+async def test_a_batch_tells_how_long_the_answers_of_its_lane_are(late: bool, kinds: list[str]) -> None:
+    """One of which the cloud has answered a part, at the last moment, tells nothing of either lane."""
+    context = Context(MANY, NOBODY, "")
+    drain = Drain(context, Ledger(MANY, context.targets), NOBODY, context.clock)
+    head = BatchHead("r.0.0.1", "r", "both", 0, 2, 10, 400, 400.0, 0, 1, group="g")
+    batch = Running(head, 1, "local", "any", RunContext("r", {}, MANY), NOBODY)
+    for row, name in enumerate(("gpu", "small" if late else "gpu")):
+        prompt = Prompt(batch, Item(row, BODY, 5, 200), 0, set())
+        prompt.late = name == "small"
+        drain._measure(prompt, name, Usage(5, output_tokens=20 if name == "gpu" else 120), 1.0)
+
+    async def release(*, keys: list[str], args: list[Any]) -> int:
+        return 1
+
+    context.scripts = SimpleNamespace(release=release)  # type: ignore[assignment]
+    await drain._release(batch)
+    assert list(drain.lengths) == kinds
+    assert all(length.output_tokens == 40 for length in drain.lengths.values())

@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import pytest
 
+from pipelines.wire import Keys
 from worker.drain import lane as module
 from worker.drain.lane import Lane
 from worker.drain.running import Prompt
+from worker.drain.slots import Slots
 
 SLOTS = 16
 
@@ -76,3 +78,34 @@ async def test_how_long_calls_take_is_not_what_the_first_one_took() -> None:
     for _ in range(200):
         lane.finished(1, 1, 1.0)
     assert lane.latency_s == pytest.approx(1.0, abs=0.1), "later ones outweigh them"
+
+
+async def test_calls_share_the_time_that_they_keep_the_server_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight calls that end one after the other cost as much energy as the time from the first to the last, not nearly three
+    times that; and of two processes that hold slots each says its part."""
+    now_s, turn = 0.0, asyncio.Condition()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now_s)
+    parts: list[float] = []
+
+    async def call(prompt: Prompt) -> None:
+        before_s = lane.each_s
+        async with turn:
+            await turn.wait_for(lambda: now_s >= prompt.waited_s)
+        parts.append((lane.each_s - before_s) * lane.slots.share)
+
+    slots = Slots(cast("Any", None), Keys("test-lane"), "gpu", "me")
+    slots.granted, slots.aim, slots.others = 8, 8, 24
+    lane = Lane("gpu", 8, slots, cast("Any", SimpleNamespace(limited=False)), call, own=True)
+    for ends_s in range(1, 9):
+        lane.submit(cast("Prompt", SimpleNamespace(waited_s=ends_s)))
+    for second in range(1, 9):
+        await asyncio.sleep(0)
+        now_s = float(second)
+        async with turn:
+            turn.notify_all()
+        while len(parts) < second:
+            await asyncio.sleep(0)
+    await lane.idle()
+    assert lane.busy_s == 8.0
+    assert sum(parts) == pytest.approx(8.0 * 8 / (8 + 24))
+    assert parts == sorted(parts), "who was there longer, and alone at the end, cost more"

@@ -320,7 +320,7 @@ async def test_a_batch_goes_back_for_the_lane_that_is_not_exhausted(late: tuple[
     drain = Drain(context, Ledger(SETTINGS, context.targets), NOBODY, context.clock)
     context.scripts = cast("Any", SimpleNamespace(release=release))
     await drain._release(batch)
-    assert told[2:4] == ["waiting", lanes]
+    assert told[2:4] == ["waiting", lanes] and told[-2:] == ["left", len(late)]
 
 
 async def test_a_cloud_that_nobody_has_asked_yet_is_given_the_time_that_the_plan_gives_it() -> None:

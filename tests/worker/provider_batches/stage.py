@@ -28,6 +28,7 @@ from worker.simulator.core.batches import desk
 
 RUN = "20260101-000000-abcdef"
 ROWS = 12
+KINDS = ("openai", "anthropic", "gemini", "openrouter")
 ALL = {row: f"Repeat {row}." for row in range(ROWS)}
 """Every row's answer."""
 PRICES = {"usd_per_mtok_in": 0.15, "usd_per_mtok_out": 0.6}
@@ -127,6 +128,18 @@ class Stage:
         """An order is with the provider."""
         return any(order.state == "sent" for order in await self.lane._orders.open())
 
+    async def sending(self) -> bool:
+        """An order was sent, or is being sent, and nobody has heard of it."""
+        return any(order.state == "sending" for order in await self.lane._orders.open())
+
+    async def next_worker(self) -> None:
+        """Takes over from one that died."""
+        await self.lane.close()
+        self.context.owner = "the next one"
+        self.lane = self.made()
+        self.journal_task.cancel()
+        self.journal_task = asyncio.create_task(self.journal.run())
+
     async def given_back(self) -> bool:
         """No batch is on the lane, whatever becomes of its order."""
         return not await self.context.redis.exists(self.context.keys.given)
@@ -170,13 +183,19 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    base: Context, personality: str = "openai", *, daily_usd: str | None = None, **server: Any
+    base: Context,
+    personality: str = "openai",
+    *,
+    daily_usd: str | None = None,
+    clients: dict[str, Any] | None = None,
+    **server: Any,
 ) -> AsyncIterator[Stage]:
     config = {"servers": {"cloud": {"personality": personality, "model": "m", **PRICES, **FAST, **server}}}
     async with serve(config) as upstream:
         told = scenario_settings(config, upstream.base_urls)
         told["targets"]["cloud"]["provider_batch"] = True
         told["spillway"] = {"data": base.settings.spillway.data}
+        told["clients"] = clients or {}
         if daily_usd:
             told["budget"] = {"daily_usd": daily_usd}
         context = Context(parse_settings(told), base.redis, base.redis_url)
@@ -190,4 +209,4 @@ async def stage(
             await made.lane.close()
 
 
-__all__ = ["ALL", "ROWS", "RUN", "Stage", "stage"]
+__all__ = ["ALL", "KINDS", "ROWS", "RUN", "Stage", "stage"]

@@ -10,19 +10,19 @@ import pytest
 
 from pipelines.errors import LeaseLost
 from pipelines.types import Failure
-from tests.worker.provider_batches.stage import ALL, ROWS, RUN, Stage, _quick, stage  # noqa: F401 - a fixture for this module
+from tests.worker.provider_batches.stage import ALL, KINDS, ROWS, RUN, Stage, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.context import Context
-from worker.provider_batches import making, standing
+from worker.provider_batches import lane, making, standing
 from worker.provider_batches.lane import Given
-from worker.provider_batches.orders import LEASE
+from worker.provider_batches.orders import LEASE, About, Order
 from worker.provider_batches.reading import LOST
 from worker.queue import RedisError
+from worker.schedule.seen import Seen
 from worker.schedule.sent import Sent
 from worker.simulator.core.batches import desk
 
 BATCH_TOKENS = 7 * ROWS // 2
 """Of the prompts of one batch of the stage, at its provider."""
-KINDS = ("openai", "anthropic", "gemini", "openrouter")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -226,28 +226,50 @@ async def test_a_batch_that_a_provider_has_never_room_for_is_asked_in_real_time(
         assert it.context.targets.states["cloud"]["batch_off_ms"] > it.context.clock.now_ms(), "nor are others"
 
 
-async def test_where_a_provider_has_little_room_clients_take_turns(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+SHARES: list[tuple[dict[str, Any], str]] = [
+    ({}, "otototot"),
+    ({"theirs": {"priority": "high"}}, "tttttttt"),
+    ({"theirs": {"priority": "background"}}, "oooooooo"),
+    ({"theirs": {"weight": 3}}, "otttottt"),
+]
+"""How clients are, and whose orders go: the other's (t), or those (o) of whom stands first."""
+
+
+@pytest.mark.parametrize(("clients", "whose"), SHARES)
+@pytest.mark.parametrize("room", [1, 4], ids=["one at a time", "some at a time"])
+async def test_where_a_provider_has_little_room_it_is_shared_as_every_lane_is(
+    context: Context, monkeypatch: pytest.MonkeyPatch, clients: dict[str, Any], whose: str, room: int
 ) -> None:
-    """Who had given much before had it all until that was done."""
-    async with stage(context) as it:
+    """Who had given much before had it all until that was done; then they took turns, whatever their class and weight."""
+    monkeypatch.setattr(lane, "MOST_ROWS", ROWS // 2)
+    async with stage(context, clients=clients) as it:
         await it.prepare()
         await it.give()
         [_, one], [_, other] = await it.lane._given(set())
-        batches = [one] * 3 + [other._replace(head=msgspec.structs.replace(other.head, run="theirs"))]
+        theirs = other._replace(head=msgspec.structs.replace(other.head, run="theirs"))
 
         async def given(_: set[str]) -> list[tuple[str, Given]]:
-            return [("cloud", each) for each in batches]
+            return [("cloud", one)] * 20 + [("cloud", theirs)] * 20
 
-        monkeypatch.setattr(it.lane, "_given", given)
-        await context.redis.hset(context.keys.run("theirs"), mapping={"client": "theirs", "prepared": 1})
-        it.context.targets.say("cloud", {"batch_rows": ROWS // 2})
-        seen = []
-        for turn in range(1, 5):
-            [(run, _)] = (await it.lane._wanted([], set(), frozenset()))["cloud"]
-            it.lane._turns[b"theirs" if run == "theirs" else b"default"] = turn
-            seen.append(run)
-        assert seen == [RUN, "theirs"] * 2
+        async def makes(target: str, run: Any, parts: Any) -> Order:
+            made.append("t" if run.id == "theirs" else "o")
+            return Order("tag", About(target, run.id, tuple(parts), (), len(made)))
+
+        async def sends(_: Order) -> None: ...
+
+        made: list[str] = []
+        for at, name, fake in (
+            (it.lane, "_given", given), (it.lane, "_send", sends), (it.lane._orders, "make", makes),
+        ):  # fmt: skip
+            monkeypatch.setattr(at, name, fake)
+        said = {"client": "theirs", "options": "{}", "prepared": 1}
+        await context.redis.hset(context.keys.run("theirs"), mapping=said)
+        it.context.targets.say("cloud", {"batch_rows": room * ROWS // 2})
+        while len(made) < len(whose):
+            found = (await it.lane._wanted([], set(), frozenset()))["cloud"]
+            assert len(found) == room
+            await it.lane._make_each("cloud", found)
+        assert "".join(made) == whose
 
 
 async def until_all_are_back(it: Stage) -> int:
@@ -303,11 +325,7 @@ async def test_results_are_read_from_any_order_of_lines_once(context: Context, m
         await it.rounds(dead)
         spent = (await it.money())[0]
         assert await it.outcomes() == {"ok": ROWS // 2, "out": ROWS // 2}
-        await it.lane.close()
-        it.context.owner = "the next one"
-        it.lane = it.made()
-        it.journal_task.cancel()
-        it.journal_task = asyncio.create_task(it.journal.run())
+        await it.next_worker()
         await it.rounds(it.over)
         assert await it.outcomes() == {"ok": ROWS} and await it.booked_pusd() == it.billed_pusd()
         assert (await it.money())[0] == 2 * spent
@@ -346,7 +364,7 @@ async def test_what_the_scheduler_is_told_of_a_batch_api(context: Context, monke
         await it.lane.step()
         await context.redis.set(context.keys.lease("provider_batch"), "somebody")
         await sent.look()
-        sent.know(dict(await it.heads()))
+        sent.know({batch: Seen(head) for batch, head in await it.heads()})
         [api] = sent.targets().values()
         assert (api.name, api.up, api.price, api.latency_p90_s) == (
             "cloud",

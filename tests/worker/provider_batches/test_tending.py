@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
-from pipelines.learn import Length
+from pipelines.learn import Length, kind
 from pipelines.snapshot import Recall
 from pipelines.types import Failure
 from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
 from worker.backends.openai_batches import OpenAIBatches
 from worker.context import Context
 from worker.provider_batches import listening
+from worker.schedule.scheduler import Scheduler
 from worker.schedule.sent import Sent
 from worker.simulator.core.batches import desk
 
@@ -30,7 +31,33 @@ async def test_a_run_that_is_cancelled_keeps_and_pays_what_was_done(context: Con
         assert await it.booked_pusd() == it.billed_pusd()
         assert len(await it.answers()) == outcomes["ok"]
         whole = sum(len(state.done) == ROWS // 2 for state in await it.journals())
-        assert it.lengths.get("g", Length()).rows == whole * ROWS // 2, "of a part, only the first to end are known"
+        assert it.lengths.get(kind("cloud", "g"), Length()).rows == whole * ROWS // 2, (
+            "of a part, only the first to end are known"
+        )
+
+
+async def test_what_comes_back_partly_answered_is_planned_and_charged_as_what_is_left(context: Context) -> None:
+    """As if nothing of it were answered: the local lane seemed to miss the deadline, and the rest was bought."""
+    expires = {"batch_faults": [{"kind": "expire", "share": 0.5, "at": 1}], "batch_window_s": 0.4}
+    async with stage(context, **expires) as it:
+        await it.order()
+        await it.rounds(it.over)
+        open_rows = {
+            head.id: head.rows - len(state.done)
+            for (_, head), state in zip(await it.heads(), await it.journals(), strict=True)
+        }
+        assert sum(open_rows.values()) == ROWS // 2 and min(open_rows.values()) > 0
+        scheduler = Scheduler(it.context, cast("Any", None))
+        await scheduler._estimates.look({})
+        waiting = list(open_rows)
+        await scheduler._learn(waiting)
+        view = await scheduler._view(RUN, {"prepared": "1"}, waiting, {})
+        assert {batch.id: batch.rows for batch in view.waiting} == open_rows
+        whole = sum(scheduler._estimates.weigh(head).work for _, head in await it.heads())
+        assert sum(batch.work for batch in view.waiting) == pytest.approx(whole / 2, rel=0.05)
+        await it.give()
+        given = {each.id: each.head.rows for _, each in await it.lane._given(set())}
+        assert given == open_rows, "and takes no more of a provider's room"
 
 
 async def test_answers_of_an_order_tell_how_long_answers_are(context: Context) -> None:
@@ -38,7 +65,7 @@ async def test_answers_of_an_order_tell_how_long_answers_are(context: Context) -
     async with stage(context, batch_latency_s=0.2) as it:
         await it.order()
         await it.rounds(it.over)
-        found = it.lengths["g"]
+        found = it.lengths[kind("cloud", "g")]
         assert (found.rows, found.expected_tokens) == (ROWS, 100) and 0 < found.output_tokens < 100
 
 

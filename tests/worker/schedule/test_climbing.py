@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipelines.batch import LEAST_ROWS
-from pipelines.climb import MOST
+from pipelines.climb import MOST, State
 from pipelines.settings import parse_settings
 from tests.support_program import Program
 from tests.support_redis import redis_server
@@ -86,7 +87,7 @@ async def test_the_cap_is_told_to_all_workers_and_kept(tmp_path: Path, monkeypat
         await here.targets.publish(redis, here.keys)
         there.targets.learn(await redis.hgetall(there.keys.targets))
         assert there.targets.cap("gpu") == here.targets.cap("gpu")
-        kept = int(await redis.hget(here.keys.learned, "slots:gpu m"))
+        kept = msgspec.json.decode(await redis.hget(here.keys.learned, "climb:gpu m"), type=State).best
         assert kept >= 8
         second = Estimates(there)
         there.targets.learn({})

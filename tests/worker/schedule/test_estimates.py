@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pipelines.learn import Length
+from pipelines.learn import Length, kind
 from pipelines.settings import parse_settings
 from pipelines.types import BatchHead
 from tests.support_redis import redis_server
@@ -42,9 +42,12 @@ async def test_what_was_learned_reorders_batches_and_outlives_the_process(
         await first.look({})
         short, long = head(0, "labels"), head(1, "essays")
         assert first.weigh(short) == first.weigh(long), "nothing tells them apart yet"
-        lengths = {"labels": Length(500, 100_000, 10_000, 1e6), "essays": Length(500, 100_000, 300_000, 1e9)}
-        beats = {"w": Beat(targets={"gpu": TargetStats(4, 0, 4, 10, 1000, 1000, 5.0, 1.0)}, lengths=lengths)}
+        told = {"labels": Length(500, 100_000, 10_000, 1e6), "essays": Length(500, 100_000, 300_000, 1e9)}
+        lengths = {kind("local", group): length for group, length in told.items()}
+        stats = TargetStats(4, 0, 4, 10, 1000, 1000, 5.0, 1.0)
+        beats = {"w": Beat(targets={"gpu": stats, "mini": TargetStats()}, lengths=lengths)}
         await first.look(beats)  # kinds that are new are weighed anew at once
+        beats["w"].targets["mini"] = replace(stats, in_flight=0, latency_s=1.3)
         await first.look(beats)  # the same sums again teach nothing new
         assert first.weigh(short).work == pytest.approx(500 + 200, rel=0.05)
         assert first.weigh(long).work == pytest.approx(500 + 6000, rel=0.05)
@@ -58,10 +61,33 @@ async def test_what_was_learned_reorders_batches_and_outlives_the_process(
 
         assert 0 < await redis.ttl(context.keys.learned) <= estimates.KEEP_S
         await redis.hset(
-            context.keys.learned, mapping={"length:odd": b"[", "speed:gpu m": b'{"spans": "x"}', b"\xff": b"?"}
+            context.keys.learned, mapping={"answers:odd": b"[", "speed:gpu m": b'{"spans": "x"}', b"\xff": b"?"}
         )
         second = Estimates(context)
         await second.look({})
+        assert (second.speeds["mini"].latency_s, second.speeds["mini"].rows_per_s) == (1.3, pytest.approx(2.0))
+        assert not second.speeds["gpu"].spans and not second.speeds["gpu"].rate, (
+            "of the local lane full spans alone say anything"
+        )
         assert second.weigh(short).work == pytest.approx(500 + 200, rel=0.1)
         assert second.weigh(long).work == pytest.approx(500 + 6000, rel=0.1)
         await redis.aclose()
+
+
+async def test_local_work_is_by_local_answers_and_the_price_by_the_clouds(context: Context) -> None:
+    """A cloud that reasons writes six times as much: what it had answered was taken for local work, and more was bought for it."""
+    context = Context(parse_settings(SETTINGS), context.redis, context.redis_url)
+    old = {"length:labels": b'{"rows":500,"expected_tokens":100000,"output_tokens":500000,"squares":1e9}'}
+    await context.redis.hset(context.keys.learned, mapping=old)
+    estimates, batch = Estimates(context), head(0, "labels")
+    await estimates.look({})
+    assert estimates.weigh(batch).guessed, "what an older version kept was of all lanes together"
+    lengths = {
+        kind("local", "labels"): Length(500, 100_000, 50_000, 5e6),
+        kind("cloud", "labels"): Length(500, 100_000, 300_000, 1.8e8),
+    }
+    estimates._weighed_s = float("-inf")
+    await estimates.look({"w": Beat(lengths=lengths)})
+    found = estimates.weigh(batch)
+    assert not found.guessed and found.work == pytest.approx(500 + 1000, rel=0.02)
+    assert found.pusd == pytest.approx(5000 * 150_000 + 6000 * 600_000, rel=0.02), "gpt-4o-mini's"

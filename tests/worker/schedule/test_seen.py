@@ -12,14 +12,20 @@ HEAD = wire.pack_head(BatchHead("r.0.0.1", "r", "small", 0, 10, 5000, 2000, 1.0,
 
 
 def test_a_batch_waits_while_no_budget_has_room_for_its_call() -> None:
-    seen = seen_of([HEAD, b"any", b"1", b"5", None, b"700 cloud"])
+    seen = seen_of([HEAD, b"any", b"1", b"5", None, b"700 cloud", None])
     assert seen is not None
     assert (seen.held(699), seen.held(700)) == ("cloud", "")
-    assert seen_of([None] * 6) is None
+    assert seen_of([None] * 7) is None
 
 
 @pytest.mark.parametrize(
-    "fields", [[HEAD, None, b"x", None, None, None], [HEAD, None, None, None, None, b"x cloud"], [b"?", *[None] * 5]]
+    "fields",
+    [
+        [HEAD, None, b"x", *[None] * 4],
+        [HEAD, *[None] * 4, b"x cloud", None],
+        [HEAD, *[None] * 5, b"x"],
+        [b"?", *[None] * 6],
+    ],
 )
 def test_what_no_worker_wrote_is_said_at_once(fields: list[bytes | None]) -> None:
     with pytest.raises(ValueError):

@@ -125,15 +125,17 @@ def test_rows_of_a_run_whose_source_broke_off_say_so(root: Root) -> None:
     assert found["error_message"].str.contains("restore the file").to_list() == [None, True, True]
 
 
-def test_a_retry_asks_followers_that_had_calls_or_a_leader_elsewhere(root: Root) -> None:
+def test_a_retry_asks_leaders_and_says_which_followers_follow_again(root: Root) -> None:
+    """Whether a follower must be asked is known when its leader has ended once more."""
     root.run([asked(0), follows(1, 0), follows(2, 0), follows(3, 0, OTHER)], [ended(0, "failed"), ended(1, "failed")])
     root.compact()
     redo = Redo(root.store, RUN, 1, ["failed"])
     wanted: list[set[int]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("worker.prepare.redo.rows_of", lambda _s, _r, _n, rows: (wanted.append(rows), ([], []))[1])
-        redo.read(None, 0)  # type: ignore[arg-type]
-    assert wanted == [{0, 1, 3}], "2 follows its leader"
+        *_, last, follow = redo.read(None, 0)  # type: ignore[arg-type]
+    assert wanted == [{0}] and last
+    assert follow == 1, "the others were never counted as asked"
 
 
 def test_a_row_without_an_id_is_called_by_its_number_unless_another_row_was_given_that_name(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import paths, schemas
@@ -12,7 +15,7 @@ from tests.support_frames import RUN
 from tests.support_worker import write
 from worker.context import Context
 from worker.settle import followers
-from worker.settle.follow import LinkTable
+from worker.settle.follow import Again, Following, LinkTable
 from worker.settle.followers import Followers
 from worker.store import Store
 
@@ -95,3 +98,73 @@ def test_links_of_parts_that_kept_no_keys_are_read_as_each_alone(tmp_path: Path)
     new, older = table.links.twin.tolist()[:4], table.links.twin.tolist()[4:]
     assert new[0] == new[1] > 0 == new[2] == new[3]
     assert 0 < older[0] != older[1] > 0 == older[2] == older[3]
+
+
+RETRIED = {RUN: Again(1, ["failed"])}
+
+
+def links(folder: Path, count: int, leader_run: str | None = None) -> Following:
+    """Of a run whose rows 1, 2, … are copies of row 0, here or in another run."""
+    rows = [
+        {"row": row, "leader_row": 0, "leader_run": leader_run, "link_kind": "exact"} for row in range(1, count + 1)
+    ]
+    write(folder / paths.chunk(RUN, 0, 0), rows, schemas.CHUNK)
+    following = Following(Store(str(folder)), RUN)
+    following.prepared(count + 1)
+    return following
+
+
+def ended(folder: Path, part: int, *rows: int, run: str = RUN, status: str = "failed", generation: int = 0) -> None:
+    money = dict.fromkeys(("cost_usd", "avoided_usd", "worth_usd"), Decimal(0))
+    end: dict[str, Any] = {"status": status, "generation": generation, "attempts": 1, "output": "answer " * 50, **money}
+    write(folder / paths.part(run, f"{part:08d}"), [{**end, "row": row} for row in rows], schemas.PART)
+
+
+def due(following: Following, again: dict[str, Again], *over: str) -> tuple[list[int], int]:
+    following.answered(again[RUN].generation)
+    return following.due({}, again, over.__contains__)
+
+
+def test_nobody_takes_the_place_of_a_leader_that_is_asked_again_until_it_has_failed_again(tmp_path: Path) -> None:
+    following = links(tmp_path, 4)
+    ended(tmp_path, 1, 0, 1, 2)
+    assert due(following, {RUN: Again()})[0] == [3]
+    assert due(following, RETRIED)[0] == []
+    ended(tmp_path, 2, 0, generation=1)
+    assert due(following, RETRIED)[0] == [1], "who had failed before has another try"
+    ended(tmp_path, 3, 1, generation=1)
+    assert due(following, RETRIED)[0] == [2]
+    ended(tmp_path, 4, 2, status="ok", generation=1)
+    assert due(following, RETRIED)[0] == []
+
+
+def test_a_leader_that_is_not_asked_again_has_somebody_in_its_place(tmp_path: Path) -> None:
+    """A run that was cancelled is resumed: what had failed in it stays so."""
+    following = links(tmp_path, 2)
+    ended(tmp_path, 1, 0)
+    ended(tmp_path, 2, 1, status="cancelled")
+    assert due(following, {RUN: Again(1, ["expired", "cancelled"])})[0] == [1]
+
+
+def test_followers_wait_for_a_leader_that_its_run_asks_again(tmp_path: Path) -> None:
+    following = links(tmp_path, 3, OTHER)
+    ended(tmp_path, 1, 0, run=OTHER)
+    ended(tmp_path, 1, 1, 2)
+    assert due(following, RETRIED, OTHER) == ([1], 0), "once, not each that had failed"
+    assert due(following, {**RETRIED, OTHER: Again(1, ["failed"])}) == ([], 3)
+    ended(tmp_path, 2, 0, run=OTHER, generation=1)
+    assert due(following, {**RETRIED, OTHER: Again(1, ["failed"])}) == ([1], 0)
+
+
+def test_a_retry_asks_one_of_those_whose_leaders_answer_cannot_be_read(tmp_path: Path) -> None:
+    following = links(tmp_path, 3, OTHER)
+    ended(tmp_path, 1, 0, run=OTHER, status="ok")
+    part = tmp_path / paths.part(OTHER, "00000001")
+    meta = pq.read_metadata(part).row_group(0)
+    output = next(meta.column(at) for at in range(meta.num_columns) if meta.column(at).path_in_schema == "output")
+    raw = bytearray(part.read_bytes())
+    end = (output.dictionary_page_offset or output.data_page_offset) + output.total_compressed_size
+    raw[end - 20 : end] = b"?" * 20
+    part.write_bytes(raw)
+    assert due(following, {RUN: Again()}, OTHER) == ([], 0), "that it had one is all that is looked at"
+    assert due(links(tmp_path, 3, OTHER), RETRIED, OTHER) == ([1], 0)

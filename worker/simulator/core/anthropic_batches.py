@@ -39,7 +39,7 @@ async def create(server: Server, request: Request) -> Reply:
     job = work.create(lines, prefix="msgbatch_", key=client_key(request), about=about)
     if isinstance(job, Problem):
         return fail(server, job)
-    return Reply(ending="close") if job.kind == "lost_create" else json_reply(_batch(work, job))
+    return job.told(json_reply(_batch(work, job)))
 
 
 async def list_batches(server: Server, request: Request) -> Reply:

@@ -16,12 +16,15 @@ import msgspec
 from worker.simulator.core.answers import Ask, digest, input_tokens
 from worker.simulator.core.faults import PROBLEMS, BatchRule, Problem, unknown_model
 from worker.simulator.core.generate import Answer, charge, compose, overflow
+from worker.simulator.core.http import Reply
 from worker.simulator.core.server import Server, unix_s
 
 State = Literal["validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"]
 
 OPEN: frozenset[State] = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 FINALIZING_SHARE = 0.05
+LATE = 1.5
+"""A `late_create` takes so many times as long as its connection stays open."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -58,6 +61,7 @@ class Job:
         self.id, self.lines, self.timing, self.key, self.about = identity, tuple(lines), timing, key, dict(about)
         self.kind = rule.kind if rule else ""
         self.share = rule.share if rule else 0.0
+        self.silent_s = rule.late_s if rule and rule.kind == "late_create" else 0.0
         self.created_unix_s = unix_s()
         self.cancelled_s: float | None = None
         self.order = list(range(len(self.lines)))
@@ -91,6 +95,12 @@ class Job:
             return len(self.lines)
         return math.floor(len(self.lines) * (at_s - timing.starts_s) / (timing.worked_s - timing.starts_s) + 1e-6)
 
+    def told(self, reply: Reply) -> Reply:
+        """What whoever asked for it hears."""
+        if self.kind == "late_create":
+            return Reply(ending="hang", spread_s=self.silent_s)
+        return Reply(ending="close") if self.kind == "lost_create" else reply
+
     def unix_s(self, loop_s: float) -> int:
         """A moment of the loop's clock as a time on the wire."""
         return int(self.created_unix_s + loop_s - self.timing.created_s)
@@ -108,7 +118,8 @@ class Desk:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._asked = 0
+        self.asked = 0
+        self._late: list[Job] = []
         self.jobs: dict[str, Job] = {}
         self.files: dict[str, Any] = {}
 
@@ -119,21 +130,24 @@ class Desk:
         self, lines: Sequence[Line], *, prefix: str, key: str, about: Mapping[str, Any], invalid: bool = False
     ) -> Job | Problem:
         """A new batch, or why there is none; an `invalid` one fails at validation."""
-        self._asked += 1
-        number = self._asked
+        self.asked += 1
+        number = self.asked
         rule = next((each for each in self._server.config.batch_faults if each.at in (None, number)), None)
         if rule is not None and rule.kind in PROBLEMS:
             return PROBLEMS[rule.kind]
         if invalid or self._is_over_cap(lines):
             rule = BatchRule(kind="fail" if invalid else "token_limit")
         identity = f"{prefix}{digest(f'{self._server.seed}:{number}:{unix_s()}').hex()}"
-        job = Job(identity, lines, self._timing(number, rule), rule, key, about)
+        late_s = LATE * rule.late_s if rule is not None and rule.kind == "late_create" else 0.0
+        job = Job(identity, lines, self._timing(number, rule, self.now_s() + late_s), rule, key, about)
         random.Random(f"{self._server.seed}:{number}").shuffle(job.order)
-        self.jobs[identity] = job
+        self._late.append(job)
+        self._make()
         return job
 
     def get(self, identity: str) -> Job | None:
         """A batch with everything booked that it has finished by now."""
+        self._make()
         job = self.jobs.get(identity)
         if job is not None:
             self._book(job)
@@ -146,8 +160,16 @@ class Desk:
 
     def settle(self) -> None:
         """Books what all batches have finished by now."""
+        self._make()
         for job in self.jobs.values():
             self._book(job)
+
+    def _make(self) -> None:
+        """The batches whose time has come are there from now on."""
+        for job in [job for job in self._late if job.timing.created_s <= self.now_s()]:
+            self._late.remove(job)
+            job.created_unix_s = unix_s()
+            self.jobs[job.id] = job
 
     def _is_over_cap(self, lines: Sequence[Line]) -> bool:
         cap = self._server.config.batch_enqueued_tokens
@@ -159,8 +181,8 @@ class Desk:
     def _tokens(self, lines: Sequence[Line]) -> int:
         return sum(input_tokens(self._server.config, line.ask) for line in lines if isinstance(line.ask, Ask))
 
-    def _timing(self, number: int, rule: BatchRule | None) -> Timing:
-        config, created_s = self._server.config, self.now_s()
+    def _timing(self, number: int, rule: BatchRule | None, created_s: float) -> Timing:
+        config = self._server.config
         draw = (
             random.Random(f"{self._server.seed}:batch:{number}").gauss(0.0, config.batch_sigma)
             if config.batch_sigma

@@ -101,6 +101,7 @@ BATCH_FAULTS = {
     "some_errors": "a share of the lines ends as errors",
     "late_cancel": "a cancel is accepted, and the batch completes",
     "lost_create": "it is made, and the answer that says so is lost",
+    "late_create": "no byte comes for late_s, then the connection is closed; it is made half as long after that",
     "swapped_keys": "results carry the key of another line",
     "bad_line": "one line of the results is no JSON",
 }
@@ -144,6 +145,7 @@ class BatchRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     kind: str
     at: int | None = None
     share: float = 0.5
+    late_s: float = 100.0
 
 
 class Faults:

@@ -78,7 +78,7 @@ async def create(server: Server, request: Request) -> Reply:
     job = work.create(lines, prefix="batches/", key=client_key(request), about=about)
     if isinstance(job, Problem):
         return fail(server, job)
-    return Reply(ending="close") if job.kind == "lost_create" else json_reply(_operation(server, work, job))
+    return job.told(json_reply(_operation(server, work, job)))
 
 
 async def list_batches(server: Server, request: Request) -> Reply:

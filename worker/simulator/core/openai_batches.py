@@ -52,9 +52,7 @@ async def create(server: Server, request: Request) -> Reply:
     job = work.create(lines, prefix="batch_", key=client_key(request), about=about, invalid=bool(errors))
     if isinstance(job, Problem):
         return fail_chat(server, job)
-    if job.kind == "lost_create":
-        return Reply(ending="close")
-    return json_reply(_batch(work, job))
+    return job.told(json_reply(_batch(work, job)))
 
 
 async def list_batches(server: Server, request: Request) -> Reply:
