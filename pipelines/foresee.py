@@ -19,7 +19,7 @@ Numbers = NDArray[np.float64]
 RATE_SPREAD = 0.05
 """How far a lane's speed may be from what an earlier run has measured: one standard deviation of its logarithm."""
 ENDS = 0.01
-"""Of the time until a deadline, what a lane loses at its ends: with that half of the simulated runs cost no more than P50."""
+"""Of the time until a deadline, what a lane loses at its ends: a run of minutes loses that and more, one of 3,000 rows hardly any."""
 DRAWS, SEED = 500, 7
 """Each with its opposite, so that the median is the estimate."""
 IN_TIME = 0.85

@@ -135,6 +135,27 @@ def test_a_cloud_that_nobody_has_asked_is_asked_some_rows_early_enough_for_a_slo
         assert sum(4 for move in rings(told) if move.lane == "cloud") == rows
 
 
+@pytest.mark.parametrize(("left_s", "rung", "bought"), [(26, 0, 0), (25, 0, 1), (23, 0, 3), (23, 8, 3), (1, 0, 4)])
+def test_at_the_last_moment_only_what_the_cloud_could_not_be_given_later_leaves(
+    left_s: float, rung: int, bought: int
+) -> None:
+    """All that was short left at once, twelve seconds before a deadline: what was learned in the ten after that came too late."""
+    slow = msgspec.structs.replace(FULL, rate=1.0)
+    mini = msgspec.structs.replace(
+        MINI, rung_rows=rung
+    )  # it needs 1.4 * rows / 10 + 3 seconds; its stock is of 30 rows
+    short = snapshot(run(batches(20), deadline_s=left_s), gpu=slow, mini=mini)
+    assert len([move for move in rings(short) if move.lane == "cloud"]) == bought
+
+
+def test_what_the_cloud_could_not_answer_any_more_stays_local() -> None:
+    """It was bought, and late: ten rows three seconds before a deadline, at a cloud of seven."""
+    slow = msgspec.structs.replace(MINI, latency_s=7.0)
+    late = run(batches(3), deadline_s=3)
+    for gpu, lane in ((GPU, "local"), (DOWN, "cloud")):  # where it has no other it may still be lucky
+        assert {move.lane for move in rings(snapshot(late, gpu=gpu, mini=slow))} == {lane}
+
+
 def test_the_first_target_that_is_up_is_used() -> None:
     routes = {"small": ("gpu", "gpu2", "mini")}
     gpu2 = msgspec.structs.replace(GPU, name="gpu2")

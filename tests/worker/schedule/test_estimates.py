@@ -34,7 +34,6 @@ def head(number: int, group: str, output_tokens: int = 2000) -> BatchHead:
 async def test_what_was_learned_reorders_batches_and_outlives_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimates, "AGAIN_S", 0.0)
     monkeypatch.setattr(estimates, "SAVE_S", 0.0)
     with redis_server() as url:
         redis = await connect(url)
@@ -46,7 +45,7 @@ async def test_what_was_learned_reorders_batches_and_outlives_the_process(
         lengths = {"labels": Length(500, 100_000, 10_000, 1e6), "essays": Length(500, 100_000, 300_000, 1e9)}
         stats = TargetStats(4, 0, 4, 10, 1000, 1000, 5.0, 1.0)
         beats = {"w": Beat(targets={"gpu": stats, "mini": TargetStats()}, lengths=lengths)}
-        await first.look(beats)
+        await first.look(beats)  # kinds that are new are weighed anew at once
         beats["w"].targets["mini"] = replace(stats, in_flight=0, latency_s=1.3)
         await first.look(beats)  # the same sums again teach nothing new
         assert first.weigh(short).work == pytest.approx(500 + 200, rel=0.05)
