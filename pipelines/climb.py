@@ -192,7 +192,11 @@ class Climb:
         load, most, state = self._sum(workers), min(said.parallel or MOST, MOST), self._state
         if not (state.rate or state.high):
             known = self._kept.best or said.parallel
-            state = self._kept if self._kept.rate else start(min(known or START, most), believed=bool(known))
+            state = (
+                self._kept
+                if self._kept.rate and self._kept.cap <= most
+                else start(min(known or START, most), believed=bool(known))
+            )
         if now_s - self._since_s < HEARD_S:
             self._since, self._looks = load, said.looks
         if state.cap > most or self._is_pressed(load, said):

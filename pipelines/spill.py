@@ -73,11 +73,13 @@ def to_cloud(
             waits = new and (not can or _can(cloud, rows, seconds / (1 + CLIMB_LOOK) - cloud.latency_s))
             if leaving.late and seconds <= buying_s and not waits:
                 must = rows + out - later_rows(cloud, seconds) if cloud.rows_per_s else math.inf
+                went = gone[cloud.name]
                 for offer in leaving.late:
-                    if gone[cloud.name] >= must:
+                    if went >= must:
                         break
-                    gone[cloud.name] += offer[0].rows
+                    went += offer[0].rows
                     now.append(offer)
+                gone[cloud.name] = went if can else gone[cloud.name]  # what cannot be kept comes before nobody
                 pressing = pressing or can
             feed = _feed_rows(snapshot, run, cloud) - rows if seconds <= max(buying_s, recall_s) else 0.0
             before[cloud.name] = rows if can else before[cloud.name]

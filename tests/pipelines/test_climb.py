@@ -266,6 +266,14 @@ def test_more_than_the_server_says_is_never_asked() -> None:
     assert found.kept.best <= 6, "a server that says more than it does is found out in the end"
 
 
+def test_a_knee_above_what_the_server_takes_by_now_is_not_tried_again_at_each_look() -> None:
+    """It held nothing and measured nothing, for as long as the older knee was remembered."""
+    found, _ = climb(Knee(600.0, 24), 150)
+    later, caps = climb(Server(3000, 8, 4), 120, Climb(found.kept), told=4)
+    assert max(caps) == 4 and later.kept.rate and not later.climbing
+    assert later.kept.best <= 4
+
+
 def test_a_server_that_refuses_is_given_what_it_can_do() -> None:
     server = Server(3000, 8, 6, queue=0)
     found, caps = climb(server, 120)

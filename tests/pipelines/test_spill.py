@@ -119,6 +119,16 @@ def test_a_run_without_a_deadline_orders_what_its_lane_would_have_done_while_it_
     )
 
 
+def test_a_deadline_that_cannot_be_kept_stops_nobody_from_buying_in_time() -> None:
+    """Thousands of rows due in eight seconds: what the cloud was offered of them left nothing to buy for who is due behind."""
+    away = msgspec.structs.replace(BUSY, up=False, down_s=600.0)
+    rows = tuple(BatchView(f"a{i}", "small", 8, 3600.0) for i in range(500))
+    hopeless = msgspec.structs.replace(run(rows, deadline_s=8), id="a", client="acme")
+    mine = run(tuple(BatchView(f"b{i}", "small", 8, 3600.0) for i in range(10)), deadline_s=10)
+    beside = [move for move in plan(snapshot(hopeless, mine, gpu=away)) if move.run == mine.id]
+    assert beside and len(beside) <= len(plan(snapshot(mine, gpu=away)))
+
+
 def test_what_was_ordered_while_a_lane_was_away_is_taken_back_when_it_is_there_to_stay() -> None:
     """It costs nothing there, and the run has time."""
     steady = msgspec.structs.replace(BUSY, steady=True)

@@ -175,10 +175,14 @@ class Tender:
             await self._reader.late(order, await self._orders.left(order), outcomes)
         else:
             failed = remote.state == "failed"
-            tried = failed and remote.code != "not_sent"
-            at_fault = tried and self._standing.failed(order, remote, await self._orders.out_before(order))
+            said = remote
+            if remote.code == "not_sent" and order.given_up_ms:  # it was asked, and did not take it
+                said = Remote("", "failed", "connect")
+            tried = failed and said.code != "not_sent"
+            at_fault = tried and self._standing.failed(order, said, await self._orders.out_before(order))
             parts = await self._orders.hold(order)
-            troubles = await self._reader.settle(order, parts, outcomes, ran=not failed, real_time=at_fault)
+            ran = not failed and order.why != "recall"  # what we take back ourselves says nothing of the provider
+            troubles = await self._reader.settle(order, parts, outcomes, ran=ran, real_time=at_fault)
             if troubles:
                 self._context.targets.close(order.about.target, troubles[0].message)
         log.info("order %s has ended %s: %d results", order.tag, remote.code or remote.state, len(results.lines))

@@ -69,6 +69,7 @@ async def test_what_never_appears_is_given_back_in_the_end(
         waited_ms = it.context.clock.now_ms() - order.sent_ms
         assert await it.outcomes() == {"rejected": ROWS} and (await it.money())[1] == 0
         assert waited_ms > (1000 if died else 2000)
+        assert it.lane._standing.takes("cloud") is died, "who was asked in vain is left alone for a while"
 
 
 async def test_a_batch_that_was_made_while_a_gateway_said_that_nobody_was_there_is_found(

@@ -248,6 +248,8 @@ async def test_a_batch_that_was_recalled_once_may_be_ordered_again(context: Cont
         await Sent(it.context).recall([Recall(first, RUN)])  # a scheduler that has gone since
         await it.rounds(it.over)
         assert [await it.state(batch) for batch in it.batches] == ["waiting", "waiting"]
+        returns = [await context.redis.hget(context.keys.batch(batch), "returns") for batch in it.batches]
+        assert returns == [b"0", b"0"], "taken back by us: after three of these nights it was bought at the full price"
         sent = Sent(it.context)
         await sent.recall([])
         assert await it.give() == it.batches
