@@ -117,7 +117,7 @@ class Process:
             self._leased("schedule", scheduler.step, scheduler.rest)
             self._leased("watch", Watch(self.context, self.stopping).run)
             self._leased("health", History(self.context).step)
-            self.alerts = Alerts(self.context)
+            self.alerts = Alerts(self.context, self.stopping)
             self._leased("money", self.alerts.step)
             if hooks.wanted(self.context.settings):
                 self.hooks = hooks.Hooks(self.context)

@@ -23,15 +23,17 @@ LAST_S = 6.0
 class Alerts:
     """The loop of the lease `money`: alerts and the emergency cut-off."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, stopping: asyncio.Event | None = None) -> None:
+        """`stopping`: set when the process ends, so that its lease is given back before it has to be let go of."""
+        self._context, self._stopping = context, stopping or asyncio.Event()
         self._cutoff = Cutoff(context)
         self._teller = Teller(context)
         self._runs: set[str] = set()
 
     async def step(self) -> None:
         await self._look()
-        await asyncio.sleep(LOOK_EVERY_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), LOOK_EVERY_S)
 
     async def finish(self) -> None:
         """One more look, so that what the last calls spent is told too."""

@@ -23,6 +23,7 @@ from tests.support_net import free_port, wait_for_port
 from tests.worker.backends.server import Scripted, answer
 from worker.context import Context
 from worker.hooks import Hooks
+from worker.money import alerts as alerts_module
 from worker.money import budget, reported
 from worker.money.alerts import Alerts
 from worker.queue import connect
@@ -432,3 +433,13 @@ async def test_a_worker_that_starts_tries_closed_targets_but_keeps_the_cutoff(ma
 async def test_a_clients_cutoff_is_its_wall(made: Any) -> None:
     context = made(clients={"acme": {"budget": {"daily_usd": 3, "emergency_cutoff_usd": 2}}})
     assert budgets.shared(context.settings, "acme", "2026-01-01")["client:acme:day:2026-01-01"] == 2 * NANO
+
+
+async def test_a_process_that_ends_does_not_rest_between_two_looks(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease was not given back in time, and the next process knew for ten seconds nothing of a cut-off that was raised."""
+    monkeypatch.setattr(alerts_module, "LOOK_EVERY_S", 3600.0)
+    stopping = asyncio.Event()
+    stopping.set()
+    await asyncio.wait_for(Alerts(context, stopping).step(), 30)
