@@ -3,42 +3,48 @@ twice. Who prepares deletes such before the commit (prepare/part.py); here they 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import pyarrow.parquet as pq
-
-from pipelines import paths
+from pipelines import paths, schemas
 from worker.store import Store
 
 
 class Part(NamedTuple):
-    """A chunk part: its first row, its name, and what its footer says."""
+    """A chunk part: its first row, its name, how many rows it has and how many of them have no id."""
 
     first: int
     name: str
-    meta: pq.FileMetaData
+    rows: int
+    unnamed: int
 
 
-def in_order(store: Store, run_id: str) -> list[Part]:
-    """The parts that each begin where the one before ends, or later. Reads their footers; blocking."""
+def in_order(store: Store, run_id: str, known: Sequence[Part] = ()) -> list[Part]:
+    """The parts that each begin where the one before ends, or later. Reads the footers of those that are not known; blocking."""
     found: list[Part] = []
+    seen = {part.name: part for part in known}
     end = 0
     for first, name in sorted((paths.first_row(name), name) for name in store.names(paths.chunks_dir(run_id))):
         if first >= end:
-            found.append(Part(first, name, store.open_parquet(name).metadata))
-            end = first + found[-1].meta.num_rows
+            found.append(seen.get(name) or _read(store, first, name))
+            end = first + found[-1].rows
     return found
 
 
 class Layout:
-    """The same for who asks again and again: read anew when there are other parts. Blocking."""
+    """The same for who asks again and again: reads what is new, and the last part, which may be prepared once more. Blocking."""
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._store, self._run = store, run_id
-        self._known: tuple[list[str], list[Part]] = ([], [])
+        self._known: list[Part] = []
 
     def parts(self) -> list[Part]:
-        names = self._store.names(paths.chunks_dir(self._run))
-        if names != self._known[0]:
-            self._known = names, in_order(self._store, self._run)  # at once: another thread may be here too
-        return self._known[1]
+        self._known = in_order(self._store, self._run, self._known[:-1])  # at once: another thread may be here too
+        return self._known
+
+
+def _read(store: Store, first: int, name: str) -> Part:
+    meta = store.open_parquet(name).metadata
+    at = schemas.CHUNK.get_field_index("custom_id")
+    unnamed = sum(meta.row_group(each).column(at).statistics.null_count for each in range(meta.num_row_groups))
+    return Part(first, name, meta.num_rows, unnamed)

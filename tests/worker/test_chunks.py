@@ -38,6 +38,16 @@ def test_each_row_is_in_one_part(store: Store) -> None:
     assert [part.first for part in in_order(store, RUN)] == [0, 8]
 
 
+def test_who_asks_again_reads_only_what_is_new_and_the_last_part(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one may be prepared once more, with other rows."""
+    layout, opened = Layout(store, RUN), []
+    read = store.open_parquet
+    monkeypatch.setattr(store, "open_parquet", lambda name: (opened.append(paths.first_row(name)), read(name))[1])
+    assert [part.rows for part in layout.parts()] == [8, 2] and opened == [0, 8]
+    write(Path(store.path(paths.chunk(RUN, 0, 8))), [{"row": row, "tags": "{}"} for row in (8, 9, 10)], schemas.CHUNK)
+    assert [part.rows for part in layout.parts()] == [8, 3] and opened == [0, 8, 8]
+
+
 def test_a_reuse_is_counted_once(store: Store) -> None:
     assert dict(_reuses(store, RUN)[0]) == {("of 0", "proof"): 8, ("of 8", "proof"): 2}
 

@@ -10,7 +10,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 
 from pipelines import paths, schemas
 from pipelines.settle import SET_ASIDE, money, reason_of
-from worker.chunks import in_order
+from worker.chunks import Part, in_order
 from worker.fence import Fence, no_fence
 from worker.settle.follow import Copies, best_last
-from worker.settle.names import Names, unnamed
+from worker.settle.names import Names
 from worker.settle.totals import Totals, pusd
 from worker.store import Store
 
@@ -48,8 +48,7 @@ def compact(store: Store, run_id: str, client: str, ending: str, ours: Fence = n
 
     Raises LeaseLost, and publishes nothing, when this process slept so long that the run went on without it.
     """
-    read = in_order(store, run_id)
-    chunks = [_Chunk(each.first, each.name, each.meta.num_rows, unnamed(each.meta)) for each in read]
+    chunks = in_order(store, run_id)
     parts = store.names(paths.parts_dir(run_id))
     total_rows, nameless = sum(chunk.rows for chunk in chunks), sum(chunk.unnamed for chunk in chunks)
     width = _range_rows(store, parts, total_rows)
@@ -64,15 +63,6 @@ def compact(store: Store, run_id: str, client: str, ending: str, ours: Fence = n
                 totals.add(table)
                 out.write_table(table, row_group_size=BLOCK_ROWS)
     return totals.as_dict()
-
-
-class _Chunk(NamedTuple):
-    """A chunk part: its first row, its name, how many rows it has and how many of them have no id."""
-
-    first: int
-    name: str
-    rows: int
-    unnamed: int
 
 
 def _range_rows(store: Store, parts: list[str], rows: int) -> int:
@@ -158,7 +148,7 @@ def _spread(table: pa.Table, files: dict[int, Any], scratch: Path, width: int) -
         files[number].write_table(table.filter(pa.array(ranges == number)).combine_chunks())
 
 
-def _ranges(chunks: list[_Chunk], width: int) -> Any:
+def _ranges(chunks: list[Part], width: int) -> Any:
     """(range number, rows, chunk parts that overlap it), in order."""
     if not chunks:
         return

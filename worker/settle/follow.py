@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines import paths
 from pipelines.follow import ALONE, CLOSED, FELL, KINDS, NONE, OK, Links, due, substitutes, twin
+from worker.chunks import Layout
 from worker.settle.answers import Answers
 from worker.store import Store
 
@@ -88,6 +88,7 @@ class Following:
     def __init__(self, store: Store, run_id: str) -> None:
         self.run_id = run_id
         self._store = store
+        self._layout = Layout(store, run_id)
         self._table = LinkTable(store, run_id)
         self._answers = {run_id: Answers(store, run_id)}
         self._unread: dict[
@@ -101,8 +102,7 @@ class Following:
 
     def prepared(self, committed_rows: int) -> None:
         """Takes the links of the chunks that were prepared since the last look."""
-        names = self._store.names(paths.chunks_dir(self.run_id))
-        self._table.read(name for name in names if paths.first_row(name) < committed_rows)
+        self._table.read(part.name for part in self._layout.parts() if part.first < committed_rows)
 
     def answered(self, generation: int) -> None:
         """Takes what was settled since the last look, here and in the runs of other leaders. Who is asked again may be so because
@@ -129,6 +129,10 @@ class Following:
             leaders[of] = np.where(found == OK, OK, np.where((found == NONE) | (found == CLOSED), pending, FELL))
         followers = self._ends(self.run_id, links.follower, again)
         generation = again[self.run_id].generation
+        left = (leaders == CLOSED) & ~own.since(
+            links.leader, generation
+        )  # by an earlier end of the run, and asked no more
+        leaders[left & own.again(links.follower, *again[self.run_id])] = FELL
         followers[(followers == CLOSED) & own.since(links.follower, generation)] = FELL
         followers[np.isin(links.follower, self._unread.get(generation, ()))] = FELL
         busy = np.isin(links.follower, list(asked))

@@ -7,10 +7,8 @@ import re
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines import schemas
 from worker.store import Store
 
 MARK = "row-"
@@ -49,9 +47,3 @@ def _free(name: str, taken: int) -> str:
     while taken & 1:
         name, taken = MARK + name, taken >> 1
     return name
-
-
-def unnamed(part: pq.FileMetaData) -> int:
-    """Rows of a chunk part without an id, as its own statistics say."""
-    at = schemas.CHUNK.get_field_index("custom_id")
-    return sum(part.row_group(each).column(at).statistics.null_count for each in range(part.num_row_groups))

@@ -114,9 +114,12 @@ def links(folder: Path, count: int, leader_run: str | None = None) -> Following:
     return following
 
 
-def ended(folder: Path, part: int, *rows: int, run: str = RUN, status: str = "failed", generation: int = 0) -> None:
+def ended(
+    folder: Path, part: int, *rows: int, run: str = RUN, status: str = "failed", generation: int = 0, attempts: int = 1
+) -> None:
     money = dict.fromkeys(("cost_usd", "avoided_usd", "worth_usd"), Decimal(0))
-    end: dict[str, Any] = {"status": status, "generation": generation, "attempts": 1, "output": "answer " * 50, **money}
+    end: dict[str, Any] = {"status": status, "generation": generation, "attempts": attempts, **money}
+    end["output"] = "answer " * 50
     write(folder / paths.part(run, f"{part:08d}"), [{**end, "row": row} for row in rows], schemas.PART)
 
 
@@ -144,6 +147,28 @@ def test_a_leader_that_is_not_asked_again_has_somebody_in_its_place(tmp_path: Pa
     ended(tmp_path, 1, 0)
     ended(tmp_path, 2, 1, status="cancelled")
     assert due(following, {RUN: Again(1, ["expired", "cancelled"])})[0] == [1]
+
+
+def test_a_follower_that_failed_is_asked_again_although_its_leader_was_then_given_up_unasked(tmp_path: Path) -> None:
+    """A retry that was cancelled at once: the next one asks who failed, and the leader is not one of them any more."""
+    following = links(tmp_path, 2)
+    ended(tmp_path, 1, 0, 1)
+    ended(tmp_path, 2, 0, status="cancelled", generation=1, attempts=0)
+    assert due(following, RETRIED)[0] == [], "not in the retry that gave it up"
+    assert due(following, {RUN: Again(2, ["failed"])})[0] == [1]
+    ended(tmp_path, 3, 1, generation=2)
+    assert due(following, {RUN: Again(2, ["failed"])})[0] == []
+
+
+def test_links_of_a_part_that_was_left_over_are_not_read(tmp_path: Path) -> None:
+    """Rows 1 to 4 are prepared once more as one chunk; what was row 3 of another leader before stays on the disk."""
+    for first, rows, leader in ((1, range(1, 5), 0), (3, range(3, 4), 2)):
+        part = [{"row": row, "leader_row": leader, "link_kind": "exact"} for row in rows]
+        write(tmp_path / paths.chunk(RUN, 0, first), part, schemas.CHUNK)
+    following = Following(Store(str(tmp_path)), RUN)
+    following.prepared(5)
+    assert following._table.links.follower.tolist() == [1, 2, 3, 4]
+    assert following._table.links.leader.tolist() == [0] * 4
 
 
 def test_followers_wait_for_a_leader_that_its_run_asks_again(tmp_path: Path) -> None:
