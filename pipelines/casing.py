@@ -63,14 +63,13 @@ def _letters(form: str) -> list[str]:
 
 def may_tell(piece: str) -> bool:
     """Quickly: whether the capital letters of what stands between two blanks may say something."""
-    if '"' in piece and not piece.islower():
-        return True
-    return any(word in _NAMES or word in _ALONE for word in _LETTERS.findall(piece))
+    return '"' in piece or any(word in _NAMES or word in _ALONE for word in _LETTERS.findall(piece))
 
 
 def tells(pieces: Sequence[str], at: int) -> bool:
-    """Nearly as quickly: whether they may where the piece stands; a first word and the one behind a full stop have one anyway."""
-    if at and pieces[at - 1][-1:] not in _OPENS:
+    """Nearly as quickly: whether they may where the piece stands; a first word and the one behind a full stop have one anyway, but
+    for those of a quotation."""
+    if '"' in pieces[at] or (at and pieces[at - 1][-1:] not in _OPENS):
         return True
     return any(word in _ALONE and word != "A" for word in _LETTERS.findall(pieces[at]))
 

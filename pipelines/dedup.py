@@ -89,7 +89,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 _KNOWN_FIELDS = "\x00"
-FORMS = 4
+FORMS = 5
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
 
@@ -197,7 +197,7 @@ def likeness(leader: Said, row: Said) -> float:
     return shared_words(leader.text, row.text)
 
 
-def decide(a: Sequence[str], b: Sequence[str], task: str, cosine: float) -> Verdict:
+def decide(a: Sequence[str], b: Sequence[str], task: str) -> Verdict:
     """Whether the answer to `a` may serve `b`, field by field: every difference must be explained as harmless."""
     reason = _reason(a, b, task)
     return Verdict(False, _refusal(a, b, task)) if reason is None else Verdict(True, reason)

@@ -6,6 +6,7 @@ It reads English words only, and errs on the strict side; the route or the optio
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import lru_cache
 
 from pipelines.layout import is_code
@@ -137,12 +138,15 @@ def labelled_task(instruction: str, rest: str) -> str:
     return stricter(_named(low) or (STRICT if _judges_form(low) else CLOSED), _ordered(rest.lower()))
 
 
-@lru_cache(maxsize=64)
 def asked_of(instruction: str) -> str:
     """What of the words that all prompts share may say what to do: not the examples, nor a long passage that is read or judged,
     but for the orders in them. All of it where nothing else is left."""
-    shown = _SHOWN.findall(instruction) if instruction.count("\n") > _EXAMPLES else []
-    many = {label for label in shown if shown.count(label) >= _EXAMPLES}
+    return (_cached_asked if len(instruction) <= _CACHED_LETTERS else _asked)(instruction)
+
+
+def _asked(instruction: str) -> str:
+    shown = Counter(_SHOWN.findall(instruction)) if instruction.count("\n") > _EXAMPLES else {}
+    many = {label for label, count in shown.items() if count >= _EXAMPLES}
     left = _SHOWN.sub(lambda line: line[1] if line[1] in many else line[0], instruction) if many else instruction
     told = left
     if len(left) > _LONG:
@@ -161,7 +165,7 @@ def says_what(instruction: str) -> bool:
 
 def _infer(whole: str) -> str:
     instruction = asked_of(whole)
-    if instruction is not whole and _judges_form(whole.lower(), _LABELS):
+    if instruction != whole and _judges_form(whole.lower(), _LABELS):
         return STRICT
     low = instruction.lower()
     found = _literal(instruction, low)
@@ -250,6 +254,7 @@ def _long_strings(found: re.Match[str]) -> str:
 
 
 _cached = lru_cache(maxsize=_CACHED)(_infer)
+_cached_asked = lru_cache(maxsize=_CACHED)(_asked)
 
 
 def stricter(a: str, b: str) -> str:

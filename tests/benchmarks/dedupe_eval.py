@@ -179,7 +179,7 @@ def pairs(frame: pl.DataFrame, encoder: Remembering) -> None:
 
 
 def accepted(left: list[str], right: list[str], task: str) -> NDArray[np.bool_]:
-    return np.array([decide((a,), (b,), task, 1.0).accept for a, b in zip(left, right, strict=True)])
+    return np.array([decide((a,), (b,), task).accept for a, b in zip(left, right, strict=True)])
 
 
 def meant(left: list[str], right: list[str], encoder: Remembering) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("vocabulary")
 def merged(a: str, b: str, task: str) -> bool:
     """By key or by proof, in either order."""
     same_key = canonical_key(b"family", a, task) == canonical_key(b"family", b, task)
-    return same_key or decide((a,), (b,), task, 1.0).accept or decide((b,), (a,), task, 1.0).accept
+    return same_key or decide((a,), (b,), task).accept or decide((b,), (a,), task).accept
 
 
 OTHER = """

@@ -34,11 +34,11 @@ STATING = [
 def test_a_question_with_or_without_its_mark(text: str) -> None:
     for task in (CLOSED, OPEN):
         assert canonical_key(b"f", text + "?", task) == canonical_key(b"f", text, task) or "\n" in text
-        assert decide((text + "?",), (text,), task, 1.0).accept
+        assert decide((text + "?",), (text,), task).accept
 
 
 @pytest.mark.parametrize("text", STATING)
 def test_a_mark_makes_it_a_question(text: str) -> None:
     for task in (CLOSED, OPEN):
         assert canonical_key(b"f", text + "?", task) != canonical_key(b"f", text, task)
-        assert not decide((text + "?",), (text + ".",), task, 1.0).accept
+        assert not decide((text + "?",), (text + ".",), task).accept

@@ -37,11 +37,11 @@ OTHER = [
 @pytest.mark.parametrize(("a", "b"), SAME)
 def test_courtesies_are_put_aside(a: str, b: str) -> None:
     for task in (CLOSED, OPEN):
-        assert decide((a,), (b,), task, 1.0) == decide((b,), (a,), task, 1.0)
-        assert decide((a,), (b,), task, 1.0).reason == "politeness"
-    assert not decide((a,), (b,), STRICT, 1.0).accept
+        assert decide((a,), (b,), task) == decide((b,), (a,), task)
+        assert decide((a,), (b,), task).reason == "politeness"
+    assert not decide((a,), (b,), STRICT).accept
 
 
 @pytest.mark.parametrize(("a", "b"), OTHER)
 def test_what_is_said_is_kept(a: str, b: str) -> None:
-    assert not any(decide(*pair, task, 1.0).accept for pair in (((a,), (b,)), ((b,), (a,))) for task in (CLOSED, OPEN))
+    assert not any(decide(*pair, task).accept for pair in (((a,), (b,)), ((b,), (a,))) for task in (CLOSED, OPEN))

@@ -28,6 +28,7 @@ from pipelines.dedup import (
     stored,
     task_of,
 )
+from pipelines.instruction import _infer, asked_of
 
 _WORDS = "account transfer delivery pending from form trail trial please estimated exchange where quite quiet casual"
 _NAMES = "Smith Johnson Paris Oslo"
@@ -70,6 +71,8 @@ OTHER_FORM = [
     (OPEN, "nice one :)", "nice one :("),
     (OPEN, "sort a list in C", "sort a list in C++"),
     (OPEN, "it costs 1.5", "it costs 15"),
+    (OPEN, 'What is meant by the word "do Package it" here?', 'What is meant by the word "do package it" here?'),
+    (OPEN, 'They say it (or write, "Do it now" ) often', 'They say it (or write, "do it now" ) often'),
 ]
 
 
@@ -85,7 +88,7 @@ def test_harmless_forms_share_a_key(task: str, a: str, b: str) -> None:
 @pytest.mark.parametrize(("task", "a", "b"), OTHER_FORM)
 def test_other_texts_do_not(task: str, a: str, b: str) -> None:
     assert _key(a, task) != _key(b, task)
-    assert not decide((a,), (b,), task, 1.0).accept
+    assert not decide((a,), (b,), task).accept
 
 
 def test_keys_of_other_families_and_tasks_never_meet() -> None:
@@ -130,21 +133,21 @@ REFUSED = [
 @pytest.mark.parametrize(("task", "a", "b", "reason"), ACCEPTED)
 def test_accepts_what_it_can_explain(task: str, a: str, b: str, reason: str) -> None:
     for pair in ((a, b), (b, a)):
-        verdict = decide(pair[:1], pair[1:], task, 0.99)
+        verdict = decide(pair[:1], pair[1:], task)
         assert (verdict.accept, verdict.reason) == (True, reason)
 
 
 @pytest.mark.parametrize(("task", "a", "b", "reason"), REFUSED)
 def test_refuses_what_it_cannot(task: str, a: str, b: str, reason: str) -> None:
     for pair in ((a, b), (b, a)):
-        verdict = decide(pair[:1], pair[1:], task, 1.0)
+        verdict = decide(pair[:1], pair[1:], task)
         assert (verdict.accept, verdict.reason) == (False, reason)
 
 
 def test_every_field_must_agree() -> None:
-    assert decide(("Oslo", "a  b"), ("Oslo", "a b"), OPEN, 1.0).accept
-    assert not decide(("Oslo", "a b"), ("Paris", "a b"), OPEN, 1.0).accept
-    assert not decide(("a",), ("a", "b"), OPEN, 1.0).accept
+    assert decide(("Oslo", "a  b"), ("Oslo", "a b"), OPEN).accept
+    assert not decide(("Oslo", "a b"), ("Paris", "a b"), OPEN).accept
+    assert not decide(("a",), ("a", "b"), OPEN).accept
 
 
 OUT_OF_CONTEXT = [
@@ -285,6 +288,20 @@ def test_a_system_prompt_that_says_what_to_do_is_the_instruction(
 @pytest.mark.parametrize(("instruction", "rest", "task"), BESIDE)
 def test_the_real_instruction_may_stand_beside_what_all_prompts_share(instruction: str, rest: str, task: str) -> None:
     assert infer_task(instruction, rest) == task
+
+
+@pytest.mark.timeout(20)
+def test_the_labels_of_a_long_log_are_counted_once() -> None:
+    log = "".join(f"host {at}: it went wrong\n" for at in range(100_000))
+    assert infer_task(f"Summarize the log below.\n{log}") == OPEN
+
+
+def test_a_task_is_the_same_whatever_was_asked_of_its_words_before() -> None:
+    """What is remembered is equal to what was given, and need not be the same object."""
+    for _ in range(2):
+        instruction = "".join(["Classify the tone of this e-mail", " as good or bad."])
+        assert infer_task(instruction) == _infer(instruction)
+        asked_of("".join(["Classify the tone of this e-mail", " as good or bad."]))
 
 
 LABELLED = [

@@ -67,14 +67,14 @@ OTHER = [
 @pytest.mark.parametrize(("a", "b", "reason"), SAME)
 def test_either_order(a: str, b: str, reason: str) -> None:
     for task in (CLOSED, OPEN):
-        assert decide((a,), (b,), task, 1.0).reason == reason
-        assert decide((a,), (b,), task, 1.0).accept
-        assert decide((b,), (a,), task, 1.0).accept
-    assert not decide((a,), (b,), STRICT, 1.0).accept
+        assert decide((a,), (b,), task).reason == reason
+        assert decide((a,), (b,), task).accept
+        assert decide((b,), (a,), task).accept
+    assert not decide((a,), (b,), STRICT).accept
 
 
 @pytest.mark.parametrize(("a", "b"), OTHER)
 def test_another_order(a: str, b: str) -> None:
     for task in (CLOSED, OPEN):
-        assert not decide((a,), (b,), task, 1.0).accept
-        assert not decide((b,), (a,), task, 1.0).accept
+        assert not decide((a,), (b,), task).accept
+        assert not decide((b,), (a,), task).accept

@@ -176,22 +176,22 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("a", "b", "reason"), SAME)
 def test_the_same_question(a: str, b: str, reason: str) -> None:
-    assert decide((a,), (b,), OPEN, 1.0) == decide((b,), (a,), OPEN, 1.0)
-    assert decide((a,), (b,), OPEN, 1.0).reason == reason
-    assert decide((a,), (b,), OPEN, 1.0).accept
-    assert not decide((a,), (b,), STRICT, 1.0).accept
+    assert decide((a,), (b,), OPEN) == decide((b,), (a,), OPEN)
+    assert decide((a,), (b,), OPEN).reason == reason
+    assert decide((a,), (b,), OPEN).accept
+    assert not decide((a,), (b,), STRICT).accept
 
 
 @pytest.mark.parametrize(("a", "b"), DIFFERENT)
 def test_another_question(a: str, b: str) -> None:
     for task in (OPEN, CLOSED):
-        assert not decide((a,), (b,), task, 1.0).accept
-        assert not decide((b,), (a,), task, 1.0).accept
+        assert not decide((a,), (b,), task).accept
+        assert not decide((b,), (a,), task).accept
 
 
 def test_frames_are_for_open_tasks_only() -> None:
     a, b = "How do I reset my router?", "How can I reset my router?"
-    assert not decide((a,), (b,), CLOSED, 1.0).accept
+    assert not decide((a,), (b,), CLOSED).accept
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_frames_are_for_open_tasks_only() -> None:
 )
 def test_a_frame_is_found_behind_a_template(template: str) -> None:
     a, b = (template.format(text) for text in ("How do I knit a hat?", "How to knit a hat?"))
-    assert decide((a,), (b,), OPEN, 1.0).accept
+    assert decide((a,), (b,), OPEN).accept
 
 
 HOSTILE = [
