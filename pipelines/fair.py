@@ -11,8 +11,16 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
+from pipelines.sections import Client
+
 RANKS = {"high": 0, "normal": 1, "background": 2}
 NORMAL = RANKS["normal"]
+
+
+def standings(clients: Mapping[str, Client]) -> tuple[dict[str, float], dict[str, int]]:
+    """Weight and class of each client, as `in_turn` and plan take them."""
+    weights = {name: client.weight for name, client in clients.items()}
+    return weights, {name: RANKS[client.priority] for name, client in clients.items()}
 
 
 class Served:

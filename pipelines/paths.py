@@ -46,7 +46,11 @@ def audit_parts_dir(run_id: str) -> str:
 
 def audits(day: str, run_id: str) -> str:
     """`day` is the UTC date on which the run ended."""
-    return f"{audits_dir()}/day={day}/{run_id}.parquet"
+    return f"{audits_day(day)}/{run_id}.parquet"
+
+
+def audits_day(day: str) -> str:
+    return f"{audits_dir()}/day={day}"
 
 
 def audits_dir() -> str:

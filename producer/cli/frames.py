@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def results_files(root: str, run_id: str | None = None) -> list[str]:
-    return _files(root, f"results/run={run_id or '*'}/results.parquet")
+    return _files(root, paths.results(run_id or "*"))
 
 
 def costs_files(root: str, run_id: str | None = None) -> list[str]:
     """All ledger files, or those of one run (their names begin with it)."""
-    return _files(root, f"costs/day=*/{run_id}.*.parquet" if run_id else "costs/day=*/*.parquet")
+    return _files(root, paths.costs_part("*", run_id or "*", "*"))
 
 
 def target_events(root: str, target: str, most: int) -> list[dict[str, Any]]:
@@ -34,7 +34,7 @@ def target_events(root: str, target: str, most: int) -> list[dict[str, Any]]:
 
     from pipelines import schemas
 
-    events = _lazy(_files(root, "events/day=*/target_*.parquet"), schemas.EVENTS)
+    events = _lazy(_files(root, paths.events_part("*", "target_*")), schemas.EVENTS)
     mine = events.filter(pl.col("target") == target).select("at", "kind", "message")
     with reading("the events"):
         return mine.sort("at", descending=True).head(most).collect().to_dicts()
@@ -114,7 +114,7 @@ def audits(root: str) -> pl.LazyFrame:
 
     from pipelines import schemas
 
-    files = _files(root, "audits/day=*/*.parquet")
+    files = _files(root, paths.audits("*", "*"))
     if not files:
         return _lazy([], schemas.AUDITS).with_columns(pl.lit(None, pl.Date).alias("day"))
     day = pl.col("day").str.extract(r"/day=([0-9-]+)/[^/]*$").str.to_date(strict=False)

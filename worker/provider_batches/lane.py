@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pipelines import wire
 from pipelines.batch import rest
 from pipelines.errors import LeaseLost
-from pipelines.fair import RANKS, Served, in_turn
+from pipelines.fair import Served, in_turn, standings
 from pipelines.learn import Length
 from pipelines.types import BatchHead
 from worker import aside
@@ -73,9 +73,7 @@ class ProviderBatches:
         self._reader = Reader(context, ledger, journal, self._orders, lengths)
         self._standing = Standing(context, ledger)
         self._under_way: set[str] = set()
-        clients = context.settings.clients
-        self._weights = {name: client.weight for name, client in clients.items()}
-        self._ranks = {name: RANKS[client.priority] for name, client in clients.items()}
+        self._weights, self._ranks = standings(context.settings.clients)
         self._served = defaultdict[str, Served](Served)
         """Rows that each target was ordered for clients: where there is little room, it is shared as every lane is."""
         self._tender = Tender(context, self._web, self._orders, self._maker, self._reader, self._standing)
@@ -125,10 +123,11 @@ class ProviderBatches:
         for target, given in await self._given(taken):
             if _making(target) not in busy:
                 groups[target, given.head.run].append(given)
-        redis, keys = self._context.redis, self._context.keys
-        told = {run: await redis.hmget(keys.run(run), "cancel", "prepared", "client") for _, run in groups}
-        for (target, run), batches in groups.items():
-            cancel, prepared, client = told[run]
+        keys, pipe = self._context.keys, self._context.redis.pipeline(transaction=False)
+        for _, run in groups:
+            pipe.hmget(keys.run(run), "cancel", "prepared", "client")
+        told = await pipe.execute() if groups else []
+        for ((target, run), batches), (cancel, prepared, client) in zip(groups.items(), told, strict=True):
             if self._api(target) is None or cancel not in GOES_ON or not self._context.targets.is_up(target):
                 await self._give_back(batches)
                 continue

@@ -17,7 +17,7 @@ from arq.connections import ArqRedis
 
 from pipelines import paths, wire
 from pipelines.capacity import waiting_rows
-from pipelines.fair import RANKS
+from pipelines.fair import standings
 from pipelines.plan import plan
 from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 from pipelines.types import BatchHead
@@ -268,8 +268,7 @@ class Scheduler:
                 self._away.seconds(name), speed.spans, read[name], queued[name], self._estimates.climbing(name),
                 self._away.is_steady(name),
             )  # fmt: skip
-        weights = {name: client.weight for name, client in settings.clients.items()}
-        ranks = {name: RANKS[client.priority] for name, client in settings.clients.items()}
+        weights, ranks = standings(settings.clients)
         self._shares.measured(self._estimates.longer(heads))
         routes = {name: route.targets for name, route in settings.routes.items()}
         seen = Snapshot(

@@ -93,7 +93,7 @@ class Audits:
         now = datetime.fromtimestamp(self._context.clock.now_us() / 1e6, UTC)
         store = self._context.store
         await asyncio.to_thread(_write, store, run, reused, now.date(), ours)
-        days = [f"audits/day={(now - timedelta(days=back)).date().isoformat()}" for back in range(WINDOW.days + 1)]
+        days = [paths.audits_day((now - timedelta(days=back)).date().isoformat()) for back in range(WINDOW.days + 1)]
         told = await asyncio.to_thread(tallies, store, days, {each.route for each in reused})
         for subject, tally in told.items():
             await self._judge(subject, tally, now)
