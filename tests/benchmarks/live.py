@@ -73,22 +73,23 @@ LIVE = {
 }
 
 
-def scaled(live: Live) -> Job:
-    """The scenario's rows as its prompts and the servers' own rule make them, at a speed that gives the window."""
+def scaled(live: Live) -> tuple[Job, list[str]]:
+    """The scenario's rows as its prompts and the servers' own rule make them, at a speed that gives the window; and these prompts."""
     scenario = replace(
         live.scenario, rows=live.rows, cloud_rows_per_s=live.cloud_rows_per_s, cloud_latency_s=live.cloud_latency_s,
         tick_s=0.25, relearn_s=5.0, cancel_s=0.5,
     )  # fmt: skip
     drawn = job(scenario)
     server = msgspec.convert(local_server(scenario), ServerConfig)
-    asks = [Ask(model="m", texts=(prompt,)) for prompt in prompts(drawn)]
+    said = prompts(drawn)
+    asks = [Ask(model="m", texts=(prompt,)) for prompt in said]
     inputs = np.array([input_tokens(server, ask) for ask in asks])
     outputs = np.array([count_tokens(server, answer_text(server, ask)) for ask in asks])
     work, usd = scenario.alpha * inputs + outputs, INPUT_USD * inputs + OUTPUT_USD * outputs
     wanted = float(work.sum()) / (live.window_s * scenario.load)
     scenario = replace(scenario, throughput=scenario.throughput * wanted / scenario.speed)
     guess = np.full(live.rows, int(DEFAULT_OUTPUT_TOKENS * scenario.bias))
-    return Job(scenario, drawn.group, inputs, outputs, guess, work, usd, live.window_s)
+    return Job(scenario, drawn.group, inputs, outputs, guess, work, usd, live.window_s), said
 
 
 def prompts(drawn: Job) -> list[str]:
@@ -125,7 +126,7 @@ def servers(scenario: Scenario) -> dict[str, Any]:
 
 def measure(name: str, live: Live) -> dict[str, Any]:
     """What the simulation foretells of these rows, and what real processes made of them."""
-    made = scaled(live)
+    made, said = scaled(live)
     told = World(made, plan, rows_per_s=0.0).run()
     with (
         redis_server("--appendonly", "yes", "--appendfsync", "always") as url,
@@ -145,7 +146,7 @@ def measure(name: str, live: Live) -> dict[str, Any]:
             if made.scenario.batch_p90_s:  # what an order takes is known from an earlier run
                 few = [{"prompt": f"What came before {number}?"} for number in range(20)]
                 program.json("run", str(program.rows(few, "few.jsonl")), "--route", "office", "--dedupe", "off")
-            source = program.rows([{"prompt": text} for text in prompts(made)])
+            source = program.rows([{"prompt": text} for text in said])
             troubles = threading.Thread(target=_trouble, args=(upstream, program, live), daemon=True)
             troubles.start()
             command = ["run", str(source), "--route", "all", "--dedupe", "off", "--deadline", f"{live.window_s:g}s"]
@@ -156,6 +157,9 @@ def measure(name: str, live: Live) -> dict[str, Any]:
         mine = costs.filter(costs["run_id"] == out["run_id"])
     whole = made.all_cloud_usd
     began, answered = mine["started_at"].min(), results.filter(results["status"] == "ok")
+    assert (answered["output_tokens"].to_numpy() == made.outputs[answered["row"].to_numpy()]).all(), (
+        "other rows than simulated"
+    )
     took_s = [(ended - began).total_seconds() for ended in answered["finished_at"]]
     usd, end_s = float(out["cost_usd"]), max(took_s)
     late = live.rows - sum(each <= live.window_s for each in took_s)
