@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def results_files(root: str, run_id: str | None = None) -> list[str]:
-    return _files(root, paths.results(run_id or "*"))
+    return _files(root, f"results/run={run_id or '*'}/results.parquet")
 
 
 def costs_files(root: str, run_id: str | None = None) -> list[str]:
     """All ledger files, or those of one run (their names begin with it)."""
-    return _files(root, paths.costs_part("*", run_id or "*", "*"))
+    return _files(root, f"costs/day=*/{run_id}.*.parquet" if run_id else "costs/day=*/*.parquet")
 
 
 def target_events(root: str, target: str, most: int) -> list[dict[str, Any]]:

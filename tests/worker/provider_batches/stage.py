@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
 from pipelines import wire
 from pipelines.journal import State, fold
 from pipelines.learn import Length
@@ -20,7 +18,6 @@ from worker.context import Context
 from worker.drain.journal import Journal
 from worker.money import budget
 from worker.money.ledger import Ledger
-from worker.provider_batches import lane, tending
 from worker.provider_batches.lane import ProviderBatches
 from worker.provider_batches.orders import LEASE
 from worker.simulator import Running, scenario_settings, serve
@@ -35,16 +32,6 @@ PRICES = {"usd_per_mtok_in": 0.15, "usd_per_mtok_out": 0.6}
 FAST = {
     "batch_latency_s": 0.15, "batch_validate_s": 0.02, "batch_cancel_s": 0.02, "batch_window_s": 5.0, "answer": "echo",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hours as fractions of a second."""
-    monkeypatch.setattr(lane, "REST_S", 0.01)
-    monkeypatch.setattr(lane, "QUIET_S", 0.0)
-    monkeypatch.setattr(tending, "LOOK_LEAST_S", 0.02)
-    monkeypatch.setattr(tending, "GRACE_S", 0.5)
-    monkeypatch.setattr(tending, "PATIENCE_S", 8.0)
 
 
 class Stage:
@@ -207,6 +194,3 @@ async def stage(
         finally:
             made.journal_task.cancel()
             await made.lane.close()
-
-
-__all__ = ["ALL", "KINDS", "ROWS", "RUN", "Stage", "stage"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.provider_batches.stage import ALL, ROWS, _quick, stage  # noqa: F401 - a fixture for this module
+from tests.worker.provider_batches.stage import ALL, ROWS, stage
 from worker.backends.openai_batches import OpenAIBatches
 from worker.context import Context
 

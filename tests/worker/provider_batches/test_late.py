@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from pipelines.types import Failure
-from tests.worker.provider_batches.stage import ALL, KINDS, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
+from tests.worker.provider_batches.stage import ALL, KINDS, ROWS, RUN, stage
 from worker.backends.anthropic_batches import AnthropicBatches
 from worker.backends.openai_batches import OpenAIBatches
 from worker.context import Context

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.errors import LeaseLost
 from pipelines.types import Failure
-from tests.worker.provider_batches.stage import ALL, KINDS, ROWS, RUN, Stage, _quick, stage  # noqa: F401 - a fixture for this module
+from tests.worker.provider_batches.stage import ALL, KINDS, ROWS, RUN, Stage, stage
 from worker.context import Context
 from worker.provider_batches import lane, making, standing
 from worker.provider_batches.lane import Given

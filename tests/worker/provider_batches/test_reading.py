@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
+from tests.worker.provider_batches.stage import ALL, ROWS, RUN, stage
 from worker.backends.batching import NotRun, Result, Results
 from worker.backends.exchange import Response
 from worker.backends.openai_batches import OpenAIBatches

@@ -12,7 +12,7 @@ import pytest
 from pipelines.learn import Length
 from pipelines.snapshot import Recall
 from pipelines.types import Failure, Usage
-from tests.worker.provider_batches.stage import ALL, ROWS, RUN, _quick, stage  # noqa: F401 - a fixture for this module
+from tests.worker.provider_batches.stage import ALL, ROWS, RUN, stage
 from worker.backends.exchange import Response
 from worker.backends.openai_batches import OpenAIBatches
 from worker.context import Context
