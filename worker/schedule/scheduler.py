@@ -53,6 +53,7 @@ class Scheduler:
         self._was_rung: set[str] = set()
         self._targets: dict[str, str] = {}
         self._clouds = {name for name, target in context.settings.targets.items() if target.lane == "cloud"}
+        self._homes = {name for name, route in context.settings.routes.items() if set(route.targets) - self._clouds}
         self._estimates = Estimates(context)
         self._shares = Shares()
         self._why = Why(context.targets)
@@ -192,7 +193,8 @@ class Scheduler:
         unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
         if asked and unprepared and waiting:
             heads = [self._heads[batch].head for batch in waiting]
-            each = sum(weigh(head).work for head in heads) / max(1, sum(head.rows for head in heads))
+            mine = (weigh(head).work for head in heads if head.route in self._homes)
+            each = sum(mine) / max(1, sum(head.rows for head in heads))
             ahead += unprepared * asked / max(1, rows) * each
         ordered = () if run.stopped else self._ordered(waiting, rung)
         room_nusd = await self._room_nusd(run, ordered)
