@@ -387,6 +387,7 @@ class World:
             local,
             sent=sent,
             trying=trying,
+            rung={"gpu": local},
         )
         batch_targets = {}
         if p90 := self.scenario.batch_p90_s:
