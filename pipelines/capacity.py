@@ -44,12 +44,14 @@ FIRST_BACK_S = 10.0
 class Ways(NamedTuple):
     """The targets that a route uses now: on each lane the first that is up, in the route's order; and at `home` that local one
     and those before it that may come back. Those behind it are asked nothing while it is up. `office`: the cloud target whose
-    batch API may be used, the first that is up or may come back, for what its fallback asks for a batch is no bargain beside it."""
+    batch API may be used, the first that is up or may come back, for what its fallback asks for a batch is no bargain beside it.
+    `clouds`: all that are up, for what the first cannot do in time."""
 
     local: TargetView | None
     cloud: TargetView | None
     home: tuple[TargetView, ...] = ()
     office: str = ""
+    clouds: tuple[TargetView, ...] = ()
 
     @property
     def lane(self) -> str:
@@ -71,7 +73,8 @@ def _ways(targets: list[TargetView]) -> Ways:
     up = {lane: next((t for t in able if t.up and t.lane == lane), None) for lane in ("local", "cloud")}
     away = [t for t in takewhile(lambda t: t is not up["local"], able) if t.lane == "local" and t.down_s < math.inf]
     office = next((t.name for t in able if t.lane == "cloud" and (t.up or t.down_s < math.inf)), "")
-    return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])), office)
+    clouds = tuple(target for target in able if target.up and target.lane == "cloud")
+    return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])), office, clouds)
 
 
 def left_s(snapshot: Snapshot, run: RunView) -> float:

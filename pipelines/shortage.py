@@ -32,7 +32,7 @@ class Short(NamedTuple):
 
 class Load(NamedTuple):
     """What a run asks of one local lane: work rung there, not prepared yet or waiting; the lane's targets by name; the least and
-    the most work of a waiting prompt, and the most of a batch. `guessed` of the work waits and was guessed."""
+    the most work of a waiting prompt, and the most of a batch. `waits` of the work waits, and `guessed` of that was guessed."""
 
     work: float
     home: dict[str, TargetView]
@@ -40,6 +40,7 @@ class Load(NamedTuple):
     most: float = 0.0
     largest: float = 0.0
     guessed: float = 0.0
+    waits: float = 0.0
 
 
 class Loads(NamedTuple):
@@ -72,7 +73,7 @@ def _load(on: Mapping[str, Ways], mine: list[BatchView], work: float) -> Load:
     each = [batch.work / batch.rows for batch in mine]
     home = {target.name: target for route in {batch.route for batch in mine} for target in on[route].home}
     largest, guessed = max(batch.work for batch in mine), sum(batch.work for batch in mine if batch.guessed)
-    return Load(work, home, min(each), max(each), largest, guessed)
+    return Load(work, home, min(each), max(each), largest, guessed, sum(batch.work for batch in mine))
 
 
 def shortages(

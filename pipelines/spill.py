@@ -58,7 +58,8 @@ def to_cloud(
         if not run.may_buy:
             continue
         seconds = left_s(snapshot, run)
-        now, leaving = _leaving(snapshot, on, loads[run.id], run, short[run.id], taken)
+        free = {name: cloud_rate(cloud) * seconds - before[name] for name, cloud in clouds.items()}
+        now, leaving = _leaving(snapshot, on, loads[run.id], run, short[run.id], free, taken)
         pressing = _presses(run, loads[run.id], now, before, seconds)
         for late in leaving if seconds < math.inf else ():
             cloud, rows = late.cloud, before[late.cloud.name] + late.rows
@@ -67,7 +68,7 @@ def to_cloud(
             buying_s = buy_s(cloud, rows + out)
             slowest_s = _slowest_s(snapshot, late.sent)
             recall_s = slowest_s + buy_s(cloud, out) if out else 0.0
-            new = any(_is_new(snapshot, run, loads[run.id].lanes[lane], seconds) for lane in late.lanes)
+            new = any(_is_new(snapshot, run, loads[run.id].lanes[lane], seconds) for lane in late.of_lane)
             # what the cloud can do now, it must be able to do after the look, too
             waits = new and (not can or _can(cloud, rows, seconds / (1 + CLIMB_LOOK) - cloud.latency_s))
             if late.batches and seconds <= buying_s and not waits:
@@ -164,17 +165,22 @@ class Late:
     them, and the rows that must go then; and what is with batch APIs and would be bought there."""
 
     def __init__(self, cloud: TargetView) -> None:
-        self.cloud, self.rows = cloud, 0.0
-        self.batches, self.lanes, self.sent = list[BatchView](), set[str](), list[BatchView]()
+        self.cloud, self.batches, self.sent = cloud, list[BatchView](), list[BatchView]()
+        self.of_lane = defaultdict[str, float](float)
+        self.rows = 0.0
 
 
 def _leaving(
-    snapshot: Snapshot, on: Mapping[str, Ways], load: Loads, run: RunView, short: Mapping[str, Short], taken: set[str]
-) -> tuple[list[tuple[BatchView, TargetView]], list[Late]]:
-    """What of this run belongs in the cloud, the tail first: batches with their targets for now; and by cloud."""
+    snapshot: Snapshot, on: Mapping[str, Ways], load: Loads, run: RunView, short: Mapping[str, Short],
+    free: dict[str, float], taken: set[str],
+) -> tuple[list[tuple[BatchView, TargetView]], list[Late]]:  # fmt: skip
+    """What of this run belongs in the cloud, the tail first: batches with their targets for now; and by cloud. What the first cloud
+    of a route cannot do in time is the next one's, as far as each has rows `free`; what none can is the first one's."""
     seconds, left = left_s(snapshot, run), {lane: each.surely for lane, each in short.items()}
+    more = {lane: max(1.0, short[lane].surely / max(1e-9, each.waits)) for lane, each in load.lanes.items()}
+    alone = 1.0 if load.lanes else 1 + run.ahead / max(1e-9, sum(batch.work for batch in run.waiting))
     now: list[tuple[BatchView, TargetView]] = []
-    late, rows = dict[str, Late](), defaultdict[tuple[str, str], float](float)
+    late = dict[str, Late]()
     anywhere = run.waited_for or load.strays or any(_is_tight(each, seconds) for each in load.lanes.values())
     out = out_rows(on, run, load.strays, left) if snapshot.batch_targets and load.strays else {}
     for batch in run.sent:
@@ -188,21 +194,35 @@ def _leaving(
             continue
         if is_astray(run, batch, on):
             if office_for(snapshot, on, run, batch, out) is None:
-                now.append((batch, way.cloud))
+                now.append((batch, _with_room(way, alone * batch.rows, free, seconds) or way.cloud))
         elif run.waited_for:
             now.append((batch, way.cloud))
         elif way.local is not None and not answers(way.cloud, seconds):
             continue  # it would be paid and late; here it may still be in time
         elif left[way.lane] > 0 or (way.local is not None and too_late(way.local, batch, seconds, way.local.rung_work)):
             left[way.lane] -= batch.work
-            mine = late.setdefault(way.cloud.name, Late(way.cloud))
+            cloud = _with_room(way, more[way.lane] * batch.rows, free, seconds) or way.cloud
+            mine = late.setdefault(cloud.name, Late(cloud))
             mine.batches.append(batch)
-            mine.lanes.add(way.lane)
-            rows[way.cloud.name, way.lane] += batch.rows
-    for (name, lane), each in rows.items():  # what is not prepared yet must follow in the same time
-        more = short[lane].surely / max(1e-9, short[lane].surely - left[lane]) if left[lane] > 0 else 1.0
-        late[name].rows += more * each
+            mine.of_lane[way.lane] += batch.rows
+    for mine in late.values():  # what is not prepared yet must follow in the same time
+        mine.rows = sum(rows * _follows(short[lane].surely, left[lane]) for lane, rows in mine.of_lane.items())
     return now, list(late.values())
+
+
+def _with_room(way: Ways, rows: float, free: dict[str, float], seconds: float) -> TargetView | None:
+    """The first cloud of a route that can do so many more rows in time; they are its then. One of which nothing is known may."""
+    for cloud in way.clouds:
+        unknown = not cloud.rows_per_s and math.isinf(cloud.limit_rows_per_s)
+        if (unknown or free[cloud.name] >= rows) and (cloud is way.cloud or answers(cloud, seconds)):
+            free[cloud.name] -= rows
+            return cloud
+    return None
+
+
+def _follows(short: float, left: float) -> float:
+    """Rows that must leave for each that does, where work that is short is left behind."""
+    return short / max(1e-9, short - left) if left > 0 else 1.0
 
 
 def _is_tight(load: Load, seconds: float) -> bool:
