@@ -1,4 +1,4 @@
-"""What lanes can do in the time that is left, and what is short of it: the arithmetic of plan(), without its decisions."""
+"""What lanes can do in the time that is left: the arithmetic of plan(), without its decisions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from itertools import takewhile
 from statistics import NormalDist
 from typing import NamedTuple
 
-from pipelines.fair import NORMAL, Claim, Vessels
 from pipelines.snapshot import BatchTarget, BatchView, RunView, Snapshot, TargetView
 
 STOCK_S = 3.0
@@ -35,11 +34,6 @@ SLOW_LATENCY_S, FIRST_BOUGHT, FIRST_ASKED = 6.0, 32, 4
 """A cloud that nobody has asked yet may be so slow; and so many rows show how slow it is, early enough for all others. Fewer do
 where its limits say the rest."""
 SIGMA_90 = NormalDist().inv_cdf(0.9)
-SPREAD, UNSURE = 0.03, 0.25
-"""How far what a local lane does may be from what is foreseen of it, one standard deviation as a share of it: measured over
-many spans, and how much more by the root of their number."""
-GUESS_SPREAD = 0.3
-"""How far work whose lengths were guessed may be from that, likewise."""
 LONG = 3.0
 """By so much what nobody has measured may be longer, at P90."""
 EVEN = 0.5
@@ -50,12 +44,20 @@ FIRST_BACK_S = 10.0
 class Ways(NamedTuple):
     """The targets that a route uses now: on each lane the first that is up, in the route's order; and at `home` that local one
     and those before it that may come back. Those behind it are asked nothing while it is up. `office`: the cloud target whose
-    batch API may be used, the first that is up or may come back, for what its fallback asks for a batch is no bargain beside it."""
+    batch API may be used, the first that is up or may come back, for what its fallback asks for a batch is no bargain beside it.
+    `clouds`: all that are up, for what the first cannot do in time."""
 
     local: TargetView | None
     cloud: TargetView | None
     home: tuple[TargetView, ...] = ()
     office: str = ""
+    clouds: tuple[TargetView, ...] = ()
+
+    @property
+    def lane(self) -> str:
+        """The local lane that a route's batches share with those of other routes, by the target that stands for it: the one that is
+        up, else the first that may come back. Servers of different routes do nothing for each other."""
+        return (self.local or self.home[0]).name if self.home else ""
 
 
 def ways(snapshot: Snapshot) -> dict[str, Ways]:
@@ -71,7 +73,8 @@ def _ways(targets: list[TargetView]) -> Ways:
     up = {lane: next((t for t in able if t.up and t.lane == lane), None) for lane in ("local", "cloud")}
     away = [t for t in takewhile(lambda t: t is not up["local"], able) if t.lane == "local" and t.down_s < math.inf]
     office = next((t.name for t in able if t.lane == "cloud" and (t.up or t.down_s < math.inf)), "")
-    return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])), office)
+    clouds = tuple(target for target in able if target.up and target.lane == "cloud")
+    return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])), office, clouds)
 
 
 def left_s(snapshot: Snapshot, run: RunView) -> float:
@@ -177,77 +180,6 @@ def latency_sigma(p50_s: float, p90_s: float) -> float:
     return math.log(max(1.01, p90_s / p50_s)) / SIGMA_90
 
 
-class Short(NamedTuple):
-    """Work of a run that the local lane will not do in time: by a cautious reckoning, and what one can be as sure of as was
-    asked; below 0: to spare."""
-
-    surely: float
-    likely: float
-
-
-class Load(NamedTuple):
-    """What a run asks of the local lane: work rung there, not prepared yet or waiting; the lane's targets by name; the least and
-    the most work of a waiting prompt, and the most of a batch. `strays`: some batch has no local lane now. `guessed` of the work
-    waits and was guessed."""
-
-    work: float
-    home: dict[str, TargetView]
-    least: float
-    most: float
-    largest: float
-    strays: bool
-    guessed: float = 0.0
-
-
-def load(run: RunView, on: Mapping[str, Ways]) -> Load:
-    work, least, most, largest, strays, guessed = run.ahead, math.inf, 0.0, 0.0, False, 0.0
-    routes: set[str] = set()
-    for batch in run.waiting:
-        if not has_home(batch, on):
-            strays = True
-            continue
-        work += batch.work
-        guessed += batch.work if batch.guessed else 0.0
-        each = batch.work / batch.rows
-        least = each if each < least else least
-        most = each if each > most else most
-        largest = batch.work if batch.work > largest else largest
-        routes.add(batch.route)
-    home = {target.name: target for route in routes for target in on[route].home}
-    strays = strays or any(on[route].local is None for route in routes)
-    return Load(work, home, least if most else 0.0, most, largest, strays, guessed)
-
-
-def shortages(
-    snapshot: Snapshot, loads: Mapping[str, Load], due: list[RunView], sure: Mapping[str, float]
-) -> dict[str, Short]:
-    """By run; `due` in the order of deadlines. Other clients have their shares of the lane, and a client's runs that are due
-    earlier come first. `sure`: with which probability the likely shortage must be there at least (EVEN: its median)."""
-    of_client: dict[str, float] = {}
-    for run in due:
-        of_client[run.client] = of_client.get(run.client, 0.0) + loads[run.id].work
-    vessels = Vessels({
-        name: Claim(snapshot.served.get(name, 0.0), wants, snapshot.weights.get(name, 1.0), snapshot.ranks.get(name, NORMAL))
-        for name, wants in of_client.items()
-    })  # fmt: skip
-    kept = dict.fromkeys(of_client, 0.0)
-    found: dict[str, Short] = {}
-    for run in due:
-        need, before = loads[run.id].work, kept[run.client]
-        seconds = left_s(snapshot, run)
-        if math.isinf(seconds):
-            found[run.id] = Short(-math.inf, -math.inf)
-        else:
-            found[run.id] = Short(
-                *(
-                    need - max(0.0, (vessels.share(run.client, work) if len(of_client) > 1 else work) - before)
-                    for work in _capacity(loads[run.id], seconds, sure.get(run.id, EVEN))
-                )
-            )
-        kept[run.client] = before + need - max(0.0, found[run.id].surely)
-    return found
-
-
 def has_home(batch: BatchView, on: Mapping[str, Ways]) -> bool:
     """Whether a local lane may take it, now or when it is up again."""
     return batch.lanes != "cloud" and batch.route in on and bool(on[batch.route].home)
@@ -256,27 +188,6 @@ def has_home(batch: BatchView, on: Mapping[str, Ways]) -> bool:
 def is_astray(run: RunView, batch: BatchView, on: Mapping[str, Ways]) -> bool:
     """Whether no local lane will take it: it has none, or none that is up and no deadline until which it could wait for one."""
     return not has_home(batch, on) or (run.deadline_ms is None and on[batch.route].local is None)
-
-
-def _capacity(load: Load, seconds: float, sure: float) -> tuple[float, float]:
-    """Work that a run's local targets do until then: with caution, and what they do no more than with that probability.
-
-    The first does not count on a target that is down. For the second such a one stays away for another `d` seconds or more with
-    probability `down / (down + d)`, and work that was only guessed may be less.
-    """
-    z = NormalDist().inv_cdf(sure)
-    careful, most = 0.0, max(0.0, z) * GUESS_SPREAD * load.guessed
-    for target in load.home.values():
-        last_s = call_s(target, load.least)
-        if target.up:
-            careful += local_rate(target) * usable_s(target, seconds, last_s) + half_done(target)
-        away_s = 0.0 if target.up else target.down_s * (1 / sure - 1)
-        spread = math.hypot(SPREAD, UNSURE / math.sqrt(max(1, target.spans)))
-        faster = max(0.0, 1 + z * spread)
-        most += local_rate(target) * faster * max(0.0, seconds - last_s - away_s) + (
-            half_done(target) if target.up else 0.0
-        )
-    return careful, most
 
 
 def too_late(target: TargetView, batch: BatchView, seconds: float, rung_work: float) -> bool:

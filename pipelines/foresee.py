@@ -49,7 +49,8 @@ class Office(NamedTuple):
 
 class Part(NamedTuple):
     """One batch: its kind, the seconds that all of a lane takes for it (infinite: not on that lane), and its price there in
-    pico-dollars, without its output and of its output; and the batch API that it may use, if any."""
+    pico-dollars, without its output and of its output; the batch API that it may use, if any; and the local target and the cloud
+    that would do it: each does its own, side by side."""
 
     kind: str
     home_s: float = math.inf
@@ -57,18 +58,20 @@ class Part(NamedTuple):
     home_pusd: tuple[float, float] = (0.0, 0.0)
     away_pusd: tuple[float, float] = (0.0, 0.0)
     office: Office | None = None
+    home: str = ""
+    away: str = ""
 
 
 class Split(NamedTuple):
-    """What the local lane and the cloud do: seconds and pico-dollars of each; and what of the cloud's each batch API may do,
-    in the order of Work.offices."""
+    """What the local lane and the cloud do: seconds (of the target that takes longest) and pico-dollars of each; pico-dollars of
+    the cloud's that each batch API may do, in the order of Work.offices, and seconds of what none may."""
 
     home_s: float
     away_s: float
     home_pusd: float
     away_pusd: float
-    may_s: tuple[float, ...] = ()
     may_pusd: tuple[float, ...] = ()
+    bought_s: float = 0.0
 
     @property
     def pusd(self) -> float:
@@ -117,13 +120,17 @@ class Work:
         self.offices = list(dict.fromkeys(part.office for part in ordered if part.office is not None))
         asks = [np.array([part.office == office for part in ordered], dtype=np.float64) for office in self.offices]
         self.asks = _floats(asks).reshape(len(asks), len(ordered))
+        self.no_office = _floats([part.office is None for part in ordered])
+        self.homes, self.aways = (_members([part[lane] for part in ordered]) for lane in (6, 7))
         self.at_home = np.isfinite(self.home_s)
         self.only_home = self.at_home & ~np.isfinite(self.away_s)
 
     def kept(self, room_s: float, home_s: Numbers | None = None) -> Numbers:
-        """The share of each batch, in that order, that stays local where the lane has `room_s`."""
+        """The share of each batch, in that order, that stays local where each target has `room_s`."""
         home_s = np.where(self.at_home, self.home_s, 0.0) if home_s is None else home_s
-        room = room_s - (np.cumsum(home_s) - home_s)
+        room = np.empty_like(home_s)
+        for mine in self.homes:
+            room[mine] = room_s - (np.cumsum(home_s[mine]) - home_s[mine])
         kept = np.clip(np.divide(room, home_s, out=np.ones_like(home_s), where=home_s > 0), 0.0, 1.0)
         return np.where(self.only_home, 1.0, np.where(self.at_home, kept, 0.0))
 
@@ -138,13 +145,26 @@ class Work:
         kept = self.kept(room_s, home_s)
         home, away = (pusd[:, 0] + pusd[:, 1] * tokens for pusd in (self.home_pusd, self.away_pusd))
         gone_s, gone = (1 - kept) * away_s, (1 - kept) * away
-        may_s, may_pusd = (tuple(float(value) for value in self.asks @ each) for each in (gone_s, gone))
-        sums = [float(each.sum()) for each in (kept * home_s, gone_s, kept * home, gone)]
-        return Split(sums[0], sums[1], sums[2], sums[3], may_s, may_pusd)
+        may = tuple(float(value) for value in self.asks @ gone)
+        times_s = _longest(kept * home_s, self.homes), _longest(gone_s, self.aways)
+        bought_s = _longest(gone_s * self.no_office, self.aways)
+        return Split(*times_s, float((kept * home).sum()), float(gone.sum()), may, bought_s)
 
 
 def _saved(part: Part) -> tuple[bool, float]:
     return math.isinf(part.away_s), (sum(part.away_pusd) - sum(part.home_pusd)) / max(part.home_s, 1e-12)
+
+
+def _members(names: Sequence[object]) -> list[NDArray[np.int64]]:
+    """Places of each name's."""
+    return [
+        np.array([at for at, each in enumerate(names) if each == name], dtype=np.int64) for name in dict.fromkeys(names)
+    ]
+
+
+def _longest(seconds: Numbers, groups: Sequence[NDArray[np.int64]]) -> float:
+    """Of those that work side by side."""
+    return max((float(seconds[mine].sum()) for mine in groups), default=0.0)
 
 
 def _floats(values: Sequence[object]) -> Numbers:
@@ -173,14 +193,13 @@ def foresee(work: Work, known: Mapping[str, Basis], deadline_s: float | None) ->
 
 def _by_order(split: Split, offices: Sequence[Office], deadline_s: float | None, draw: Numbers) -> Split:
     """With what comes back in time from batch APIs; the rest is bought in real time. Without a deadline all of it is waited for."""
-    saved, real_time_s, latest_s = 0.0, split.away_s, 0.0
+    saved, latest_s = 0.0, 0.0
+    real_time_s = split.bought_s if deadline_s is None else split.away_s
     ends = np.cumsum([office.orders for office in offices])
-    for office, own, may_s, may in zip(
-        offices, np.split(draw, ends)[: len(offices)], split.may_s, split.may_pusd, strict=True
-    ):
+    for office, own, may in zip(offices, np.split(draw, ends)[: len(offices)], split.may_pusd, strict=True):
         latency_s = office.p50_s * np.exp(latency_sigma(office.p50_s, office.p90_s) * own)
         if deadline_s is None:
-            real_time_s, latest_s = real_time_s - may_s, max(latest_s, float(latency_s.max()) if may else 0.0)
+            latest_s = max(latest_s, float(latency_s.max()) if may else 0.0)
         back = 1.0 if deadline_s is None else float((latency_s <= IN_TIME * deadline_s).mean())
         saved += back * (1 - office.price) * may
     return split._replace(away_s=max(real_time_s, latest_s), away_pusd=split.away_pusd - saved)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from pipelines.capacity import Load, Short, Ways, buy_s, first_in_time, has_home, in_time, left_s, local_rate
+from pipelines.capacity import Ways, buy_s, first_in_time, has_home, in_time, left_s, local_rate
+from pipelines.shortage import Load, Loads, Short
 from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, Ring, RunView, Snapshot
 
 SPANS = 1
@@ -36,15 +37,17 @@ RECALL_SHARE = 0.1
 
 
 def office_for(
-    snapshot: Snapshot, on: Mapping[str, Ways], run: RunView, batch: BatchView, rows: float
+    snapshot: Snapshot, on: Mapping[str, Ways], run: RunView, batch: BatchView, rows: Mapping[str, float]
 ) -> BatchTarget | None:
     """The batch API that a waiting batch may use, if it is up and may well answer before it would be recalled, and so many `rows`
-    bought instead."""
+    (by API) bought instead."""
     can = run.may_buy and not (run.waited_for or batch.real_time or batch.held or batch.lanes == "local")
     target = snapshot.batch_targets.get(on[batch.route].office) if can and batch.route in on else None
     if target is None or not target.up or target.price >= 1:
         return None
-    return target if _chance(snapshot, target, left_s(snapshot, run), rows) >= LEAST_CHANCE else None
+    return (
+        target if _chance(snapshot, target, left_s(snapshot, run), rows.get(target.name, 0.0)) >= LEAST_CHANCE else None
+    )
 
 
 def _chance(snapshot: Snapshot, target: BatchTarget, left: float, rows: float) -> float:
@@ -65,17 +68,20 @@ def _is_trial(snapshot: Snapshot, target: BatchTarget, left: float, rows: float)
     return not target.heard and _chance(snapshot, known, left, rows) < LEAST_CHANCE
 
 
-def out_rows(on: Mapping[str, Ways], run: RunView, load: Load, short: float) -> float:
-    """Rows of a run that the cloud would have to take if nothing came back: what is out, what has no local lane, and the tail as
-    far as it is short."""
-    rows, left = float(sum(batch.rows for batch in run.sent)), short
+def out_rows(on: Mapping[str, Ways], run: RunView, strays: bool, short: Mapping[str, float]) -> defaultdict[str, float]:
+    """Rows of a run that each cloud would have to take if nothing came back, by the batch API before it: what is out, what has no
+    local lane, and the tail as far as its lane is short."""
+    rows, left = defaultdict[str, float](float), dict(short)
+    for batch in run.sent:
+        rows[batch.target] += batch.rows
     for batch in reversed(run.waiting):
-        if left <= 0 and not load.strays:
+        if not strays and max(left.values(), default=0.0) <= 0:
             break
         home = has_home(batch, on)
-        if batch.lanes != "local" and (left > 0 or not home):
-            rows += batch.rows
-            left -= batch.work if home else 0.0
+        if batch.lanes != "local" and (not home or left[on[batch.route].lane] > 0):
+            rows[on[batch.route].office if batch.route in on else ""] += batch.rows
+            if home:
+                left[on[batch.route].lane] -= batch.work
     return rows
 
 
@@ -85,8 +91,8 @@ def back_s(target: BatchTarget) -> float:
 
 
 def to_offices(
-    snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Load], due: list[RunView],
-    short: Mapping[str, Short], taken: set[str],
+    snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Loads], due: list[RunView],
+    short: Mapping[str, Mapping[str, Short]], taken: set[str],
 ) -> Iterator[Move]:  # fmt: skip
     """What belongs to a provider's batch API now, the tail first: all that has no local lane, and of the rest what will likely be
     short, or, where there is no deadline, what a lane that is away would have done meanwhile. Before the first goes to an API one is
@@ -96,13 +102,14 @@ def to_offices(
     there, trying, asked = _there(due), Counter[str](), set[str]()
     missed, tried = _missed(snapshot, on, due), _tried(snapshot, due)
     for run in due if snapshot.batch_targets else ():
-        wanted = _wanted(loads[run.id], short[run.id].likely)
-        if wanted <= 0 and not loads[run.id].strays:
-            continue
-        rows, left = out_rows(on, run, loads[run.id], wanted), left_s(snapshot, run)
-        trials = {name for name, office in snapshot.batch_targets.items() if _is_trial(snapshot, office, left, rows)}
+        lanes, strays = loads[run.id]
+        wanted = {lane: _wanted(asked, short[run.id][lane].likely) for lane, asked in lanes.items()}
+        rows, left = out_rows(on, run, strays, wanted), left_s(snapshot, run)
+        trials = {
+            name for name, office in snapshot.batch_targets.items() if _is_trial(snapshot, office, left, rows[name])
+        }
         for batch in reversed(run.waiting):
-            if wanted <= 0 and not loads[run.id].strays:
+            if not strays and max(wanted.values(), default=0.0) <= 0:
                 break
             target = office_for(snapshot, on, run, batch, rows) if batch.id not in taken else None
             if target is None or not _has_room(target.room_rows, there[target.name, run.client], batch):
@@ -120,12 +127,13 @@ def to_offices(
                     continue
                 missed[home.name, run.client] -= batch.work
             elif has_home(batch, on):
-                if wanted < batch.work or not _is_time(snapshot, run, target):
-                    wanted = 0.0  # the tail leaves first, not what is small enough
+                lane = on[batch.route].lane
+                if wanted[lane] < batch.work or not _is_time(snapshot, run, target):
+                    wanted[lane] = 0.0  # the tail leaves first, not what is small enough
                     continue
-                wanted -= batch.work
-            few = batch.rows <= FEW * rows
-            if few and target.name not in asked and _is_unknown(snapshot, target, left, rows):
+                wanted[lane] -= batch.work
+            few = batch.rows <= FEW * rows[target.name]
+            if few and target.name not in asked and _is_unknown(snapshot, target, left, rows[target.name]):
                 asked.add(target.name)
                 taken.add(batch.id)
                 yield Ring(batch.id, run.id, "cloud", target.name)
@@ -191,7 +199,7 @@ def _tried(snapshot: Snapshot, runs: Iterable[RunView]) -> set[str]:
 
 
 def _wanted(load: Load, likely: float) -> float:
-    """Work of a run that is ordered because it will likely be short; nothing before the lane was measured, nor for little."""
+    """Work of a run that is ordered because a lane will likely be short of it; nothing before that was measured, nor for little."""
     measured = any(target.spans >= SPANS for target in load.home.values())
     return likely if measured and likely >= LEAST_LOT * load.work else 0.0
 

@@ -12,22 +12,21 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from pipelines.capacity import (
-    Short,
     Ways,
     answers,
     is_stocked,
     left_s,
-    load,
     reserve_work,
-    shortages,
     too_late,
     waiting_rows,
     ways,
 )
 from pipelines.fair import NORMAL
 from pipelines.offices import sureness, to_offices
+from pipelines.shortage import Short, load, shortages
 from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
 from pipelines.spill import to_cloud
 
@@ -44,9 +43,14 @@ SHORTER = 0.5
 def plan(snapshot: Snapshot) -> list[Move]:
     """The moves of this tick; the same snapshot gives the same moves."""
     on, due, taken = ways(snapshot), sorted(snapshot.runs, key=_due), set[str]()
-    loads = {run.id: load(run, on) for run in due}
+    loads = {run.id: load(snapshot, on, run) for run in due}
     short = shortages(snapshot, loads, due, sureness(snapshot, on, due))
-    spare = {run.id for run in due if short[run.id].surely <= -SPARE * loads[run.id].work}
+    spare = {
+        (run, lane)
+        for run, asked in loads.items()
+        for lane, each in asked.lanes.items()
+        if short[run][lane].surely <= -SPARE * each.work
+    }
     moves: list[Move] = list(_fill_local(snapshot, on, spare, short, taken))
     moves.extend(to_offices(snapshot, on, loads, due, short, taken))
     moves.extend(to_cloud(snapshot, on, loads, due, short, taken))
@@ -59,9 +63,10 @@ def _due(run: RunView) -> tuple[float, int, str]:
 
 
 def _fill_local(
-    snapshot: Snapshot, on: Mapping[str, Ways], spare: set[str], short: Mapping[str, Short], taken: set[str]
-) -> Iterator[Ring]:
-    """Top each local target up, client by client, run by run, from the head; `spare`: runs that need no order."""
+    snapshot: Snapshot, on: Mapping[str, Ways], spare: set[tuple[str, str]],
+    short: Mapping[str, Mapping[str, Short]], taken: set[str],
+) -> Iterator[Ring]:  # fmt: skip
+    """Top each local target up, client by client, run by run, from the head; `spare`: runs that need no order, and where."""
     locals_ = [t for t in snapshot.targets.values() if t.lane == "local" and t.up]
     rung, work = {t.name: t.rung_rows for t in locals_}, {t.name: t.rung_work for t in locals_}
     queued = {t.name: t.queued_work for t in locals_}
@@ -73,7 +78,7 @@ def _fill_local(
     if all(stocked(target) for target in locals_):
         return
     served = dict(snapshot.served)
-    heads = {run.id: _local_order(on, run, spare, short[run.id].surely) for run in snapshot.runs}
+    heads = {run.id: _local_order(on, run, spare, short[run.id]) for run in snapshot.runs}
     waiting = {run.id: next(heads[run.id], None) for run in snapshot.runs}
     while not all(stocked(target) for target in locals_):
         ready = [run for run in snapshot.runs if waiting[run.id] is not None]
@@ -116,28 +121,32 @@ def _bought_instead(
 Found = tuple[BatchView, TargetView]
 
 
-def _local_order(on: Mapping[str, Ways], run: RunView, spare: set[str], short: float) -> Iterator[Found]:
-    """The head first, or mixed from both ends where nothing will spill; but of a run with a deadline a sample of all before
-    anything was measured, one batch of each group that still was not, and the shortest prompts last, of whose work so much is
-    `short`."""
-    mine = [
-        (batch, target)
-        for batch in run.waiting
-        if batch.lanes != "cloud"
-        and batch.held != "any"
-        and batch.route in on
-        and (target := on[batch.route].local) is not None
-    ]
-    if not mine:
-        return iter(mine)
-    first = mine[0][1]
-    if run.deadline_ms is not None and not first.rate:
-        return iter(_ahead(mine, _tried([batch for batch, _ in mine])))
-    order = list(_mixed(mine, first)) if run.id in spare else mine
+def _local_order(
+    on: Mapping[str, Ways], run: RunView, spare: set[tuple[str, str]], short: Mapping[str, Short]
+) -> Iterator[Found]:
+    """Target by target, the head's first."""
+    of_target: dict[str, list[Found]] = {}
+    for batch in run.waiting:
+        target = on[batch.route].local if batch.route in on else None
+        if target is not None and batch.lanes != "cloud" and batch.held != "any":
+            of_target.setdefault(target.name, []).append((batch, target))
+    return chain.from_iterable(
+        _order(run, mine, (run.id, name) in spare, short[name].surely) for name, mine in of_target.items()
+    )
+
+
+def _order(run: RunView, mine: list[Found], spare: bool, short: float) -> list[Found]:
+    """At one target: the head first, or mixed from both ends where nothing will spill; but of a run with a deadline a sample of
+    all before anything was measured, one batch of each group that still was not, and the shortest prompts last, of whose work so
+    much is `short`."""
+    target = mine[0][1]
+    if run.deadline_ms is not None and not target.rate:
+        return _ahead(mine, _tried([batch for batch, _ in mine]))
+    order = list(_mixed(mine, target)) if spare else mine
     if run.deadline_ms is None:
-        return iter(order)
-    order = _shortest_last(order, first, short)
-    return iter(_ahead(order, _untried(run, [batch for batch, _ in order])))
+        return order
+    order = _shortest_last(order, target, short)
+    return _ahead(order, _untried(run, [batch for batch, _ in order]))
 
 
 def _ahead(mine: list[Found], places: list[int]) -> list[Found]:

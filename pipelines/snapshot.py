@@ -82,8 +82,9 @@ class BatchView(msgspec.Struct, frozen=True):
 
 
 class RunView(msgspec.Struct, frozen=True):
-    """One open run; `waiting` is ordered from head to tail, `ahead` is work rung to the local lane or not yet
-    prepared, `sent` what is with a provider's batch API and has not come back; what is rung to the cloud is no part of either.
+    """One open run; `waiting` is ordered from head to tail, `ahead` is work rung to local lanes or not yet
+    prepared, `rung` how much of that is on which local target, `sent` what is with a provider's batch API and has not come back;
+    what is rung to the cloud is no part of any.
 
     `waited_for`: somebody waits for each answer. It goes first among its client's runs, and what the local lane cannot take
     now to the cloud. `trying`: groups of which a batch is rung to the local lane.
@@ -99,6 +100,7 @@ class RunView(msgspec.Struct, frozen=True):
     waited_for: bool = False
     sent: tuple[BatchView, ...] = ()
     trying: frozenset[str] = frozenset()
+    rung: Mapping[str, float] = {}
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -7,15 +7,13 @@ pipelines/plan.py's matter, what a batch API is given pipelines/offices.py's.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import NamedTuple
 
 from pipelines.capacity import (
     EVEN,
     LONG,
-    Load,
-    Short,
     Ways,
     answers,
     buy_s,
@@ -30,6 +28,7 @@ from pipelines.capacity import (
 )
 from pipelines.fair import in_turn
 from pipelines.offices import RECALL_SHARE, back_s, office_for, out_rows
+from pipelines.shortage import Load, Loads, Short
 from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 
 FIRST_LOOK, CLIMB_LOOK = 0.1, 0.3
@@ -41,14 +40,14 @@ Offer = tuple[RunView, BatchView, TargetView]
 
 
 def to_cloud(
-    snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Load], due: list[RunView],
-    short: Mapping[str, Short], taken: set[str],
+    snapshot: Snapshot, on: Mapping[str, Ways], loads: Mapping[str, Loads], due: list[RunView],
+    short: Mapping[str, Mapping[str, Short]], taken: set[str],
 ) -> Iterator[Move]:  # fmt: skip
     """What is bought in real time now, up to each target's stock; and what a batch API must give back to be bought so.
 
     Of what somebody waits for each client has its share, then comes what is at its last responsible moment, the earliest
     deadline first; then each client has its share of the rest, so that a deadline which leaves time earns nothing, nor one that
-    cannot be kept.
+    cannot be kept. The last moment is each cloud's own: what one has time for another may not.
     """
     clouds = {t.name: t for t in snapshot.targets.values() if t.lane == "cloud" and t.up}
     room = {name: stock(target) - target.rung_rows for name, target in clouds.items()}
@@ -59,32 +58,35 @@ def to_cloud(
         if not run.may_buy:
             continue
         seconds = left_s(snapshot, run)
-        leaving = _leaving(snapshot, on, loads[run.id], run, short[run.id].surely, taken)
-        cloud = leaving.late[0][1] if leaving.late else _cloud_of_sent(on, run)
-        now, pressing = leaving.now, _presses(run, loads[run.id], leaving.now, before, seconds)
-        if cloud is not None and seconds < math.inf:
-            rows = before[cloud.name] + leaving.rows
+        free = {name: cloud_rate(cloud) * seconds - before[name] for name, cloud in clouds.items()}
+        now, leaving = _leaving(snapshot, on, loads[run.id], run, short[run.id], free, taken)
+        pressing = _presses(run, loads[run.id], now, before, seconds)
+        for late in leaving if seconds < math.inf else ():
+            cloud, rows = late.cloud, before[late.cloud.name] + late.rows
             can = _can(cloud, rows, seconds)
-            out = sum(batch.rows for batch in run.sent)
+            out = sum(batch.rows for batch in late.sent)
             buying_s = buy_s(cloud, rows + out)
-            recall_s = _slowest_s(snapshot, run) + buy_s(cloud, out) if out else 0.0
-            new = _is_new(snapshot, run, loads[run.id], seconds)
+            slowest_s = _slowest_s(snapshot, late.sent)
+            recall_s = slowest_s + buy_s(cloud, out) if out else 0.0
+            new = any(_is_new(snapshot, run, loads[run.id].lanes[lane], seconds) for lane in late.of_lane)
             # what the cloud can do now, it must be able to do after the look, too
             waits = new and (not can or _can(cloud, rows, seconds / (1 + CLIMB_LOOK) - cloud.latency_s))
-            if leaving.late and seconds <= buying_s and not waits:
+            if late.batches and seconds <= buying_s and not waits:
                 must = rows + out - later_rows(cloud, seconds) if cloud.rows_per_s else math.inf
                 went = gone[cloud.name]
-                for offer in leaving.late:
+                for batch in late.batches:
                     if went >= must:
                         break
-                    went += offer[0].rows
-                    now.append(offer)
+                    went += batch.rows
+                    now.append((batch, cloud))
                 gone[cloud.name] = went if can else gone[cloud.name]  # what cannot be kept comes before nobody
-                pressing = pressing or can
-            feed = _feed_rows(snapshot, run, cloud) - rows if seconds <= max(buying_s, recall_s) else 0.0
+                pressing |= {cloud.name} if can else set()
+            # rows that keep it busy until more of what is out can be there
+            feed = cloud_rate(cloud) * (slowest_s + FEED_S) - rows if seconds <= max(buying_s, recall_s) else 0.0
             before[cloud.name] = rows if can else before[cloud.name]
-            yield from _recalls(snapshot, run, seconds, feed)
-        (waited if run.waited_for else last if pressing else rest).extend((run, *each) for each in now)
+            yield from _recalls(snapshot, run, late.sent, seconds, feed)
+        for batch, target in now:
+            (waited if run.waited_for else last if target.name in pressing else rest).append((run, batch, target))
     for run, batch, target in chain(_shared(snapshot, waited, room), last, _shared(snapshot, rest, room)):
         if room[target.name] > 0:
             room[target.name] -= batch.rows
@@ -101,19 +103,20 @@ def _is_new(snapshot: Snapshot, run: RunView, load: Load, seconds: float) -> boo
 
 
 def _presses(
-    run: RunView, load: Load, now: list[tuple[BatchView, TargetView]], before: dict[str, float], seconds: float
-) -> bool:
-    """Whether what has no local lane has no time to lose, and some to be done in; counts that in with what is due `before`, and
-    what is not prepared yet of a run that has no local lane at all."""
+    run: RunView, load: Loads, now: list[tuple[BatchView, TargetView]], before: dict[str, float], seconds: float
+) -> set[str]:
+    """The clouds at which what has no local lane has no time to lose, and some to be done in; counts that in with what is due
+    `before`, and what is not prepared yet of a run that has no local lane at all."""
     if seconds == math.inf:
-        return False
-    more = 1 + (0.0 if load.home else run.ahead / max(1e-9, sum(batch.work for batch, _ in now)))
-    presses = False
+        return set()
+    more = 1 + (0.0 if load.lanes else run.ahead / max(1e-9, sum(batch.work for batch, _ in now)))
+    presses = set[str]()
     for target in {each.name: each for _, each in now}.values():
         rows = before[target.name] + more * sum(batch.rows for batch, each in now if each.name == target.name)
         if _can(target, rows, seconds):
             before[target.name] = rows
-            presses = presses or seconds <= buy_s(target, rows)
+            if seconds <= buy_s(target, rows):
+                presses.add(target.name)
     return presses
 
 
@@ -141,72 +144,90 @@ def buyers(snapshot: Snapshot) -> set[str]:
     return {run.client for run in mine if run.waited_for or any(is_astray(run, batch, on) for batch in run.waiting)}
 
 
-def _cloud_of_sent(on: Mapping[str, Ways], run: RunView) -> TargetView | None:
-    found = (on[batch.route].cloud for batch in run.sent if batch.route in on)
-    return next((cloud for cloud in found if cloud is not None), None)
-
-
-def _recalls(snapshot: Snapshot, run: RunView, seconds: float, feed: float) -> Iterator[Recall]:
+def _recalls(snapshot: Snapshot, run: RunView, sent: list[BatchView], seconds: float, feed: float) -> Iterator[Recall]:
     """What has had its time; and, when real time must begin, so many rows as keep the cloud busy, the last that were ordered
     first: the others may still come back while it is at those."""
-    for batch in sorted(run.sent, key=lambda sent: -sent.sent_ms):
+    for batch in sorted(sent, key=lambda sent: -sent.sent_ms):
         had_s = seconds + (snapshot.now_ms - batch.sent_ms) / 1000
         if seconds <= RECALL_SHARE * had_s or feed > 0:
             feed -= batch.rows
             yield Recall(batch.id, run.id)
 
 
-def _slowest_s(snapshot: Snapshot, run: RunView) -> float:
-    """How long it takes to be given any order of a run back."""
-    offices = {batch.target for batch in run.sent} & snapshot.batch_targets.keys()
+def _slowest_s(snapshot: Snapshot, sent: list[BatchView]) -> float:
+    """How long it takes to be given any of these back."""
+    offices = {batch.target for batch in sent} & snapshot.batch_targets.keys()
     return max((back_s(snapshot.batch_targets[name]) for name in offices), default=0.0)
 
 
-def _feed_rows(snapshot: Snapshot, run: RunView, cloud: TargetView) -> float:
-    """Rows that keep a cloud target busy until more of what is out can be there."""
-    return cloud_rate(cloud) * (_slowest_s(snapshot, run) + FEED_S)
+class Late:
+    """Of a run and one cloud: the batches that leave at its last responsible moment, the tail first, the lanes that are short of
+    them, and the rows that must go then; and what is with batch APIs and would be bought there."""
 
-
-class Leaving(NamedTuple):
-    """Batches with their cloud targets: for now, and for the last responsible moment; rows that must go then."""
-
-    now: list[tuple[BatchView, TargetView]]
-    late: list[tuple[BatchView, TargetView]]
-    rows: float
+    def __init__(self, cloud: TargetView) -> None:
+        self.cloud, self.batches, self.sent = cloud, list[BatchView](), list[BatchView]()
+        self.of_lane = defaultdict[str, float](float)
+        self.rows = 0.0
 
 
 def _leaving(
-    snapshot: Snapshot, on: Mapping[str, Ways], load: Load, run: RunView, short: float, taken: set[str]
-) -> Leaving:
-    """What of this run belongs in the cloud, the tail first."""
-    seconds, left = left_s(snapshot, run), short
+    snapshot: Snapshot, on: Mapping[str, Ways], load: Loads, run: RunView, short: Mapping[str, Short],
+    free: dict[str, float], taken: set[str],
+) -> tuple[list[tuple[BatchView, TargetView]], list[Late]]:  # fmt: skip
+    """What of this run belongs in the cloud, the tail first: batches with their targets for now; and by cloud. What the first cloud
+    of a route cannot do in time is the next one's, as far as each has rows `free`; what none can is the first one's."""
+    seconds, left = left_s(snapshot, run), {lane: each.surely for lane, each in short.items()}
+    more = {lane: max(1.0, short[lane].surely / max(1e-9, each.waits)) for lane, each in load.lanes.items()}
+    alone = 1.0 if load.lanes else 1 + run.ahead / max(1e-9, sum(batch.work for batch in run.waiting))
     now: list[tuple[BatchView, TargetView]] = []
-    late: list[tuple[BatchView, TargetView]] = []
-    anywhere = run.waited_for or load.strays or any(_tight(t, load, seconds) for t in load.home.values())
-    rows = out_rows(on, run, load, short) if snapshot.batch_targets and load.strays else 0.0
+    late = dict[str, Late]()
+    anywhere = run.waited_for or load.strays or any(_is_tight(each, seconds) for each in load.lanes.values())
+    out = out_rows(on, run, load.strays, left) if snapshot.batch_targets and load.strays else {}
+    for batch in run.sent:
+        if batch.route in on and (cloud := on[batch.route].cloud) is not None:
+            late.setdefault(cloud.name, Late(cloud)).sent.append(batch)
     for batch in reversed(run.waiting):
-        if left <= 0 and not anywhere:
+        if not anywhere and max(left.values(), default=0.0) <= 0:
             break  # what is short has left, and nothing else has to
         way = on.get(batch.route)
         if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local" or batch.held:
             continue
         if is_astray(run, batch, on):
-            if office_for(snapshot, on, run, batch, rows) is None:
-                now.append((batch, way.cloud))
+            if office_for(snapshot, on, run, batch, out) is None:
+                now.append((batch, _with_room(way, alone * batch.rows, free, seconds) or way.cloud))
         elif run.waited_for:
             now.append((batch, way.cloud))
         elif way.local is not None and not answers(way.cloud, seconds):
             continue  # it would be paid and late; here it may still be in time
-        elif left > 0 or (way.local is not None and too_late(way.local, batch, seconds, way.local.rung_work)):
-            left -= batch.work
-            late.append((batch, way.cloud))
-    rows = float(sum(batch.rows for batch, _ in late))
-    if left > 0 and late:  # what is not prepared yet must follow in the same time
-        rows *= short / max(1e-9, short - left)
-    return Leaving(now, late, rows)
+        elif left[way.lane] > 0 or (way.local is not None and too_late(way.local, batch, seconds, way.local.rung_work)):
+            left[way.lane] -= batch.work
+            cloud = _with_room(way, more[way.lane] * batch.rows, free, seconds) or way.cloud
+            mine = late.setdefault(cloud.name, Late(cloud))
+            mine.batches.append(batch)
+            mine.of_lane[way.lane] += batch.rows
+    for mine in late.values():  # what is not prepared yet must follow in the same time
+        mine.rows = sum(rows * _follows(short[lane].surely, left[lane]) for lane, rows in mine.of_lane.items())
+    return now, list(late.values())
 
 
-def _tight(target: TargetView, load: Load, seconds: float) -> bool:
-    """Whether some batch of the run may be too late for a local target."""
+def _with_room(way: Ways, rows: float, free: dict[str, float], seconds: float) -> TargetView | None:
+    """The first cloud of a route that can do so many more rows in time; they are its then. One of which nothing is known may."""
+    for cloud in way.clouds:
+        unknown = not cloud.rows_per_s and math.isinf(cloud.limit_rows_per_s)
+        if (unknown or free[cloud.name] >= rows) and (cloud is way.cloud or answers(cloud, seconds)):
+            free[cloud.name] -= rows
+            return cloud
+    return None
+
+
+def _follows(short: float, left: float) -> float:
+    """Rows that must leave for each that does, where work that is short is left behind."""
+    return short / max(1e-9, short - left) if left > 0 else 1.0
+
+
+def _is_tight(load: Load, seconds: float) -> bool:
+    """Whether some batch of the run may be too late for a lane's targets."""
     by = LONG if load.guessed else 1.0
-    return seconds < math.inf and ends_late(target, by * load.largest, by * load.most, seconds, target.rung_work)
+    return seconds < math.inf and any(
+        ends_late(target, by * load.largest, by * load.most, seconds, target.rung_work) for target in load.home.values()
+    )

@@ -149,7 +149,6 @@ def _parts(
     targets: Targets, ledger: Ledger, known: Known, heads: list[BatchHead], bought: list[BatchHead]
 ) -> list[Part]:
     """`bought`: the same as the cloud would answer them."""
-    slots = {lane: _slots(lane, targets, heads) for lane in ("local", "cloud")}
     rows, work = Counter(dict.fromkeys((h.route for h in heads), 0)), dict.fromkeys((h.route for h in heads), 0.0)
     for head in heads:
         rows[head.route] += head.rows
@@ -158,10 +157,12 @@ def _parts(
     return [
         Part(
             head.route,
-            _lane_s("local", targets, known, head, slots["local"], usual[head.route]),
-            _lane_s("cloud", targets, known, away, slots["cloud"], usual[head.route]),
+            _lane_s("local", targets, known, head, _slots("local", targets, [head]), usual[head.route]),
+            _lane_s("cloud", targets, known, away, _slots("cloud", targets, [head]), usual[head.route]),
             _price(ledger, "local", head),
             _price(ledger, "cloud", away),
+            home=_first("local", targets, head.route),
+            away=_first("cloud", targets, head.route),
         )
         for head, away in zip(heads, bought, strict=True)
     ]
@@ -182,7 +183,7 @@ def _first(lane: str, targets: Targets, route: str) -> str:
 
 
 def _lane_s(lane: str, targets: Targets, known: Known, head: BatchHead, slots: int, usual: float) -> float:
-    """Seconds that all slots of a lane take for a batch, no faster than its limits admit; infinite where it has no such lane.
+    """Seconds that all slots of a target take for a batch, no faster than its limits admit; infinite where it has no such lane.
     A measured call's time is that of a row of `usual` work."""
     name = _first(lane, targets, head.route)
     if not name:

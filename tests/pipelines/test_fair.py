@@ -97,7 +97,7 @@ class Shared:
         while (any(self.waiting.values()) or self.rung) and self.now < until_s:
             runs = tuple(
                 RunView(client, client, 0, int(due[client] * 1000) if client in due else None, tuple(batches),
-                        ahead=sum(b.work for c, b in self.rung if c == client))
+                        ahead=(work := sum(b.work for c, b in self.rung if c == client)), rung={"gpu": work})
                 for client, batches in self.waiting.items()
             )  # fmt: skip
             levels = self.served.levels(run.client for run in runs if run.waiting)

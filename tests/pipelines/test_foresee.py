@@ -44,6 +44,22 @@ def test_local_keeps_what_saves_most_for_its_time_and_what_only_it_can_do() -> N
     assert Work([]).split(1.0)[:4] == (0.0, 0.0, 0.0, 0.0)
 
 
+def test_each_server_and_each_cloud_does_its_own() -> None:
+    """Two servers' seconds were added up: what one was short of the other had room for."""
+    one, two = (
+        [part._replace(home=home, away=away) for part in parts(number)]
+        for number, home, away in ((14, "gpua", "fast"), (6, "gpub", "slow"))
+    )
+    work = Work([*one, *two])
+    assert work.split(100.0)[:4] == (100.0, 4.0, 0.0, 4 * USD), "four batches of one, and none of the other"
+    assert list(work.kept(100.0)).count(0.0) == 4
+    assert lacking(work, 100.0, None) is None and lacking(Work(parts(20)), 100.0, None) is None
+    clouds = Work([part._replace(home_s=math.inf) for part in (*one, *two)])
+    assert clouds.split(1.0).away_s == 14.0, "side by side"
+    slow = Work([part._replace(home_s=math.inf, away_s=10.0 if part.away == "slow" else 1.0) for part in (*one, *two)])
+    assert lacking(slow, 59.0, None) == Lack(None, pytest.approx(1.0, rel=0.002))
+
+
 def test_rows_average_out_and_a_doubtful_mean_does_not() -> None:
     def p90(rows: int, calls: int) -> float:
         seen = foresee(Work(parts(50, home_s=math.inf)), {"r": Basis(rows, calls, 1.0, 1.0)}, None)

@@ -94,3 +94,20 @@ def test_another_run_that_is_due_earlier_has_the_lane_first() -> None:
     other = msgspec.structs.replace(run(batches(5, "homely"), 90), id="other")
     found = lack(mine, other)
     assert found is not None and found.seconds is not None and found.seconds > 25
+
+
+def test_one_servers_time_is_no_other_s() -> None:
+    """Both fit; and where one is short by half, the other's idle half helps it nothing."""
+    other = msgspec.structs.replace(GPU, name="other")
+    routes = {"homely": ("gpu",), "lonely": ("other",)}
+
+    def found(mine: int, theirs: int, **more: object) -> Lack | None:
+        waiting = (*batches(mine, "homely"), *batches(theirs, "lonely"))
+        given = Snapshot(NOW, {"gpu": GPU, "other": other}, routes, (run(waiting, 100, **more),))
+        return missing(given, lambda _: USD, {}).get("r")
+
+    assert found(9, 9) is None
+    assert found(14, 4) == Lack(None, seconds(44))
+    assert found(9, 4, ahead=4000.0, rung={"other": 4000.0}) is None
+    assert found(9, 4, ahead=5000.0, rung={"gpu": 5000.0}) == Lack(None, seconds(44))
+    assert found(7, 0, ahead=7000.0) == Lack(None, seconds(44)), "what is not prepared yet is like what waits"

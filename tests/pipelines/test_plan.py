@@ -16,14 +16,13 @@ from pipelines.capacity import (
     STOCK_SLOTS,
     is_stocked,
     left_s,
-    load,
-    shortages,
     stock,
     too_late,
     waiting_rows,
     ways,
 )
 from pipelines.plan import WORTH_TRYING, plan
+from pipelines.shortage import load, shortages
 from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring, RunView, Snapshot, TargetView
 from tests.pipelines.snapshots import GPU, MINI, NOW, batches, moved, rings, run, snapshot
 
@@ -282,7 +281,9 @@ def test_what_is_in_flight_is_half_done() -> None:
     lane = msgspec.structs.replace(GPU, rung_rows=8, rung_work=800.0, spans=10_000)
     busy = run(batches(1, work=100.0), deadline_s=10, ahead=800.0)  # 0.99 * 10 - 0.25 s of 100 tokens; 200 are done
     found = [
-        shortages(given_ := snapshot(busy, gpu=gpu), {"r": load(busy, ways(given_))}, [busy], {})["r"].surely
+        shortages(given_ := snapshot(busy, gpu=gpu), {"r": load(given_, ways(given_), busy)}, [busy], {})["r"][
+            "gpu"
+        ].surely
         for gpu in (msgspec.structs.replace(lane, queued_work=400.0), msgspec.structs.replace(lane, queued_work=800.0))
     ]
     assert found == pytest.approx([900 - 965 - 200, 900 - 965], abs=0.1)

@@ -60,6 +60,29 @@ def test_a_lane_is_no_faster_than_its_limits(targets: Targets) -> None:
     assert _lane_s("cloud", targets, KNOWN, head("a", 100.0, route="homely"), 64, 10.0) == math.inf
 
 
+def test_a_servers_slots_are_no_other_routes(tmp_path: Path) -> None:
+    """Each of two routes was taken to have the slots of both: half its time, and nothing bought where one alone was short."""
+    server, settings = CONFIG["targets"]["gpu"], {}
+    for second in ("gpu", "other"):
+        settings[second] = Settings.model_validate({
+            "spillway": {"data": str(tmp_path)}, "targets": {**CONFIG["targets"], "other": server},
+            "routes": {
+                name: {"targets": [target, "mini"], "models": [name], "dedupe": "off"}
+                for name, target in (("a", "gpu"), ("b", second))
+            },
+        })  # fmt: skip
+    rows = [{"prompt": "What is one and one?", "model": name} for name in "a" * 70 + "b" * 30]
+    file = write(tmp_path / "rows.jsonl", lines(*rows))
+
+    def said(second: str, deadline_s: float | None = None) -> dict[str, Any]:
+        return plan_run(settings[second], (source(file),), Options(), "default", deadline_s)
+
+    whole_s = said("gpu")["seconds_p50"]
+    assert said("other")["seconds_p50"] == pytest.approx(0.7 * whole_s, rel=0.05), "side by side"
+    local, cloud = said("other", whole_s / 2)["lanes"]
+    assert cloud["rows"] == pytest.approx(20, abs=3) and local["slots"] == 8
+
+
 def test_how_sure_a_route_is(targets: Targets) -> None:
     assert _known(targets, Earlier(KNOWN, KNOWN, {}), "small", [head("a", 1.0)]) == (10, 40, 0.5, 0.5)
     assert _known(targets, Earlier({}, {}, {}), "small", [head("a", 1.0)]) == (10, 0, None, None)

@@ -97,7 +97,7 @@ class Drain:
         )
         if not reply:
             return None
-        head, payload, lanes, lane, _, journal, started_ms, cancel = reply
+        head, payload, lanes, lane, target, journal, started_ms, cancel = reply
         try:
             batch, items = wire.unpack_head(head), wire.unpack_items(payload)
             run = await self.context.run(batch.run, started_ms.decode())
@@ -106,7 +106,7 @@ class Drain:
             return None
         state = fold(wire.readable_entries(journal))
         run.stopped = cancel not in (b"", b"0")
-        running = Running(batch, epoch, lane.decode(), lanes.decode(), run, self.journal)
+        running = Running(batch, epoch, lane.decode(), lanes.decode(), run, self.journal, target.decode())
         left = [item for item in items if item.row not in state.done]
         running.open = len(left)
         here = self.context.targets.route_targets(batch.route, running.lane)
@@ -150,13 +150,13 @@ class Drain:
 
     @kept
     def _route(self, prompt: Prompt) -> None:
-        """To the first target of the lane that is up and has not given up on it; else back, or the end."""
+        """To the target it was rung to, else the first of the lane that is up and has not given up on it; else back, or the end."""
         batch = prompt.batch
         if batch.stopping or self.stopping or batch.fenced.is_set():
             batch.leave(prompt)
             return
         here = self.context.targets.route_targets(batch.head.route, prompt.lane)
-        for name in here:
+        for name in sorted(here, key=lambda name: name != batch.target):
             if name not in prompt.given_up and name not in prompt.passed and self.lanes[name].up:
                 if self._asking.too_large(name, prompt):
                     continue

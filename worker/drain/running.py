@@ -98,8 +98,11 @@ def kept(step: Callable[[T, Prompt], None]) -> Callable[[T, Prompt], None]:
 class Running:
     """A claimed batch: what the journal and the lanes must know of it."""
 
-    def __init__(self, head: BatchHead, epoch: int, lane: str, lanes: str, run: RunContext, journal: Journal) -> None:
-        self.head, self.epoch, self.lane, self.lanes, self.run = head, epoch, lane, lanes, run
+    def __init__(
+        self, head: BatchHead, epoch: int, lane: str, lanes: str, run: RunContext, journal: Journal, target: str = ""
+    ) -> None:
+        """`target`: to which it was rung."""
+        self.head, self.epoch, self.lane, self.lanes, self.run, self.target = head, epoch, lane, lanes, run, target
         self.id = head.id
         self.fenced = asyncio.Event()
         self.stopping = False

@@ -31,7 +31,7 @@ from worker.schedule.away import Away
 from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
 from worker.schedule.lacks import Lacks
-from worker.schedule.seen import SEEN, Seen, seen_of
+from worker.schedule.seen import SEEN, Seen, seen_of, work_at
 from worker.schedule.sent import Sent, by_order
 from worker.schedule.shares import Shares
 from worker.schedule.why import Why
@@ -187,8 +187,9 @@ class Scheduler:
         deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         await self._end_if_due(run, fields, deadline)
         weigh = self._estimates.weigh
-        local = [(h, left) for h, target, left in rung.values() if h.run == run_id and target not in self._clouds]
-        ahead = sum(left / max(1, head.rows) * weigh(head).work for head, left in local)
+        local = [each for each in rung.values() if each[0].run == run_id and each[1] not in self._clouds]
+        at = work_at(local, lambda head: weigh(head).work)
+        ahead = sum(at.values())
         asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
         unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
         if asked and unprepared and waiting:
@@ -203,7 +204,7 @@ class Scheduler:
         return RunView(
             run_id, run.client, int(fields.get("created_ms") or 0), deadline, views, ahead,
             not views or any(not view.held for view in views), bool(fields.get("tell")), sent,
-            frozenset(head.group for head, _ in local),
+            frozenset(head.group for head, _, _ in local), at,
         )  # fmt: skip
 
     def _ordered(self, waiting: list[str], rung: Iterable[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -41,3 +43,11 @@ def seen_of(fields: Any) -> Seen | None:
     price, _, lane = (refused or b"0").decode().partition(" ")
     said = (lanes or b"any").decode(), int(tries or 0), int(released or 0), bool(real_time)
     return Seen(rest(wire.unpack_head(head), int(left or 0)), *said, int(price), lane)
+
+
+def work_at(rung: Iterable[tuple[BatchHead, str, int]], work: Callable[[BatchHead], float]) -> dict[str, float]:
+    """By target: the work of rung batches (with their targets and the rows not answered yet) that is left."""
+    found = defaultdict[str, float](float)
+    for head, target, left in rung:
+        found[target] += left / max(1, head.rows) * work(head)
+    return dict(found)

@@ -412,6 +412,7 @@ class World:
             ahead,
             sent=sent,
             trying=trying,
+            rung={"gpu": local},
         )
         batch_targets = {}
         if p90 := self.scenario.batch_p90_s:

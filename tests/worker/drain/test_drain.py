@@ -89,12 +89,12 @@ MANY = parse_settings({
     "targets": {
         name: {"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:1/v1", "api_key": "k", **PRICES, **more}
         for name, more in {
-            "small": {"tpm": 10}, "less": {"tpm": 13}, "large": {"tpm": 14},
+            "small": {"tpm": 10}, "less": {"tpm": 13}, "large": {"tpm": 14}, "huge": {},
             "claude": {"kind": "anthropic"},
             "gpu": {"lane": "local", "kind": "ollama", "input_usd_per_mtok": None, "output_usd_per_mtok": None},
         }.items()
     },
-    "routes": {"told": {"targets": ["gpu", "claude"]}, "fits": {"targets": ["small", "less", "large"]}, "all": {"targets": ["small", "less"]},
+    "routes": {"told": {"targets": ["gpu", "claude"]}, "fits": {"targets": ["small", "less", "large"]}, "roomy": {"targets": ["large", "huge"]}, "all": {"targets": ["small", "less"]},
                "both": {"targets": ["gpu", "small"]}},
 })  # fmt: skip
 
@@ -114,6 +114,18 @@ async def test_a_prompt_that_no_minute_of_a_target_has_room_for_goes_on_to_the_n
     drain._route(prompt)
     assert prompt.target == "large" and list(drain.lanes["large"].ready) == [prompt]
     assert prompt.given_up == {"small", "less"} and not noted.entries
+
+
+async def test_a_batch_is_asked_of_the_target_it_was_rung_to_and_else_of_the_first() -> None:
+    """Plan gives the second what the first cannot do in time; the first was asked all the same."""
+    for rung, asked in (("huge", "huge"), ("", "large"), ("gone", "large")):
+        drain, prompt, _ = routed("roomy", "cloud")
+        prompt.batch.target = rung
+        drain._route(prompt)
+        assert prompt.target == asked
+        prompt.given_up.add("huge")
+        drain._route(prompt)
+        assert prompt.target == "large"
 
 
 async def test_a_row_without_a_limit_needs_room_for_the_one_that_is_sent_for_it() -> None:
