@@ -18,6 +18,7 @@ class TargetView(msgspec.Struct, frozen=True):
     `rung_rows` and `rung_work` are on it and not answered, `rung_read` of that work is reading prompts, and `queued_work` waits
     there for a slot; `limit_rows_per_s` is what its rate limits admit; `down_s` how long it has been down: infinite where nobody
     waits for it to come back; `steady`: it has been up for a while. `climbing`: it is being found out how many calls at once it can do.
+    `throttled`: it has said lately that it was asked too much.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TargetView(msgspec.Struct, frozen=True):
     queued_work: float = 0.0
     climbing: bool = False
     steady: bool = False
+    throttled: bool = False
 
 
 class BatchTarget(msgspec.Struct, frozen=True):

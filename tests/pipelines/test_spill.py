@@ -421,3 +421,12 @@ def test_no_more_is_rung_to_a_cloud_than_its_limits_admit_in_a_moment() -> None:
     for cloud, bought in ((limited, 2), (msgspec.structs.replace(limited, rows_per_s=0.0), 1)):
         moves = moved(plan(snapshot(run(SHORT, deadline_s=30), gpu=SLOW, mini=cloud)))
         assert [lane for _, lane in moves] == ["cloud"] * bought, "for three seconds; four where nobody has asked it"
+
+
+def test_a_cloud_that_said_it_was_asked_too_much_is_believed_what_it_did() -> None:
+    """One a second, and eleven were believed: it was first asked eleven seconds before the deadline, and 45 rows were late."""
+    few = msgspec.structs.replace(MINI, slots=64, rows_per_s=1.1, latency_s=0.5, spans=0)
+    assert cloud_rate(few) > 10
+    assert cloud_rate(msgspec.structs.replace(few, throttled=True)) == 1.1
+    known = msgspec.structs.replace(few, throttled=True, limit_rows_per_s=5.0)
+    assert cloud_rate(known) == 5.0, "its limits say more than a few calls"

@@ -133,13 +133,17 @@ class Estimates:
 
     def limit(self, name: str, heads: Sequence[BatchHead]) -> float:
         """Rows a second that a target's own limits admit, of prompts like these; infinite without limits."""
-        target = self._context.settings.targets[name]
-        by_calls = target.rpm / 60 if target.rpm else math.inf
-        if not target.tpm:
+        targets = self._context.targets
+        by_calls = targets.calls_per_s(name)
+        if not targets.counts_tokens(name):
             return by_calls
-        rows = sum(head.rows for head in heads)
-        tokens = sum(target.charged_tokens(head.input_tokens, head.max_tokens, head.rows) for head in heads)
-        return min(by_calls, target.tpm / 60 * rows / tokens if tokens else math.inf)
+        seconds = sum(self._tokens_s(name, head) for head in heads)
+        return min(by_calls, sum(head.rows for head in heads) / seconds if seconds else math.inf)
+
+    def _tokens_s(self, name: str, head: BatchHead) -> float:
+        """By what has been learned of lengths until now."""
+        weight = self.weigh(head)
+        return self._context.targets.tokens_s(name, head, weight.work - weight.read)
 
     # -- from run to run -------------------------------------------------------------------------------------------
 

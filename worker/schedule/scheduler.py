@@ -266,7 +266,7 @@ class Scheduler:
                 name, configured.lane, self.context.targets.is_up(name), slots[name], rows[name],
                 speed.rate, speed.rows_per_s, speed.latency_s or 1.0, work[name], self._estimates.limit(name, heads),
                 self._away.seconds(name), speed.spans, read[name], queued[name], self._estimates.climbing(name),
-                self._away.is_steady(name),
+                self._away.is_steady(name), self.context.targets.is_throttled(name),
             )  # fmt: skip
         weights, ranks = standings(settings.clients)
         self._shares.measured(self._estimates.longer(heads))
