@@ -7,9 +7,12 @@ pipelines/plan.py's matter, what a batch API is given pipelines/offices.py's.
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from pipelines.capacity import (
     EVEN,
@@ -86,7 +89,7 @@ def to_cloud(
             yield from _recalls(snapshot, run, seconds, feed)
         (waited if run.waited_for else last if pressing else rest).extend((run, *each) for each in now)
     for run, batch, target in chain(_shared(snapshot, waited, room), last, _shared(snapshot, rest, room)):
-        if room[target.name] > 0:
+        if room[target.name] > stock(clouds[target.name]) - stock(target):  # by the limit that it has for these
             room[target.name] -= batch.rows
             taken.add(batch.id)
             yield Ring(batch.id, run.id, "cloud", target.name)
@@ -203,7 +206,22 @@ def _leaving(
     rows = float(sum(batch.rows for batch, _ in late))
     if left > 0 and late:  # what is not prepared yet must follow in the same time
         rows *= short / max(1e-9, short - left)
-    return Leaving(now, late, rows)
+    return Leaving(_limited(now), _limited(late), rows)
+
+
+def _limited(offers: list[tuple[BatchView, TargetView]]) -> list[tuple[BatchView, TargetView]]:
+    """Each target with the limit that it has for these batches: of long prompts its tokens a minute are fewer rows than of the
+    mean of what waits."""
+    rows, seconds = Counter[str](), defaultdict[str, float](float)
+    for batch, cloud in offers:
+        rows[cloud.name] += batch.rows
+        seconds[cloud.name] += batch.cloud_s
+    limited = {
+        name: replace(cloud, limit_rows_per_s=min(cloud.calls_per_s, rows[name] / seconds[name]))
+        for name, cloud in {cloud.name: cloud for _, cloud in offers}.items()
+        if seconds[name]
+    }
+    return [(batch, limited.get(cloud.name, cloud)) for batch, cloud in offers]
 
 
 def _tight(target: TargetView, load: Load, seconds: float) -> bool:

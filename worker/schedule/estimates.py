@@ -132,13 +132,20 @@ class Estimates:
         return self._longer or 1.0
 
     def limit(self, name: str, heads: Sequence[BatchHead]) -> float:
-        """Rows a second that a target's own limits admit, of prompts like these; infinite without limits."""
-        targets = self._context.targets
+        """Rows a second that a target's own limits admit, of those of these prompts that may go there; infinite without limits."""
+        targets, routes = self._context.targets, self._context.settings.routes
         by_calls = targets.calls_per_s(name)
         if not targets.counts_tokens(name):
             return by_calls
-        seconds = sum(self._tokens_s(name, head) for head in heads)
-        return min(by_calls, sum(head.rows for head in heads) / seconds if seconds else math.inf)
+        able = [head for head in heads if head.route in routes and name in routes[head.route].targets]
+        seconds = sum(self._tokens_s(name, head) for head in able)
+        return min(by_calls, sum(head.rows for head in able) / seconds if seconds else math.inf)
+
+    def cloud_s(self, head: BatchHead) -> float:
+        """The least seconds that limits on tokens leave for a batch at its route's cloud, the first that is up; 0 without any."""
+        targets = self._context.targets
+        name = next(filter(targets.is_up, targets.route_targets(head.route, "cloud")), "")
+        return self._tokens_s(name, head) if name and targets.counts_tokens(name) else 0.0
 
     def _tokens_s(self, name: str, head: BatchHead) -> float:
         """By what has been learned of lengths until now."""
