@@ -58,6 +58,7 @@ class Estimates:
         self._longer: float | None = None
         self._weighed_s = self._saved_s = float("-inf")
         self._loaded = False
+        self._counting: frozenset[str] = frozenset()
         self.speeds: dict[str, Speed] = {}
 
     async def look(self, beats: Mapping[str, Beat]) -> None:
@@ -71,6 +72,7 @@ class Estimates:
             answered = [(owner, _answered(each)) for owner, each in stats]
             self.speeds[name] = self._pace.note(now, name, self._context.targets.cap(name), answered)
         self._count(beats)
+        self._counting = frozenset(filter(self._context.targets.counts_tokens, self._context.settings.targets))
         if now - self._weighed_s >= AGAIN_S or self._lengths.keys() - self._learned.lengths.keys():
             self._weighed_s, self._weights, self._longer = now, {}, None
             prefill = {name: speed.prefill for name, speed in self.speeds.items()}
@@ -143,9 +145,11 @@ class Estimates:
 
     def cloud_s(self, head: BatchHead) -> float:
         """The least seconds that limits on tokens leave for a batch at its route's cloud, the first that is up; 0 without any."""
+        if not self._counting:
+            return 0.0
         targets = self._context.targets
         name = next(filter(targets.is_up, targets.route_targets(head.route, "cloud")), "")
-        return self._tokens_s(name, head) if name and targets.counts_tokens(name) else 0.0
+        return self._tokens_s(name, head) if name in self._counting else 0.0
 
     def _tokens_s(self, name: str, head: BatchHead) -> float:
         """By what has been learned of lengths until now."""
