@@ -234,6 +234,7 @@ class Scheduler:
         return BatchView(
             batch, head.route, head.rows, now.work, lanes, last, real_time=mine.real_time or head.purpose == "audit",
             read=now.read, held=mine.held(room_nusd), group=head.group, guessed=now.guessed,
+            cloud_s=self._estimates.cloud_s(head),
         )  # fmt: skip
 
     async def _room_nusd(self, run: RunContext, waiting: Iterable[str]) -> float:
@@ -269,7 +270,7 @@ class Scheduler:
                 name, configured.lane, self.context.targets.is_up(name), slots[name], rows[name],
                 speed.rate, speed.rows_per_s, speed.latency_s or 1.0, work[name], self._estimates.limit(name, heads),
                 self._away.seconds(name), speed.spans, read[name], queued[name], self._estimates.climbing(name),
-                self._away.is_steady(name),
+                self._away.is_steady(name), self.context.targets.calls_per_s(name), self.context.targets.is_throttled(name),
             )  # fmt: skip
         weights, ranks = standings(settings.clients)
         self._shares.measured(self._estimates.longer(heads))
