@@ -1,5 +1,5 @@
-"""What stands beside calls: the prices that they were charged at, one by one in Redis and together in a ledger file's metadata, and
-there the group of each call's prompt."""
+"""What stands beside calls: the prices that they were charged at, one by one in Redis and together in a ledger file's metadata; there
+also the group of each call's prompt, and what their targets had room for."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ from pipelines.money import Price
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEY, GROUPS = b"spillway.prices", b"spillway.groups"
+KEY, GROUPS, ROOMS = b"spillway.prices", b"spillway.groups", b"spillway.rooms"
 MOST_BYTES = 64 << 10
 """No price is longer."""
 
+
+class Room(msgspec.Struct, frozen=True):
+    """Of a target, when a file was written: tokens of a prompt with its answer (None: not known), and calls at once (0: not known)."""
+
+    window_tokens: int | None = None
+    slots: int = 0
+
+
 _decoder = msgspec.json.Decoder(Price)
 _list = msgspec.json.Decoder(list[Price])
+_rooms = msgspec.json.Decoder(dict[str, Room])
 _runs = msgspec.json.Decoder(list[tuple[str, int]])
 
 
@@ -38,11 +47,15 @@ def unpack(raw: Iterable[bytes]) -> list[Price]:
     return found
 
 
-def noted(costs: pa.Table, prices: Iterable[Price]) -> pa.Table:
-    """Ledger rows with the prices of their time in the metadata; a price may have had several rates on one day."""
+def noted(costs: pa.Table, prices: Iterable[Price], rooms: Mapping[str, Room] | None = None) -> pa.Table:
+    """Ledger rows with the prices of their time in the metadata, and their targets' rooms if any are given; a price may have had
+    several rates on one day."""
     each = {pack(price) for price in prices}
-    kept = b"[" + b",".join(sorted(each)) + b"]"
-    return costs.replace_schema_metadata({**(costs.schema.metadata or {}), KEY: kept})
+    kept = {KEY: b"[" + b",".join(sorted(each)) + b"]"}
+    if rooms is not None:
+        mine = {name: rooms[name] for name in sorted(rooms.keys() & set(costs["target"].to_pylist()))}
+        kept[ROOMS] = msgspec.json.encode(mine)
+    return costs.replace_schema_metadata({**(costs.schema.metadata or {}), **kept})
 
 
 def read(metadata: dict[bytes, bytes] | None) -> list[Price]:
@@ -51,6 +64,14 @@ def read(metadata: dict[bytes, bytes] | None) -> list[Price]:
         return _list.decode((metadata or {}).get(KEY, b"[]"))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return []
+
+
+def rooms(metadata: dict[bytes, bytes] | None) -> dict[str, Room]:
+    """By target, what a file's metadata says; nothing where it says none."""
+    try:
+        return _rooms.decode((metadata or {}).get(ROOMS, b"{}"))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return {}
 
 
 def grouped(costs: pa.Table, group_of: Mapping[int, str]) -> pa.Table:

@@ -89,7 +89,7 @@ def _build(ask: Report, name: str, by: list[str]) -> tuple[pl.DataFrame, list[Se
     if ask.format not in ("table", "html"):
         return built, []
     if not reports.wants_links(name):
-        return built, reports.told(name, costs, timezone)
+        return built, reports.told(name, costs, timezone, partial(frames.rooms, root, ask.run))
     allowed = {route: found.max_false_reuse for route, found in settings.routes.items()}
     return built, reports.sections(name, _extra(root, results, allowed), pairs=ask.format == "html")
 

@@ -71,11 +71,12 @@ def write_part(
         group_of |= dict.fromkeys(ids, batch.group)
         rows, size = rows + batch.rows, size + len(payload)
     results, costs, audits = tables(journals, facts)
-    called = {day: beside.grouped(table, group_of) for day, table in by_day(costs)}
+    rooms = {name: said.room for name, said in facts.items()}
+    called = {day: beside.noted(beside.grouped(table, group_of), prices, rooms) for day, table in by_day(costs)}
     files = {paths.part(run.id, part): results}
     if audits.num_rows:
         files[paths.audit_part(run.id, part)] = audits
-    files |= {paths.costs_part(day, run.id, part): beside.noted(table, prices) for day, table in called.items()}
+    files |= {paths.costs_part(day, run.id, part): table for day, table in called.items()}
     for name, table in files.items():
         store.write_table(name, table, ours)
     for day in days - called.keys():

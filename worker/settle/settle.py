@@ -186,7 +186,8 @@ class Settler:
         for name, target in self.context.settings.targets.items():
             price = self._ledger.price(name)
             charged = (price.price_id, price.as_of.isoformat()) if price else ("", "")
-            found[name] = Facts(target.lane, target.provider or target.kind, target.model, *charged)
+            room = beside.Room(self.context.targets.window(name), self.context.targets.cap(name))
+            found[name] = Facts(target.lane, target.provider or target.kind, target.model, *charged, room)
         return found
 
     # -- a part ------------------------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ import pytest
 from pipelines import beside, paths, wire
 from pipelines.errors import LeaseLost
 from pipelines.settings import Settings
+from pipelines.settle import Facts
 from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Usage
+from producer.cli import frames
 from worker.context import RunContext
 from worker.settle.parts import days_of, write_part
 from worker.store import Store
@@ -78,6 +80,18 @@ def test_the_group_of_each_call_stands_in_its_days_file(tmp_path: Path) -> None:
     assert beside.groups(files[0].slice(1)) == [""], "of another number of rows nothing is known"
     for raw in (b"", b"{", b"[[1, 2]]", b'[["a", 3], ["b", -1]]', b"[" * 9999, b"\xff"):
         assert beside.groups(files[0].replace_schema_metadata({beside.GROUPS: raw})) == ["", ""]
+
+
+def test_what_its_targets_had_room_for_stands_in_the_ledgers_file(tmp_path: Path) -> None:
+    store, run = Store(str(tmp_path)), RunContext(RUN, {"created_ms": str(int(BEGAN.timestamp() * 1000))}, Settings())
+    gpu, idle = (Facts("local", "lmstudio", "m", room=beside.Room(4096, slots)) for slots in (4, 8))
+    one = batch(0, BEGAN)
+    write_part(store, {"gpu": gpu, "idle": idle}, run, "00000001", one, "", days_of(run, TODAY), [])
+    file = store.read_table(paths.costs_part("2026-03-01", RUN, "00000001"))
+    assert beside.rooms(file.schema.metadata) == {"gpu": beside.Room(4096, 4)}
+    assert frames.rooms(str(tmp_path)) == frames.rooms(str(tmp_path), RUN) == {"gpu": beside.Room(4096, 4)}
+    settle(store, "00000001", one)
+    assert frames.rooms(str(tmp_path)) == {} == beside.rooms(None) == beside.rooms({beside.ROOMS: b"[1]"})
 
 
 def test_what_a_broken_source_left_unasked_says_so(tmp_path: Path) -> None:
