@@ -20,10 +20,12 @@ MOST_BYTES = 64 << 10
 
 
 class Room(msgspec.Struct, frozen=True):
-    """Of a target, when a file was written: tokens of a prompt with its answer (None: not known), and calls at once (0: not known)."""
+    """Of a target, when a file was written, where known: tokens of a prompt with its answer, calls at once, and what an input token
+    weighs beside an output token."""
 
     window_tokens: int | None = None
     slots: int = 0
+    prefill: float | None = None
 
 
 _decoder = msgspec.json.Decoder(Price)

@@ -49,36 +49,42 @@ def one_more_hour(calls: pl.DataFrame, rooms: Mapping[str, Room] = MappingProxyT
     sixty times what its first minute was worth. Not what it could not have answered: its window is too small, or it has tried."""
     good = calls.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer"))
     good = good.filter(pl.col("cost_basis") != "upper_bound")  # what it was charged is no price of what it says it took
-    # all of its input: what the other lane's cache held says nothing of this one's
-    work = PREFILL_WEIGHT * pl.col("input_tokens") + pl.col("output_tokens")
-    good = good.with_columns(work.alias("work"))
-    good = good.filter(pl.col("work") > 0)  # an answer that came without its usage says nothing of time
+    # an answer that came without its usage says nothing of time
+    good = good.filter(pl.col("input_tokens") + pl.col("output_tokens") > 0)
     local, bought = good.filter(pl.col("lane") == "local"), good.filter(pl.col("lane") != "local")
     tried = calls.filter((pl.col("lane") == "local") & (pl.col("outcome") != "lost"))
     tried = tried.filter(pl.col("error_code").fill_null("") != GIVEN_UP)
     found = []
     for (name,), mine in local.sort("target").group_by("target", maintain_order=True):
-        busy_s = mine.select(BUSY_S).item()
-        if busy_s <= 0:
-            continue
-        done = float(mine["work"].sum())
-        room, own_usd = HOUR_S * done / busy_s, float(mine["cost_usd"].sum()) / done
         there = bought.filter(pl.col("route").is_in(mine["route"].unique().to_list()))
         there = there.join(tried.filter(pl.col("target") == name), on=["run_id", "row"], how="anti")
-        if window := rooms.get(name, Room()).window_tokens:
-            there = there.filter(pl.col("input_tokens") + pl.col("output_tokens") <= window)
-        saved = pl.col("cost_usd").cast(pl.Float64) - own_usd * pl.col("work")
-        there = there.with_columns(saved.alias("saved")).filter(pl.col("saved") > 0)
-        there = there.sort(pl.col("saved") / pl.col("work"), descending=True)
-        there = there.with_columns(pl.col("work").cum_sum().alias("until"))
-        first = there.filter(pl.col("until") - pl.col("work") < room / MINUTES)
-        dearest = float(first["saved"].sum()) / float(first["work"].sum() or 1)
-        there = there.filter(pl.col("until") <= room)
-        found.append({
-            "target": name, "busy_s": busy_s, "per_hour_usd": _usd(dearest * room),
-            "more_rows": len(there), "saved_usd": _usd(float(there["saved"].sum())),
-        })  # fmt: skip
+        if hour := _hour(mine, there, rooms.get(str(name), Room())):
+            found.append({"target": name, **hour})
     return found
+
+
+def _hour(mine: pl.DataFrame, there: pl.DataFrame, room: Room) -> dict[str, Any]:
+    """Of a target's own answers and those that were bought; nothing where its own took no time."""
+    busy_s = mine.select(BUSY_S).item()
+    # all of its input: what the other lane's cache held says nothing of this one's
+    work = (room.prefill or PREFILL_WEIGHT) * pl.col("input_tokens") + pl.col("output_tokens")
+    done = float(mine.select(work.sum()).item())
+    if busy_s <= 0:
+        return {}
+    most, own_usd = HOUR_S * done / busy_s, float(mine["cost_usd"].sum()) / done
+    if room.window_tokens:
+        there = there.filter(pl.col("input_tokens") + pl.col("output_tokens") <= room.window_tokens)
+    there = there.with_columns(work.alias("work"))
+    there = there.with_columns((pl.col("cost_usd").cast(pl.Float64) - own_usd * pl.col("work")).alias("saved"))
+    there = there.filter(pl.col("saved") > 0).sort(pl.col("saved") / pl.col("work"), descending=True)
+    there = there.with_columns(pl.col("work").cum_sum().alias("until"))
+    first = there.filter(pl.col("until") - pl.col("work") < most / MINUTES)
+    dearest = float(first["saved"].sum()) / float(first["work"].sum() or 1)
+    there = there.filter(pl.col("until") <= most)
+    return {
+        "busy_s": busy_s, "per_hour_usd": _usd(dearest * most), "more_rows": len(there),
+        "saved_usd": _usd(float(there["saved"].sum())),
+    }  # fmt: skip
 
 
 def _usd(usd: float) -> Decimal:

@@ -43,6 +43,18 @@ def test_the_hour_holds_as_many_rows_of_a_kind_as_the_lane_answered_in_one_whate
     assert (hour["busy_s"], hour["more_rows"]) == (900.0, 12)
 
 
+def test_what_reading_weighs_is_as_it_was_measured() -> None:
+    """In an hour that read 10,000 tokens and wrote 500, 2,000 and 200 fit three times if reading is light, four times if it is not."""
+    gpu = call(0, 0, started_at=at(0), finished_at=at(3600), input_tokens=10_000, output_tokens=500)
+    tokens = {"input_tokens": 2_000, "output_tokens": 200}
+    calls = costs_frame([gpu, *(call(n, n, **CLOUD, **tokens, cost_usd=Decimal(1)) for n in range(1, 9))]).collect()
+    rows = {
+        weight: lane_time.one_more_hour(calls, {"gpu": Room(prefill=weight)})[0]["more_rows"]
+        for weight in (0.05, None, 0.2)
+    }
+    assert rows == {0.05: 3, None: 3, 0.2: 4}
+
+
 def test_an_answer_without_its_usage_has_no_price_for_its_time() -> None:
     gpu = call(0, 0, started_at=at(0), finished_at=at(3600), input_tokens=0, output_tokens=1000)
     bought = call(1, 1, **CLOUD, cost_usd=Decimal("0.5"), input_tokens=0, output_tokens=500)
