@@ -22,6 +22,7 @@ from worker.dedupe.encode import Encoder
 from worker.dedupe.known import Known
 from worker.fence import fence
 from worker.money.ledger import Ledger
+from worker.prepare.ahead import HIGH_WATER_BYTES, HIGH_WATER_ROWS, ahead_rows
 from worker.prepare.chunk import Chunk
 from worker.prepare.clients import Clients
 from worker.prepare.ids import Ids
@@ -40,11 +41,6 @@ log = logging.getLogger("spillway.prepare")
 FIRST_ROWS, CHUNK_ROWS, CHUNK_BYTES = 256, 2048, 8 << 20
 EMBEDDED_ROWS = 512
 """Embedding takes longest: smaller chunks keep the lanes fed meanwhile."""
-HIGH_WATER_ROWS, HIGH_WATER_BYTES = 24_576, 48 << 20
-LOW_WATER_ROWS = 2_048
-"""Prepared ahead while no rate is known, so that batches get their size from the lanes' real speed."""
-AHEAD_S = 20.0
-"""Of the lanes' work, where no run has a deadline. Where one has, all that fits: what is bought of it is chosen from what is prepared."""
 REST_S = 0.1  # unless something arrives
 FIELDS = (
     "prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted", "out_rows", "out_bytes", "deadline_ms",
@@ -294,13 +290,6 @@ class Preparer:
         if not committed or last:
             self._progress.pop(progress.asker.id, None)
         return committed
-
-
-def ahead_rows(rows_per_s: float, timed: bool) -> int:
-    """Rows that should be prepared and not answered: `timed` if one of the runs has a deadline."""
-    if timed and rows_per_s:
-        return HIGH_WATER_ROWS
-    return min(HIGH_WATER_ROWS, max(LOW_WATER_ROWS, round(rows_per_s * AHEAD_S)))
 
 
 def _cursor(raw: bytes) -> Cursor:

@@ -200,8 +200,22 @@ class Estimates:
         return bool(kept.spans or (cloud and kept.rough.rows))
 
     def _field(self, what: str, name: str) -> str:
-        """Another model of the same server has another speed."""
-        return f"{what}:{name} {self._context.settings.targets[name].model}"
+        return _field(self._context, what, name)
+
+
+async def prefill_weights(context: Context) -> dict[str, float]:
+    """By local target: what an input token weighs beside an output token, where that was measured."""
+    local = [name for name, target in context.settings.targets.items() if target.lane == "local"]
+    if not local:
+        return {}
+    raw = await context.redis.hmget(context.keys.learned, [_field(context, "speed", name) for name in local])
+    kept = ((name, _read(value, Kept)) for name, value in zip(local, raw, strict=True))
+    return {name: speed.mix.prefill for name, speed in kept if speed is not None and speed.mix.oo}
+
+
+def _field(context: Context, what: str, name: str) -> str:
+    """Another model of the same server has another speed."""
+    return f"{what}:{name} {context.settings.targets[name].model}"
 
 
 def _answered(stats: TargetStats) -> Answered:

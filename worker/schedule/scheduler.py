@@ -31,7 +31,7 @@ from worker.schedule.away import Away
 from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
 from worker.schedule.lacks import Lacks
-from worker.schedule.seen import SEEN, Seen, seen_of, work_at
+from worker.schedule.seen import SEEN, Seen, seen_of, unprepared_rows, work_at
 from worker.schedule.sent import Sent, by_order
 from worker.schedule.shares import Shares
 from worker.schedule.why import Why
@@ -190,13 +190,10 @@ class Scheduler:
         local = [each for each in rung.values() if each[0].run == run_id and each[1] not in self._clouds]
         at = work_at(local, lambda head: weigh(head).work)
         ahead = sum(at.values())
-        asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
-        unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
-        if asked and unprepared and waiting:
+        if waiting and (more := unprepared_rows(fields)):
             heads = [self._heads[batch].head for batch in waiting]
-            mine = (weigh(head).work for head in heads if head.route in self._homes)
-            each = sum(mine) / max(1, sum(head.rows for head in heads))
-            ahead += unprepared * asked / max(1, rows) * each
+            mine = [head for head in heads if head.route in self._homes] or heads
+            ahead += more * sum(weigh(head).work for head in mine) / max(1, sum(head.rows for head in heads))
         ordered = () if run.stopped else self._ordered(waiting, rung)
         room_nusd = await self._room_nusd(run, ordered)
         views = tuple(self._batch_view(batch, run.started_ms, room_nusd) for batch in ordered)

@@ -23,7 +23,8 @@ from tests.benchmarks.spill.bounds import SPREAD_90
 from tests.benchmarks.spill.jobs import INPUT_USD, OUTPUT_USD, Job
 from worker.drain.lane import LATEST
 from worker.drain.rescue import LOOK_S, RISK, Durations, Speed, waits_too_long
-from worker.prepare.prepare import CHUNK_ROWS, FIRST_ROWS, ahead_rows
+from worker.prepare.ahead import ahead_rows
+from worker.prepare.prepare import CHUNK_ROWS, FIRST_ROWS
 
 Policy = Callable[[Snapshot], Iterable[Move]]
 
