@@ -21,7 +21,7 @@ from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.reading import Token, tokens
 from pipelines.wording import same_question
-from pipelines.words import ARTICLES, QUANTIFIERS, SUBJECTS, word_set
+from pipelines.words import ARTICLES, QUANTIFIERS, RANGED, SUBJECTS, word_set
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
@@ -195,6 +195,8 @@ def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
     dropped = {_dispensable(left, at) for at in range(span.a0, span.a1)}
     added = {_dispensable(right, at) for at in range(span.b0, span.b1)}
     both = dropped | added
+    if "hyphen" in both and (_parted(left, span.a0, right.form) or _parted(right, span.b0, left.form)):
+        return None
     if None in both or (gone and come and not (both <= EXCHANGED and len(both - {"please"}) <= 1)):
         return None
     return _joined(_COURTESY.get(reason or "", reason) for reason in both)
@@ -216,7 +218,7 @@ def _dispensable(text: Read, at: int) -> str | None:
     whole, token = text.tokens, text.tokens[at]
     norm, before, after = token.norm, whole[at - 1] if at else None, whole[at + 1] if at + 1 < len(whole) else None
     if norm == "-" and _long_word(before) and _long_word(after):
-        return "hyphen"
+        return None if before and after and {before.norm, after.norm} <= RANGED else "hyphen"
     if norm in "()" and all(near is None or _long_word(near) for near in (before, after)):
         return "parenthesis"
     if norm == "that" and before is not None and after is not None:
@@ -227,6 +229,14 @@ def _dispensable(text: Read, at: int) -> str | None:
         return None  # `version 7a`
     fixed = before is not None and after is not None and (before.norm, after.norm) in _FIXED
     return None if fixed else "article"
+
+
+def _parted(text: Read, at: int, other: str) -> bool:
+    """What a hyphen joins is two things in the other text: `the London-Paris train`, `the London, Paris train`."""
+    if not 0 < at < len(text.tokens) - 1 or text.tokens[at].norm != "-":
+        return False
+    before, after, low = text.tokens[at - 1].raw.lower(), text.tokens[at + 1].raw.lower(), other.lower()
+    return any(f"{before}{mark} {after}" in low for mark in ",;:")
 
 
 def _long_word(token: Token | None) -> bool:
