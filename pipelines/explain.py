@@ -14,12 +14,14 @@ from pipelines import lexicon
 from pipelines.casing import same_capitals, titled
 from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
+from pipelines.figures import figures
 from pipelines.guards import Side, sides
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
-from pipelines.layout import decoded, emphasised, layout, unmarked
+from pipelines.layout import layout
 from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.reading import Token, tokens
+from pipelines.shown import decoded, emphasised, unmarked
 from pipelines.wording import same_question
 from pipelines.words import ARTICLES, QUANTIFIERS, RANGED, SUBJECTS, word_set
 
@@ -103,7 +105,8 @@ def read(text: str) -> Read:
 def _read(text: str) -> Read:
     form = layout(text)
     shown = unmarked(decoded(text))
-    kept = common([token for token in tokens(form if shown == text else layout(shown)) if token.kind != "soft"])
+    said = [token for token in tokens(form if shown == text else layout(shown)) if token.kind != "soft"]
+    kept = common(figures(said))
     norms = [token.norm for token in kept]
     return Read(form, kept, norms, frozenset(norms), titled(form), courtesies(kept))
 
