@@ -23,7 +23,7 @@ from pipelines.phrases import common
 from pipelines.reading import Token, tokens
 from pipelines.shown import decoded, emphasised, unmarked
 from pipelines.wording import same_question
-from pipelines.words import ARTICLES, QUANTIFIERS, RANGED, SUBJECTS, word_set
+from pipelines.words import ARTICLES, NUMBER_WORDS, QUANTIFIERS, RANGED, SUBJECTS, word_set
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
@@ -221,7 +221,7 @@ def _dispensable(text: Read, at: int) -> str | None:
     whole, token = text.tokens, text.tokens[at]
     norm, before, after = token.norm, whole[at - 1] if at else None, whole[at + 1] if at + 1 < len(whole) else None
     if norm == "-" and _long_word(before) and _long_word(after):
-        return None if before and after and {before.norm, after.norm} <= RANGED else "hyphen"
+        return None if before and after and _binding(before.norm, after.norm) else "hyphen"
     if norm in "()" and all(near is None or _long_word(near) for near in (before, after)):
         return "parenthesis"
     if norm == "that" and before is not None and after is not None:
@@ -232,6 +232,11 @@ def _dispensable(text: Read, at: int) -> str | None:
         return None  # `version 7a`
     fixed = before is not None and after is not None and (before.norm, after.norm) in _FIXED
     return None if fixed else "article"
+
+
+def _binding(before: str, after: str) -> bool:
+    """`Mon-Fri` is a range, `twenty-year-old trees` are not twenty trees; `twenty-one` is written in both ways."""
+    return {before, after} <= RANGED or (before in NUMBER_WORDS and after not in NUMBER_WORDS)
 
 
 def _parted(text: Read, at: int, other: str) -> bool:

@@ -36,6 +36,12 @@ _UNITS = {
 }  # fmt: skip
 """Only what is nothing else behind a number: pounds are money too, `m` may be minutes."""
 
+_COUNTED = _UNITS.keys() | word_set(
+    "day week month pack piece part door star page mile inch pound person bedroom seater litre liter gallon volt watt stage step"
+)
+_HYPHENED = re.compile(r"(\d+(?:\.\d+)?)-([A-Za-z]+)")
+"""`a 6-foot man` and `a 6 foot man`; with another word behind it that may be an id."""
+
 _ABOUT_FORM = word_set(
     "format formats formatted formatting written write writes notation digit digits character characters letter letters abbreviation "
     "abbreviations abbreviate abbreviated spell spelled spelling ordinal ordinals unit units stand stands padded padding leading symbol symbols"
@@ -60,8 +66,12 @@ def figures(tokens: Sequence[Token]) -> tuple[Token, ...]:
 
 
 def _factors(token: Token) -> list[Token]:
-    """`10x5cm`: two numbers, a sign between them and a unit."""
-    if token.kind != "id" or (match := _TIMES.fullmatch(token.raw)) is None:
+    """`10x5cm`: two numbers, a sign between them and a unit; `6-foot`: a number and a unit."""
+    if token.kind != "id":
+        return [token]
+    if (match := _HYPHENED.fullmatch(token.raw)) is not None and match[2].lower() in _COUNTED:
+        return [Token(match[1], match[1], "number", token.first), Token(match[2].lower(), match[2], "word", False)]
+    if (match := _TIMES.fullmatch(token.raw)) is None:
         return [token]
     unit = match[1] or ""
     out: list[Token] = []

@@ -30,7 +30,7 @@ two = 2 | three = 3 | four = 4 | five = 5 | six = 6 | seven = 7 | eight = 8 | ni
 e - mail = email | e - mails = emails | e mail = email | e mails = emails | a.m = am | p.m = pm | television = tv | televisions = tvs | photograph = photo | photographs = photos
 telephone = phone | telephones = phones | mathematics = math | maths = math | advertisement = ad | advertisements = ads
 advert = ad | adverts = ads | refrigerator = fridge | examination = exam | examinations = exams | aeroplane = airplane
-aeroplanes = airplanes | memorandum = memo | influenza = flu
+aeroplanes = airplanes | memorandum = memo | influenza = flu | wi - fi = wifi | wi fi = wifi
 the united states of america = the us | the united states = the us | the usa = the us | the u.s.a = the us | the u.s = the us | united kingdom = uk | u.k = uk
 united nations = un | u.n = un | european union = eu | e.u = eu
 """

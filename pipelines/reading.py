@@ -66,8 +66,11 @@ _TOKEN = re.compile(
 _HOST = re.compile(r"(?i:https?://|www\.)[^/?#@]*(?![^/?#]*@)|^(?:[\w-]+\.)+\w+(?=/)")
 """What of an address has no case; names and passwords in it, and what follows the host, do."""
 
-_PATTERN = re.compile(r"\\[A-Za-z]|\[\^?(?:\w-\w(?:\w-\w|_|[^\w\s])|\\)|\(\?[:=!<P]|(?:^|[>\"'(/`])\^[\w(.]|^/.*\w\$$")
-"""A regular expression or a macro: `[A-Z]`, `\\d+`, `(?=a)`, `^a$`, `\\Delta`; in it each letter's case counts."""
+_PATTERN = re.compile(
+    r"\\[A-Za-z]|\[\^?(?:\w-\w(?:\w-\w|_|[^\w\s])|\\)|\(\?[:=!<P]|(?:^|[>\"'(/`])\^[\w(.]|^/.*\w\$$|(?<!\w)\$[A-Za-z_{]|^[>\"'(`]?\.{1,2}/\w"
+)
+"""A regular expression or a macro: `[A-Z]`, `\\d+`, `(?=a)`, `^a$`, `\\Delta`; in it each letter's case counts.
+So it does in `$HOME`, and in `./run` and `../run` each point."""
 
 _GROUPS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
 ENDS = frozenset(".!?:>")
@@ -75,9 +78,10 @@ PACES = frozenset(".,;:!")
 PAUSES = PACES | {"-"} | set(DASHES)
 """Marks that part a denial from what stands beside it."""
 
-DENIALS = NEGATION | FOREIGN_DENIALS | {"stop"}
+DENIALS = NEGATION | FOREIGN_DENIALS | {"stop", "plus", "divided", "multiplied"}
 PAUSE = ","
-"""A mark beside a denial says what is denied: `No, more cuts` is not `No more cuts`. Which mark it is does not matter."""
+"""A mark beside a denial says what is denied: `No, more cuts` is not `No more cuts`. Which mark it is does not matter.
+Beside an operator it says of what: *half of 10, plus 2*."""
 
 
 def tokens(text: str) -> list[Token]:

@@ -45,7 +45,7 @@ def is_soft(mark: str, text: str, at: int) -> bool:
         return not (
             before.isdigit() or after.isdigit() or before in "=,(" or after in "=,)" or _is_prime(mark, text, at)
         )
-    return not after.isalnum()
+    return not after.isalnum() and not (mark == "," and after in ")]}")
 
 
 def _is_signed(text: str, at: int) -> bool:

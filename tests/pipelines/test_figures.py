@@ -30,6 +30,9 @@ It weighs 5 kilograms in all|It weighs 5 kg in all
 The fee is non-refundable|The fee is nonrefundable
 A non stick pan|A nonstick pan
 A multi-purpose tool|A multipurpose tool
+A 6-foot man ran|A 6 foot man ran
+A 3-day trip by car|A 3 day trip by car
+A 2-pack of socks|A 2 pack of socks
 Is sulphur yellow|Is sulfur yellow
 She has anaemia and oedema|She has anemia and edema
 A paediatric ward|A pediatric ward
@@ -65,6 +68,14 @@ Solve x\u00b2 = 9 now|Solve x\u00b3 = 9 now
 It has H\u2082O in it|It has HO in it
 He re-signed today|He resigned today
 A non-native plant|A native plant
+Order 6-abc is late|Order 6 abc is late
+A 6-foot man ran|A 6 inch man ran
+The half of 10, plus 2|The half of 10 plus 2
+Take 10 divided by 2, plus 3|Take 10 divided by 2 plus 3
+It has two twenty-year-old trees|It has two twenty year-old trees
+What is (1,) in it|What is (1) in it
+Where is $HOME now|Where is $home now
+What does ./run do|What does ../run do
 Is 09:00 in the right format|Is 9:00 in the right format
 Write 3rd April|Write 3 April
 Is x\u00b2 a superscript|Is x^2 a superscript

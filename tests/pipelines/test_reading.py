@@ -140,6 +140,9 @@ NOT_LOOSE = [
     ("is ^ab$ fine", "is ^AB$ fine"),
     ("try (?=Ab) next", "try (?=ab) next"),
     ("at 5 Pa", "at 5 pA"),
+    ("half of 10, plus 2", "half of 10 plus 2"),
+    ("in $HOME/a", "in $home/a"),
+    ("run ./a.sh now", "run ../a.sh now"),
 ]
 
 
