@@ -20,8 +20,9 @@ from pipelines.layout import decoded, emphasised, layout, unmarked
 from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.reading import Token, tokens
+from pipelines.signs import same_doubts
 from pipelines.wording import same_question
-from pipelines.words import ARTICLES, QUANTIFIERS, SUBJECTS, word_set
+from pipelines.words import ARTICLES, QUANTIFIERS, SLIPS, SUBJECTS, word_set
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
@@ -119,7 +120,7 @@ def harmless(a: str, b: str, task: str) -> str | None:
         return "closing mark" if _same_but_closing_marks(a, b, task) else None
     if "**" in a and "**" in b and emphasised(a) != emphasised(b):
         return None  # which word is meant
-    if not same_capitals(left.form, right.form, names=task == OPEN):
+    if not same_capitals(left.form, right.form, names=task == OPEN) or not same_doubts(left.form, right.form):
         return None
     if left.norms == right.norms:
         return "case or punctuation"
@@ -259,6 +260,8 @@ def _same_word(x: Token, y: Token, cased: bool, task: str) -> str | None:
         return "spelling"
     if {x.norm, y.norm} == {"a", "an"}:
         return "article"
+    if SLIPS.get(x.norm) == y.norm or SLIPS.get(y.norm) == x.norm:
+        return "typo"
     proper = [cased and not token.first and token.raw[:1].isupper() for token in (x, y)]
     if proper[0] != proper[1]:
         return None

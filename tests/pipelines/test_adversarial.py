@@ -23,6 +23,16 @@ def merged(a: str, b: str, task: str) -> bool:
 
 OTHER = """
 The crate weighs 40 kg.|The crate weighs forty-one kg.
+My "friend" took the lamp|My friend took the lamp
+My 'friend' took the lamp|My friend took the 'lamp'
+A perfect "very nice" stay|A perfect very nice stay
+"Fresh" fish for nine days|Fresh fish for nine days
+Art and "science" are taught|Art and science are taught
+The sign says "teh" in red|The sign says "the" in red
+What they heard of of late|What they heard of late
+AND and OR are gates|AND OR are gates
+What is 40 - 2 in all?|What is forty-two in all?
+He is 40-2 years old|He is forty-two years old
 The sign said "later today" in red|The sign said "laetr today" in red
 The word "modify" is old|The word "modifys" is old
 Open the file message.txt now|Open the file mesage.txt now
@@ -270,6 +280,21 @@ Broken:\\n- the strap\\n- the lid|Broken:\\n- the strpa\\n- The lid
 He said «go» and went|He said go and went
 The strap **really** broke|The strap really broke
 It broke after two weeks|It broke after 2 weeks
+It broke after fourteen weeks of the forty-two|It broke after 14 weeks of the 42
+It broke after twenty one weeks|It broke after 21 weeks
+Teh strap broke, and wich lid is it|The strap broke, and which lid is it
+They recieved the the strap of of the lid|They received the strap of the lid
+The strap came w/o a lid|The strap came without a lid
+I'd like to keep the strap|I would like to keep the strap
+The sceptical judgement was fair|The skeptical judgment was fair
+My 'friend' took the lamp|My “friend” took the lamp
+MY "FRIEND" TOOK THE LAMP|My "friend" took the lamp
+Press the "save" button at once|Press the save button at once
+We saw "Hamlet" at night|We saw Hamlet at night
+Is the strap "free" for us?|Is the strap free for us?
+A "Title Page" is the last one|A "title page" is the last one
+{"say": "It’s late – the strap"}|{"say": "It's late - the strap"}
+Hello team,\\n\\nI lost the strap|I lost the strap
 "See https://a.example/x9"|See https://a.example/x9
 It\tbroke, says Ann <ann@a.example>.|It broke, says Ann <ann@a.example>.
 Answer with one word: is the TV ok?|Answer with one word: is the television okay?
