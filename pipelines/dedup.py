@@ -157,7 +157,7 @@ def _loose_form(text: str, task: str) -> str:
     if not kinds & TELLING:
         return low
     shown = words if isinstance(words, str) else " ".join(words)
-    names = [*capitals(shown, names=task == OPEN), *doubted(shown)]
+    names = [*capitals(shown, names=task == OPEN), *doubted(shown, asked=task == OPEN)]
     return "\x1f".join([low, *names]) if names else low
 
 

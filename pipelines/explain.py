@@ -81,6 +81,7 @@ class Read(NamedTuple):
     tokens: tuple[Token, ...]
     norms: list[str]
     bag: frozenset[str]
+    stressed: list[str]  # in bold or between stars
     titled: bool  # most words have a capital letter, which then says nothing
     courteous: Mapping[int, str]  # which tokens are greetings and the like, and of what kind
 
@@ -106,7 +107,7 @@ def _read(text: str) -> Read:
     shown = unmarked(decoded(text))
     kept = common([token for token in tokens(form if shown == text else layout(shown)) if token.kind != "soft"])
     norms = [token.norm for token in kept]
-    return Read(form, kept, norms, frozenset(norms), titled(form), courtesies(kept))
+    return Read(form, kept, norms, frozenset(norms), emphasised(text), titled(form), courtesies(kept))
 
 
 def harmless(a: str, b: str, task: str) -> str | None:
@@ -118,9 +119,11 @@ def harmless(a: str, b: str, task: str) -> str | None:
         return "layout"
     if task in LITERAL:
         return "closing mark" if _same_but_closing_marks(a, b, task) else None
-    if "**" in a and "**" in b and emphasised(a) != emphasised(b):
+    if left.stressed and right.stressed and left.stressed != right.stressed:
         return None  # which word is meant
-    if not same_capitals(left.form, right.form, names=task == OPEN) or not same_doubts(left.form, right.form):
+    if not same_capitals(left.form, right.form, names=task == OPEN) or not same_doubts(
+        left.form, right.form, asked=task == OPEN
+    ):
         return None
     if left.norms == right.norms:
         return "case or punctuation"

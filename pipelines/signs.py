@@ -19,12 +19,12 @@ _LETTERS_BEHIND = re.compile(r"(?<![^\W\d_])[^\W\d_]{1,4}$")
 _SYMBOL = re.compile(r"[^\W\d_]|[A-Z][a-z]?|[A-Z]{2,4}")
 """What may have a sign behind it: a letter, an ion, a grade."""
 
-_DOUBTED = re.compile(r"([\"'`])([A-Za-z]{2,20}(?: [A-Za-z]{1,20})?)\\?\1(?![\w\"'`])")
+_DOUBTED = re.compile(r"([\"'`])([A-Za-z]{2,20}(?: [A-Za-z]{1,20})?)\\?\1(?!\w)")
 """One or two words in quotation marks inside of a sentence that tells something; what asks for a \"term\" asks for the term."""
 
 _NAMING = word_set(
     "word words term terms phrase name names named called titled labelled labeled label labels button buttons key keys option options tab "
-    "menu folder file command field column page message error status type class tag category or say says said answer reply"
+    "menu folder file command field column page message error status type class tag category say says said answer reply"
 )
 """Beside one of these, quotation marks only show what is named."""
 
@@ -34,6 +34,10 @@ _BEFORE, _AFTER, _ENDING = re.compile(r"(\w*)[,;]?[ (\n]+$"), re.compile(r" (\w+
 _AROUND, _SENTENCE = 40, 200
 _OPENINGS = ("", ".", "!", "?", ":", ">", "\n")
 _QUOTES, DASHES = "\"'`«»", "\N{EM DASH}\N{HORIZONTAL BAR}"
+
+
+_UNSPACED = re.compile(r"[a-z]{2},[a-z]{2}")
+"""`good,but late`: a blank is missing; in `x,y` and `1,5` none is."""
 
 
 def is_soft(mark: str, text: str, at: int) -> bool:
@@ -58,24 +62,26 @@ def is_soft(mark: str, text: str, at: int) -> bool:
         return not (
             before.isdigit() or after.isdigit() or before in "=,(" or after in "=,)" or _is_prime(mark, text, at)
         )
-    return not after.isalnum()
+    return not after.isalnum() or (mark == "," and _UNSPACED.fullmatch(text[max(0, at - 2) : at + 3]) is not None)
 
 
-def doubted(form: str) -> list[str]:
-    """The words that a text holds at arm's length: `my "friend"`, `a "free" offer`; not `the "Save" button` nor `the word "free"`."""
-    return [said for said, name in _quoted(form) if not name]
+def doubted(form: str, *, asked: bool) -> list[str]:
+    """The words that a text holds at arm's length: `my "friend"`, `a "free" offer`; not `the "Save" button` nor `the word "free"`, nor
+    in a question where it is `asked` for what is named.
+    """
+    return [said for said, name in _quoted(form, asked) if not name]
 
 
-def same_doubts(a: str, b: str) -> bool:
+def same_doubts(a: str, b: str, *, asked: bool) -> bool:
     """What one text doubts has quotation marks in the other too, in whatever case."""
-    mine, other = list(_quoted(a)), list(_quoted(b))
+    mine, other = list(_quoted(a, asked)), list(_quoted(b, asked))
     return all(
         {said for said, name in one if not name} <= {said for said, _ in two}
         for one, two in ((mine, other), (other, mine))
     )
 
 
-def _quoted(form: str) -> Iterator[tuple[str, bool]]:
+def _quoted(form: str, asked: bool) -> Iterator[tuple[str, bool]]:
     """One or two words in quotation marks, and whether a capital letter may make them a name."""
     if '"' not in form and " '" not in form and "`" not in form and form[:1] != "'":
         return
@@ -92,7 +98,7 @@ def _quoted(form: str) -> Iterator[tuple[str, bool]]:
             continue
         if near.lower() in _NAMING or follows in _NAMING or (before and word is None):
             continue
-        closes = _ENDING.search(form, end, end + _SENTENCE)
+        closes = _ENDING.search(form, end, end + _SENTENCE) if asked else None
         if closes is None or closes[0] != "?":
             yield said.lower(), bool(near) and not said.islower()
 

@@ -28,6 +28,13 @@ My 'friend' took the lamp|My friend took the 'lamp'
 A perfect "very nice" stay|A perfect very nice stay
 "Fresh" fish for nine days|Fresh fish for nine days
 Art and "science" are taught|Art and science are taught
+He took the "best friend"'s lamp|He took the best friend's lamp
+I *did* say that he took it|I did say that *he* took it
+I _did_ say that he took it|I did say that **he** took it
+Is x = cost *rate* of it?|Is x = cost rate of it?
+The pair x,y is odd|The pair x y is odd
+It is 1,5 m long|It is 1 5 m long
+No,more cuts are needed|No more cuts are needed
 The sign says "teh" in red|The sign says "the" in red
 What they heard of of late|What they heard of late
 AND and OR are gates|AND OR are gates
@@ -279,6 +286,8 @@ Where is INV-20991 of @Ann :D|where is inv-20991 of @ann :d
 Broken:\\n- the strap\\n- the lid|Broken:\\n- the strpa\\n- The lid
 He said «go» and went|He said go and went
 The strap **really** broke|The strap really broke
+The strap *really* broke, and _then_ the lid|The strap really broke, and then the lid
+The strap broke,but late; so did the lid|The strap broke, but late; so did the lid
 It broke after two weeks|It broke after 2 weeks
 It broke after fourteen weeks of the forty-two|It broke after 14 weeks of the 42
 It broke after twenty one weeks|It broke after 21 weeks
@@ -291,7 +300,6 @@ My 'friend' took the lamp|My “friend” took the lamp
 MY "FRIEND" TOOK THE LAMP|My "friend" took the lamp
 Press the "save" button at once|Press the save button at once
 We saw "Hamlet" at night|We saw Hamlet at night
-Is the strap "free" for us?|Is the strap free for us?
 A "Title Page" is the last one|A "title page" is the last one
 {"say": "It’s late – the strap"}|{"say": "It's late - the strap"}
 Hello team,\\n\\nI lost the strap|I lost the strap
@@ -303,6 +311,8 @@ Answer with one word: is the TV ok?|Answer with one word: is the television okay
 How do I descale a kettle?|How can we descale a kettle
 What's the deepest lake in Europe?|What is the deepest lake in Europe
 Which is the deepest lake in Europe?|What is the deepest lake in Europe?
+Is the strap "free" for us?|Is the strap free for us?
+What is the "strap rule" of 1917?|What is the strap rule of 1917?
 What is the link between tea and coffee?|What is the link between coffee and tea?
 Explain how tides work. Answer in one line.|Answer in one line. Explain how tides work.
 I read about the March of 1917|i read about the march of 1917
