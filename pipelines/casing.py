@@ -31,6 +31,7 @@ _TITLES_ONLY = word_set(
 
 _LETTERS = re.compile(r"[A-Za-z]+")
 _ALONE = frozenset("ABCDEFGHJKLMNOPQRSTUVWXYZ")
+_MARKS = frozenset("'`")
 _LONG_WORD = 4
 _MOST = 0.6
 _NEARLY_ALL, _MANY = 0.8, 4
@@ -63,13 +64,15 @@ def _letters(form: str) -> list[str]:
 
 def may_tell(piece: str) -> bool:
     """Quickly: whether the capital letters of what stands between two blanks may say something."""
-    return '"' in piece or any(word in _NAMES or word in _ALONE for word in _LETTERS.findall(piece))
+    return (
+        piece[:1] in _MARKS or '"' in piece or any(word in _NAMES or word in _ALONE for word in _LETTERS.findall(piece))
+    )
 
 
 def tells(pieces: Sequence[str], at: int) -> bool:
     """Nearly as quickly: whether they may where the piece stands; a first word and the one behind a full stop have one anyway, but
     for those of a quotation."""
-    if '"' in pieces[at] or (at and pieces[at - 1][-1:] not in _OPENS):
+    if pieces[at][:1] in _MARKS or '"' in pieces[at] or (at and pieces[at - 1][-1:] not in _OPENS):
         return True
     return any(word in _ALONE and word != "A" for word in _LETTERS.findall(pieces[at]))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pipelines import lexicon
 from pipelines.reading import Token
-from pipelines.words import GREETINGS, MODALS, POLITE, word_set
+from pipelines.words import GREETINGS, MODALS, POLITE, SUBJECTS, word_set
 
 _GREETING = """
 hi | hello | hey | hi there | hello there | hey there | hi all | hello all | hi team | hello team | dear team | dear all
@@ -89,5 +89,5 @@ def _ends(tokens: Sequence[Token], end: int, kind: str, words: Sequence[str]) ->
         return True
     after = tokens[end]
     if kind in _OPENING:
-        return len(words) == 1 or not after.raw[:1].isupper() or lexicon.ordinary(after.norm)
+        return len(words) == 1 or not after.raw[:1].isupper() or after.norm in SUBJECTS or lexicon.ordinary(after.norm)
     return after.raw[:1].isupper()

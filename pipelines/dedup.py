@@ -33,6 +33,7 @@ from pipelines.pieces import CODE, TELLING
 from pipelines.retelling import RARE_PAIRS as STORIES
 from pipelines.retelling import rare_pairs
 from pipelines.shown import decoded
+from pipelines.signs import doubted
 
 __all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STORIES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
            "infer_task", "labelled_task", "likeness", "outline_keys", "proof", "read", "refusal", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip
@@ -156,7 +157,8 @@ def _loose_form(text: str, task: str) -> str:
         low, kinds = loose_lines(words)
     if not kinds & TELLING:
         return low
-    names = capitals(words if isinstance(words, str) else " ".join(words), names=task == OPEN)
+    shown = words if isinstance(words, str) else " ".join(words)
+    names = [*capitals(shown, names=task == OPEN), *doubted(shown, asked=task == OPEN)]
     return "\x1f".join([low, *names]) if names else low
 
 

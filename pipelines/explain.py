@@ -22,8 +22,9 @@ from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.reading import Token, tokens
 from pipelines.shown import decoded, emphasised, unmarked
+from pipelines.signs import same_doubts
 from pipelines.wording import same_question
-from pipelines.words import ARTICLES, NUMBER_WORDS, QUANTIFIERS, RANGED, SUBJECTS, word_set
+from pipelines.words import ARTICLES, NUMBER_WORDS, QUANTIFIERS, RANGED, SLIPS, SUBJECTS, word_set
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
@@ -82,6 +83,7 @@ class Read(NamedTuple):
     tokens: tuple[Token, ...]
     norms: list[str]
     bag: frozenset[str]
+    stressed: list[str]  # in bold or between stars
     titled: bool  # most words have a capital letter, which then says nothing
     courteous: Mapping[int, str]  # which tokens are greetings and the like, and of what kind
 
@@ -108,7 +110,7 @@ def _read(text: str) -> Read:
     said = [token for token in tokens(form if shown == text else layout(shown)) if token.kind != "soft"]
     kept = common(figures(said))
     norms = [token.norm for token in kept]
-    return Read(form, kept, norms, frozenset(norms), titled(form), courtesies(kept))
+    return Read(form, kept, norms, frozenset(norms), emphasised(text), titled(form), courtesies(kept))
 
 
 def harmless(a: str, b: str, task: str) -> str | None:
@@ -120,9 +122,11 @@ def harmless(a: str, b: str, task: str) -> str | None:
         return "layout"
     if task in LITERAL:
         return "closing mark" if _same_but_closing_marks(a, b, task) else None
-    if "**" in a and "**" in b and emphasised(a) != emphasised(b):
+    if left.stressed and right.stressed and left.stressed != right.stressed:
         return None  # which word is meant
-    if not same_capitals(left.form, right.form, names=task == OPEN):
+    if not same_capitals(left.form, right.form, names=task == OPEN) or not same_doubts(
+        left.form, right.form, asked=task == OPEN
+    ):
         return None
     if left.norms == right.norms:
         return "case or punctuation"
@@ -277,6 +281,8 @@ def _same_word(x: Token, y: Token, cased: bool, task: str) -> str | None:
         return "spelling"
     if {x.norm, y.norm} == {"a", "an"}:
         return "article"
+    if SLIPS.get(x.norm) == y.norm or SLIPS.get(y.norm) == x.norm:
+        return "typo"
     proper = [cased and not token.first and token.raw[:1].isupper() for token in (x, y)]
     if proper[0] != proper[1]:
         return None

@@ -33,10 +33,10 @@ _LETTER_WORDS = (
 _PART_WORDS = r"fill (?:in |out )?(?:the|this) (?:forms?|fields?|blanks?|template)|extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)|find (?:all|every)|pull out"
 _LABEL_WORDS = (
     r"classif\w+|categori[sz]\w+|labels?|labell?ing|sentiment|assign|positive or negative|rate|rating|score|intents?|category|categories"
-    r"|topics?|decide whether|determine whether"
+    r"|topics?|(?:decide|determine) (?:whether|which)"
 )
 _CHOICE_WORDS = (
-    r"which of|(?:exactly )?one of|either|yes or no|true or false|choose|select|pick|one word|multiple choice"
+    r"which of|(?:exactly )?one of|either|yes or no|yes, no|true or false|choose|select|pick|one word|multiple choice"
     r"|yes ?/ ?no|true ?/ ?false|on a scale|(?:number|letter|label) only|answer with (?:yes|a number|a letter)|polarity"
 )
 """Also of labels, but they say no more than how an answer looks: whatever is asked, it may end in `Answer with one word.`"""
@@ -76,7 +76,7 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
 _NESTED = 4
 _TEXTS = _words(
     r"this|it|following|texts?|sentences?|messages?|e-?mails?|comments?|reviews?|writers?|customers?|authors?|speakers?|users?|tweets?"
-    r"|posts?|passages?|paragraphs?"
+    r"|posts?|passages?|paragraphs?|documents?|articles?|quer(?:y|ies)|repl(?:y|ies)|claims?|statements?|descriptions?"
 )
 _JUDGING = ASKING | word_set("whether if judge detect check tell say decide")
 _SENTENCE = re.compile(r"[^.!?\n]+")

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from pipelines.difference import shared_head
-from pipelines.words import NUMBER_WORDS, PREFIXES, SUFFIXES
+from pipelines.words import NUMBER_WORDS, PREFIXES, SUFFIXES, word_pairs
 
 _MIN_TYPO_LETTERS = 4
 _MIN_RARE_LETTERS = 6
@@ -245,8 +245,18 @@ _SPELLINGS = (
 """British endings and their American forms, applied to both sides."""
 
 
+_VARIANTS = word_pairs(
+    "programme program | programmes programs | sceptic skeptic | sceptics skeptics | sceptical skeptical | scepticism skepticism | "
+    "judgement judgment | judgements judgments | ageing aging | fulfil fulfill | fulfils fulfills | skilful skillful | jewellery jewelry | "
+    "moustache mustache | pyjamas pajamas | plough plow | ploughs plows | enrol enroll | instalment installment | instalments installments | "
+    "artefact artifact | artefacts artifacts | yoghurt yogurt | doughnut donut | doughnuts donuts | cosy cozy | manoeuvre maneuver"
+)
+"""Those that no ending tells."""
+
+
 def spelling(word: str) -> str:
     """One spelling for the British and the American form of a word."""
+    word = _VARIANTS.get(word, word)
     for pattern, replacement in _SPELLINGS:
         word = pattern.sub(replacement, word)
     return word

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pipelines.difference import Span, place
 from pipelines.reading import Token
-from pipelines.words import ARTICLES, DATES, DIRECTIONS, NUMBER_WORDS, SUBJECTS, word_set
+from pipelines.words import ARTICLES, DATES, DIRECTIONS, NEGATION, NUMBER_WORDS, QUANTIFIERS, SUBJECTS, word_set
 
 JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
 _EITHER_WAY = JOINERS - {"versus", "vs"}
@@ -26,6 +26,9 @@ _TIES = DIRECTIONS | {"of"}
 
 _SYMMETRIC = word_set("difference differences distance similarity similarities")
 _BEFORE_PAIR = 4
+_GOVERNING = (
+    NEGATION | QUANTIFIERS | word_set("then hence thus so therefore also yet still even really later afterwards")
+)
 _INSTRUCTING = frozenset({"answer", "reply", "respond", "return", "output", "use", "keep", "write", "give", "please"})
 _POINTING = word_set(
     "he him his she her hers it its they them their theirs this that these those ones other others another same such so then thus "
@@ -58,7 +61,7 @@ def moved(a: Sequence[Token], b: Sequence[Token]) -> str | None:
     mine, other = [token.norm for token in a], [token.norm for token in b]
     if _same_but_instructions(a, b):
         return "sentence order"
-    if swapped_pair(mine, other) and not _swapped_names(a, b):
+    if swapped_pair(mine, other) and not (_swapped_names(a, b) or _governed(a, b)):
         return "swapped pair"
     span = place(mine, other)
     back = Span(span.b0, span.b1, span.a0, span.a1)
@@ -77,6 +80,24 @@ def _swapped_names(a: Sequence[Token], b: Sequence[Token]) -> bool:
         return False
     before = [token.norm for token in a[max(0, span.a0 - _BEFORE_PAIR) : span.a0]]
     return before[-1:] != ["between"] or _SYMMETRIC.isdisjoint(before)
+
+
+def _governed(a: Sequence[Token], b: Sequence[Token]) -> bool:
+    """`not sweet and salty` is not `salty and not sweet`: a word before the first of two may belong to both, as in `old men and women`."""
+    span = place([token.norm for token in a], [token.norm for token in b])
+    pair = a[span.a0 : span.a1]
+    if any(token.norm in _GOVERNING for token in pair):
+        return True
+    for at, joiner in enumerate(pair):
+        if joiner.norm not in _EITHER_WAY:
+            continue
+        halves = (pair[:at], pair[at + 1 :])
+        bare = [[token for token in half if token.norm not in ARTICLES] for half in halves]
+        alone = [len(half) < 2 for half in bare]
+        named = [half[:1] for half in bare if len(half) > 1 and half[0].raw[:1].isupper() and not half[0].first]
+        if alone[0] != alone[1] and not named and not all(half and half[0].norm in SUBJECTS for half in halves):
+            return True
+    return False
 
 
 def swapped_pair(a: list[str], b: list[str]) -> bool:

@@ -12,7 +12,7 @@ from pipelines.explain import MARKED_KINDS, read
 from pipelines.moves import JOINERS
 from pipelines.reading import Token
 from pipelines.wording import LIGHT, singular
-from pipelines.words import ARTICLES, ASKING, POLITE
+from pipelines.words import ARTICLES, ASKING, POLITE, SLIPS
 
 OUTLINES = 8
 _GROUPS = (4, 3)
@@ -51,8 +51,12 @@ def outlines(text: str) -> list[str]:
 
 
 def _without_courtesies(text: str) -> list[Token]:
+    """Nor with the commonest slips, which may be of words that are skipped."""
     found = read(text)
-    return [token for at, token in enumerate(found.tokens) if at not in found.courteous]
+    kept = [token for at, token in enumerate(found.tokens) if at not in found.courteous]
+    if SLIPS.keys().isdisjoint(found.bag):
+        return kept
+    return [token._replace(norm=SLIPS.get(token.norm, token.norm)) for token in kept]
 
 
 def _without_each(bones: Sequence[str], end: int, count: int) -> list[str]:

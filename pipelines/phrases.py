@@ -6,7 +6,7 @@ Each is read as its common form. A text that talks about words keeps them all: t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pipelines.reading import Token
 from pipelines.words import word_set
@@ -27,6 +27,9 @@ know if = know whether | ask if = ask whether | asked if = asked whether | wonde
 check if = check whether | tell if = tell whether | see if = see whether | sure if = sure whether
 tell me if = tell me whether | ask me if = ask me whether
 two = 2 | three = 3 | four = 4 | five = 5 | six = 6 | seven = 7 | eight = 8 | nine = 9 | ten = 10 | eleven = 11 | twelve = 12
+thirteen = 13 | fourteen = 14 | fifteen = 15 | sixteen = 16 | seventeen = 17 | eighteen = 18 | nineteen = 19
+w / o = without | the the = the | an an = an | and and = and | to to = to
+of of = of | of of course = of of course | of of late = of of late | of of old = of of old
 e - mail = email | e - mails = emails | e mail = email | e mails = emails | a.m = am | p.m = pm | television = tv | televisions = tvs | photograph = photo | photographs = photos
 telephone = phone | telephones = phones | mathematics = math | maths = math | advertisement = ad | advertisements = ads
 advert = ad | adverts = ads | refrigerator = fridge | examination = exam | examinations = exams | aeroplane = airplane
@@ -34,6 +37,12 @@ aeroplanes = airplanes | memorandum = memo | influenza = flu | wi - fi = wifi | 
 the united states of america = the us | the united states = the us | the usa = the us | the u.s.a = the us | the u.s = the us | united kingdom = uk | u.k = uk
 united nations = un | u.n = un | european union = eu | e.u = eu
 """
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_ONES = "one two three four five six seven eight nine"
+_WHO = "i you he she we they"
+_WOULD = "like love prefer appreciate want need recommend suggest have be"
+"""Behind `'d` these are no participles, so that it can only be `would`."""
+
 _COMPOUNDS = """
 web site | work force | data base | pass word | note book | lap top | smart phone | cell phone | log in | sign up | set up | back up
 time zone | home page | user name | life style | health care | child care | down load | up load | on line | off line | hard drive
@@ -58,10 +67,20 @@ def _rows(table: str) -> list[str]:
     return table.strip().replace("\n", "|").split("|")
 
 
+def _numbers() -> Iterator[str]:
+    """`forty = 40`, and with a unit behind it, with or without a hyphen: `20 - 2` is no `twenty-two`."""
+    for ten, said in enumerate(_TENS.split(), 2):
+        yield f"{said} = {10 * ten}"
+        for one, unit in enumerate(_ONES.split(), 1):
+            yield f"{said} - {unit} = {10 * ten + one}"
+            yield f"{said} {unit} = {10 * ten + one}"
+
+
 def _table() -> dict[str, list[tuple[_Words, _Words]]]:
     """By the first word of a phrase, the longest first: the phrase and its common form."""
     found: defaultdict[str, list[tuple[_Words, _Words]]] = defaultdict(list)
-    for row in _rows(_ALIKE):
+    would = (f"{who}'d {verb} = {who} would {verb}" for who in _WHO.split() for verb in _WOULD.split())
+    for row in (*_rows(_ALIKE), *_numbers(), *would):
         phrase, short = (tuple(side.split()) for side in row.split("="))
         found[phrase[0]].append((phrase, short))
     for row in _rows(_COMPOUNDS):
@@ -90,7 +109,7 @@ def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
             joined = tokens[at + 1 + (norms[at + 1] == "-")]
             out.append(_in_place(token, token.norm + joined.norm, first=token.first))
             length = 2 + (norms[at + 1] == "-")
-        elif length and at not in about:
+        elif length and at not in about and not _named(tokens[at : at + length]):
             out += [_in_place(token, norm, first=token.first and n == 0) for n, norm in enumerate(short)]
         else:
             out.append(token)
@@ -105,6 +124,12 @@ def _prefixed(norms: Sequence[str], at: int) -> bool:
         return False
     dashed = norms[at + 1] == "-"
     return at + 1 + dashed < len(norms) and norms[at + 1 + dashed].isalpha() and (dashed or norms[at] == "non")
+
+
+def _named(phrase: Sequence[Token]) -> bool:
+    """`The The` is a band and `AND and` an operator, `the the` a slip."""
+    one, two = phrase[0], phrase[-1]
+    return len(phrase) == 2 and one.norm == two.norm and (one.raw.isupper() or not two.raw.islower())
 
 
 def _in_place(token: Token, norm: str, *, first: bool) -> Token:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from pipelines.asking import asks, begins, opens_question
-from pipelines.layout import is_code
+from pipelines.layout import is_code, layout
 from pipelines.signs import DASHES, SOFT, is_sign, is_soft
 from pipelines.words import (
     CASED_UNITS,
@@ -108,10 +108,11 @@ def _coded(line: str) -> list[Token]:
 def _of_json(value: object) -> list[Token]:
     """Objects come as tuples of pairs, so that a name may come twice, and numbers as the bytes that were written."""
     if isinstance(value, str):
-        if "\n" in value or is_code(value):
+        form = value if "\n" in value else layout(value)
+        if "\n" in form or form[:1] == "\t" or is_code(value):
             return [_code(value)]
         quote = Token('"', '"', "symbol", True)
-        return [quote, *_prose(value), quote]
+        return [quote, *_prose(form), quote]
     if isinstance(value, tuple):
         return [_code("{"), *(t for name, part in value for t in (_code(name), *_of_json(part))), _code("}")]
     if isinstance(value, list):

@@ -22,6 +22,9 @@ _ABOUT_RAISED = re.compile(
 _EMPHASIS = re.compile(r"(?<![\w*])\*\*(?=[^\s*])([^*\n]{1,200})(?<=[^\s*])\*\*(?![\w*])")
 """`**bold**` of Markdown."""
 
+_STRESSED = re.compile(r"(?<![^\s(\"'])([*_])([a-z]{2,30}(?: [a-z]{1,30}){0,3})\1(?![\w*])")
+"""`*so*` and `_so_`: words in small letters; a name of a file or of a thing in a program has other letters too."""
+
 _ABOUT_EMPHASIS = re.compile(
     r"\b(?:bold\w*|markdown|asterisks?|emphasi\w+|formatt\w+|highlight\w+|marked)\b", re.IGNORECASE
 )
@@ -45,13 +48,14 @@ def _on_the_line(found: re.Match[str]) -> str:
 
 
 def unmarked(text: str) -> str:
-    """Without the stars around words that Markdown shows in bold; a text about such marks keeps them."""
-    if "**" not in text or _ABOUT_EMPHASIS.search(text) is not None:
+    """Without the stars and lines around words that Markdown stresses; a text about such marks keeps them, and a formula its products."""
+    if ("*" not in text and "_" not in text) or _ABOUT_EMPHASIS.search(text) is not None:
         return text
-    return _EMPHASIS.sub(r"\1", text)
+    bare = _EMPHASIS.sub(r"\1", text)
+    return bare if "=" in text else _STRESSED.sub(r"\2", bare)
 
 
 def emphasised(text: str) -> list[str]:
-    """What Markdown shows in bold."""
+    """What Markdown stresses."""
     found: list[str] = _EMPHASIS.findall(text) if "**" in text else []
-    return found
+    return found + [words for _, words in _STRESSED.findall(text)]

@@ -1,4 +1,5 @@
-"""Which marks only pace a sentence, and which are signs: the minus of `-x`, the prime of `f'`, the product `n!`, the charge of `OH-`.
+"""Which marks only pace a sentence, and which are signs: the minus of `-x`, the prime of `f'`, the product `n!`, the charge of `OH-`,
+the quotation marks of a "friend".
 
 Read where it stands between two blanks (`is_soft`), or as a piece of its own (`is_sign`).
 """
@@ -6,8 +7,9 @@ Read where it stands between two blanks (`is_soft`), or as a piece of its own (`
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from pipelines.words import RANGED
+from pipelines.words import RANGED, word_set
 
 _FACTORIAL = re.compile(r"(?<![\w.,$€£¥'`\"])(?:\d{1,3}|[a-zA-Z])\)?$")
 """`5!` and `n!` are products; a year, a price or a version is only told aloud."""
@@ -17,10 +19,26 @@ _LETTERS_BEHIND = re.compile(r"(?<![^\W\d_])[^\W\d_]{1,4}$")
 _SYMBOL = re.compile(r"[^\W\d_]|[A-Z][a-z]?|[A-Z]{2,4}")
 """What may have a sign behind it: a letter, an ion, a grade."""
 
+_DOUBTED = re.compile(r"([\"'`])([A-Za-z]{2,20}(?: [A-Za-z]{1,20})?)\\?\1(?!\w)")
+"""One or two words in quotation marks inside of a sentence that tells something; what asks for a \"term\" asks for the term."""
+
+_NAMING = word_set(
+    "word words term terms phrase name names named called titled labelled labeled label labels button buttons key keys option options tab "
+    "menu folder file command field column page message error status type class tag category say says said answer reply"
+)
+"""Beside one of these, quotation marks only show what is named."""
+
 SOFT = frozenset(".,;:!\"'`-()\N{EM DASH}\N{HORIZONTAL BAR}«»")
 _QUOTE_MARKS = frozenset("\"'`")
+_BEFORE, _AFTER, _ENDING = re.compile(r"(\w*)[,;]?[ (\n]+$"), re.compile(r" (\w+)"), re.compile(r"[.!?\n]")
+_AROUND, _SENTENCE = 40, 200
+_OPENINGS = ("", ".", "!", "?", ":", ">", "\n")
 _QUOTES, DASHES = "\"'`«»", "\N{EM DASH}\N{HORIZONTAL BAR}"
 RANGES = frozenset("-" + DASHES)
+
+
+_UNSPACED = re.compile(r"[a-z]{2},[a-z]{2}")
+"""`good,but late`: a blank is missing; in `x,y` and `1,5` none is."""
 
 
 def is_soft(mark: str, text: str, at: int) -> bool:
@@ -45,7 +63,47 @@ def is_soft(mark: str, text: str, at: int) -> bool:
         return not (
             before.isdigit() or after.isdigit() or before in "=,(" or after in "=,)" or _is_prime(mark, text, at)
         )
-    return not after.isalnum() and not (mark == "," and after in ")]}")
+    if mark == "," and after in ")]}":
+        return False
+    return not after.isalnum() or (mark == "," and _UNSPACED.fullmatch(text[max(0, at - 2) : at + 3]) is not None)
+
+
+def doubted(form: str, *, asked: bool) -> list[str]:
+    """The words that a text holds at arm's length: `my "friend"`, `a "free" offer`; not `the "Save" button` nor `the word "free"`, nor
+    in a question where it is `asked` for what is named.
+    """
+    return [said for said, name in _quoted(form, asked) if not name]
+
+
+def same_doubts(a: str, b: str, *, asked: bool) -> bool:
+    """What one text doubts has quotation marks in the other too, in whatever case."""
+    mine, other = list(_quoted(a, asked)), list(_quoted(b, asked))
+    return all(
+        {said for said, name in one if not name} <= {said for said, _ in two}
+        for one, two in ((mine, other), (other, mine))
+    )
+
+
+def _quoted(form: str, asked: bool) -> Iterator[tuple[str, bool]]:
+    """One or two words in quotation marks, and whether a capital letter may make them a name."""
+    if '"' not in form and " '" not in form and "`" not in form and form[:1] != "'":
+        return
+    if form.isupper():
+        form = form.lower()
+    for found in _DOUBTED.finditer(form):
+        start, end, said = found.start(), found.end(), found[2]
+        before = form[max(0, start - _AROUND) : start].rstrip("\\")
+        word = _BEFORE.search(before)
+        near = word[1] if word else ""
+        after = _AFTER.match(form, end)
+        follows = after[1] if after else ""
+        if not near and not (follows[:1].islower() and before.rstrip(" (")[-1:] in _OPENINGS):
+            continue
+        if near.lower() in _NAMING or follows in _NAMING or (before and word is None):
+            continue
+        closes = _ENDING.search(form, end, end + _SENTENCE) if asked else None
+        if closes is None or closes[0] != "?":
+            yield said.lower(), bool(near) and not said.islower()
 
 
 def _is_signed(text: str, at: int) -> bool:

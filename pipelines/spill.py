@@ -209,19 +209,20 @@ def _leaving(
             mine.of_lane[way.lane] += batch.rows
     for mine in late.values():  # what is not prepared yet must follow in the same time
         mine.rows = sum(rows * _follows(short[lane].surely, left[lane]) for lane, rows in mine.of_lane.items())
-        mine.cloud = _limited(mine.cloud, mine.batches)
+        mine.cloud = _limited(on, mine.cloud, mine.batches)
     limits = {
-        name: _limited(cloud, [batch for batch, each in now if each.name == name])
+        name: _limited(on, cloud, [batch for batch, each in now if each.name == name])
         for name, cloud in {cloud.name: cloud for _, cloud in now}.items()
     }
     return [(batch, limits[cloud.name]) for batch, cloud in now], list(late.values())
 
 
-def _limited(cloud: TargetView, batches: list[BatchView]) -> TargetView:
+def _limited(on: Mapping[str, Ways], cloud: TargetView, batches: list[BatchView]) -> TargetView:
     """A target with the limit that it has for these batches: of long prompts its tokens a minute are fewer rows than of the mean
-    of what waits."""
+    of what waits. That is known of a route's first cloud alone."""
     seconds = sum(batch.cloud_s for batch in batches)
-    if not seconds:
+    firsts = {first.name for batch in batches if (first := on[batch.route].cloud) is not None}
+    if not seconds or firsts != {cloud.name}:
         return cloud
     rows = sum(batch.rows for batch in batches)
     return replace(cloud, limit_rows_per_s=min(cloud.calls_per_s, rows / seconds))

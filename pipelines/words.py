@@ -8,6 +8,11 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def word_pairs(text: str) -> dict[str, str]:
+    """The second words of a table of pairs, by the first."""
+    return dict(pair.split() for pair in text.split(" | "))
+
+
 ARTICLES = word_set("a an the")
 SUBJECTS = ARTICLES | word_set("i you he she it we they my your his her our their its")
 """What opens a clause and is no part of the words before it."""
@@ -143,6 +148,13 @@ CONTRACTIONS = {
 """Also the common spellings without an apostrophe; those that are words of their own (wont, were, ill, its) are left out."""
 
 CONTRACTION_TAILS = {"n't": "not", "'re": "are", "'ve": "have", "'ll": "will", "'m": "am"}
+
+SLIPS = word_pairs(
+    "teh the | hte the | taht that | wich which | yuo you | recieve receive | recieved received | recieves receives | seperate separate | "
+    "seperately separately | definately definitely | occured occurred | sucess success | adress address | tommorow tomorrow | lenght length | "
+    "recomend recommend | tounge tongue"
+)
+"""Slips so common that vocabularies hold them to be words, or too short or long to be judged by their letters."""
 
 CASE_PAIRS = word_set(
     "polish turkey china march may us it who apple windows amazon orange visa bush rice bill mark rose will jack frank "

@@ -23,6 +23,23 @@ def merged(a: str, b: str, task: str) -> bool:
 
 OTHER = """
 The crate weighs 40 kg.|The crate weighs forty-one kg.
+My "friend" took the lamp|My friend took the lamp
+My 'friend' took the lamp|My friend took the 'lamp'
+A perfect "very nice" stay|A perfect very nice stay
+"Fresh" fish for nine days|Fresh fish for nine days
+Art and "science" are taught|Art and science are taught
+He took the "best friend"'s lamp|He took the best friend's lamp
+I *did* say that he took it|I did say that *he* took it
+I _did_ say that he took it|I did say that **he** took it
+Is x = cost *rate* of it?|Is x = cost rate of it?
+The pair x,y is odd|The pair x y is odd
+It is 1,5 m long|It is 1 5 m long
+No,more cuts are needed|No more cuts are needed
+The sign says "teh" in red|The sign says "the" in red
+What they heard of of late|What they heard of late
+AND and OR are gates|AND OR are gates
+What is 40 - 2 in all?|What is forty-two in all?
+He is 40-2 years old|He is forty-two years old
 The sign said "later today" in red|The sign said "laetr today" in red
 The word "modify" is old|The word "modifys" is old
 Open the file message.txt now|Open the file mesage.txt now
@@ -272,7 +289,23 @@ Where is INV-20991 of @Ann :D|where is inv-20991 of @ann :d
 Broken:\\n- the strap\\n- the lid|Broken:\\n- the strpa\\n- The lid
 He said «go» and went|He said go and went
 The strap **really** broke|The strap really broke
+The strap *really* broke, and _then_ the lid|The strap really broke, and then the lid
+The strap broke,but late; so did the lid|The strap broke, but late; so did the lid
 It broke after two weeks|It broke after 2 weeks
+It broke after fourteen weeks of the forty-two|It broke after 14 weeks of the 42
+It broke after twenty one weeks|It broke after 21 weeks
+Teh strap broke, and wich lid is it|The strap broke, and which lid is it
+They recieved the the strap of of the lid|They received the strap of the lid
+The strap came w/o a lid|The strap came without a lid
+I'd like to keep the strap|I would like to keep the strap
+The sceptical judgement was fair|The skeptical judgment was fair
+My 'friend' took the lamp|My “friend” took the lamp
+MY "FRIEND" TOOK THE LAMP|My "friend" took the lamp
+Press the "save" button at once|Press the save button at once
+We saw "Hamlet" at night|We saw Hamlet at night
+A "Title Page" is the last one|A "title page" is the last one
+{"say": "It’s late – the strap"}|{"say": "It's late - the strap"}
+Hello team,\\n\\nI lost the strap|I lost the strap
 "See https://a.example/x9"|See https://a.example/x9
 It\tbroke, says Ann <ann@a.example>.|It broke, says Ann <ann@a.example>.
 Answer with one word: is the TV ok?|Answer with one word: is the television okay?
@@ -281,6 +314,8 @@ Answer with one word: is the TV ok?|Answer with one word: is the television okay
 How do I descale a kettle?|How can we descale a kettle
 What's the deepest lake in Europe?|What is the deepest lake in Europe
 Which is the deepest lake in Europe?|What is the deepest lake in Europe?
+Is the strap "free" for us?|Is the strap free for us?
+What is the "strap rule" of 1917?|What is the strap rule of 1917?
 What is the link between tea and coffee?|What is the link between coffee and tea?
 Explain how tides work. Answer in one line.|Answer in one line. Explain how tides work.
 I read about the March of 1917|i read about the march of 1917

@@ -12,6 +12,7 @@ SAME = [
     ("Hi team, my lamp is broken", "My lamp is broken"),
     ("Dear Sir or Madam, my lamp is broken", "Hello there! My lamp is broken"),
     ("Good morning, my lamp is broken", "My lamp is broken"),
+    ("Dear support team,\n\nI broke my lamp", "I broke my lamp"),
     ("My lamp is broken. Thank you very much!", "My lamp is broken. Thanks in advance"),
     ("My lamp is broken Thanks", "My lamp is broken"),
     ("My lamp is broken. Kind regards", "My lamp is broken."),

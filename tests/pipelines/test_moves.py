@@ -18,6 +18,8 @@ SAME = [
     ("On Monday the lift broke. Help!", "The lift broke on Monday. Help!", "time in front"),
     ("Three weeks ago my card arrived.", "My card arrived three weeks ago.", "time in front"),
     ("A floor of oak and pine creaks", "A floor of pine and oak creaks", "swapped pair"),
+    ("A trade of my old car and your bike", "A trade of your bike and my old car", "swapped pair"),
+    ("A floor of dark oak and pale pine", "A floor of pale pine and dark oak", "swapped pair"),
     (
         "What is the difference between Oslo and Bergen?",
         "What is the difference between Bergen and Oslo?",
@@ -26,6 +28,11 @@ SAME = [
     ("The gap between oak and pine in the floor", "The gap between pine and oak in the floor", "swapped pair"),
 ]
 OTHER = [
+    ("It is not sweet and salty", "It is salty and not sweet"),
+    ("A soup with no salt and pepper", "A soup with pepper and no salt"),
+    ("A room for old men and women", "A room for women and old men"),
+    ("Free for only staff and guests", "Free for guests and only staff"),
+    ("It was slow and hence bad", "It was hence and slow bad"),
     ("Talks between Merkel and Macron failed", "Talks between Macron and Merkel failed"),
     ("Which countries lie in both Asia and Europe?", "Which countries lie in both Europe and Asia?"),
     ("Between tea and coffee, is the former healthier?", "Between coffee and tea, is the former healthier?"),
