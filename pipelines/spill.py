@@ -174,7 +174,7 @@ def _leaving(
     snapshot: Snapshot, on: Mapping[str, Ways], load: Loads, run: RunView, short: Mapping[str, Short],
     free: dict[str, float], taken: set[str],
 ) -> tuple[list[tuple[BatchView, TargetView]], list[Late]]:  # fmt: skip
-    """What of this run belongs in the cloud, the tail first: batches with their targets for now; and by cloud. What the first cloud
+    """What of this run belongs in the cloud, the tail of the lane that is short of most first: batches with their targets for now; and by cloud. What the first cloud
     of a route cannot do in time is the next one's, as far as each has rows `free`; what none can is the first one's."""
     seconds, left = left_s(snapshot, run), {lane: each.surely for lane, each in short.items()}
     more = {lane: max(1.0, short[lane].surely / max(1e-9, each.waits)) for lane, each in load.lanes.items()}
@@ -205,7 +205,9 @@ def _leaving(
             mine = late.setdefault(cloud.name, Late(cloud))
             mine.batches.append(batch)
             mine.of_lane[way.lane] += batch.rows
+    surest = {lane: -each.surely / max(1e-9, load.lanes[lane].work) for lane, each in short.items()}
     for mine in late.values():  # what is not prepared yet must follow in the same time
+        mine.batches.sort(key=lambda batch: surest[on[batch.route].lane])
         mine.rows = sum(rows * _follows(short[lane].surely, left[lane]) for lane, rows in mine.of_lane.items())
     return now, list(late.values())
 

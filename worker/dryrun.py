@@ -18,7 +18,7 @@ import msgspec
 from pipelines import lengths
 from pipelines.batch import SERIAL_TOKENS_PER_S
 from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S, LONG
-from pipelines.foresee import Basis, Numbers, Office, Part, Range, Work, foresee, in_words, lacking
+from pipelines.foresee import Basis, Lack, Numbers, Office, Part, Range, Work, done_in, foresee, in_words, lacking
 from pipelines.latency import latency
 from pipelines.lengths import Known
 from pipelines.money import PUSD_PER_NUSD, pusd_to_usd_str
@@ -108,6 +108,7 @@ def _figures(
     work = Work([part._replace(office=offices[head.route]) for part, head in zip(parts, heads, strict=True)])
     spread = {name: _known(targets, earlier, name, heads) for name in work.kinds}
     seen = foresee(work, spread, deadline_s)
+    lack = lacking(work, deadline_s, None if options.budget_nusd is None else options.budget_nusd * PUSD_PER_NUSD)
     kept = work.kept(math.inf if deadline_s is None else deadline_s)
     lanes = [
         _lane("local", targets, [heads[number] for number in work.order], kept, seen.home_pusd, seen.home_s),
@@ -118,8 +119,8 @@ def _figures(
     return {
         "rows": counts["rows"], "asked": counts["asked"], "duplicate": counts["duplicate"], "invalid": counts["invalid"],
         "routes": [_route(name, [h for h in heads if h.route == name], sources_of[name]) for name in routes],
-        "lanes": lanes, "deadline_s": deadline_s, **_money(seen.pusd), **_times(seen.seconds),
-        "all_cloud_usd": pusd_to_usd_str(everything), "lacks": _lacks(work, options, deadline_s),
+        "lanes": lanes, "deadline_s": deadline_s, **_money(seen.pusd),
+        **_times(done_in(seen.seconds, lack, deadline_s)), "all_cloud_usd": pusd_to_usd_str(everything), "lacks": _lacks(lack),
         "assumption": _assumption(earlier.lengths, targets, routes),
     }  # fmt: skip
 
@@ -136,9 +137,8 @@ def _office(
     return Office(price, *latency(latencies.get(name, ()), usual.latency_p50_s, usual.latency_p90_s))
 
 
-def _lacks(work: Work, options: Options, deadline_s: float | None) -> dict[str, Any] | None:
+def _lacks(found: Lack | None) -> dict[str, Any] | None:
     """None when the estimates fit into deadline and budget; else what would do: so much more money, or so much later."""
-    found = lacking(work, deadline_s, None if options.budget_nusd is None else options.budget_nusd * PUSD_PER_NUSD)
     if found is None:
         return None
     usd = None if found.pusd is None else pusd_to_usd_str(math.ceil(found.pusd))
