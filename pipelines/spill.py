@@ -174,8 +174,9 @@ def _leaving(
     snapshot: Snapshot, on: Mapping[str, Ways], load: Loads, run: RunView, short: Mapping[str, Short],
     free: dict[str, float], taken: set[str],
 ) -> tuple[list[tuple[BatchView, TargetView]], list[Late]]:  # fmt: skip
-    """What of this run belongs in the cloud, the tail of the lane that is short of most first: batches with their targets for now; and by cloud. What the first cloud
-    of a route cannot do in time is the next one's, as far as each has rows `free`; what none can is the first one's."""
+    """What of this run belongs in the cloud, batches with their targets for now, and by cloud; the tail first, and that of the lane
+    that is short of most. What the first cloud of a route cannot do in time is the next one's, as far as each has rows `free`;
+    what none can is the first one's."""
     seconds, left = left_s(snapshot, run), {lane: each.surely for lane, each in short.items()}
     more = {lane: max(1.0, short[lane].surely / max(1e-9, each.waits)) for lane, each in load.lanes.items()}
     alone = 1.0 if load.lanes else 1 + run.ahead / max(1e-9, sum(batch.work for batch in run.waiting))

@@ -219,7 +219,7 @@ def _known(targets: Targets, earlier: Earlier, route: str, heads: list[BatchHead
 
 
 def _assumption(known: Known, targets: Targets, routes: list[str]) -> str:
-    """Where lengths and times come from, in words."""
+    """Where lengths and times come from, and which local servers do nothing, in words."""
     on = {name: [each for lane in ("local", "cloud") for each in targets.route_targets(name, lane)] for name in routes}
     measured = {name: found for name in routes if (found := lengths.of_route(known, name, (), on[name])) is not None}
     said = [f"route {name}: lengths of {found.calls:,} earlier answers" for name, found in measured.items()]
@@ -227,6 +227,10 @@ def _assumption(known: Known, targets: Targets, routes: list[str]) -> str:
         said.append(
             f"route {', '.join(guessed)}: no such answers measured here yet, P90 assumes {LONG:g} times the tokens and time"
         )
+    for name in routes:
+        first, *others = targets.route_targets(name, "local") or [""]
+        if others:
+            said.append(f"route {name}: {', '.join(others)} asked nothing while {first} is up")
     return "; ".join(said)
 
 
