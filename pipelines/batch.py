@@ -3,8 +3,9 @@ what a batch saves for its local time is true of each of its prompts."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from hashlib import blake2b
 from zlib import crc32
 
@@ -72,11 +73,15 @@ def rows_per_batch(rows_per_s: float, deadline_s: float | None = None, rows: int
 
 
 def pack(
-    asked: Iterable[Asked], rows_per_s: dict[str, float], deadline_s: float | None = None
+    asked: Iterable[Asked],
+    rows_per_s: dict[str, float],
+    deadline_s: float | None = None,
+    known: Set[str] = frozenset(),
 ) -> list[tuple[str, list[Asked]]]:
     """Batches of one route and group each, with the group's name; at most `rows_per_batch` prompts or MAX_BYTES; deterministic.
 
-    `rows_per_s` gives the measured rate of each route's first lane, `deadline_s` the run's time.
+    `rows_per_s` gives the measured rate of each route's first lane, `deadline_s` the run's time; groups of `known` are such
+    however few prompts they have.
     """
     by_route: dict[str, list[Asked]] = {}
     for one in asked:
@@ -84,7 +89,7 @@ def pack(
     batches: list[tuple[str, list[Asked]]] = []
     for route in sorted(by_route):
         limit = rows_per_batch(rows_per_s.get(route, 0.0), deadline_s, len(by_route[route]))
-        for group, grouped in sorted(groups(by_route[route]).items()):
+        for group, grouped in sorted(groups(by_route[route], known).items()):
             batches.extend((group, batch) for batch in _cut(_ordered(grouped), limit))
     return batches
 
@@ -98,22 +103,24 @@ def _ordered(grouped: list[Asked]) -> list[Asked]:
     )
 
 
-def groups(asked: Sequence[Asked]) -> dict[str, list[Asked]]:
+def groups(asked: Sequence[Asked], known: Set[str] = frozenset()) -> dict[str, list[Asked]]:
     """Prompts that likely get answers of like lengths, by a name that later runs will give them too: one route and form,
-    `max_tokens` up to the same power of two, and the longest beginning that many have, if any."""
+    `max_tokens` up to the same power of two, and the longest beginning that names one of the `known` groups, else the longest that
+    many have, if any."""
     many = min(GROUP_ROWS, max(MIN_ROWS, len(asked) // GROUP_SHARE))
     found: dict[str, list[Asked]] = {}
     left = list(asked)
-    for size in BEGINNINGS:
+    for size, least in [(size, math.inf) for size in BEGINNINGS if known] + [(size, many) for size in BEGINNINGS]:
         begun: dict[tuple[int, bytes], list[Asked]] = {}
         for one in left:
             begun.setdefault((one.item.max_tokens.bit_length(), one.prefix[:size]), []).append(one)
-        left = [one for members in begun.values() if len(members) < many for one in members]
+        left = []
         for (bits, beginning), members in begun.items():
-            if len(members) >= many:
-                found.setdefault(f"{members[0].route} {members[0].form} {bits} {crc32(beginning):08x}", []).extend(
-                    members
-                )
+            name = f"{members[0].route} {members[0].form} {bits} {crc32(beginning):08x}"
+            if len(members) >= least or name in known:
+                found.setdefault(name, []).extend(members)
+            else:
+                left += members
     for one in left:
         found.setdefault(f"{one.route} {one.form} {one.item.max_tokens.bit_length()} ", []).append(one)
     return found

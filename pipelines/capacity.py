@@ -148,10 +148,10 @@ def later_rows(cloud: TargetView, seconds: float) -> float:
 def cloud_rate(cloud: TargetView) -> float:
     """Rows a second of a cloud target. With few calls in flight it shows less than it can do, until all its slots were in use:
     where its limits are known, those and its latency say more; else it is believed as much as one that nobody has asked, or a few
-    times what it has shown."""
+    times what it has shown, unless it has said that more was too much."""
     most = cloud.slots / max(_cloud_latency_s(cloud), 0.05)
     rate = cloud.rows_per_s or most
-    if not cloud.spans:
+    if not cloud.spans and not (cloud.throttled and math.isinf(cloud.limit_rows_per_s)):
         known = math.isfinite(cloud.limit_rows_per_s)
         rate = max(rate, most if known else min(most, max(BOLDER * rate, cloud.slots / SLOW_LATENCY_S)))
     return max(min(rate, cloud.limit_rows_per_s), 0.01)

@@ -26,12 +26,13 @@ from pipelines.instruction import (
     says_what,
     stricter,
 )
-from pipelines.layout import decoded, layout, one_line, prose_words
+from pipelines.layout import layout, one_line, prose_words
 from pipelines.loose import loose_lines, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
 from pipelines.pieces import CODE, TELLING
 from pipelines.retelling import RARE_PAIRS as STORIES
 from pipelines.retelling import rare_pairs
+from pipelines.shown import decoded
 
 __all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STORIES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
            "infer_task", "labelled_task", "likeness", "outline_keys", "proof", "read", "refusal", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip
@@ -89,7 +90,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 _KNOWN_FIELDS = "\x00"
-FORMS = 5
+FORMS = 6
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
 

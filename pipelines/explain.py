@@ -14,14 +14,16 @@ from pipelines import lexicon
 from pipelines.casing import same_capitals, titled
 from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
+from pipelines.figures import figures
 from pipelines.guards import Side, sides
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
-from pipelines.layout import decoded, emphasised, layout, unmarked
+from pipelines.layout import layout
 from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.reading import Token, tokens
+from pipelines.shown import decoded, emphasised, unmarked
 from pipelines.wording import same_question
-from pipelines.words import ARTICLES, QUANTIFIERS, SUBJECTS, word_set
+from pipelines.words import ARTICLES, NUMBER_WORDS, QUANTIFIERS, RANGED, SUBJECTS, word_set
 
 MAX_CHANGED = 6
 """More changed words than this on one side are another text, not a variant."""
@@ -103,7 +105,8 @@ def read(text: str) -> Read:
 def _read(text: str) -> Read:
     form = layout(text)
     shown = unmarked(decoded(text))
-    kept = common([token for token in tokens(form if shown == text else layout(shown)) if token.kind != "soft"])
+    said = [token for token in tokens(form if shown == text else layout(shown)) if token.kind != "soft"]
+    kept = common(figures(said))
     norms = [token.norm for token in kept]
     return Read(form, kept, norms, frozenset(norms), titled(form), courtesies(kept))
 
@@ -195,6 +198,8 @@ def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
     dropped = {_dispensable(left, at) for at in range(span.a0, span.a1)}
     added = {_dispensable(right, at) for at in range(span.b0, span.b1)}
     both = dropped | added
+    if "hyphen" in both and (_parted(left, span.a0, right.form) or _parted(right, span.b0, left.form)):
+        return None
     if None in both or (gone and come and not (both <= EXCHANGED and len(both - {"please"}) <= 1)):
         return None
     return _joined(_COURTESY.get(reason or "", reason) for reason in both)
@@ -216,7 +221,7 @@ def _dispensable(text: Read, at: int) -> str | None:
     whole, token = text.tokens, text.tokens[at]
     norm, before, after = token.norm, whole[at - 1] if at else None, whole[at + 1] if at + 1 < len(whole) else None
     if norm == "-" and _long_word(before) and _long_word(after):
-        return "hyphen"
+        return None if before and after and _binding(before.norm, after.norm) else "hyphen"
     if norm in "()" and all(near is None or _long_word(near) for near in (before, after)):
         return "parenthesis"
     if norm == "that" and before is not None and after is not None:
@@ -227,6 +232,19 @@ def _dispensable(text: Read, at: int) -> str | None:
         return None  # `version 7a`
     fixed = before is not None and after is not None and (before.norm, after.norm) in _FIXED
     return None if fixed else "article"
+
+
+def _binding(before: str, after: str) -> bool:
+    """`Mon-Fri` is a range, `twenty-year-old trees` are not twenty trees; `twenty-one` is written in both ways."""
+    return {before, after} <= RANGED or (before in NUMBER_WORDS and after not in NUMBER_WORDS)
+
+
+def _parted(text: Read, at: int, other: str) -> bool:
+    """What a hyphen joins is two things in the other text: `the London-Paris train`, `the London, Paris train`."""
+    if not 0 < at < len(text.tokens) - 1 or text.tokens[at].norm != "-":
+        return False
+    before, after, low = text.tokens[at - 1].raw.lower(), text.tokens[at + 1].raw.lower(), other.lower()
+    return any(f"{before}{mark} {after}" in low for mark in ",;:")
 
 
 def _long_word(token: Token | None) -> bool:

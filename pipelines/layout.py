@@ -6,7 +6,6 @@ is changed here.
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
 from functools import lru_cache
@@ -19,7 +18,7 @@ _NOTHING = dict.fromkeys([0x200B, 0x2060, 0xFEFF, 0x00AD], None)
 _LINES = dict.fromkeys([0x2028, 0x2029, 0x0085], "\n")
 _ANYWHERE: dict[int, str | None] = {**_SPACES, **_NOTHING, **_LINES}
 
-_MARKS = {0x2010: "-", 0x2011: "-", 0x2012: "-", 0x2013: "-", 0x2212: "-", 0x2026: "..."}
+_MARKS = {0x2010: "-", 0x2011: "-", 0x2012: "-", 0x2013: "-", 0x2212: "-", 0x2026: "...", 0x00B5: "\u03bc"}
 _SINGLE = dict.fromkeys([0x2018, 0x2019, 0x201A, 0x201B, 0x2032, 0x02BC, 0x00B4], "'")
 _DOUBLE = dict.fromkeys([0x201C, 0x201D, 0x201E, 0x201F, 0x2033], '"')
 _FULL_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
@@ -33,16 +32,6 @@ _ODD_IN_PROSE = re.compile(f"[{''.join(map(chr, _IN_PROSE))}]".replace("\\", "\\
 
 _LATIN_JOINERS = re.compile("(?<![^\x00-\u024f])[\u200c\u200d]+(?![^\x00-\u024f])")
 """They join emoji and letters of other scripts; between Latin letters they are nothing."""
-
-_ENTITIES = re.compile(r"&(?:amp|quot|apos|nbsp|hellip|[nm]dash|[lr][sd]quo|#0?39|#x27|#34|#160|#8217);")
-_EMPHASIS = re.compile(r"(?<![\w*])\*\*(?=[^\s*])([^*\n]{1,200})(?<=[^\s*])\*\*(?![\w*])")
-"""`**bold**` of Markdown."""
-
-_ABOUT_EMPHASIS = re.compile(
-    r"\b(?:bold\w*|markdown|asterisks?|emphasi\w+|formatt\w+|highlight\w+|marked)\b", re.IGNORECASE
-)
-
-_ABOUT_ENTITIES = re.compile(r"\b(?:html?|xml|entit\w+|escap\w+|encod\w+|decod\w+)\b", re.IGNORECASE)
 
 _SUSPICIOUS = re.compile(r"[{}=<>`|;]|\w\(|\w\+\+|&&|else:|try:|(?:return|import|SELECT|class|def)$")
 _CALLS = re.compile(r"\w\(|\w\+\+")
@@ -93,26 +82,6 @@ def prose_words(text: str) -> list[str] | str:
     if not text.isascii():
         text = _composed(text)
     return _mixed_form(text) if _may_hold_code(text) else _plain(text).split()
-
-
-def decoded(text: str) -> str:
-    """What a browser shows for the marks that HTML writes as entities; a text about them keeps them, and so does a literal task."""
-    if "&" not in text or _ENTITIES.search(text) is None or _ABOUT_ENTITIES.search(text) is not None:
-        return text
-    return _ENTITIES.sub(lambda found: html.unescape(found.group()), text)
-
-
-def unmarked(text: str) -> str:
-    """Without the stars around words that Markdown shows in bold; a text about such marks keeps them."""
-    if "**" not in text or _ABOUT_EMPHASIS.search(text) is not None:
-        return text
-    return _EMPHASIS.sub(r"\1", text)
-
-
-def emphasised(text: str) -> list[str]:
-    """What Markdown shows in bold."""
-    found: list[str] = _EMPHASIS.findall(text) if "**" in text else []
-    return found
 
 
 def _composed(text: str) -> str:

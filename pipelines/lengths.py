@@ -17,7 +17,7 @@ SCHEMA_CHARS_PER_TOKEN = 5
 
 
 class Measured(NamedTuple):
-    """Good answers of one route or target: how many, and their mean and standard deviation in tokens and in seconds, those of
+    """Good answers of one group, route or target: how many, and their mean and standard deviation in tokens and in seconds, those of
     real-time calls (0: none), and how many of these were in flight while any was."""
 
     calls: int
@@ -40,18 +40,23 @@ _ENDED = pl.col("finished_at").sort_by("started_at").cum_max()
 BUSY_S = (_ENDED - pl.max_horizontal(_BEGAN, _ENDED.shift(1))).dt.total_microseconds().clip(0).sum() / 1e6
 """Seconds in which at least one of some calls was in flight."""
 Known = Mapping[tuple[str, str], Measured]
-"""By (route, target); ("", target) is a target over all routes, (route, "") a route over all targets."""
+"""By (route, target); ("", target) is a target over all routes, (route, "") a route over all targets. A group (pipelines/batch.py)
+stands in it like a route, by its name."""
 
 
 def measure(costs: pl.DataFrame) -> dict[tuple[str, str], Measured]:
-    """What the ledger rows of answers say; groups of under LEAST_CALLS calls are left out."""
+    """What the ledger rows of answers say, those with a column `group` of their groups too; what has under LEAST_CALLS calls is left
+    out."""
     good = costs.filter((pl.col("outcome") == "ok") & (pl.col("purpose") == "answer") & (pl.col("output_tokens") > 0))
     times = pl.col("started_at", "finished_at")  # of a batch they say how long the batch took
     good = good.filter(pl.col("output_tokens") <= ODD * _USUAL)
     good = good.with_columns(pl.when(pl.col("lane") != BATCHES).then(times))
     found: dict[tuple[str, str], Measured] = {}
-    for by in (["route", "target"], ["route"], ["target"]):
-        groups = good.group_by(by).agg(
+    ways = [["route", "target"], ["route"], ["target"]]
+    if "group" in costs.columns:
+        ways += [["group", "target"], ["group"]]
+    for by in ways:
+        kinds = good.group_by(by).agg(
             pl.len().alias("calls"),
             pl.col("output_tokens").mean(),
             pl.col("output_tokens").std().alias("spread_tokens"),
@@ -59,9 +64,10 @@ def measure(costs: pl.DataFrame) -> dict[tuple[str, str], Measured]:
             TOOK_S.std().fill_null(0.0).alias("spread_s"),
             (TOOK_S.sum() / BUSY_S).fill_nan(0.0).alias("at_once"),
         )
-        for row in groups.filter(pl.col("calls") >= LEAST_CALLS).iter_rows(named=True):
+        named = kinds.filter((pl.col("calls") >= LEAST_CALLS) & (pl.col(by[0]) != ""))
+        for row in named.iter_rows(named=True):
             figures = {name: row[name] for name in Measured._fields}
-            found[row.get("route", ""), row.get("target", "")] = Measured(**figures)
+            found[row.get("group") or row.get("route", ""), row.get("target", "")] = Measured(**figures)
     return found
 
 
@@ -76,11 +82,20 @@ def latencies(costs: pl.DataFrame) -> dict[str, list[float]]:
     return {str(target): found["took_s"].to_list() for (target,), found in orders.group_by("target")}
 
 
-def of_route(known: Known, route: str, lane: Sequence[str], others: Sequence[str] = ()) -> Measured | None:
-    """What is known of a route at the first of a lane's targets that has answered there, for each model writes answers of its own;
-    else of the route, whoever answered; else of the first target of the lane, or of `others`, that is known from other routes."""
-    keys = [*((route, target) for target in lane), (route, ""), *(("", target) for target in (*lane, *others))]
+def of_route(
+    known: Known, route: str, lane: Sequence[str], others: Sequence[str] = (), group: str = ""
+) -> Measured | None:
+    """What is known of a group, else of its route, at the first of a lane's targets that has answered there, for each model writes
+    answers of its own; else whoever answered; else of the first target of the lane, or of `others`, that is known from other routes."""
+    keys = [(name, target) for name in (group, route) if name for target in (*lane, "")]
+    keys += [("", target) for target in (*lane, *others)]
     return next((known[key] for key in keys if key in known), None)
+
+
+def is_new(known: Known, group: str) -> bool:
+    """Whether nothing is known of a group, although others of its route and form are: how long its answers are is a guess."""
+    alike = group.rpartition(" ")[0].rpartition(" ")[0] + " "
+    return bool(group) and (group, "") not in known and any(name.startswith(alike) for name, _ in known)
 
 
 def expect(measured: Measured | None, max_tokens: int, options: Options) -> tuple[int, str]:

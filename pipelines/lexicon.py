@@ -238,6 +238,9 @@ _SPELLINGS = (
     (re.compile(r"(?<=licen)ce(?=s?$|d$)"), "se"),
     (re.compile(r"^grey"), "gray"),
     (re.compile(r"^aluminium"), "aluminum"),
+    (re.compile(r"sulph"), "sulf"),
+    (re.compile(r"(?<=p)ae(?=d)|(?<=an)ae(?=sth)|(?<=gyn)ae(?=c)|(?<=[nhkcrltd])ae(?=m[aoi])"), "e"),
+    (re.compile(r"^o(?=estr|edem|esoph)|(?<=^f)o(?=et[au])|(?<=rrh)o(?=ea)"), ""),
 )
 """British endings and their American forms, applied to both sides."""
 

@@ -30,7 +30,7 @@ two = 2 | three = 3 | four = 4 | five = 5 | six = 6 | seven = 7 | eight = 8 | ni
 e - mail = email | e - mails = emails | e mail = email | e mails = emails | a.m = am | p.m = pm | television = tv | televisions = tvs | photograph = photo | photographs = photos
 telephone = phone | telephones = phones | mathematics = math | maths = math | advertisement = ad | advertisements = ads
 advert = ad | adverts = ads | refrigerator = fridge | examination = exam | examinations = exams | aeroplane = airplane
-aeroplanes = airplanes | memorandum = memo | influenza = flu
+aeroplanes = airplanes | memorandum = memo | influenza = flu | wi - fi = wifi | wi fi = wifi
 the united states of america = the us | the united states = the us | the usa = the us | the u.s.a = the us | the u.s = the us | united kingdom = uk | u.k = uk
 united nations = un | u.n = un | european union = eu | e.u = eu
 """
@@ -45,6 +45,9 @@ _ABOUT_WORDS = word_set(
 _OF_WORDS = word_set(
     "word words term terms mean means meaning meanings stand stands correct write written difference differences differ sentence"
 )
+_PREFIXES = word_set("non multi semi anti")
+"""With them a word is one word, with or without a dash; `re-sign` and `resign` are two."""
+
 _NEAR = 12
 _COUNTED = word_set("word words sentence term terms")
 _HOW_MANY = word_set("one single own few two three 2 3")
@@ -75,7 +78,7 @@ _PHRASES = _table()
 def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
     """The tokens with every phrase in its common form."""
     norms = [token.norm for token in tokens]
-    if _PHRASES.keys().isdisjoint(norms) or not _ABOUT_WORDS.isdisjoint(norms):
+    if (_PHRASES.keys().isdisjoint(norms) and _PREFIXES.isdisjoint(norms)) or not _ABOUT_WORDS.isdisjoint(norms):
         return tuple(tokens)
     about = _places_about_words(norms)
     out: list[Token] = []
@@ -83,13 +86,25 @@ def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
     while at < len(tokens):
         token = tokens[at]
         length, short = _found(norms, at)
-        if length and at not in about:
+        if _prefixed(norms, at) and at not in about:
+            joined = tokens[at + 1 + (norms[at + 1] == "-")]
+            out.append(_in_place(token, token.norm + joined.norm, first=token.first))
+            length = 2 + (norms[at + 1] == "-")
+        elif length and at not in about:
             out += [_in_place(token, norm, first=token.first and n == 0) for n, norm in enumerate(short)]
         else:
             out.append(token)
             length = 1
         at += length
     return tuple(out)
+
+
+def _prefixed(norms: Sequence[str], at: int) -> bool:
+    """`non-stick` and `non stick`, which are `nonstick`."""
+    if norms[at] not in _PREFIXES or at + 1 >= len(norms):
+        return False
+    dashed = norms[at + 1] == "-"
+    return at + 1 + dashed < len(norms) and norms[at + 1 + dashed].isalpha() and (dashed or norms[at] == "non")
 
 
 def _in_place(token: Token, norm: str, *, first: bool) -> Token:

@@ -14,7 +14,16 @@ from typing import NamedTuple
 from pipelines.asking import asks, begins, opens_question
 from pipelines.layout import is_code
 from pipelines.signs import DASHES, SOFT, is_sign, is_soft
-from pipelines.words import CASED_UNITS, CONTRACTION_TAILS, CONTRACTIONS, GREETINGS, NEGATION, POLITE, word_set
+from pipelines.words import (
+    CASED_UNITS,
+    CONTRACTION_TAILS,
+    CONTRACTIONS,
+    FOREIGN_DENIALS,
+    GREETINGS,
+    NEGATION,
+    POLITE,
+    word_set,
+)
 
 CACHED_PIECES = 65_536
 CACHED_LETTERS = 64
@@ -57,15 +66,22 @@ _TOKEN = re.compile(
 _HOST = re.compile(r"(?i:https?://|www\.)[^/?#@]*(?![^/?#]*@)|^(?:[\w-]+\.)+\w+(?=/)")
 """What of an address has no case; names and passwords in it, and what follows the host, do."""
 
+_PATTERN = re.compile(
+    r"\\[A-Za-z]|\[\^?(?:\w-\w(?:\w-\w|_|[^\w\s])|\\)|\(\?[:=!<P]|(?:^|[>\"'(/`])\^[\w(.]|^/.*\w\$$|(?<!\w)\$[A-Za-z_{]|^[>\"'(`]?\.{1,2}/\w"
+)
+"""A regular expression or a macro: `[A-Z]`, `\\d+`, `(?=a)`, `^a$`, `\\Delta`; in it each letter's case counts.
+So it does in `$HOME`, and in `./run` and `../run` each point."""
+
 _GROUPS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
 ENDS = frozenset(".!?:>")
 PACES = frozenset(".,;:!")
 PAUSES = PACES | {"-"} | set(DASHES)
 """Marks that part a denial from what stands beside it."""
 
-DENIALS = NEGATION | {"stop"}
+DENIALS = NEGATION | FOREIGN_DENIALS | {"stop", "plus", "divided", "multiplied"}
 PAUSE = ","
-"""A mark beside a denial says what is denied: `No, more cuts` is not `No more cuts`. Which mark it is does not matter."""
+"""A mark beside a denial says what is denied: `No, more cuts` is not `No more cuts`. Which mark it is does not matter.
+Beside an operator it says of what: *half of 10, plus 2*."""
 
 
 def tokens(text: str) -> list[Token]:
@@ -200,6 +216,8 @@ def read_piece(word: str, first: bool) -> _Piece:
     out: list[Token] = []
     after = first
     opens: bool | None = None
+    if _PATTERN.search(word) is not None:
+        return _Piece((Token(word, word, "code", first),), False, None, "?" in word)
     for match in _TOKEN.finditer(word):
         kind, raw = match.lastgroup or "symbol", match.group()
         after = after or begins(raw)

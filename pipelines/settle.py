@@ -15,18 +15,20 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import schemas
+from pipelines.beside import Room
 from pipelines.journal import State, fold, lost_call
 from pipelines.types import BatchHead, Called, Entry, Intent
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What the ledger says about a target: lane, provider (its kind), configured model and the price of its bounds."""
+    """What the ledger says about a target: lane, provider (its kind), configured model, the price of its bounds and its room."""
 
     lane: str
     provider: str
     model: str
     price_id: str = ""
     price_as_of: str = ""
+    room: Room = Room()
 
 
 class Journal(msgspec.Struct, frozen=True):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from pipelines.words import RANGED
+
 _FACTORIAL = re.compile(r"(?<![\w.,$€£¥'`\"])(?:\d{1,3}|[a-zA-Z])\)?$")
 """`5!` and `n!` are products; a year, a price or a version is only told aloud."""
 
@@ -18,6 +20,7 @@ _SYMBOL = re.compile(r"[^\W\d_]|[A-Z][a-z]?|[A-Z]{2,4}")
 SOFT = frozenset(".,;:!\"'`-()\N{EM DASH}\N{HORIZONTAL BAR}«»")
 _QUOTE_MARKS = frozenset("\"'`")
 _QUOTES, DASHES = "\"'`«»", "\N{EM DASH}\N{HORIZONTAL BAR}"
+RANGES = frozenset("-" + DASHES)
 
 
 def is_soft(mark: str, text: str, at: int) -> bool:
@@ -42,7 +45,7 @@ def is_soft(mark: str, text: str, at: int) -> bool:
         return not (
             before.isdigit() or after.isdigit() or before in "=,(" or after in "=,)" or _is_prime(mark, text, at)
         )
-    return not after.isalnum()
+    return not after.isalnum() and not (mark == "," and after in ")]}")
 
 
 def _is_signed(text: str, at: int) -> bool:
@@ -77,7 +80,14 @@ def is_sign(mark: str, before: str, after: str, formula: bool) -> bool:
         return True
     if mark == "!":
         return _letter(before)
+    if mark in RANGES and _ranged(before) and _ranged(after):
+        return True
     return mark == "-" and (formula or _letter(before) or _letter(after)) and bool(before and after)
+
+
+def _ranged(piece: str) -> bool:
+    """`Mon - Fri`: a day, a month or the like."""
+    return piece.strip("*_.,;:()\"'").lower() in RANGED
 
 
 def _letter(piece: str) -> bool:

@@ -18,6 +18,8 @@ class TargetView(msgspec.Struct, frozen=True):
     `rung_rows` and `rung_work` are on it and not answered, `rung_read` of that work is reading prompts, and `queued_work` waits
     there for a slot; `limit_rows_per_s` is what its rate limits admit; `down_s` how long it has been down: infinite where nobody
     waits for it to come back; `steady`: it has been up for a while. `climbing`: it is being found out how many calls at once it can do.
+    Of its limits `calls_per_s` is the one on calls alone; those on tokens are in the limit on rows as what waits needs them, on the
+    mean. `throttled`: it has said lately that it was asked too much.
     """
 
     name: str
@@ -36,6 +38,8 @@ class TargetView(msgspec.Struct, frozen=True):
     queued_work: float = 0.0
     climbing: bool = False
     steady: bool = False
+    calls_per_s: float = math.inf
+    throttled: bool = False
 
 
 class BatchTarget(msgspec.Struct, frozen=True):
@@ -63,7 +67,7 @@ class BatchView(msgspec.Struct, frozen=True):
 
     `last`: there is no lane after that one; what cannot be answered there ends. `real_time`: no batch API can help it (any
     more). `held`: no budget has room for its next call on the `cloud` or on `any` lane. `target` and `sent_ms`: of a batch
-    that is with a provider's batch API, since when.
+    that is with a provider's batch API, since when. `cloud_s`: what its cloud's limits on tokens leave for it at least.
     """
 
     id: str
@@ -79,6 +83,7 @@ class BatchView(msgspec.Struct, frozen=True):
     held: str = ""
     group: str = ""
     guessed: bool = False
+    cloud_s: float = 0.0
 
 
 class RunView(msgspec.Struct, frozen=True):

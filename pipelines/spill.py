@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
+from msgspec.structs import replace
+
 from pipelines.capacity import (
     EVEN,
     LONG,
@@ -88,7 +90,7 @@ def to_cloud(
         for batch, target in now:
             (waited if run.waited_for else last if target.name in pressing else rest).append((run, batch, target))
     for run, batch, target in chain(_shared(snapshot, waited, room), last, _shared(snapshot, rest, room)):
-        if room[target.name] > 0:
+        if room[target.name] > stock(clouds[target.name]) - stock(target):  # by the limit that it has for these
             room[target.name] -= batch.rows
             taken.add(batch.id)
             yield Ring(batch.id, run.id, "cloud", target.name)
@@ -210,7 +212,22 @@ def _leaving(
     for mine in late.values():  # what is not prepared yet must follow in the same time
         mine.batches.sort(key=lambda batch: surest[on[batch.route].lane])
         mine.rows = sum(rows * _follows(short[lane].surely, left[lane]) for lane, rows in mine.of_lane.items())
-    return now, list(late.values()), over
+        mine.cloud = _limited(mine.cloud, mine.batches)
+    limits = {
+        name: _limited(cloud, [batch for batch, each in now if each.name == name])
+        for name, cloud in {cloud.name: cloud for _, cloud in now}.items()
+    }
+    return [(batch, limits[cloud.name]) for batch, cloud in now], list(late.values()), over
+
+
+def _limited(cloud: TargetView, batches: list[BatchView]) -> TargetView:
+    """A target with the limit that it has for these batches: of long prompts its tokens a minute are fewer rows than of the mean
+    of what waits."""
+    seconds = sum(batch.cloud_s for batch in batches)
+    if not seconds:
+        return cloud
+    rows = sum(batch.rows for batch in batches)
+    return replace(cloud, limit_rows_per_s=min(cloud.calls_per_s, rows / seconds))
 
 
 def _with_room(way: Ways, rows: float, free: dict[str, float], over: set[str], seconds: float) -> TargetView | None:

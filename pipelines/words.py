@@ -25,6 +25,20 @@ NEGATION = word_set(
     "not no never none nobody nothing nowhere neither nor without cannot hardly barely scarcely seldom rarely lack lacks "
     "lacking except unless refuse refuses refused deny denies denied fail fails failed excluding nor minus false absent"
 )
+FOREIGN_DENIALS = word_set(
+    "nicht kein keine keinen keinem keiner keines nein nie niemals nichts ohne non ne pas jamais rien sans aucun aucune nunca "
+    "jam\u00e1s nada ning\u00fan ninguno ninguna mai niente nessuno senza n\u00e3o nem sem niet geen nee nooit inte ingen aldrig ikke nei "
+    "nej aldri ei nigdy bez \u043d\u0435 \u043d\u0435\u0442 \u043d\u0435\u043b\u044c\u0437\u044f \u043d\u0438\u043a\u043e\u0433\u0434\u0430 \u043d\u0438 \u0431\u0435\u0437 \u043d\u0456 de\u011fil yok hay\u0131r"
+)
+"""Denials of other languages, none of which is an English word."""
+
+RANGED = word_set(
+    "mon tue tues wed thu thur thurs fri sat sun monday tuesday wednesday thursday friday saturday sunday mondays tuesdays "
+    "wednesdays thursdays fridays saturdays sundays jan feb mar apr may jun jul aug sep sept oct nov dec january february march april "
+    "june july august september october november december am pm a.m p.m noon midnight today tomorrow morning evening spring summer "
+    "autumn winter north south east west"
+)
+"""A dash between two of these says from where to where: `Mon-Fri` is not `Mon, Fri`."""
 QUANTIFIERS = word_set(
     "all every each any some many much few little several most least less more fewer lot lots both either half whole entire "
     "only just enough almost nearly always often sometimes usually once twice thrice double triple single about "
@@ -78,7 +92,7 @@ UNIT_WORDS = word_set(
 )
 """Units that are units wherever they stand; the others only after a number."""
 
-CASED_UNITS = word_set("b kb mb gb tb pb kbps mbps gbps kbit mbit gbit mw mwh mv mva ma mm mg ms mhz mpa mj mn")
+CASED_UNITS = word_set("b kb mb gb tb pb kbps mbps gbps kbit mbit gbit mw mwh mv mva ma mm mg ms mhz mpa mj mn pa")
 """Units that are others with another case inside: a megabit (Mb) and a megabyte (MB), milliwatts (mW) and megawatts (MW)."""
 
 CONTRACTIONS = {
@@ -122,6 +136,9 @@ CONTRACTIONS = {
     "youre": "you are",
     "theyre": "they are",
     "youve": "you have",
+    "mens": "men 's",
+    "womens": "women 's",
+    "childrens": "children 's",
 }
 """Also the common spellings without an apostrophe; those that are words of their own (wont, were, ill, its) are left out."""
 
@@ -131,9 +148,9 @@ CASE_PAIRS = word_set(
     "polish turkey china march may us it who apple windows amazon orange visa bush rice bill mark rose will jack frank "
     "grace hope faith joy amber ruby august may nice reading mobile bath job jordan chad georgia cuba java python rust "
     "go swift ruby perl basic mercury mars earth target gap shell ford delta total subway chase discover aids ram rom "
-    "pat sue rob drew guy art miles baker cook smith wade lane stone wolf fox turkey lent"
+    "pat sue rob drew guy art miles baker cook smith wade lane stone wolf fox turkey lent co sie ihr ihnen ihre ihrem ihren ihrer"
 )
-"""Words that mean another thing with a capital letter."""
+"""Words that mean another thing with a capital letter; the German ones are `you` instead of `she`, `her` or `they`."""
 
 _OPPOSITES = """
 accept reject | accept refuse | accept decline | approve reject | approve deny | allow forbid | allow deny | allow block |

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ import pytest
 
 from tests.support_program import CLOUD, Program, wait_until
 from tests.support_redis import redis_server
-from tests.support_team import team
+from tests.support_team import KEYS, team
 from tests.support_upstream import Upstream
+from worker.queue import connect
 
 SERVERS = {
     "often": {**CLOUD, "rpm": 900, "burst_s": 2.0},
@@ -49,6 +51,14 @@ def prompts(count: int, **more: Any) -> list[dict[str, Any]]:
     return [{"id": f"r{i}", "prompt": f"Name the colour of object number {i}.", **more} for i in range(count)]
 
 
+async def states(redis_url: str) -> dict[str, dict[str, Any]]:
+    """What workers say of targets."""
+    redis = await connect(redis_url)
+    said = {name.decode(): json.loads(state) for name, state in (await redis.hgetall(KEYS.targets)).items()}
+    await redis.aclose()
+    return said
+
+
 def outcomes(upstream: Upstream, server: str = "cloud") -> dict[str, int]:
     return dict(upstream.status(server)["outcomes"])
 
@@ -67,6 +77,9 @@ def test_requests_and_tokens_a_minute_hold_over_two_processes(shop: Shop) -> Non
     assert outcomes(shop.upstream, "often") == {"ok": 90}, "no 429 at all"
     assert outcomes(shop.upstream, "large") == {"ok": 135}, "no 429 at all"
     assert time.monotonic() - began > 4, "90 requests at 15 a second"
+    said = asyncio.run(states(shop.redis_url))
+    named = [(said[name].get("told_rpm", 0), said[name].get("told_tpm", 0)) for name in ("often", "large")]
+    assert named == [(900, 0), (0, 600_000)], "as the headers of answers name them"
 
 
 def test_retry_after_pauses_every_process(shop: Shop) -> None:

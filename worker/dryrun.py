@@ -1,9 +1,9 @@
 """`spillway plan`: what a run would be, without calling anybody: rows, duplicates, routes, tokens, cost and time.
 
 The rows go through the same reader, duplicate stage, routing and prices as a real run; nothing is written or enqueued.
-Lengths of answers are those of the client's earlier runs under the data root, times those of all (measured.py); without
-them, lengths are guessed (pipelines/lengths.py), and P90 takes three times as many tokens and as much time. The spread
-of the whole is pipelines/foresee.py's.
+Lengths of answers are those of the client's earlier runs under the data root, by group, times those of all (measured.py);
+without them, lengths are guessed (pipelines/lengths.py), as those of a new group are by its route's, and P90 takes three times
+as many tokens and as much time. The spread of the whole is pipelines/foresee.py's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from pipelines import lengths
-from pipelines.batch import SERIAL_TOKENS_PER_S
+from pipelines.batch import SERIAL_TOKENS_PER_S, work
 from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S, LONG
 from pipelines.foresee import Basis, Lack, Numbers, Office, Part, Range, Work, done_in, foresee, in_words, lacking
 from pipelines.latency import latency
@@ -56,7 +56,7 @@ def plan_run(
         sources_of.setdefault(route, Counter())[source] += 1
         return tokens
 
-    sifter.expect = expect
+    sifter.expect, sifter.groups = expect, frozenset(name for name, _ in earlier.lengths)
     template = template_of(options)
     reader, mode = Reader(sources, template), sifter.mode(asker)
     indexes = Indexes(sifter.index(mode) if mode != "off" else None, Ids())
@@ -78,18 +78,26 @@ def plan_run(
     return _figures(targets, ledger, earlier, sources_of, counts, heads, options, deadline_s, offices)
 
 
-def _measured(known: Known, targets: Targets, route: str, lane: str) -> lengths.Measured | None:
+def _measured(known: Known, targets: Targets, route: str, lane: str, group: str = "") -> lengths.Measured | None:
     other = "cloud" if lane == "local" else "local"
-    return lengths.of_route(known, route, targets.route_targets(route, lane), targets.route_targets(route, other))
+    return lengths.of_route(
+        known, route, targets.route_targets(route, lane), targets.route_targets(route, other), group
+    )
 
 
-def _in_the_cloud(known: Known, targets: Targets, head: BatchHead, options: Options) -> BatchHead:
-    """A batch with answers as long as the cloud's are."""
-    found = _measured(known, targets, head.route, "cloud")
+def _answered(known: Known, targets: Targets, head: BatchHead, options: Options, lane: str) -> BatchHead:
+    """A batch with answers as long as those of its group are on a lane."""
+    found = _measured(known, targets, head.route, lane, head.group)
     if found is None:
         return head
     each, _ = lengths.expect(found, head.max_tokens // head.rows, options)
-    return msgspec.structs.replace(head, output_tokens=each * head.rows)
+    tokens = each * head.rows
+    return msgspec.structs.replace(head, output_tokens=tokens, work=work(head.input_tokens, tokens))
+
+
+def _kind(known: Known, head: BatchHead) -> str:
+    """Rows whose lengths are wrong together, if they are: those of a group that was measured, else of a route."""
+    return head.group if (head.group, "") in known else head.route
 
 
 def _figures(
@@ -103,25 +111,28 @@ def _figures(
     deadline_s: float | None,
     offices: Mapping[str, Office | None],
 ) -> dict[str, Any]:
-    bought = [_in_the_cloud(earlier.lengths, targets, head, options) for head in heads]
+    bought = [_answered(earlier.lengths, targets, head, options, "cloud") for head in heads]
+    heads = [_answered(earlier.lengths, targets, head, options, "local") for head in heads]
     parts = _parts(targets, ledger, earlier.times, heads, bought)
-    work = Work([part._replace(office=offices[head.route]) for part, head in zip(parts, heads, strict=True)])
-    spread = {name: _known(targets, earlier, name, heads) for name in work.kinds}
-    seen = foresee(work, spread, deadline_s)
-    lack = lacking(work, deadline_s, None if options.budget_nusd is None else options.budget_nusd * PUSD_PER_NUSD)
-    kept = work.kept(math.inf if deadline_s is None else deadline_s)
+    kinds = [_kind(earlier.lengths, head) for head in heads]
+    told = zip(parts, kinds, heads, strict=True)
+    job = Work([part._replace(kind=kind, office=offices[head.route]) for part, kind, head in told])
+    alike = {kind: [head for head, own in zip(heads, kinds, strict=True) if own == kind] for kind in job.kinds}
+    seen = foresee(job, {kind: _known(targets, earlier, mine) for kind, mine in alike.items()}, deadline_s)
+    lack = lacking(job, deadline_s, None if options.budget_nusd is None else options.budget_nusd * PUSD_PER_NUSD)
+    kept = job.kept(math.inf if deadline_s is None else deadline_s)
     lanes = [
-        _lane("local", targets, [heads[number] for number in work.order], kept, seen.home_pusd, seen.home_s),
-        _lane("cloud", targets, [bought[number] for number in work.order], 1 - kept, seen.away_pusd, seen.away_s),
+        _lane("local", targets, [heads[number] for number in job.order], kept, seen.home_pusd, seen.home_s),
+        _lane("cloud", targets, [bought[number] for number in job.order], 1 - kept, seen.away_pusd, seen.away_s),
     ]
-    routes = sorted(work.kinds)
+    routes = sorted({head.route for head in heads})
     everything = sum(ledger.cloud_estimate_pusd(h.route, h.input_tokens, h.output_tokens, h.rows) for h in bought)
     return {
         "rows": counts["rows"], "asked": counts["asked"], "duplicate": counts["duplicate"], "invalid": counts["invalid"],
         "routes": [_route(name, [h for h in heads if h.route == name], sources_of[name]) for name in routes],
         "lanes": lanes, "deadline_s": deadline_s, **_money(seen.pusd),
         **_times(done_in(seen.seconds, lack, deadline_s)), "all_cloud_usd": pusd_to_usd_str(everything), "lacks": _lacks(lack),
-        "assumption": _assumption(earlier.lengths, targets, routes),
+        "assumption": _assumption(earlier.lengths, targets, heads),
     }  # fmt: skip
 
 
@@ -149,16 +160,12 @@ def _parts(
     targets: Targets, ledger: Ledger, known: Known, heads: list[BatchHead], bought: list[BatchHead]
 ) -> list[Part]:
     """`bought`: the same as the cloud would answer them."""
-    rows, work = Counter(dict.fromkeys((h.route for h in heads), 0)), dict.fromkeys((h.route for h in heads), 0.0)
-    for head in heads:
-        rows[head.route] += head.rows
-        work[head.route] += head.work
-    usual = {route: max(1e-9, work[route] / rows[route]) for route in rows}
+    at_home, at_cloud = _usual(heads), _usual(bought)
     return [
         Part(
             head.route,
-            _lane_s("local", targets, known, head, _slots("local", targets, [head]), usual[head.route]),
-            _lane_s("cloud", targets, known, away, _slots("cloud", targets, [head]), usual[head.route]),
+            _lane_s("local", targets, known, head, _slots("local", targets, [head]), at_home),
+            _lane_s("cloud", targets, known, away, _slots("cloud", targets, [head]), at_cloud),
             _price(ledger, "local", head),
             _price(ledger, "cloud", away),
             home=_first("local", targets, head.route),
@@ -182,15 +189,27 @@ def _first(lane: str, targets: Targets, route: str) -> str:
     return next(iter(targets.route_targets(route, lane)), "")
 
 
-def _lane_s(lane: str, targets: Targets, known: Known, head: BatchHead, slots: int, usual: float) -> float:
+def _usual(heads: list[BatchHead]) -> dict[str, float]:
+    """Work of a row, by group and by route."""
+    sums: dict[str, tuple[int, float]] = {}
+    for head in heads:
+        for name in {head.group, head.route}:
+            rows, tokens = sums.get(name, (0, 0.0))
+            sums[name] = rows + head.rows, tokens + head.work
+    return {name: max(1e-9, tokens / rows) for name, (rows, tokens) in sums.items()}
+
+
+def _lane_s(
+    lane: str, targets: Targets, known: Known, head: BatchHead, slots: int, usual: Mapping[str, float]
+) -> float:
     """Seconds that all slots of a target take for a batch, no faster than its limits admit; infinite where it has no such lane.
-    A measured call's time is that of a row of `usual` work."""
+    A measured call's time is that of a row of the `usual` work of its group or route."""
     name = _first(lane, targets, head.route)
     if not name:
         return math.inf
-    found = _times_of(known, head.route, name)
+    whose, found = _times_of(known, head, name)
     if found is not None:
-        span_s = head.work / usual * found.call_s
+        span_s = head.work / usual[whose] * found.call_s
     elif lane == "local":
         span_s = head.work / GUESSED_TOKENS_PER_S
     else:
@@ -198,18 +217,23 @@ def _lane_s(lane: str, targets: Targets, known: Known, head: BatchHead, slots: i
     return max(span_s / max(1, slots), targets.limits_s(name, head))
 
 
-def _times_of(known: Known, route: str, name: str) -> lengths.Measured | None:
-    found = (known.get(key) for key in ((route, name), ("", name)))
-    return next((each for each in found if each is not None and each.call_s), None)
+def _times_of(known: Known, head: BatchHead, name: str) -> tuple[str, lengths.Measured | None]:
+    """What is known of the time of a target's calls for such prompts, and whether that is of the group or of the route."""
+    for whose, key in ((head.group, head.group), (head.route, head.route), (head.route, "")):
+        if (whose or key) and (found := known.get((key, name))) is not None and found.call_s:
+            return whose, found
+    return head.route, None
 
 
-def _known(targets: Targets, earlier: Earlier, route: str, heads: list[BatchHead]) -> Basis:
-    """How sure the lengths and times of a route's rows are."""
-    rows = sum(head.rows for head in heads if head.route == route)
+def _known(targets: Targets, earlier: Earlier, heads: list[BatchHead]) -> Basis:
+    """How sure the lengths and times of rows of one kind are; of new ones only the route's are known, which is a guess."""
+    rows, (route, group) = sum(head.rows for head in heads), (heads[0].route, heads[0].group)
+    if lengths.is_new(earlier.lengths, group):
+        return Basis(rows)
     lanes = [lane for lane in ("local", "cloud") if targets.route_targets(route, lane)]
-    found = [each for lane in lanes if (each := _measured(earlier.lengths, targets, route, lane)) is not None]
+    found = [each for lane in lanes if (each := _measured(earlier.lengths, targets, route, lane, group)) is not None]
     name = _first("local", targets, route) or _first("cloud", targets, route)
-    times = _times_of(earlier.times, route, name)
+    _, times = _times_of(earlier.times, heads[0], name)
     return Basis(
         rows,
         min((each.calls for each in (*found, times) if each is not None), default=0),
@@ -218,19 +242,28 @@ def _known(targets: Targets, earlier: Earlier, route: str, heads: list[BatchHead
     )
 
 
-def _assumption(known: Known, targets: Targets, routes: list[str]) -> str:
+def _assumption(known: Known, targets: Targets, heads: list[BatchHead]) -> str:
     """Where lengths and times come from, and which local servers do nothing, in words."""
+    routes, new = sorted({head.route for head in heads}), Counter[str]()
+    others = {group for group in {head.group for head in heads} if lengths.is_new(known, group)}
+    for head in heads:
+        if head.group in others:
+            new[head.route] += head.rows
     on = {name: [each for lane in ("local", "cloud") for each in targets.route_targets(name, lane)] for name in routes}
     measured = {name: found for name in routes if (found := lengths.of_route(known, name, (), on[name])) is not None}
     said = [f"route {name}: lengths of {found.calls:,} earlier answers" for name, found in measured.items()]
+    said += [
+        f"{rows:,} rows of route {name} are of a new kind: P90 assumes {LONG:g} times their tokens and time"
+        for name, rows in sorted(new.items())
+    ]
     if guessed := [name for name in routes if name not in measured]:
         said.append(
             f"route {', '.join(guessed)}: no such answers measured here yet, P90 assumes {LONG:g} times the tokens and time"
         )
     for name in routes:
-        first, *others = targets.route_targets(name, "local") or [""]
-        if others:
-            said.append(f"route {name}: {', '.join(others)} asked nothing while {first} is up")
+        first, *idle = targets.route_targets(name, "local") or [""]
+        if idle:
+            said.append(f"route {name}: {', '.join(idle)} asked nothing while {first} is up")
     return "; ".join(said)
 
 

@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from pipelines import paths, wire
+from pipelines import beside, paths, wire
 from pipelines.batch import form_of
 from pipelines.lengths import Known, latencies, measure
 from pipelines.types import Options
@@ -31,8 +31,8 @@ COLUMNS = [
 
 
 class Earlier(NamedTuple):
-    """Lengths of a client's answers, which no other client is told; times of its calls on a route, else of anybody's; and by
-    target what its batch API's orders took, in seconds (lengths.latencies)."""
+    """Lengths of a client's answers, which no other client is told; times of its calls of a group or on a route, else of anybody's;
+    and by target what its batch API's orders took, in seconds (lengths.latencies)."""
 
     lengths: Known
     times: Known
@@ -53,7 +53,8 @@ def read(store: Store, options: Options, client: str) -> Earlier:
             forms[run] = _form_of(store, run)
         if forms[run] == wanted:
             try:
-                found.append(store.read_table(name, columns=COLUMNS))
+                table = store.read_table(name, columns=COLUMNS)
+                found.append(table.append_column("group", pa.array(beside.groups(table), pa.string())))
             except (OSError, pa.ArrowException):
                 continue
             rows += found[-1].num_rows

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipelines import wire
 from pipelines.climb import START
+from pipelines.sections import BASE_URLS
 from pipelines.settings import Settings
 from pipelines.types import BatchHead, Failure
+from worker.backends.waits import Limits, limits
 from worker.clock import Clock
 from worker.queue import Redis
 
@@ -21,6 +25,9 @@ ANSWERED_EVERY_MS = 1_000
 CLOSED_MS = 24 * 3_600_000
 REFUSED_MS = 3_600_000
 """How long a window holds that a server named when it refused a prompt: it may be started again with a larger one."""
+LIMITS_MS = 7 * 24 * 3_600_000
+"""How long a limit holds that answers named, and that it said it was asked too much: an account may be raised, or used less by
+others."""
 _FIELDS: dict[str, tuple[type, ...]] = {
     "up": (bool,), "closed": (bool,), "reason": (str,), "until_ms": (int,), "paused_ms": (int,), "failing_since": (int,),
     "parallel": (int,), "context_tokens": (int,), "window_tokens": (int,), "model": (str,), "cutoff": (str,),
@@ -28,7 +35,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "changed_ms": (int,), "told": (str,), "told_model": (str,), "cap": (int,), "waiting": (int,), "waits": (int,),
     "batch_price": (int, float), "batch_s": (list,), "batch_full_ms": (int,), "batch_off_ms": (int,), "batch_reason": (str,),
     "answered_ms": (int,), "batch_cancel_s": (int, float), "batch_rows": (int,), "lane": (str,), "provider": (str,),
-    "asked_for": (str,),
+    "asked_for": (str,), "told_rpm": (int,), "told_tpm": (int,), "told_limits_ms": (int,), "told_limits_of": (str,),
 }  # fmt: skip
 """What workers say of a target."""
 _STATE = (Path(__file__).parent / "scripts" / "state.lua").read_text()
@@ -49,6 +56,7 @@ class Targets:
                 self._of_routes.setdefault((name, settings.targets[target].lane), []).append(target)
         self.states: dict[str, dict[str, Any]] = {}
         self._reports: dict[str, dict[str, Any]] = {}
+        self._told_ms: dict[str, int] = {}
 
     def cap(self, name: str) -> int:
         """Slots of a target over all workers: configured, else where the climb is, else what was measured, what the
@@ -79,11 +87,54 @@ class Targets:
         state = self.states.get(name, {})
         return state.get("refused_tokens") if self.clock.now_ms() < state.get("refused_until_ms", 0) else None
 
+    def told(self, name: str, headers: Mapping[str, str]) -> None:
+        """Learns the limits that an answer's headers name, once a second. What a configuration names is no looser for it."""
+        now = self.clock.now_ms()
+        if self._settings.targets[name].lane == "local" or now - self._told_ms.get(name, 0) < ANSWERED_EVERY_MS:
+            return
+        if not any(found := limits(headers)):
+            return  # refusals often say none
+        self._told_ms[name], known = now, self._told(name)
+        new = Limits(found.rpm or known.rpm, found.tpm or known.tpm)
+        old = now - self.states.get(name, {}).get("told_limits_ms", 0) > LIMITS_MS / 7
+        if new != known or old:
+            named = {"told_rpm": new.rpm, "told_tpm": new.tpm}
+            self.say(name, {**named, "told_limits_ms": now, "told_limits_of": self._settings.targets[name].model})
+
+    def _told(self, name: str) -> Limits:
+        """Limits that its answers named lately."""
+        state = self.states.get(name, {})
+        fresh = self.clock.now_ms() - state.get("told_limits_ms", 0) < LIMITS_MS
+        if not fresh or state.get("told_limits_of") != self._settings.targets[name].model:
+            return Limits()
+        return Limits(max(0, state.get("told_rpm") or 0), max(0, state.get("told_tpm") or 0))
+
+    def is_throttled(self, name: str) -> bool:
+        """Whether it has said lately that it was asked too much."""
+        return self.clock.now_ms() - (self.states.get(name, {}).get("paused_ms") or 0) < LIMITS_MS
+
+    def calls_per_s(self, name: str) -> float:
+        """That a target's limits admit, as configured and as its answers say; infinite without any."""
+        named = [rpm for rpm in (self._settings.targets[name].rpm, self._told(name).rpm) if rpm]
+        return min(named, default=math.inf) / 60
+
+    def counts_tokens(self, name: str) -> bool:
+        """Whether anything is known of its limits on tokens."""
+        return bool(self._settings.targets[name].tpm or self._told(name).tpm)
+
+    def tokens_s(self, name: str, head: BatchHead, output_tokens: float) -> float:
+        """The least seconds that its limits on tokens leave for a batch whose answers are likely so long; 0 without any. What only
+        its answers say is counted by likely lengths, unless its vendor is known to count what an answer may be: taken for
+        less than it is, a limit would keep from a target what it could do."""
+        target, told = self._settings.targets[name], self._told(name).tpm
+        charged = target.charged_tokens(head.input_tokens, head.max_tokens, head.rows)
+        by_limits = target.kind == "cerebras" or (target.kind, target.base_url) == ("openai", BASE_URLS["openai"])
+        likely = charged if by_limits else min(charged, head.input_tokens + output_tokens)
+        return 60 * max(charged / target.tpm if target.tpm else 0.0, likely / told if told else 0.0)
+
     def limits_s(self, name: str, head: BatchHead) -> float:
         """The least time that a target's own rate limits leave for a batch."""
-        target, rows = self._settings.targets[name], head.rows
-        tokens = target.charged_tokens(head.input_tokens, head.max_tokens, rows)
-        return 60 * max(rows / target.rpm if target.rpm else 0.0, tokens / target.tpm if target.tpm else 0.0)
+        return max(head.rows / self.calls_per_s(name), self.tokens_s(name, head, head.output_tokens))
 
     def route_targets(self, route: str, lane: str) -> list[str]:
         """Names of a route's targets on a lane, in order of preference."""

@@ -11,7 +11,7 @@ its `build` takes `terms`, its `statement(terms, total_usd)` stands below. What 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
@@ -22,6 +22,7 @@ from pipelines.errors import UsageError
 if TYPE_CHECKING:
     import polars as pl
 
+    from pipelines.beside import Room
     from pipelines.reports.shared.sections import Extra, Section
     from pipelines.reports.shared.terms import Terms
 
@@ -106,10 +107,12 @@ def sections(name: str, extra: Extra, *, pairs: bool) -> list[Section]:
     return draw(extra, pairs=pairs) if draw else []
 
 
-def told(name: str, costs: pl.LazyFrame, timezone: str = "UTC") -> list[Section]:
-    """What the report reads from the ledger for below its table."""
+def told(
+    name: str, costs: pl.LazyFrame, timezone: str = "UTC", rooms: Callable[[], Mapping[str, Room]] = dict
+) -> list[Section]:
+    """What the report reads from the ledger for below its table; `rooms` says what its targets had room for."""
     draw = getattr(_module(name), "told", None)
-    return draw(costs, timezone) if draw else []
+    return draw(costs, timezone, rooms()) if draw else []
 
 
 def grouping(name: str, by: Sequence[str]) -> list[str]:

@@ -1,7 +1,8 @@
 """How each lane and target worked: rows, calls, tokens, busy time, latency, tokens per second and share of the answers.
 
 `busy_s` is the time with at least one call in flight, `slot_s` the sum over all calls; latencies are of good calls.
-Below: calls in flight over time, and what one more hour of each local target would have saved.
+Below: calls in flight over time, and what one more hour of each local target would have saved, of rows that fit its window and that
+it has not tried in vain, less what its own calls cost.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.beside import Room
 from pipelines.reports.shared import lane_time
 from pipelines.reports.shared.format import percent
 from pipelines.reports.shared.frames import CALENDAR, dated, grouped, seconds, share
@@ -54,9 +56,9 @@ def bars(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
     ]
 
 
-def told(costs: pl.LazyFrame, timezone: str) -> list[Section]:
+def told(costs: pl.LazyFrame, timezone: str, rooms: Mapping[str, Room]) -> list[Section]:
     """Calls in flight over time, and what one more local hour would have saved."""
-    return lane_time.sections(costs, timezone)
+    return lane_time.sections(costs, timezone, rooms)
 
 
 def _calls() -> list[pl.Expr]:

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from pipelines.beside import Room
     from pipelines.money import Price
+
+MOST_FILES = 64
+"""That are opened to learn of targets: each has had calls in one of the newest, or its room is not known."""
 
 
 def results_files(root: str, run_id: str | None = None) -> list[str]:
@@ -92,6 +96,19 @@ def parts(root: str, run_id: str) -> pl.LazyFrame | None:
     """A run's settled parts; None when they are gone."""
     files = _files(root, f"{paths.parts_dir(run_id)}/*.parquet")
     return _scan(files) if files else None
+
+
+def rooms(root: str, run_id: str | None = None) -> dict[str, Room]:
+    """By target, what the newest of its ledger files says of its room; of MOST_FILES."""
+    import pyarrow.parquet as pq
+
+    from pipelines import beside
+
+    found: dict[str, Room] = {}
+    for name in sorted(costs_files(root, run_id), reverse=True)[:MOST_FILES]:
+        with opened(name) as stream:
+            found = beside.rooms(pq.read_metadata(stream).metadata) | found
+    return found
 
 
 def prices(root: str, run_id: str) -> list[Price]:

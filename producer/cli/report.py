@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SHOWN = 3
 """Unfinished runs that are named."""
 FORMATS = ("table", "parquet", "csv", "json", "html")
+WHOLE = ("table", "html")
+"""These show what stands below the report too; the others are one table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,12 @@ class Report(Common):
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Of this run only.")] = None
     by: Annotated[list[str] | None, typer.Option(metavar="A,B", help="What to group by; again or with commas.")] = None
     format: Annotated[str, typer.Option(metavar="FORMAT", help=", ".join(FORMATS))] = "table"
+    section: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TITLE", help="With csv, json or parquet: a table below the report, by part of its title."
+        ),
+    ] = None
     out: Annotated[Path | None, typer.Option(metavar="PATH", help="File to write [default: standard output]")] = None
 
 
@@ -58,10 +66,16 @@ def report(ask: Report) -> int:
         return 0
     if ask.format not in FORMATS:
         raise UsageError(f"--format {ask.format!r} is not one of {', '.join(FORMATS)}")
+    if ask.section is not None and ask.format in WHOLE:
+        raise UsageError(
+            f"--section is for {', '.join(each for each in FORMATS if each not in WHOLE)}: {ask.format} shows all"
+        )
     asked = [part.strip() for text in ask.by or [] for part in text.split(",") if part.strip()]
     by = reports.grouping(ask.name, asked)
     with frames.reading(f"report {ask.name}"):
         frame, sections = _build(ask, ask.name, by)
+        if ask.section is not None:
+            frame = _one(ask.name, sections, ask.section)
     _write(ask, ask.name, frame, sections)
     return 0
 
@@ -86,12 +100,26 @@ def _build(ask: Report, name: str, by: list[str]) -> tuple[pl.DataFrame, list[Se
             say.note(f"client {terms.client} made no call in {terms.month}")
         return made, said
     built = reports.load(name).build(results, costs, by).collect()
-    if ask.format not in ("table", "html"):
+    if ask.format not in WHOLE and ask.section is None:
         return built, []
     if not reports.wants_links(name):
-        return built, reports.told(name, costs, timezone)
+        return built, reports.told(name, costs, timezone, partial(frames.rooms, root, ask.run))
     allowed = {route: found.max_false_reuse for route, found in settings.routes.items()}
     return built, reports.sections(name, _extra(root, results, allowed), pairs=ask.format == "html")
+
+
+def _one(name: str, sections: Sequence[Section], title: str) -> pl.DataFrame:
+    """The table below the report that is called so."""
+    import polars as pl
+
+    there = [section for section in sections if section.rows]
+    for section in there:
+        if title.casefold() in section.title.casefold():
+            frame = pl.DataFrame(list(section.rows), infer_schema_length=None)
+            return frame.with_columns(pl.col(pl.Decimal).cast(pl.Decimal(38, 12)))
+    raise UsageError(
+        f"report {name} has no table {title[:60]!r} here; below it are {', '.join(repr(section.title) for section in there) or 'none'}"
+    )
 
 
 def _without_unfinished(

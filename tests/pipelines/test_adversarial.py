@@ -239,6 +239,9 @@ Did Tom Cruise go to China?|Did Tom Cruise go to china?
 What did IT say about the delay?|What did it say about the delay?
 Do you ship to US?|Do you ship to us?
 Who is Baker of Bath?|Who is Baker of bath?
+Ich habe Sie gestern gesehen|Ich habe sie gestern gesehen
+Ist das Ihr neuer Hund?|Ist das ihr neuer Hund?
+Is there CO in the room?|Is there Co in the room?
 """
 SAME = {
     CLOSED: """

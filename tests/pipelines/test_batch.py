@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.batch import MAX_BYTES, MAX_ROWS, MIN_ROWS, Asked, output_estimate, pack, rest, rows_per_batch
+from pipelines.batch import MAX_BYTES, MAX_ROWS, MIN_ROWS, Asked, groups, output_estimate, pack, rest, rows_per_batch
 from pipelines.types import BatchHead, Item
 
 
@@ -65,6 +65,16 @@ def test_kinds_of_prompts_are_the_same_groups_in_a_chunk_of_any_size_and_by_a_be
     names = {group for group, _ in pack(of_kinds(rows, beginning), {})}
     assert len(names) == 3 and all(name.split()[-1] != "0" for name in names)
     assert names == {group for group, _ in pack(of_kinds(640, beginning), {})}
+
+
+def test_a_group_that_is_known_is_one_however_few_it_has_now_and_comes_before_one_that_is_not() -> None:
+    """Five prompts of a kind that a large run had; and in a larger one, where a part of them begins alike for longer."""
+    beginning = (b'{"messages":[{"role":"user","content":"Of kind ?: ' + b"read and answer. " * 20)[:100]
+    known = groups(of_kinds(640, beginning)).keys()
+    assert groups(of_kinds(5, beginning)).keys().isdisjoint(known)
+    assert groups(of_kinds(5, beginning), known).keys() < known
+    more = [Asked(one.item, "a", one.prefix[:100] + b"x" * 156, 20) for one in of_kinds(640, beginning)]
+    assert groups(more).keys().isdisjoint(known) and groups(more, known).keys() == known
 
 
 def test_prompts_that_begin_each_in_its_own_way_lie_by_their_lengths() -> None:

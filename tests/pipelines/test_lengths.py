@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
-from pipelines.lengths import LEAST_CALLS, Measured, expect, latencies, measure, of_route
+from pipelines.lengths import LEAST_CALLS, Measured, expect, is_new, latencies, measure, of_route
 from pipelines.types import Options
 from tests.support_frames import at, call, costs_frame
 
@@ -47,6 +48,27 @@ def test_good_answers_of_the_ledger_are_measured_by_route_and_target() -> None:
     assert of_route(known, "small", ["mini"], ["gpu"]) == known["small", ""], "too few of its own"
     assert of_route(known, "other", ["mini"], ["gpu"]) == known["", "gpu"]
     assert of_route(known, "other", ["mini"]) is None
+
+
+def test_a_groups_answers_come_before_its_routes_whoever_gave_them() -> None:
+    """Twenty short and twenty long ones at a route's local target, and twenty short ones in its cloud."""
+    calls = [call(n, n, output_tokens=(8, 300)[n % 2]) for n in range(40)]
+    calls += [call(40 + n, n, target="mini", output_tokens=10) for n in range(20)]
+    names = ["small text 0 s", "small text 0 l"] * 20 + ["small text 0 s"] * 20
+    known = measure(costs_frame(calls).collect().with_columns(pl.Series("group", names)))
+    tokens = {
+        (group, target): found.output_tokens
+        for group in (*names[:2], "small text 0 x")
+        for target in ("gpu", "mini")
+        if (found := of_route(known, "small", [target], (), group)) is not None
+    }
+    assert list(tokens.values()) == [8, 10, 300, 300, 154, 10], "of a group that nobody knows, the route's"
+    assert [is_new(known, each) for each in ("small text 0 x", names[0], "small labels 0 x", "tiny text 0 x", "")] == [
+        True, False, False, False, False,
+    ]  # fmt: skip
+    assert measure(costs_frame(calls).collect().with_columns(pl.lit("").alias("group"))).keys() == {
+        (route, target) for route in ("small", "") for target in ("gpu", "mini", "")
+    } - {("", "")}
 
 
 def test_a_count_that_is_none_is_left_out_and_a_long_answer_is_not() -> None:

@@ -62,6 +62,11 @@ LOOSE = [
     ("See Example.org/Aa", "see example.org/Aa"),
     ("he/she and/or Ida", "He/She And/Or ida"),
     ("Ms Ida, Mg and Pb", "ms ida mg and pb"),
+    ("the spring - a wet one", "the spring, a wet one"),
+    ("See [A] and [B-movie]", "see [a] and [b-movie]"),
+    ("It costs 5 US$, ok", "it costs 5 us$ ok"),
+    ("the mens room", "the men's room"),
+    ("Das Haus, gut", "das haus gut"),
 ]
 NOT_LOOSE = [
     ("fine", "fine?"),
@@ -117,6 +122,27 @@ NOT_LOOSE = [
     ("Nothing; works is the name", "Nothing works is the name"),
     ('"No," more cuts', '"No" more cuts'),
     ("Declined again. Given that, what do I do?", "Declined again. Given that, what do I do"),
+    ("Ich kann nicht, warten ist gut", "Ich kann, nicht warten ist gut"),
+    ("No, quiero pagar", "No quiero pagar"),
+    ("Non, je reste", "Non je reste"),
+    ("Er wollte das Zimmer, nie den Koffer", "Er wollte das Zimmer nie, den Koffer"),
+    (
+        "\u041a\u0430\u0437\u043d\u0438\u0442\u044c \u043d\u0435\u043b\u044c\u0437\u044f, \u0436\u0434\u0430\u0442\u044c",
+        "\u041a\u0430\u0437\u043d\u0438\u0442\u044c, \u043d\u0435\u043b\u044c\u0437\u044f \u0436\u0434\u0430\u0442\u044c",
+    ),
+    ("open Mon - Fri only", "open Mon, Fri only"),
+    ("open June - August", "open June August"),
+    ("shut (Monday \u2014 Friday)", "shut (Monday Friday)"),
+    ("open 9 am - 5 pm", "open 9 am, 5 pm"),
+    ("match [A-Z] here", "match [a-z] here"),
+    (r"use \d+ there", r"use \D+ there"),
+    (r"what is \Delta here", r"what is \delta here"),
+    ("is ^ab$ fine", "is ^AB$ fine"),
+    ("try (?=Ab) next", "try (?=ab) next"),
+    ("at 5 Pa", "at 5 pA"),
+    ("half of 10, plus 2", "half of 10 plus 2"),
+    ("in $HOME/a", "in $home/a"),
+    ("run ./a.sh now", "run ../a.sh now"),
 ]
 
 

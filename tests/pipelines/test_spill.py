@@ -421,3 +421,41 @@ def test_no_more_is_rung_to_a_cloud_than_its_limits_admit_in_a_moment() -> None:
     for cloud, bought in ((limited, 2), (msgspec.structs.replace(limited, rows_per_s=0.0), 1)):
         moves = moved(plan(snapshot(run(SHORT, deadline_s=30), gpu=SLOW, mini=cloud)))
         assert [lane for _, lane in moves] == ["cloud"] * bought, "for three seconds; four where nobody has asked it"
+
+
+def bought(due: RunView, gpu: TargetView, cloud: TargetView) -> int:
+    """Batches that are rung to the cloud now."""
+    return sum(ring.lane == "cloud" for ring in rings(snapshot(due, gpu=gpu, mini=cloud)))
+
+
+def test_tokens_a_minute_are_turned_into_rows_by_what_leaves() -> None:
+    """The tail was of long prompts: 0.66 rows a second, of the mean of what waited 3.4. The cloud was idle for the first 175 of 300 s,
+    and 36 of 1,265 rows were late."""
+    short = tuple(BatchView(f"s{i}", "small", 4, 240.0, cloud_s=4 * 74 / 667) for i in range(275))
+    long = tuple(BatchView(f"l{i}", "small", 4, 1240.0, cloud_s=4 * 1011 / 667) for i in range(41))
+    gpu = msgspec.structs.replace(GPU, rate=250.0, rung_rows=100, spans=100_000)
+    cloud = msgspec.structs.replace(MINI, slots=32, rows_per_s=3.4, latency_s=0.5, limit_rows_per_s=3.4, spans=0)
+    for left_s, rung in ((390, 0), (290, 1)):  # 16 and 36 of the long batches are short
+        due = run(short + long, deadline_s=left_s)
+        assert bought(due, gpu, cloud) == rung, left_s
+    assert bought(run(long + short, deadline_s=290), gpu, cloud) == 0, (
+        "760 rows of the tail, of which nine a second may go"
+    )
+
+
+def test_what_its_limits_admit_of_the_tail_is_all_that_is_rung() -> None:
+    """Three seconds' rows of the mean were eighteen seconds' of long prompts."""
+    tail = tuple(BatchView(f"l{i}", "small", 1, 1240.0, cloud_s=1.5) for i in range(100))
+    cloud = msgspec.structs.replace(MINI, slots=32, rows_per_s=3.4, latency_s=0.5, limit_rows_per_s=3.4)
+    assert bought(run(tail, deadline_s=60), SLOW, cloud) == 3
+    calls = msgspec.structs.replace(cloud, calls_per_s=0.25)
+    assert bought(run(tail, deadline_s=60), SLOW, calls) == 1
+
+
+def test_a_cloud_that_said_it_was_asked_too_much_is_believed_what_it_did() -> None:
+    """One a second, and eleven were believed: it was first asked eleven seconds before the deadline, and 45 rows were late."""
+    few = msgspec.structs.replace(MINI, slots=64, rows_per_s=1.1, latency_s=0.5, spans=0)
+    assert cloud_rate(few) > 10
+    assert cloud_rate(msgspec.structs.replace(few, throttled=True)) == 1.1
+    known = msgspec.structs.replace(few, throttled=True, limit_rows_per_s=5.0)
+    assert cloud_rate(known) == 5.0, "its limits say more than a few calls"

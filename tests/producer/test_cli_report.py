@@ -140,6 +140,23 @@ def test_every_report_in_every_form(root: Path, capsys: pytest.CaptureFixture[st
     assert ("<svg" in page) == (name in ("savings", "lanes"))
 
 
+def test_a_table_below_a_report_can_be_had_alone(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither JSON, CSV nor Parquet had any of them."""
+    _, out, _ = ran(capsys, "report", "lanes", "--format", "json", "--section", "one more hour")
+    (hour,) = json.loads(out)
+    assert (hour["target"], hour["more_rows"], hour["saved_usd"]) == ("gpu", 2, "0.002000000000")
+    _, out, _ = ran(capsys, "report", "lanes", "--format", "csv", "--section", "Calls in flight")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert len(rows) == 24 and list(rows[0]) == ["from", "cloud", "cloud_used_share", "local", "local_used_share"]
+    code, _, err = ran(capsys, "report", "lanes", "--format", "parquet", "--section", "hour", "--out", "hour.parquet")
+    assert code == 0, err
+    assert pl.read_parquet(root / "hour.parquet").schema["per_hour_usd"] == pl.Decimal(38, 12)
+    code, _, err = ran(capsys, "report", "lanes", "--format", "json", "--section", "colours")
+    assert code == 2 and "has no table 'colours' here; below it are 'What one more hour" in err
+    assert "below it are none" in ran(capsys, "report", "cost", "--format", "json", "--section", "hour")[2]
+    assert "--section is for parquet, csv, json" in ran(capsys, "report", "lanes", "--section", "hour")[2]
+
+
 INVOICE = ["invoice", "--client", "acme", "--month", "2026-03"]
 
 

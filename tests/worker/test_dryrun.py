@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines import paths, schemas
+from pipelines import beside, paths, schemas
+from pipelines.batch import Asked, groups
 from pipelines.lengths import Measured
 from pipelines.settings import Settings
-from pipelines.types import BatchHead, Options
+from pipelines.types import BatchHead, Item, Options
 from tests.support_frames import at, call
 from tests.support_worker import write as write_part
 from tests.worker.sources.reading import lines, source, write
 from worker.clock import Clock
-from worker.dryrun import _in_the_cloud, _known, _lane_s, _office, _parts, plan_run
+from worker.dryrun import _answered, _known, _lane_s, _office, _parts, plan_run
 from worker.measured import Earlier
 from worker.money.ledger import Ledger
 from worker.targets import Targets
@@ -53,11 +55,12 @@ def test_a_measured_call_is_one_of_usual_work_and_longer_prompts_take_longer(tar
 
 
 def test_a_lane_is_no_faster_than_its_limits(targets: Targets) -> None:
-    assert _lane_s("cloud", targets, KNOWN, head("a", 100.0), 64, 10.0) == 10.0, "sixty rows a minute"
+    usual = {"small": 10.0}
+    assert _lane_s("cloud", targets, KNOWN, head("a", 100.0), 64, usual) == 10.0, "sixty rows a minute"
     limited, free = head("a", 100.0, 299_800, limit=200), head("a", 100.0, 300_000 - 10 * 4096)
-    assert _lane_s("cloud", targets, KNOWN, limited, 64, 10.0) == 30.0, "600,000 tokens a minute"
-    assert _lane_s("cloud", targets, KNOWN, free, 64, 10.0) == 30.0, "each of the ten may write 4,096"
-    assert _lane_s("cloud", targets, KNOWN, head("a", 100.0, route="homely"), 64, 10.0) == math.inf
+    assert _lane_s("cloud", targets, KNOWN, limited, 64, usual) == 30.0, "600,000 tokens a minute"
+    assert _lane_s("cloud", targets, KNOWN, free, 64, usual) == 30.0, "each of the ten may write 4,096"
+    assert _lane_s("cloud", targets, KNOWN, head("a", 100.0, route="homely"), 64, usual) == math.inf
 
 
 def test_a_servers_slots_are_no_other_routes(tmp_path: Path) -> None:
@@ -96,8 +99,8 @@ def test_it_is_said_that_a_second_local_server_is_asked_nothing(tmp_path: Path) 
 
 
 def test_how_sure_a_route_is(targets: Targets) -> None:
-    assert _known(targets, Earlier(KNOWN, KNOWN, {}), "small", [head("a", 1.0)]) == (10, 40, 0.5, 0.5)
-    assert _known(targets, Earlier({}, {}, {}), "small", [head("a", 1.0)]) == (10, 0, None, None)
+    assert _known(targets, Earlier(KNOWN, KNOWN, {}), [head("a", 1.0)]) == (10, 40, 0.5, 0.5)
+    assert _known(targets, Earlier({}, {}, {}), [head("a", 1.0)]) == (10, 0, None, None)
 
 
 def test_only_a_route_that_may_use_a_batch_api_gets_its_price_and_what_its_orders_took() -> None:
@@ -154,16 +157,21 @@ def test_what_is_bought_is_priced_with_answers_of_the_clouds_length(tmp_path: Pa
     read_usd = bought["input_tokens"] / 1e6
     assert float(free["all_cloud_usd"]) == pytest.approx(read_usd + 100 * 500 * 10 / 1e6)
     assert float(dear["cost_usd_p50"]) == pytest.approx(read_usd + 100 * 500 * 10 / 1e6, rel=0.01)
-    assert _in_the_cloud({}, Targets(settings, Clock()), head("a", 1.0), Options()) == head("a", 1.0), "a guess is one"
+    assert _answered({}, Targets(settings, Clock()), head("a", 1.0), Options(), "cloud") == head("a", 1.0), (
+        "a guess is one"
+    )
 
 
 CALLS, CALL_S = 64, 6.4
 EARLIER = "20260301-000000-aaaaaa"
 
 
-def remember(folder: Path, calls: list[dict[str, Any]]) -> None:
-    """The ledger and the record of an earlier run."""
-    write_part(folder / paths.costs_part("2026-03-01", EARLIER, "00000001"), calls, schemas.COSTS)
+def remember(folder: Path, calls: list[dict[str, Any]], group_of: dict[int, str] | None = None) -> None:
+    """The ledger and the record of an earlier run; `group_of`: each row's, as settle notes it down."""
+    path = folder / paths.costs_part("2026-03-01", EARLIER, "00000001")
+    write_part(path, calls, schemas.COSTS)
+    if group_of is not None:
+        pq.write_table(beside.grouped(pq.read_table(path), group_of), path)
     record = folder / paths.run_record(EARLIER)
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_bytes(msgspec.json.encode({"run_id": EARLIER, "options": {}, "status": "completed"}))
@@ -191,3 +199,61 @@ def test_how_long_a_clients_answers_are_is_no_others_to_know(tmp_path: Path) -> 
     assert (mine["routes"][0]["output_from"], theirs["routes"][0]["output_from"]) == ("measured", "assumed")
     assert f"lengths of {CALLS} earlier answers" in mine["assumption"] and str(CALLS) not in theirs["assumption"]
     assert theirs["lanes"][0]["seconds_p50"] == pytest.approx(CALL_S, rel=0.01), "how fast a server is, is"
+
+
+def of_two_kinds(folder: Path, rows: list[dict[str, Any]], *, grouped: bool = True) -> dict[str, Any]:
+    """A dry run after one of a hundred prompts with short answers and a hundred with long ones, all in the cloud."""
+    mini = {name: value for name, value in CONFIG["targets"]["mini"].items() if name not in ("rpm", "tpm")}
+    route = {"targets": ["mini"], "dedupe": "off"}
+    settings = Settings.model_validate(
+        {"spillway": {"data": str(folder)}, "targets": {"mini": mini}, "routes": {"small": route}}
+    )
+    asked = [
+        Asked(Item(n, b"", 0, 0), "small", msgspec.json.encode({"messages": user(KINDS[n % 2])}), 0, "text")
+        for n in range(200)
+    ]
+    group_of = {one.item.row: group for group, members in groups(asked).items() for one in members}
+    calls = [
+        call(n, n, run_id=EARLIER, lane="cloud", target="mini", output_tokens=(8, 300)[n % 2], finished_at=at((0.3, 3)[n % 2]))
+        for n in range(200)
+    ]  # fmt: skip
+    remember(folder, calls, group_of if grouped else None)
+    file = write(folder / "rows.jsonl", lines(*rows))
+    return plan_run(settings, (source(file),), Options(), "default", None)
+
+
+KINDS = ("Kind A: is this parcel lost? Answer yes or no.", "Kind B: write at length about this item and its maker.")
+
+
+def user(text: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": text}]
+
+
+@pytest.mark.parametrize(("kind", "rows", "tokens", "call_s"), [(0, 300, 8, 0.3), (1, 300, 300, 3.0), (1, 5, 300, 3.0)])
+def test_a_run_of_one_kind_is_foreseen_by_that_kinds_answers(
+    tmp_path: Path, kind: int, rows: int, tokens: int, call_s: float
+) -> None:
+    """Half of the route's earlier answers were short and half long: whichever kind was asked, it was taken for both."""
+    said = of_two_kinds(tmp_path, [{"prompt": KINDS[kind]}] * rows)
+    cloud = next(lane for lane in said["lanes"] if lane["lane"] == "cloud")
+    usd = cloud["input_tokens"] / 1e6 + rows * tokens * 10 / 1e6
+    assert cloud["output_tokens"] == rows * tokens
+    assert float(said["cost_usd_p50"]) == pytest.approx(usd, rel=0.01) == float(said["cost_usd_p90"])
+    assert said["seconds_p50"] == pytest.approx(rows * call_s / cloud["slots"], abs=0.06)
+
+
+def test_of_a_kind_that_nobody_has_asked_the_routes_answers_are_a_guess(tmp_path: Path) -> None:
+    new = [{"prompt": f"Kind C: translate this sentence into French, please. {number}"} for number in range(300)]
+    said = of_two_kinds(tmp_path, new + [{"prompt": KINDS[0]}] * 100)
+    assert float(said["cost_usd_p90"]) > 2.5 * float(said["cost_usd_p50"]) > 2.5 * 300 * 154 * 10 / 1e6
+    assert said["assumption"].endswith(
+        "; 300 rows of route small are of a new kind: P90 assumes 3 times their tokens and time"
+    )
+    known = of_two_kinds(tmp_path, [{"prompt": text} for text in KINDS] * 100)
+    assert known["assumption"] == "route small: lengths of 200 earlier answers"
+
+
+def test_a_ledger_that_names_no_groups_measures_routes_as_before(tmp_path: Path) -> None:
+    said = of_two_kinds(tmp_path, [{"prompt": KINDS[1]}] * 300, grouped=False)
+    assert next(lane for lane in said["lanes"] if lane["lane"] == "cloud")["output_tokens"] == 300 * 154
+    assert said["assumption"] == "route small: lengths of 200 earlier answers"

@@ -1,4 +1,4 @@
-"""How long a server asks us to wait, from any of the headers in use; reads no body."""
+"""How long a server asks us to wait and how much it admits in a minute, from any of the headers in use; reads no body."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 _GO_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|ms|m|us|µs|ns|s))+")
 _GO_TERM = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|us|µs|ns|s)")
@@ -25,6 +26,36 @@ _BUCKETS = (
     ("x-ratelimit-remaining", "x-ratelimit-reset"),
     ("ratelimit-remaining", "ratelimit-reset"),
 )
+
+MINUTE_S, ROUNDED_S = 60.0, 1.0
+"""What a limit of a minute is refilled in, and by how much such a time may be rounded up."""
+
+
+class Limits(NamedTuple):
+    """Requests and tokens a minute; 0: not said."""
+
+    rpm: int = 0
+    tpm: int = 0
+
+
+def limits(headers: Mapping[str, str]) -> Limits:
+    """What an answer says of its account's limits. Anthropic's tokens are left out: it counts those of an answer as they are
+    written, in a limit of their own, and their sum says neither."""
+    requests = _number(headers.get("anthropic-ratelimit-requests-limit")) or _a_minute(headers, "requests")
+    tokens = _a_minute(headers, "tokens-minute") or _a_minute(headers, "tokens")
+    return Limits(*(int(most) if most and 1 <= most < 1e12 else 0 for most in (requests, tokens)))
+
+
+def _a_minute(headers: Mapping[str, str], what: str) -> float | None:
+    """A limit of that name, where it is one of a minute. Some servers give what they admit in a day the same name (Groq, OpenAI's
+    free tier): when it will be full again, for what was taken of it, tells."""
+    if not (most := _number(headers.get(f"x-ratelimit-limit-{what}"))):
+        return None
+    left = _number(headers.get(f"x-ratelimit-remaining-{what}"))
+    full_s = span_s(headers.get(f"x-ratelimit-reset-{what}", ""), _server_now_s(headers))
+    if left is None or full_s is None or full_s > MINUTE_S + ROUNDED_S:
+        return None
+    return most if (full_s - ROUNDED_S) * most <= 2 * MINUTE_S * max(1.0, most - left) else None
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -211,6 +211,8 @@ class Drain:
         busy_s = (lane.each_s - before_s) * lane.slots.share
         called = self._called(intent, outcome, seconds, busy_s, batch)
         raw = response if isinstance(response, HttpResponse) else None
+        if raw is not None:
+            self.context.targets.told(name, raw.headers)
         self._decide(prompt, name, outcome, called, raw, scopes=scopes, bound=bound, seconds=seconds)
         await self.rescue.ended(prompt)
 

@@ -47,7 +47,7 @@ class Lane:
         self.input_tokens = self.output_tokens = 0
         self.held_s, self.refused = 0.0, 0
         self.latency_s = 0.0
-        self._busy_s = self._each_s = self._since_s = 0.0
+        self._busy_s = self._each_s = self._since_s = self._asked_until_s = 0.0
         self.up = True
         self.paused_ms = 0
         self.trial = 0
@@ -63,7 +63,8 @@ class Lane:
 
     @property
     def busy_s(self) -> float:
-        """Seconds with at least one call in flight; only grows."""
+        """Seconds with at least one call in flight, or with none because the server had asked to wait; only grows. What it
+        answers in a second of calls alone is more than it admits."""
         return self._busy_s + self._lately_s
 
     @property
@@ -74,8 +75,9 @@ class Lane:
 
     @property
     def _lately_s(self) -> float:
-        """Seconds since the number of calls in flight changed, where it is not 0."""
-        return asyncio.get_running_loop().time() - self._since_s if self.in_use else 0.0
+        """Of the seconds since the number of calls in flight changed."""
+        now = asyncio.get_running_loop().time()
+        return max(0.0, (now if self.in_use else min(now, self._asked_until_s)) - self._since_s)
 
     def _hold(self, more: int) -> None:
         """So many slots more are in use."""
@@ -196,8 +198,10 @@ class Lane:
                 await asyncio.wait_for(self._changed.wait(), min(ASK_MOST_S, rest_s))
                 await asyncio.sleep(0.002)
 
-    def limit(self) -> None:
-        """The server said 429: from now on calls need leave, also where the configuration names no limit."""
+    def limit(self, seconds: float) -> None:
+        """The server said 429 and asks to wait: from now on calls need leave, also where the configuration names no limit."""
+        self._hold(0)  # until now it had nothing to do
+        self._asked_until_s = max(self._asked_until_s, asyncio.get_running_loop().time() + seconds)
         self.rates.limited = True
         self._allowance = 0
 

@@ -34,7 +34,7 @@ class Standing:
             paused_ms = int(self._context.targets.states.get(name, {}).get("paused_ms") or 0)
             if paused_ms > lane.paused_ms:
                 lane.paused_ms = paused_ms
-                lane.limit()
+                lane.limit((paused_ms - self._context.targets.clock.now_ms()) / 1000)
             was, lane.up = lane.up, self._context.targets.is_up(name)
             if lane.up and not was:
                 lane.tried()
@@ -70,7 +70,7 @@ class Standing:
     def _pause(self, name: str, seconds: float) -> None:
         """Other workers hear of it with the next heartbeat and ask for leave."""
         lane = self._lanes[name]
-        lane.limit()
+        lane.limit(seconds)
         until_ms = self._context.targets.clock.now_ms() + int(seconds * 1000)
         if until_ms > lane.paused_ms:
             lane.paused_ms = until_ms

@@ -22,6 +22,7 @@ from worker.dedupe.encode import Encoder
 from worker.dedupe.known import Known
 from worker.fence import fence
 from worker.money.ledger import Ledger
+from worker.prepare.ahead import HIGH_WATER_BYTES, HIGH_WATER_ROWS, ahead_rows
 from worker.prepare.chunk import Chunk
 from worker.prepare.clients import Clients
 from worker.prepare.ids import Ids
@@ -40,13 +41,9 @@ log = logging.getLogger("spillway.prepare")
 FIRST_ROWS, CHUNK_ROWS, CHUNK_BYTES = 256, 2048, 8 << 20
 EMBEDDED_ROWS = 512
 """Embedding takes longest: smaller chunks keep the lanes fed meanwhile."""
-HIGH_WATER_ROWS, HIGH_WATER_BYTES = 24_576, 48 << 20
-LOW_WATER_ROWS = 2_048
-"""Prepared ahead while no rate is known, so that batches get their size from the lanes' real speed."""
-AHEAD_S = 20.0
 REST_S = 0.1  # unless something arrives
 FIELDS = (
-    "prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted", "out_rows", "out_bytes",
+    "prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted", "out_rows", "out_bytes", "deadline_ms",
 )  # fmt: skip
 """What is out is with a provider."""
 
@@ -140,11 +137,12 @@ class Preparer:
         self._promoters.keep(set(ids))
         open_runs: list[Waiting] = []
         held_rows = held_bytes = 0
+        timed = False
         for run_id, reply in zip(ids, await pipe.execute(raise_on_error=False), strict=True):
             try:
                 if isinstance(reply, Exception):
                     raise reply
-                prepared, held, size, blocked, cancel, client, wanted, audits, out, out_size = reply
+                prepared, held, size, blocked, cancel, client, wanted, audits, out, out_size, deadline = reply
                 more = int(wanted or 0), int(audits or 0)
                 rows, size_bytes = int(held or 0) - int(out or 0), int(size or 0) - int(out_size or 0)
             except Exception as error:
@@ -152,23 +150,24 @@ class Preparer:
                 continue
             if not blocked:
                 held_rows, held_bytes = held_rows + rows, held_bytes + size_bytes
+                timed |= bool(deadline)
             ready = prepared == b"1" or (not cancel and (rows >= HIGH_WATER_ROWS or size_bytes >= HIGH_WATER_BYTES))
             if (not ready or (any(more) and not cancel)) and paths.is_run_id(run_id):
                 name = (client or b"default").decode(errors="replace")
                 open_runs.append(Waiting(0 if cancel else rows, run_id, name, ready, *more))
-        most = await self._ahead_rows()
+        most = await self._ahead_rows(timed)
         full = held_rows >= most or held_bytes >= HIGH_WATER_BYTES
         fair = most // max(1, len(open_runs))
         open_runs.sort(key=lambda run: (run.rows, run.id))
         return [run for run in open_runs if not full or run.rows < min(fair, FIRST_ROWS)]
 
-    async def _ahead_rows(self) -> int:
-        """The high-water mark: some seconds of what the lanes really answer; also learns each route's rate."""
+    async def _ahead_rows(self, timed: bool) -> int:
+        """The high-water mark; also learns each route's rate."""
         rows = await rows_per_s(self.context)
         for name, found in self.context.settings.routes.items():
             lane = [self.context.targets.order_rate(name), *(rows.get(target, 0.0) for target in found.targets)]
             self._sifter.rates[name] = next((rate for rate in lane if rate), 0.0)
-        return min(HIGH_WATER_ROWS, max(LOW_WATER_ROWS, round(sum(rows.values()) * AHEAD_S)))
+        return ahead_rows(sum(rows.values()), timed)
 
     # -- a chunk ---------------------------------------------------------------------------------------------------
 

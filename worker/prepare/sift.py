@@ -73,6 +73,8 @@ class Sifter:
         """Prompts that each limited rule may still route today."""
         self.expect: Callable[[str, int, Options], int] = unmeasured
         """Output tokens of a route's answer, given max_tokens; a plan puts what was measured here."""
+        self.groups: frozenset[str] = frozenset()
+        """Those that a plan knows from earlier runs: of a few prompts too, which batches of a run would get small by."""
         self.paused: frozenset[str] = frozenset()
         """Pauses of routes whose audits found too many wrong reuses: keys alone reuse there, exact ones where canonical ones were
         wrong."""
@@ -257,7 +259,7 @@ class Sifter:
     ) -> None:  # fmt: skip
         """Batches with their heads; adds their counters. An id says which rows its batch has; `mark` keeps those of other kinds
         apart."""
-        for number, (group, batch) in enumerate(pack(asked, self.rates, asker.options.deadline_s)):
+        for number, (group, batch) in enumerate(pack(asked, self.rates, asker.options.deadline_s, self.groups)):
             items = [one.item for one in batch]
             payload, name = wire.pack_items(items), f"{mark}{number}-{cut_of(items)}"
             tokens_in = sum(one.item.input_tokens for one in batch)

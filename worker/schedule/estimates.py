@@ -58,6 +58,7 @@ class Estimates:
         self._longer: float | None = None
         self._weighed_s = self._saved_s = float("-inf")
         self._loaded = False
+        self._counting: frozenset[str] = frozenset()
         self.speeds: dict[str, Speed] = {}
 
     async def look(self, beats: Mapping[str, Beat]) -> None:
@@ -71,6 +72,7 @@ class Estimates:
             answered = [(owner, _answered(each)) for owner, each in stats]
             self.speeds[name] = self._pace.note(now, name, self._context.targets.cap(name), answered)
         self._count(beats)
+        self._counting = frozenset(filter(self._context.targets.counts_tokens, self._context.settings.targets))
         if now - self._weighed_s >= AGAIN_S or self._lengths.keys() - self._learned.lengths.keys():
             self._weighed_s, self._weights, self._longer = now, {}, None
             prefill = {name: speed.prefill for name, speed in self.speeds.items()}
@@ -132,14 +134,27 @@ class Estimates:
         return self._longer or 1.0
 
     def limit(self, name: str, heads: Sequence[BatchHead]) -> float:
-        """Rows a second that a target's own limits admit, of prompts like these; infinite without limits."""
-        target = self._context.settings.targets[name]
-        by_calls = target.rpm / 60 if target.rpm else math.inf
-        if not target.tpm:
+        """Rows a second that a target's own limits admit, of those of these prompts that may go there; infinite without limits."""
+        targets, routes = self._context.targets, self._context.settings.routes
+        by_calls = targets.calls_per_s(name)
+        if not targets.counts_tokens(name):
             return by_calls
-        rows = sum(head.rows for head in heads)
-        tokens = sum(target.charged_tokens(head.input_tokens, head.max_tokens, head.rows) for head in heads)
-        return min(by_calls, target.tpm / 60 * rows / tokens if tokens else math.inf)
+        able = [head for head in heads if head.route in routes and name in routes[head.route].targets]
+        seconds = sum(self._tokens_s(name, head) for head in able)
+        return min(by_calls, sum(head.rows for head in able) / seconds if seconds else math.inf)
+
+    def cloud_s(self, head: BatchHead) -> float:
+        """The least seconds that limits on tokens leave for a batch at its route's cloud, the first that is up; 0 without any."""
+        if not self._counting:
+            return 0.0
+        targets = self._context.targets
+        name = next(filter(targets.is_up, targets.route_targets(head.route, "cloud")), "")
+        return self._tokens_s(name, head) if name in self._counting else 0.0
+
+    def _tokens_s(self, name: str, head: BatchHead) -> float:
+        """By what has been learned of lengths until now."""
+        weight = self.weigh(head)
+        return self._context.targets.tokens_s(name, head, weight.work - weight.read)
 
     # -- from run to run -------------------------------------------------------------------------------------------
 
@@ -185,8 +200,22 @@ class Estimates:
         return bool(kept.spans or (cloud and kept.rough.rows))
 
     def _field(self, what: str, name: str) -> str:
-        """Another model of the same server has another speed."""
-        return f"{what}:{name} {self._context.settings.targets[name].model}"
+        return _field(self._context, what, name)
+
+
+async def prefill_weights(context: Context) -> dict[str, float]:
+    """By local target: what an input token weighs beside an output token, where that was measured."""
+    local = [name for name, target in context.settings.targets.items() if target.lane == "local"]
+    if not local:
+        return {}
+    raw = await context.redis.hmget(context.keys.learned, [_field(context, "speed", name) for name in local])
+    kept = ((name, _read(value, Kept)) for name, value in zip(local, raw, strict=True))
+    return {name: speed.mix.prefill for name, speed in kept if speed is not None and speed.mix.oo}
+
+
+def _field(context: Context, what: str, name: str) -> str:
+    """Another model of the same server has another speed."""
+    return f"{what}:{name} {context.settings.targets[name].model}"
 
 
 def _answered(stats: TargetStats) -> Answered:

@@ -31,7 +31,7 @@ from worker.schedule.away import Away
 from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
 from worker.schedule.lacks import Lacks
-from worker.schedule.seen import SEEN, Seen, seen_of, work_at
+from worker.schedule.seen import SEEN, Seen, seen_of, unprepared_rows, work_at
 from worker.schedule.sent import Sent, by_order
 from worker.schedule.shares import Shares
 from worker.schedule.why import Why
@@ -53,6 +53,7 @@ class Scheduler:
         self._was_rung: set[str] = set()
         self._targets: dict[str, str] = {}
         self._clouds = {name for name, target in context.settings.targets.items() if target.lane == "cloud"}
+        self._homes = {name for name, route in context.settings.routes.items() if set(route.targets) - self._clouds}
         self._estimates = Estimates(context)
         self._shares = Shares()
         self._why = Why(context.targets)
@@ -189,12 +190,10 @@ class Scheduler:
         local = [each for each in rung.values() if each[0].run == run_id and each[1] not in self._clouds]
         at = work_at(local, lambda head: weigh(head).work)
         ahead = sum(at.values())
-        asked, rows = int(fields.get("asked") or 0), int(fields.get("rows") or 0)
-        unprepared = max(0, int(fields.get("rows_estimate") or 0) - rows) if fields.get("prepared") != "1" else 0
-        if asked and unprepared and waiting:
+        if waiting and (more := unprepared_rows(fields)):
             heads = [self._heads[batch].head for batch in waiting]
-            each = sum(weigh(head).work for head in heads) / max(1, sum(head.rows for head in heads))
-            ahead += unprepared * asked / max(1, rows) * each
+            mine = [head for head in heads if head.route in self._homes] or heads
+            ahead += more * sum(weigh(head).work for head in mine) / max(1, sum(head.rows for head in heads))
         ordered = () if run.stopped else self._ordered(waiting, rung)
         room_nusd = await self._room_nusd(run, ordered)
         views = tuple(self._batch_view(batch, run.started_ms, room_nusd) for batch in ordered)
@@ -232,6 +231,7 @@ class Scheduler:
         return BatchView(
             batch, head.route, head.rows, now.work, lanes, last, real_time=mine.real_time or head.purpose == "audit",
             read=now.read, held=mine.held(room_nusd), group=head.group, guessed=now.guessed,
+            cloud_s=self._estimates.cloud_s(head),
         )  # fmt: skip
 
     async def _room_nusd(self, run: RunContext, waiting: Iterable[str]) -> float:
@@ -267,7 +267,7 @@ class Scheduler:
                 name, configured.lane, self.context.targets.is_up(name), slots[name], rows[name],
                 speed.rate, speed.rows_per_s, speed.latency_s or 1.0, work[name], self._estimates.limit(name, heads),
                 self._away.seconds(name), speed.spans, read[name], queued[name], self._estimates.climbing(name),
-                self._away.is_steady(name),
+                self._away.is_steady(name), self.context.targets.calls_per_s(name), self.context.targets.is_throttled(name),
             )  # fmt: skip
         weights, ranks = standings(settings.clients)
         self._shares.measured(self._estimates.longer(heads))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -51,3 +51,11 @@ def work_at(rung: Iterable[tuple[BatchHead, str, int]], work: Callable[[BatchHea
     for head, target, left in rung:
         found[target] += left / max(1, head.rows) * work(head)
     return dict(found)
+
+
+def unprepared_rows(fields: Mapping[str, str]) -> float:
+    """Rows of a run that are not prepared yet and will be asked, if they are like those that are."""
+    rows = int(fields.get("rows") or 0)
+    if fields.get("prepared") == "1" or not rows:
+        return 0.0
+    return max(0, int(fields.get("rows_estimate") or 0) - rows) * int(fields.get("asked") or 0) / rows

@@ -55,7 +55,7 @@ def write_part(
     `days` are the UTC dates since the run began: a part of this name that a Redis which was set back no longer knows may have
     had calls of any. `prices` are those that any of the calls may have been charged.
     """
-    journals, rows, size = [], 0, 0
+    journals, group_of, rows, size = [], dict[int, str](), 0, 0
     for (head, payload, poison), blobs in zip(replies[::2], replies[1::2], strict=True):
         try:
             batch, items = wire.unpack_head(head), wire.unpack_items(payload or b"")
@@ -68,13 +68,15 @@ def write_part(
         entries += [_unanswered(item.row, state, ending, reason) for item in items if item.row not in state.done]
         ids = {item.row: item.custom_id or str(item.row) for item in items}
         journals.append(Journal(batch, run.client, tuple(entries), ids))
+        group_of |= dict.fromkeys(ids, batch.group)
         rows, size = rows + batch.rows, size + len(payload)
     results, costs, audits = tables(journals, facts)
-    called = dict(by_day(costs))
+    rooms = {name: said.room for name, said in facts.items()}
+    called = {day: beside.noted(beside.grouped(table, group_of), prices, rooms) for day, table in by_day(costs)}
     files = {paths.part(run.id, part): results}
     if audits.num_rows:
         files[paths.audit_part(run.id, part)] = audits
-    files |= {paths.costs_part(day, run.id, part): beside.noted(table, prices) for day, table in called.items()}
+    files |= {paths.costs_part(day, run.id, part): table for day, table in called.items()}
     for name, table in files.items():
         store.write_table(name, table, ours)
     for day in days - called.keys():

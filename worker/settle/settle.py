@@ -21,6 +21,7 @@ from worker.context import Context, RunContext
 from worker.fence import fence
 from worker.money.ledger import Ledger
 from worker.queue import OPEN
+from worker.schedule.estimates import prefill_weights
 from worker.settle.audits import Audits
 from worker.settle.ending import End
 from worker.settle.followers import Followers
@@ -113,7 +114,7 @@ class Settler:
 
     async def _book(self, run: RunContext) -> bool:
         days = self._days(run)
-        return await self._orphans.book(run, self._facts(), await self._prices(days), days)
+        return await self._orphans.book(run, await self._facts(), await self._prices(days), days)
 
     async def _late(self, open_runs: list[str]) -> None:
         """Calls that a worker told after their run had ended, since it had slept and Redis had forgotten them; and those of runs
@@ -176,17 +177,19 @@ class Settler:
             return True
         return False
 
-    def _facts(self) -> dict[str, Facts]:
+    async def _facts(self) -> dict[str, Facts]:
         """Of each target, at today's prices; of one that the configuration has no more, what was said of it when it had."""
         found = {
             name: Facts(said["lane"], said["provider"], said["asked_for"])
             for name, said in self.context.targets.states.items()
             if said.keys() >= {"lane", "provider", "asked_for"}
         }
+        weights = await prefill_weights(self.context)
         for name, target in self.context.settings.targets.items():
             price = self._ledger.price(name)
             charged = (price.price_id, price.as_of.isoformat()) if price else ("", "")
-            found[name] = Facts(target.lane, target.provider or target.kind, target.model, *charged)
+            room = beside.Room(self.context.targets.window(name), self.context.targets.cap(name), weights.get(name))
+            found[name] = Facts(target.lane, target.provider or target.kind, target.model, *charged, room)
         return found
 
     # -- a part ------------------------------------------------------------------------------------------------
@@ -231,9 +234,9 @@ class Settler:
             return 0  # batches go only when their part exists: somebody else was faster
         ending = ENDING.get((cancel or b"").decode(), "")
         days = self._days(run)
-        prices = await self._prices(days)
+        prices, facts = await self._prices(days), await self._facts()
         done = await asyncio.to_thread(
-            write_part, self.context.store, self._facts(), run, part, replies, ending, days, prices,
+            write_part, self.context.store, facts, run, part, replies, ending, days, prices,
             fence(self.context, "settle", run_id, {"generation": generation}),
         )  # fmt: skip
         lengths = [len(journal) for journal in replies[1::2]]

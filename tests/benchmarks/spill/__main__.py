@@ -45,6 +45,10 @@ def trouble() -> Iterator[tuple[str, Scenario]]:
             ("429 for 10 %", Scenario(refusals=0.1)),
         ):
             yield f"{name}, load {load:g}", replace(change, load=load)
+    for load in (1.3, 2.5):
+        yield f"a file sorted by kind, load {load:g}", Scenario(load=load, by_kind=True)
+    yield "prefill 0.2, a file sorted by kind", Scenario(alpha=0.2, by_kind=True)
+    yield "prefill 0.2, 40,000 rows", Scenario(alpha=0.2, rows=40_000)
 
 
 def with_batches() -> Iterator[tuple[str, Scenario]]:
@@ -53,6 +57,7 @@ def with_batches() -> Iterator[tuple[str, Scenario]]:
             yield f"load {load:g}, p90 {p90:g} h", Scenario(load=load, batch_p90_s=p90 * HOUR)
     yield "load 1.3, p90 0.5 h, local down for 10 %", Scenario(crash=0.1, batch_p90_s=HOUR / 2)
     yield "load 1.3, p90 6 h, lengths guessed at twice", Scenario(bias=2.0, batch_p90_s=6 * HOUR)
+    yield "load 1.3, p90 0.5 h, a file sorted by kind", Scenario(by_kind=True, batch_p90_s=HOUR / 2)
 
 
 SUITES: dict[str, tuple[Callable[[], Iterator[tuple[str, Scenario]]], int]] = {

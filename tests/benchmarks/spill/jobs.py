@@ -40,6 +40,8 @@ class Scenario:
     """Each order's latency is drawn; else all take the median."""
     cancel_bills: bool = False
     """What a batch API had answered of a cancelled batch is billed and kept; else nothing of it is."""
+    by_kind: bool = False
+    """The file is sorted: the class that saves least for its local time comes first."""
     rows: int = 20_000
     seed: int = 1
     slots: int = 16
@@ -87,6 +89,11 @@ def job(scenario: Scenario) -> Job:
     random = np.random.default_rng(scenario.seed)
     classes = MIXES[scenario.mix]
     group = random.choice(len(classes), scenario.rows, p=[share for share, *_ in classes])
+    if scenario.by_kind:
+        saved = [
+            (INPUT_USD * read + OUTPUT_USD * told) / (scenario.alpha * read + told) for _, read, told, _ in classes
+        ]
+        group = group[np.argsort(np.array(saved)[group], kind="stable")]
     inputs = np.zeros(scenario.rows)
     outputs = np.zeros(scenario.rows)
     guess = np.zeros(scenario.rows)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count, pairwise
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from tests.benchmarks.spill.bounds import SPREAD_90
 from tests.benchmarks.spill.jobs import INPUT_USD, OUTPUT_USD, Job
 from worker.drain.lane import LATEST
 from worker.drain.rescue import LOOK_S, RISK, Durations, Speed, waits_too_long
+from worker.prepare.ahead import ahead_rows
+from worker.prepare.prepare import CHUNK_ROWS, FIRST_ROWS
 
 Policy = Callable[[Snapshot], Iterable[Move]]
 
@@ -77,9 +80,11 @@ class World:
         self.pace = {name: Answered() for name in ("gpu", "mini")}
         self.speeds = Pace()
         self.lengths: dict[str, Length] = {}
-        self.batches = {batch.id: batch for batch in self._cut()}
+        chunks = list(self._cut())
+        self.batches = {batch.id: batch for chunk in chunks for batch in chunk}
         self.of_row = {row: batch for batch in self.batches.values() for row in batch.rows}
-        self.waiting = list(self.batches.values())
+        self.unprepared = deque(chunks)
+        self.waiting: list[Batch] = []
         self.lots: list[Lot] = []
         self.learned_s = -1e9
         # local
@@ -99,7 +104,8 @@ class World:
 
     # -- the job as prepare would cut it ---------------------------------------------------------------------------
 
-    def _cut(self) -> list[Batch]:
+    def _cut(self) -> Iterator[list[Batch]]:
+        """Chunk by chunk."""
         job = self.job
         asked = [
             Asked(
@@ -111,12 +117,27 @@ class World:
             asked = [Asked(Item(one.item.row, b"", 0, 0), one.route, b"", one.output_tokens) for one in asked]
         rate = self.scenario.speed * len(job.work) / float(job.work.sum())
         rate = rate if self.rows_per_s is None else self.rows_per_s
-        found = []
-        for number, (_, batch) in enumerate(pack(asked, {"small": rate}, job.deadline_s)):
-            rows = [one.item.row for one in batch]
-            inputs, guess = float(job.inputs[rows].sum()), sum(one.output_tokens for one in batch)
-            found.append(Batch(f"b{number:05}", rows, inputs, guess, str(job.group[rows[0]]), set(rows)))
-        return found
+        numbers = count()
+        edges = [0, *range(FIRST_ROWS, len(asked), CHUNK_ROWS), len(asked)]
+        for first, end in pairwise(edges):
+            found = []
+            for _, batch in pack(asked[first:end], {"small": rate}, job.deadline_s):
+                rows = [one.item.row for one in batch]
+                inputs, guess = float(job.inputs[rows].sum()), sum(one.output_tokens for one in batch)
+                found.append(Batch(f"b{next(numbers):05}", rows, inputs, guess, str(job.group[rows[0]]), set(rows)))
+            yield found
+
+    def _prepare(self, rows_per_s: float) -> None:
+        """As worker/prepare/prepare.py does: in the source's order, while less than the high-water mark is held."""
+        held = sum(len(batch.left) for batch in self.waiting)
+        held += len(self.queue) + len(self.running) + len(self.ready) + len(self.calls)
+        more = False
+        while self.unprepared and held < ahead_rows(rows_per_s, True):
+            chunk, more = self.unprepared.popleft(), True
+            self.waiting += chunk
+            held += sum(len(batch.rows) for batch in chunk)
+        if more:
+            self._sort()
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -341,6 +362,7 @@ class World:
             self._sort()
             for batch in self.batches.values():
                 batch.view = None
+        self._prepare(gpu.rows_per_s + mini.rows_per_s)
         rung_ = [self._view(b) for b in self.batches.values() if b.lane == "local" and b.left]
         local, read = sum(view.work for view in rung_), sum(view.read for view in rung_)
         each = {view.id: view.work / view.rows for view in rung_}
@@ -378,13 +400,17 @@ class World:
         for batch in self.waiting:
             batch.view = batch.view or self._view(batch)
         sent = tuple(self._view(batch) for lot in self.lots for batch in lot.batches)
+        ahead = local
+        if self.unprepared and self.waiting:
+            each = sum(b.view.work for b in self.waiting if b.view) / sum(len(b.left) for b in self.waiting)
+            ahead += each * sum(len(batch.rows) for chunk in self.unprepared for batch in chunk)
         run = RunView(
             "run",
             "c",
             0,
             int(self.job.deadline_s * 1000),
             tuple(b.view for b in self.waiting if b.view),
-            local,
+            ahead,
             sent=sent,
             trying=trying,
             rung={"gpu": local},

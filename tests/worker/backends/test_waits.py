@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.backends.waits import retry_after_s, span_s
+from worker.backends.waits import Limits, limits, retry_after_s, span_s
 
 NOON = "Sat, 21 Nov 2026 12:00:00 GMT"
 NOON_S = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
@@ -65,8 +65,48 @@ def test_spans(text: str, wait_s: float | None) -> None:
     assert found == (pytest.approx(wait_s) if wait_s is not None else None)
 
 
+def openai(what: str, limit: str, left: str, reset: str) -> dict[str, str]:
+    words = {"limit": limit, "remaining": left, "reset": reset}
+    return {f"x-ratelimit-{word}-{what}": value for word, value in words.items() if value}
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        ({}, Limits()),
+        (openai("requests", "60", "59", "1s") | openai("tokens", "150000", "149984", "6ms"), Limits(60, 150_000)),
+        (openai("requests", "60", "0", "1m0s"), Limits(60)),
+        (openai("requests", "10000", "9999", "1s"), Limits(10_000)),  # rounded up
+        (openai("requests", "60", "2", "1s"), Limits(60)),  # of a burst of three
+        (openai("requests", "60", "20", "40"), Limits(60)),  # a minute that began 20 s ago
+        (openai("requests", "60", "60", "0s"), Limits(60)),
+        (openai("tokens-minute", "60000", "59000", "1.000"), Limits(0, 60_000)),
+        ({"anthropic-ratelimit-requests-limit": "50", "anthropic-ratelimit-requests-remaining": "49",
+          "anthropic-ratelimit-tokens-limit": "48000"}, Limits(50)),
+        # what is admitted in a day is no rate
+        (openai("requests", "200", "199", "7m12s"), Limits()),
+        (openai("requests", "14400", "14399", "6s") | openai("tokens", "6000", "5900", "1s"), Limits(0, 6_000)),
+        (openai("requests", "1000", "970", "43m12s"), Limits()),
+        (openai("requests-day", "60", "59", "1s"), Limits()),
+        # nobody knows of how long
+        (openai("requests", "60", "59", ""), Limits()),
+        (openai("requests", "60", "", "1s"), Limits()),
+        ({"x-ratelimit-limit": "60", "x-ratelimit-remaining": "59", "x-ratelimit-reset": "1"}, Limits()),
+        (openai("requests", "0", "0", "1s"), Limits()),
+        (openai("requests", "-5", "0", "1s"), Limits()),
+        (openai("requests", "many", "0", "1s"), Limits()),
+        (openai("requests", "nan", "nan", "1s"), Limits()),
+    ],
+)  # fmt: skip
+def test_limits(headers: dict[str, str], found: Limits) -> None:
+    assert limits(headers) == found
+
+
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_no_header_raises(wait: str, date: str) -> None:
+    said = limits(openai("requests", wait, date, wait) | openai("tokens", wait, "0", "1s") | {"date": date})
+    assert said.rpm >= 0
+    assert said.tpm >= 0
     for name in ("retry-after", "retry-after-ms"):
         found = retry_after_s({name: wait, "date": date, "x-ratelimit-remaining": "0", "x-ratelimit-reset": wait})
         assert found is None or found >= 0

@@ -80,6 +80,31 @@ async def test_how_long_calls_take_is_not_what_the_first_one_took() -> None:
     assert lane.latency_s == pytest.approx(1.0, abs=0.1), "later ones outweigh them"
 
 
+async def test_a_wait_that_the_server_asks_for_is_time_in_which_it_answers_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A cloud that admitted one call a second, of half a second each, was taken for one of two a second."""
+    now_s = 100.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now_s)
+    rates: Any = SimpleNamespace(limited=False)
+    lane = Lane("mini", SLOTS, cast("Any", None), rates, cast("Any", None), own=False)
+    for at_s, busy_s in ((101.0, 1.0), (102.0, 2.0), (104.0, 2.0)):
+        if at_s == 101.0:
+            lane.limit(2.0)  # after 100 s of idleness
+        now_s = at_s
+        assert lane.busy_s == busy_s, at_s
+    lane._hold(1)
+    now_s = 105.0
+    lane.limit(3.0)
+    lane._hold(-1)
+    now_s = 106.0
+    assert lane.busy_s == 4.0
+    lane._hold(1)
+    now_s = 107.0
+    assert lane.busy_s == 5.0
+    assert rates.limited
+
+
 async def test_calls_share_the_time_that_they_keep_the_server_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight calls that end one after the other cost as much energy as the time from the first to the last, not nearly three
     times that; and of two processes that hold slots each says its part."""

@@ -31,7 +31,7 @@ class Rates:
 def standing() -> tuple[Standing, Any, Targets, list[str]]:
     targets = Targets(parse_settings({"targets": {"it": {"kind": "vllm", "model": "m"}}}), Clock())
     lane = SimpleNamespace(
-        up=True, trial=0, in_use=1, refused=0, paused_ms=0, rates=Rates(), limit=lambda: None, trusted=lambda: None,
+        up=True, trial=0, in_use=1, refused=0, paused_ms=0, rates=Rates(), limit=lambda seconds: None, trusted=lambda: None,
         tried_times=0,
     )  # fmt: skip
 

@@ -180,3 +180,21 @@ async def test_followers_that_cannot_be_read_leave_nothing_where_their_run_is_ov
         assert await here.scripts.unasked(keys=names, args=[1, 2]) == gone
     assert await here.redis.hgetall(keys.promoted(RUN)) == {b"1": b"x", b"2": b"a"}
     assert await here.redis.hget(keys.run(RUN), "wanted") == b"0"
+
+
+async def test_a_run_with_a_deadline_is_prepared_as_far_as_fits_once_a_lane_is_measured(here: Context) -> None:
+    """What is bought of it is the tail of what is prepared: in a file sorted by kind, of twenty seconds' work the dear half."""
+    redis, keys = here.redis, here.keys
+    await redis.sadd(keys.open_runs, RUN)
+    await redis.hset(keys.run(RUN), mapping={"held_rows": 5_000, "held_bytes": 5_000_000})
+    lanes = wire.dump({"rows_per_s": 8.0})
+
+    async def goes_on(**fields: str) -> bool:
+        await redis.hset(keys.run(RUN), mapping=fields)
+        return bool(await preparer(here)._unprepared())
+
+    assert not await goes_on(deadline_ms="9000000000000"), "its batches get their size from the lanes' speed"
+    await redis.hset(keys.lanes, "t", lanes)
+    assert await goes_on(held_rows="24000")
+    assert not await goes_on(held_rows="25000")
+    assert not await goes_on(held_rows="5000", deadline_ms="")

@@ -23,7 +23,7 @@ SETTINGS = {
         "mini": {"kind": "openai", "model": "gpt-4o-mini", "base_url": "http://127.0.0.1:2/v1", "api_key": "k", "rpm": 90,
                  "tpm": 60_000},
     },
-    "routes": {"small": {"targets": ["gpu", "mini"]}},
+    "routes": {"small": {"targets": ["gpu", "mini"]}, "home": {"targets": ["gpu"]}},
 }  # fmt: skip
 
 
@@ -57,6 +57,10 @@ async def test_what_was_learned_reorders_batches_and_outlives_the_process(
         limited = replace(short, max_tokens=10 * 300)
         assert first.limit("mini", [limited]) == pytest.approx(60_000 / 60 / (500 + 300)), "not what it likely writes"
         assert first.limit("gpu", [short]) == float("inf")
+        elsewhere = replace(long, route="home", input_tokens=10**6)
+        assert first.limit("mini", [limited, elsewhere]) == first.limit("mini", [limited]), "it never goes there"
+        assert first.limit("mini", [limited]) == pytest.approx(10 / first.cloud_s(limited)), "and of each batch alone"
+        assert first.cloud_s(elsewhere) == 0.0
 
         assert 0 < await redis.ttl(context.keys.learned) <= estimates.KEEP_S
         await redis.hset(

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from pipelines.learn import Length
+from pipelines.pace import Kept, Mix, Sums
 from pipelines.settings import parse_settings
 from tests.support_program import GPU, Program
 from tests.support_redis import redis_server
@@ -45,6 +46,21 @@ def test_a_run_of_seconds_teaches_the_next(tmp_path: Path) -> None:
         file = program.rows([{"prompt": f"number {row}?", "max_tokens": 64} for row in range(ROWS)])
         assert program.json("run", str(file), "--redis", url)["rows"] == ROWS
         assert ROWS / 2 <= asyncio.run(kept(url)) <= ROWS, "but for what no heartbeat has told"
+
+
+async def test_what_reading_weighs_at_a_local_server_is_for_others_to_ask(context: Context) -> None:
+    servers = {
+        name: {"kind": "vllm", "lane": lane, "model": "m", "base_url": "http://127.0.0.1:9/v1", "input_usd_per_mtok": 1, "output_usd_per_mtok": 1}
+        for name, lane in (("gpu", "local"), ("new", "local"), ("odd", "local"), ("mini", "cloud"))
+    }  # fmt: skip
+    context = Context(parse_settings({"targets": servers}), context.redis, context.redis_url)
+    mix = Mix()
+    for read, written in ((9_000, 100), (100, 900)) * 50:
+        mix.add(Sums(10, read, written, 0.03 * read + 0.1 * written))
+    told = {f"speed:{name} m": msgspec.json.encode(Kept(mix=mix)) for name in ("gpu", "mini")}
+    await context.redis.hset(context.keys.learned, mapping={**told, "speed:odd m": b"{"})
+    assert await estimates.prefill_weights(context) == {"gpu": pytest.approx(0.3, abs=0.05)}
+    assert await estimates.prefill_weights(Context(parse_settings({}), context.redis, context.redis_url)) == {}
 
 
 async def test_workers_that_stay_keep_it_when_the_last_run_is_over(

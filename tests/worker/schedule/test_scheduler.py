@@ -37,6 +37,23 @@ async def test_what_is_bought_asks_nothing_of_the_local_lane(
     assert view.ahead == pytest.approx(WORK if ahead else 0.0)
 
 
+@pytest.mark.parametrize(("routes", "share"), [(["all", "all"], 1.0), (["all", "away"], 0.5), (["away", "away"], 1.0)])
+async def test_what_is_not_prepared_asks_of_the_local_lane_what_those_that_wait_do(
+    context: Context, routes: list[str], share: float
+) -> None:
+    """Nothing where half of them have no local lane; a run of such prompts alone is as long for its cloud."""
+    said = {"all": {"targets": list(TARGETS)}, "away": {"targets": ["mini"]}}
+    context.settings = parse_settings({"targets": TARGETS, "routes": said})
+    await context.redis.hset(context.keys.run(RUN), mapping={"client": "default", "options": "{}"})
+    batches = [await waiting_batch(context, RUN, number, route) for number, route in enumerate(routes)]
+    scheduler = Scheduler(context, cast("Any", None))
+    await scheduler._learn(batches)
+    fields = {"prepared": "0", "rows": "20", "asked": "10", "rows_estimate": "60"}
+    view = await scheduler._view(RUN, fields, batches, {})
+    each = WORK / scheduler._heads[batches[0]].head.rows
+    assert view.ahead == pytest.approx(share * (60 - 20) * 0.5 * each)
+
+
 async def test_a_target_that_looks_well_now_and_then_and_answers_nothing_is_away_since_it_began_to_fail(
     context: Context,
 ) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines import paths, wire
+from pipelines import beside, paths, wire
 from pipelines.errors import LeaseLost
 from pipelines.settings import Settings
+from pipelines.settle import Facts
 from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Usage
+from producer.cli import frames
 from worker.context import RunContext
 from worker.settle.parts import days_of, write_part
 from worker.store import Store
@@ -23,7 +25,7 @@ MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
 TODAY = date(2026, 3, 2)
 
 
-def batch(name: int, *started: datetime) -> list[Any]:
+def batch(name: int, *started: datetime, group: str = "") -> list[Any]:
     """What Redis says of one batch: a call and an answer for each of its rows."""
     batch_id = f"{RUN}.0.{name}.0"
     entries: list[Entry] = []
@@ -35,7 +37,7 @@ def batch(name: int, *started: datetime) -> list[Any]:
         )
         entries.append(Done(row, "ok", call, 1, "a", None, "stop", None, None, None, 200, None, us, us + 1))
     items = [Item(row, b"{}", 1, 0) for row in range(name, name + len(started))]
-    head = wire.pack_head(BatchHead(batch_id, RUN, "small", 0, len(items), 1, 1, 1.0, 1, 1))
+    head = wire.pack_head(BatchHead(batch_id, RUN, "small", 0, len(items), 1, 1, 1.0, 1, 1, group=group))
     return [(head, wire.pack_items(items), None), [wire.pack_entries(entries)]]
 
 
@@ -62,6 +64,34 @@ def test_a_part_that_redis_forgot_leaves_no_calls_of_another_day(tmp_path: Path)
     assert not store.exists(paths.costs_part("2026-03-01", RUN, "00000001"))
     settle(store, "00000002", batch(0, before, before))
     assert len(ledger(tmp_path)) == 4 and not store.exists(paths.costs_part("2026-03-02", RUN, "00000002"))
+
+
+def test_the_group_of_each_call_stands_in_its_days_file(tmp_path: Path) -> None:
+    store, before, after = Store(str(tmp_path)), MIDNIGHT - timedelta(minutes=1), MIDNIGHT + timedelta(minutes=1)
+    settle(
+        store,
+        "00000001",
+        batch(0, before, after, group="long"),
+        batch(2, after, after),
+        batch(4, before, group="short"),
+    )
+    files = [store.read_table(paths.costs_part(day, RUN, "00000001")) for day in ("2026-03-01", "2026-03-02")]
+    assert [beside.groups(file) for file in files] == [["long", "short"], ["long", "", ""]]
+    assert beside.groups(files[0].slice(1)) == [""], "of another number of rows nothing is known"
+    for raw in (b"", b"{", b"[[1, 2]]", b'[["a", 3], ["b", -1]]', b"[" * 9999, b"\xff"):
+        assert beside.groups(files[0].replace_schema_metadata({beside.GROUPS: raw})) == ["", ""]
+
+
+def test_what_its_targets_had_room_for_stands_in_the_ledgers_file(tmp_path: Path) -> None:
+    store, run = Store(str(tmp_path)), RunContext(RUN, {"created_ms": str(int(BEGAN.timestamp() * 1000))}, Settings())
+    gpu, idle = (Facts("local", "lmstudio", "m", room=beside.Room(4096, slots)) for slots in (4, 8))
+    one = batch(0, BEGAN)
+    write_part(store, {"gpu": gpu, "idle": idle}, run, "00000001", one, "", days_of(run, TODAY), [])
+    file = store.read_table(paths.costs_part("2026-03-01", RUN, "00000001"))
+    assert beside.rooms(file.schema.metadata) == {"gpu": beside.Room(4096, 4)}
+    assert frames.rooms(str(tmp_path)) == frames.rooms(str(tmp_path), RUN) == {"gpu": beside.Room(4096, 4)}
+    settle(store, "00000001", one)
+    assert frames.rooms(str(tmp_path)) == {} == beside.rooms(None) == beside.rooms({beside.ROOMS: b"[1]"})
 
 
 def test_what_a_broken_source_left_unasked_says_so(tmp_path: Path) -> None:
