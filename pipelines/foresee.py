@@ -231,6 +231,15 @@ def lacking(work: Work, deadline_s: float | None, budget_pusd: float | None) -> 
     return Lack(pusd, later)
 
 
+def done_in(seconds: Range, lack: Lack | None, deadline_s: float | None) -> Range:
+    """When all would be done: of what no lane can do by its deadline, when both could if that were as much later as is said, and not
+    when one alone would end what the other leaves at the deadline."""
+    if deadline_s is None or lack is None or lack.seconds is None:
+        return seconds
+    share = min(1.0, (deadline_s + lack.seconds) / max(1e-9, seconds.p50))
+    return Range(share * seconds.p50, share * seconds.p90)
+
+
 def _later(work: Work, deadline_s: float, budget_pusd: float | None) -> float | None:
     """The least that a deadline must be later; found by halving, to a thousandth."""
     least, most = deadline_s, max(deadline_s, work.split(math.inf).seconds) * 1.001 + 1e-6

@@ -81,10 +81,11 @@ def _ahead(run: RunView, loads: Loads, parts: list[Part], rates: Mapping[str, fl
 
 
 def _away(snapshot: Snapshot, batch: BatchView) -> tuple[str, float]:
-    """The cloud of a batch and its seconds there; one that is down for the moment is counted on."""
+    """The cloud of a batch and its seconds there, with those behind it, which take what it cannot do; one that is down for the moment
+    is counted on."""
     targets = (snapshot.targets[name] for name in snapshot.routes.get(batch.route, ()) if name in snapshot.targets)
-    cloud = next((target for target in targets if target.lane == "cloud" and target.slots > 0), None)
-    return ("", math.inf) if cloud is None else (cloud.name, batch.rows / _most(cloud))
+    clouds = [target for target in targets if target.lane == "cloud" and target.slots > 0]
+    return (clouds[0].name, batch.rows / sum(map(_most, clouds))) if clouds else ("", math.inf)
 
 
 def _most(cloud: TargetView) -> float:

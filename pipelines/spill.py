@@ -61,11 +61,11 @@ def to_cloud(
             continue
         seconds = left_s(snapshot, run)
         free = {name: cloud_rate(cloud) * seconds - before[name] for name, cloud in clouds.items()}
-        now, leaving = _leaving(snapshot, on, loads[run.id], run, short[run.id], free, taken)
-        pressing = _presses(run, loads[run.id], now, before, seconds)
+        now, leaving, over = _leaving(snapshot, on, loads[run.id], run, short[run.id], free, taken)
+        pressing = _presses(run, loads[run.id], [offer for offer in now if offer[1].name not in over], before, seconds)
         for late in leaving if seconds < math.inf else ():
             cloud, rows = late.cloud, before[late.cloud.name] + late.rows
-            can = _can(cloud, rows, seconds)
+            can = cloud.name not in over and _can(cloud, rows, seconds)
             out = sum(batch.rows for batch in late.sent)
             buying_s = buy_s(cloud, rows + out)
             slowest_s = _slowest_s(snapshot, late.sent)
@@ -175,14 +175,15 @@ class Late:
 def _leaving(
     snapshot: Snapshot, on: Mapping[str, Ways], load: Loads, run: RunView, short: Mapping[str, Short],
     free: dict[str, float], taken: set[str],
-) -> tuple[list[tuple[BatchView, TargetView]], list[Late]]:  # fmt: skip
-    """What of this run belongs in the cloud, the tail first: batches with their targets for now; and by cloud. What the first cloud
-    of a route cannot do in time is the next one's, as far as each has rows `free`; what none can is the first one's."""
+) -> tuple[list[tuple[BatchView, TargetView]], list[Late], set[str]]:  # fmt: skip
+    """What of this run belongs in the cloud, batches with their targets for now, and by cloud; the tail first, and that of the lane
+    that is short of most. What the first cloud of a route cannot do in time is the next one's, as far as each has rows `free`;
+    what none can is the first one's, and the clouds that are too slow even together are named."""
     seconds, left = left_s(snapshot, run), {lane: each.surely for lane, each in short.items()}
     more = {lane: max(1.0, short[lane].surely / max(1e-9, each.waits)) for lane, each in load.lanes.items()}
     alone = 1.0 if load.lanes else 1 + run.ahead / max(1e-9, sum(batch.work for batch in run.waiting))
     now: list[tuple[BatchView, TargetView]] = []
-    late = dict[str, Late]()
+    late, over = dict[str, Late](), set[str]()
     anywhere = run.waited_for or load.strays or any(_is_tight(each, seconds) for each in load.lanes.values())
     out = out_rows(on, run, load.strays, left) if snapshot.batch_targets and load.strays else {}
     for batch in run.sent:
@@ -196,25 +197,27 @@ def _leaving(
             continue
         if is_astray(run, batch, on):
             if office_for(snapshot, on, run, batch, out) is None:
-                now.append((batch, _with_room(way, alone * batch.rows, free, seconds) or way.cloud))
+                now.append((batch, _with_room(way, alone * batch.rows, free, over, seconds) or way.cloud))
         elif run.waited_for:
             now.append((batch, way.cloud))
         elif way.local is not None and not answers(way.cloud, seconds):
             continue  # it would be paid and late; here it may still be in time
         elif left[way.lane] > 0 or (way.local is not None and too_late(way.local, batch, seconds, way.local.rung_work)):
             left[way.lane] -= batch.work
-            cloud = _with_room(way, more[way.lane] * batch.rows, free, seconds) or way.cloud
+            cloud = _with_room(way, more[way.lane] * batch.rows, free, over, seconds) or way.cloud
             mine = late.setdefault(cloud.name, Late(cloud))
             mine.batches.append(batch)
             mine.of_lane[way.lane] += batch.rows
+    surest = {lane: -each.surely / max(1e-9, load.lanes[lane].work) for lane, each in short.items()}
     for mine in late.values():  # what is not prepared yet must follow in the same time
+        mine.batches.sort(key=lambda batch: surest[on[batch.route].lane])
         mine.rows = sum(rows * _follows(short[lane].surely, left[lane]) for lane, rows in mine.of_lane.items())
         mine.cloud = _limited(on, mine.cloud, mine.batches)
     limits = {
         name: _limited(on, cloud, [batch for batch, each in now if each.name == name])
         for name, cloud in {cloud.name: cloud for _, cloud in now}.items()
     }
-    return [(batch, limits[cloud.name]) for batch, cloud in now], list(late.values())
+    return [(batch, limits[cloud.name]) for batch, cloud in now], list(late.values()), over
 
 
 def _limited(on: Mapping[str, Ways], cloud: TargetView, batches: list[BatchView]) -> TargetView:
@@ -228,13 +231,15 @@ def _limited(on: Mapping[str, Ways], cloud: TargetView, batches: list[BatchView]
     return replace(cloud, limit_rows_per_s=min(cloud.calls_per_s, rows / seconds))
 
 
-def _with_room(way: Ways, rows: float, free: dict[str, float], seconds: float) -> TargetView | None:
-    """The first cloud of a route that can do so many more rows in time; they are its then. One of which nothing is known may."""
+def _with_room(way: Ways, rows: float, free: dict[str, float], over: set[str], seconds: float) -> TargetView | None:
+    """The first cloud of a route that can do so many more rows in time; they are its then. One of which nothing is known may. Of
+    several that cannot all are `over`."""
     for cloud in way.clouds:
         unknown = not cloud.rows_per_s and math.isinf(cloud.limit_rows_per_s)
         if (unknown or free[cloud.name] >= rows) and (cloud is way.cloud or answers(cloud, seconds)):
             free[cloud.name] -= rows
             return cloud
+    over.update(cloud.name for cloud in way.clouds if len(way.clouds) > 1)
     return None
 
 

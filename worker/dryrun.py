@@ -18,7 +18,7 @@ import msgspec
 from pipelines import lengths
 from pipelines.batch import SERIAL_TOKENS_PER_S, work
 from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S, LONG
-from pipelines.foresee import Basis, Numbers, Office, Part, Range, Work, foresee, in_words, lacking
+from pipelines.foresee import Basis, Lack, Numbers, Office, Part, Range, Work, done_in, foresee, in_words, lacking
 from pipelines.latency import latency
 from pipelines.lengths import Known
 from pipelines.money import PUSD_PER_NUSD, pusd_to_usd_str
@@ -119,6 +119,7 @@ def _figures(
     job = Work([part._replace(kind=kind, office=offices[head.route]) for part, kind, head in told])
     alike = {kind: [head for head, own in zip(heads, kinds, strict=True) if own == kind] for kind in job.kinds}
     seen = foresee(job, {kind: _known(targets, earlier, mine) for kind, mine in alike.items()}, deadline_s)
+    lack = lacking(job, deadline_s, None if options.budget_nusd is None else options.budget_nusd * PUSD_PER_NUSD)
     kept = job.kept(math.inf if deadline_s is None else deadline_s)
     lanes = [
         _lane("local", targets, [heads[number] for number in job.order], kept, seen.home_pusd, seen.home_s),
@@ -129,8 +130,8 @@ def _figures(
     return {
         "rows": counts["rows"], "asked": counts["asked"], "duplicate": counts["duplicate"], "invalid": counts["invalid"],
         "routes": [_route(name, [h for h in heads if h.route == name], sources_of[name]) for name in routes],
-        "lanes": lanes, "deadline_s": deadline_s, **_money(seen.pusd), **_times(seen.seconds),
-        "all_cloud_usd": pusd_to_usd_str(everything), "lacks": _lacks(job, options, deadline_s),
+        "lanes": lanes, "deadline_s": deadline_s, **_money(seen.pusd),
+        **_times(done_in(seen.seconds, lack, deadline_s)), "all_cloud_usd": pusd_to_usd_str(everything), "lacks": _lacks(lack),
         "assumption": _assumption(earlier.lengths, targets, heads),
     }  # fmt: skip
 
@@ -147,9 +148,8 @@ def _office(
     return Office(price, *latency(latencies.get(name, ()), usual.latency_p50_s, usual.latency_p90_s))
 
 
-def _lacks(job: Work, options: Options, deadline_s: float | None) -> dict[str, Any] | None:
+def _lacks(found: Lack | None) -> dict[str, Any] | None:
     """None when the estimates fit into deadline and budget; else what would do: so much more money, or so much later."""
-    found = lacking(job, deadline_s, None if options.budget_nusd is None else options.budget_nusd * PUSD_PER_NUSD)
     if found is None:
         return None
     usd = None if found.pusd is None else pusd_to_usd_str(math.ceil(found.pusd))
@@ -243,7 +243,7 @@ def _known(targets: Targets, earlier: Earlier, heads: list[BatchHead]) -> Basis:
 
 
 def _assumption(known: Known, targets: Targets, heads: list[BatchHead]) -> str:
-    """Where lengths and times come from, in words."""
+    """Where lengths and times come from, and which local servers do nothing, in words."""
     routes, new = sorted({head.route for head in heads}), Counter[str]()
     others = {group for group in {head.group for head in heads} if lengths.is_new(known, group)}
     for head in heads:
@@ -260,6 +260,10 @@ def _assumption(known: Known, targets: Targets, heads: list[BatchHead]) -> str:
         said.append(
             f"route {', '.join(guessed)}: no such answers measured here yet, P90 assumes {LONG:g} times the tokens and time"
         )
+    for name in routes:
+        first, *idle = targets.route_targets(name, "local") or [""]
+        if idle:
+            said.append(f"route {name}: {', '.join(idle)} asked nothing while {first} is up")
     return "; ".join(said)
 
 

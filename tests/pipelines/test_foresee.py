@@ -17,7 +17,9 @@ from pipelines.foresee import (
     Lack,
     Office,
     Part,
+    Range,
     Work,
+    done_in,
     foresee,
     in_words,
     lacking,
@@ -145,6 +147,16 @@ def test_p90_covers_nine_in_ten_of_what_may_come() -> None:
             truth.split(room_s).pusd <= foresee(estimate, {"r": Basis(600, 150, spread, spread)}, room_s).pusd.p90
         )
     assert 0.85 <= covered / trials <= 0.95
+
+
+def test_what_is_too_slow_is_done_when_it_is_said_to_lack_no_time() -> None:
+    """120 rows were left for a cloud of one a second: `done in 126 s` stood beside `needs +0.3 min` of a minute."""
+    work = Work(parts(360, home_s=0.25))
+    lack, seen = lacking(work, 60.0, None), foresee(work, {"r": Basis(360, 10**6, 0.01, 0.01)}, 60.0)
+    assert lack is not None and lack.seconds == pytest.approx(12.0, rel=0.01) and seen.seconds.p50 > 119
+    done = done_in(seen.seconds, lack, 60.0)
+    assert done.p50 == pytest.approx(72.0, rel=0.01) and done.p50 <= done.p90 < 82
+    assert done_in(Range(30.0, 40.0), None, 60.0) == done_in(Range(30.0, 40.0), lack, 60.0) == (30.0, 40.0)
 
 
 @pytest.mark.parametrize(

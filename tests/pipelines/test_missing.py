@@ -111,3 +111,10 @@ def test_one_servers_time_is_no_other_s() -> None:
     assert found(9, 4, ahead=4000.0, rung={"other": 4000.0}) is None
     assert found(9, 4, ahead=5000.0, rung={"gpu": 5000.0}) == Lack(None, seconds(44))
     assert found(7, 0, ahead=7000.0) == Lack(None, seconds(44)), "what is not prepared yet is like what waits"
+
+
+def test_what_a_second_cloud_can_do_is_not_missing() -> None:
+    one, two = MINI, msgspec.structs.replace(MINI, name="two")
+    for routes, expected in ((("mini",), Lack(None, seconds(40))), (("mini", "two"), None)):
+        given = Snapshot(NOW, {"mini": one, "two": two}, {"cloudy": routes}, (run(batches(10, "cloudy"), 60),))
+        assert missing(given, lambda _: USD, {}).get("r") == expected

@@ -86,6 +86,18 @@ def test_a_servers_slots_are_no_other_routes(tmp_path: Path) -> None:
     assert cloud["rows"] == pytest.approx(20, abs=3) and local["slots"] == 8
 
 
+def test_it_is_said_that_a_second_local_server_is_asked_nothing(tmp_path: Path) -> None:
+    """It stood idle a whole minute while 136 rows were bought, and nobody had been told."""
+    server = CONFIG["targets"]["gpu"]
+    settings = Settings.model_validate({
+        "spillway": {"data": str(tmp_path)}, "targets": {**CONFIG["targets"], "gpu2": server},
+        "routes": {"small": {"targets": ["gpu", "gpu2", "mini"], "dedupe": "off"}},
+    })  # fmt: skip
+    file = write(tmp_path / "rows.jsonl", lines({"prompt": "x"}))
+    said = plan_run(settings, (source(file),), Options(), "default", None)["assumption"]
+    assert said.endswith("; route small: gpu2 asked nothing while gpu is up")
+
+
 def test_how_sure_a_route_is(targets: Targets) -> None:
     assert _known(targets, Earlier(KNOWN, KNOWN, {}), [head("a", 1.0)]) == (10, 40, 0.5, 0.5)
     assert _known(targets, Earlier({}, {}, {}), [head("a", 1.0)]) == (10, 0, None, None)
