@@ -23,6 +23,7 @@ from pipelines.phrases import common
 from pipelines.reading import Token, tokens
 from pipelines.shown import decoded, emphasised, unmarked
 from pipelines.signs import same_doubts
+from pipelines.slips import slips
 from pipelines.wording import same_question
 from pipelines.words import ARTICLES, NUMBER_WORDS, QUANTIFIERS, RANGED, SLIPS, SUBJECTS, word_set
 
@@ -71,6 +72,7 @@ _LITERAL_WORDS = re.compile(
 )
 """A short quotation inside a sentence, the name of a file: of these each letter may be meant, `"modify"` and `"moidfy"`."""
 
+_PAUSE = "\0"
 _WORD = re.compile(r"[^\W\d_]+")
 MARKED_KINDS = frozenset({"code", "id", "link", "number"})
 """What is never explained away."""
@@ -84,6 +86,7 @@ class Read(NamedTuple):
     norms: list[str]
     bag: frozenset[str]
     stressed: list[str]  # in bold or between stars
+    slips: list[str]  # words in another form than the usual one, where mistakes or spellings may be what is asked about
     titled: bool  # most words have a capital letter, which then says nothing
     courteous: Mapping[int, str]  # which tokens are greetings and the like, and of what kind
 
@@ -107,10 +110,11 @@ def read(text: str) -> Read:
 def _read(text: str) -> Read:
     form = layout(text)
     shown = unmarked(decoded(text))
-    said = [token for token in tokens(form if shown == text else layout(shown)) if token.kind != "soft"]
-    kept = common(figures(said))
+    every = tokens(form if shown == text else layout(shown))
+    said = [token._replace(norm=_PAUSE) if token.kind == "soft" else token for token in every]  # a phrase ends there
+    kept = tuple([token for token in common(figures(said)) if token.norm != _PAUSE])
     norms = [token.norm for token in kept]
-    return Read(form, kept, norms, frozenset(norms), emphasised(text), titled(form), courtesies(kept))
+    return Read(form, kept, norms, frozenset(norms), emphasised(text), slips(said), titled(form), courtesies(kept))
 
 
 def harmless(a: str, b: str, task: str) -> str | None:
@@ -124,6 +128,8 @@ def harmless(a: str, b: str, task: str) -> str | None:
         return "closing mark" if _same_but_closing_marks(a, b, task) else None
     if left.stressed and right.stressed and left.stressed != right.stressed:
         return None  # which word is meant
+    if left.slips != right.slips:
+        return None
     if not same_capitals(left.form, right.form, names=task == OPEN) or not same_doubts(
         left.form, right.form, asked=task == OPEN
     ):

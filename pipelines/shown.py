@@ -11,9 +11,9 @@ import unicodedata
 
 _ENTITIES = re.compile(r"&(?:amp|quot|apos|nbsp|hellip|[nm]dash|[lr][sd]quo|#0?39|#x27|#34|#160|#8217);")
 _RAISED = re.compile(
-    "(?<=[^\\W_]|\\))([\u207a\u207b]?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+)|(?<=[A-Za-z)])[\u2080-\u2089]+"
+    "(?<=[^\\W_]|\\))([\u207a\u207b]?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+)|(?:(?<=[A-Z])|(?<=[A-Z][a-z])|(?<=\\)))[\u2080-\u2089]+(?!\\d)"
 )
-"""`x\u00b2`, `10\u2075`, `H\u2082O`; behind a digit what stands below is the base, and stays."""
+"""`x\u00b2`, `10\u2075`, `H\u2082O`; behind a digit, or a name in small letters, what stands below is a base or an index, and stays."""
 
 _ABOUT_RAISED = re.compile(
     r"`|(?:super|sub)script|\b(?:unicode|latex|typeset\w*|notation|format\w*|code|python|java\w*|sql|regex)\b",
@@ -24,6 +24,13 @@ _EMPHASIS = re.compile(r"(?<![\w*])\*\*(?=[^\s*])([^*\n]{1,200})(?<=[^\s*])\*\*(
 
 _STRESSED = re.compile(r"(?<![^\s(\"'])([*_])([a-z]{2,30}(?: [a-z]{1,30}){0,3})\1(?![\w*])")
 """`*so*` and `_so_`: words in small letters; a name of a file or of a thing in a program has other letters too."""
+
+_ABOUT_NAMES = re.compile(
+    r"\b(?:files?|folders?|director(?:y|ies)|match\w*|named?|called|wildcards?|globs?|grep|fields?|index\w*|search\w*|quer(?:y|ies)|renam\w+|patterns?"
+    r"|regex\w*|api|code|python|shell|commands?|variables?|attributes?|functions?|methods?|modules?|class(?:es)?|keys?|columns?|tables?|tags?|ids?|parameters?)\b",
+    re.IGNORECASE,
+)
+"""There a star may stand for any letters, and a line be part of a name."""
 
 _ABOUT_EMPHASIS = re.compile(
     r"\b(?:bold\w*|markdown|asterisks?|emphasi\w+|formatt\w+|highlight\w+|marked)\b", re.IGNORECASE
@@ -52,7 +59,7 @@ def unmarked(text: str) -> str:
     if ("*" not in text and "_" not in text) or _ABOUT_EMPHASIS.search(text) is not None:
         return text
     bare = _EMPHASIS.sub(r"\1", text)
-    return bare if "=" in text else _STRESSED.sub(r"\2", bare)
+    return bare if "=" in text or _ABOUT_NAMES.search(text) is not None else _STRESSED.sub(r"\2", bare)
 
 
 def emphasised(text: str) -> list[str]:

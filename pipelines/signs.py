@@ -37,10 +37,6 @@ _QUOTES, DASHES = "\"'`«»", "\N{EM DASH}\N{HORIZONTAL BAR}"
 RANGES = frozenset("-" + DASHES)
 
 
-_UNSPACED = re.compile(r"[a-z]{2},[a-z]{2}")
-"""`good,but late`: a blank is missing; in `x,y` and `1,5` none is."""
-
-
 def is_soft(mark: str, text: str, at: int) -> bool:
     """Punctuation that only paces the sentence; next to digits, symbols and lone letters it may carry meaning."""
     if mark not in SOFT:
@@ -65,7 +61,7 @@ def is_soft(mark: str, text: str, at: int) -> bool:
         )
     if mark == "," and after in ")]}":
         return False
-    return not after.isalnum() or (mark == "," and _UNSPACED.fullmatch(text[max(0, at - 2) : at + 3]) is not None)
+    return not after.isalnum()
 
 
 def doubted(form: str, *, asked: bool) -> list[str]:

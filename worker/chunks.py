@@ -3,6 +3,7 @@ twice. Who prepares deletes such before the commit (prepare/part.py); here they 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,12 +20,20 @@ class Part(NamedTuple):
     unnamed: int
 
 
-def in_order(store: Store, run_id: str, known: Sequence[Part] = ()) -> list[Part]:
-    """The parts that each begin where the one before ends, or later. Reads the footers of those that are not known; blocking."""
+def in_order(store: Store, run_id: str, known: Sequence[Part] = (), rows: float = math.inf) -> list[Part]:
+    """The parts that each begin where the one before ends, or later; of so many rows. Reads the footers of those that are not known;
+    blocking."""
     found: list[Part] = []
     seen = {part.name: part for part in known}
     end = 0
-    for first, name in sorted((paths.first_row(name), name) for name in store.names(paths.chunks_dir(run_id))):
+    names = sorted((paths.first_row(name), name) for name in store.names(paths.chunks_dir(run_id)))
+    for first, name in names:
+        if first >= rows:
+            break
+        if first < end and found[-1].name in seen:  # known from before it was prepared once more, with fewer rows
+            del seen[found[-1].name]
+            found[-1] = _read(store, found[-1].first, found[-1].name)
+            end = found[-1].first + found[-1].rows
         if first >= end:
             found.append(seen.get(name) or _read(store, first, name))
             end = first + found[-1].rows
@@ -38,8 +47,11 @@ class Layout:
         self._store, self._run = store, run_id
         self._known: list[Part] = []
 
-    def parts(self) -> list[Part]:
-        self._known = in_order(self._store, self._run, self._known[:-1])  # at once: another thread may be here too
+    def parts(self, rows: float = math.inf) -> list[Part]:
+        """Those of so many rows: parts beyond what is committed may go at any moment."""
+        self._known = in_order(
+            self._store, self._run, self._known[:-1], rows
+        )  # at once: another thread may be here too
         return self._known
 
 

@@ -31,8 +31,8 @@ COLUMNS = [
 
 
 class Earlier(NamedTuple):
-    """Lengths of a client's answers, which no other client is told; times of its calls of a group or on a route, else of anybody's;
-    and by target what its batch API's orders took, in seconds (lengths.latencies)."""
+    """Lengths of a client's answers, which no other client is told; times of its calls of a group or on a route, else of anybody's on
+    that route, for a group says how prompts begin; and by target what its batch API's orders took, in seconds (lengths.latencies)."""
 
     lengths: Known
     times: Known
@@ -64,7 +64,7 @@ def read(store: Store, options: Options, client: str) -> Earlier:
     assert isinstance(costs, pl.DataFrame)
     mine = measure(costs.filter(pl.col("client") == client))
     own_times = {(route, target): each for (route, target), each in mine.items() if route}
-    return Earlier(mine, {**measure(costs), **own_times}, latencies(costs))
+    return Earlier(mine, {**measure(costs.drop("group")), **own_times}, latencies(costs))
 
 
 def _newest(store: Store) -> list[str]:

@@ -38,6 +38,18 @@ No,more cuts are needed|No more cuts are needed
 The sign says "teh" in red|The sign says "the" in red
 What they heard of of late|What they heard of late
 AND and OR are gates|AND OR are gates
+It is twenty, three and six|It is twenty-three and six
+They had thirty, two were broken|They had thirty-two were broken
+A room for twenty? Two of us are young.|A room for 22 of us are young.
+It is twenty - two|It is twenty-two
+It is log₂8|It is log28
+The index a₁2 is odd|The index a12 is odd
+List the files *report* in it|List the files report in it
+Rename _build_ in it|Rename build in it
+Correct: we recieve mail|Correct: we receive mail
+Find the error: he went to to the shop|Find the error: he went to the shop
+Say whether the British write jewellery|Say whether the British write jewelry
+It holds ice cream,cake|It holds ice,cream cake
 What is 40 - 2 in all?|What is forty-two in all?
 He is 40-2 years old|He is forty-two years old
 The sign said "later today" in red|The sign said "laetr today" in red
@@ -290,7 +302,6 @@ Broken:\\n- the strap\\n- the lid|Broken:\\n- the strpa\\n- The lid
 He said «go» and went|He said go and went
 The strap **really** broke|The strap really broke
 The strap *really* broke, and _then_ the lid|The strap really broke, and then the lid
-The strap broke,but late; so did the lid|The strap broke, but late; so did the lid
 It broke after two weeks|It broke after 2 weeks
 It broke after fourteen weeks of the forty-two|It broke after 14 weeks of the 42
 It broke after twenty one weeks|It broke after 21 weeks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,13 +40,29 @@ def test_each_row_is_in_one_part(store: Store) -> None:
 
 
 def test_who_asks_again_reads_only_what_is_new_and_the_last_part(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last one may be prepared once more, with other rows."""
+    """The last one may be prepared once more, with other rows; and so may have been one into which another begins."""
     layout, opened = Layout(store, RUN), []
     read = store.open_parquet
     monkeypatch.setattr(store, "open_parquet", lambda name: (opened.append(paths.first_row(name)), read(name))[1])
     assert [part.rows for part in layout.parts()] == [8, 2] and opened == [0, 8]
     write(Path(store.path(paths.chunk(RUN, 0, 8))), [{"row": row, "tags": "{}"} for row in (8, 9, 10)], schemas.CHUNK)
-    assert [part.rows for part in layout.parts()] == [8, 3] and opened == [0, 8, 8]
+    assert [part.rows for part in layout.parts()] == [8, 3] and opened == [0, 8, 0, 8]
+
+
+def test_parts_that_have_fewer_rows_now_are_not_taken_for_those_that_they_were(tmp_path: Path) -> None:
+    """A Redis that was set back: what came after is prepared anew in smaller chunks."""
+
+    def prepared(*edges: int) -> None:
+        for first, end in pairwise(edges):
+            rows = [{"row": row, "tags": "{}"} for row in range(first, end)]
+            write(tmp_path / paths.chunk(RUN, 0, first), rows, schemas.CHUNK)
+
+    prepared(0, 2, 9, 12)
+    layout = Layout(Store(str(tmp_path)), RUN)
+    assert [part.first for part in layout.parts()] == [0, 2, 9]
+    prepared(2, 5, 9, 11)
+    assert [part.first for part in layout.parts()] == [0, 2, 5, 9]
+    assert [part.first for part in layout.parts(9)] == [0, 2, 5], "what is not committed may go at any moment"
 
 
 def test_a_reuse_is_counted_once(store: Store) -> None:

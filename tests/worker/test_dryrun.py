@@ -20,8 +20,9 @@ from tests.support_worker import write as write_part
 from tests.worker.sources.reading import lines, source, write
 from worker.clock import Clock
 from worker.dryrun import _answered, _known, _lane_s, _office, _parts, plan_run
-from worker.measured import Earlier
+from worker.measured import Earlier, read
 from worker.money.ledger import Ledger
+from worker.store import Store
 from worker.targets import Targets
 
 CONFIG: dict[str, Any] = {
@@ -199,6 +200,19 @@ def test_how_long_a_clients_answers_are_is_no_others_to_know(tmp_path: Path) -> 
     assert (mine["routes"][0]["output_from"], theirs["routes"][0]["output_from"]) == ("measured", "assumed")
     assert f"lengths of {CALLS} earlier answers" in mine["assumption"] and str(CALLS) not in theirs["assumption"]
     assert theirs["lanes"][0]["seconds_p50"] == pytest.approx(CALL_S, rel=0.01), "how fast a server is, is"
+
+
+def test_how_another_clients_prompts_begin_is_no_others_to_know(tmp_path: Path) -> None:
+    """A group's name says it, and how long its calls take is not what one's own on the route do."""
+    calls = [
+        call(n, n, run_id=EARLIER, client=client, output_tokens=30, finished_at=at(took_s))
+        for client, took_s, numbers in (("acme", 2, range(30)), ("rival", 40, range(30, 60)))
+        for n in numbers
+    ]
+    remember(tmp_path, calls, {n: "small text 9 acme" if n < 30 else "small text 9 rival" for n in range(60)})
+    earlier = read(Store(str(tmp_path)), Options(), "acme")
+    assert {name for name, _ in (*earlier.times, *earlier.lengths)} == {"small text 9 acme", "small", ""}
+    assert earlier.times["small text 9 acme", ""].call_s == pytest.approx(2.0)
 
 
 def of_two_kinds(folder: Path, rows: list[dict[str, Any]], *, grouped: bool = True) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def said(requests: int | None, tokens: int | None = None, window: str = "") -> d
         f"x-ratelimit-{word}-{what}": value
         for what, limit in told.items()
         if limit
-        for word, value in (("limit", str(limit)), ("remaining", str(limit)), ("reset", "0s"))
+        for word, value in (("limit", str(limit)), ("remaining", str(limit // 2)), ("reset", "30s"))
     }
 
 

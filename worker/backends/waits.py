@@ -47,15 +47,19 @@ def limits(headers: Mapping[str, str]) -> Limits:
 
 
 def _a_minute(headers: Mapping[str, str], what: str) -> float | None:
-    """A limit of that name, where it is one of a minute. Some servers give what they admit in a day the same name (Groq, OpenAI's
-    free tier): when it will be full again, for what was taken of it, tells."""
+    """A limit of that name, where it is one of a minute. Some servers give what they admit in a day, or in a second, the same name (Groq,
+    OpenAI's free tier): when it will be full again, for what was taken of it, tells; not where that is less than such times are rounded by."""
     if not (most := _number(headers.get(f"x-ratelimit-limit-{what}"))):
         return None
-    left = _number(headers.get(f"x-ratelimit-remaining-{what}"))
-    full_s = span_s(headers.get(f"x-ratelimit-reset-{what}", ""), _server_now_s(headers))
-    if left is None or full_s is None or full_s > MINUTE_S + ROUNDED_S:
+    left, reset = _number(headers.get(f"x-ratelimit-remaining-{what}")), headers.get(f"x-ratelimit-reset-{what}", "")
+    full_s = span_s(reset, _server_now_s(headers))
+    if left is None or full_s is None or left >= most:
         return None
-    return most if (full_s - ROUNDED_S) * most <= 2 * MINUTE_S * max(1.0, most - left) else None
+    usual_s, rounded_s = MINUTE_S * (most - left) / most, 0.0 if "." in reset or "ms" in reset else ROUNDED_S
+    least_s = (
+        usual_s / 2 - rounded_s if left >= most / 2 else 0.0
+    )  # what is left of a burst is less than of a minute, and soon full again
+    return most if usual_s >= rounded_s and least_s <= full_s <= 2 * usual_s + rounded_s else None
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -102,7 +102,7 @@ class Following:
 
     def prepared(self, committed_rows: int) -> None:
         """Takes the links of the chunks that were prepared since the last look."""
-        self._table.read(part.name for part in self._layout.parts() if part.first < committed_rows)
+        self._table.read(part.name for part in self._layout.parts(committed_rows))
 
     def answered(self, generation: int) -> None:
         """Takes what was settled since the last look, here and in the runs of other leaders. Who is asked again may be so because

@@ -76,10 +76,9 @@ def openai(what: str, limit: str, left: str, reset: str) -> dict[str, str]:
         ({}, Limits()),
         (openai("requests", "60", "59", "1s") | openai("tokens", "150000", "149984", "6ms"), Limits(60, 150_000)),
         (openai("requests", "60", "0", "1m0s"), Limits(60)),
-        (openai("requests", "10000", "9999", "1s"), Limits(10_000)),  # rounded up
+        (openai("requests", "10000", "9000", "6s"), Limits(10_000)),
         (openai("requests", "60", "2", "1s"), Limits(60)),  # of a burst of three
         (openai("requests", "60", "20", "40"), Limits(60)),  # a minute that began 20 s ago
-        (openai("requests", "60", "60", "0s"), Limits(60)),
         (openai("tokens-minute", "60000", "59000", "1.000"), Limits(0, 60_000)),
         ({"anthropic-ratelimit-requests-limit": "50", "anthropic-ratelimit-requests-remaining": "49",
           "anthropic-ratelimit-tokens-limit": "48000"}, Limits(50)),
@@ -88,7 +87,12 @@ def openai(what: str, limit: str, left: str, reset: str) -> dict[str, str]:
         (openai("requests", "14400", "14399", "6s") | openai("tokens", "6000", "5900", "1s"), Limits(0, 6_000)),
         (openai("requests", "1000", "970", "43m12s"), Limits()),
         (openai("requests-day", "60", "59", "1s"), Limits()),
+        (openai("requests", "86400", "86399", "1s"), Limits()),
+        (openai("requests", "100000", "99999", "864ms"), Limits()),
+        (openai("requests", "10", "9", "100ms"), Limits()),  # nor in a second
         # nobody knows of how long
+        (openai("requests", "60", "60", "0s"), Limits()),
+        (openai("requests", "10000", "9999", "1s"), Limits()),  # rounded up
         (openai("requests", "60", "59", ""), Limits()),
         (openai("requests", "60", "", "1s"), Limits()),
         ({"x-ratelimit-limit": "60", "x-ratelimit-remaining": "59", "x-ratelimit-reset": "1"}, Limits()),
