@@ -10,7 +10,7 @@ AHEAD_S = 20.0
 
 
 def ahead_rows(rows_per_s: float, timed: bool) -> int:
-    """Rows that should be prepared and not answered: `timed` if one of the runs has a deadline."""
+    """Rows that should be prepared and not answered, of all runs, when more of one is: `timed` if it has a deadline."""
     if timed and rows_per_s:
         return HIGH_WATER_ROWS
     return min(HIGH_WATER_ROWS, max(LOW_WATER_ROWS, round(rows_per_s * AHEAD_S)))

@@ -71,6 +71,7 @@ class Waiting(msgspec.Struct, frozen=True):
     prepared: bool  # its source is read to the end, or Redis holds enough of it
     wanted: int  # followers that must be asked
     audits: int  # reuses that are to be audited
+    timed: bool  # it has a deadline
 
 
 class Preparer:
@@ -137,7 +138,6 @@ class Preparer:
         self._promoters.keep(set(ids))
         open_runs: list[Waiting] = []
         held_rows = held_bytes = 0
-        timed = False
         for run_id, reply in zip(ids, await pipe.execute(raise_on_error=False), strict=True):
             try:
                 if isinstance(reply, Exception):
@@ -150,24 +150,26 @@ class Preparer:
                 continue
             if not blocked:
                 held_rows, held_bytes = held_rows + rows, held_bytes + size_bytes
-                timed |= bool(deadline)
             ready = prepared == b"1" or (not cancel and (rows >= HIGH_WATER_ROWS or size_bytes >= HIGH_WATER_BYTES))
             if (not ready or (any(more) and not cancel)) and paths.is_run_id(run_id):
                 name = (client or b"default").decode(errors="replace")
-                open_runs.append(Waiting(0 if cancel else rows, run_id, name, ready, *more))
-        most = await self._ahead_rows(timed)
-        full = held_rows >= most or held_bytes >= HIGH_WATER_BYTES
-        fair = most // max(1, len(open_runs))
-        open_runs.sort(key=lambda run: (run.rows, run.id))
-        return [run for run in open_runs if not full or run.rows < min(fair, FIRST_ROWS)]
+                open_runs.append(Waiting(0 if cancel else rows, run_id, name, ready, *more, bool(deadline)))
+        rate = await self._rows_per_s()
 
-    async def _ahead_rows(self, timed: bool) -> int:
-        """The high-water mark; also learns each route's rate."""
+        def has_room(run: Waiting) -> bool:
+            most = ahead_rows(rate, run.timed)
+            full = held_rows >= most or held_bytes >= HIGH_WATER_BYTES
+            return not full or run.rows < min(most // len(open_runs), FIRST_ROWS)
+
+        return sorted(filter(has_room, open_runs), key=lambda run: (run.rows, run.id))
+
+    async def _rows_per_s(self) -> float:
+        """What the lanes really answer together; also learns each route's rate."""
         rows = await rows_per_s(self.context)
         for name, found in self.context.settings.routes.items():
             lane = [self.context.targets.order_rate(name), *(rows.get(target, 0.0) for target in found.targets)]
             self._sifter.rates[name] = next((rate for rate in lane if rate), 0.0)
-        return ahead_rows(sum(rows.values()), timed)
+        return sum(rows.values())
 
     # -- a chunk ---------------------------------------------------------------------------------------------------
 
