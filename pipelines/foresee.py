@@ -121,7 +121,7 @@ class Work:
         asks = [np.array([part.office == office for part in ordered], dtype=np.float64) for office in self.offices]
         self.asks = _floats(asks).reshape(len(asks), len(ordered))
         self.no_office = _floats([part.office is None for part in ordered])
-        self.homes, self.aways = (_members([part[lane] for part in ordered]) for lane in (6, 7))
+        self.homes, self.aways = _members([part.home for part in ordered]), _members([part.away for part in ordered])
         self.at_home = np.isfinite(self.home_s)
         self.only_home = self.at_home & ~np.isfinite(self.away_s)
 
@@ -155,7 +155,7 @@ def _saved(part: Part) -> tuple[bool, float]:
     return math.isinf(part.away_s), (sum(part.away_pusd) - sum(part.home_pusd)) / max(part.home_s, 1e-12)
 
 
-def _members(names: Sequence[object]) -> list[NDArray[np.int64]]:
+def _members(names: Sequence[str]) -> list[NDArray[np.int64]]:
     """Places of each name's."""
     return [
         np.array([at for at, each in enumerate(names) if each == name], dtype=np.int64) for name in dict.fromkeys(names)

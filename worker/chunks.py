@@ -49,10 +49,9 @@ class Layout:
 
     def parts(self, rows: float = math.inf) -> list[Part]:
         """Those of so many rows: parts beyond what is committed may go at any moment."""
-        self._known = in_order(
-            self._store, self._run, self._known[:-1], rows
-        )  # at once: another thread may be here too
-        return self._known
+        found = in_order(self._store, self._run, self._known[:-1], rows)
+        self._known = found  # at once: another thread may be here too
+        return found
 
 
 def _read(store: Store, first: int, name: str) -> Part:

@@ -56,9 +56,8 @@ def _a_minute(headers: Mapping[str, str], what: str) -> float | None:
     if left is None or full_s is None or left >= most:
         return None
     usual_s, rounded_s = MINUTE_S * (most - left) / most, 0.0 if "." in reset or "ms" in reset else ROUNDED_S
-    least_s = (
-        usual_s / 2 - rounded_s if left >= most / 2 else 0.0
-    )  # what is left of a burst is less than of a minute, and soon full again
+    # what is left of a burst is less than of a minute, and soon full again
+    least_s = usual_s / 2 - rounded_s if left >= most / 2 else 0.0
     return most if usual_s >= rounded_s and least_s <= full_s <= 2 * usual_s + rounded_s else None
 
 

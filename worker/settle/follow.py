@@ -129,9 +129,8 @@ class Following:
             leaders[of] = np.where(found == OK, OK, np.where((found == NONE) | (found == CLOSED), pending, FELL))
         followers = self._ends(self.run_id, links.follower, again)
         generation = again[self.run_id].generation
-        left = (leaders == CLOSED) & ~own.since(
-            links.leader, generation
-        )  # by an earlier end of the run, and asked no more
+        # given up by an earlier end of the run, and asked no more
+        left = (leaders == CLOSED) & ~own.since(links.leader, generation)
         leaders[left & own.again(links.follower, *again[self.run_id])] = FELL
         followers[(followers == CLOSED) & own.since(links.follower, generation)] = FELL
         followers[np.isin(links.follower, self._unread.get(generation, ()))] = FELL
