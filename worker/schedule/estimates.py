@@ -19,6 +19,7 @@ from pipelines.pace import Answered, Kept, Pace, Speed
 from pipelines.types import BatchHead
 from worker.beat import Beat, TargetStats
 from worker.context import Context
+from worker.learned import field_of, read
 from worker.money.ledger import Ledger
 
 AGAIN_S = 5.0
@@ -162,15 +163,15 @@ class Estimates:
         self._loaded = True
         kept = {name.decode(errors="replace"): raw for name, raw in (await self._read()).items()}
         for name, target in self._context.settings.targets.items():
-            if (speed := _read(kept.get(self._field("speed", name)), Kept)) is not None:
+            if (speed := read(kept.get(self._field("speed", name)), Kept)) is not None:
                 self._pace.begin(name, speed)
             if target.lane == "local" and target.max_concurrency == "auto":
                 measured = target.concurrency if isinstance(target.concurrency, int) else 0
-                held = _read(kept.get(self._field("climb", name)), State)
+                held = read(kept.get(self._field("climb", name)), State)
                 self._climbs[name] = Climb(held if held and held.best > 0 else State(measured, measured))
         for field, raw in kept.items():
             what, _, group = field.partition(":")
-            if what == "length" and (length := _read(raw, Length)) is not None and length.rows > 0:
+            if what == "length" and (length := read(raw, Length)) is not None and length.rows > 0:
                 count(self._lengths, group, length.scaled(min(1.0, REMEMBERED_ROWS / length.rows)))
 
     async def _read(self) -> dict[bytes, bytes]:
@@ -200,22 +201,7 @@ class Estimates:
         return bool(kept.spans or (cloud and kept.rough.rows))
 
     def _field(self, what: str, name: str) -> str:
-        return _field(self._context, what, name)
-
-
-async def prefill_weights(context: Context) -> dict[str, float]:
-    """By local target: what an input token weighs beside an output token, where that was measured."""
-    local = [name for name, target in context.settings.targets.items() if target.lane == "local"]
-    if not local:
-        return {}
-    raw = await context.redis.hmget(context.keys.learned, [_field(context, "speed", name) for name in local])
-    kept = ((name, _read(value, Kept)) for name, value in zip(local, raw, strict=True))
-    return {name: speed.mix.prefill for name, speed in kept if speed is not None and speed.mix.oo}
-
-
-def _field(context: Context, what: str, name: str) -> str:
-    """Another model of the same server has another speed."""
-    return f"{what}:{name} {context.settings.targets[name].model}"
+        return field_of(self._context, what, name)
 
 
 def _answered(stats: TargetStats) -> Answered:
@@ -228,11 +214,3 @@ def _load(stats: TargetStats) -> Load:
 
 
 T = TypeVar("T")
-
-
-def _read(raw: bytes | None, kind: type[T]) -> T | None:
-    """None for what no scheduler wrote."""
-    try:
-        return msgspec.json.decode(raw, type=kind) if raw else None
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None

@@ -19,9 +19,9 @@ from worker import aside
 from worker.aside import Strikes
 from worker.context import Context, RunContext
 from worker.fence import fence
+from worker.learned import prefill_weights
 from worker.money.ledger import Ledger
 from worker.queue import OPEN
-from worker.schedule.estimates import prefill_weights
 from worker.settle.audits import Audits
 from worker.settle.ending import End
 from worker.settle.followers import Followers

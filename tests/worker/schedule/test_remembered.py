@@ -17,6 +17,7 @@ from tests.support_redis import redis_server
 from tests.support_upstream import Upstream
 from worker.beat import Beat, identity
 from worker.context import Context
+from worker.learned import prefill_weights
 from worker.lease import Lease, hold
 from worker.queue import Redis, connect
 from worker.schedule import estimates
@@ -59,8 +60,8 @@ async def test_what_reading_weighs_at_a_local_server_is_for_others_to_ask(contex
         mix.add(Sums(10, read, written, 0.03 * read + 0.1 * written))
     told = {f"speed:{name} m": msgspec.json.encode(Kept(mix=mix)) for name in ("gpu", "mini")}
     await context.redis.hset(context.keys.learned, mapping={**told, "speed:odd m": b"{"})
-    assert await estimates.prefill_weights(context) == {"gpu": pytest.approx(0.3, abs=0.05)}
-    assert await estimates.prefill_weights(Context(parse_settings({}), context.redis, context.redis_url)) == {}
+    assert await prefill_weights(context) == {"gpu": pytest.approx(0.3, abs=0.05)}
+    assert await prefill_weights(Context(parse_settings({}), context.redis, context.redis_url)) == {}
 
 
 async def test_workers_that_stay_keep_it_when_the_last_run_is_over(
