@@ -1,8 +1,9 @@
-"""Whether a sentence asks, told by its first two words: such a one needs no question mark, and any other one does."""
+"""Whether a sentence asks, told by the first words of it or of its last clause: such a one needs no question mark, any other one does."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pipelines.words import ASKING, word_set
 
@@ -16,12 +17,44 @@ _LAST_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?(?=\W*$)")
 _LAST_LETTERS = 64
 """No word that matters is longer, and a piece without a blank may be a megabyte."""
 
+_NO_SUBJECT = word_set(
+    "not never also only always definitely certainly probably highly again just still even really very so too quite absolutely "
+    "simply already perhaps maybe easily exactly what be been being"
+)
+"""What stands behind a verb whose subject was left out: `Would never buy it`, `Does exactly what it says`."""
+
+_ACTS = word_set(
+    "have do recommend buy order use get go make need take come return work try give say love like see keep purchase wear fit add want "
+    "look last suit help pay become remain"
+)
+_QUALITIES = word_set(
+    "great good bad nice perfect easy happy fine ok okay excellent amazing awesome terrible horrible awful poor cheap comfortable "
+    "beautiful wonderful fantastic useless worth made able ready pleased sorry sure glad impressed disappointed satisfied"
+)
+_MODALS = word_set("can could will would shall should may might does did can't couldn't won't wouldn't doesn't didn't")
 _STATING = {
+    **dict.fromkeys(_MODALS, _NO_SUBJECT | _ACTS),
+    **dict.fromkeys(word_set("is are am was were isn't aren't"), _NO_SUBJECT | _QUALITIES),
+    **dict.fromkeys(word_set("has had"), _NO_SUBJECT | word_set("a an some no to everything all nothing lots")),
     "do": word_set("it this that so not nothing as"),
-    "have": word_set("a an some no fun"),
+    "have": word_set("a an some no fun been"),
     "what": word_set("a an"),
 }
 """What follows the first word of a sentence that is no question although it begins like one."""
+
+_LEADING = word_set("and but or also ok okay hi hello hey please well yes no thanks sorry")
+_JOINING = word_set("and but so or then")
+_INVERTED = word_set("i you we they he she it this that there my your our")
+_AUXILIARIES = word_set("is are am was were do does did can could will would shall should may has have")
+_ASKING_ALONE = _AUXILIARIES - word_set("should were have has may")
+"""Without a question word before them the others may say *if*: `Call us, should you need help`."""
+
+_CONTRACTED = word_set("what's whats where's wheres how's hows why's")
+_CLAUSE_ENDS = frozenset(",;")
+_READ_PIECES = 8
+"""So many pieces of a sentence or a clause tell whether it asks."""
+_CLAUSE_PIECES = 32
+"""Where a last clause is longer, nobody looks for its beginning."""
 
 
 def begins(raw: str) -> bool:
@@ -37,12 +70,50 @@ def opens_question(raw: str) -> bool:
 
 def asks(first: str, second: str) -> bool:
     """`When is it open` asks, `When it rains, we stay` and `Do it again` do not."""
-    word, following = _last_word(first[-_LAST_LETTERS:]).lower(), second.lower()
+    word, following = _bare(first), second.lower()
     if word in ("when", "where"):
         return following in _VERBS
     if word in ("don't", "dont"):
         return following in _ASKED
     return following not in _STATING.get(word, ())
+
+
+def asked(pieces: Sequence[str], start: int, end: int) -> bool:
+    """Whether the sentence from `pieces[start]` to `pieces[end]` asks: by how it begins, but for a greeting or a joining word, or
+    by how its last clause begins, `I lost my card, what should I do`."""
+    if pieces[start].lower() in ASKING and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else ""):
+        return True  # nearly all of them, so at once
+    words = _words(pieces, start, len(pieces))
+    at = 0
+    while at < len(words) - 1 and (words[at] in _LEADING or (words[at] == "so" and words[at + 1] in _QUESTION_WORDS)):
+        at += 1
+    first, second = (*words[at : at + 2], "", "")[:2]
+    if opens_question(first) and asks(first, second):
+        return True
+    before = range(end - 1, max(start, end - _CLAUSE_PIECES) - 1, -1)
+    clause = next((at + 1 for at in before if pieces[at][-1:] in _CLAUSE_ENDS), end + 1)
+    words = _words(pieces, clause, end + 1)
+    return _inverted(words[1:] if words and words[0] in _JOINING else words)
+
+
+def _inverted(words: Sequence[str]) -> bool:
+    """A clause in which the verb stands before its subject; `which is` and `what is more` tell something."""
+    first, second, third = (*words[:3], "", "", "")[:3]
+    if first in _QUESTION_WORDS:
+        return second in _AUXILIARIES and third in _INVERTED
+    if first in _CONTRACTED:
+        return second not in ("", "more")
+    return first in _ASKING_ALONE and second in _INVERTED
+
+
+def _words(pieces: Sequence[str], start: int, stop: int) -> list[str]:
+    """The first words of some pieces, in small letters; a number stands for itself, and what is only marks for nothing."""
+    read = (_bare(piece) for piece in pieces[start : min(stop, start + _READ_PIECES)])
+    return [word for word in read if word]
+
+
+def _bare(piece: str) -> str:
+    return _last_word(piece[-_LAST_LETTERS:]).lower() or ("0" if any(map(str.isalnum, piece)) else "")
 
 
 def _last_word(piece: str) -> str:

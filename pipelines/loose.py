@@ -10,12 +10,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress, count
 
-from pipelines.asking import asks
+from pipelines.asking import asked
 from pipelines.casing import tells
 from pipelines.pieces import ASKING, DENYING, EMPTY, LONG, TELLING, UNIT, Memory, first_word, learn, memory, where
 from pipelines.reading import CIVIL, DENIALS, ENDS, PAUSE, PAUSES, PLAIN_UNITS, around, last_said
 from pipelines.signs import is_sign
-from pipelines.words import ASKING as OPENERS
 
 _QUESTIONS = re.compile(r"\?+")
 _QUOTES = "\"'`"
@@ -121,7 +120,7 @@ def _drop_needless_questions(
     pieces: Sequence[str], forms: list[str], odd: Iterable[int], marks: Mapping[str, int]
 ) -> None:
     """A sentence that opens like a question is one, with or without its mark; many marks are one."""
-    start, seen, opening = 0, 0, ""
+    start, seen = 0, 0
     for at in odd:
         piece = pieces[at]
         if not marks[piece] & ASKING:
@@ -129,15 +128,9 @@ def _drop_needless_questions(
         end = at
         while end > seen and pieces[end - 1][-1:] not in ENDS:
             end -= 1
-        if end > seen:
-            start, opening = end, ""
+        start = end if end > seen else start
         seen = at
-        if not opening:
-            first = start
-            while not forms[first]:
-                first += 1
-            opening = forms[first].partition(" ")[0]
-        needless = opening in OPENERS and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else "")
+        needless = asked(pieces, start, at)
         form = forms[at]
         if form[-2:] == " ?" and piece.count("?") == 1:
             forms[at] = form[:-2] if needless else form

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from pipelines.asking import asks, begins, opens_question
+from pipelines.asking import asked, begins, opens_question
 from pipelines.layout import is_code, layout
 from pipelines.signs import DASHES, SOFT, is_sign, is_soft
 from pipelines.words import (
@@ -139,18 +139,18 @@ _pieces: dict[tuple[str, bool], _Piece] = {}
 def _prose(text: str) -> list[Token]:
     """Piece by piece from memory; only question marks and lone marks depend on what stands around them."""
     out: list[Token] = []
-    first, asking = True, False
+    first, start = True, 0
     pieces = text.split(" ")
     for at, word in enumerate(pieces):
         piece = _pieces.get((word, first)) or _remember(word, first)
         if piece.asks:
-            _put_questions(out, piece.tokens, asking)
+            _put_questions(out, piece.tokens, asked(pieces, start, at))
         elif len(word) == 1 and word in SOFT and is_sign(word, *around(pieces, at), "=" in text):
             out.append(Token(word, word, "symbol", first))
         else:
             out += piece.tokens
         if piece.opens is not None:
-            asking = piece.opens and asks(word, pieces[at + 1] if at + 1 < len(pieces) else "")
+            start = at
         first = piece.first_after
     norms = [token.norm for token in out]
     if not CASED_UNITS.isdisjoint(norms):

@@ -15,6 +15,16 @@ ASKING = [
     "What is in the box",
     "Read this. Why is it red",
     "## Question\nWhich lake is deepest",
+    "I have lost the key, what should I do",
+    "The bus was late, is that normal",
+    "If I move away, will my ticket still be valid",
+    "It stopped at noon, what's wrong with it",
+    "Are there two gates? Or am I at the wrong one",
+    "Hello, where is the gate",
+    "Yes, and can I bring a dog",
+    "So what is the fare",
+    "Has the train left",
+    "Is a dog allowed",
 ]
 STATING = [
     "When it rains, we stay",
@@ -27,6 +37,19 @@ STATING = [
     "What a day",
     "It came late",
     "It was I who came late",
+    "I took it home. Would buy again",
+    "Can be used without a plug",
+    "Is great for children",
+    "Was not what I wanted",
+    "Does exactly what it says",
+    "Has been repaired twice",
+    "Didn't work at all",
+    "He came too. So did I",
+    "It works, which is nice",
+    "It broke, what's more it burnt",
+    "Call us, should you need help",
+    "It is late, isn't it",
+    "4 is a square",
 ]
 
 

@@ -26,6 +26,7 @@ KINDS = [
     ("snake_case @ann #tag v1.2", ["id", "id", "id", "id"]),
 ]
 LOOSE = [
+    ("Declined again. Given that, what do I do?", "Declined again. Given that, what do I do"),
     ("I can't say", "i can not say"),
     ("film 's end", "film's end"),
     ("does n't", "doesn't"),
@@ -121,7 +122,7 @@ NOT_LOOSE = [
     ("No - more cuts are needed", "No more cuts are needed"),
     ("Nothing; works is the name", "Nothing works is the name"),
     ('"No," more cuts', '"No" more cuts'),
-    ("Declined again. Given that, what do I do?", "Declined again. Given that, what do I do"),
+    ("Declined again. Given that, what I do?", "Declined again. Given that, what I do"),
     ("Ich kann nicht, warten ist gut", "Ich kann, nicht warten ist gut"),
     ("No, quiero pagar", "No quiero pagar"),
     ("Non, je reste", "Non je reste"),
