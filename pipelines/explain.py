@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from pipelines import lexicon
+from pipelines import closing, lexicon
 from pipelines.casing import same_capitals, titled
 from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
 from pipelines.figures import figures
 from pipelines.guards import Side, sides
-from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
+from pipelines.instruction import CLOSED, LITERAL, OPEN, VERBATIM
 from pipelines.layout import layout
 from pipelines.moves import moved
 from pipelines.phrases import common
@@ -32,15 +32,8 @@ MAX_CHANGED = 6
 _MAX_REWORDED = 10
 """A question may be put in so many other words: frames are long."""
 
-_MIN_SENTENCE_WORDS = 3
 _LONG_ENOUGH = 6
 _REMEMBERED_LETTERS = 4_000_000
-_CLOSING = {
-    True: re.compile(r"(?<=[\w)\]\"'%/]) ?[.!?]+[ \t\r]*$", re.M),
-    False: re.compile(r"(?<=[\w)\]\"'%/]) ?[.?]+[ \t\r]*$", re.M),
-}
-"""Marks that close a line; with or without exclamation marks."""
-
 _CONTRACTED = ({"'s", "is"}, {"'s", "has"})
 """Where a verb may stand, no owner can: `the card's gone` is `the card has gone`."""
 
@@ -65,14 +58,13 @@ _CLAUSES = SUBJECTS | {"there"}
 """What begins a clause, so that `that` before it joins clauses: `I think (that) the shop is closed`."""
 
 _COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing"), "politeness")
-_SPACED = re.compile(r"(?<=[^\W\d_]) (?=[.,;!?]+(?:\s|$))")
-_REPEATED = re.compile(r"\?{2,}")
 _LITERAL_WORDS = re.compile(
     r"(?<=[\w,(] )([\"'])([^\"'\n]{2,40})\1(?!\w)|([\"'])([^\"'\n]{2,40})\3(?= [a-z])|(\w[\w-]{0,40}(?:/[\w.-]{1,40}|\.[a-z][a-z0-9]{0,3}\b))"
 )
 """A short quotation inside a sentence, the name of a file: of these each letter may be meant, `"modify"` and `"moidfy"`."""
 
 _PAUSE = "\0"
+_SOFT = Token(_PAUSE, "", "soft", False)
 _WORD = re.compile(r"[^\W\d_]+")
 MARKED_KINDS = frozenset({"code", "id", "link", "number"})
 """What is never explained away."""
@@ -85,6 +77,7 @@ class Read(NamedTuple):
     tokens: tuple[Token, ...]
     norms: list[str]
     bag: frozenset[str]
+    marked: frozenset[str]  # numbers, links and the like
     stressed: list[str]  # in bold or between stars
     slips: list[str]  # words in another form than the usual one, where mistakes or spellings may be what is asked about
     titled: bool  # most words have a capital letter, which then says nothing
@@ -111,10 +104,13 @@ def _read(text: str) -> Read:
     form = layout(text)
     shown = unmarked(decoded(text))
     every = tokens(form if shown == text else layout(shown))
-    said = [token._replace(norm=_PAUSE) if token.kind == "soft" else token for token in every]  # a phrase ends there
+    said = [_SOFT if token.kind == "soft" else token for token in every]  # a phrase ends there
     kept = tuple([token for token in common(figures(said)) if token.norm != _PAUSE])
     norms = [token.norm for token in kept]
-    return Read(form, kept, norms, frozenset(norms), emphasised(text), slips(said), titled(form), courtesies(kept))
+    marked = frozenset([token.norm for token in kept if token.kind in MARKED_KINDS])
+    return Read(
+        form, kept, norms, frozenset(norms), marked, emphasised(text), slips(said), titled(form), courtesies(kept)
+    )
 
 
 def harmless(a: str, b: str, task: str) -> str | None:
@@ -125,7 +121,9 @@ def harmless(a: str, b: str, task: str) -> str | None:
     if left.form == right.form:
         return "layout"
     if task in LITERAL:
-        return "closing mark" if _same_but_closing_marks(a, b, task) else None
+        return "closing mark" if closing.same(a, b, (left.norms, right.norms), task) else None
+    if _missing(left.marked, right.bag) or _missing(right.marked, left.bag):
+        return None  # the most usual difference of all, and the cheapest to see
     if left.stressed and right.stressed and left.stressed != right.stressed:
         return None  # which word is meant
     if left.slips != right.slips:
@@ -151,6 +149,12 @@ def harmless(a: str, b: str, task: str) -> str | None:
     return "wording" if task == OPEN and same_question(left.tokens, right.tokens) else None
 
 
+def _missing(marked: frozenset[str], other: frozenset[str]) -> bool:
+    """Some of these are not in the other text, in whatever case."""
+    odd = {norm.lower() for norm in marked - other}
+    return bool(odd) and (any(map(str.isdigit, odd)) or not odd <= {norm.lower() for norm in other})
+
+
 def shared_words(a: str, b: str) -> float:
     """Twice the words in common, divided by all words."""
     left, right = Counter(read(a).norms), Counter(read(b).norms)
@@ -167,30 +171,6 @@ def open_spans(left: Read, right: Read, task: str) -> list[Span]:
     """The places that differ and that nothing here explains; all of them for a literal task."""
     spans = differences(left.norms, right.norms)
     return spans if task in LITERAL else [span for span in spans if _explain(left, right, span, task) is None]
-
-
-def _same_but_closing_marks(a: str, b: str, task: str) -> bool:
-    """The full stop that closes a line is layout, as is a question mark where the words ask, and a blank before a mark;
-    what is extracted does not hang on an exclamation mark either.
-
-    A bare word with a full stop may be an abbreviation, so there must be a sentence.
-    """
-    left, right = read(a), read(b)
-    words = sum(token.kind == "word" for token in left.tokens)
-    if words < _MIN_SENTENCE_WORDS or left.norms != right.norms or _asked_or_told(a, b):
-        return False
-    return _without_marks(a, task == EXTRACT) == _without_marks(b, task == EXTRACT)
-
-
-def _asked_or_told(a: str, b: str) -> bool:
-    """Some line closes with a question mark in one text and with another mark in the other."""
-    mine, other = (["?" in mark for mark in _CLOSING[True].findall(text)] for text in (a, b))
-    return len(mine) == len(other) and mine != other
-
-
-def _without_marks(text: str, exclamations: bool) -> str:
-    """Of question marks only those are dropped that are needless: the others were compared as words."""
-    return layout(_CLOSING[exclamations].sub("", _REPEATED.sub("?", _SPACED.sub("", text))))
 
 
 def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:

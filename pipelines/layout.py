@@ -67,6 +67,14 @@ _PAGE_TAGS = word_set(
 """Markup that makes a page; any other tag may only wrap a part of a prompt."""
 
 _FENCE = "```"
+_QUOTED_LINE = re.compile(r"\s*```\s?([^\W\d_][\w\s.,;:!?'\"()&%$€£’“”–—-]*)```[.,;:]?\s*")
+_PROSE_WORDS = word_set(
+    "the a an i we he she it is was are and of to in on for my your you this that not with please but so"
+)
+_FLAG = re.compile(r"\s--?\w")
+"""A sentence that is fenced on its own line is quoted; a command there is code."""
+
+
 _CACHED_LINES = 16_384
 _JUDGED_LETTERS = 500
 
@@ -234,7 +242,16 @@ def _kinds(lines: list[str]) -> list[_Kind]:
 
 
 def _kind_of_long(line: str) -> _Kind:
-    return _kind(_ends(line))._replace(fence=line.lstrip().startswith(_FENCE))
+    return _kind(_ends(line))._replace(fence=_is_fence(line))
+
+
+def _is_fence(line: str) -> bool:
+    if not line.lstrip().startswith(_FENCE):
+        return False
+    quoted = _QUOTED_LINE.fullmatch(line)
+    if quoted is None or _CODE_LINE.search(_ends(quoted[1])) is not None or _FLAG.search(quoted[1]) is not None:
+        return True
+    return _PROSE_WORDS.isdisjoint(quoted[1].lower().split())
 
 
 def _ends(line: str) -> str:
@@ -246,7 +263,7 @@ def _kind(line: str) -> _Kind:
     row = line.rstrip()
     is_row = row[:1].strip() != "" and _BLANK.search(row) is None and len(_CELL_ENDS.findall(row)) >= _MIN_CELL_ENDS
     return _Kind(
-        line.lstrip().startswith(_FENCE),
+        _is_fence(line),
         _CODE_LINE.search(line) is not None,
         is_row or _NESTED_KEY.match(line) is not None,
         _ITEM.search(line) is not None,

@@ -26,6 +26,7 @@ SAME = [
     ("\u22125 degrees", "-5 degrees"),
     ("Buy:\n- two  eggs \n- \u201cmilk\u201d", 'Buy:\n- two eggs\n- "milk"'),
     ("<note>\nIt  rained.\n</note>\n<label>", "<note> It rained. </note> <label>"),
+    ("Is it kind?\n```We loved  the soup.```\nSay so.", "Is it kind? ```We loved the soup.``` Say so."),
 ]
 DIFFERENT = [
     ("10²", "102"),
@@ -43,6 +44,9 @@ DIFFERENT = [
     ("\U0001f469\u200d\U0001f4bb", "\U0001f469\U0001f4bb"),
     ("- a\n  - b", "- a\n- b"),
     ("<div>one</div>\n<div>two</div>", "<div>one</div> <div>two</div>"),
+    ("Is it right?\n```x = the  cost of it```", "Is it right?\n```x = the cost of it```"),
+    ("Is it safe?\n```rm -r my  folder```", "Is it safe?\n```rm -r my folder```"),
+    ("Run:\n```docker run  nginx```", "Run:\n```docker run nginx```"),
 ]
 CODE = [
     "return x;",
