@@ -69,7 +69,7 @@ class Followers:
             (each or b"").decode() for each in raw
         )
         if cancel:
-            return False
+            return True  # the settler asked before it knew: at its next look the run ends as cancelled, or as expired
         rows_committed = int(wire.load(cursor)["row"]) if cursor else 0
         await asyncio.to_thread(following.prepared, rows_committed)
         late = _is_late(self._context.clock.now_ms(), deadline_ms, deadline_s)

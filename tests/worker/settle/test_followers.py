@@ -17,10 +17,17 @@ from worker.context import Context
 from worker.settle import follow, followers
 from worker.settle.follow import Again, Following, LinkTable
 from worker.settle.followers import Followers
+from worker.settle.settle import Settler
 from worker.store import Store
 
 OTHER = "20260301-070000-abc123"
 DOWN = "no target is up: gpu: connection refused"
+
+
+class NoPrices:
+    def price(self, name: str) -> None: ...
+    def prices(self) -> list[Any]:
+        return []
 
 
 @pytest.fixture
@@ -62,6 +69,30 @@ async def test_followers_wait_while_the_other_run_can_still_answer(
     following: Context, other: dict[str, str], expected: bool
 ) -> None:
     assert await asked(following, **other) is expected
+
+
+@pytest.mark.parametrize(("cancel", "status"), [("1", "cancelled"), ("expired", "expired")])
+async def test_a_run_that_is_stopped_while_the_settler_looks_at_it_ends_as_stopped(
+    following: Context, cancel: str, status: str
+) -> None:
+    """What the settler had read of it was older: it ended `completed`, its followers `failed`, and could not be resumed."""
+    redis, keys = following.redis, following.keys
+    await redis.hset(keys.run(OTHER), mapping={"status": "in_progress"})
+    await redis.hset(keys.run(RUN), mapping={"prepared": "1", "borrowed": "1", "generation": "0"})
+    await redis.sadd(keys.open_runs, RUN)
+    await redis.set(keys.lease("settle"), following.owner)
+    settler = Settler(following, NoPrices())  # type: ignore[arg-type]
+    hold = settler._followers.hold
+
+    async def stopped_first(run_id: str, *, last: bool) -> bool:
+        await redis.hset(keys.run(run_id), mapping={"cancel": cancel})
+        return await hold(run_id, last=last)
+
+    settler._followers.hold = stopped_first  # type: ignore[method-assign]
+    for _ in range(2):
+        await settler.step()
+    assert await redis.hget(keys.run(RUN), "status") == status.encode()
+    assert pq.read_table(Path(following.store.root) / paths.results(RUN))["status"].to_pylist() == [status]
 
 
 async def test_patience_begins_when_the_other_run_is_blocked(
