@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import paths, schemas
+from pipelines import paths, schemas, wire
+from pipelines.settings import parse_settings
+from pipelines.types import Item
 from tests.support_frames import RUN
 from tests.support_worker import write
 from worker.context import Context
@@ -102,15 +104,86 @@ async def test_patience_begins_when_the_other_run_is_blocked(
     settler = Followers(following)
     key = following.keys.run(OTHER)
     await following.redis.hset(key, mapping={"status": "in_progress", "out_rows": "5"})
-    assert not await settler._over([OTHER], late=False)
+    assert not await settler._over([OTHER])
     monkeypatch.setattr(followers, "PATIENCE_S", 60.0)
     settler._moved[OTHER] = (settler._moved[OTHER][0], settler._moved[OTHER][1] - 1000)
-    assert not await settler._over([OTHER], late=False), "it is with the provider"
+    assert not await settler._over([OTHER]), "it is with the provider"
     await following.redis.hset(key, mapping={"out_rows": "0", "blocked": DOWN})
-    assert not await settler._over([OTHER], late=False)
+    assert not await settler._over([OTHER])
     settler._moved[OTHER] = (settler._moved[OTHER][0], settler._moved[OTHER][1] - 1000)
-    assert await settler._over([OTHER], late=False) == {OTHER}
-    assert await settler._over([OTHER], late=True) == {OTHER}
+    assert set(await settler._over([OTHER])) == {OTHER}
+
+
+LANE = {"up": True, "slots": 4, "rows_per_s": 2.0, "latency_s": 0.5, "spans": 3}
+BOTH = {
+    "targets": {
+        "gpu": {"lane": "local", "kind": "vllm", "base_url": "http://127.0.0.1:1", "model": "m", "max_concurrency": 4},
+    },
+    "routes": {"small": {"targets": ["gpu"]}},
+}  # fmt: skip
+
+
+@pytest.fixture
+async def hurried(server: str, following: Context, tmp_path: Path) -> Context:
+    """A run that follows 40 rows of another one, two by two alike, on a lane that answers two a second."""
+    context = Context(parse_settings({"spillway": {"data": str(tmp_path)}, **BOTH}), following.redis, server)
+    rows = [
+        {"row": row, "leader_row": row // 2, "leader_run": OTHER, "link_kind": "exact", "route": "small", "tags": "{}"}
+        for row in range(80)
+    ]
+    write(tmp_path / paths.chunk(RUN, 0, 0), [{**row, "kind": "link"} for row in rows], schemas.CHUNK)
+    await context.redis.hset(context.keys.lanes, "gpu", wire.dump(LANE))
+    await context.redis.hset(context.keys.run(OTHER), mapping={"status": "in_progress"})
+    await context.redis.hset(context.keys.run(RUN), "cursor", '{"row": 80}')
+    await context.scripts.load()
+    return context
+
+
+async def asked_with(context: Context, left_s: float, deadline_s: float, **own: Any) -> list[int]:
+    """Rows that are asked when so much of a deadline is left."""
+    deadline = {"deadline_ms": context.clock.now_ms() + int(left_s * 1000), "deadline_s": deadline_s}
+    await context.redis.hset(context.keys.run(RUN), mapping={**deadline, **own})
+    assert await Followers(context).hold(RUN, last=True)
+    return sorted(int(row) for row in await context.redis.hkeys(context.keys.promoted(RUN)))
+
+
+@pytest.mark.parametrize(
+    ("left_s", "deadline_s", "own", "expected"),
+    [
+        (90, 100, {}, False),
+        (50, 100, {}, False),
+        (30, 100, {}, True),
+        (24, 100, {}, True),
+        (90, 100, {"held_rows": 100}, True),
+        (900, 4000, {}, True),
+    ],
+    ids=["just begun", "half", "as long as it takes", "the last quarter", "with rows of its own", "the last quarter of much"],
+)  # fmt: skip
+async def test_followers_wait_until_the_lanes_need_the_time_that_is_left(
+    hurried: Context, left_s: float, deadline_s: float, own: dict[str, Any], expected: bool
+) -> None:
+    """40 prompts take 1.4 times 20 s, four calls, a second, and five seconds until they are on the lane."""
+    assert await asked_with(hurried, left_s, deadline_s, **own) == (list(range(0, 80, 2)) if expected else [])
+
+
+async def test_what_the_other_run_has_out_is_waited_for_until_it_alone_needs_the_time(hurried: Context) -> None:
+    keys, redis = hurried.keys, hurried.redis
+    places = {"rung": keys.rung, "given": keys.given}
+    for first, (name, place) in enumerate([*places.items(), ("drained", ""), ("part", ""), ("waiting", "")]):
+        items = [Item(row, b"{}", 5, 5, f"r{row}") for row in (2 * first, 2 * first + 1)]
+        await redis.hset(keys.batch(f"{OTHER}.0.{name}"), mapping={"payload": wire.pack_items(items)})
+        if place:
+            await redis.zadd(place, {f"{OTHER}.0.{name}": 1, f"{OTHER}9.0.other": 2})
+    await redis.rpush(keys.drained(OTHER), f"{OTHER}.0.drained")
+    await redis.hset(keys.parts(OTHER), "00000001", wire.dump([f"{OTHER}.0.part"]))
+    assert await asked_with(hurried, 30, 100) == list(range(16, 80, 2)), "leaders 0 to 7 are out, 8 and 9 wait"
+    assert await asked_with(hurried, 12, 40) == list(range(0, 80, 2))
+
+
+async def test_followers_are_asked_early_where_no_speed_is_known(hurried: Context) -> None:
+    await hurried.redis.delete(hurried.keys.lanes)
+    assert await asked_with(hurried, 200, 250) == []
+    assert await asked_with(hurried, 110, 250) == list(range(0, 80, 2)), "six seconds a call in each of four slots"
 
 
 def test_links_of_parts_that_kept_no_keys_are_read_as_each_alone(tmp_path: Path) -> None:
@@ -156,7 +229,8 @@ def ended(
 
 def due(following: Following, again: dict[str, Again], *over: str) -> tuple[list[int], int]:
     following.answered(again[RUN].generation)
-    return following.due({}, again, over.__contains__)
+    rows, waiting = following.due({}, again, dict.fromkeys(over, follow.ALL))
+    return rows, len(waiting)
 
 
 def test_nobody_takes_the_place_of_a_leader_that_is_asked_again_until_it_has_failed_again(tmp_path: Path) -> None:
