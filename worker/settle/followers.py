@@ -29,6 +29,8 @@ HDEL_ROWS = 1_000
 PATIENCE_S = 120.0
 """So long another run that is blocked, and has nothing with a provider, may go without one more answer before its followers are
 asked themselves. A run that only waits for its turn, or for a provider's batch, may take hours."""
+BUDGET_PATIENCE_S = 3.0
+"""The same of one whose next call fits into no budget: until all that it had answered is settled."""
 OWN_FIELDS = (
     "cursor", "generation", "redo", "deadline_ms", "deadline_s", "cancel", "open", "audit_open", "held_rows",
 )  # fmt: skip
@@ -135,7 +137,8 @@ class Followers:
             if seen != tuple(progress) or not blocked or int(out_rows or 0):
                 self._moved[run] = (tuple(progress), now)
                 since = now
-            if status not in wire.RUN_OPEN or blocked.startswith("budget") or now - since > PATIENCE_S:
+            patience_s = BUDGET_PATIENCE_S if blocked.startswith("budget") else PATIENCE_S
+            if status not in wire.RUN_OPEN or now - since > patience_s:
                 over[run] = ALL
         return over
 

@@ -24,6 +24,7 @@ from worker.store import Store
 
 OTHER = "20260301-070000-abc123"
 DOWN = "no target is up: gpu: connection refused"
+SPENT = "budget day: the next call does not fit"
 
 
 class NoPrices:
@@ -36,6 +37,7 @@ class NoPrices:
 async def following(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     """A run whose only row follows another run, of which nothing was answered; nobody is patient."""
     monkeypatch.setattr(followers, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(followers, "BUDGET_PATIENCE_S", 0.0)
     monkeypatch.setattr(followers, "LOOK_S", 0.0)
     link = {"row": 0, "kind": "link", "leader_row": 7, "leader_run": OTHER, "link_kind": "exact", "tags": "{}"}
     write(tmp_path / paths.chunk(RUN, 0, 0), [link], schemas.CHUNK)
@@ -61,11 +63,12 @@ async def asked(context: Context, **other: str) -> bool:
         ({"status": "in_progress", "out_rows": "5"}, False),
         ({"status": "in_progress", "out_rows": "5", "blocked": DOWN}, False),
         ({"status": "in_progress", "out_rows": "0", "blocked": DOWN}, True),
-        ({"status": "in_progress", "out_rows": "5", "blocked": "budget day: the next call does not fit"}, True),
+        ({"status": "in_progress", "out_rows": "5", "blocked": SPENT}, False),
+        ({"status": "in_progress", "out_rows": "0", "blocked": SPENT}, True),
         ({"status": "failed"}, True),
         ({}, True),
     ],
-    ids=["waits for its turn", "is with a provider", "is partly with a provider", "is down", "is out of money", "ended", "is gone"],
+    ids=["waits for its turn", "is with a provider", "is partly with a provider", "is down", "is out of money with a provider", "is out of money", "ended", "is gone"],
 )  # fmt: skip
 async def test_followers_wait_while_the_other_run_can_still_answer(
     following: Context, other: dict[str, str], expected: bool
@@ -109,6 +112,21 @@ async def test_patience_begins_when_the_other_run_is_blocked(
     settler._moved[OTHER] = (settler._moved[OTHER][0], settler._moved[OTHER][1] - 1000)
     assert not await settler._over([OTHER]), "it is with the provider"
     await following.redis.hset(key, mapping={"out_rows": "0", "blocked": DOWN})
+    assert not await settler._over([OTHER])
+    settler._moved[OTHER] = (settler._moved[OTHER][0], settler._moved[OTHER][1] - 1000)
+    assert set(await settler._over([OTHER])) == {OTHER}
+
+
+async def test_a_run_out_of_money_is_waited_for_until_what_it_has_answered_is_settled(
+    following: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was given up at once: its followers paid for rows that it had answered in batches which wait for money."""
+    monkeypatch.setattr(followers, "BUDGET_PATIENCE_S", 60.0)
+    settler, key = Followers(following), following.keys.run(OTHER)
+    await following.redis.hset(key, mapping={"status": "in_progress", "blocked": SPENT})
+    assert not await settler._over([OTHER])
+    settler._moved[OTHER] = (settler._moved[OTHER][0], settler._moved[OTHER][1] - 1000)
+    await following.redis.hset(key, mapping={"settled": "12"})
     assert not await settler._over([OTHER])
     settler._moved[OTHER] = (settler._moved[OTHER][0], settler._moved[OTHER][1] - 1000)
     assert set(await settler._over([OTHER])) == {OTHER}
