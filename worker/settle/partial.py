@@ -84,7 +84,8 @@ class Partial:
 
 
 def _halves(head: bytes | None, payload: bytes | None, journal: list[bytes]) -> Halves | None:
-    """None where nothing was answered, or where calls for one of the others were made: their journal cannot be parted."""
+    """None where nothing was answered, where calls for one of the others were made, since their journal cannot be parted, and of audits,
+    which nobody follows and whose batches are counted."""
     try:
         whole, items = wire.unpack_head(head or b""), wire.unpack_items(payload or b"")
     except wire.Unreadable:
@@ -93,7 +94,13 @@ def _halves(head: bytes | None, payload: bytes | None, journal: list[bytes]) -> 
     answered = [item for item in items if item.row in state.done]
     others = [item for item in items if item.row not in state.done]
     called = {intent.row for intent in state.intents.values()}
-    if not answered or not others or whole.rows != len(items) or any(item.row in called for item in others):
+    if (
+        not answered
+        or not others
+        or whole.purpose == "audit"
+        or whole.rows != len(items)
+        or any(item.row in called for item in others)
+    ):
         return None
     first, second = wire.pack_items(answered), wire.pack_items(others)
     return Halves(

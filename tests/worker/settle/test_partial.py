@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from pipelines import paths, wire
 from pipelines.types import BatchHead, Called, Done, Entry, Intent, Item, Usage
@@ -20,6 +21,7 @@ OTHERS = f"{BATCH}r"
 START_US = 1_772_352_000_000_000
 SPENT = f"budget run:{RUN}: the next call does not fit"
 ITEMS = [Item(row, b'{"prompt": "what is it?"}', 5, 5, f"r{row}") for row in range(6)]
+HEAD = BatchHead(BATCH, RUN, "small", 0, 6, 60, 30, 12.0, 600, len(wire.pack_items(ITEMS)))
 
 
 class NoPrices:
@@ -40,7 +42,6 @@ async def blocked(context: Context) -> Context:
     """Six rows of which 0, 2 and 4 were answered when the money ended."""
     redis, keys = context.redis, context.keys
     payload = wire.pack_items(ITEMS)
-    head = BatchHead(BATCH, RUN, "small", 0, 6, 60, 30, 12.0, 600, len(payload))
     fields = {
         "state": "waiting",
         "epoch": 5,
@@ -50,7 +51,7 @@ async def blocked(context: Context) -> Context:
         "refused": "9 cloud",
         "released_ms": 77,
     }
-    await redis.hset(keys.batch(BATCH), mapping={**fields, "head": wire.pack_head(head), "payload": payload})
+    await redis.hset(keys.batch(BATCH), mapping={**fields, "head": wire.pack_head(HEAD), "payload": payload})
     await redis.rpush(keys.journal(BATCH), *(wire.pack_entries(answer(row)) for row in (0, 2, 4)))
     await redis.zadd(keys.waiting(RUN), {BATCH: 50.0})
     run = {
@@ -101,10 +102,11 @@ async def test_a_batch_of_whose_others_one_was_called_waits_as_it_is(blocked: Co
         ({"head": b"nonsense"}, {}),
         ({"payload": b"nonsense"}, {}),
         ({"left": ""}, {}),
+        ({"head": wire.pack_head(replace(HEAD, purpose="audit"))}, {}),
         ({}, {"cancel": "1"}),
         ({}, {"status": "completed"}),
     ],
-    ids=["rung meanwhile", "no head", "no payload", "never came back", "cancelled", "ended"],
+    ids=["rung meanwhile", "no head", "no payload", "never came back", "audits", "cancelled", "ended"],
 )  # fmt: skip
 async def test_what_is_not_as_it_was_seen_stays(blocked: Context, batch: dict[str, Any], run: dict[str, str]) -> None:
     redis, keys = blocked.redis, blocked.keys
