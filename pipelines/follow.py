@@ -18,6 +18,7 @@ NONE, OK, SHARED, FELL, CLOSED = range(5)
 EXACT, CANONICAL, ALONE = range(3)
 KINDS = {"exact": EXACT, "canonical": CANONICAL}
 """Link kinds; every other one is ALONE: what was proven against the leader is not proven against another follower."""
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 TRIES = 3
 """Equal followers that may fail before the rest shares their fate."""
 SHARED_CODES = frozenset({"check_failed", "poison", "context_overflow", "context_length_exceeded"})
@@ -63,6 +64,12 @@ def due(links: Links, leaders: NDArray[np.uint8], followers: NDArray[np.uint8], 
         groups[tuple(group)].append(at)
     taking = (_of_group(members, links.kind, leaders, followers, asked) for members in groups.values())
     return sorted(int(links.follower[at]) for at in taking if at is not None)
+
+
+def takers(links: Links, of: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Of some links one of each equal followers: who would be asked if their leaders were lost."""
+    mixed = (links.leader[of].astype(np.uint64) * _MIX + links.run[of].astype(np.uint64)) * _MIX ^ links.twin[of]
+    return of[np.unique(mixed, return_index=True)[1]]
 
 
 def _group(links: Links) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.uint64]]:

@@ -248,3 +248,37 @@ def test_a_source_that_is_gone_keeps_no_follower_of_another_one_from_being_asked
     assert found[:3] == ["failed", "ok", "ok"] and set(found[3:298]) == {"duplicate"}
     assert found[298:300] == ["failed", "ok"], "read up to where the other source begins"
     assert found[300:] == ["failed", "failed", "duplicate", "duplicate"]
+
+
+def test_who_follows_asks_itself_in_time_for_its_own_deadline(tmp_path: Path) -> None:
+    """Beside a run that waits for a slow local lane: it waited until a quarter of its time was left, too late for two a second."""
+    servers = {"gpu": {**GPU, "latency_ms": 5000, "slots": 1}, "cloud": {**CLOUD, "rpm": 120, "burst_s": 2}}
+    with Upstream({"servers": servers, "targets": {"cloud": {"rpm": 120}}}) as upstream:
+        roles, routes = ["prepare,schedule,settle", "local,cloud"], {"small": {"targets": ["gpu", "cloud"]}}
+        with Field(tmp_path, upstream, roles, routes=routes) as there:
+            one = there.submit(there.program.rows(prompts(60), "one.jsonl"))
+            wait_until(lambda: there.fields(one).get("prepared") == "1", 40)
+            two = there.submit(there.program.rows(renamed(prompts(30), "two"), "two.jsonl"), "--deadline", "28s")
+            assert there.wait_for_end(two) == "completed"
+            assert set(there.program.results(two)["status"]) <= {"ok", "duplicate"}
+
+
+def test_beside_a_run_that_ends_for_want_of_money_no_prompt_is_paid_twice(tmp_path: Path) -> None:
+    """What it had answered in a batch that waits for money was not settled, and was asked by who followed it."""
+    cloud = {**CLOUD, "latency_ms": 200, "answer": "text:red"}
+    world = {"servers": {"cloud": cloud}, "targets": {"cloud": {"max_concurrency": 8}}}
+    with Upstream(world) as upstream, Field(tmp_path, upstream, ["prepare,schedule,settle", "local,cloud"]) as there:
+        rows = [{**row, "max_tokens": 10} for row in prompts(60)]
+        one = there.submit(there.program.rows(rows, "one.jsonl"), "--budget", "0.0001")
+        wait_until(lambda: there.fields(one).get("prepared") == "1", 40)
+        two = there.submit(there.program.rows(renamed(rows, "two"), "two.jsonl"))
+        assert there.wait_for_end(two) == "completed"
+        results, paid = there.program.results(two), asked(upstream)
+        assert there.fields(one)["blocked"].startswith("budget")
+        there.ask("cancel", one)
+        assert there.wait_for_end(one) == "cancelled"
+        there.ask("doctor", "--run", one)
+        there.ask("doctor", "--run", two)
+    assert len(paid) == 60 and set(paid.values()) == {1}
+    counts = dict(results.group_by("status").len().rows())
+    assert counts["ok"] + counts["duplicate"] == 60 and min(counts.values()) > 5

@@ -23,6 +23,7 @@ from pipelines.follow import (
     due,
     ended,
     substitutes,
+    takers,
     twin,
 )
 
@@ -113,6 +114,16 @@ def test_nobody_is_asked_twice_and_at_most_one_takes_a_place(members: list[Membe
         assert follower in (NONE, CLOSED) and not asked, "it has ended or is on its way"
         assert leader in (FELL, SHARED) and not (leader == SHARED and kind == EXACT)
     assert sum(members[row - 1][0] != ALONE for row in rows) <= 1
+
+
+@given(members_, st.dictionaries(st.integers(1, 8), st.sampled_from([A, B])))
+def test_as_many_would_be_asked_as_are_asked_when_their_leader_is_lost(
+    members: list[Member], keys: dict[int, bytes]
+) -> None:
+    links, leaders, *_ = group([(kind, NONE, False) for kind, _, _ in members], FELL, keys)
+    nobody = np.zeros(len(members), np.uint8)
+    taking = takers(links, np.arange(len(members)))
+    assert sorted(links.follower[taking].tolist()) == due(links, leaders, nobody, nobody.astype(bool))
 
 
 @given(members_)

@@ -345,6 +345,7 @@ class Scheduler:
             figures = {
                 "lane": target.lane, "up": target.up, "reason": state.get("reason", ""), "slots": target.slots,
                 "rung_rows": target.rung_rows, "rows_per_s": round(target.rows_per_s, 2), "latency_s": target.latency_s,
+                "spans": target.spans, "throttled": target.throttled, "limit_rows_per_s": target.limit_rows_per_s,
             }  # fmt: skip
             pipe.hset(keys.lanes, name, wire.dump(figures))
         self._sent.say(pipe)

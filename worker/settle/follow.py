@@ -5,7 +5,8 @@ Blocking: everything here belongs into a thread. Which rows are due is pipelines
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.follow import ALONE, CLOSED, FELL, KINDS, NONE, OK, Links, due, substitutes, twin
+from pipelines.follow import ALONE, CLOSED, FELL, KINDS, NONE, OK, Links, due, substitutes, takers, twin
 from worker.chunks import Layout
 from worker.settle.answers import Answers
 from worker.store import Store
 
-COLUMNS = ["row", "leader_row", "leader_run", "link_kind", "link_key"]
+COLUMNS = ["row", "leader_row", "leader_run", "link_kind", "route", "link_key"]
 """The last one is not in older parts."""
+Over = Mapping[str, NDArray[np.int64]]
+"""Other runs that nobody waits for any more, by rows of theirs that are waited for all the same."""
+ALL = np.empty(0, np.int64)
+"""Of an Over: none is."""
 FEW = 10_000
 """Followers that are asked at once: their names stand in Redis until they are settled."""
 
@@ -37,7 +42,9 @@ class LinkTable:
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
         self.runs = [run_id]
+        self.routes: list[str] = []
         self._parts: list[Links] = []
+        self._routes: list[NDArray[np.uint16]] = []
         self._read: set[str] = set()
 
     def read(self, names: Iterable[str]) -> bool:
@@ -50,6 +57,7 @@ class LinkTable:
                 table = table.filter(pc.is_valid(table["leader_row"]))
                 if table.num_rows:
                     self._parts.append(self._links(table))
+                    self._routes.append(self._numbers(table["route"].to_pylist()))
         return len(self._parts) > before
 
     @property
@@ -60,6 +68,17 @@ class LinkTable:
             rows = np.empty(0, np.int64)
             return Links(rows.astype(np.int32), rows, rows, rows.astype(np.uint8), rows.astype(np.uint64))
         return self._parts[0]
+
+    @property
+    def route(self) -> NDArray[np.uint16]:
+        """Of each link the number of its route."""
+        self._routes = [np.concatenate([*self._routes, np.empty(0, np.uint16)])]
+        return self._routes[0]
+
+    def _numbers(self, routes: list[str | None]) -> NDArray[np.uint16]:
+        self.routes += sorted({route or "" for route in routes} - set(self.routes))
+        number = {route: at for at, route in enumerate(self.routes)}
+        return np.array([number[route or ""] for route in routes], np.uint16)
 
     def _links(self, table: pa.Table) -> Links:
         runs, count = table["leader_run"].to_pylist(), table.num_rows
@@ -113,19 +132,18 @@ class Following:
             answers.read()
 
     def due(
-        self, asked: dict[int, bytes], again: Mapping[str, Again], is_over: Callable[[str], bool]
-    ) -> tuple[list[int], int]:
-        """Rows to ask now, and how many links wait for another run.
+        self, asked: dict[int, bytes], again: Mapping[str, Again], over: Over
+    ) -> tuple[list[int], NDArray[np.intp]]:
+        """Rows to ask now, and which links wait for another run.
 
-        `asked` are the rows promoted already, but for those that are settled; `again` says of each run, this one too, which rows it asks again; `is_over` of
-        another run that nobody waits for it any more.
+        `asked` are the rows promoted already, but for those that are settled; `again` says of each run, this one too, which rows it asks again.
         """
         links, own = self._table.links, self._answers[self.run_id]
         leaders = self._ends(self.run_id, links.leader, again)
         for number, run in enumerate(self.others, start=1):
             of = links.run == number
             found = self._ends(run, links.leader[of], again)
-            pending = FELL if is_over(run) else NONE
+            pending = np.isin(links.leader[of], over[run], invert=True) * np.uint8(FELL) if run in over else NONE
             leaders[of] = np.where(found == OK, OK, np.where((found == NONE) | (found == CLOSED), pending, FELL))
         followers = self._ends(self.run_id, links.follower, again)
         generation = again[self.run_id].generation
@@ -136,10 +154,20 @@ class Following:
         followers[np.isin(links.follower, self._unread.get(generation, ()))] = FELL
         busy = np.isin(links.follower, list(asked))
         rows = due(links, leaders, followers, busy)
-        waiting = int(
-            ((links.run > 0) & (leaders == NONE) & ~busy & ((followers == NONE) | (followers == CLOSED))).sum()
-        )
+        unended = (followers == NONE) | (followers == CLOSED)
+        waiting = np.flatnonzero((links.run > 0) & (leaders == NONE) & ~busy & unended)
         return rows[: max(0, FEW - len(asked))], waiting
+
+    def would_ask(self, waiting: NDArray[np.intp], out: Over | None = None) -> Counter[str]:
+        """Rows by route that these links would ask if nobody waited any more, one of equal ones; with `out` those alone whose leaders
+        are among these rows."""
+        links = self._table.links
+        if out is not None:
+            runs = [(number, out[run]) for number, run in enumerate(self.others, start=1) if run in out]
+            among = [(links.run[waiting] == number) & np.isin(links.leader[waiting], rows) for number, rows in runs]
+            waiting = waiting[np.logical_or.reduce(among)] if among else waiting[:0]
+        counts = np.bincount(self._table.route[takers(links, waiting)], minlength=len(self._table.routes))
+        return Counter(dict(zip(self._table.routes, counts.tolist(), strict=True)))
 
     def _ends(self, run: str, rows: NDArray[np.int64], again: Mapping[str, Again]) -> NDArray[np.uint8]:
         """How rows of a run ended; as long as they are to be asked again, or their leader is, that is not known yet."""

@@ -12,10 +12,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from pipelines import wire
+from pipelines.patience import LAST_SHARE, needed_s, presses
 from worker.context import Context
-from worker.settle.follow import Again, Following
+from worker.settle.follow import ALL, Again, Following, Over
+from worker.settle.pressing import lanes, rows_out
 
 log = logging.getLogger("spillway.follow")
 
@@ -25,9 +29,11 @@ HDEL_ROWS = 1_000
 PATIENCE_S = 120.0
 """So long another run that is blocked, and has nothing with a provider, may go without one more answer before its followers are
 asked themselves. A run that only waits for its turn, or for a provider's batch, may take hours."""
-LAST_SHARE = 0.25
-"""The last part of a deadline in which nobody waits for another run."""
-OWN_FIELDS = ("cursor", "generation", "redo", "deadline_ms", "deadline_s", "cancel", "open", "audit_open")
+BUDGET_PATIENCE_S = 3.0
+"""The same of one whose next call fits into no budget: until all that it had answered is settled."""
+OWN_FIELDS = (
+    "cursor", "generation", "redo", "deadline_ms", "deadline_s", "cancel", "open", "audit_open", "held_rows",
+)  # fmt: skip
 OTHER_FIELDS = ("status", "blocked", "out_rows", "ok", "settled", "rows")
 """Of another run; the last three are its progress."""
 
@@ -65,15 +71,14 @@ class Followers:
         redis, keys = self._context.redis, self._context.keys
         asked_raw = await redis.hgetall(keys.promoted(run_id))
         raw = await redis.hmget(keys.run(run_id), *OWN_FIELDS)  # after it: whoever is being asked is in an open batch
-        cursor, generation, redo, deadline_ms, deadline_s, cancel, open_, audits = (
+        cursor, generation, redo, deadline_ms, deadline_s, cancel, open_, audits, held = (
             (each or b"").decode() for each in raw
         )
         if cancel:
-            return False
+            return True  # the settler asked before it knew: at its next look the run ends as cancelled, or as expired
         rows_committed = int(wire.load(cursor)["row"]) if cursor else 0
         await asyncio.to_thread(following.prepared, rows_committed)
-        late = _is_late(self._context.clock.now_ms(), deadline_ms, deadline_s)
-        over = await self._over(following.others, late)  # before their parts are read: an ended run has them all
+        over = await self._over(following.others)  # before their parts are read: an ended run has them all
         again = {run_id: _again(generation, redo), **await self._again(following.others)}
         await asyncio.to_thread(following.answered, again[run_id].generation)
         asked = {int(row): state for row, state in asked_raw.items()}
@@ -82,12 +87,20 @@ class Followers:
             for at in range(0, len(done), HDEL_ROWS):
                 await self._context.scripts.unpromote(keys=names, args=[generation, *done[at : at + HDEL_ROWS]])
             asked = {row: asked[row] for row in asked.keys() - set(done)}
-        rows, waiting = await asyncio.to_thread(following.due, asked, again, over.__contains__)
+        rows, waiting = await asyncio.to_thread(following.due, asked, again, over)
+        if len(waiting) and deadline_ms:
+            left_s = (float(deadline_ms) - self._context.clock.now_ms()) / 1000
+            if left_s < LAST_SHARE * float(deadline_s or 0):
+                late: Over = dict.fromkeys(following.others, ALL)
+            else:
+                late = await self._late(following, waiting, left_s, int(held or 0))
+            if late:
+                rows, waiting = await asyncio.to_thread(following.due, asked, again, {**late, **over})
         if rows:
             count = await self._context.scripts.promote(keys=[keys.run(run_id), keys.promoted(run_id)], args=rows)
             log.info("run %s: %d followers are asked themselves; their leaders have no answer", run_id, count)
         live = b"wa" if int(open_ or 0) > int(audits or 0) else b"w"  # a batch that could not be read settles nothing
-        return bool(rows or waiting or any(state in live for state in asked.values()))
+        return bool(rows or len(waiting) or any(state in live for state in asked.values()))
 
     async def _again(self, runs: Sequence[str]) -> dict[str, Again]:
         """What other runs are asking again."""
@@ -97,34 +110,38 @@ class Followers:
         found = await pipe.execute() if runs else []
         return {run: _again(*values) for run, values in zip(runs, found, strict=True)}
 
-    async def _over(self, runs: Sequence[str], late: bool) -> set[str]:
+    async def _late(self, following: Following, waiting: NDArray[np.intp], left_s: float, held_rows: int) -> Over:
+        """Other runs that nobody waits for any more because the lanes need the time that is left for who waits and for the run's own
+        rows. What such a run has out is paid already: that is waited for until it alone needs the time."""
+        context, routes = self._context, {n: route.targets for n, route in self._context.settings.routes.items()}
+        rows, targets = await asyncio.to_thread(following.would_ask, waiting), await lanes(context)
+        rows[max(rows, key=lambda route: rows[route])] += held_rows
+        if not presses(left_s, needed_s(rows, routes, targets)):
+            return {}
+        out = {run: await rows_out(context, run) for run in following.others}
+        alone = await asyncio.to_thread(following.would_ask, waiting, out)
+        return dict.fromkeys(out, ALL) if presses(left_s, needed_s(alone, routes, targets)) else out
+
+    async def _over(self, runs: Sequence[str]) -> Over:
         """Other runs for whose answers nobody waits any more: ended, out of money, or blocked and standing still."""
-        if late:
-            return set(runs)
         redis, keys = self._context.redis, self._context.keys
         pipe = redis.pipeline(transaction=False)
         for run in runs:
             pipe.hmget(keys.run(run), *OTHER_FIELDS)
         found = await pipe.execute() if runs else []
         now = asyncio.get_running_loop().time()
-        over = set()
+        over = {}
         for run, values in zip(runs, found, strict=True):
             status, blocked, out_rows, *progress = ((value or b"").decode() for value in values)
             seen, since = self._moved.get(run, ((), now))
             if seen != tuple(progress) or not blocked or int(out_rows or 0):
                 self._moved[run] = (tuple(progress), now)
                 since = now
-            if status not in wire.RUN_OPEN or blocked.startswith("budget") or now - since > PATIENCE_S:
-                over.add(run)
+            patience_s = BUDGET_PATIENCE_S if blocked.startswith("budget") else PATIENCE_S
+            if status not in wire.RUN_OPEN or now - since > patience_s:
+                over[run] = ALL
         return over
 
 
 def _again(generation: str | bytes | None, redo: str | bytes | None) -> Again:
     return Again(int(generation or 0), wire.load(redo) if redo else ())
-
-
-def _is_late(now_ms: int, deadline_ms: str, deadline_s: str) -> bool:
-    """Whether the last moment has come at which a follower can still be asked in time."""
-    if not deadline_ms:
-        return False
-    return now_ms > float(deadline_ms) - LAST_SHARE * 1000 * float(deadline_s or 0)

@@ -26,6 +26,7 @@ from worker.settle.audits import Audits
 from worker.settle.ending import End
 from worker.settle.followers import Followers
 from worker.settle.orphans import Orphans
+from worker.settle.partial import Partial
 from worker.settle.parts import days_of, write_part
 from worker.settle.salvage import Salvage
 
@@ -50,7 +51,7 @@ class Settler:
         self._strikes = Strikes(context, "settle")
         self._followers, self._audits = Followers(context), Audits(context)
         self._end, self._orphans = End(context, self._audits), Orphans(context)
-        self._salvage = Salvage(context, self._end)
+        self._salvage, self._partial = Salvage(context, self._end), Partial(context)
         self._parts_written: dict[str, int] = defaultdict(int)
 
     async def step(self) -> None:
@@ -64,6 +65,7 @@ class Settler:
             pipe.hkeys(keys.parts(run_id))
         replies = await pipe.execute(raise_on_error=False) if ids else []
         self._followers.keep(set(ids))
+        self._partial.keep(set(ids))
         busy = False
         for run_id, at in zip(ids, range(0, len(replies), 3), strict=True):
             try:
@@ -90,7 +92,9 @@ class Settler:
         ending = ENDING.get(now["cancel"], "")
         prepared, open_ = now["prepared"] == "1", int(now["open"] or 0)
         last = prepared and open_ == drained
-        if drained and self._is_due(run_id, drained, last or bool(ending)):
+        if now["blocked"] and not ending and await self._partial.look(run_id):
+            return True
+        if drained and self._is_due(run_id, drained, last or bool(ending or now["blocked"])):
             await self._begin(run_id)
             return True
         held = not ending and await self._holds(run_id, now, prepared and not drained)

@@ -10,23 +10,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import paths, schemas
+from pipelines import paths, schemas, wire
+from pipelines.settings import parse_settings
+from pipelines.types import Item
 from tests.support_frames import RUN
 from tests.support_worker import write
 from worker.context import Context
 from worker.settle import follow, followers
 from worker.settle.follow import Again, Following, LinkTable
 from worker.settle.followers import Followers
+from worker.settle.settle import Settler
 from worker.store import Store
 
 OTHER = "20260301-070000-abc123"
 DOWN = "no target is up: gpu: connection refused"
+SPENT = "budget day: the next call does not fit"
+
+
+class NoPrices:
+    def price(self, name: str) -> None: ...
+    def prices(self) -> list[Any]:
+        return []
 
 
 @pytest.fixture
 async def following(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     """A run whose only row follows another run, of which nothing was answered; nobody is patient."""
     monkeypatch.setattr(followers, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(followers, "BUDGET_PATIENCE_S", 0.0)
     monkeypatch.setattr(followers, "LOOK_S", 0.0)
     link = {"row": 0, "kind": "link", "leader_row": 7, "leader_run": OTHER, "link_kind": "exact", "tags": "{}"}
     write(tmp_path / paths.chunk(RUN, 0, 0), [link], schemas.CHUNK)
@@ -52,16 +63,41 @@ async def asked(context: Context, **other: str) -> bool:
         ({"status": "in_progress", "out_rows": "5"}, False),
         ({"status": "in_progress", "out_rows": "5", "blocked": DOWN}, False),
         ({"status": "in_progress", "out_rows": "0", "blocked": DOWN}, True),
-        ({"status": "in_progress", "out_rows": "5", "blocked": "budget day: the next call does not fit"}, True),
+        ({"status": "in_progress", "out_rows": "5", "blocked": SPENT}, False),
+        ({"status": "in_progress", "out_rows": "0", "blocked": SPENT}, True),
         ({"status": "failed"}, True),
         ({}, True),
     ],
-    ids=["waits for its turn", "is with a provider", "is partly with a provider", "is down", "is out of money", "ended", "is gone"],
+    ids=["waits for its turn", "is with a provider", "is partly with a provider", "is down", "is out of money with a provider", "is out of money", "ended", "is gone"],
 )  # fmt: skip
 async def test_followers_wait_while_the_other_run_can_still_answer(
     following: Context, other: dict[str, str], expected: bool
 ) -> None:
     assert await asked(following, **other) is expected
+
+
+@pytest.mark.parametrize(("cancel", "status"), [("1", "cancelled"), ("expired", "expired")])
+async def test_a_run_that_is_stopped_while_the_settler_looks_at_it_ends_as_stopped(
+    following: Context, cancel: str, status: str
+) -> None:
+    """What the settler had read of it was older: it ended `completed`, its followers `failed`, and could not be resumed."""
+    redis, keys = following.redis, following.keys
+    await redis.hset(keys.run(OTHER), mapping={"status": "in_progress"})
+    await redis.hset(keys.run(RUN), mapping={"prepared": "1", "borrowed": "1", "generation": "0"})
+    await redis.sadd(keys.open_runs, RUN)
+    await redis.set(keys.lease("settle"), following.owner)
+    settler = Settler(following, NoPrices())  # type: ignore[arg-type]
+    hold = settler._followers.hold
+
+    async def stopped_first(run_id: str, *, last: bool) -> bool:
+        await redis.hset(keys.run(run_id), mapping={"cancel": cancel})
+        return await hold(run_id, last=last)
+
+    settler._followers.hold = stopped_first  # type: ignore[method-assign]
+    for _ in range(2):
+        await settler.step()
+    assert await redis.hget(keys.run(RUN), "status") == status.encode()
+    assert pq.read_table(Path(following.store.root) / paths.results(RUN))["status"].to_pylist() == [status]
 
 
 async def test_patience_begins_when_the_other_run_is_blocked(
@@ -71,15 +107,101 @@ async def test_patience_begins_when_the_other_run_is_blocked(
     settler = Followers(following)
     key = following.keys.run(OTHER)
     await following.redis.hset(key, mapping={"status": "in_progress", "out_rows": "5"})
-    assert not await settler._over([OTHER], late=False)
+    assert not await settler._over([OTHER])
     monkeypatch.setattr(followers, "PATIENCE_S", 60.0)
     settler._moved[OTHER] = (settler._moved[OTHER][0], settler._moved[OTHER][1] - 1000)
-    assert not await settler._over([OTHER], late=False), "it is with the provider"
+    assert not await settler._over([OTHER]), "it is with the provider"
     await following.redis.hset(key, mapping={"out_rows": "0", "blocked": DOWN})
-    assert not await settler._over([OTHER], late=False)
+    assert not await settler._over([OTHER])
     settler._moved[OTHER] = (settler._moved[OTHER][0], settler._moved[OTHER][1] - 1000)
-    assert await settler._over([OTHER], late=False) == {OTHER}
-    assert await settler._over([OTHER], late=True) == {OTHER}
+    assert set(await settler._over([OTHER])) == {OTHER}
+
+
+async def test_a_run_out_of_money_is_waited_for_until_what_it_has_answered_is_settled(
+    following: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was given up at once: its followers paid for rows that it had answered in batches which wait for money."""
+    monkeypatch.setattr(followers, "BUDGET_PATIENCE_S", 60.0)
+    settler, key = Followers(following), following.keys.run(OTHER)
+    await following.redis.hset(key, mapping={"status": "in_progress", "blocked": SPENT})
+    assert not await settler._over([OTHER])
+    settler._moved[OTHER] = (settler._moved[OTHER][0], settler._moved[OTHER][1] - 1000)
+    await following.redis.hset(key, mapping={"settled": "12"})
+    assert not await settler._over([OTHER])
+    settler._moved[OTHER] = (settler._moved[OTHER][0], settler._moved[OTHER][1] - 1000)
+    assert set(await settler._over([OTHER])) == {OTHER}
+
+
+LANE = {"up": True, "slots": 4, "rows_per_s": 2.0, "latency_s": 0.5, "spans": 3}
+BOTH = {
+    "targets": {
+        "gpu": {"lane": "local", "kind": "vllm", "base_url": "http://127.0.0.1:1", "model": "m", "max_concurrency": 4},
+    },
+    "routes": {"small": {"targets": ["gpu"]}},
+}  # fmt: skip
+
+
+@pytest.fixture
+async def hurried(server: str, following: Context, tmp_path: Path) -> Context:
+    """A run that follows 40 rows of another one, two by two alike, on a lane that answers two a second."""
+    context = Context(parse_settings({"spillway": {"data": str(tmp_path)}, **BOTH}), following.redis, server)
+    rows = [
+        {"row": row, "leader_row": row // 2, "leader_run": OTHER, "link_kind": "exact", "route": "small", "tags": "{}"}
+        for row in range(80)
+    ]
+    write(tmp_path / paths.chunk(RUN, 0, 0), [{**row, "kind": "link"} for row in rows], schemas.CHUNK)
+    await context.redis.hset(context.keys.lanes, "gpu", wire.dump(LANE))
+    await context.redis.hset(context.keys.run(OTHER), mapping={"status": "in_progress"})
+    await context.redis.hset(context.keys.run(RUN), "cursor", '{"row": 80}')
+    await context.scripts.load()
+    return context
+
+
+async def asked_with(context: Context, left_s: float, deadline_s: float, **own: Any) -> list[int]:
+    """Rows that are asked when so much of a deadline is left."""
+    deadline = {"deadline_ms": context.clock.now_ms() + int(left_s * 1000), "deadline_s": deadline_s}
+    await context.redis.hset(context.keys.run(RUN), mapping={**deadline, **own})
+    assert await Followers(context).hold(RUN, last=True)
+    return sorted(int(row) for row in await context.redis.hkeys(context.keys.promoted(RUN)))
+
+
+@pytest.mark.parametrize(
+    ("left_s", "deadline_s", "own", "expected"),
+    [
+        (90, 100, {}, False),
+        (50, 100, {}, False),
+        (30, 100, {}, True),
+        (24, 100, {}, True),
+        (90, 100, {"held_rows": 100}, True),
+        (900, 4000, {}, True),
+    ],
+    ids=["just begun", "half", "as long as it takes", "the last quarter", "with rows of its own", "the last quarter of much"],
+)  # fmt: skip
+async def test_followers_wait_until_the_lanes_need_the_time_that_is_left(
+    hurried: Context, left_s: float, deadline_s: float, own: dict[str, Any], expected: bool
+) -> None:
+    """40 prompts take 1.4 times 20 s, four calls, a second, and five seconds until they are on the lane."""
+    assert await asked_with(hurried, left_s, deadline_s, **own) == (list(range(0, 80, 2)) if expected else [])
+
+
+async def test_what_the_other_run_has_out_is_waited_for_until_it_alone_needs_the_time(hurried: Context) -> None:
+    keys, redis = hurried.keys, hurried.redis
+    places = {"rung": keys.rung, "given": keys.given}
+    for first, (name, place) in enumerate([*places.items(), ("drained", ""), ("part", ""), ("waiting", "")]):
+        items = [Item(row, b"{}", 5, 5, f"r{row}") for row in (2 * first, 2 * first + 1)]
+        await redis.hset(keys.batch(f"{OTHER}.0.{name}"), mapping={"payload": wire.pack_items(items)})
+        if place:
+            await redis.zadd(place, {f"{OTHER}.0.{name}": 1, f"{OTHER}9.0.other": 2})
+    await redis.rpush(keys.drained(OTHER), f"{OTHER}.0.drained")
+    await redis.hset(keys.parts(OTHER), "00000001", wire.dump([f"{OTHER}.0.part"]))
+    assert await asked_with(hurried, 30, 100) == list(range(16, 80, 2)), "leaders 0 to 7 are out, 8 and 9 wait"
+    assert await asked_with(hurried, 12, 40) == list(range(0, 80, 2))
+
+
+async def test_followers_are_asked_early_where_no_speed_is_known(hurried: Context) -> None:
+    await hurried.redis.delete(hurried.keys.lanes)
+    assert await asked_with(hurried, 200, 250) == []
+    assert await asked_with(hurried, 110, 250) == list(range(0, 80, 2)), "six seconds a call in each of four slots"
 
 
 def test_links_of_parts_that_kept_no_keys_are_read_as_each_alone(tmp_path: Path) -> None:
@@ -125,7 +247,8 @@ def ended(
 
 def due(following: Following, again: dict[str, Again], *over: str) -> tuple[list[int], int]:
     following.answered(again[RUN].generation)
-    return following.due({}, again, over.__contains__)
+    rows, waiting = following.due({}, again, dict.fromkeys(over, follow.ALL))
+    return rows, len(waiting)
 
 
 def test_nobody_takes_the_place_of_a_leader_that_is_asked_again_until_it_has_failed_again(tmp_path: Path) -> None:
