@@ -83,8 +83,8 @@ class Reader:
     async def settle(
         self, order: Order, parts: Sequence[Part], outcomes: Outcomes, *, ran: bool = True, real_time: bool = False
     ) -> list[Failure]:
-        """Books every line that is out, gives the batches back and ends the order; the failures that concern the target
-        itself (funds, keys). `ran`: the provider was at it, so a batch that comes back unanswered has had a chance."""
+        """Books every line that is out and gives the batches back; the failures that concern the target itself (funds, keys).
+        `ran`: the provider was at it, so a batch that comes back unanswered has had a chance."""
         run = await self._context.run(order.about.run)
         troubles: list[Failure] = []
         for part in parts:
@@ -99,18 +99,18 @@ class Reader:
             tell(self._lengths, part.head, answers)
             await self._journal.drained()
             await self.release(part, ran=ran, real_time=real_time)
-        await self._orders.end(order)
         return troubles
 
     async def undo(self, order: Order, parts: Sequence[Part], code: str, *, real_time: bool = False) -> None:
         """An order of which nothing was run: its money is free again, its batches wait."""
         await self.settle(order, parts, lambda _part, _row: unrun(code), ran=False, real_time=real_time)
+        await self._orders.end(order)
 
     def _book(
         self, order: Order, part: Part, run: RunContext, intent: Intent, outcome: Outcome
     ) -> Completion | Failure:
         """One line: its call, and its prompt's end if it has one; what came of it."""
-        call, parsed = self._called(part, intent, outcome)
+        call, parsed = self.called(part, intent, outcome)
         self._ledger.note(intent.target, call.cost_pusd)
         entries: list[Entry] = [call]
         if isinstance(parsed, Completion):
@@ -130,7 +130,8 @@ class Reader:
         self._journal.append(part, order.about.scopes, entries, intent.bound_pusd, call.cost_pusd)
         return parsed
 
-    def _called(self, part: Part, intent: Intent, outcome: Outcome) -> tuple[Called, Completion | Failure]:
+    def called(self, part: Part, intent: Intent, outcome: Outcome) -> tuple[Called, Completion | Failure]:
+        """A line as a call of the ledger, and what its answer or error means."""
         parsed = outcome if isinstance(outcome, Failure) else self._parsed(intent.target, outcome)
         if (item := part.items.get(intent.row)) is not None:
             parsed = blamed(parsed, item.body)
@@ -160,17 +161,16 @@ class Reader:
         if not await back:
             log.warning("batch %s was taken over; nothing published", part.id)
 
-    async def late(self, order: Order, parts: Sequence[Part], outcomes: Outcomes) -> None:
+    async def late(self, parts: Sequence[Part], outcomes: Outcomes) -> None:
         """Results of an order that was let go: into the ledger, as long as their batches are there."""
         keys = self._context.keys
         for part in parts:
             said: list[Entry] = [
-                Late(self._called(part, intent, outcomes(part, row))[0]) for row, intent in part.out.items()
+                Late(self.called(part, intent, outcomes(part, row))[0]) for row, intent in part.out.items()
             ]
             if said:
                 names = [keys.batch(part.id), keys.journal(part.id)]
                 await self._context.scripts.late(keys=names, args=[wire.pack_entries(said)])
-        await self._orders.end(order)
 
 
 def _was_answered(part: Part) -> bool:
