@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from random import shuffle
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ class Drain:
         self.rescue = Rescue(context, self.lanes, self.running, self._route, self._asking, ledger)
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
-            rates = Rates(context.scripts, context.keys, name, target)
+            rates = Rates(context.scripts, context.keys, name, target, partial(context.targets.steady_rpm, name))
             own = target.lane == "local"
             self.lanes[name] = Lane(name, context.targets.cap(name), slots, rates, self._attempt, own=own)
 
