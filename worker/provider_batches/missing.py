@@ -55,10 +55,10 @@ class Missing:
         packed = zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(kept))
         await self._context.redis.set(lines_key(self._context.keys, order.tag), packed, nx=True, ex=KEEP_S)
 
-    async def book(self, order: Order, outcomes: Outcomes) -> None:
+    async def book(self, order: Order, parts: Sequence[Part], outcomes: Outcomes) -> None:
         """What it has cost, in budgets and ledger, whether its batches are still there or not; the same again changes nothing."""
         context, keys = self._context, self._context.keys
-        for part in await self._parts(order):
+        for part in parts:
             said: list[Entry] = []
             spent: list[str | int] = []
             for row, intent in part.out.items():
@@ -76,8 +76,8 @@ class Missing:
             args = [wire.pack_entries(said), part.id, wire.pack_head(part.head), KEEP_S]
             await context.scripts.late(keys=names, args=args)
 
-    async def _parts(self, order: Order) -> list[Part]:
-        """As far as they can be read; their rows are not known any more."""
+    async def parts(self, order: Order) -> list[Part]:
+        """What was kept of them; their rows are not known any more."""
         raw = await self._context.redis.get(lines_key(self._context.keys, order.tag))
         if raw is None:
             return []

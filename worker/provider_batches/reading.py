@@ -6,7 +6,8 @@ Each line is settled once: what a journal knows already is passed over, so readi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from heapq import nlargest
 
 from pipelines import truth, wire
 from pipelines.learn import Answers, Length, believed, tell
@@ -41,18 +42,33 @@ def unrun(code: str) -> Failure:
     return Failure(UNRUN, code, "the provider's batch ended before this line was run")
 
 
-def outcomes_of(order: Order, remote: Remote, results: Results) -> Outcomes:
+def outcomes_of(order: Order, parts: Sequence[Part], remote: Remote, results: Results) -> Outcomes:
     """By id; of two that have the same the one with an answer, which is what was paid. A line of which nothing is said was not run
-    where the batch ended early; else, or where answers are missing or lines could not be read, it may have been paid."""
+    where the batch ended early, but for as many, the dearest, as answers are missing; else, or where lines could not be read and
+    nobody says how many were answered, it may have been paid."""
     said: dict[str, Response | NotRun] = dict(sorted(results.lines, key=lambda line: _is_answer(line[1])))
-    whole = not results.unreadable and _answered(results) >= remote.answered
-    silent = unrun(remote.code) if remote.code and whole else LOST
+    early = bool(remote.code) and not (results.unreadable and not remote.answered)
+    lost = _dearest(order, parts, said, remote.answered - _answered(results)) if early else set[str]()
 
     def outcome(part: Part, row: int) -> Outcome:
-        found = said.get(custom_id(order.tag, part.number, row), silent)
+        name = custom_id(order.tag, part.number, row)
+        if (found := said.get(name)) is None:
+            return LOST if not early or name in lost else unrun(remote.code)
         return unrun(found.code) if isinstance(found, NotRun) else found
 
     return outcome
+
+
+def _dearest(order: Order, parts: Sequence[Part], said: Container[str], count: int) -> set[str]:
+    """So many of the lines that are out and of which nothing is said, those that may have cost most."""
+    if count <= 0:
+        return set()
+    out = [
+        (intent.bound_pusd, custom_id(order.tag, part.number, row))
+        for part in parts
+        for row, intent in part.out.items()
+    ]
+    return {name for _, name in nlargest(count, (line for line in out if line[1] not in said))}
 
 
 def _is_answer(outcome: Response | NotRun) -> bool:

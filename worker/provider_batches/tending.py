@@ -197,14 +197,15 @@ class Tender:
         if not order.missing_ms or order.state != "let_go":
             await self._settle(order, remote, results)
         elif remote.id:
-            await self._missing.book(order, outcomes_of(order, remote, results))
+            parts = await self._missing.parts(order)
+            await self._missing.book(order, parts, outcomes_of(order, parts, remote, results))
         await self._orders.end(order)
         log.info("order %s has ended %s: %d results", order.tag, remote.code or remote.state, len(results.lines))
 
     async def _settle(self, order: Order, remote: Remote, results: Results) -> None:
-        outcomes = outcomes_of(order, remote, results)
         if order.state == "let_go":
-            await self._reader.late(await self._orders.left(order), outcomes)
+            left = await self._orders.left(order)
+            await self._reader.late(left, outcomes_of(order, left, remote, results))
         else:
             failed = remote.state == "failed"
             said = remote
@@ -214,6 +215,7 @@ class Tender:
             at_fault = tried and self._standing.failed(order, said, await self._orders.out_before(order))
             parts = await self._orders.hold(order)
             ran = not failed and order.why != "recall"  # what we take back ourselves says nothing of the provider
+            outcomes = outcomes_of(order, parts, remote, results)
             troubles = await self._reader.settle(order, parts, outcomes, ran=ran, real_time=at_fault)
             if troubles:
                 self._context.targets.close(order.about.target, troubles[0].message)
