@@ -27,7 +27,8 @@ GOES_ON = (None, b"", b"0")
 
 
 class About(msgspec.Struct, frozen=True):
-    """What never changes: target, run, the parts (our batches, with their epochs) and the budgets that hold its worst case."""
+    """What never changes: target, run, the parts (our batches, with their epochs; none any more of one that is missing) and the
+    budgets that hold its worst case."""
 
     target: str
     run: str
@@ -129,7 +130,7 @@ class Orders:
         args = [
             "state", order.state, "remote", order.remote, "lines", order.lines, "sent_ms", order.sent_ms,
             "given_up_ms", order.given_up_ms, "cancel_ms", order.cancel_ms, "why", order.why, "why_ms", order.why_ms,
-            "missing_ms", order.missing_ms,
+            "missing_ms", order.missing_ms, *(("about", msgspec.json.encode(order.about)) if order.missing_ms else ()),
         ]  # fmt: skip
         if noted := await context.scripts.order_note(keys=names, args=[context.owner, *args]):
             context.again.remember_step("order_note", names, ["", *args])

@@ -10,6 +10,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Container
 
+from msgspec.structs import replace
+
 from pipelines.errors import LeaseLost
 from pipelines.sections import Target
 from pipelines.types import Failure
@@ -148,7 +150,10 @@ class Tender:
             order.why, order.why_ms = order.why or "missing", order.why_ms or order.missing_ms
             await self._orders.note(order)
         await self._settle(order, Remote("", "failed", "not_sent"), Results([]))
-        order.state = "let_go"
+        order.state, order.about = (
+            "let_go",
+            replace(order.about, parts=()),
+        )  # all orders are read at every look, for a day
         await self._orders.note(order)
 
     async def _poll(self, api: BatchApi, target: Target, order: Order) -> None:

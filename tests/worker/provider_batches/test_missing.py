@@ -43,6 +43,7 @@ async def missing(it: Stage) -> Order:
     assert await it.outcomes() == {"rejected": ROWS} and await it.money() == (0, 0)
     assert {await it.state(batch) for batch in it.batches} == {"waiting"} and not made(it).jobs
     [order] = await it.lane._orders.open()
+    assert order.about.parts == (), "what is read twice a second for a day is small"
     return order
 
 
