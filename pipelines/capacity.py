@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from statistics import NormalDist
 from typing import NamedTuple
@@ -75,6 +75,11 @@ def _ways(targets: list[TargetView]) -> Ways:
     office = next((t.name for t in able if t.lane == "cloud" and (t.up or t.down_s < math.inf)), "")
     clouds = tuple(target for target in able if target.up and target.lane == "cloud")
     return Ways(up["local"], up["cloud"], (*away, *filter(None, [up["local"]])), office, clouds)
+
+
+def idle(route: str, servers: Sequence[str]) -> str:
+    """Which local servers of a route, in its order, do nothing while its first is up, in words; '' where none stands behind another."""
+    return f"route {route}: {', '.join(servers[1:])} asked nothing while {servers[0]} is up" if servers[1:] else ""
 
 
 def left_s(snapshot: Snapshot, run: RunView) -> float:

@@ -61,9 +61,10 @@ def to_cloud(
             continue
         seconds = left_s(snapshot, run)
         free = {name: cloud_rate(cloud) * seconds - before[name] for name, cloud in clouds.items()}
-        now, leaving, over = _leaving(snapshot, on, loads[run.id], run, short[run.id], free, taken)
+        leaving = _leaving(snapshot, on, loads[run.id], run, short[run.id], free, taken)
+        now, over = leaving.now, leaving.over
         pressing = _presses(run, loads[run.id], [offer for offer in now if offer[1].name not in over], before, seconds)
-        for late in leaving if seconds < math.inf else ():
+        for late in leaving.late.values() if seconds < math.inf else ():
             cloud, rows = late.cloud, before[late.cloud.name] + late.rows
             can = cloud.name not in over and _can(cloud, rows, seconds)
             out = sum(batch.rows for batch in late.sent)
@@ -172,52 +173,99 @@ class Late:
         self.rows = 0.0
 
 
+class Leaving:
+    """What of a run belongs in the cloud: `now`, batches with their targets, and by cloud what leaves at its last moment; and the
+    clouds that are too slow even together (`over`)."""
+
+    def __init__(self, free: dict[str, float], seconds: float) -> None:
+        """`free`: rows that each cloud can do beside others in the seconds until the deadline; what it is given here is its then."""
+        self.now, self.late, self.over = list[tuple[BatchView, TargetView]](), dict[str, Late](), set[str]()
+        self._free, self._seconds = free, seconds
+
+    def of(self, cloud: TargetView) -> Late:
+        return self.late.setdefault(cloud.name, Late(cloud))
+
+    def cloud_for(self, way: Ways, first: TargetView, rows: float) -> TargetView:
+        """The first cloud of a route that can do so many more rows in time; one of which nothing is known may. What none can is the
+        first one's, and of several that cannot all are `over`."""
+        for cloud in way.clouds:
+            unknown = not cloud.rows_per_s and math.isinf(cloud.limit_rows_per_s)
+            if (unknown or self._free[cloud.name] >= rows) and (cloud is first or answers(cloud, self._seconds)):
+                self._free[cloud.name] -= rows
+                return cloud
+        self.over.update(cloud.name for cloud in way.clouds if len(way.clouds) > 1)
+        return first
+
+
 def _leaving(
     snapshot: Snapshot, on: Mapping[str, Ways], load: Loads, run: RunView, short: Mapping[str, Short],
     free: dict[str, float], taken: set[str],
-) -> tuple[list[tuple[BatchView, TargetView]], list[Late], set[str]]:  # fmt: skip
-    """What of this run belongs in the cloud, batches with their targets for now, and by cloud; the tail first, and that of the lane
-    that is short of most. What the first cloud of a route cannot do in time is the next one's, as far as each has rows `free`;
-    what none can is the first one's, and the clouds that are too slow even together are named."""
-    seconds, left = left_s(snapshot, run), {lane: each.surely for lane, each in short.items()}
+) -> Leaving:  # fmt: skip
+    """What of this run belongs in the cloud, the tail first, and that of the lane that is short of most."""
+    seconds = left_s(snapshot, run)
+    found, left = Leaving(free, seconds), {lane: each.surely for lane, each in short.items()}
+    _add_sent(found, on, run)
+    # for each row that leaves, so many more must follow in the same time that are not prepared yet
     more = {lane: max(1.0, short[lane].surely / max(1e-9, each.waits)) for lane, each in load.lanes.items()}
     alone = 1.0 if load.lanes else 1 + run.ahead / max(1e-9, sum(batch.work for batch in run.waiting))
-    now: list[tuple[BatchView, TargetView]] = []
-    late, over = dict[str, Late](), set[str]()
     anywhere = run.waited_for or load.strays or any(_is_tight(each, seconds) for each in load.lanes.values())
     out = out_rows(on, run, load.strays, left) if snapshot.batch_targets and load.strays else {}
-    for batch in run.sent:
-        if batch.route in on and (cloud := on[batch.route].cloud) is not None:
-            late.setdefault(cloud.name, Late(cloud)).sent.append(batch)
-    for batch in reversed(run.waiting):
+    for batch, way, first in _able(on, run, taken):
         if not anywhere and max(left.values(), default=0.0) <= 0:
             break  # what is short has left, and nothing else has to
-        way = on.get(batch.route)
-        if way is None or way.cloud is None or batch.id in taken or batch.lanes == "local" or batch.held:
-            continue
         if is_astray(run, batch, on):
             if office_for(snapshot, on, run, batch, out) is None:
-                now.append((batch, _with_room(way, alone * batch.rows, free, over, seconds) or way.cloud))
+                found.now.append((batch, found.cloud_for(way, first, alone * batch.rows)))
         elif run.waited_for:
-            now.append((batch, way.cloud))
-        elif way.local is not None and not answers(way.cloud, seconds):
-            continue  # it would be paid and late; here it may still be in time
-        elif left[way.lane] > 0 or (way.local is not None and too_late(way.local, batch, seconds, way.local.rung_work)):
+            found.now.append((batch, first))
+        elif _is_short(way, first, batch, left, seconds):
             left[way.lane] -= batch.work
-            cloud = _with_room(way, more[way.lane] * batch.rows, free, over, seconds) or way.cloud
-            mine = late.setdefault(cloud.name, Late(cloud))
+            mine = found.of(found.cloud_for(way, first, more[way.lane] * batch.rows))
             mine.batches.append(batch)
             mine.of_lane[way.lane] += batch.rows
+    _add_up(found, on, load, short, left)
+    return found
+
+
+def _add_sent(found: Leaving, on: Mapping[str, Ways], run: RunView) -> None:
+    """What is with batch APIs would be bought at the first cloud of its route."""
+    for batch in run.sent:
+        if batch.route in on and (cloud := on[batch.route].cloud) is not None:
+            found.of(cloud).sent.append(batch)
+
+
+def _able(on: Mapping[str, Ways], run: RunView, taken: set[str]) -> Iterator[tuple[BatchView, Ways, TargetView]]:
+    """What waits and may leave, the tail first, with the first cloud of its route that is up."""
+    for batch in reversed(run.waiting):
+        way = on.get(batch.route)
+        free = batch.id not in taken and batch.lanes != "local" and not batch.held
+        if free and way is not None and way.cloud is not None:
+            yield batch, way, way.cloud
+
+
+def _is_short(way: Ways, first: TargetView, batch: BatchView, left: Mapping[str, float], seconds: float) -> bool:
+    """Whether its local lane is short of it, or has no time for it. Not where the cloud's answer would be paid and late: here it may
+    still be in time."""
+    if way.local is not None and not answers(first, seconds):
+        return False
+    return left[way.lane] > 0 or (way.local is not None and too_late(way.local, batch, seconds, way.local.rung_work))
+
+
+def _add_up(
+    found: Leaving, on: Mapping[str, Ways], load: Loads, short: Mapping[str, Short], left: Mapping[str, float]
+) -> None:
+    """Puts what leaves at each cloud's last moment in order, with the rows that it comes to where work that is short is `left`
+    behind; and gives all clouds the limits that they have for what they are given."""
     surest = {lane: -each.surely / max(1e-9, load.lanes[lane].work) for lane, each in short.items()}
-    for mine in late.values():  # what is not prepared yet must follow in the same time
+    for mine in found.late.values():  # what is not prepared yet must follow in the same time
         mine.batches.sort(key=lambda batch: surest[on[batch.route].lane])
         mine.rows = sum(rows * _follows(short[lane].surely, left[lane]) for lane, rows in mine.of_lane.items())
         mine.cloud = _limited(on, mine.cloud, mine.batches)
     limits = {
-        name: _limited(on, cloud, [batch for batch, each in now if each.name == name])
-        for name, cloud in {cloud.name: cloud for _, cloud in now}.items()
+        name: _limited(on, cloud, [batch for batch, each in found.now if each.name == name])
+        for name, cloud in {cloud.name: cloud for _, cloud in found.now}.items()
     }
-    return [(batch, limits[cloud.name]) for batch, cloud in now], list(late.values()), over
+    found.now = [(batch, limits[cloud.name]) for batch, cloud in found.now]
 
 
 def _limited(on: Mapping[str, Ways], cloud: TargetView, batches: list[BatchView]) -> TargetView:
@@ -229,18 +277,6 @@ def _limited(on: Mapping[str, Ways], cloud: TargetView, batches: list[BatchView]
         return cloud
     rows = sum(batch.rows for batch in batches)
     return replace(cloud, limit_rows_per_s=min(cloud.calls_per_s, rows / seconds))
-
-
-def _with_room(way: Ways, rows: float, free: dict[str, float], over: set[str], seconds: float) -> TargetView | None:
-    """The first cloud of a route that can do so many more rows in time; they are its then. One of which nothing is known may. Of
-    several that cannot all are `over`."""
-    for cloud in way.clouds:
-        unknown = not cloud.rows_per_s and math.isinf(cloud.limit_rows_per_s)
-        if (unknown or free[cloud.name] >= rows) and (cloud is way.cloud or answers(cloud, seconds)):
-            free[cloud.name] -= rows
-            return cloud
-    over.update(cloud.name for cloud in way.clouds if len(way.clouds) > 1)
-    return None
 
 
 def _follows(short: float, left: float) -> float:

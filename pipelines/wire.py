@@ -93,7 +93,7 @@ class Keys:
         return f"{self.prefix}:batch:{batch_id}"
 
     def order(self, tag: str) -> str:
-        """hash: a provider's batch as it was asked for (worker/provider_batches/orders.py); goes when it has been read back."""
+        """hash: a provider's batch as it was asked for, and `:lines` of a missing one (worker/provider_batches); until it has ended."""
         return f"{self.prefix}:order:{tag}"
 
     def journal(self, batch_id: str) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from pipelines import lengths
 from pipelines.batch import SERIAL_TOKENS_PER_S, work
-from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S, LONG
+from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S, LONG, idle
 from pipelines.foresee import Basis, Lack, Numbers, Office, Part, Range, Work, done_in, foresee, in_words, lacking
 from pipelines.latency import latency
 from pipelines.lengths import Known
@@ -260,10 +260,7 @@ def _assumption(known: Known, targets: Targets, heads: list[BatchHead]) -> str:
         said.append(
             f"route {', '.join(guessed)}: no such answers measured here yet, P90 assumes {LONG:g} times the tokens and time"
         )
-    for name in routes:
-        first, *idle = targets.route_targets(name, "local") or [""]
-        if idle:
-            said.append(f"route {name}: {', '.join(idle)} asked nothing while {first} is up")
+    said += filter(None, (idle(name, targets.route_targets(name, "local")) for name in routes))
     return "; ".join(said)
 
 

@@ -28,6 +28,8 @@ REFUSED_MS = 3_600_000
 LIMITS_MS = 7 * 24 * 3_600_000
 """How long a limit holds that answers named, and that it said it was asked too much: an account may be raised, or used less by
 others."""
+STEADY_MS = 600_000
+"""So long after a 429 calls keep the pace of a limit that answers named: who admits a minute's calls at once says none before."""
 _FIELDS: dict[str, tuple[type, ...]] = {
     "up": (bool,), "closed": (bool,), "reason": (str,), "until_ms": (int,), "paused_ms": (int,), "failing_since": (int,),
     "parallel": (int,), "context_tokens": (int,), "window_tokens": (int,), "model": (str,), "cutoff": (str,),
@@ -112,6 +114,11 @@ class Targets:
     def is_throttled(self, name: str) -> bool:
         """Whether it has said lately that it was asked too much."""
         return self.clock.now_ms() - (self.states.get(name, {}).get("paused_ms") or 0) < LIMITS_MS
+
+    def steady_rpm(self, name: str) -> int:
+        """Requests a minute that its answers named, which calls must keep to one by one, since it has just said 429; 0: none."""
+        lately = self.clock.now_ms() - (self.states.get(name, {}).get("paused_ms") or 0) < STEADY_MS
+        return self._told(name).rpm if lately else 0
 
     def calls_per_s(self, name: str) -> float:
         """That a target's limits admit, as configured and as its answers say; infinite without any."""

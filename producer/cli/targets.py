@@ -51,12 +51,30 @@ async def _targets(ask: Targets) -> int:
     from worker.bench.health import survey
 
     settings = session.with_targets(session.settings_of(ask), ask)
-    told = await _told(settings)
+    told, idle = await _told(settings), _idle(settings)
     rows = [
-        {**row, "price": _price(settings, row["name"]), "workers_say": told.get(row["name"], "")}
+        {
+            **row, "price": _price(settings, row["name"]), "workers_say": told.get(row["name"], ""),
+            "idle": "; ".join(words for words, names in idle.items() if row["name"] in names),
+        }
         for row in await survey(settings)
-    ]
-    return say.rows(rows if ask.json else [_shown(row) for row in rows], as_json=ask.json)
+    ]  # fmt: skip
+    code = say.rows(rows if ask.json else [_shown(row) for row in rows], as_json=ask.json)
+    for words in () if ask.json else idle:
+        say.note(words)
+    return code
+
+
+def _idle(settings: Settings) -> dict[str, list[str]]:
+    """Local servers that are only a fallback of the routes that somebody wrote, and so do nothing, by the words for it."""
+    from pipelines.capacity import idle
+
+    found: dict[str, list[str]] = {}
+    for name, route in settings.routes.items():
+        servers = [each for each in route.targets if settings.targets[each].lane == "local"]
+        if not route.implied and (words := idle(name, servers)):
+            found[words] = servers[1:]
+    return found
 
 
 async def _with_address(settings: Settings, name: str, ask: Targets) -> Settings:

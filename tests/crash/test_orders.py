@@ -48,16 +48,17 @@ def test_an_order_survives_a_kill_at_every_step(tmp_path: Path, points: tuple[st
                     point
                 )
                 assert there.program.run("doctor", "--run", run_id).returncode == 0, point
-            kept = [name for name in there.redis.client.keys("spillway:*") if "order" in name or "given" in name]  # type: ignore[union-attr]
-            reserved = [
-                there.redis.client.hget(name, "reserved") for name in there.redis.client.keys("spillway:budget:*")
-            ]  # type: ignore[union-attr]
+            redis = there.redis.client
+            kept = [redis.hgetall(f"spillway:order:{tag}") for tag in redis.smembers("spillway:orders")]  # type: ignore[union-attr]
+            given = redis.exists("spillway:given")
+            reserved = [redis.hget(name, "reserved") for name in redis.keys("spillway:budget:*")]  # type: ignore[union-attr]
         calls, costs = upstream.calls(), there.program.costs()
     asked = Counter(call["prompt_hash"] for call in calls)
     assert len(asked) == ROWS * len(points) and set(asked.values()) == {1}, "nothing is bought twice"
     assert pusd(costs) == sum(call["cost_pusd"] for call in calls), "the ledger is the bill"
     assert costs.filter(pl.col("outcome") == "ok").height == len(calls)
-    assert not kept and {int(each or 0) for each in reserved} == {0}
+    assert all(int(order["missing_ms"]) for order in kept), "nothing is left but what may appear yet"
+    assert not given and {int(each or 0) for each in reserved} == {0}
 
 
 @pytest.mark.timeout(120)

@@ -15,6 +15,7 @@ from pipelines.errors import LeaseLost
 from pipelines.types import BatchHead, Done, Item
 from worker.beat import Beat
 from worker.context import Context, RunContext
+from worker.drain.claims import claim
 from worker.drain.drain import Drain
 from worker.lease import Lease, beside
 from worker.money.ledger import Ledger
@@ -104,8 +105,8 @@ async def test_a_batch_that_rings_again_for_its_own_holder_names_no_call_twice(c
     epoch = await take(context, context.owner)
     hot: Any = None  # nothing is sent
     drain = Drain(context, Ledger(context.settings, context.targets), hot, context.clock)
-    claims = [await drain._claim(HEAD.id, epoch) for _ in range(3)]
-    names = {claim.next_call() for claim in claims for _ in range(100) if claim is not None}
+    claims = [await claim(context, drain.journal, HEAD.id, epoch) for _ in range(3)]
+    names = {running.next_call() for running, _ in filter(None, claims) for _ in range(100)}
     assert len(names) == 300 and all(name.startswith(f"{HEAD.id}:{epoch}:") for name in names)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pipelines.settings import parse_settings
 from pipelines.types import BatchHead
 from worker.clock import Clock
-from worker.targets import LIMITS_MS, Targets
+from worker.targets import LIMITS_MS, STEADY_MS, Targets
 
 HEAD = BatchHead("r.0.0.0", "r", "all", 0, 10, 5_000, 1_000, 1.0, 1, 1)
 """Ten rows of 500 tokens that get 100 each and name no limit."""
@@ -98,3 +98,14 @@ def test_it_is_over_after_a_while_and_with_another_model() -> None:
     assert other.calls_per_s("it") == math.inf
     clock.ms += LIMITS_MS
     assert (it.calls_per_s("it"), it.is_throttled("it")) == (math.inf, False)
+
+
+def test_calls_keep_to_what_answers_named_for_a_while_after_a_429() -> None:
+    """Not before one: many an account admits the calls of a minute at once."""
+    it, clock = targets(rpm=90)
+    it.told("it", said(60))
+    assert it.steady_rpm("it") == 0
+    it.states["it"]["paused_ms"] = clock.ms + 5_000
+    assert (it.steady_rpm("it"), it.steady_rpm("gpu")) == (60, 0)
+    clock.ms += 5_000 + STEADY_MS
+    assert it.steady_rpm("it") == 0

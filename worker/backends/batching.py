@@ -43,12 +43,13 @@ class Line(NamedTuple):
 
 class Sought(NamedTuple):
     """What is known of a batch that may exist: the tag it was given, how many lines it has, from when on (unix seconds),
-    and ids of batches that are certainly others."""
+    and ids of batches that are certainly others. `ruled_out`: those that proved to be, which whoever finds out adds."""
 
     tag: str
     lines: int
     since_s: float
     others: frozenset[str]
+    ruled_out: set[str]
 
 
 class Remote(msgspec.Struct, frozen=True):
@@ -178,7 +179,7 @@ async def likely(
                 continue
             if isinstance(remote := remote_of(row), Failure):
                 return remote
-            if remote.id not in sought.others:
+            if remote.id not in sought.others | sought.ruled_out:
                 found.append(remote)
     return found
 
@@ -194,6 +195,8 @@ async def proven(
             return results
         if any(line.custom_id.startswith(sought.tag) for line in results.lines):
             return remote
+        if results.lines and not results.unreadable:
+            sought.ruled_out.add(remote.id)  # its results need not be read at every look
     if any(remote.state == "open" for remote in candidates):
         return Failure("unknown", "ambiguous", "a batch that is not done yet may be it; its results will say so")
     return None

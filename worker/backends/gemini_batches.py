@@ -175,9 +175,15 @@ def _remote(data: Any) -> Remote | Failure:
     places = (data.get("response"), about.get("output"))
     names = [text(each.get("responsesFile")) for each in places if type(each) is dict]
     file = next((name.removeprefix("files/") for name in names if is_id(name.removeprefix("files/"))), None)
-    return Remote(
-        identity, "ended" if state in ENDED else "open", ENDED.get(state, ""), handles=(file,) if file else ()
-    )
+    handles, answered = (file,) if file else (), _answered(about)
+    return Remote(identity, "ended" if state in ENDED else "open", ENDED.get(state, ""), "", handles, answered)
+
+
+def _answered(about: dict[str, Any]) -> int:
+    """Its figures are text, as all of 64 bits."""
+    stats = about.get("batchStats")
+    said = str(stats.get("successfulRequestCount")) if type(stats) is dict else ""
+    return int(said) if said.isdecimal() and len(said) < 10 else 0
 
 
 def _result(raw: bytes) -> Result:

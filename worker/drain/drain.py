@@ -1,7 +1,8 @@
 """Runs a batch on its lane: claim, call, check, journal, next; then drained, or back to waiting with its journal.
 
-Read top to bottom: `Drain.run_batch` is the way of a batch, `Drain._attempt` the way of one call, `Drain._decide` what
-an outcome means for its prompt. Every outcome is a value. Which lane a batch goes to is plan's matter.
+Read top to bottom: `Drain.run_batch` is the way of a batch (claims.py is how it comes and goes), `Drain._attempt` the way of one
+call, `Drain._decide` what an outcome means for its prompt (where it was no answer, setbacks.py). Every outcome is a value. Which
+lane a batch goes to is plan's matter.
 """
 
 from __future__ import annotations
@@ -9,16 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from random import shuffle
 from typing import TYPE_CHECKING, Any
 
-from pipelines import truth, wire
 from pipelines.batch import output_estimate
-from pipelines.journal import fold
-from pipelines.learn import Length, believed, tell
+from pipelines.learn import Length, believed
 from pipelines.money import pusd_to_nusd_ceil
 from pipelines.types import Called, Completion, Failure, Intent
-from worker import aside
 from worker.backends import load
 from worker.backends.absent import blamed
 from worker.backends.exchange import Response as HttpResponse
@@ -26,13 +25,14 @@ from worker.clock import Clock
 from worker.context import Context
 from worker.drain import verdict
 from worker.drain.asking import Asking
-from worker.drain.history import CHECK_TRIES, MAX_ERRORS, backoff_s, paid_most
+from worker.drain.claims import claim, release
 from worker.drain.journal import Journal
 from worker.drain.lane import Lane
 from worker.drain.local import Local
 from worker.drain.rates import Rates
 from worker.drain.rescue import Rescue
-from worker.drain.running import Prompt, Running, kept, prompts_of
+from worker.drain.running import Prompt, Running, kept
+from worker.drain.setbacks import Setbacks
 from worker.drain.slots import Slots
 from worker.drain.standing import Standing
 from worker.drain.verdict import Prompted, booked, judge
@@ -43,11 +43,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("spillway.drain")
 
-MAX_WAITS = 12
-"""Waits a prompt sits out at one target (rates, overloads, refused connections) before it looks for another, or comes back
-later."""
-LATER_S = 8.0
-"""The longest that a prompt waits for its next try; a target that names a longer wait is not called meanwhile."""
 STRANGE_S = 1.0
 """A batch for which this worker's configuration has no target goes back after this: another's may, or the lane is gone."""
 
@@ -65,10 +60,11 @@ class Drain:
         self.standing = Standing(context, self.lanes, self.reroute)
         self._local = Local(context.targets, context.settings.targets)
         self._asking = Asking(context.settings.targets, context.targets, self._local, ledger)
+        self._setbacks = Setbacks(context, self.lanes, self.standing, self._asking, self._route)
         self.rescue = Rescue(context, self.lanes, self.running, self._route, self._asking, ledger)
         for name, target in context.settings.targets.items():
             slots = Slots(context.scripts, context.keys, name, context.owner)
-            rates = Rates(context.scripts, context.keys, name, target)
+            rates = Rates(context.scripts, context.keys, name, target, partial(context.targets.steady_rpm, name))
             own = target.lane == "local"
             self.lanes[name] = Lane(name, context.targets.cap(name), slots, rates, self._attempt, own=own)
 
@@ -78,62 +74,35 @@ class Drain:
         """The ARQ job: everything that can be done for this batch on its lane, once."""
         if batch_id in self.running:
             return  # ARQ rang again after a pause of ours; its calls are still here
-        running = await self._claim(batch_id, epoch)
-        if running is None:
+        claimed = await claim(self.context, self.journal, batch_id, epoch)
+        if claimed is None:
             return
+        running, prompts = claimed
+        await self._begin(running, prompts)
         self.running[batch_id] = running
         try:
             await running.empty.wait()
             await self.journal.drained()
-            await self._release(running)
+            await release(self.context, running, self.lengths)
         finally:
             self.running.pop(batch_id, None)
 
-    async def _claim(self, batch_id: str, epoch: int) -> Running | None:
-        keys = self.context.keys
-        reply = await self.context.scripts.claim(
-            keys=[keys.batch(batch_id), keys.journal(batch_id), keys.run(batch_id.partition(".")[0])],
-            args=[epoch, self.context.owner],
-        )
-        if not reply:
-            return None
-        head, payload, lanes, lane, target, journal, started_ms, cancel = reply
-        try:
-            batch, items = wire.unpack_head(head), wire.unpack_items(payload)
-            run = await self.context.run(batch.run, started_ms.decode())
-        except wire.Unreadable as error:
-            await aside.batch(self.context, batch_id, error)
-            return None
-        state = fold(wire.readable_entries(journal))
-        run.stopped = cancel not in (b"", b"0")
-        running = Running(batch, epoch, lane.decode(), lanes.decode(), run, self.journal, target.decode())
-        left = [item for item in items if item.row not in state.done]
-        running.open = len(left)
-        here = self.context.targets.route_targets(batch.route, running.lane)
-        strange = not here
+    async def _begin(self, running: Running, prompts: list[Prompt]) -> None:
+        """Its prompts set out; none of a run that was stopped, or where no target of its lane is."""
+        here = self.context.targets.route_targets(running.head.route, running.lane)
         await self.standing.ask(here)
-        if strange:
-            log.warning("batch %s: no %s target of route %s here; given back", batch_id, running.lane, batch.route)
+        if not here:
+            log.warning(
+                "batch %s: no %s target of route %s here; given back", running.id, running.lane, running.head.route
+            )
             await asyncio.sleep(STRANGE_S)
-        running.stopping = run.stopped or strange
-        if not left:
+        running.stopping = running.run.stopped or not here
+        if not prompts:
             running.empty.set()
         if any(lane.trial for lane in self.lanes.values()):
-            shuffle(left)  # so that the calls which try a target that was down do not fall on the same prompts
-        for prompt in prompts_of(running, left, state, paid_most(self.context.settings.targets)):
+            shuffle(prompts)  # so that the calls which try a target that was down do not fall on the same ones
+        for prompt in prompts:
             self._route(prompt)
-        return running
-
-    async def _release(self, running: Running) -> None:
-        """Drained when every prompt ended; else back to waiting, for the other lane if one is exhausted."""
-        keys, head = self.context.keys, running.head
-        state = "waiting" if running.unresolved else "drained"
-        tell(self.lengths, head, running.answers)
-        score = head.cloud_pusd / max(head.work, 1e-9)
-        names = [keys.batch(running.id), keys.waiting(head.run), keys.rung, keys.drained(head.run), keys.wake]
-        args = [running.epoch, running.id, state, running.lanes_left, score, self.context.owner, running.refused]
-        if not await self.context.scripts.release(keys=names, args=[*args, "left", len(running.unresolved)]):
-            log.warning("batch %s was taken over; nothing published", running.id)
 
     async def close(self) -> None:
         """Lets go of every connection."""
@@ -250,13 +219,12 @@ class Drain:
             if done is not None:
                 batch.ended()
             else:
-                prompt.last = Failure("invalid", "check_failed", problem)
-                self._again_or_on(prompt, name)
+                self._setbacks.check_failed(prompt, name, problem)
             return
         if called:
             batch.run.count_call(self.context.settings.targets[name].lane, called)
             self.journal.append(batch, scopes, entries, bound, called.cost_pusd)
-        self._after_failure(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
+        self._setbacks.failed(prompt, name, outcome, lost=called is not None and called.outcome == "lost")
 
     def _measure(self, prompt: Prompt, name: str, answer: Completion, seconds: float) -> None:
         """What an answer took; guessed where the server does not say its tokens."""
@@ -265,61 +233,6 @@ class Drain:
         self.lanes[name].finished(read or item.input_tokens, written or guess, seconds)
         self.rescue.took(prompt, seconds)
         prompt.batch.answer(prompt, written)
-
-    def _again_or_on(self, prompt: Prompt, name: str, *, on: bool = False) -> None:
-        """An answer that cannot be used is asked for once more, or goes on to the next target at once."""
-        prompt.checks[name] = prompt.checks.get(name, 0) + 1
-        if on or prompt.checks[name] >= CHECK_TRIES:
-            prompt.given_up.add(name)
-        self._route(prompt)
-
-    def _after_failure(self, prompt: Prompt, name: str, failure: Failure, *, lost: bool) -> None:
-        prompt.last = failure
-        told_s = failure.retry_after_s or (1.0 if failure.kind == "rate" else 0.0)
-        if failure.kind == "rate" or told_s > LATER_S:
-            self.standing.asked_to_wait(name, failure, told_s)
-        match "transient" if failure.code == "not_json" else failure.kind:
-            case "invalid" | "context":
-                self.standing.healthy(name)
-                self.context.targets.refused(name, failure, prompt.item.body)
-                prompt.given_up.add(name)
-                self._route(prompt)
-            case truth.DOUBT:
-                if failure.code in truth.OF_SERVER:
-                    self.standing.unhealthy(name, failure)
-                else:
-                    self.standing.healthy(name)
-                self._again_or_on(prompt, name, on=self._asking.elsewhere(prompt, name))
-            case "late":
-                self._route(prompt)
-            case "auth" | "funds" | "model":
-                self.standing.closed(name, failure)
-                self._route(prompt)
-            case "rate" | "overload" | "connect":
-                if failure.code == "model_loading":  # for all prompts alike, and for a while
-                    self.standing.broken(name, failure)
-                if failure.kind != "rate":
-                    self.standing.unhealthy(name, failure)
-                prompt.waits += 1
-                if prompt.waits % MAX_WAITS == 0:
-                    prompt.passed.add(name)
-                self._later(prompt, told_s or backoff_s(prompt.waits))
-            case _:  # transient, unknown: may have been paid
-                in_a_row = self.standing.unhealthy(name, failure)
-                tries = prompt.paid[name] = prompt.paid.get(name, 0) + 1
-                if failure.code == "stalled" and self._asking.elsewhere(prompt, name):
-                    prompt.given_up.add(name)
-                elif tries >= self.context.settings.targets[name].max_paid_attempts:
-                    if lost or in_a_row < tries or tries >= MAX_ERRORS:
-                        prompt.given_up.add(name)
-                    else:  # nobody was answered since its first try: not the prompt's fault
-                        self.standing.broken(name, failure)
-                self._later(prompt, told_s or backoff_s(prompt.paid[name]))
-
-    def _later(self, prompt: Prompt, seconds: float) -> None:
-        """Back into the queue after a wait; no slot is held meanwhile. There is none for a target that is down by now."""
-        wait_s = min(seconds, LATER_S) if self.lanes[prompt.target].up else 0.0
-        asyncio.get_running_loop().call_later(wait_s, self._route, prompt)
 
     # -- a target --------------------------------------------------------------------------------------------------
 

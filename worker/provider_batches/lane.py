@@ -26,6 +26,7 @@ from worker.context import Context
 from worker.drain.journal import Journal
 from worker.money.ledger import Ledger
 from worker.provider_batches.making import UNSENT, Maker
+from worker.provider_batches.missing import Missing
 from worker.provider_batches.orders import GOES_ON, Order, Orders, rows_out
 from worker.provider_batches.reading import Reader
 from worker.provider_batches.standing import Standing
@@ -76,7 +77,8 @@ class ProviderBatches:
         self._weights, self._ranks = standings(context.settings.clients)
         self._served = defaultdict[str, Served](Served)
         """Rows that each target was ordered for clients: where there is little room, it is shared as every lane is."""
-        self._tender = Tender(context, self._web, self._orders, self._maker, self._reader, self._standing)
+        missing = Missing(context, ledger, self._reader)
+        self._tender = Tender(context, self._web, self._orders, self._maker, self._reader, self._standing, missing)
 
     async def step(self) -> None:
         """Rounds until nothing is under way: a provider that hangs holds up its own orders alone."""

@@ -27,7 +27,8 @@ GOES_ON = (None, b"", b"0")
 
 
 class About(msgspec.Struct, frozen=True):
-    """What never changes: target, run, the parts (our batches, with their epochs) and the budgets that hold its worst case."""
+    """What never changes: target, run, the parts (our batches, with their epochs; none any more of one that is missing) and the
+    budgets that hold its worst case."""
 
     target: str
     run: str
@@ -47,8 +48,9 @@ class Order(msgspec.Struct):
     sent_ms: int = 0
     given_up_ms: int = 0  # its request ended, and nobody knows what came of it
     cancel_ms: int = 0
-    why: str = ""  # it is to be cancelled: recall | stop | cutoff | overdue
+    why: str = ""  # it is to be cancelled: recall | stop | cutoff | overdue | missing
     why_ms: int = 0
+    missing_ms: int = 0  # it was given up, since no list had it, and is looked for all the same (missing.py)
 
 
 class Part:
@@ -127,7 +129,8 @@ class Orders:
         names = [self._lease, context.keys.order(order.tag)]
         args = [
             "state", order.state, "remote", order.remote, "lines", order.lines, "sent_ms", order.sent_ms,
-            "given_up_ms", order.given_up_ms,             "cancel_ms", order.cancel_ms, "why", order.why, "why_ms", order.why_ms,
+            "given_up_ms", order.given_up_ms, "cancel_ms", order.cancel_ms, "why", order.why, "why_ms", order.why_ms,
+            "missing_ms", order.missing_ms, *(("about", msgspec.json.encode(order.about)) if order.missing_ms else ()),
         ]  # fmt: skip
         if noted := await context.scripts.order_note(keys=names, args=[context.owner, *args]):
             context.again.remember_step("order_note", names, ["", *args])
@@ -150,7 +153,7 @@ class Orders:
     async def end(self, order: Order) -> None:
         """Forgets it. Raises LeaseLost when it is not ours to look after any more."""
         context, keys = self._context, self._context.keys
-        names = [self._lease, keys.orders, keys.order(order.tag)]
+        names = [self._lease, keys.orders, keys.order(order.tag), lines_key(keys, order.tag)]
         if not await context.scripts.order_end(keys=names, args=[context.owner, order.tag]):
             raise LeaseLost(f"order {order.tag} is another worker's")
         order.state = "ended"
@@ -217,9 +220,14 @@ class Orders:
         return found
 
 
+def lines_key(keys: wire.Keys, tag: str) -> str:
+    """Where missing.py keeps the lines of an order."""
+    return f"{keys.order(tag)}:lines"
+
+
 def rows_out(orders: Iterable[Order], target: str) -> int:
-    """Rows that a target has, or may have, of some orders."""
-    return sum(order.lines for order in orders if order.about.target == target)
+    """Rows that a target has, or may have, of some orders; of one that was given up as never made, none."""
+    return sum(each.lines for each in orders if each.about.target == target and (each.remote or not each.missing_ms))
 
 
 def _made(order: Order) -> tuple[int, str]:

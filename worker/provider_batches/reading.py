@@ -6,7 +6,8 @@ Each line is settled once: what a journal knows already is passed over, so readi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from heapq import nlargest
 
 from pipelines import truth, wire
 from pipelines.learn import Answers, Length, believed, tell
@@ -41,18 +42,33 @@ def unrun(code: str) -> Failure:
     return Failure(UNRUN, code, "the provider's batch ended before this line was run")
 
 
-def outcomes_of(order: Order, remote: Remote, results: Results) -> Outcomes:
+def outcomes_of(order: Order, parts: Sequence[Part], remote: Remote, results: Results) -> Outcomes:
     """By id; of two that have the same the one with an answer, which is what was paid. A line of which nothing is said was not run
-    where the batch ended early; else, or where answers are missing or lines could not be read, it may have been paid."""
+    where the batch ended early, but for as many, the dearest, as answers are missing; else, or where lines could not be read and
+    nobody says how many were answered, it may have been paid."""
     said: dict[str, Response | NotRun] = dict(sorted(results.lines, key=lambda line: _is_answer(line[1])))
-    whole = not results.unreadable and _answered(results) >= remote.answered
-    silent = unrun(remote.code) if remote.code and whole else LOST
+    early = bool(remote.code) and not (results.unreadable and not remote.answered)
+    lost = _dearest(order, parts, said, remote.answered - _answered(results)) if early else set[str]()
 
     def outcome(part: Part, row: int) -> Outcome:
-        found = said.get(custom_id(order.tag, part.number, row), silent)
+        name = custom_id(order.tag, part.number, row)
+        if (found := said.get(name)) is None:
+            return LOST if not early or name in lost else unrun(remote.code)
         return unrun(found.code) if isinstance(found, NotRun) else found
 
     return outcome
+
+
+def _dearest(order: Order, parts: Sequence[Part], said: Container[str], count: int) -> set[str]:
+    """So many of the lines that are out and of which nothing is said, those that may have cost most."""
+    if count <= 0:
+        return set()
+    out = [
+        (intent.bound_pusd, custom_id(order.tag, part.number, row))
+        for part in parts
+        for row, intent in part.out.items()
+    ]
+    return {name for _, name in nlargest(count, (line for line in out if line[1] not in said))}
 
 
 def _is_answer(outcome: Response | NotRun) -> bool:
@@ -83,8 +99,8 @@ class Reader:
     async def settle(
         self, order: Order, parts: Sequence[Part], outcomes: Outcomes, *, ran: bool = True, real_time: bool = False
     ) -> list[Failure]:
-        """Books every line that is out, gives the batches back and ends the order; the failures that concern the target
-        itself (funds, keys). `ran`: the provider was at it, so a batch that comes back unanswered has had a chance."""
+        """Books every line that is out and gives the batches back; the failures that concern the target itself (funds, keys).
+        `ran`: the provider was at it, so a batch that comes back unanswered has had a chance."""
         run = await self._context.run(order.about.run)
         troubles: list[Failure] = []
         for part in parts:
@@ -99,18 +115,18 @@ class Reader:
             tell(self._lengths, part.head, answers)
             await self._journal.drained()
             await self.release(part, ran=ran, real_time=real_time)
-        await self._orders.end(order)
         return troubles
 
     async def undo(self, order: Order, parts: Sequence[Part], code: str, *, real_time: bool = False) -> None:
         """An order of which nothing was run: its money is free again, its batches wait."""
         await self.settle(order, parts, lambda _part, _row: unrun(code), ran=False, real_time=real_time)
+        await self._orders.end(order)
 
     def _book(
         self, order: Order, part: Part, run: RunContext, intent: Intent, outcome: Outcome
     ) -> Completion | Failure:
         """One line: its call, and its prompt's end if it has one; what came of it."""
-        call, parsed = self._called(part, intent, outcome)
+        call, parsed = self.called(part, intent, outcome)
         self._ledger.note(intent.target, call.cost_pusd)
         entries: list[Entry] = [call]
         if isinstance(parsed, Completion):
@@ -130,7 +146,8 @@ class Reader:
         self._journal.append(part, order.about.scopes, entries, intent.bound_pusd, call.cost_pusd)
         return parsed
 
-    def _called(self, part: Part, intent: Intent, outcome: Outcome) -> tuple[Called, Completion | Failure]:
+    def called(self, part: Part, intent: Intent, outcome: Outcome) -> tuple[Called, Completion | Failure]:
+        """A line as a call of the ledger, and what its answer or error means."""
         parsed = outcome if isinstance(outcome, Failure) else self._parsed(intent.target, outcome)
         if (item := part.items.get(intent.row)) is not None:
             parsed = blamed(parsed, item.body)
@@ -160,17 +177,16 @@ class Reader:
         if not await back:
             log.warning("batch %s was taken over; nothing published", part.id)
 
-    async def late(self, order: Order, parts: Sequence[Part], outcomes: Outcomes) -> None:
+    async def late(self, parts: Sequence[Part], outcomes: Outcomes) -> None:
         """Results of an order that was let go: into the ledger, as long as their batches are there."""
         keys = self._context.keys
         for part in parts:
             said: list[Entry] = [
-                Late(self._called(part, intent, outcomes(part, row))[0]) for row, intent in part.out.items()
+                Late(self.called(part, intent, outcomes(part, row))[0]) for row, intent in part.out.items()
             ]
             if said:
                 names = [keys.batch(part.id), keys.journal(part.id)]
                 await self._context.scripts.late(keys=names, args=[wire.pack_entries(said)])
-        await self._orders.end(order)
 
 
 def _was_answered(part: Part) -> bool:

@@ -10,6 +10,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Container
 
+from msgspec.structs import replace
+
 from pipelines.errors import LeaseLost
 from pipelines.sections import Target
 from pipelines.types import Failure
@@ -20,6 +22,7 @@ from worker.backends.http import Web
 from worker.context import Context
 from worker.provider_batches.listening import listen
 from worker.provider_batches.making import Maker
+from worker.provider_batches.missing import Missing
 from worker.provider_batches.orders import Order, Orders
 from worker.provider_batches.reading import Reader, lacks, outcomes_of
 from worker.provider_batches.standing import Standing
@@ -33,6 +36,10 @@ LOOK_LEAST_S, LOOK_MOST_S, LOOK_SHARE = 0.5, 60.0, 0.1
 GRACE_S = 6 * LEASE_S
 """So long after its request was given up, or as long again as that took, an order that its provider does not list may still
 appear there: whoever gives up does not stop the provider's work."""
+MISSING_S = 24 * 3600.0
+"""So long it is looked for after that, though its prompts have gone on without it: as long as a provider may take for a batch."""
+MISSING_MOST_S = 300.0
+"""Meanwhile its list is read so often at least: what it costs grows until it is seen and cancelled."""
 PATIENCE_S = 60 * LEASE_S
 """A provider takes up to ten minutes to cancel a batch."""
 OVERDUE_S = 50 * 3600.0
@@ -49,13 +56,14 @@ class Tender:
     """Looks at each order when it is due."""
 
     def __init__(
-        self, context: Context, web: Web, orders: Orders, maker: Maker, reader: Reader, standing: Standing
-    ) -> None:
+        self, context: Context, web: Web, orders: Orders, maker: Maker, reader: Reader, standing: Standing, missing: Missing,
+    ) -> None:  # fmt: skip
         self._context, self._web, self._orders, self._maker = context, web, orders, maker
-        self._reader, self._standing = reader, standing
+        self._reader, self._standing, self._missing = reader, standing, missing
         self._due_s: dict[str, float] = {}
         self._misses: dict[str, int] = defaultdict(int)
         self._reads: dict[str, int] = defaultdict(int)
+        self._ruled_out: dict[str, set[str]] = defaultdict(set)
 
     async def is_due(self, order: Order, recalled: Container[str], now_s: float) -> bool:
         """Whether to look at it now; at once when it is to be cancelled."""
@@ -92,13 +100,13 @@ class Tender:
     def _next_look(self, order: Order) -> None:
         """When it is due again; of an order that has ended nothing is kept."""
         if order.state == "ended":
-            self._due_s.pop(order.tag, None)
-            self._misses.pop(order.tag, None)
-            self._reads.pop(order.tag, None)
+            for known in (self._due_s, self._misses, self._reads, self._ruled_out):
+                known.pop(order.tag, None)
             return
         since_ms = order.cancel_ms or order.sent_ms or order.about.made_ms
         age_s = (self._context.clock.now_ms() - since_ms) / 1000
-        wait_s = min(LOOK_MOST_S, max(LOOK_LEAST_S, LOOK_SHARE * age_s))
+        most_s = MISSING_MOST_S if order.missing_ms and not order.remote else LOOK_MOST_S
+        wait_s = min(most_s, max(LOOK_LEAST_S, LOOK_SHARE * age_s))
         self._due_s[order.tag] = asyncio.get_running_loop().time() + wait_s
 
     async def _look(self, order: Order) -> None:
@@ -108,6 +116,8 @@ class Tender:
             await self._reader.undo(order, await self._orders.hold(order), "not_sent")
         elif api is None or target is None:
             await self._end(order, Remote(order.remote, "ended"), Results([]))  # nobody can ask for it any more
+        elif order.missing_ms and order.state != "let_go":
+            await self._give_up(order)  # who began that died
         elif not order.remote:
             await self._find(api, target, order)
         else:
@@ -117,16 +127,34 @@ class Tender:
         """The request was sent, and nobody heard the answer: the provider's list says whether it was made."""
         others = frozenset(each.remote for each in await self._orders.open() if each.remote)
         late = self._context.clock.now_ms() > _appears_until_ms(api, order)  # before the list is asked for
-        sought = Sought(order.tag, order.lines, order.sent_ms / 1000, others)
+        sought = Sought(order.tag, order.lines, order.sent_ms / 1000, others, self._ruled_out[order.tag])
         found = await listen(self._context, order.about.run, api.find, self._web, target, sought)
         if isinstance(found, Failure):
             log.warning("order %s: its list of batches: %s", order.tag, found.message)
         elif found is not None:
             log.info("order %s: found at its provider", order.tag)
             await self._maker.adopt(order, found)
-        elif late:
-            await self._end(order, Remote("", "failed", "not_sent"), Results([]))
+            if order.missing_ms:
+                await self._poll(api, target, order)  # at once: each line more that it does is paid
+        elif late and not order.missing_ms:
+            await self._give_up(order)
         await self._lose_patience(order)
+
+    async def _give_up(self, order: Order) -> None:
+        """No list has it: its prompts go on as if it had never been sent. It may be made all the same, so it is let go, and what
+        it would cost is kept."""
+        let_go = order.state == "let_go"
+        if not order.missing_ms:
+            await self._missing.keep(order, await (self._orders.left if let_go else self._orders.hold)(order))
+            order.missing_ms = self._context.clock.now_ms()
+            order.why, order.why_ms = order.why or "missing", order.why_ms or order.missing_ms
+            await self._orders.note(order)
+        await self._settle(order, Remote("", "failed", "not_sent"), Results([]))
+        order.state, order.about = (
+            "let_go",
+            replace(order.about, parts=()),
+        )  # all orders are read at every look, for a day
+        await self._orders.note(order)
 
     async def _poll(self, api: BatchApi, target: Target, order: Order) -> None:
         if order.why and not order.cancel_ms:
@@ -157,8 +185,9 @@ class Tender:
             if self._reads[order.tag] < READS and lacks(order, remote, results):
                 log.warning("order %s: its results lack lines; they are read again", order.tag)
                 return None
-            cancel_s = (self._context.clock.now_ms() - order.cancel_ms) / 1000 if order.cancel_ms else None
-            self._standing.ended(order, self._age_s(order), cancel_s, remote)
+            if not order.missing_ms:  # nobody knows when that was made
+                cancel_s = (self._context.clock.now_ms() - order.cancel_ms) / 1000 if order.cancel_ms else None
+                self._standing.ended(order, self._age_s(order), cancel_s, remote)
             await self._end(order, remote, results)
         return None
 
@@ -170,9 +199,18 @@ class Tender:
             await self._end(order, Remote(order.remote, "ended"), Results([]))
 
     async def _end(self, order: Order, remote: Remote, results: Results) -> None:
-        outcomes = outcomes_of(order, remote, results)
+        if not order.missing_ms or order.state != "let_go":
+            await self._settle(order, remote, results)
+        elif remote.id:
+            parts = await self._missing.parts(order)
+            await self._missing.book(order, parts, outcomes_of(order, parts, remote, results))
+        await self._orders.end(order)
+        log.info("order %s has ended %s: %d results", order.tag, remote.code or remote.state, len(results.lines))
+
+    async def _settle(self, order: Order, remote: Remote, results: Results) -> None:
         if order.state == "let_go":
-            await self._reader.late(order, await self._orders.left(order), outcomes)
+            left = await self._orders.left(order)
+            await self._reader.late(left, outcomes_of(order, left, remote, results))
         else:
             failed = remote.state == "failed"
             said = remote
@@ -182,10 +220,10 @@ class Tender:
             at_fault = tried and self._standing.failed(order, said, await self._orders.out_before(order))
             parts = await self._orders.hold(order)
             ran = not failed and order.why != "recall"  # what we take back ourselves says nothing of the provider
+            outcomes = outcomes_of(order, parts, remote, results)
             troubles = await self._reader.settle(order, parts, outcomes, ran=ran, real_time=at_fault)
             if troubles:
                 self._context.targets.close(order.about.target, troubles[0].message)
-        log.info("order %s has ended %s: %d results", order.tag, remote.code or remote.state, len(results.lines))
 
     async def _patience_ms(self, order: Order) -> float:
         """Until when a provider may take to cancel an order; half of the time that real time has left where it is waited for."""
@@ -200,7 +238,9 @@ class Tender:
         """An order that is not wanted any more, and does not end: its batches go on without it. What it may still cost stays
         reserved with them, and counts as spent when they are taken."""
         if order.state == "let_go":
-            if self._age_s(order) > 2 * OVERDUE_S or (order.cancel_ms and not await self._orders.left(order)):
+            most_s = MISSING_S if order.missing_ms and not order.remote else 2 * OVERDUE_S
+            lost = order.cancel_ms and not order.missing_ms and not await self._orders.left(order)  # and booked as that
+            if self._age_s(order) > most_s or lost:
                 await self._orders.end(order)
             return
         late = order.why and self._context.clock.now_ms() > await self._patience_ms(order)

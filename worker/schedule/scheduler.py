@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from typing import Any
 
 from arq.connections import ArqRedis
@@ -20,28 +19,23 @@ from pipelines.capacity import waiting_rows
 from pipelines.fair import standings
 from pipelines.plan import plan
 from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
-from pipelines.types import BatchHead
-from worker import aside, leased
+from worker import leased
 from worker.aside import Strikes
-from worker.beat import Beat, alive
+from worker.beat import alive
 from worker.context import Context, RunContext
 from worker.money import budget
 from worker.queue import NoScriptError, noted
 from worker.schedule.away import Away
+from worker.schedule.batches import Batches, Rung
 from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
-from worker.schedule.lacks import Lacks
-from worker.schedule.seen import SEEN, Seen, seen_of, unprepared_rows, work_at
+from worker.schedule.seen import unprepared_rows, work_at
 from worker.schedule.sent import Sent, by_order
 from worker.schedule.shares import Shares
-from worker.schedule.why import Why
-
-log = logging.getLogger("spillway.schedule")
+from worker.schedule.telling import Telling
 
 TICK_S = 0.25
 RECONCILE_S = 2.0
-SUSPECT_TRIES = 2
-"""A batch that so many workers died of without an answer runs alone, so that it takes no others with it."""
 
 
 class Scheduler:
@@ -49,21 +43,19 @@ class Scheduler:
 
     def __init__(self, context: Context, bells: ArqRedis) -> None:
         self.context, self._bells = context, bells
-        self._heads: dict[str, Seen] = {}
-        self._was_rung: set[str] = set()
-        self._targets: dict[str, str] = {}
+        self._batches = Batches(context)
         self._clouds = {name for name, target in context.settings.targets.items() if target.lane == "cloud"}
         self._homes = {name for name, route in context.settings.routes.items() if set(route.targets) - self._clouds}
         self._estimates = Estimates(context)
         self._shares = Shares()
-        self._why = Why(context.targets)
-        self._lacks = Lacks(lambda batch: self._estimates.weigh(self._heads[batch].head).pusd)
         self._away = Away(context)
-        self._refused_by: dict[str, str] = {}
         self._next_reconcile = 0.0
         self._strikes = Strikes(context, "schedule")
         self._healer = Healer(context)
         self._sent = Sent(context)
+        self._telling = Telling(
+            context, self._sent, lambda batch: self._estimates.weigh(self._batches.heads[batch].head).pusd
+        )
         self._busy = False
 
     async def rest(self) -> None:
@@ -90,58 +82,24 @@ class Scheduler:
         self._busy = True
         self._away.look()
         await self._estimates.look(beats)
-        rung = await self._rung(beats)
+        rung = await self._batches.rung(beats)
         await self._sent.look()
-        await self._learn([each.id for each in self._sent.out])
-        self._was_rung.update(each.id for each in self._sent.out)
-        self._sent.know({each.id: seen for each in self._sent.out if (seen := self._heads.get(each.id))})
+        out = [each.id for each in self._sent.out]
+        await self._batches.learn_given(out)
+        self._sent.know({batch: seen for batch in out if (seen := self._batches.heads.get(batch))})
         runs = await self._runs(ids, rung)
         views = [run for run, _ in runs]
-        snapshot = self._snapshot(views, rung, beats)
+        snapshot = self._snapshot(views, rung)
         moves = plan(snapshot)
         await self._apply(moves, {run.id: run for run in views}, snapshot)
-        await self._say(runs, snapshot, moves, rung)
+        await self._telling.say(runs, snapshot, moves, [each.head for each in rung.values()])
+        known = {batch.id for run in views for batch in run.waiting} | rung.keys() | set(out)
+        self._batches.keep(known, {move.batch for move in moves})
+        self._shares.keep(known)
 
     # -- what is -----------------------------------------------------------------------------------------------
 
-    async def _rung(self, beats: dict[str, Beat]) -> dict[str, tuple[BatchHead, str, int]]:
-        """Batches on their lanes: head, target, and rows not answered yet as far as workers said."""
-        redis, keys = self.context.redis, self.context.keys
-        ids = [batch.decode(errors="replace") for batch in await redis.zrange(keys.rung, 0, -1)]
-        await self._learn(ids)
-        self._was_rung.update(ids)
-        left = {batch: rows for beat in beats.values() for batch, rows in beat.batches.items()}
-        new = [batch for batch in ids if batch not in self._targets]
-        pipe = redis.pipeline(transaction=False)
-        for batch in new:
-            pipe.hget(keys.batch(batch), "target")
-        replies = await pipe.execute(raise_on_error=False) if new else []
-        told = {batch: value for batch, value in zip(new, replies, strict=True) if isinstance(value, bytes)}
-        self._targets = {b: self._targets.get(b) or told.get(b, b"").decode(errors="replace") for b in ids}
-        return {
-            batch: (self._heads[batch].head, target, left.get(batch, self._heads[batch].head.rows))
-            for batch, target in self._targets.items()
-            if batch in self._heads
-        }
-
-    async def _learn(self, ids: list[str]) -> None:
-        """Reads the heads of batches not seen before."""
-        new = [batch for batch in ids if batch not in self._heads]
-        if not new:
-            return
-        pipe = self.context.redis.pipeline(transaction=False)
-        for batch in new:
-            pipe.hmget(self.context.keys.batch(batch), *SEEN)
-        for batch, fields in zip(new, await pipe.execute(raise_on_error=False), strict=True):
-            try:
-                if (found := seen_of(fields)) is not None:
-                    self._heads[batch] = found
-            except ValueError as error:
-                await aside.batch(self.context, batch, error)
-
-    async def _runs(
-        self, ids: list[str], rung: dict[str, tuple[BatchHead, str, int]]
-    ) -> list[tuple[RunView, dict[str, str]]]:
+    async def _runs(self, ids: list[str], rung: Mapping[str, Rung]) -> list[tuple[RunView, dict[str, str]]]:
         redis, keys = self.context.redis, self.context.keys
         pipe = redis.pipeline(transaction=False)
         for run_id in ids:
@@ -159,7 +117,7 @@ class Scheduler:
         return found
 
     async def _run(
-        self, run_id: str, raw: Any, waiting: Any, rung: dict[str, tuple[BatchHead, str, int]]
+        self, run_id: str, raw: Any, waiting: Any, rung: Mapping[str, Rung]
     ) -> tuple[RunView, dict[str, str]] | None:
         for reply in (raw, waiting):
             if isinstance(reply, Exception):
@@ -168,17 +126,13 @@ class Scheduler:
         if not paths.is_run_id(run_id) or fields.get("status") not in wire.RUN_OPEN:
             return None
         batches = [batch.decode(errors="replace") for batch in waiting]
-        for batch in self._was_rung.intersection(batches):  # came back: its lanes may have changed
-            self._heads.pop(batch, None)
-            self._was_rung.discard(batch)
+        for batch in self._batches.came_back(batches):
             self._shares.came_back(batch)
             self._away.came_back(batch)
-        await self._learn(batches)
+        await self._batches.learn(batches)
         return await self._view(run_id, fields, batches, rung), fields
 
-    async def _view(
-        self, run_id: str, fields: dict[str, str], waiting: list[str], rung: dict[str, tuple[BatchHead, str, int]]
-    ) -> RunView:
+    async def _view(self, run_id: str, fields: dict[str, str], waiting: list[str], rung: Mapping[str, Rung]) -> RunView:
         run = await self.context.run(run_id, fields.get("started_ms", ""))
         limit_nusd = int(fields["budget_nusd"]) if fields.get("budget_nusd") else None
         if limit_nusd != run.limit_nusd:
@@ -187,15 +141,16 @@ class Scheduler:
         deadline = int(float(fields["deadline_ms"])) if fields.get("deadline_ms") else None
         await self._end_if_due(run, fields, deadline)
         weigh = self._estimates.weigh
-        local = [each for each in rung.values() if each[0].run == run_id and each[1] not in self._clouds]
+        local = [each for each in rung.values() if each.head.run == run_id and each.target not in self._clouds]
         at = work_at(local, lambda head: weigh(head).work)
         ahead = sum(at.values())
         if waiting and (more := unprepared_rows(fields)):
-            heads = [self._heads[batch].head for batch in waiting]
+            heads = [self._batches.heads[batch].head for batch in waiting]
             mine = [head for head in heads if head.route in self._homes] or heads
             ahead += more * sum(weigh(head).work for head in mine) / max(1, sum(head.rows for head in heads))
-        ordered = () if run.stopped else self._ordered(waiting, rung)
-        room_nusd = await self._room_nusd(run, ordered)
+        ordered = [] if run.stopped else self._ordered(waiting, rung)
+        tight = any(self._batches.heads[batch].refused_nusd for batch in ordered)  # some call did not fit
+        room_nusd = await self._telling.room_nusd(run) if tight else math.inf
         views = tuple(self._batch_view(batch, run.started_ms, room_nusd) for batch in ordered)
         sent = self._sent.of(run_id, lambda head: weigh(head).work)
         return RunView(
@@ -204,25 +159,16 @@ class Scheduler:
             frozenset(head.group for head, _, _ in local), at,
         )  # fmt: skip
 
-    def _ordered(self, waiting: list[str], rung: Iterable[str]) -> list[str]:
+    def _ordered(self, waiting: list[str], rung: Mapping[str, Rung]) -> list[str]:
         """What saves most for its local time first, by what is known now; equals as they are in Redis."""
-        weigh = self._estimates.weigh
-        return sorted(self._may_run(waiting, rung), key=lambda batch: -weigh(self._heads[batch].head).saved)
-
-    def _may_run(self, waiting: list[str], rung: Iterable[str]) -> Iterator[str]:
-        """All of them, but of the suspects only one at a time."""
-        alone = any(self._heads[batch].tries >= SUSPECT_TRIES for batch in rung if batch in self._heads)
-        for batch in waiting:
-            seen = self._heads.get(batch)
-            if seen is None or (seen.tries >= SUSPECT_TRIES and alone):
-                continue
-            alone = alone or seen.tries >= SUSPECT_TRIES
-            yield batch
+        weigh, heads = self._estimates.weigh, self._batches.heads
+        return sorted(self._batches.may_run(waiting, rung), key=lambda batch: -weigh(heads[batch].head).saved)
 
     def _batch_view(self, batch: str, started_ms: str, room_nusd: float) -> BatchView:
         """A batch that one lane failed may use the other, unless that is gone: then it ends where it failed. A command
         that resumes the run gives it all lanes again. One whose next call fits into no budget holds up no other."""
-        mine, lanes, last = self._heads[batch], self._heads[batch].lanes, False
+        mine = self._batches.heads[batch]
+        lanes, last = mine.lanes, False
         if lanes == "none" or mine.released_ms < int(started_ms or 0) - 1000:
             lanes = "any"
         if lanes != "any" and self._away.is_gone(mine.head.route, lanes):
@@ -234,20 +180,7 @@ class Scheduler:
             cloud_s=self._estimates.cloud_s(head),
         )  # fmt: skip
 
-    async def _room_nusd(self, run: RunContext, waiting: Iterable[str]) -> float:
-        """What the tightest of a run's budgets has room for, where some call did not fit; else infinite."""
-        if not any(self._heads[batch].refused_nusd for batch in waiting):
-            return math.inf
-        names = list(run.wanted_scopes(self.context.clock))
-        left = await budget.room_nusd(self.context.redis, self.context.keys, names)
-        room, tight = min(((room, name) for name, room in left.items() if room is not None), default=(math.inf, ""))
-        self._refused_by[run.id] = tight
-        self._lacks.room_nusd[run.id] = int(room) if tight else 0
-        return room
-
-    def _snapshot(
-        self, runs: list[RunView], rung: dict[str, tuple[BatchHead, str, int]], beats: dict[str, Beat]
-    ) -> Snapshot:
+    def _snapshot(self, runs: list[RunView], rung: Mapping[str, Rung]) -> Snapshot:
         settings = self.context.settings
         rows, slots = Counter[str](), {name: self.context.targets.cap(name) for name in settings.targets}
         work, read, queued = (defaultdict[str, float](float) for _ in range(3))
@@ -259,7 +192,7 @@ class Scheduler:
             work[target] += weight.work * share
             read[target] += weight.read * share
         now = self.context.clock.now_ms()
-        heads = [self._heads[b.id].head for run in runs for b in run.waiting]
+        heads = [self._batches.heads[b.id].head for run in runs for b in run.waiting]
         targets = {}
         for name, configured in settings.targets.items():
             speed = self._estimates.speeds[name]
@@ -295,13 +228,12 @@ class Scheduler:
             return
         for move, epoch in zip(rings, epochs, strict=True):
             if int(epoch):
-                self._was_rung.add(move.batch)
+                self._batches.went(move)
                 client, work = runs[move.run].client, views[move.batch].work
                 self._shares.rung(move.batch, move.lane, client, work, snapshot.weights.get(client, 1.0))
                 if by_order(move) and runs[move.run].deadline_ms is None:
                     self._away.gave(move.batch, views[move.batch].route, client, work)
             if int(epoch) and not by_order(move):
-                self._targets[move.batch] = move.target
                 await leased.ring(self._bells, keys, move.lane, move.batch, int(epoch))
 
     async def _end_if_due(self, run: RunContext, fields: dict[str, str], deadline: int | None) -> None:
@@ -317,44 +249,3 @@ class Scheduler:
         if run.stopped:
             names = [keys.waiting(run.id), keys.drained(run.id), keys.run(run.id)]
             await self.context.scripts.close(keys=names, args=[keys.batch("")])
-
-    # -- what people see ---------------------------------------------------------------------------------------
-
-    async def _say(
-        self,
-        runs: list[tuple[RunView, dict[str, str]]],
-        snapshot: Snapshot,
-        moves: list[Move],
-        rung: dict[str, tuple[BatchHead, str, int]],
-    ) -> None:
-        """Publishes why a run does not move, and each lane's figures."""
-        redis, keys = self.context.redis, self.context.keys
-        heads = [head for head, _, _ in rung.values()]
-        moving = {move.run for move in moves} | {head.run for head in heads}
-        pipe = redis.pipeline(transaction=False)
-        lacks = self._lacks.look(snapshot)
-        for view, fields in runs:
-            idle, refused_by = view.waiting and view.id not in moving, self._refused_by.get(view.id, "")
-            reason = self._why.stuck(view, snapshot, refused_by) if idle else ""
-            reason = reason or self._why.silent(view, snapshot, heads)
-            said = {"lacks": lacks.get(view.id, ""), "blocked": reason, **self._sent.held(view.id)}
-            if news := {name: value for name, value in said.items() if value != fields.get(name, "")}:
-                self.context.scripts.queue(pipe, "note", [keys.run(view.id)], noted(news))
-        for name, target in snapshot.targets.items():
-            state = self.context.targets.states.get(name, {})
-            figures = {
-                "lane": target.lane, "up": target.up, "reason": state.get("reason", ""), "slots": target.slots,
-                "rung_rows": target.rung_rows, "rows_per_s": round(target.rows_per_s, 2), "latency_s": target.latency_s,
-                "spans": target.spans, "throttled": target.throttled, "limit_rows_per_s": target.limit_rows_per_s,
-            }  # fmt: skip
-            pipe.hset(keys.lanes, name, wire.dump(figures))
-        self._sent.say(pipe)
-        pipe.expire(keys.lanes, 86_400)
-        try:
-            await pipe.execute()
-        except NoScriptError:  # Redis was started again; all of it is said at the next look
-            await self.context.scripts.load()
-        known = {b.id for view, _ in runs for b in view.waiting} | rung.keys() | {each.id for each in self._sent.out}
-        self._heads = {batch: seen for batch, seen in self._heads.items() if batch in known}
-        self._shares.keep(known)
-        self._was_rung &= known | {move.batch for move in moves}

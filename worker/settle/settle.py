@@ -19,7 +19,7 @@ from worker import aside
 from worker.aside import Strikes
 from worker.context import Context, RunContext
 from worker.fence import fence
-from worker.learned import prefill_weights
+from worker.learned import PrefillWeights
 from worker.money.ledger import Ledger
 from worker.queue import OPEN
 from worker.settle.audits import Audits
@@ -52,6 +52,7 @@ class Settler:
         self._followers, self._audits = Followers(context), Audits(context)
         self._end, self._orphans = End(context, self._audits), Orphans(context)
         self._salvage, self._partial = Salvage(context, self._end), Partial(context)
+        self._weights = PrefillWeights(context)
         self._parts_written: dict[str, int] = defaultdict(int)
 
     async def step(self) -> None:
@@ -188,7 +189,7 @@ class Settler:
             for name, said in self.context.targets.states.items()
             if said.keys() >= {"lane", "provider", "asked_for"}
         }
-        weights = await prefill_weights(self.context)
+        weights = await self._weights.now()
         for name, target in self.context.settings.targets.items():
             price = self._ledger.price(name)
             charged = (price.price_id, price.as_of.isoformat()) if price else ("", "")

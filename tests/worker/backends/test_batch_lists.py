@@ -43,7 +43,7 @@ async def test_a_batch_behind_newer_ones_is_found(kind: str, monkeypatch: pytest
         jobs = desk(upstream.servers["cloud"]).jobs
         assert len(jobs) == 1 + OTHERS
         first = next(iter(jobs.values()))
-        sought = Sought("sw-" + "0" * 20, 1, first.created_unix_s, frozenset())
+        sought = Sought("sw-" + "0" * 20, 1, first.created_unix_s, frozenset(), set())
         found: Any = Failure("unknown", "ambiguous", "")
         while isinstance(found, Failure) and found.code == "ambiguous":
             await asyncio.sleep(0.02)

@@ -22,7 +22,7 @@ from worker.simulator.core.multipart import read_parts
 
 KINDS = sorted(set(BATCH_APIS) - {"simulator"})
 TAG = "sw-0123456789abcdef0123"
-SOUGHT = Sought(TAG, 2, 1_700_000_000.0, frozenset({"known"}))
+SOUGHT = Sought(TAG, 2, 1_700_000_000.0, frozenset({"known"}), set())
 LINES = [Line(f"{TAG}-0-{row}", "http://127.0.0.1:1/v1/chat/completions", b"{}") for row in range(2)]
 GARBAGE = [
     b"", b"<html>", b"null", b"[]", b"7", b"{}", b"[1]", b'"x"', b"\xff\xfe", b"{" * 5_000, b'{"id":7}', b'{"id":"../../x"}',
@@ -122,10 +122,12 @@ async def test_of_those_that_may_be_ours_only_one_that_says_so_is_taken(names: t
             return Response(200, {}, json.dumps(listed if "?" in url else one).encode())
 
     state = "in_progress"
-    assert isinstance(await api.find(Two(b""), target, SOUGHT), Failure), "nobody can say yet"
+    sought = SOUGHT._replace(ruled_out=set())
+    assert isinstance(await api.find(Two(b""), target, sought), Failure), "nobody can say yet"
     state = "completed"
-    found = await api.find(Two(b""), target, SOUGHT)
+    found = await api.find(Two(b""), target, sought)
     assert found is None if "mine" not in names else isinstance(found, Remote) and found.id == "mine"
+    assert sought.ruled_out == {"theirs"} & set(names), "its results are read once"
 
 
 async def test_the_providers_own_clients_know_what_we_send() -> None:

@@ -15,6 +15,7 @@ from pipelines.types import BatchHead, Completion, Failure, Item, Usage
 from pipelines.wire import Keys
 from worker.backends.exchange import Response
 from worker.context import Context, RunContext
+from worker.drain import claims
 from worker.drain.drain import Drain
 from worker.drain.rates import Rates
 from worker.drain.running import Prompt, Running
@@ -189,7 +190,7 @@ async def test_a_prompt_that_our_own_code_cannot_route_ends_and_is_not_lost(monk
         raise ZeroDivisionError
 
     monkeypatch.setattr(drain._asking, "too_large", too_large)
-    drain._later(prompt, 0.0)
+    drain._setbacks.later(prompt, 0.0)
     await asyncio.sleep(0.01)
     (done,) = noted.entries
     assert (done.status, done.error_code) == ("failed", "internal") and prompt.batch.empty.is_set()
@@ -260,7 +261,7 @@ async def test_a_batch_tells_how_long_the_answers_of_its_lane_are(late: bool, gr
         return 1
 
     context.scripts = SimpleNamespace(release=release)  # type: ignore[assignment]
-    await drain._release(batch)
+    await claims.release(context, batch, drain.lengths)
     assert list(drain.lengths) == groups
     assert all(length.output_tokens == 40 for length in drain.lengths.values())
 

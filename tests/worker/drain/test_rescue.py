@@ -17,6 +17,7 @@ from tests.support_redis import redis_server
 from worker import leased
 from worker.backends.exchange import Response
 from worker.context import Context, RunContext
+from worker.drain import claims
 from worker.drain.drain import Drain
 from worker.drain.rescue import KEPT_CALLS, KEPT_GROUPS, RISK, Call, Durations, Rescue, Speed, waits_too_long
 from worker.drain.running import Prompt, Running
@@ -317,9 +318,8 @@ async def test_a_batch_goes_back_for_the_lane_that_is_not_exhausted(late: tuple[
         return 1
 
     context = Context(SETTINGS, NOBODY, "")
-    drain = Drain(context, Ledger(SETTINGS, context.targets), NOBODY, context.clock)
     context.scripts = cast("Any", SimpleNamespace(release=release))
-    await drain._release(batch)
+    await claims.release(context, batch, {})
     assert told[2:4] == ["waiting", lanes] and told[-2:] == ["left", len(late)]
 
 

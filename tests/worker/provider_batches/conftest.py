@@ -14,4 +14,5 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "QUIET_S", 0.0)
     monkeypatch.setattr(tending, "LOOK_LEAST_S", 0.02)
     monkeypatch.setattr(tending, "GRACE_S", 0.5)
+    monkeypatch.setattr(tending, "MISSING_S", 2.0)
     monkeypatch.setattr(tending, "PATIENCE_S", 8.0)

@@ -51,7 +51,7 @@ async def test_what_comes_back_partly_answered_is_planned_and_charged_as_what_is
         scheduler = Scheduler(it.context, cast("Any", None))
         await scheduler._estimates.look({})
         waiting = list(open_rows)
-        await scheduler._learn(waiting)
+        await scheduler._batches.learn(waiting)
         view = await scheduler._view(RUN, {"prepared": "1"}, waiting, {})
         assert {batch.id: batch.rows for batch in view.waiting} == open_rows
         whole = sum(scheduler._estimates.weigh(head).work for _, head in await it.heads())

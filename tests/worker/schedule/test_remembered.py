@@ -15,9 +15,10 @@ from pipelines.settings import parse_settings
 from tests.support_program import GPU, Program
 from tests.support_redis import redis_server
 from tests.support_upstream import Upstream
+from worker import learned
 from worker.beat import Beat
 from worker.context import Context
-from worker.learned import prefill_weights
+from worker.learned import PrefillWeights, prefill_weights
 from worker.lease import Lease, hold
 from worker.process import identity
 from worker.queue import Redis, connect
@@ -63,6 +64,27 @@ async def test_what_reading_weighs_at_a_local_server_is_for_others_to_ask(contex
     await context.redis.hset(context.keys.learned, mapping={**told, "speed:odd m": b"{"})
     assert await prefill_weights(context) == {"gpu": pytest.approx(0.3, abs=0.05)}
     assert await prefill_weights(Context(parse_settings({}), context.redis, context.redis_url)) == {}
+
+
+async def test_what_reading_weighs_is_asked_for_once_in_a_while(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked for with each part, some times a second; what a schedule's holder keeps every ten seconds is no newer then."""
+
+    async def asked() -> int:
+        return int((await context.redis.info("commandstats")).get("cmdstat_hmget", {}).get("calls", 0))
+
+    gpu = {"kind": "vllm", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
+    context = Context(parse_settings({"targets": {"gpu": gpu}}), context.redis, context.redis_url)
+    mix = Mix()
+    for read, written in ((9_000, 100), (100, 900)) * 50:
+        mix.add(Sums(10, read, written, 0.03 * read + 0.1 * written))
+    weights = PrefillWeights(context)
+    before = await asked()
+    assert [await weights.now() for _ in range(50)] == [{}] * 50 and await asked() == before + 1
+    await context.redis.hset(context.keys.learned, "speed:gpu m", msgspec.json.encode(Kept(mix=mix)))
+    monkeypatch.setattr(learned, "ASK_S", 0.0)
+    assert (await weights.now()).keys() == {"gpu"} and await asked() == before + 2
 
 
 async def test_workers_that_stay_keep_it_when_the_last_run_is_over(

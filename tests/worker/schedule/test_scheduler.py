@@ -33,7 +33,7 @@ async def test_what_is_bought_asks_nothing_of_the_local_lane(
     assert await context.scripts.ring(keys=names, args=[batch, lane, target, "any"])
     await redis.hset(keys.run(RUN), mapping={"client": "default", "status": "in_progress", "options": "{}"})
     scheduler = Scheduler(context, cast("Any", None))
-    view = await scheduler._view(RUN, {"prepared": "1"}, [], await scheduler._rung({}))
+    view = await scheduler._view(RUN, {"prepared": "1"}, [], await scheduler._batches.rung({}))
     assert view.ahead == pytest.approx(WORK if ahead else 0.0)
 
 
@@ -47,10 +47,10 @@ async def test_what_is_not_prepared_asks_of_the_local_lane_what_those_that_wait_
     await context.redis.hset(context.keys.run(RUN), mapping={"client": "default", "options": "{}"})
     batches = [await waiting_batch(context, RUN, number, route) for number, route in enumerate(routes)]
     scheduler = Scheduler(context, cast("Any", None))
-    await scheduler._learn(batches)
+    await scheduler._batches.learn(batches)
     fields = {"prepared": "0", "rows": "20", "asked": "10", "rows_estimate": "60"}
     view = await scheduler._view(RUN, fields, batches, {})
-    each = WORK / scheduler._heads[batches[0]].head.rows
+    each = WORK / scheduler._batches.heads[batches[0]].head.rows
     assert view.ahead == pytest.approx(share * (60 - 20) * 0.5 * each)
 
 
@@ -65,7 +65,7 @@ async def test_a_target_that_looks_well_now_and_then_and_answers_nothing_is_away
     def down_s(**state: Any) -> float:
         context.targets.states["gpu"] = state
         scheduler._away.look()
-        return scheduler._snapshot([], {}, {}).targets["gpu"].down_s
+        return scheduler._snapshot([], {}).targets["gpu"].down_s
 
     assert down_s(up=False) == math.inf, "nobody has seen it up"
     assert down_s(up=True, failing_since=now - 60_000, changed_ms=now - 1_000) == math.inf, "it is not down"

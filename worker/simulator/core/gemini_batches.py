@@ -149,7 +149,7 @@ def _from_file(data: bytes, model: str) -> Iterator[Line]:
 def _operation(server: Server, work: Desk, job: Job) -> dict[str, Any]:
     now_s, timing = work.now_s(), job.timing
     state = job.state(now_s)
-    shown = STATES[state]
+    shown, answered = STATES[state], sum(isinstance(result, Answer) for result in job.results)
     ended = state in ("completed", "expired", "cancelled", "failed")
     metadata: dict[str, Any] = {
         "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
@@ -163,6 +163,8 @@ def _operation(server: Server, work: Desk, job: Job) -> dict[str, Any]:
         "batchStats": {
             "requestCount": str(len(job.lines)),
             "pendingRequestCount": str(len(job.lines) - len(job.results)),
+            "successfulRequestCount": str(answered),
+            "failedRequestCount": str(len(job.results) - answered),
         },
     }
     operation: dict[str, Any] = {"name": job.id, "metadata": metadata, "done": ended}
