@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import audit, paths, schemas, wire
+from pipelines import audit, completions, paths, schemas, wire
+from pipelines.agreement import Answer, agreement
 from pipelines.audit import Reuse, Tally
 from pipelines.budgets import Event, Scope
 from pipelines.pauses import WINDOW, pause, paused
@@ -37,6 +38,7 @@ MOST = 500
 PATIENCE_S = 60.0
 """A run whose rows have all ended waits no longer for its audits."""
 DAY_KEPT_S = 3 * 86_400
+SAID = ("output", "parsed", "finish_reason")
 COLUMNS = ["row", "leader_row", "leader_run", "route", "link_kind", "guard"]
 PAUSED = {"proof": "reuse by proof is paused", "canonical": "reuse by anything but exact keys is paused"}
 
@@ -168,12 +170,14 @@ def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, 
     rows: dict[tuple[int, str, str], dict[str, Any]] = {}
     for each in reused:
         for part, row, first, again in _compared(each, published, asked):
-            said = (first["output"] or "", again["output"] or "")
-            found = audit.agreement(*said, first["parsed"], again["parsed"], labels=run.labels is not None)
+            said, anew = _answer(first), _answer(again)
+            found = agreement(said, anew, labels=run.labels is not None)
+            if found is None:
+                continue
             rows[row, part, each.grounds] = {
                 "run_id": run.id, "client": run.client, "route": each.route, "row": row, "part": part,
                 "link_kind": each.kind, "guard": each.guard, "leader_row": each.leader_row,
-                "leader_run": each.leader_run, **found._asdict(), "published": said[0], "asked": said[1],
+                "leader_run": each.leader_run, **found._asdict(), "published": _shown(said), "asked": _shown(anew),
                 "at": again["finished_at"],
             }  # fmt: skip
     table = pa.Table.from_pylist(list(rows.values()), schema=schemas.AUDITS)
@@ -186,12 +190,22 @@ def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, 
             store.delete(before)
 
 
-Answer = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+
+def _answer(row: Row) -> Answer:
+    """What a row says; the tools that it calls stand in its body alone."""
+    calls = completions.calls(row.get("response"))
+    return Answer(row["output"] or "", row["parsed"], None if row["finish_reason"] == "tool" and not calls else calls)
+
+
+def _shown(said: Answer) -> str:
+    return said.text or "; ".join(f"{name}({arguments})" for name, arguments in said.calls or ())
 
 
 def _compared(
-    each: Reuse, published: Mapping[int, Answer], asked: Mapping[int, Sequence[Answer]]
-) -> Iterator[tuple[str, int, Answer, Answer]]:
+    each: Reuse, published: Mapping[int, Row], asked: Mapping[int, Sequence[Row]]
+) -> Iterator[tuple[str, int, Row, Row]]:
     """Part, row and two answers: the one that served the follower beside its own, and two of one prompt. Nothing of a follower that is
     served by that leader no more, and only what was answered."""
     served, own = published.get(each.row), asked.get(each.row, ())
@@ -205,22 +219,30 @@ def _compared(
         yield "baseline", each.leader_row, published[each.leader_row], asked[each.leader_row][0]
 
 
-def _asked(store: Store, run_id: str) -> Mapping[int, Sequence[Answer]]:
+def _asked(store: Store, run_id: str) -> Mapping[int, Sequence[Row]]:
     """The answers of each row that was audited, the first one first."""
-    found: dict[int, list[Answer]] = defaultdict(list)
+    found: dict[int, list[Row]] = defaultdict(list)
     for name in store.names(paths.audit_parts_dir(run_id)):
-        table = store.read_table(name, columns=["row", "status", "output", "parsed", "finished_at"])
+        table = store.read_table(name, columns=["row", "status", *SAID, "response", "finished_at"])
         for each in table.filter(pc.equal(table["status"], "ok")).to_pylist():
             found[each["row"]].append(each)
     return {row: sorted(answers, key=itemgetter("finished_at")) for row, answers in found.items()}
 
 
-def _published(store: Store, run_id: str, rows: Sequence[int]) -> Mapping[int, Answer]:
-    """What these rows' callers get. A row that follows has the answer of the row that it names."""
-    found: dict[int, Answer] = {}
+def _published(store: Store, run_id: str, rows: Sequence[int]) -> Mapping[int, Row]:
+    """What these rows' callers get. A row that follows has the answer of the row that it names. Bodies are long: only those that
+    may call tools are read."""
+    found = _picked(store, run_id, rows, [*SAID, "duplicate_of", "duplicate_run"])
+    mute = [row for row, each in found.items() if each["finish_reason"] == "tool" or not each["output"]]
+    bodies = _picked(store, run_id, mute, ["response"]) if mute else {}
+    return found | {row: found[row] | body for row, body in bodies.items()}
+
+
+def _picked(store: Store, run_id: str, rows: Sequence[int], columns: Sequence[str]) -> dict[int, dict[str, Any]]:
+    """Of these rows of the results those with an answer."""
+    found: dict[int, dict[str, Any]] = {}
     wanted = np.array(rows, np.int64)
-    columns = ["row", "status", "output", "parsed", "duplicate_of", "duplicate_run"]
-    for block in store.open_parquet(paths.results(run_id)).iter_batches(4096, columns=columns):
+    for block in store.open_parquet(paths.results(run_id)).iter_batches(4096, columns=["row", "status", *columns]):
         picked = block.filter(pa.array(np.isin(block["row"].to_numpy(), wanted)))
         picked = picked.filter(pc.is_in(picked["status"], value_set=pa.array(["ok", "duplicate"])))
         found |= {each["row"]: each for each in picked.to_pylist()}

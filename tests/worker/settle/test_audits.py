@@ -88,6 +88,32 @@ def test_a_reuse_is_compared_with_what_served_it_and_a_prompt_with_itself(
     assert [(each["part"], each["row"], each["agrees"]) for each in found] == expected
 
 
+def calling(team: str | None) -> dict[str, Any]:
+    """An answer without text that calls a tool; None: of which the body was not kept."""
+    called = {"function": {"name": "route", "arguments": f'{{"team": "{team}"}}'}}
+    body = None if team is None else wire.dump({"choices": [{"message": {"tool_calls": [called]}}]})
+    return {"finish_reason": "tool", "response": body}
+
+
+@pytest.mark.parametrize(
+    ("published", "asked", "expected"),
+    [
+        ("refund", "refund", ("tools", True, 'route({"team": "refund"})')),
+        ("refund", "billing", ("tools", False, 'route({"team": "refund"})')),
+        (None, None, None),
+    ],
+)
+def test_answers_without_text_are_compared_by_the_tools_that_they_call(
+    tmp_path: Path, published: str | None, asked: str | None, expected: tuple[str, bool, str] | None
+) -> None:
+    store, served = Store(str(tmp_path)), {"status": "duplicate", "duplicate_run": OTHER, "duplicate_of": 7}
+    write(tmp_path / paths.results(RUN), [row_of(1, "", **calling(published), **served)], schemas.RESULTS)
+    write(tmp_path / paths.audit_part(RUN, "1"), [answer(1, "") | calling(asked)], schemas.PART)
+    _write(store, a_run(), [Reuse(1, 7, OTHER, "small", "canonical", "")], date(2026, 3, 1), no_fence)
+    found = store.read_table(paths.audits("2026-03-01", RUN)).to_pylist()
+    assert [(each["measure"], each["agrees"], each["published"]) for each in found] == ([expected] if expected else [])
+
+
 def test_audits_are_filed_under_the_day_on_which_a_run_ends_and_once(tmp_path: Path) -> None:
     """A run that took long, or ended once more, is judged by what was found of late."""
     store, run = Store(str(tmp_path)), a_run()
