@@ -22,7 +22,7 @@ from pipelines import audit, completions, paths, schemas, wire
 from pipelines.agreement import Answer, agreement
 from pipelines.audit import Reuse, Tally
 from pipelines.budgets import Event, Scope
-from pipelines.pauses import WINDOW, pause, paused
+from pipelines.pauses import WINDOW, Subject, pause, paused, say, tally
 from worker.chunks import in_order
 from worker.context import Context, RunContext
 from worker.fence import Fence
@@ -40,10 +40,6 @@ PATIENCE_S = 60.0
 DAY_KEPT_S = 3 * 86_400
 SAID = ("output", "parsed", "finish_reason")
 COLUMNS = ["row", "leader_row", "leader_run", "route", "link_kind", "guard"]
-PAUSED = {"proof": "reuse by proof is paused", "canonical": "reuse by anything but exact keys is paused"}
-
-Subject = tuple[str, str]
-"""A route and what its reuses rest on (audit.GROUNDS)."""
 
 
 class Audits:
@@ -97,30 +93,24 @@ class Audits:
         await asyncio.to_thread(_write, store, run, reused, now.date(), ours)
         days = [paths.audits_day((now - timedelta(days=back)).date().isoformat()) for back in range(WINDOW.days + 1)]
         told = await asyncio.to_thread(tallies, store, days, {each.route for each in reused})
-        for subject, tally in told.items():
-            await self._judge(subject, tally, now)
+        for subject, counted in told.items():
+            await self._judge(subject, counted, now)
 
-    async def _judge(self, subject: Subject, tally: Tally, now: datetime) -> None:
+    async def _judge(self, subject: Subject, counted: Tally, now: datetime) -> None:
         route, name = self._context.settings.routes.get(subject[0]), audit.pause_name(*subject)
-        if route is None or not audit.condemned(*tally, route.max_false_reuse):
+        if route is None or not audit.condemned(*counted, route.max_false_reuse):
             return
-        found = audit.excess(*tally)
-        message = (
-            f"route {subject[0]}: {PAUSED[subject[1]]} for {WINDOW.days} days: {tally[0]} of {tally[1]} audited reuses "
-            f"disagree, {tally[2]} of {tally[3]} prompts with themselves; the excess is {found.low:.1%} to {found.high:.1%}, "
-            f"allowed is {route.max_false_reuse:.1%} (max_false_reuse)"
-        )
-        until_ms = int((now + WINDOW).timestamp() * 1000)
+        told = say(subject, counted, route.max_false_reuse, int((now + WINDOW).timestamp() * 1000))
         keys, redis = self._context.keys, self._context.redis
         scope = Scope(f"route:{name}", None)
-        event = Event("dedupe_paused", now.date().isoformat(), scope, int(now.timestamp() * 1e6), message)
+        event = Event("dedupe_paused", now.date().isoformat(), scope, int(now.timestamp() * 1e6), told.message)
         known = await redis.hget(keys.paused, name) or b"{}"
         new = name not in paused({name: known}, {subject[0]: route.max_false_reuse}, event.at_us // 1000)
         if new:
             await announce_alert(self._context, event)  # before it is written down: who dies in between tells it again
         pipe = redis.pipeline(transaction=True)
-        pipe.hset(keys.paused, name, pause(until_ms, found.low, message))
-        pipe.pexpireat(keys.paused, until_ms)
+        pipe.hset(keys.paused, name, pause(*told))
+        pipe.pexpireat(keys.paused, told.until_ms)
         await pipe.execute()
         if new:
             self._teller.tell(event)
@@ -153,13 +143,7 @@ def tallies(store: Store, days: Sequence[str], routes: set[str]) -> dict[Subject
         ):
             if route in routes and kind in audit.GROUNDS:
                 counts[route, audit.GROUNDS[kind]][part, agrees] += 1
-    return {
-        subject: (
-            c["reuse", False], c["reuse", False] + c["reuse", True],
-            c["baseline", False], c["baseline", False] + c["baseline", True],
-        )
-        for subject, c in counts.items()
-    }  # fmt: skip
+    return {subject: tally(count) for subject, count in counts.items()}
 
 
 def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, ours: Fence) -> None:

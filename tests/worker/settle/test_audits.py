@@ -160,7 +160,9 @@ async def test_exact_copies_are_no_opinion(context: Context, tmp_path: Path) -> 
         for row, kind in enumerate(kinds)
     ]
     target = {"kind": "vllm", "base_url": "http://127.0.0.1:9/v1", "model": "q"}
-    context.settings = parse_settings({"targets": {"gpu": target}, "routes": {"small": {"targets": ["gpu"]}}})
+    context.settings = parse_settings(
+        {"spillway": {"data": str(tmp_path)}, "targets": {"gpu": target}, "routes": {"small": {"targets": ["gpu"]}}}
+    )
     write(Path(context.store.path(paths.chunk(RUN, 0, 0))), links, schemas.CHUNK)
     await context.redis.hset(context.keys.run(RUN), mapping={"status": "in_progress"})
     await Audits(context).plan(RUN)
