@@ -87,6 +87,24 @@ def test_a_pause_outlives_redis_and_a_plan_reckons_with_it(tmp_path: Path) -> No
         )
 
 
+def test_audits_leave_a_budget_to_the_rows_that_need_it(tmp_path: Path) -> None:
+    """Enough for all rows, and for a few audits beside them."""
+    with Upstream({"servers": {"cloud": {**CLOUD, "latency_ms": 50}}}) as upstream:
+        routes = {"small": {"targets": ["cloud"], "audit_share": 1.0, "task": "open", "max_false_reuse": 1.0}}
+        program = Program(tmp_path, upstream, routes=routes)
+        rows = [*stream("a", 40), *stream("b", 40)[:40]]
+        source = str(program.rows([{**row, "max_tokens": 8} for row in rows]))
+        program.json("run", source)
+        need = program.costs().filter(pl.col("purpose") == "answer")["cost_usd"].sum()
+        program.json("run", source, "--fresh", "--client", "other", "--budget", f"{need * Decimal('1.1'):.6f}")
+        found = program.costs().filter(pl.col("client") == "other")
+        assert found.filter(pl.col("purpose") == "answer").height == 80
+        assert 0 < found.filter(pl.col("purpose") == "audit").height < 80
+        answered, audited = (found.filter((pl.col("purpose") == "audit") == audit) for audit in (False, True))
+        assert answered["finished_at"].max() <= audited["started_at"].min()
+        agrees_with(program, upstream)
+
+
 def test_a_bound_closes_where_all_leaders_are_of_another_run(tmp_path: Path) -> None:
     """One file a day: the follower is asked twice, to see how it disagrees with itself."""
     with Upstream({"servers": {"cloud": CLOUD}}) as upstream:

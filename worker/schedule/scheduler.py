@@ -27,6 +27,7 @@ from worker.beat import Beat, alive
 from worker.context import Context, RunContext
 from worker.money import budget
 from worker.queue import NoScriptError, noted
+from worker.schedule.audits import left_nusd, let_go
 from worker.schedule.away import Away
 from worker.schedule.estimates import Estimates
 from worker.schedule.heal import Healer
@@ -194,6 +195,7 @@ class Scheduler:
             heads = [self._heads[batch].head for batch in waiting]
             mine = [head for head in heads if head.route in self._homes] or heads
             ahead += more * sum(weigh(head).work for head in mine) / max(1, sum(head.rows for head in heads))
+        waiting = await let_go(self.context, run, fields, waiting, self._heads)
         ordered = () if run.stopped else self._ordered(waiting, rung)
         room_nusd = await self._room_nusd(run, ordered)
         views = tuple(self._batch_view(batch, run.started_ms, room_nusd) for batch in ordered)
@@ -238,8 +240,7 @@ class Scheduler:
         """What the tightest of a run's budgets has room for, where some call did not fit; else infinite."""
         if not any(self._heads[batch].refused_nusd for batch in waiting):
             return math.inf
-        names = list(run.wanted_scopes(self.context.clock))
-        left = await budget.room_nusd(self.context.redis, self.context.keys, names)
+        left = await left_nusd(self.context, run)
         room, tight = min(((room, name) for name, room in left.items() if room is not None), default=(math.inf, ""))
         self._refused_by[run.id] = tight
         self._lacks.room_nusd[run.id] = int(room) if tight else 0

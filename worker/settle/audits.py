@@ -27,7 +27,7 @@ from worker.chunks import in_order
 from worker.context import Context, RunContext
 from worker.fence import Fence
 from worker.hooks import announce_alert
-from worker.queue import OPEN
+from worker.queue import OPEN, noted
 from worker.store import Store
 from worker.tell import Teller
 
@@ -72,11 +72,12 @@ class Audits:
 
     async def wait(self, run_id: str, wanted: int, *, blocked: bool) -> bool:
         """Whether a run whose rows have all ended still waits for its audits; at last gives up what is not sent."""
-        now = asyncio.get_running_loop().time()
-        since = self._since.setdefault(run_id, now)
-        if not blocked and now - since < PATIENCE_S:
+        now, keys = asyncio.get_running_loop().time(), self._context.keys
+        if run_id not in self._since:  # what they were held back for is over
+            self._since[run_id] = now
+            await self._context.scripts.note(keys=[keys.run(run_id)], args=noted({"audit_due": "1"}))
+        if not blocked and now - self._since[run_id] < PATIENCE_S:
             return True
-        keys = self._context.keys
         names = [keys.waiting(run_id), keys.drained(run_id), keys.run(run_id)]
         await self._context.scripts.close(keys=names, args=[keys.batch(""), "audits"])
         return bool(wanted)

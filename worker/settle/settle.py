@@ -90,7 +90,8 @@ class Settler:
         ending = ENDING.get(now["cancel"], "")
         prepared, open_ = now["prepared"] == "1", int(now["open"] or 0)
         last = prepared and open_ == drained
-        if drained and self._is_due(run_id, drained, last or bool(ending)):
+        rest = prepared and open_ - drained == int(now["audit_open"] or 0)  # audits, which may wait for just that
+        if drained and self._is_due(run_id, drained, last or rest or bool(ending)):
             await self._begin(run_id)
             return True
         held = not ending and await self._holds(run_id, now, prepared and not drained)

@@ -152,6 +152,16 @@ async def test_a_run_made_long_ago_is_judged_when_it_ends(context: Context, monk
     assert judged == [(("small", "canonical"), (40, 40, 0, 40))]
 
 
+async def test_audits_that_were_held_back_are_due_when_all_rows_have_ended(context: Context) -> None:
+    run, audits_ = context.keys.run(RUN), Audits(context)
+    await context.redis.hset(run, mapping={"status": "in_progress", "open": 1, "audit_open": 1})
+    assert await audits_.wait(RUN, 0, blocked=False)
+    assert await context.redis.hget(run, "audit_due") == b"1"
+    assert not await audits_.wait(RUN, 0, blocked=True), "the budget ends: they are left out"
+    await Audits(context).wait("20260301-090000-abc123", 1, blocked=False)
+    assert not await context.redis.exists(context.keys.run("20260301-090000-abc123")), "a run that is gone stays gone"
+
+
 async def test_exact_copies_are_no_opinion(context: Context, tmp_path: Path) -> None:
     """And canonical ones are drawn by their own share."""
     kinds = ["exact"] * 400 + ["canonical"] * 200 + ["edit"] * 20 + ["semantic"] * 20
