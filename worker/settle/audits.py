@@ -70,13 +70,13 @@ class Audits:
         if planned and plan:
             log.info("run %s: %d of %d reuses are asked to see whether they hold", run_id, len(plan), counted.total())
 
-    async def wait(self, run_id: str, wanted: int, *, blocked: bool) -> bool:
-        """Whether a run whose rows have all ended still waits for its audits; at last gives up what is not sent."""
+    async def wait(self, run_id: str, wanted: int, *, due: bool, blocked: bool) -> bool:
+        """Whether a run whose rows have all ended still waits for its audits, which are `due` by that if they were held back; at
+        last gives up what is not sent."""
         now, keys = asyncio.get_running_loop().time(), self._context.keys
-        if run_id not in self._since:  # what they were held back for is over
-            self._since[run_id] = now
+        if not due:
             await self._context.scripts.note(keys=[keys.run(run_id)], args=noted({"audit_due": "1"}))
-        if not blocked and now - self._since[run_id] < PATIENCE_S:
+        if not blocked and now - self._since.setdefault(run_id, now) < PATIENCE_S:
             return True
         names = [keys.waiting(run_id), keys.drained(run_id), keys.run(run_id)]
         await self._context.scripts.close(keys=names, args=[keys.batch(""), "audits"])

@@ -37,7 +37,7 @@ PART_AGE_S = 3.0
 PART_AGE_MOST_S = 60.0
 REST_S = 0.15
 COUNTS = ("open", "borrowed", "fallen", "proven", "audit_open", "audit_wanted")
-FIELDS = (*COUNTS, "prepared", "cancel", "status", "audit", "blocked", "aside")
+FIELDS = (*COUNTS, "prepared", "cancel", "status", "audit", "audit_due", "blocked", "aside")
 ENDING = {"1": "cancelled", "cancelled": "cancelled", "expired": "expired", "failed": "failed"}
 
 
@@ -165,7 +165,8 @@ class Settler:
             await self._audits.plan(run_id)
             return True
         if quiet and open_ == audits and (audits or wanted):
-            return await self._audits.wait(run_id, wanted, blocked=bool(now["blocked"]))
+            due, blocked = bool(now["audit_due"]), bool(now["blocked"])
+            return await self._audits.wait(run_id, wanted, due=due, blocked=blocked)
         return False
 
     def _is_due(self, run_id: str, drained: int, last: bool) -> bool:

@@ -155,10 +155,10 @@ async def test_a_run_made_long_ago_is_judged_when_it_ends(context: Context, monk
 async def test_audits_that_were_held_back_are_due_when_all_rows_have_ended(context: Context) -> None:
     run, audits_ = context.keys.run(RUN), Audits(context)
     await context.redis.hset(run, mapping={"status": "in_progress", "open": 1, "audit_open": 1})
-    assert await audits_.wait(RUN, 0, blocked=False)
+    assert await audits_.wait(RUN, 0, due=False, blocked=False)
     assert await context.redis.hget(run, "audit_due") == b"1"
-    assert not await audits_.wait(RUN, 0, blocked=True), "the budget ends: they are left out"
-    await Audits(context).wait("20260301-090000-abc123", 1, blocked=False)
+    assert not await audits_.wait(RUN, 0, due=True, blocked=True), "the budget ends: they are left out"
+    await Audits(context).wait("20260301-090000-abc123", 1, due=False, blocked=False)
     assert not await context.redis.exists(context.keys.run("20260301-090000-abc123")), "a run that is gone stays gone"
 
 
