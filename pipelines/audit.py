@@ -1,4 +1,4 @@
-"""How many reuses are really asked, whether two answers agree, and what that says about a route; values only.
+"""How many reuses are really asked, and what their agreement (agreement.py) says about a route; values only.
 
 What rests on a proof by difference (edit, semantic) and what rests on a canonical key is audited, judged and paused each by itself:
 the many of the one would hide the errors of the other. An exact key is no opinion.
@@ -6,16 +6,11 @@ the many of the one would hide the errors of the other. An exact key is no opini
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher
 from hashlib import blake2b
 from heapq import nsmallest
 from math import sqrt
 from typing import NamedTuple
-
-import msgspec
 
 GROUNDS = {"canonical": "canonical", "edit": "proof", "semantic": "proof"}
 """What a reuse rests on, by the kind of its link."""
@@ -24,10 +19,7 @@ SMALL_SHARE = {"canonical": 0.02, "proof": 0.1}
 as many as proofs, and the same rules for everybody."""
 LEAST_AUDITED = 30
 """Audited reuses of a route, on the same grounds, before anything is concluded; and the daily minimum."""
-SAME_WORDS = 0.8
 Z95 = 1.959964
-
-_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 class Reuse(NamedTuple):
@@ -87,37 +79,6 @@ def chosen(run_id: str, reuses: Iterable[Reuse], count: int) -> list[Reuse]:
 
 def _lot(run_id: str, row: int) -> bytes:
     return blake2b(f"{run_id}.{row}".encode(), digest_size=8, person=b"audit").digest()
-
-
-class Agreement(NamedTuple):
-    """Whether two answers say the same, by which measure, and how like they are."""
-
-    agrees: bool
-    measure: str  # label | json | text
-    likeness: float
-
-
-def agreement(a: str, b: str, parsed_a: str | None, parsed_b: str | None, *, labels: bool) -> Agreement:
-    """Labels must be equal, JSON must be equal as values; texts must share their numbers and SAME_WORDS of their words
-    in order (difflib's ratio over words: twice the matches by the sum of both lengths)."""
-    if parsed_a is not None and parsed_b is not None:
-        same = _value(parsed_a) == _value(parsed_b)
-        return Agreement(same, "label" if labels else "json", float(same))
-    x, y = _words(a), _words(b)
-    likeness = 1.0 if x == y else SequenceMatcher(None, x, y, autojunk=False).ratio()
-    numbers = sorted(_NUMBERS.findall(a)) == sorted(_NUMBERS.findall(b))
-    return Agreement(numbers and likeness >= SAME_WORDS, "text", likeness)
-
-
-def _value(text: str) -> object:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.MsgspecError:
-        return text
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+|[^\w\s]", unicodedata.normalize("NFKC", text).casefold())
 
 
 def wilson(hits: int, trials: int) -> Interval:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.said import FORMS, Body, Call, Choice, Said, decoded
+from pipelines.said import FORMS, Body, Call, Choice, Said, decoded, table, tables
 from pipelines.types import Usage
 
 Row = Mapping[str, Any]
@@ -37,6 +37,18 @@ def inside(text: str) -> msgspec.Raw:
 
 def is_completion(body: Body) -> bool:
     return type(body.get("choices")) is list
+
+
+def calls(response: str | None) -> list[tuple[str, str]]:
+    """Name and arguments (JSON) of the tools that the first choice of an answer calls, whatever the form of its body."""
+    body = decoded(response)
+    if not is_completion(body):
+        said = next((read(body).choices for is_its, read in FORMS if is_its(body)), [])
+        return [(call.name, call.arguments) for choice in said[:1] for call in choice.calls]
+    found = [table(each, "message") for each in tables(body["choices"])[:1]]
+    called = [table(each, "function") for message in found for each in tables(message.get("tool_calls"))]
+    called += [old for message in found if (old := table(message, "function_call"))]
+    return [(str(each.get("name") or ""), str(each.get("arguments") or "")) for each in called]
 
 
 def _made(row: Row, body: Body) -> Body:

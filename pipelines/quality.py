@@ -97,7 +97,7 @@ def _against(text: str, schema: Validator, finish: str) -> Checked:
     if len(text) > MAX_ANSWER_CHARS:
         return Checked(False, reason=f"the answer has {len(text)} characters, more than any schema check allows")
     problem = "the answer is not JSON"
-    for candidate in _candidates(text):
+    for candidate in candidates(text):
         try:
             value = msgspec.json.decode(candidate)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -123,7 +123,7 @@ def spoken(text: str) -> str:
     return said if said.strip() else text
 
 
-def _candidates(text: str) -> list[str]:
+def candidates(text: str) -> list[str]:
     """The text itself, or what follows a thought, or the only fenced block there: of two nobody can say which is meant."""
     said = spoken(text)
     fenced = [block.strip() for block in _FENCE.findall(said)] if "```" in said else []
@@ -132,7 +132,7 @@ def _candidates(text: str) -> list[str]:
 
 def _label(text: str, labels: tuple[str, ...]) -> str | None:
     exact, folded = _label_tables(labels)
-    for candidate in _candidates(text):
+    for candidate in candidates(text):
         for value in (candidate, _json_text(candidate)):
             if value is None:
                 continue

@@ -74,11 +74,11 @@ def is_message(body: Body) -> bool:
 
 
 def _of_anthropic(body: Body) -> Said:
-    blocks, told = tables(body["content"]), _table(body, "usage")
+    blocks, told = tables(body["content"]), table(body, "usage")
     text = "".join(_text(block, "text") for block in blocks if block.get("type") == "text")
     calls = (_call(block, "input", at) for at, block in enumerate(blocks) if block.get("type") == "tool_use")
     read, written = count(told.get("cache_read_input_tokens")), count(told.get("cache_creation_input_tokens"))
-    thought = count(_table(told, "output_tokens_details").get("thinking_tokens"))
+    thought = count(table(told, "output_tokens_details").get("thinking_tokens"))
     usage = Usage(
         count(told.get("input_tokens")) + read + written, read, written, count(told.get("output_tokens")), thought
     )
@@ -105,7 +105,7 @@ def _is_gemini(body: Body) -> bool:
 
 
 def _of_gemini(body: Body) -> Said:
-    told = _table(body, "usageMetadata")
+    told = table(body, "usageMetadata")
     choices = [_candidate(each) for each in tables(body.get("candidates"))]
     thought = count(told.get("thoughtsTokenCount"))
     usage = Usage(
@@ -119,15 +119,15 @@ def _of_gemini(body: Body) -> Said:
 
 
 def _candidate(candidate: Body) -> Choice:
-    parts = tables(_table(candidate, "content").get("parts"))
+    parts = tables(table(candidate, "content").get("parts"))
     text = "".join(_text(part, "text") for part in parts if not part.get("thought"))
-    called = [part for part in parts if _table(part, "functionCall")]
+    called = [part for part in parts if table(part, "functionCall")]
     calls = tuple(
-        _call(_table(part, "functionCall"), "args", at)._replace(signature=_text(part, "thoughtSignature"))
+        _call(table(part, "functionCall"), "args", at)._replace(signature=_text(part, "thoughtSignature"))
         for at, part in enumerate(called)
     )
     finish = _GEMINI.get(_text(candidate, "finishReason"), "tool_calls" if calls else "stop")
-    return Choice(text, finish, calls, _logprobs(_table(candidate, "logprobsResult")))
+    return Choice(text, finish, calls, _logprobs(table(candidate, "logprobsResult")))
 
 
 def _logprobs(told: Body) -> Body | None:
@@ -157,8 +157,8 @@ def _is_ollama(body: Body) -> bool:
 
 
 def _of_ollama(body: Body) -> Said:
-    message = _table(body, "message")
-    called = [_table(each, "function") for each in tables(message.get("tool_calls"))]
+    message = table(body, "message")
+    called = [table(each, "function") for each in tables(message.get("tool_calls"))]
     calls = tuple(_call(each, "arguments", at) for at, each in enumerate(called))
     finish = "tool_calls" if calls else "length" if body.get("done_reason") == "length" else "stop"
     usage = Usage(count(body.get("prompt_eval_count")), 0, 0, count(body.get("eval_count")))
@@ -176,7 +176,7 @@ def _is_response(body: Body) -> bool:
 
 
 def _of_response(body: Body) -> Said:
-    items, told = tables(body["output"]), _table(body, "usage")
+    items, told = tables(body["output"]), table(body, "usage")
     parts = [part for item in items if item.get("type") == "message" for part in tables(item.get("content"))]
     text = "".join(_text(part, "text") for part in parts if part.get("type") == "output_text")
     refusal = "".join(_text(part, "refusal") for part in parts if part.get("type") == "refusal")
@@ -185,14 +185,14 @@ def _of_response(body: Body) -> Said:
         Call(_text(item, "call_id") or f"call_{at}", _text(item, "name"), _text(item, "arguments") or "{}")
         for at, item in enumerate(called)
     )
-    reason = _text(_table(body, "incomplete_details"), "reason")
+    reason = _text(table(body, "incomplete_details"), "reason")
     finish = _INCOMPLETE.get(reason, "tool_calls" if calls else "stop")
     usage = Usage(
         count(told.get("input_tokens")),
-        count(_table(told, "input_tokens_details").get("cached_tokens")),
+        count(table(told, "input_tokens_details").get("cached_tokens")),
         0,
         count(told.get("output_tokens")),
-        count(_table(told, "output_tokens_details").get("reasoning_tokens")),
+        count(table(told, "output_tokens_details").get("reasoning_tokens")),
     )
     logprobs = _openai_logprobs([each for part in parts for each in tables(part.get("logprobs"))])
     return Said([Choice(text, finish, calls, logprobs, refusal or None)], usage, _text(body, "model"))
@@ -223,7 +223,8 @@ def _call(told: Body, arguments: str, at: int) -> Call:
     return Call(_text(told, "id") or f"call_{at}", _text(told, "name"), text)
 
 
-def _table(body: Body, name: str) -> Body:
+def table(body: Body, name: str) -> Body:
+    """The object under a name; an empty one for anything else."""
     found = body.get(name)
     return found if type(found) is dict else {}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.test_flow import agrees_with
 
 pytestmark = pytest.mark.timeout(600)  # several programs, each of which loads its model, on a machine that may be busy
 
+SAID = "route small: reuse by proof is paused until "
 PLACES = ("Oslo", "Bergen", "Turku", "Malmo", "Gdansk", "Tartu", "Narvik", "Vaasa")
 THINGS = ("card", "letter", "parcel", "invoice", "refund")
 
@@ -41,8 +44,10 @@ def test_reuses_that_do_not_hold_are_found_and_paused(tmp_path: Path) -> None:
     with Upstream({"servers": {"cloud": CLOUD}}) as upstream:
         routes = {"small": {"targets": ["cloud"], "audit_share": 1.0, "task": "open"}}
         program = Program(tmp_path, upstream, routes=routes)
-        first = program.json("run", str(program.rows(stream("a", 40))))
+        ran = program.run("run", str(program.rows(stream("a", 40))), "--json")
+        first = json.loads(ran.stdout)
         assert (first["ok"], first["duplicate"]) == (40, 40)
+        assert SAID in ran.stderr, "its own audits began it"
         costs = program.costs()
         assert dict(costs["purpose"].value_counts().rows()) == {"answer": 40, "audit": 80}
         assert first["calls"] == 120
@@ -61,7 +66,43 @@ def test_reuses_that_do_not_hold_are_found_and_paused(tmp_path: Path) -> None:
         assert "leaders asked twice" in report and "paused" in report
         page = program.run("report", "dedupe", "--format", "html").stdout
         assert page.count('class="pair"') >= 20 and re.search(r"<ins>\s*please\s*</ins>", page)
-        assert "reuse by proof is paused" in told(program)
+        assert SAID in told(program)
+        assert SAID in program.run("status").stdout, "no Redis runs now"
+
+
+def test_a_pause_outlives_redis_and_a_plan_reckons_with_it(tmp_path: Path) -> None:
+    with Upstream({"servers": {"cloud": CLOUD}}) as upstream:
+        routes = {"small": {"targets": ["cloud"], "audit_share": 1.0, "task": "open"}}
+        program = Program(tmp_path, upstream, routes=routes)
+        program.json("run", str(program.rows(stream("a", 40))))
+        shutil.rmtree(program.data / "redis")
+        rows = str(program.rows(stream("b", 10), "b.jsonl"))
+        planned = program.json("plan", rows)
+        assert (planned["asked"], planned["duplicate"]) == (20, 0) and SAID in planned["assumption"]
+        ran = program.run("run", rows, "--json")
+        done = json.loads(ran.stdout)
+        assert (done["ok"], done["duplicate"]) == (20, 0) and ran.stderr.count(SAID) == 1
+        assert SAID not in program.run("run", rows, "--fresh", "--dedupe", "exact").stderr, (
+            "it does not concern this one"
+        )
+
+
+def test_audits_leave_a_budget_to_the_rows_that_need_it(tmp_path: Path) -> None:
+    """Enough for all rows, and for a few audits beside them."""
+    with Upstream({"servers": {"cloud": {**CLOUD, "latency_ms": 50}}}) as upstream:
+        routes = {"small": {"targets": ["cloud"], "audit_share": 1.0, "task": "open", "max_false_reuse": 1.0}}
+        program = Program(tmp_path, upstream, routes=routes)
+        rows = [*stream("a", 40), *stream("b", 40)[:40]]
+        source = str(program.rows([{**row, "max_tokens": 8} for row in rows]))
+        program.json("run", source)
+        need = program.costs().filter(pl.col("purpose") == "answer")["cost_usd"].sum()
+        program.json("run", source, "--fresh", "--client", "other", "--budget", f"{need * Decimal('1.1'):.6f}")
+        found = program.costs().filter(pl.col("client") == "other")
+        assert found.filter(pl.col("purpose") == "answer").height == 80
+        assert 0 < found.filter(pl.col("purpose") == "audit").height < 80
+        answered, audited = (found.filter((pl.col("purpose") == "audit") == audit) for audit in (False, True))
+        assert answered["finished_at"].max() <= audited["started_at"].min()
+        agrees_with(program, upstream)
 
 
 def test_a_bound_closes_where_all_leaders_are_of_another_run(tmp_path: Path) -> None:

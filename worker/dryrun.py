@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -29,6 +30,7 @@ from worker.clock import Clock
 from worker.dedupe.encode import Encoder
 from worker.measured import Earlier, read
 from worker.money.ledger import Ledger
+from worker.paused import on_disk
 from worker.prepare.ids import Ids
 from worker.prepare.sift import Asker, Indexes, Sifter
 from worker.sources.source import Cursor, Reader, template_of
@@ -57,6 +59,7 @@ def plan_run(
         return tokens
 
     sifter.expect, sifter.groups = expect, frozenset(name for name, _ in earlier.lengths)
+    sifter.paused = frozenset(held := on_disk(Store(settings.spillway.data), settings.routes, datetime.now(UTC)))
     template = template_of(options)
     reader, mode = Reader(sources, template), sifter.mode(asker)
     indexes = Indexes(sifter.index(mode) if mode != "off" else None, Ids())
@@ -75,7 +78,9 @@ def plan_run(
     offices = {
         route: _office(settings, targets, ledger, earlier.latencies, route) for route in {head.route for head in heads}
     }
-    return _figures(targets, ledger, earlier, sources_of, counts, heads, options, deadline_s, offices)
+    said = _figures(targets, ledger, earlier, sources_of, counts, heads, options, deadline_s, offices)
+    felt = [held[name].message for name in sorted(held) if mode == "semantic" and name.split()[0] in offices]
+    return said | {"assumption": "; ".join([said["assumption"], *felt])}
 
 
 def _measured(known: Known, targets: Targets, route: str, lane: str, group: str = "") -> lengths.Measured | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,11 +13,14 @@ from producer.records import Records
 from producer.store import opened
 
 if TYPE_CHECKING:
+    from datetime import date, datetime
+
     import polars as pl
     import pyarrow as pa
 
     from pipelines.beside import Room
     from pipelines.money import Price
+    from pipelines.pauses import Pause
 
 MOST_FILES = 64
 """That are opened to learn of targets: each has had calls in one of the newest, or its room is not known."""
@@ -136,6 +139,22 @@ def audits(root: str) -> pl.LazyFrame:
         return _lazy([], schemas.AUDITS).with_columns(pl.lit(None, pl.Date).alias("day"))
     day = pl.col("day").str.extract(r"/day=([0-9-]+)/[^/]*$").str.to_date(strict=False)
     return _scan(files, file="day").with_columns(day)
+
+
+def paused(root: str, allowed: Mapping[str, float], now: datetime) -> dict[str, Pause]:
+    """The pauses of reuse that hold now, as the audits tell them; what cannot be read tells nothing."""
+    from pipelines import pauses
+
+    def runs() -> Iterator[tuple[date, Iterable[pauses.Said]]]:
+        import pyarrow.parquet as pq
+
+        for day in pauses.days(now):
+            for name in _files(root, paths.audits(day.isoformat(), "*")):
+                with suppress(OSError, ValueError), opened(name) as stream:  # pyarrow's errors are either
+                    table = pq.ParquetFile(stream).read(columns=pauses.COLUMNS)
+                    yield day, zip(*(table[column].to_pylist() for column in pauses.COLUMNS), strict=True)
+
+    return pauses.of_audits(runs(), allowed, now)
 
 
 def texts(root: str, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:

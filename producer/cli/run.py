@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.errors import SpillwayError, UsageError
-from producer.cli import INTERRUPTED, foreseen, outcome, rehearse, say, session
+from producer.cli import INTERRUPTED, foreseen, notices, outcome, rehearse, say, session
 from producer.cli.options import Intake, run_options, taking
 
 if TYPE_CHECKING:
@@ -99,7 +99,10 @@ async def _drain(wanted: Order, ask: Intake, began_s: float) -> int:
     if done is None:
         followed: list[RunView] = []
         try:
-            async with session.draining(wanted.settings) as now:
+            async with (
+                session.draining(wanted.settings) as now,
+                notices.beside(now, wanted.settings, wanted.options, quiet=ask.quiet) as news,
+            ):
                 done, ended = await _register_and_follow(wanted, ask, now, followed, told)
         except asyncio.CancelledError:
             _interrupted(wanted.records, followed, told, ask, began_s)
@@ -107,7 +110,10 @@ async def _drain(wanted: Order, ask: Intake, began_s: float) -> int:
         if ended is not None and (ended.blocked or not ended.view.ended):
             return _stopped(wanted.records, ended, told, ask, began_s)
         if ended is not None:
-            return await asyncio.to_thread(_ended, wanted, ended.view, told, ask)
+            code = await asyncio.to_thread(_ended, wanted, ended.view, told, ask)
+            for message in news:
+                say.note(message)
+            return code
     say.note(f"run {done} has finished already with this source; --fresh runs it again")
     return await asyncio.to_thread(_finished, wanted, done, told, ask)
 

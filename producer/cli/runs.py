@@ -73,7 +73,10 @@ async def _status(ask: Status) -> int:
             money = await _money(found, settings.spillway.timezone, views)
             _show(views, lanes, ask.json, one=ask.run is not None, money=money)
             if found is not None and not ask.json:
-                await notices.show(found, settings.routes, {view.run_id for view in views}, money.closed)
+                await notices.show(found, {view.run_id for view in views}, money.closed)
+            if not ask.json:
+                for message in await notices.paused(found, settings):
+                    print(message)
             if not ask.watch or found is None or all(view.ended for view in views):
                 return 0
             await asyncio.sleep(WATCH_S)

@@ -1,4 +1,4 @@
-"""What is audited, when two answers agree, and the interval against published and hand-computed figures."""
+"""What is audited, and the interval against published and hand-computed figures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.audit import Reuse, agreement, asked_rows, chosen, condemned, due, excess, verdict, wilson
+from pipelines.audit import Reuse, asked_rows, chosen, condemned, due, excess, verdict, wilson
 
 
 @pytest.mark.parametrize(
@@ -52,25 +52,6 @@ def test_the_lot_is_the_same_every_time_and_does_not_depend_on_order() -> None:
 def test_leaders_of_this_run_are_asked_beside_their_followers_and_others_followers_twice() -> None:
     assert asked_rows([Reuse(9, 4, None, "r", "edit", ""), Reuse(8, 4, None, "r", "edit", "")]) == ([4, 8, 9], [])
     assert asked_rows([Reuse(9, 4, "other", "r", "edit", ""), Reuse(5, 4, None, "r", "edit", "")]) == ([4, 5, 9], [9])
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "parsed", "labels", "agrees", "measure"),
-    [
-        ("Red.", "red", ('"red"', '"red"'), True, True, "label"),
-        ("Red.", "blue", ('"red"', '"blue"'), True, False, "label"),
-        ('{"a": 1, "b": 2}', "", ('{"a": 1, "b": 2}', '{"b":2,"a":1}'), False, True, "json"),
-        ("", "", ('{"a": 1}', '{"a": 2}'), False, False, "json"),
-        ("It costs 5 euros, all in.", "it costs 5 euros all in", (None, None), False, True, "text"),
-        ("It costs 5 euros, all in.", "It costs 6 euros, all in.", (None, None), False, False, "text"),
-        ("Yes, it is open.", "We do not know.", (None, None), False, False, "text"),
-    ],
-)
-def test_agreement_depends_on_the_task(
-    a: str, b: str, parsed: tuple[str | None, str | None], labels: bool, agrees: bool, measure: str
-) -> None:
-    found = agreement(a, b, *parsed, labels=labels)
-    assert (found.agrees, found.measure) == (agrees, measure)
 
 
 def test_wilson_and_newcombe_are_the_published_figures() -> None:

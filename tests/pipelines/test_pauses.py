@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.audit import condemned
-from pipelines.pauses import WINDOW, Judged, pause, paused, standing
+from pipelines.pauses import READ, WINDOW, Judged, days, of_audits, pause, paused, standing
 
 ALLOWED = {"a": 0.005, "b": 0.5}
 
@@ -27,6 +27,7 @@ def test_what_nobody_wrote_pauses_nothing() -> None:
     odd = ["[", "{}", b"\xff", '{"until_ms": "x", "excess_low": 1}', '{"until_ms": 1e999, "excess_low": 1}', "[1]"]
     assert paused({"a": "?"} | {str(at): value for at, value in enumerate(odd)}, ALLOWED, 50) == {}
     assert paused({"a": '{"until_ms": 100, "excess_low": 1}'}, ALLOWED, 50) == {"a": ""}
+    assert paused({READ: "{}"}, ALLOWED, 50) == {}, "that the audits were read pauses nothing"
 
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -52,3 +53,26 @@ def test_a_report_and_the_workers_agree_on_what_is_paused(runs: list[tuple[int, 
     now = START + timedelta(hours=now_h)
     assert (standing(known[::-1], now, 0.1) == "paused") == (until > now)
     assert standing(known, now, 1.0) != "paused", "a limit that was raised since"
+    files = [(run.day, audits(run)) for run in known if run.day in days(now)]
+    told = of_audits(files, {"small": 0.1}, now)
+    assert set(told) == ({"small canonical"} if until > now else set())
+    if told:
+        assert told["small canonical"].until_ms == until.timestamp() * 1000
+        assert paused({"small canonical": pause(*told["small canonical"])}, {"small": 0.1}, int(now.timestamp() * 1000))
+
+
+def audits(run: Judged) -> list[tuple[str, str, str, bool, datetime]]:
+    """What its file says."""
+    wrong, audited, twice_wrong, twice = run.tally
+    said = [("reuse", True)] * (audited - wrong) + [("reuse", False)] * wrong
+    said += [("baseline", True)] * (twice - twice_wrong) + [("baseline", False)] * twice_wrong
+    return [("small", "canonical", part, agrees, run.at) for part, agrees in said]
+
+
+def test_audits_tell_a_pause_in_words() -> None:
+    run = Judged(START.date(), START, (30, 30, 0, 30))
+    (told,) = of_audits([(run.day, audits(run))], {"small": 0.005}, START).values()
+    assert told.message.startswith(
+        "route small: reuse by anything but exact keys is paused until 2026-03-08: 30 of 30 audited reuses disagree"
+    )
+    assert of_audits([(run.day, audits(run))], {}, START) == {}, "a route that is configured no more"

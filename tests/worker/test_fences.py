@@ -324,10 +324,10 @@ async def test_audits_are_chosen_once_and_only_while_the_run_is_open(context: Co
     for planned in (1, 0):
         assert await context.scripts.audit_plan(keys=names, args=args) == planned
     assert await redis.hgetall(keys.audits("2026-01-01")) == {b"small reuses": b"5"}
-    await Audits(context).wait(RUN, 0, blocked=True)
+    await Audits(context).wait(RUN, 0, due=True, blocked=True)
     assert await redis.hget(keys.run(RUN), "audit_wanted") == b"0"
     await redis.delete(keys.run(RUN))
-    await Audits(context).wait(RUN, 0, blocked=True)
+    await Audits(context).wait(RUN, 0, due=True, blocked=True)
     assert not await redis.exists(keys.run(RUN)), "no ghost of a run that is gone"
 
 

@@ -25,6 +25,7 @@ from worker.beat import alive
 from worker.context import Context, RunContext
 from worker.money import budget
 from worker.queue import NoScriptError, noted
+from worker.schedule.audits import let_go
 from worker.schedule.away import Away
 from worker.schedule.batches import Batches, Rung
 from worker.schedule.estimates import Estimates
@@ -148,6 +149,7 @@ class Scheduler:
             heads = [self._batches.heads[batch].head for batch in waiting]
             mine = [head for head in heads if head.route in self._homes] or heads
             ahead += more * sum(weigh(head).work for head in mine) / max(1, sum(head.rows for head in heads))
+        waiting = await let_go(self.context, run, fields, waiting, self._batches.heads)
         ordered = [] if run.stopped else self._ordered(waiting, rung)
         tight = any(self._batches.heads[batch].refused_nusd for batch in ordered)  # some call did not fit
         room_nusd = await self._telling.room_nusd(run) if tight else math.inf

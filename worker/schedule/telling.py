@@ -9,8 +9,8 @@ from pipelines import wire
 from pipelines.snapshot import Move, RunView, Snapshot
 from pipelines.types import BatchHead
 from worker.context import Context, RunContext
-from worker.money import budget
 from worker.queue import NoScriptError, noted
+from worker.schedule.audits import left_nusd
 from worker.schedule.lacks import Lacks
 from worker.schedule.sent import Sent
 from worker.schedule.why import Why
@@ -30,8 +30,7 @@ class Telling:
 
     async def room_nusd(self, run: RunContext) -> float:
         """What the tightest of a run's budgets has room for; it is named when none of its calls fits."""
-        names = list(run.wanted_scopes(self._context.clock))
-        left = await budget.room_nusd(self._context.redis, self._context.keys, names)
+        left = await left_nusd(self._context, run)
         room, tight = min(((room, name) for name, room in left.items() if room is not None), default=(math.inf, ""))
         self._refused_by[run.id] = tight
         self._lacks.room_nusd[run.id] = int(room) if tight else 0

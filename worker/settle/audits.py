@@ -18,15 +18,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import audit, paths, schemas, wire
+from pipelines import audit, completions, paths, schemas, wire
+from pipelines.agreement import Answer, agreement
 from pipelines.audit import Reuse, Tally
 from pipelines.budgets import Event, Scope
-from pipelines.pauses import WINDOW, pause, paused
+from pipelines.pauses import WINDOW, Subject, pause, paused, say, tally
 from worker.chunks import in_order
 from worker.context import Context, RunContext
 from worker.fence import Fence
 from worker.hooks import announce_alert
-from worker.queue import OPEN
+from worker.queue import OPEN, noted
 from worker.store import Store
 from worker.tell import Teller
 
@@ -37,11 +38,8 @@ MOST = 500
 PATIENCE_S = 60.0
 """A run whose rows have all ended waits no longer for its audits."""
 DAY_KEPT_S = 3 * 86_400
+SAID = ("output", "parsed", "finish_reason")
 COLUMNS = ["row", "leader_row", "leader_run", "route", "link_kind", "guard"]
-PAUSED = {"proof": "reuse by proof is paused", "canonical": "reuse by anything but exact keys is paused"}
-
-Subject = tuple[str, str]
-"""A route and what its reuses rest on (audit.GROUNDS)."""
 
 
 class Audits:
@@ -72,13 +70,14 @@ class Audits:
         if planned and plan:
             log.info("run %s: %d of %d reuses are asked to see whether they hold", run_id, len(plan), counted.total())
 
-    async def wait(self, run_id: str, wanted: int, *, blocked: bool) -> bool:
-        """Whether a run whose rows have all ended still waits for its audits; at last gives up what is not sent."""
-        now = asyncio.get_running_loop().time()
-        since = self._since.setdefault(run_id, now)
-        if not blocked and now - since < PATIENCE_S:
+    async def wait(self, run_id: str, wanted: int, *, due: bool, blocked: bool) -> bool:
+        """Whether a run whose rows have all ended still waits for its audits, which are `due` by that if they were held back; at
+        last gives up what is not sent."""
+        now, keys = asyncio.get_running_loop().time(), self._context.keys
+        if not due:
+            await self._context.scripts.note(keys=[keys.run(run_id)], args=noted({"audit_due": "1"}))
+        if not blocked and now - self._since.setdefault(run_id, now) < PATIENCE_S:
             return True
-        keys = self._context.keys
         names = [keys.waiting(run_id), keys.drained(run_id), keys.run(run_id)]
         await self._context.scripts.close(keys=names, args=[keys.batch(""), "audits"])
         return bool(wanted)
@@ -95,30 +94,24 @@ class Audits:
         await asyncio.to_thread(_write, store, run, reused, now.date(), ours)
         days = [paths.audits_day((now - timedelta(days=back)).date().isoformat()) for back in range(WINDOW.days + 1)]
         told = await asyncio.to_thread(tallies, store, days, {each.route for each in reused})
-        for subject, tally in told.items():
-            await self._judge(subject, tally, now)
+        for subject, counted in told.items():
+            await self._judge(subject, counted, now)
 
-    async def _judge(self, subject: Subject, tally: Tally, now: datetime) -> None:
+    async def _judge(self, subject: Subject, counted: Tally, now: datetime) -> None:
         route, name = self._context.settings.routes.get(subject[0]), audit.pause_name(*subject)
-        if route is None or not audit.condemned(*tally, route.max_false_reuse):
+        if route is None or not audit.condemned(*counted, route.max_false_reuse):
             return
-        found = audit.excess(*tally)
-        message = (
-            f"route {subject[0]}: {PAUSED[subject[1]]} for {WINDOW.days} days: {tally[0]} of {tally[1]} audited reuses "
-            f"disagree, {tally[2]} of {tally[3]} prompts with themselves; the excess is {found.low:.1%} to {found.high:.1%}, "
-            f"allowed is {route.max_false_reuse:.1%} (max_false_reuse)"
-        )
-        until_ms = int((now + WINDOW).timestamp() * 1000)
+        told = say(subject, counted, route.max_false_reuse, int((now + WINDOW).timestamp() * 1000))
         keys, redis = self._context.keys, self._context.redis
         scope = Scope(f"route:{name}", None)
-        event = Event("dedupe_paused", now.date().isoformat(), scope, int(now.timestamp() * 1e6), message)
+        event = Event("dedupe_paused", now.date().isoformat(), scope, int(now.timestamp() * 1e6), told.message)
         known = await redis.hget(keys.paused, name) or b"{}"
         new = name not in paused({name: known}, {subject[0]: route.max_false_reuse}, event.at_us // 1000)
         if new:
             await announce_alert(self._context, event)  # before it is written down: who dies in between tells it again
         pipe = redis.pipeline(transaction=True)
-        pipe.hset(keys.paused, name, pause(until_ms, found.low, message))
-        pipe.pexpireat(keys.paused, until_ms)
+        pipe.hset(keys.paused, name, pause(*told))
+        pipe.pexpireat(keys.paused, told.until_ms)
         await pipe.execute()
         if new:
             self._teller.tell(event)
@@ -151,13 +144,7 @@ def tallies(store: Store, days: Sequence[str], routes: set[str]) -> dict[Subject
         ):
             if route in routes and kind in audit.GROUNDS:
                 counts[route, audit.GROUNDS[kind]][part, agrees] += 1
-    return {
-        subject: (
-            c["reuse", False], c["reuse", False] + c["reuse", True],
-            c["baseline", False], c["baseline", False] + c["baseline", True],
-        )
-        for subject, c in counts.items()
-    }  # fmt: skip
+    return {subject: tally(count) for subject, count in counts.items()}
 
 
 def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, ours: Fence) -> None:
@@ -168,12 +155,14 @@ def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, 
     rows: dict[tuple[int, str, str], dict[str, Any]] = {}
     for each in reused:
         for part, row, first, again in _compared(each, published, asked):
-            said = (first["output"] or "", again["output"] or "")
-            found = audit.agreement(*said, first["parsed"], again["parsed"], labels=run.labels is not None)
+            said, anew = _answer(first), _answer(again)
+            found = agreement(said, anew, labels=run.labels is not None)
+            if found is None:
+                continue
             rows[row, part, each.grounds] = {
                 "run_id": run.id, "client": run.client, "route": each.route, "row": row, "part": part,
                 "link_kind": each.kind, "guard": each.guard, "leader_row": each.leader_row,
-                "leader_run": each.leader_run, **found._asdict(), "published": said[0], "asked": said[1],
+                "leader_run": each.leader_run, **found._asdict(), "published": _shown(said), "asked": _shown(anew),
                 "at": again["finished_at"],
             }  # fmt: skip
     table = pa.Table.from_pylist(list(rows.values()), schema=schemas.AUDITS)
@@ -186,12 +175,22 @@ def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, 
             store.delete(before)
 
 
-Answer = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+
+def _answer(row: Row) -> Answer:
+    """What a row says; the tools that it calls stand in its body alone."""
+    calls = completions.calls(row.get("response"))
+    return Answer(row["output"] or "", row["parsed"], None if row["finish_reason"] == "tool" and not calls else calls)
+
+
+def _shown(said: Answer) -> str:
+    return said.text or "; ".join(f"{name}({arguments})" for name, arguments in said.calls or ())
 
 
 def _compared(
-    each: Reuse, published: Mapping[int, Answer], asked: Mapping[int, Sequence[Answer]]
-) -> Iterator[tuple[str, int, Answer, Answer]]:
+    each: Reuse, published: Mapping[int, Row], asked: Mapping[int, Sequence[Row]]
+) -> Iterator[tuple[str, int, Row, Row]]:
     """Part, row and two answers: the one that served the follower beside its own, and two of one prompt. Nothing of a follower that is
     served by that leader no more, and only what was answered."""
     served, own = published.get(each.row), asked.get(each.row, ())
@@ -205,22 +204,30 @@ def _compared(
         yield "baseline", each.leader_row, published[each.leader_row], asked[each.leader_row][0]
 
 
-def _asked(store: Store, run_id: str) -> Mapping[int, Sequence[Answer]]:
+def _asked(store: Store, run_id: str) -> Mapping[int, Sequence[Row]]:
     """The answers of each row that was audited, the first one first."""
-    found: dict[int, list[Answer]] = defaultdict(list)
+    found: dict[int, list[Row]] = defaultdict(list)
     for name in store.names(paths.audit_parts_dir(run_id)):
-        table = store.read_table(name, columns=["row", "status", "output", "parsed", "finished_at"])
+        table = store.read_table(name, columns=["row", "status", *SAID, "response", "finished_at"])
         for each in table.filter(pc.equal(table["status"], "ok")).to_pylist():
             found[each["row"]].append(each)
     return {row: sorted(answers, key=itemgetter("finished_at")) for row, answers in found.items()}
 
 
-def _published(store: Store, run_id: str, rows: Sequence[int]) -> Mapping[int, Answer]:
-    """What these rows' callers get. A row that follows has the answer of the row that it names."""
-    found: dict[int, Answer] = {}
+def _published(store: Store, run_id: str, rows: Sequence[int]) -> Mapping[int, Row]:
+    """What these rows' callers get. A row that follows has the answer of the row that it names. Bodies are long: only those that
+    may call tools are read."""
+    found = _picked(store, run_id, rows, [*SAID, "duplicate_of", "duplicate_run"])
+    mute = [row for row, each in found.items() if each["finish_reason"] == "tool" or not each["output"]]
+    bodies = _picked(store, run_id, mute, ["response"]) if mute else {}
+    return found | {row: found[row] | body for row, body in bodies.items()}
+
+
+def _picked(store: Store, run_id: str, rows: Sequence[int], columns: Sequence[str]) -> dict[int, dict[str, Any]]:
+    """Of these rows of the results those with an answer."""
+    found: dict[int, dict[str, Any]] = {}
     wanted = np.array(rows, np.int64)
-    columns = ["row", "status", "output", "parsed", "duplicate_of", "duplicate_run"]
-    for block in store.open_parquet(paths.results(run_id)).iter_batches(4096, columns=columns):
+    for block in store.open_parquet(paths.results(run_id)).iter_batches(4096, columns=["row", "status", *columns]):
         picked = block.filter(pa.array(np.isin(block["row"].to_numpy(), wanted)))
         picked = picked.filter(pc.is_in(picked["status"], value_set=pa.array(["ok", "duplicate"])))
         found |= {each["row"]: each for each in picked.to_pylist()}

@@ -38,7 +38,7 @@ PART_AGE_S = 3.0
 PART_AGE_MOST_S = 60.0
 REST_S = 0.15
 COUNTS = ("open", "borrowed", "fallen", "proven", "audit_open", "audit_wanted")
-FIELDS = (*COUNTS, "prepared", "cancel", "status", "audit", "blocked", "aside")
+FIELDS = (*COUNTS, "prepared", "cancel", "status", "audit", "audit_due", "blocked", "aside")
 ENDING = {"1": "cancelled", "cancelled": "cancelled", "expired": "expired", "failed": "failed"}
 
 
@@ -93,9 +93,10 @@ class Settler:
         ending = ENDING.get(now["cancel"], "")
         prepared, open_ = now["prepared"] == "1", int(now["open"] or 0)
         last = prepared and open_ == drained
+        rest = prepared and open_ - drained == int(now["audit_open"] or 0)  # audits, which may wait for just that
         if now["blocked"] and not ending and await self._partial.look(run_id):
             return True
-        if drained and self._is_due(run_id, drained, last or bool(ending or now["blocked"])):
+        if drained and self._is_due(run_id, drained, last or rest or bool(ending or now["blocked"])):
             await self._begin(run_id)
             return True
         held = not ending and await self._holds(run_id, now, prepared and not drained)
@@ -169,7 +170,8 @@ class Settler:
             await self._audits.plan(run_id)
             return True
         if quiet and open_ == audits and (audits or wanted):
-            return await self._audits.wait(run_id, wanted, blocked=bool(now["blocked"]))
+            due, blocked = bool(now["audit_due"]), bool(now["blocked"])
+            return await self._audits.wait(run_id, wanted, due=due, blocked=blocked)
         return False
 
     def _is_due(self, run_id: str, drained: int, last: bool) -> bool:

@@ -64,12 +64,12 @@ async def test_audits_are_cut_once_and_given_up_when_nothing_else_is_left(contex
     await redis.hset(keys.run(RUN), "audit_wanted", 2)
     assert [await audit(context) for _ in range(2)] == [1, 0]
     audits = Audits(context)
-    assert await audits.wait(RUN, 0, blocked=False), "a moment"
+    assert await audits.wait(RUN, 0, due=False, blocked=False), "a moment"
     await redis.hincrby(keys.run(RUN), "open", 1)
-    assert not await audits.wait(RUN, 0, blocked=True)
+    assert not await audits.wait(RUN, 0, due=False, blocked=True)
     assert await redis.llen(keys.drained(RUN)) == 0, "there is still a batch of the run's own"
     await redis.hincrby(keys.run(RUN), "open", -1)
-    assert not await audits.wait(RUN, 0, blocked=True)
+    assert not await audits.wait(RUN, 0, due=False, blocked=True)
     assert await redis.lrange(keys.drained(RUN), 0, -1) == [f"{RUN}.0.0.a0".encode()]
 
 

@@ -88,6 +88,32 @@ def test_a_reuse_is_compared_with_what_served_it_and_a_prompt_with_itself(
     assert [(each["part"], each["row"], each["agrees"]) for each in found] == expected
 
 
+def calling(team: str | None) -> dict[str, Any]:
+    """An answer without text that calls a tool; None: of which the body was not kept."""
+    called = {"function": {"name": "route", "arguments": f'{{"team": "{team}"}}'}}
+    body = None if team is None else wire.dump({"choices": [{"message": {"tool_calls": [called]}}]})
+    return {"finish_reason": "tool", "response": body}
+
+
+@pytest.mark.parametrize(
+    ("published", "asked", "expected"),
+    [
+        ("refund", "refund", ("tools", True, 'route({"team": "refund"})')),
+        ("refund", "billing", ("tools", False, 'route({"team": "refund"})')),
+        (None, None, None),
+    ],
+)
+def test_answers_without_text_are_compared_by_the_tools_that_they_call(
+    tmp_path: Path, published: str | None, asked: str | None, expected: tuple[str, bool, str] | None
+) -> None:
+    store, served = Store(str(tmp_path)), {"status": "duplicate", "duplicate_run": OTHER, "duplicate_of": 7}
+    write(tmp_path / paths.results(RUN), [row_of(1, "", **calling(published), **served)], schemas.RESULTS)
+    write(tmp_path / paths.audit_part(RUN, "1"), [answer(1, "") | calling(asked)], schemas.PART)
+    _write(store, a_run(), [Reuse(1, 7, OTHER, "small", "canonical", "")], date(2026, 3, 1), no_fence)
+    found = store.read_table(paths.audits("2026-03-01", RUN)).to_pylist()
+    assert [(each["measure"], each["agrees"], each["published"]) for each in found] == ([expected] if expected else [])
+
+
 def test_audits_are_filed_under_the_day_on_which_a_run_ends_and_once(tmp_path: Path) -> None:
     """A run that took long, or ended once more, is judged by what was found of late."""
     store, run = Store(str(tmp_path)), a_run()
@@ -126,6 +152,16 @@ async def test_a_run_made_long_ago_is_judged_when_it_ends(context: Context, monk
     assert judged == [(("small", "canonical"), (40, 40, 0, 40))]
 
 
+async def test_audits_that_were_held_back_are_due_when_all_rows_have_ended(context: Context) -> None:
+    run, audits_ = context.keys.run(RUN), Audits(context)
+    await context.redis.hset(run, mapping={"status": "in_progress", "open": 1, "audit_open": 1})
+    assert await audits_.wait(RUN, 0, due=False, blocked=False)
+    assert await context.redis.hget(run, "audit_due") == b"1"
+    assert not await audits_.wait(RUN, 0, due=True, blocked=True), "the budget ends: they are left out"
+    await Audits(context).wait("20260301-090000-abc123", 1, due=False, blocked=False)
+    assert not await context.redis.exists(context.keys.run("20260301-090000-abc123")), "a run that is gone stays gone"
+
+
 async def test_exact_copies_are_no_opinion(context: Context, tmp_path: Path) -> None:
     """And canonical ones are drawn by their own share."""
     kinds = ["exact"] * 400 + ["canonical"] * 200 + ["edit"] * 20 + ["semantic"] * 20
@@ -134,7 +170,9 @@ async def test_exact_copies_are_no_opinion(context: Context, tmp_path: Path) -> 
         for row, kind in enumerate(kinds)
     ]
     target = {"kind": "vllm", "base_url": "http://127.0.0.1:9/v1", "model": "q"}
-    context.settings = parse_settings({"targets": {"gpu": target}, "routes": {"small": {"targets": ["gpu"]}}})
+    context.settings = parse_settings(
+        {"spillway": {"data": str(tmp_path)}, "targets": {"gpu": target}, "routes": {"small": {"targets": ["gpu"]}}}
+    )
     write(Path(context.store.path(paths.chunk(RUN, 0, 0))), links, schemas.CHUNK)
     await context.redis.hset(context.keys.run(RUN), mapping={"status": "in_progress"})
     await Audits(context).plan(RUN)
