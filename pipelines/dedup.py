@@ -30,6 +30,7 @@ from pipelines.layout import layout, one_line, prose_words
 from pipelines.loose import loose_lines, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
 from pipelines.pieces import CODE, TELLING
+from pipelines.placed import placed
 from pipelines.retelling import RARE_PAIRS as STORIES
 from pipelines.retelling import rare_pairs
 from pipelines.shown import decoded
@@ -91,7 +92,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 _KNOWN_FIELDS = "\x00"
-FORMS = 7
+FORMS = 8
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
 
@@ -143,8 +144,14 @@ def read(text: str) -> Said:
 
 def canonical_key(family: bytes, text: str, task: str) -> bytes:
     """Equal for texts that differ in nothing that this kind of task could notice; 16 bytes."""
-    form = text if task == VERBATIM else layout(text) if task in LITERAL else _loose_form(text, task)
+    form = text if task == VERBATIM else _literal_form(text) if task in LITERAL else _loose_form(text, task)
     return _digest(form, family, _of(task, FORMS), 16)
+
+
+def _literal_form(text: str) -> str:
+    """Without what only layout says, but with the blanks and line ends that part things."""
+    places = placed(text)
+    return "\x1f".join([layout(text), *places]) if places else layout(text)
 
 
 def _loose_form(text: str, task: str) -> str:

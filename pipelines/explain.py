@@ -20,6 +20,7 @@ from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
 from pipelines.layout import layout
 from pipelines.moves import moved
 from pipelines.phrases import common
+from pipelines.placed import literal_words, placed
 from pipelines.reading import Token, tokens
 from pipelines.shown import decoded, emphasised, unmarked
 from pipelines.signs import same_doubts
@@ -67,13 +68,7 @@ _CLAUSES = SUBJECTS | {"there"}
 _COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing"), "politeness")
 _SPACED = re.compile(r"(?<=[^\W\d_]) (?=[.,;!?]+(?:\s|$))")
 _REPEATED = re.compile(r"\?{2,}")
-_LITERAL_WORDS = re.compile(
-    r"(?<=[\w,(] )([\"'])([^\"'\n]{2,40})\1(?!\w)|([\"'])([^\"'\n]{2,40})\3(?= [a-z])|(\w[\w-]{0,40}(?:/[\w.-]{1,40}|\.[a-z][a-z0-9]{0,3}\b))"
-)
-"""A short quotation inside a sentence, the name of a file: of these each letter may be meant, `"modify"` and `"moidfy"`."""
-
 _PAUSE = "\0"
-_WORD = re.compile(r"[^\W\d_]+")
 MARKED_KINDS = frozenset({"code", "id", "link", "number"})
 """What is never explained away."""
 
@@ -82,6 +77,7 @@ class Read(NamedTuple):
     """A text in layout form, its tokens without soft punctuation, and what is compared of them."""
 
     form: str
+    shown: str  # the same as a reader is shown it
     tokens: tuple[Token, ...]
     norms: list[str]
     bag: frozenset[str]
@@ -109,12 +105,14 @@ def read(text: str) -> Read:
 
 def _read(text: str) -> Read:
     form = layout(text)
-    shown = unmarked(decoded(text))
+    shown = unmarked(plain := decoded(text))
     every = tokens(form if shown == text else layout(shown))
     said = [token._replace(norm=_PAUSE) if token.kind == "soft" else token for token in every]  # a phrase ends there
     kept = tuple([token for token in common(figures(said)) if token.norm != _PAUSE])
-    norms = [token.norm for token in kept]
-    return Read(form, kept, norms, frozenset(norms), emphasised(text), slips(said), titled(form), courtesies(kept))
+    norms, seen = [token.norm for token in kept], form if plain == text else layout(plain)
+    return Read(
+        form, seen, kept, norms, frozenset(norms), emphasised(text), slips(said), titled(form), courtesies(kept)
+    )
 
 
 def harmless(a: str, b: str, task: str) -> str | None:
@@ -122,16 +120,16 @@ def harmless(a: str, b: str, task: str) -> str | None:
     if task == VERBATIM:
         return None  # blanks, lines and characters may be what is counted
     left, right = read(a), read(b)
+    if task in LITERAL and placed(a) != placed(b):
+        return None
     if left.form == right.form:
         return "layout"
     if task in LITERAL:
         return "closing mark" if _same_but_closing_marks(a, b, task) else None
-    if left.stressed and right.stressed and left.stressed != right.stressed:
-        return None  # which word is meant
-    if left.slips != right.slips:
-        return None
+    if left.slips != right.slips or (left.stressed and right.stressed and left.stressed != right.stressed):
+        return None  # which mistake, or which word, is meant
     if not same_capitals(left.form, right.form, names=task == OPEN) or not same_doubts(
-        left.form, right.form, asked=task == OPEN
+        left.shown, right.shown, asked=task == OPEN
     ):
         return None
     if left.norms == right.norms:
@@ -201,7 +199,7 @@ def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
         reasons = {_same_word(x, y, cased, task) for x, y in zip(gone, come, strict=True)}
         if None not in reasons:
             slips = {t.norm for x, y in zip(gone, come, strict=True) if x.norm != y.norm for t in (x, y)}
-            literal = "typo" in reasons and not slips.isdisjoint(_literal_words(left.form) | _literal_words(right.form))
+            literal = "typo" in reasons and not slips.isdisjoint(literal_words(left.form) | literal_words(right.form))
             return None if literal else _joined(reasons)
     if any(token.kind in MARKED_KINDS for token in (*gone, *come)):
         return None
@@ -213,11 +211,6 @@ def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
     if None in both or (gone and come and not (both <= EXCHANGED and len(both - {"please"}) <= 1)):
         return None
     return _joined(_COURTESY.get(reason or "", reason) for reason in both)
-
-
-def _literal_words(form: str) -> set[str]:
-    """The words of a text whose letters are meant as they stand; asked for only where there is a slip."""
-    return {word.lower() for found in _LITERAL_WORDS.finditer(form) for word in _WORD.findall(found.group())}
 
 
 def _joined(reasons: Iterable[str | None]) -> str:

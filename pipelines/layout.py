@@ -55,6 +55,9 @@ _BLANK = re.compile(r"[^\S\t]")
 _MIN_CELL_ENDS = 2
 """Nested keys and rows of a table: their lines and indentation say something too. Long rows are read in one pass."""
 
+_COLUMNS = re.compile(r"[^\s.!?:;,] {2,}\S")
+"""A gap inside a line that no typewriter makes behind a mark: below such a heading, blanks say in which column a figure stands."""
+
 _ITEM = re.compile(r"^(?:[-*+\u2022]|\d+[.)])\s|^\s{2,}(?:[-*+]|\d+[.)]) |^\u21e5+ ")
 _DEEPER = "\N{RIGHTWARDS ARROW TO BAR}"
 """Stands for two blanks of indentation in front of an item."""
@@ -80,19 +83,32 @@ def layout(text: str) -> str:
 def prose_words(text: str) -> list[str] | str:
     """The words of the layout form where that is one line of prose; the form itself where it might have had lines of code."""
     if not text.isascii():
-        text = _composed(text)
+        text = composed(text)
     return _mixed_form(text) if _may_hold_code(text) else _plain(text).split()
 
 
-def _composed(text: str) -> str:
+def composed(text: str) -> str:
+    """The text in one Unicode form, without letters that are not seen."""
     return unicodedata.normalize("NFC", _replace(text, _ODD_ANYWHERE, _ANYWHERE))
 
 
 def _mixed_form(text: str) -> str:
     lines = (text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text).split("\n")
     kinds = _kinds(lines)
+    if "\n " in text and "  " in text:
+        _mark_columns(lines, kinds)
     marks = _marked_lines(lines, kinds, _wrappers(text), not _dashed_once(kinds))
     return _mixed(lines, marks) if any(marks) else _prose(text)
+
+
+def _mark_columns(lines: list[str], kinds: list[_Kind]) -> None:
+    """Lines below a heading of several columns, one of which soon begins with blanks, are rows of a table."""
+    inside = False
+    for at, line in enumerate(lines):
+        heads = any(below[:2] == "  " for below in lines[at + 1 : at + 3]) and _COLUMNS.search(line) is not None
+        inside = bool(line.strip()) and (inside or heads)
+        if inside:
+            kinds[at] = kinds[at]._replace(table=True)
 
 
 def is_code(text: str) -> bool:
@@ -195,6 +211,7 @@ class _Kind(NamedTuple):
     item: bool
     dashed: bool  # begins with a dash
     follows: bool  # is blank or indented: a part of what stands above it
+    cells: bool  # holds a tab, as a row of the table above it with an empty cell does
 
 
 def _marked_lines(lines: list[str], kinds: list[_Kind], wrappers: frozenset[str], listed: bool) -> list[int]:
@@ -212,7 +229,7 @@ def _marked_lines(lines: list[str], kinds: list[_Kind], wrappers: frozenset[str]
             last = _CODE
         elif listed and kind.item:
             last = _LISTED
-        elif not kind.follows:
+        elif not (kind.follows or (listed and kind.cells and last == _CODE)):
             last = _PLAIN
         marks.append(last)
     return marks
@@ -244,7 +261,10 @@ def _ends(line: str) -> str:
 @lru_cache(maxsize=_CACHED_LINES)
 def _kind(line: str) -> _Kind:
     row = line.rstrip()
-    is_row = row[:1].strip() != "" and _BLANK.search(row) is None and len(_CELL_ENDS.findall(row)) >= _MIN_CELL_ENDS
+    is_row = row[:1].strip() != "" and (
+        row.count("\t") >= _MIN_CELL_ENDS
+        or (_BLANK.search(row) is None and len(_CELL_ENDS.findall(row)) >= _MIN_CELL_ENDS)
+    )
     return _Kind(
         line.lstrip().startswith(_FENCE),
         _CODE_LINE.search(line) is not None,
@@ -252,6 +272,7 @@ def _kind(line: str) -> _Kind:
         _ITEM.search(line) is not None,
         line[:2] == "- ",
         line[:2].isspace() or not line.strip(),
+        "\t" in row,
     )
 
 

@@ -26,7 +26,10 @@ _NAMING = word_set(
     "word words term terms phrase name names named called titled labelled labeled label labels button buttons key keys option options tab "
     "menu folder file command field column page message error status type class tag category say says said answer reply"
 )
-"""Beside one of these, quotation marks only show what is named."""
+"""Behind one of these, quotation marks only show what is named."""
+
+_NAMED = _NAMING - word_set("column page message error status type class category answer reply file folder")
+"""So they do before one of these; a "free" page and a "helpful" answer are doubted."""
 
 SOFT = frozenset(".,;:!\"'`-()\N{EM DASH}\N{HORIZONTAL BAR}«»")
 _QUOTE_MARKS = frozenset("\"'`")
@@ -95,7 +98,7 @@ def _quoted(form: str, asked: bool) -> Iterator[tuple[str, bool]]:
         follows = after[1] if after else ""
         if not near and not (follows[:1].islower() and before.rstrip(" (")[-1:] in _OPENINGS):
             continue
-        if near.lower() in _NAMING or follows in _NAMING or (before and word is None):
+        if near.lower() in _NAMING or follows in _NAMED or (before and word is None):
             continue
         closes = _ENDING.search(form, end, end + _SENTENCE) if asked else None
         if closes is None or closes[0] != "?":

@@ -25,6 +25,9 @@ OTHER = """
 The crate weighs 40 kg.|The crate weighs forty-one kg.
 My "friend" took the lamp|My friend took the lamp
 My 'friend' took the lamp|My friend took the 'lamp'
+We learned more from a "free" page|We learned more from a free page
+It was a "helpful" answer to us|It was a helpful answer to us
+It runs like &quot;new&quot; now|It runs like new now
 A perfect "very nice" stay|A perfect very nice stay
 "Fresh" fish for nine days|Fresh fish for nine days
 Art and "science" are taught|Art and science are taught

@@ -25,6 +25,9 @@ SAME = [
     ("\u2764\ufe0f it", "\u2764 it"),
     ("\u22125 degrees", "-5 degrees"),
     ("Buy:\n- two  eggs \n- \u201cmilk\u201d", 'Buy:\n- two eggs\n- "milk"'),
+    ("It  rained\nall day\tlong", "It rained\nall day long"),
+    ("It rained.  It poured.\n  So we left.", "It rained. It poured. So we left."),
+    ("- eggs\nall  day\tlong", "- eggs\nall day long"),
     ("<note>\nIt  rained.\n</note>\n<label>", "<note> It rained. </note> <label>"),
 ]
 DIFFERENT = [
@@ -43,6 +46,10 @@ DIFFERENT = [
     ("\U0001f469\u200d\U0001f4bb", "\U0001f469\U0001f4bb"),
     ("- a\n  - b", "- a\n- b"),
     ("<div>one</div>\n<div>two</div>", "<div>one</div> <div>two</div>"),
+    ("Name\tIn\tOut\nAnna\t5\t", "Name\tIn\tOut\nAnna\t\t5"),
+    ("First name\tIn\tOut\nAnna Lee\t\t5", "First name\tIn\tOut\nAnna Lee\t5"),
+    ("Debit    Credit\n120\n         80", "Debit    Credit\n         120\n80"),
+    ("Hours:\nMon  Tue  Wed\n  8         6", "Hours:\nMon  Tue  Wed\n       8    6"),
 ]
 CODE = [
     "return x;",
