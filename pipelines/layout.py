@@ -52,11 +52,13 @@ _CODE_LINE = re.compile(
 _NESTED_KEY = re.compile(r"\s{2,}[\w-]+:(?:\s|$)")
 _CELL_ENDS = re.compile(r"(?<=\S)[,;|\t](?=\S)")
 _BLANK = re.compile(r"[^\S\t]")
-_MIN_CELL_ENDS = 2
+_MIN_CELL_ENDS, _CELL = 2, 24
 """Nested keys and rows of a table: their lines and indentation say something too. Long rows are read in one pass."""
 
 _COLUMNS = re.compile(r"[^\s.!?:;,] {2,}\S")
 """A gap inside a line that no typewriter makes behind a mark: below such a heading, blanks say in which column a figure stands."""
+
+_ROW = re.compile(r"^ {2,}\S|[^\s.!?:;,] {2,}\S|\d")
 
 _ITEM = re.compile(r"^(?:[-*+\u2022]|\d+[.)])\s|^\s{2,}(?:[-*+]|\d+[.)]) |^\u21e5+ ")
 _DEEPER = "\N{RIGHTWARDS ARROW TO BAR}"
@@ -95,7 +97,7 @@ def composed(text: str) -> str:
 def _mixed_form(text: str) -> str:
     lines = (text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text).split("\n")
     kinds = _kinds(lines)
-    if "\n " in text and "  " in text:
+    if "\n " in text and "  " in text and not any(kind.fence for kind in kinds):
         _mark_columns(lines, kinds)
     marks = _marked_lines(lines, kinds, _wrappers(text), not _dashed_once(kinds))
     return _mixed(lines, marks) if any(marks) else _prose(text)
@@ -105,8 +107,10 @@ def _mark_columns(lines: list[str], kinds: list[_Kind]) -> None:
     """Lines below a heading of several columns, one of which soon begins with blanks, are rows of a table."""
     inside = False
     for at, line in enumerate(lines):
-        heads = any(below[:2] == "  " for below in lines[at + 1 : at + 3]) and _COLUMNS.search(line) is not None
-        inside = bool(line.strip()) and (inside or heads)
+        if not inside and any(below[:2] == "  " for below in lines[at + 1 : at + 3]):
+            inside = _COLUMNS.search(line) is not None and not any(kind.code for kind in kinds[at : at + 4])
+        elif inside:
+            inside = _ROW.search(line) is not None
         if inside:
             kinds[at] = kinds[at]._replace(table=True)
 
@@ -262,7 +266,7 @@ def _ends(line: str) -> str:
 def _kind(line: str) -> _Kind:
     row = line.rstrip()
     is_row = row[:1].strip() != "" and (
-        row.count("\t") >= _MIN_CELL_ENDS
+        (row.count("\t") >= _MIN_CELL_ENDS and max(map(len, row.split("\t"))) <= _CELL)
         or (_BLANK.search(row) is None and len(_CELL_ENDS.findall(row)) >= _MIN_CELL_ENDS)
     )
     return _Kind(

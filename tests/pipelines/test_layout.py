@@ -27,6 +27,8 @@ SAME = [
     ("Buy:\n- two  eggs \n- \u201cmilk\u201d", 'Buy:\n- two eggs\n- "milk"'),
     ("It  rained\nall day\tlong", "It rained\nall day long"),
     ("It rained.  It poured.\n  So we left.", "It rained. It poured. So we left."),
+    ("Debit  Credit\n  80\nThat is\nall", "Debit  Credit\n  80\n\nThat is all"),
+    ("Ann:\tI  rather doubt that they come. Bob:\tSo do I", "Ann: I rather doubt that they come. Bob: So do I"),
     ("- eggs\nall  day\tlong", "- eggs\nall day long"),
     ("<note>\nIt  rained.\n</note>\n<label>", "<note> It rained. </note> <label>"),
 ]

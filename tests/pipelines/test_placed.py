@@ -20,12 +20,15 @@ PARTED = [
 SAME = [
     ("He  said that it was late", "He said that it was late"),
     ("He said \u201cit is late\u201d", 'He said  "it is late"'),
+    ('He said "that it is late  and he must go"', 'He said "that it is late and he must go"'),
     ("She doesn't know what  he can't do", "She doesn't know what he can't do"),
     ("The talks between the two sides ended in New\nYork on Friday", "The talks between the two sides ended in New York on Friday"),
+    ("A tablet that was sold in 2014, at 4:00\nPM\n\nJSON:", "A tablet that was sold in 2014, at 4:00 PM\n\nJSON:"),
     ("It was late.\nHe left", "It was late. He left"),
     ("we met in\nthe park", "we met in the park"),
     ("caf\u00e9 'caf\u00e9'", "cafe\u0301 'cafe\u0301'"),
     ("Net: 12\nVAT: 7", "Net: 12 \r\nVAT: 7\n"),
+    ("NOTE\nTicket: 7\nName: Ana", "NOTE\n\n\ufeffTicket: 7\nName: A\u00adna"),
 ]  # fmt: skip
 
 
