@@ -6,8 +6,9 @@ Pure values; the vectors and the index that propose candidates are in worker/ded
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, reduce
 from hashlib import blake2b
+from operator import or_
 
 import msgspec
 
@@ -26,7 +27,7 @@ from pipelines.instruction import (
     says_what,
     stricter,
 )
-from pipelines.layout import layout, one_line, prose_words
+from pipelines.layout import layout, one_line, paragraphs, prose_words
 from pipelines.loose import loose_lines, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
 from pipelines.pieces import CODE, TELLING
@@ -159,7 +160,7 @@ def _loose_form(text: str, task: str) -> str:
     text = decoded(text)
     plain = one_line(text)
     words: list[str] | str = text.split() if plain else prose_words(text)
-    low, kinds = loose_words(words) if isinstance(words, list) else loose_lines(words)
+    low, kinds = _loose_parts(text, words) if isinstance(words, list) else loose_lines(words)
     if plain and kinds & CODE and isinstance(words := prose_words(text), str):
         low, kinds = loose_lines(words)
     if not kinds & TELLING:
@@ -167,6 +168,15 @@ def _loose_form(text: str, task: str) -> str:
     shown = words if isinstance(words, str) else " ".join(words)
     names = [*capitals(shown, names=task == OPEN), *doubted(shown, asked=task == OPEN)]
     return "\x1f".join([low, *names]) if names else low
+
+
+def _loose_parts(text: str, words: list[str]) -> tuple[str, int]:
+    """Each paragraph has its own sentences."""
+    parts = [prose_words(part) for part in paragraphs(text)] if "\n" in text else []
+    if len(parts) <= 1 or any(isinstance(part, str) for part in parts):
+        return loose_words(words)
+    forms = [loose_words(part) for part in parts if part]
+    return " ".join([form for form, _ in forms if form]), reduce(or_, [kinds for _, kinds in forms], 0)
 
 
 def skeleton_key(family: bytes, text: str) -> bytes:

@@ -17,7 +17,7 @@ from pipelines.difference import Span, differences
 from pipelines.figures import figures
 from pipelines.guards import Side, sides
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
-from pipelines.layout import layout
+from pipelines.layout import layout, paragraphs
 from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.placed import literal_words, placed
@@ -65,7 +65,7 @@ _SAYING = word_set(
 _CLAUSES = SUBJECTS | {"there"}
 """What begins a clause, so that `that` before it joins clauses: `I think (that) the shop is closed`."""
 
-_COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing"), "politeness")
+_COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing", "frankly"), "politeness")
 _SPACED = re.compile(r"(?<=[^\W\d_]) (?=[.,;!?]+(?:\s|$))")
 _REPEATED = re.compile(r"\?{2,}")
 _PAUSE = "\0"
@@ -106,7 +106,8 @@ def read(text: str) -> Read:
 def _read(text: str) -> Read:
     form = layout(text)
     shown = unmarked(plain := decoded(text))
-    every = tokens(form if shown == text else layout(shown))
+    parts = paragraphs(shown) if "\n" not in form and form[:1] != "\t" else [shown]
+    every = [token for part in parts for token in tokens(form if part == text else layout(part))]
     said = [token._replace(norm=_PAUSE) if token.kind == "soft" else token for token in every]  # a phrase ends there
     kept = tuple([token for token in common(figures(said)) if token.norm != _PAUSE])
     norms, seen = [token.norm for token in kept], form if plain == text else layout(plain)

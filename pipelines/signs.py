@@ -39,6 +39,16 @@ _OPENINGS = ("", ".", "!", "?", ":", ">", "\n")
 _QUOTES, DASHES = "\"'`«»", "\N{EM DASH}\N{HORIZONTAL BAR}"
 RANGES = frozenset("-" + DASHES)
 
+_OPENERS = (
+    "The|A|An|I|I'm|I've|I'd|I'll|My|We|We're|Our|You|Your|He|His|She|Her|It|It's|Its|They|They're|Their|This|That|That's|These|Those|There|There's|Here"
+    "|But|And|So|Or|If|When|After|Before|Since|Because|While|Once|Then|Now|Not|No|Nothing|Nobody|Never|Always|Also|Even|Just|Only|All|Every|Everything"
+    "|Some|Most|Many|Both|One|Two|In|On|At|For|From|With|Without|To|By|As|What|Why|How|Who|Where|Which|Is|Are|Was|Were|Do|Don't|Does|Did|Didn't|Can|Can't"
+    "|Could|Would|Will|Won't|Have|Has|Very|Really|Too|Great|Good|Bad|Best|Worst|Love|Hate|Highly|Definitely|Overall|However|Unfortunately|Please|Thanks"
+)
+_NO_BLANK = re.compile(rf"[a-z]{{2}}[.!](?:{_OPENERS})(?![\w.'])")
+"""`It broke.The shop`: a blank is missing before a word that opens sentences; in `os.Path` and `example.Com` none is."""
+_LONGEST = 16
+
 
 def is_soft(mark: str, text: str, at: int) -> bool:
     """Punctuation that only paces the sentence; next to digits, symbols and lone letters it may carry meaning."""
@@ -64,6 +74,8 @@ def is_soft(mark: str, text: str, at: int) -> bool:
         )
     if mark == "," and after in ")]}":
         return False
+    if mark in ".!" and after.isupper():
+        return _NO_BLANK.match(text, max(0, at - 2), at + _LONGEST) is not None
     return not after.isalnum()
 
 
