@@ -45,7 +45,9 @@ _OPENERS = (
     "|Some|Most|Many|Both|One|Two|In|On|At|For|From|With|Without|To|By|As|What|Why|How|Who|Where|Which|Is|Are|Was|Were|Do|Don't|Does|Did|Didn't|Can|Can't"
     "|Could|Would|Will|Won't|Have|Has|Very|Really|Too|Great|Good|Bad|Best|Worst|Love|Hate|Highly|Definitely|Overall|However|Unfortunately|Please|Thanks"
 )
-_NO_BLANK = re.compile(rf"[a-z]{{2}}[.!](?:{_OPENERS})(?![\w.'])")
+_IN_ANY_CASE = "the|i|i'm|we|they|this|that|but|then|he|she|there|when|after|very|would|was|were|can|could|what|why|how|nothing|never|also"
+"""No domains of countries, as `it` and `my` are."""
+_NO_BLANK = re.compile(rf"[a-z]{{2}}[.!](?:{_OPENERS})(?![\w.'])|(?i:[a-z]{{2}}[.!](?:{_IN_ANY_CASE}))(?![\w.'])")
 """`It broke.The shop`: a blank is missing before a word that opens sentences; in `os.Path` and `example.Com` none is."""
 _LONGEST = 16
 
@@ -74,7 +76,7 @@ def is_soft(mark: str, text: str, at: int) -> bool:
         )
     if mark == "," and after in ")]}":
         return False
-    if mark in ".!" and after.isupper():
+    if mark in ".!" and after.isalpha():
         return _NO_BLANK.match(text, max(0, at - 2), at + _LONGEST) is not None
     return not after.isalnum()
 

@@ -39,6 +39,7 @@ The pair x,y is odd|The pair x y is odd
 It is 1,5 m long|It is 1 5 m long
 No,more cuts are needed|No more cuts are needed
 Call os.Path of it at once|Call os Path of it at once
+See shop.it or shop.is at once|See shop it or shop is at once
 He came, asked no.The lamp broke|He came, asked no the lamp broke
 The lamp broke\\n\\nIt is new?|The lamp broke\\n\\nIt is new.
 The sign says "teh" in red|The sign says "the" in red
@@ -310,6 +311,7 @@ The strap **really** broke|The strap really broke
 The strap *really* broke, and _then_ the lid|The strap really broke, and then the lid
 It broke after two weeks|It broke after 2 weeks
 It broke.The shop laughed!I left|It broke. The shop laughed! I left
+IT BROKE.THE SHOP LAUGHED!I LEFT|It broke.The shop laughed!i left
 I want my lamp\\n\\nIs the mood of it good or bad?|I want my lamp.\\n\\nIs the mood of it good or bad?
 It broke after fourteen weeks of the forty-two|It broke after 14 weeks of the 42
 It broke after twenty one weeks|It broke after 21 weeks
