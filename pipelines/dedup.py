@@ -12,6 +12,7 @@ from operator import or_
 
 import msgspec
 
+from pipelines.asking import paragraphs
 from pipelines.casing import capitals
 from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
@@ -27,7 +28,7 @@ from pipelines.instruction import (
     says_what,
     stricter,
 )
-from pipelines.layout import layout, one_line, paragraphs, prose_words
+from pipelines.layout import layout, one_line, prose_words
 from pipelines.loose import loose_lines, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
 from pipelines.pieces import CODE, TELLING
@@ -172,8 +173,9 @@ def _loose_form(text: str, task: str) -> str:
 
 def _loose_parts(text: str, words: list[str]) -> tuple[str, int]:
     """Each paragraph has its own sentences."""
-    parts = [prose_words(part) for part in paragraphs(text)] if "\n" in text else []
-    if len(parts) <= 1 or any(isinstance(part, str) for part in parts):
+    said = paragraphs(text) if "\n" in text else []
+    parts = [prose_words(part) for part in said] if len(said) > 1 else []
+    if not parts or any(isinstance(part, str) for part in parts):
         return loose_words(words)
     forms = [loose_words(part) for part in parts if part]
     return " ".join([form for form, _ in forms if form]), reduce(or_, [kinds for _, kinds in forms], 0)

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pipelines import lexicon
+from pipelines.asking import paragraphs
 from pipelines.casing import same_capitals, titled
 from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
 from pipelines.figures import figures
 from pipelines.guards import Side, sides
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
-from pipelines.layout import layout, paragraphs
+from pipelines.layout import layout
 from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.placed import literal_words, placed

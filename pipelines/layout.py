@@ -71,7 +71,6 @@ _PAGE_TAGS = word_set(
 )
 """Markup that makes a page; any other tag may only wrap a part of a prompt."""
 
-_PARAGRAPH = re.compile(r"\n(?:[ \t\r]*\n)+")
 _FENCE = "```"
 _CACHED_LINES = 16_384
 _JUDGED_LETTERS = 500
@@ -88,11 +87,6 @@ def prose_words(text: str) -> list[str] | str:
     if not text.isascii():
         text = composed(text)
     return _mixed_form(text) if _may_hold_code(text) else _plain(text).split()
-
-
-def paragraphs(text: str) -> list[str]:
-    """The parts of a text between blank lines, if it may ask something: a sentence that lacks its full stop ends there."""
-    return _PARAGRAPH.split(text) if "?" in text and "\n" in text else [text]
 
 
 def composed(text: str) -> str:

@@ -15,13 +15,6 @@ _SPACED = re.compile(rf"(?<!\w)([\"'`])(?=[^\n]{{0,{_SHORT}}}?(?:  |\t))((?:(?!\
 """A short string with more than one blank in a row: `echo "a  b"`."""
 
 _STRING = re.compile(rf"(?<!\w)([\"'`])((?:(?!\1)[^\n]){{1,{_SHORT}}})\1(?!\w)")
-_PARTED = re.compile(
-    rf"^(?=[^\n]{{1,{_LINE}}}$)(?:[^\n]*[ \t])?([A-Z\d][\w'-]*)[ \t\r]*\n(?=\s*(?=[^\n]{{1,{_LINE}}}$)(?![^:\n]*:\s*$)([A-Z\d][\w'-]*))",
-    re.M,
-)
-"""A line end between two names or figures: `Paul Simon` and `John Denver` below each other are no `Paul` and `Simon John Denver`.
-A longer line may only be wrapped, and what ends in a colon heads what comes."""
-
 _LITERAL_WORDS = re.compile(
     r"(?<=[\w,(] )([\"'])([^\"'\n]{2,40})\1(?!\w)|([\"'])([^\"'\n]{2,40})\3(?= [a-z])|(\w[\w-]{0,40}(?:/[\w.-]{1,40}|\.[a-z][a-z0-9]{0,3}\b))"
 )
@@ -32,14 +25,31 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 def placed(text: str) -> list[str]:
     """What must be equal beside the layout form; nothing for most texts."""
-    found: list[str] = []
     seen = text if text.isascii() else composed(text)
+    found = _parted(seen) if "\n" in text else []
     if ("  " in text or "\t" in text) and ('"' in text or "'" in text or "`" in text):
         found += [string[2] for string in _SPACED.finditer(text) if "  " in string[2] or "\t" in string[2]]
-    if "\n" in text:
-        found += [f"{pair[1]}\n{pair[2]}" for pair in _PARTED.finditer(seen)]
-    if seen != text and is_code(text):
+    if seen is not text and seen != text and is_code(text):
         found += [string[2] for string in _STRING.finditer(text) if composed(string[2]) != string[2]]
+    return found
+
+
+def _parted(text: str) -> list[str]:
+    """Names and figures with a line end between them: `Paul Simon` and `John Denver` below each other are no `Paul` and `Simon John Denver`.
+
+    A longer line may only be wrapped, and what ends in a colon heads what comes.
+    """
+    found: list[str] = []
+    last = ""
+    for line in text.split("\n"):
+        if len(line) > _LINE:
+            last = ""
+        elif line := line.strip():
+            if last and (line[0].isupper() or line[0].isdigit()) and line[-1] != ":":
+                before = last.rpartition(" ")[2]
+                if (before[0].isupper() or before[0].isdigit()) and before[-1].isalnum():
+                    found.append(f"{before}\n{line.partition(' ')[0]}")
+            last = line
     return found
 
 

@@ -23,7 +23,7 @@ SAME = [
     ('He said "that it is late  and he must go"', 'He said "that it is late and he must go"'),
     ("She doesn't know what  he can't do", "She doesn't know what he can't do"),
     ("The talks between the two sides ended in New\nYork on Friday", "The talks between the two sides ended in New York on Friday"),
-    ("A tablet that was sold in 2014, at 4:00\nPM\n\nJSON:", "A tablet that was sold in 2014, at 4:00 PM\n\nJSON:"),
+    ("A tablet that was sold in May of 2014, at 4:00\nPM\n\nJSON:", "A tablet that was sold in May of 2014, at 4:00 PM\n\nJSON:"),
     ("It was late.\nHe left", "It was late. He left"),
     ("we met in\nthe park", "we met in the park"),
     ("caf\u00e9 'caf\u00e9'", "cafe\u0301 'cafe\u0301'"),
