@@ -57,7 +57,8 @@ _CLAUSE_PIECES = 32
 """Where a last clause is longer, nobody looks for its beginning."""
 
 _CLOSED = frozenset(".!?:>")
-_PARAGRAPH = re.compile(r"\n(?:[ \t\r]*\n)+")
+PARAGRAPH = re.compile(r"\n(?:[ \t\r]*\n)+")
+"""What parts paragraphs, in each of which a sentence begins."""
 
 
 def begins(raw: str) -> bool:
@@ -137,5 +138,5 @@ def paragraphs(text: str) -> list[str]:
             at = text.find("\n\n", at + 2)
         if at <= 0:
             return [text]
-    parts = _PARAGRAPH.split(text)
+    parts = PARAGRAPH.split(text)
     return [text] if all(part.rstrip()[-1:] in _CLOSED for part in parts[:-1]) else parts

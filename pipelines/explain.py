@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pipelines import lexicon
-from pipelines.asking import paragraphs
+from pipelines.asking import PARAGRAPH
 from pipelines.casing import same_capitals, titled
 from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
@@ -107,7 +107,7 @@ def read(text: str) -> Read:
 def _read(text: str) -> Read:
     form = layout(text)
     shown = unmarked(plain := decoded(text))
-    parts = paragraphs(shown) if "\n" not in form and form[:1] != "\t" else [shown]
+    parts = PARAGRAPH.split(shown) if "?" in shown and "\n" not in form and form[:1] != "\t" else [shown]
     every = [token for part in parts for token in tokens(form if part == text else layout(part))]
     said = [token._replace(norm=_PAUSE) if token.kind == "soft" else token for token in every]  # a phrase ends there
     kept = tuple([token for token in common(figures(said)) if token.norm != _PAUSE])
