@@ -29,10 +29,10 @@ from pipelines.instruction import (
     stricter,
 )
 from pipelines.layout import layout, one_line, prose_words
+from pipelines.letters import placed
 from pipelines.loose import loose_lines, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
 from pipelines.pieces import CODE, TELLING
-from pipelines.placed import placed
 from pipelines.retelling import RARE_PAIRS as STORIES
 from pipelines.retelling import rare_pairs
 from pipelines.shown import decoded

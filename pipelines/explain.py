@@ -19,9 +19,9 @@ from pipelines.figures import figures
 from pipelines.guards import Side, sides
 from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
 from pipelines.layout import layout
+from pipelines.letters import literal_words, placed
 from pipelines.moves import moved
 from pipelines.phrases import common
-from pipelines.placed import literal_words, placed
 from pipelines.reading import Token, tokens
 from pipelines.shown import decoded, emphasised, unmarked
 from pipelines.signs import same_doubts
