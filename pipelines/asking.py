@@ -9,6 +9,9 @@ from pipelines.words import ASKING, word_set
 
 _QUESTION_WORDS = word_set("how what when where which who whom whose why")
 _OPENERS = frozenset(map(str.capitalize, _QUESTION_WORDS))
+_CAPITAL_VERBS = frozenset(map(str.capitalize, word_set("is are was were do does did can could would should")))
+"""Between words in small letters these begin a sentence too: a line that ends without a mark stands before it."""
+
 _VERBS = ASKING - _QUESTION_WORDS | {"to"}
 _ASKED = word_set("i you we they he she it people the my your our their his her this that these those")
 _LAST_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?(?=\W*$)")
@@ -95,6 +98,9 @@ def asked(pieces: Sequence[str], start: int, end: int) -> bool:
     if opens_question(first) and asks(first, second):
         return True
     before = range(end - 1, max(start, end - _CLAUSE_PIECES) - 1, -1)
+    for at in before:
+        if pieces[at] in _CAPITAL_VERBS and pieces[at + 1].islower() and at and pieces[at - 1].islower():
+            return asks(pieces[at], pieces[at + 1])
     clause = next((at + 1 for at in before if pieces[at][-1:] in _CLAUSE_ENDS), end + 1)
     words = _words(pieces, clause, end + 1)
     return _inverted(words[1:] if words and words[0] in _JOINING else words)

@@ -5,19 +5,18 @@ The kind of task decides what may be ignored; guards.py names what forbids.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from pipelines import lexicon
+from pipelines import closing, lexicon
 from pipelines.asking import PARAGRAPH
 from pipelines.casing import same_capitals, titled
 from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
 from pipelines.figures import figures
 from pipelines.guards import Side, sides
-from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
+from pipelines.instruction import CLOSED, LITERAL, OPEN, VERBATIM
 from pipelines.layout import layout
 from pipelines.letters import literal_words, placed
 from pipelines.moves import moved
@@ -34,15 +33,8 @@ MAX_CHANGED = 6
 _MAX_REWORDED = 10
 """A question may be put in so many other words: frames are long."""
 
-_MIN_SENTENCE_WORDS = 3
 _LONG_ENOUGH = 6
 _REMEMBERED_LETTERS = 4_000_000
-_CLOSING = {
-    True: re.compile(r"(?<=[\w)\]\"'%/]) ?[.!?]+[ \t\r]*$", re.M),
-    False: re.compile(r"(?<=[\w)\]\"'%/]) ?[.?]+[ \t\r]*$", re.M),
-}
-"""Marks that close a line; with or without exclamation marks."""
-
 _CONTRACTED = ({"'s", "is"}, {"'s", "has"})
 """Where a verb may stand, no owner can: `the card's gone` is `the card has gone`."""
 
@@ -67,9 +59,8 @@ _CLAUSES = SUBJECTS | {"there"}
 """What begins a clause, so that `that` before it joins clauses: `I think (that) the shop is closed`."""
 
 _COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing", "frankly"), "politeness")
-_SPACED = re.compile(r"(?<=[^\W\d_]) (?=[.,;!?]+(?:\s|$))")
-_REPEATED = re.compile(r"\?{2,}")
 _PAUSE = "\0"
+_SOFT = Token(_PAUSE, "", "soft", False)
 MARKED_KINDS = frozenset({"code", "id", "link", "number"})
 """What is never explained away."""
 
@@ -82,6 +73,7 @@ class Read(NamedTuple):
     tokens: tuple[Token, ...]
     norms: list[str]
     bag: frozenset[str]
+    marked: frozenset[str]  # numbers, links and the like
     stressed: list[str]  # in bold or between stars
     slips: list[str]  # words in another form than the usual one, where mistakes or spellings may be what is asked about
     titled: bool  # most words have a capital letter, which then says nothing
@@ -109,11 +101,12 @@ def _read(text: str) -> Read:
     shown = unmarked(plain := decoded(text))
     parts = PARAGRAPH.split(shown) if "?" in shown and "\n" not in form and form[:1] != "\t" else [shown]
     every = [token for part in parts for token in tokens(form if part == text else layout(part))]
-    said = [token._replace(norm=_PAUSE) if token.kind == "soft" else token for token in every]  # a phrase ends there
+    said = [_SOFT if token.kind == "soft" else token for token in every]  # a phrase ends there
     kept = tuple([token for token in common(figures(said)) if token.norm != _PAUSE])
     norms, seen = [token.norm for token in kept], form if plain == text else layout(plain)
+    marked = frozenset([token.norm for token in kept if token.kind in MARKED_KINDS])
     return Read(
-        form, seen, kept, norms, frozenset(norms), emphasised(text), slips(said), titled(form), courtesies(kept)
+        form, seen, kept, norms, frozenset(norms), marked, emphasised(text), slips(said), titled(form), courtesies(kept)
     )
 
 
@@ -127,7 +120,9 @@ def harmless(a: str, b: str, task: str) -> str | None:
     if left.form == right.form:
         return "layout"
     if task in LITERAL:
-        return "closing mark" if _same_but_closing_marks(a, b, task) else None
+        return "closing mark" if closing.same(a, b, (left.norms, right.norms), task) else None
+    if _missing(left.marked, right.bag) or _missing(right.marked, left.bag):
+        return None  # the most usual difference of all, and the cheapest to see
     if left.slips != right.slips or (left.stressed and right.stressed and left.stressed != right.stressed):
         return None  # which mistake, or which word, is meant
     if not same_capitals(left.form, right.form, names=task == OPEN) or not same_doubts(
@@ -151,6 +146,12 @@ def harmless(a: str, b: str, task: str) -> str | None:
     return "wording" if task == OPEN and same_question(left.tokens, right.tokens) else None
 
 
+def _missing(marked: frozenset[str], other: frozenset[str]) -> bool:
+    """Some of these are not in the other text, in whatever case."""
+    odd = {norm.lower() for norm in marked - other}
+    return bool(odd) and (any(map(str.isdigit, odd)) or not odd <= {norm.lower() for norm in other})
+
+
 def shared_words(a: str, b: str) -> float:
     """Twice the words in common, divided by all words."""
     left, right = Counter(read(a).norms), Counter(read(b).norms)
@@ -167,30 +168,6 @@ def open_spans(left: Read, right: Read, task: str) -> list[Span]:
     """The places that differ and that nothing here explains; all of them for a literal task."""
     spans = differences(left.norms, right.norms)
     return spans if task in LITERAL else [span for span in spans if _explain(left, right, span, task) is None]
-
-
-def _same_but_closing_marks(a: str, b: str, task: str) -> bool:
-    """The full stop that closes a line is layout, as is a question mark where the words ask, and a blank before a mark;
-    what is extracted does not hang on an exclamation mark either.
-
-    A bare word with a full stop may be an abbreviation, so there must be a sentence.
-    """
-    left, right = read(a), read(b)
-    words = sum(token.kind == "word" for token in left.tokens)
-    if words < _MIN_SENTENCE_WORDS or left.norms != right.norms or _asked_or_told(a, b):
-        return False
-    return _without_marks(a, task == EXTRACT) == _without_marks(b, task == EXTRACT)
-
-
-def _asked_or_told(a: str, b: str) -> bool:
-    """Some line closes with a question mark in one text and with another mark in the other."""
-    mine, other = (["?" in mark for mark in _CLOSING[True].findall(text)] for text in (a, b))
-    return len(mine) == len(other) and mine != other
-
-
-def _without_marks(text: str, exclamations: bool) -> str:
-    """Of question marks only those are dropped that are needless: the others were compared as words."""
-    return layout(_CLOSING[exclamations].sub("", _REPEATED.sub("?", _SPACED.sub("", text))))
 
 
 def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:

@@ -98,7 +98,8 @@ def _common(tokens: Sequence[Token], at: int, cross: bool) -> Token:
         return _day_of_month(tokens, at)
     if token.kind != "word":
         return token
-    return token._replace(norm=_word(tokens, at))
+    norm = _word(tokens, at)
+    return token if norm == token.norm else token._replace(norm=norm)
 
 
 def _word(tokens: Sequence[Token], at: int) -> str:

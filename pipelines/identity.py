@@ -10,8 +10,11 @@ import msgspec
 
 _sorted_json = msgspec.json.Encoder(order="sorted").encode
 
-NOT_ASKED = ("user", "metadata", "store", "service_tier")
-"""Fields that name the caller or the tariff: they do not change the question."""
+NOT_ASKED = frozenset(
+    {"user", "safety_identifier", "metadata", "store", "service_tier"}
+    | {"prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"}
+)
+"""Fields that name the caller, the tariff or the provider's cache: they do not change the question."""
 
 
 def salt(client: str, route: str, model: str | None, check: bytes) -> bytes:

@@ -72,6 +72,14 @@ _PAGE_TAGS = word_set(
 """Markup that makes a page; any other tag may only wrap a part of a prompt."""
 
 _FENCE = "```"
+_QUOTED_LINE = re.compile(r"\s*```\s?([^\W\d_][\w\s.,;:!?'\"()&%$€£’“”–—-]*)```[.,;:]?\s*")
+_PROSE_WORDS = word_set(
+    "the a an i we he she it is was are and of to in on for my your you this that not with please but so"
+)
+_FLAG = re.compile(r"\s--?\w")
+"""A sentence that is fenced on its own line is quoted; a command there is code."""
+
+
 _CACHED_LINES = 16_384
 _JUDGED_LETTERS = 500
 
@@ -109,9 +117,7 @@ def _mark_columns(lines: list[str], kinds: list[_Kind]) -> None:
     for at, line in enumerate(lines):
         if not inside and any(below[:2] == "  " for below in lines[at + 1 : at + 3]):
             inside = _COLUMNS.search(line) is not None and not any(kind.code for kind in kinds[at : at + 4])
-        elif inside:
-            inside = _ROW.search(line) is not None
-        if inside:
+        if inside and (inside := _ROW.search(line) is not None):
             kinds[at] = kinds[at]._replace(table=True)
 
 
@@ -255,7 +261,16 @@ def _kinds(lines: list[str]) -> list[_Kind]:
 
 
 def _kind_of_long(line: str) -> _Kind:
-    return _kind(_ends(line))._replace(fence=line.lstrip().startswith(_FENCE))
+    return _kind(_ends(line))._replace(fence=_is_fence(line))
+
+
+def _is_fence(line: str) -> bool:
+    if not line.lstrip().startswith(_FENCE):
+        return False
+    quoted = _QUOTED_LINE.fullmatch(line)
+    if quoted is None or _CODE_LINE.search(_ends(quoted[1])) is not None or _FLAG.search(quoted[1]) is not None:
+        return True
+    return _PROSE_WORDS.isdisjoint(quoted[1].lower().split())
 
 
 def _ends(line: str) -> str:
@@ -270,7 +285,7 @@ def _kind(line: str) -> _Kind:
         or (_BLANK.search(row) is None and len(_CELL_ENDS.findall(row)) >= _MIN_CELL_ENDS)
     )
     return _Kind(
-        line.lstrip().startswith(_FENCE),
+        _is_fence(line),
         _CODE_LINE.search(line) is not None,
         is_row or _NESTED_KEY.match(line) is not None,
         _ITEM.search(line) is not None,

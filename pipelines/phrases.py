@@ -105,6 +105,10 @@ def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
     at = 0
     while at < len(tokens):
         token = tokens[at]
+        if norms[at] not in _PHRASES and norms[at] not in _PREFIXES:
+            out.append(token)
+            at += 1
+            continue
         length, short = _found(norms, at)
         if _prefixed(norms, at) and at not in about:
             joined = tokens[at + 1 + (norms[at + 1] == "-")]

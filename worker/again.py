@@ -16,6 +16,7 @@ from uuid import uuid4
 from pipelines import wire
 from pipelines.types import BatchHead, Called, Entry, Intent, Late
 from worker.money import budget
+from worker.process import is_gone
 from worker.queue import RedisError, ResponseError
 
 if TYPE_CHECKING:
@@ -156,8 +157,6 @@ class Again:
             return ""
 
     async def _missing(self, said: str) -> bool:
-        from worker.beat import is_gone
-
         redis, keys = self._context.redis, self._context.keys
         heard = await redis.smembers(said)
         workers = await redis.hgetall(keys.workers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from typing import Any
 
 import msgspec
@@ -13,9 +12,10 @@ from pipelines import beside, budgets
 from pipelines.learn import Length
 from pipelines.printable import one_line
 from worker import aside
-from worker.context import Context, boot_id
+from worker.context import Context
 from worker.drain.drain import Drain
 from worker.money import budget, reported
+from worker.process import Identity, identity, is_dead_here
 from worker.queue import RedisError
 from worker.timing import ALIVE_MS
 
@@ -72,42 +72,6 @@ async def alive(context: Context) -> dict[str, Beat]:
     owners = [owner.decode(errors="replace") for owner in await redis.hkeys(keys.workers)]
     raw = await redis.mget([keys.worker(owner) for owner in owners]) if owners else []
     return {owner: beat for owner, value in zip(owners, raw, strict=True) if value and (beat := read_beat(value))}
-
-
-class Identity(msgspec.Struct):
-    """Which process a worker is, so that a dead one is known on its own machine without waiting."""
-
-    boot: str
-    pid: int
-    started: str
-
-
-def identity() -> Identity:
-    return Identity(boot_id(), os.getpid(), _start_of(os.getpid()) or "")
-
-
-def _start_of(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot; None when there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            stat = file.read()
-    except OSError:
-        return None
-    after_name = stat.rpartition(")")[2].split()
-    return None if after_name[0] in ("Z", "X") else after_name[19]
-
-
-def is_dead_here(who: Identity) -> bool:
-    """True only when it certainly ran on this machine, since this boot, and is no more."""
-    return who.boot == boot_id() and bool(who.started) and _start_of(who.pid) != who.started
-
-
-def is_gone(raw: bytes) -> bool:
-    """Whether what a worker said of itself names a process that is dead on this machine."""
-    try:
-        return is_dead_here(msgspec.json.decode(raw, type=Identity))
-    except (msgspec.MsgspecError, UnicodeError):
-        return True
 
 
 async def bury(context: Context) -> None:

@@ -8,7 +8,6 @@ import logging
 import socket
 from collections import Counter
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -131,9 +130,3 @@ class Context:
 
     def forget_run(self, run_id: str) -> None:
         self._runs.pop(run_id, None)
-
-
-def boot_id() -> str:
-    """Names this boot of this machine and this container: a process id means something only within them."""
-    boot, ids = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    return f"{boot.read_text().strip()} {ids.readlink()}" if boot.exists() and ids.exists() else socket.gethostname()

@@ -24,6 +24,7 @@ ASKING = [
     "Yes, and can I bring a dog",
     "So what is the fare",
     "Has the train left",
+    "the soup was cold\n\nIs the note above kind",
     "Is a dog allowed",
 ]
 STATING = [
@@ -50,6 +51,8 @@ STATING = [
     "Call us, should you need help",
     "It is late, isn't it",
     "4 is a square",
+    "The Sea Is in our hands",
+    "I think that Will is late",
 ]
 
 

@@ -16,8 +16,8 @@ def body(text: str = "hello", **more: Any) -> dict[str, Any]:
 
 
 def test_key_order_and_caller_fields_do_not_matter() -> None:
-    a = {"messages": body()["messages"], "seed": 1, "max_tokens": 5, "user": "u1"}
-    b = {"max_tokens": 5, "seed": 1, "messages": body()["messages"], "metadata": {"a": "b"}}
+    a = {"messages": body()["messages"], "seed": 1, "max_tokens": 5, "user": "u1", "prompt_cache_key": "k"}
+    b = {"max_tokens": 5, "seed": 1, "messages": body()["messages"], "metadata": {"a": "b"}, "safety_identifier": "s"}
     assert key(SALT, a) == key(SALT, b)
 
 

@@ -31,6 +31,7 @@ SAME = [
     ("Ann:\tI  rather doubt that they come. Bob:\tSo do I", "Ann: I rather doubt that they come. Bob: So do I"),
     ("- eggs\nall  day\tlong", "- eggs\nall day long"),
     ("<note>\nIt  rained.\n</note>\n<label>", "<note> It rained. </note> <label>"),
+    ("Is it kind?\n```We loved  the soup.```\nSay so.", "Is it kind? ```We loved the soup.``` Say so."),
 ]
 DIFFERENT = [
     ("10²", "102"),
@@ -52,6 +53,9 @@ DIFFERENT = [
     ("First name\tIn\tOut\nAnna Lee\t\t5", "First name\tIn\tOut\nAnna Lee\t5"),
     ("Debit    Credit\n120\n         80", "Debit    Credit\n         120\n80"),
     ("Hours:\nMon  Tue  Wed\n  8         6", "Hours:\nMon  Tue  Wed\n       8    6"),
+    ("Is it right?\n```x = the  cost of it```", "Is it right?\n```x = the cost of it```"),
+    ("Is it safe?\n```rm -r my  folder```", "Is it safe?\n```rm -r my folder```"),
+    ("Run:\n```docker run  nginx```", "Run:\n```docker run nginx```"),
 ]
 CODE = [
     "return x;",

@@ -13,11 +13,12 @@ import pytest
 from pipelines import paths, wire
 from pipelines.errors import LeaseLost
 from pipelines.types import BatchHead, Done, Item
-from worker.beat import Beat, identity
+from worker.beat import Beat
 from worker.context import Context, RunContext
 from worker.drain.drain import Drain
 from worker.lease import Lease, beside
 from worker.money.ledger import Ledger
+from worker.process import identity
 from worker.queue import OPEN
 from worker.schedule.heal import LOOKS, POISON_TRIES, Healer
 from worker.schedule.scheduler import Scheduler

@@ -38,9 +38,9 @@ from worker.sources.source import Cursor, Reader, template_of
 
 log = logging.getLogger("spillway.prepare")
 
-FIRST_ROWS, CHUNK_ROWS, CHUNK_BYTES = 256, 2048, 8 << 20
-EMBEDDED_ROWS = 512
-"""Embedding takes longest: smaller chunks keep the lanes fed meanwhile."""
+FIRST_ROWS, EMBEDDED_ROWS, CHUNK_ROWS = 256, 512, 2048
+FIRST_BYTES, EMBEDDED_BYTES, CHUNK_BYTES = 256 << 10, 1 << 20, 8 << 20
+"""Proofs and embedding take longest: smaller chunks keep the lanes fed meanwhile, and the first calls wait for the first chunk."""
 REST_S = 0.1  # unless something arrives
 FIELDS = (
     "prepared", "held_rows", "held_bytes", "blocked", "cancel", "client", "wanted", "audit_wanted", "out_rows", "out_bytes", "deadline_ms",
@@ -195,8 +195,9 @@ class Preparer:
         await self._clients.refresh(progress.asker, fresh=progress.fresh)
         await self._count_rules()
         self._sifter.paused = await paused(context)
-        size = FIRST_ROWS if at.row == 0 else EMBEDDED_ROWS if progress.embeds else CHUNK_ROWS
-        rows, after = await asyncio.to_thread(progress.reader.read, at, size, CHUNK_BYTES)
+        limits = (EMBEDDED_ROWS, EMBEDDED_BYTES) if progress.embeds else (CHUNK_ROWS, CHUNK_BYTES)
+        limits = (FIRST_ROWS, FIRST_BYTES) if at.row == 0 else limits
+        rows, after = await asyncio.to_thread(progress.reader.read, at, *limits)
         name, ask = paths.chunk(run_id, 0, at.row), cancel in (None, b"", b"0")
         if name in progress.forgotten:
             self._sifter.rates |= await asyncio.to_thread(rates_of, context.store, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,21 @@ async def test_a_redis_that_forgot_chunks_leaves_no_row_in_two_parts(
         names.append([paths.first_row(name) for name in here.store.names(paths.chunks_dir(RUN))])
     assert names == [[0, 100, 170, 240], [0, 150, 250]]
     assert compact(here.store, RUN, "default", "")["rows"] == 300
+
+
+async def test_long_prompts_come_in_smaller_chunks_and_the_first_calls_wait_for_few(
+    here: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await here.redis.hset(here.keys.run(RUN), mapping={"cursor": "", "prepared": "0"})
+    monkeypatch.setattr(prepare, "FIRST_BYTES", 500)
+    monkeypatch.setattr(prepare, "CHUNK_BYTES", 5_000)
+    one = preparer(here)
+    while await one._chunk(RUN):
+        pass
+    begun = sorted(paths.first_row(name) for name in here.store.names(paths.chunks_dir(RUN)))
+    rows = [after - before for before, after in itertools.pairwise([*begun, 300])]
+    assert 0 < rows[0] < rows[1] < 200
+    assert max(rows[1:-1]) - min(rows[1:-1]) < 20
 
 
 @pytest.mark.parametrize("who", ["lease", "cursor"])

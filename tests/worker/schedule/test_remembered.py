@@ -15,10 +15,11 @@ from pipelines.settings import parse_settings
 from tests.support_program import GPU, Program
 from tests.support_redis import redis_server
 from tests.support_upstream import Upstream
-from worker.beat import Beat, identity
+from worker.beat import Beat
 from worker.context import Context
 from worker.learned import prefill_weights
 from worker.lease import Lease, hold
+from worker.process import identity
 from worker.queue import Redis, connect
 from worker.schedule import estimates
 from worker.schedule.scheduler import Scheduler
