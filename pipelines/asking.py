@@ -59,6 +59,10 @@ _READ_PIECES = 8
 _CLAUSE_PIECES = 32
 """Where a last clause is longer, nobody looks for its beginning."""
 
+_CLOSED = frozenset(".!?:>")
+PARAGRAPH = re.compile(r"\n(?:[ \t\r]*\n)+")
+"""What parts paragraphs, in each of which a sentence begins."""
+
 
 def begins(raw: str) -> bool:
     """With a capital letter a question word begins a sentence, whatever stands before it: a heading has no full stop."""
@@ -127,3 +131,18 @@ def _last_word(piece: str) -> str:
         return piece
     found = _LAST_WORD.search(piece)
     return found[0] if found else ""
+
+
+def paragraphs(text: str) -> list[str]:
+    """The parts of a text between blank lines, if it may ask something and one of them lacks the mark that closes a sentence, which
+    then ends there."""
+    if "?" not in text:
+        return [text]
+    if "\r" not in text and "\n " not in text and "\n\t" not in text:  # most texts, quickly
+        at = text.find("\n\n")
+        while at > 0 and text[at - 1] in _CLOSED:
+            at = text.find("\n\n", at + 2)
+        if at <= 0:
+            return [text]
+    parts = PARAGRAPH.split(text)
+    return [text] if all(part.rstrip()[-1:] in _CLOSED for part in parts[:-1]) else parts

@@ -20,8 +20,15 @@ thanks | thank you | thx | thanks a lot | thanks so much | thanks very much | th
 thanks in advance | thank you in advance | thanks and regards
 """
 _CLOSING = "best regards | kind regards | warm regards | regards | best wishes | cheers | sincerely | yours sincerely"
-_KINDS = {"greeting": _GREETING, "time of day": _OF_THE_DAY, "thanks": _THANKS, "closing": _CLOSING}
-_OPENING = frozenset({"greeting", "time of day"})
+_FRANKLY = "honestly | tbh | to be honest | to be quite honest"
+_KINDS = {
+    "greeting": _GREETING,
+    "time of day": _OF_THE_DAY,
+    "thanks": _THANKS,
+    "closing": _CLOSING,
+    "frankly": _FRANKLY,
+}
+_OPENING = frozenset({"greeting", "time of day", "frankly"})
 """They open a sentence or what stands below a heading; inside of one, `Hello` is a name or a word that is spoken of."""
 _HEADINGS = word_set("message messages mail email comment feedback input query request review text ticket transcript")
 _HEADED = 4
@@ -41,6 +48,7 @@ def _table() -> dict[str, list[tuple[tuple[str, ...], str]]]:
 
 
 _PHRASES = _table()
+_CLAUSES = SUBJECTS | word_set("this that these those there not if when")
 _REQUESTING = POLITE | GREETINGS | {"you", "and"}
 """Behind these `kindly` asks."""
 
@@ -88,6 +96,8 @@ def _ends(tokens: Sequence[Token], end: int, kind: str, words: Sequence[str]) ->
     if end == len(tokens) or tokens[end].first:
         return True
     after = tokens[end]
+    if kind == "frankly":
+        return after.norm in _CLAUSES
     if kind in _OPENING:
         return len(words) == 1 or not after.raw[:1].isupper() or after.norm in SUBJECTS or lexicon.ordinary(after.norm)
     return after.raw[:1].isupper()

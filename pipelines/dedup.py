@@ -6,11 +6,13 @@ Pure values; the vectors and the index that propose candidates are in worker/ded
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, reduce
 from hashlib import blake2b
+from operator import or_
 
 import msgspec
 
+from pipelines.asking import paragraphs
 from pipelines.casing import capitals
 from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
@@ -27,6 +29,7 @@ from pipelines.instruction import (
     stricter,
 )
 from pipelines.layout import layout, one_line, prose_words
+from pipelines.letters import placed
 from pipelines.loose import loose_lines, loose_words
 from pipelines.outline import OUTLINES, outlines, skeleton
 from pipelines.pieces import CODE, TELLING
@@ -91,7 +94,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 _KNOWN_FIELDS = "\x00"
-FORMS = 7
+FORMS = 8
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
 
@@ -143,8 +146,14 @@ def read(text: str) -> Said:
 
 def canonical_key(family: bytes, text: str, task: str) -> bytes:
     """Equal for texts that differ in nothing that this kind of task could notice; 16 bytes."""
-    form = text if task == VERBATIM else layout(text) if task in LITERAL else _loose_form(text, task)
+    form = text if task == VERBATIM else _literal_form(text) if task in LITERAL else _loose_form(text, task)
     return _digest(form, family, _of(task, FORMS), 16)
+
+
+def _literal_form(text: str) -> str:
+    """Without what only layout says, but with the blanks and line ends that part things."""
+    places = placed(text)
+    return "\x1f".join([layout(text), *places]) if places else layout(text)
 
 
 def _loose_form(text: str, task: str) -> str:
@@ -152,7 +161,7 @@ def _loose_form(text: str, task: str) -> str:
     text = decoded(text)
     plain = one_line(text)
     words: list[str] | str = text.split() if plain else prose_words(text)
-    low, kinds = loose_words(words) if isinstance(words, list) else loose_lines(words)
+    low, kinds = _loose_parts(text, words) if isinstance(words, list) else loose_lines(words)
     if plain and kinds & CODE and isinstance(words := prose_words(text), str):
         low, kinds = loose_lines(words)
     if not kinds & TELLING:
@@ -160,6 +169,16 @@ def _loose_form(text: str, task: str) -> str:
     shown = words if isinstance(words, str) else " ".join(words)
     names = [*capitals(shown, names=task == OPEN), *doubted(shown, asked=task == OPEN)]
     return "\x1f".join([low, *names]) if names else low
+
+
+def _loose_parts(text: str, words: list[str]) -> tuple[str, int]:
+    """Each paragraph has its own sentences."""
+    said = paragraphs(text) if "\n" in text else []
+    parts = [prose_words(part) for part in said] if len(said) > 1 else []
+    if not parts or any(isinstance(part, str) for part in parts):
+        return loose_words(words)
+    forms = [loose_words(part) for part in parts if part]
+    return " ".join([form for form, _ in forms if form]), reduce(or_, [kinds for _, kinds in forms], 0)
 
 
 def skeleton_key(family: bytes, text: str) -> bytes:

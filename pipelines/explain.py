@@ -5,12 +5,12 @@ The kind of task decides what may be ignored; guards.py names what forbids.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pipelines import closing, lexicon
+from pipelines.asking import PARAGRAPH
 from pipelines.casing import same_capitals, titled
 from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
@@ -18,6 +18,7 @@ from pipelines.figures import figures
 from pipelines.guards import Side, sides
 from pipelines.instruction import CLOSED, LITERAL, OPEN, VERBATIM
 from pipelines.layout import layout
+from pipelines.letters import literal_words, placed
 from pipelines.moves import moved
 from pipelines.phrases import common
 from pipelines.reading import Token, tokens
@@ -57,15 +58,9 @@ _SAYING = word_set(
 _CLAUSES = SUBJECTS | {"there"}
 """What begins a clause, so that `that` before it joins clauses: `I think (that) the shop is closed`."""
 
-_COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing"), "politeness")
-_LITERAL_WORDS = re.compile(
-    r"(?<=[\w,(] )([\"'])([^\"'\n]{2,40})\1(?!\w)|([\"'])([^\"'\n]{2,40})\3(?= [a-z])|(\w[\w-]{0,40}(?:/[\w.-]{1,40}|\.[a-z][a-z0-9]{0,3}\b))"
-)
-"""A short quotation inside a sentence, the name of a file: of these each letter may be meant, `"modify"` and `"moidfy"`."""
-
+_COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing", "frankly"), "politeness")
 _PAUSE = "\0"
 _SOFT = Token(_PAUSE, "", "soft", False)
-_WORD = re.compile(r"[^\W\d_]+")
 MARKED_KINDS = frozenset({"code", "id", "link", "number"})
 """What is never explained away."""
 
@@ -74,6 +69,7 @@ class Read(NamedTuple):
     """A text in layout form, its tokens without soft punctuation, and what is compared of them."""
 
     form: str
+    shown: str  # the same as a reader is shown it
     tokens: tuple[Token, ...]
     norms: list[str]
     bag: frozenset[str]
@@ -102,14 +98,15 @@ def read(text: str) -> Read:
 
 def _read(text: str) -> Read:
     form = layout(text)
-    shown = unmarked(decoded(text))
-    every = tokens(form if shown == text else layout(shown))
+    shown = unmarked(plain := decoded(text))
+    parts = PARAGRAPH.split(shown) if "?" in shown and "\n" not in form and form[:1] != "\t" else [shown]
+    every = [token for part in parts for token in tokens(form if part == text else layout(part))]
     said = [_SOFT if token.kind == "soft" else token for token in every]  # a phrase ends there
     kept = tuple([token for token in common(figures(said)) if token.norm != _PAUSE])
-    norms = [token.norm for token in kept]
+    norms, seen = [token.norm for token in kept], form if plain == text else layout(plain)
     marked = frozenset([token.norm for token in kept if token.kind in MARKED_KINDS])
     return Read(
-        form, kept, norms, frozenset(norms), marked, emphasised(text), slips(said), titled(form), courtesies(kept)
+        form, seen, kept, norms, frozenset(norms), marked, emphasised(text), slips(said), titled(form), courtesies(kept)
     )
 
 
@@ -118,18 +115,18 @@ def harmless(a: str, b: str, task: str) -> str | None:
     if task == VERBATIM:
         return None  # blanks, lines and characters may be what is counted
     left, right = read(a), read(b)
+    if task in LITERAL and placed(a) != placed(b):
+        return None
     if left.form == right.form:
         return "layout"
     if task in LITERAL:
         return "closing mark" if closing.same(a, b, (left.norms, right.norms), task) else None
     if _missing(left.marked, right.bag) or _missing(right.marked, left.bag):
         return None  # the most usual difference of all, and the cheapest to see
-    if left.stressed and right.stressed and left.stressed != right.stressed:
-        return None  # which word is meant
-    if left.slips != right.slips:
-        return None
+    if left.slips != right.slips or (left.stressed and right.stressed and left.stressed != right.stressed):
+        return None  # which mistake, or which word, is meant
     if not same_capitals(left.form, right.form, names=task == OPEN) or not same_doubts(
-        left.form, right.form, asked=task == OPEN
+        left.shown, right.shown, asked=task == OPEN
     ):
         return None
     if left.norms == right.norms:
@@ -181,7 +178,7 @@ def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
         reasons = {_same_word(x, y, cased, task) for x, y in zip(gone, come, strict=True)}
         if None not in reasons:
             slips = {t.norm for x, y in zip(gone, come, strict=True) if x.norm != y.norm for t in (x, y)}
-            literal = "typo" in reasons and not slips.isdisjoint(_literal_words(left.form) | _literal_words(right.form))
+            literal = "typo" in reasons and not slips.isdisjoint(literal_words(left.form) | literal_words(right.form))
             return None if literal else _joined(reasons)
     if any(token.kind in MARKED_KINDS for token in (*gone, *come)):
         return None
@@ -193,11 +190,6 @@ def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
     if None in both or (gone and come and not (both <= EXCHANGED and len(both - {"please"}) <= 1)):
         return None
     return _joined(_COURTESY.get(reason or "", reason) for reason in both)
-
-
-def _literal_words(form: str) -> set[str]:
-    """The words of a text whose letters are meant as they stand; asked for only where there is a slip."""
-    return {word.lower() for found in _LITERAL_WORDS.finditer(form) for word in _WORD.findall(found.group())}
 
 
 def _joined(reasons: Iterable[str | None]) -> str:

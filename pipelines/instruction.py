@@ -17,6 +17,11 @@ LITERAL = frozenset({EXTRACT, STRICT, VERBATIM})
 """Tasks whose answer repeats letters of the text: only what is beyond dispute may differ."""
 
 _COUNTED = "spaces?|blanks?|lines?|words?|syllables?|vowels?|consonants?|commas?|hyphens?|digits?|bytes?|sentences?"
+_LANGUAGES = (
+    r"(?:english|german|french|spanish|italian|portuguese|dutch|swedish|norwegian|danish|finnish|polish|czech|slovak|hungarian|romanian|bulgarian|greek"
+    r"|turkish|russian|ukrainian|arabic|hebrew|persian|farsi|hindi|urdu|bengali|tamil|thai|vietnamese|indonesian|malay|chinese|mandarin|cantonese|japanese"
+    r"|korean|latin|swahili|catalan|welsh|irish|esperanto)"
+)
 _MARK_WORDS = (
     r"punctuat\w+|proofread\w*|copy-?edit\w*|grammar\w*|spell\w*|tokeni[sz]e\w*|verbatim|repeat (?:the|this|after)"
     rf"|count (?:the|how|all|every)(?: [\w']+){{0,6}}? (?:occurrences|times|paragraphs?|[b-z](?:'s)?|letters?|characters?|tokens?|marks?|symbols?|{_COUNTED})"
@@ -28,12 +33,26 @@ _MARK_WORDS = (
 _LETTER_WORDS = (
     r"translat\w+|transcrib\w+|transcriptions?|transliterat\w+|rewrit\w+|rephras\w+|paraphras\w+|reword\w*|correct (?:the|this|any|all|my|every)"
     r"|redact\w*|anonymi[sz]\w+|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|capitali[sz]\w+|compare (?:the|these|this|both|two)"
+    rf"|(?:put|turn|bring|render|express)\b[^.!?\n]{{0,80}}? (?:in|into|to) (?:[a-z]+ ){{0,2}}{_LANGUAGES}"
+    rf"|locali[sz]e (?:this|these|the)|say (?:this|it|that|the following)[^.!?\n]{{0,40}}? in (?:[a-z]+ ){{0,2}}{_LANGUAGES}|{_LANGUAGES} (?:version|equivalent|for the following)"
+    rf"|{_LANGUAGES} ?(?:to|into|->|=>|\u2192) ?(?:[a-z]+ )?{_LANGUAGES}|{_LANGUAGES}:[^\n]{{0,2000}}\n+{_LANGUAGES}(?=:)"
     r"|code|sql|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program"
 )
-_PART_WORDS = r"fill (?:in |out )?(?:the|this) (?:forms?|fields?|blanks?|template)|extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)|find (?:all|every)|pull out"
+_THINGS = (
+    r"(?:people|persons?|names?|places?|locations?|cities|countries|organi[sz]ations?|compan(?:y|ies)|firms?|institutions?|brands?|products?"
+    r"|dates?|amounts?|events?|drugs?|medicines?|diseases?|genes?|proteins?|chemicals?)"
+)
+_THERE = r"(?:named|mentioned|found|listed|that (?:occur|appear)|occurring|appearing|above|below|(?:in|from) the (?:text|passage|sentence|article))"
+_PART_WORDS = (
+    r"fill (?:in |out )?(?:the|this) (?:forms?|fields?|blanks?|template)|extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)"
+    rf"|find (?:all|every)|pull out|(?:tag|mark|highlight|underline) (?:all|every|each)|{_THINGS}(?:,? and |,? or |, |/){_THINGS}[^.!?\n]{{0,40}}? {_THERE}"
+    rf"|(?:who|(?:what|which|every|each|all) {_THINGS})(?: (?:is|are|was|were))? (?:named|mentioned) (?:in|above|below)"
+)
+"""Also `people and places named below`, without a verb."""
+
 _LABEL_WORDS = (
     r"classif\w+|categori[sz]\w+|labels?|labell?ing|sentiment|assign|positive or negative|rate|rating|score|intents?|category|categories"
-    r"|topics?|(?:decide|determine) (?:whether|which)"
+    r"|topics?|(?:decide|determine) (?:whether|which)|positive ?[/|] ?negative|pos ?[/|] ?neg"
 )
 _CHOICE_WORDS = (
     r"which of|(?:exactly )?one of|either|yes or no|yes, no|true or false|choose|select|pick|one word|multiple choice"
@@ -62,8 +81,11 @@ _MARKS, _LETTERS, _PARTS = map(_words, (_MARK_WORDS, _LETTER_WORDS, _PART_WORDS)
 _LITERALS = _words(_MARK_WORDS, _LETTER_WORDS, _PART_WORDS)
 _LABELS, _ANY_LABELS = _words(_LABEL_WORDS), _words(_LABEL_WORDS, _CHOICE_WORDS)
 _FORMS = _words(_FORM_WORDS)
-_OPTIONS = re.compile(r"[(\[{<]\s*[\w-]{1,40}(?: ?[/|] ?[\w-]{1,40}){1,9}\s*[)\]}>]")
-"""`(good / bad)`"""
+_OPTIONS = re.compile(
+    r"[(\[{<]\s*[\w-]{1,40}(?: ?[/|] ?[\w-]{1,40}){1,9}\s*[)\]}>]|(?m:^)[^\w\n]{0,4}[\w-]{1,40}(?: ?[/|] ?[\w-]{1,40}){1,9} ?\?[ \t]*(?m:$)"
+    r"|\bwhich\b[^.!?:\n]{1,80}: (?:[\w-]{1,40}(?: [\w&-]{1,40}){0,2}, ){1,19}[\w-]{1,40}(?: [\w&-]{1,40}){0,2},? or [\w-]{1,40}(?: [\w&-]{1,40}){0,2}\?[ \t]*(?m:$)"
+)
+"""`(good / bad)`; on a line of its own `good/bad?`; `Which desk takes it: sport, science or culture?`"""
 
 _NAMED_CHOICE = re.compile(
     r"\b(?:[Aa]nswer|[Rr]eply|[Rr]espond|[Oo]utput|[Rr]eturn|[Ss]ay|[Ww]rite|[Cc]hoose)(?: only)?(?: with| by)?:? "

@@ -52,8 +52,13 @@ _CODE_LINE = re.compile(
 _NESTED_KEY = re.compile(r"\s{2,}[\w-]+:(?:\s|$)")
 _CELL_ENDS = re.compile(r"(?<=\S)[,;|\t](?=\S)")
 _BLANK = re.compile(r"[^\S\t]")
-_MIN_CELL_ENDS = 2
+_MIN_CELL_ENDS, _CELL = 2, 24
 """Nested keys and rows of a table: their lines and indentation say something too. Long rows are read in one pass."""
+
+_COLUMNS = re.compile(r"[^\s.!?:;,] {2,}\S")
+"""A gap inside a line that no typewriter makes behind a mark: below such a heading, blanks say in which column a figure stands."""
+
+_ROW = re.compile(r"^ {2,}\S|[^\s.!?:;,] {2,}\S|\d")
 
 _ITEM = re.compile(r"^(?:[-*+\u2022]|\d+[.)])\s|^\s{2,}(?:[-*+]|\d+[.)]) |^\u21e5+ ")
 _DEEPER = "\N{RIGHTWARDS ARROW TO BAR}"
@@ -88,19 +93,32 @@ def layout(text: str) -> str:
 def prose_words(text: str) -> list[str] | str:
     """The words of the layout form where that is one line of prose; the form itself where it might have had lines of code."""
     if not text.isascii():
-        text = _composed(text)
+        text = composed(text)
     return _mixed_form(text) if _may_hold_code(text) else _plain(text).split()
 
 
-def _composed(text: str) -> str:
+def composed(text: str) -> str:
+    """The text in one Unicode form, without letters that are not seen."""
     return unicodedata.normalize("NFC", _replace(text, _ODD_ANYWHERE, _ANYWHERE))
 
 
 def _mixed_form(text: str) -> str:
     lines = (text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text).split("\n")
     kinds = _kinds(lines)
+    if "\n " in text and "  " in text and not any(kind.fence for kind in kinds):
+        _mark_columns(lines, kinds)
     marks = _marked_lines(lines, kinds, _wrappers(text), not _dashed_once(kinds))
     return _mixed(lines, marks) if any(marks) else _prose(text)
+
+
+def _mark_columns(lines: list[str], kinds: list[_Kind]) -> None:
+    """Lines below a heading of several columns, one of which soon begins with blanks, are rows of a table."""
+    inside = False
+    for at, line in enumerate(lines):
+        if not inside and any(below[:2] == "  " for below in lines[at + 1 : at + 3]):
+            inside = _COLUMNS.search(line) is not None and not any(kind.code for kind in kinds[at : at + 4])
+        if inside and (inside := _ROW.search(line) is not None):
+            kinds[at] = kinds[at]._replace(table=True)
 
 
 def is_code(text: str) -> bool:
@@ -203,6 +221,7 @@ class _Kind(NamedTuple):
     item: bool
     dashed: bool  # begins with a dash
     follows: bool  # is blank or indented: a part of what stands above it
+    cells: bool  # holds a tab, as a row of the table above it with an empty cell does
 
 
 def _marked_lines(lines: list[str], kinds: list[_Kind], wrappers: frozenset[str], listed: bool) -> list[int]:
@@ -220,7 +239,7 @@ def _marked_lines(lines: list[str], kinds: list[_Kind], wrappers: frozenset[str]
             last = _CODE
         elif listed and kind.item:
             last = _LISTED
-        elif not kind.follows:
+        elif not (kind.follows or (listed and kind.cells and last == _CODE)):
             last = _PLAIN
         marks.append(last)
     return marks
@@ -261,7 +280,10 @@ def _ends(line: str) -> str:
 @lru_cache(maxsize=_CACHED_LINES)
 def _kind(line: str) -> _Kind:
     row = line.rstrip()
-    is_row = row[:1].strip() != "" and _BLANK.search(row) is None and len(_CELL_ENDS.findall(row)) >= _MIN_CELL_ENDS
+    is_row = row[:1].strip() != "" and (
+        (row.count("\t") >= _MIN_CELL_ENDS and max(map(len, row.split("\t"))) <= _CELL)
+        or (_BLANK.search(row) is None and len(_CELL_ENDS.findall(row)) >= _MIN_CELL_ENDS)
+    )
     return _Kind(
         _is_fence(line),
         _CODE_LINE.search(line) is not None,
@@ -269,6 +291,7 @@ def _kind(line: str) -> _Kind:
         _ITEM.search(line) is not None,
         line[:2] == "- ",
         line[:2].isspace() or not line.strip(),
+        "\t" in row,
     )
 
 

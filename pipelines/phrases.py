@@ -28,7 +28,8 @@ check if = check whether | tell if = tell whether | see if = see whether | sure 
 tell me if = tell me whether | ask me if = ask me whether
 two = 2 | three = 3 | four = 4 | five = 5 | six = 6 | seven = 7 | eight = 8 | nine = 9 | ten = 10 | eleven = 11 | twelve = 12
 thirteen = 13 | fourteen = 14 | fifteen = 15 | sixteen = 16 | seventeen = 17 | eighteen = 18 | nineteen = 19
-w / o = without | the the = the | an an = an | and and = and | to to = to
+w / o = without | w / = with | u = you | rly = really | ppl = people | abt = about | luv = love
+the the = the | a a = a | there is is = there is | an an = an | and and = and | to to = to
 of of = of | of of course = of of course | of of late = of of late | of of old = of of old
 e - mail = email | e - mails = emails | e mail = email | e mails = emails | a.m = am | p.m = pm | television = tv | televisions = tvs | photograph = photo | photographs = photos
 telephone = phone | telephones = phones | mathematics = math | maths = math | advertisement = ad | advertisements = ads

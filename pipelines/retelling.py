@@ -28,7 +28,7 @@ _LONG_WORD = 4
 _MIN_WORDS, _MIN_PLACES = 5, 2
 _SHARED, _SHARED_IF_ANCHORED, _SHARED_NAMES = 0.4, 0.3, 0.5
 _ANCHORS = 2
-_SAME_ORDER, _FEW_WORDS = 0.84, 5
+_SAME_ORDER, _FEW_WORDS, _A_WORD = 0.84, 5, 2
 """Who tells a story in other words leaves less than this of the longer text as it stands, and changes more words, both
 texts together; two edits of a text leave more and change fewer."""
 
@@ -107,10 +107,21 @@ def _agree(mine: Facts, other: Facts) -> bool:
 
 
 def _edited(left: Read, right: Read, spans: Sequence[Span]) -> bool:
-    """Most of the longer text stands in the other one, word by word, or only a few words differ at all."""
+    """Most of the longer text stands in the other one, word by word, or only a few words differ at all, or only one beside a passage that
+    one text has in front or behind."""
     gone, come = sum(s.a1 - s.a0 for s in spans), sum(s.b1 - s.b0 for s in spans)
+    passage = max((s.a1 - s.a0 + s.b1 - s.b0 for s in spans if _extends(left, right, s)), default=0)
+    if gone + come - passage <= _A_WORD:
+        return True
     size, changed = max((len(left.norms), gone), (len(right.norms), come))
     return gone + come <= _FEW_WORDS or size - changed > _SAME_ORDER * size
+
+
+def _extends(left: Read, right: Read, span: Span) -> bool:
+    """One text goes on where the other begins or ends."""
+    one_sided = span.a0 == span.a1 or span.b0 == span.b1
+    ends = (span.a1, span.b1) == (len(left.norms), len(right.norms))
+    return one_sided and (ends or span.a0 == span.b0 == 0)
 
 
 def _forbidden(left: Read, right: Read, spans: Sequence[Span]) -> bool:

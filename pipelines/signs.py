@@ -26,7 +26,10 @@ _NAMING = word_set(
     "word words term terms phrase name names named called titled labelled labeled label labels button buttons key keys option options tab "
     "menu folder file command field column page message error status type class tag category say says said answer reply"
 )
-"""Beside one of these, quotation marks only show what is named."""
+"""Behind one of these, quotation marks only show what is named."""
+
+_NAMED = _NAMING - word_set("column page message error status type class category answer reply file folder")
+"""So they do before one of these; a "free" page and a "helpful" answer are doubted."""
 
 SOFT = frozenset(".,;:!\"'`-()\N{EM DASH}\N{HORIZONTAL BAR}«»")
 _QUOTE_MARKS = frozenset("\"'`")
@@ -35,6 +38,18 @@ _AROUND, _SENTENCE = 40, 200
 _OPENINGS = ("", ".", "!", "?", ":", ">", "\n")
 _QUOTES, DASHES = "\"'`«»", "\N{EM DASH}\N{HORIZONTAL BAR}"
 RANGES = frozenset("-" + DASHES)
+
+_OPENERS = (
+    "The|A|An|I|I'm|I've|I'd|I'll|My|We|We're|Our|You|Your|He|His|She|Her|It|It's|Its|They|They're|Their|This|That|That's|These|Those|There|There's|Here"
+    "|But|And|So|Or|If|When|After|Before|Since|Because|While|Once|Then|Now|Not|No|Nothing|Nobody|Never|Always|Also|Even|Just|Only|All|Every|Everything"
+    "|Some|Most|Many|Both|One|Two|In|On|At|For|From|With|Without|To|By|As|What|Why|How|Who|Where|Which|Is|Are|Was|Were|Do|Don't|Does|Did|Didn't|Can|Can't"
+    "|Could|Would|Will|Won't|Have|Has|Very|Really|Too|Great|Good|Bad|Best|Worst|Love|Hate|Highly|Definitely|Overall|However|Unfortunately|Please|Thanks"
+)
+_IN_ANY_CASE = "the|i|i'm|we|they|this|that|but|then|he|she|there|when|after|very|would|was|were|can|could|what|why|how|nothing|never|also"
+"""No domains of countries, as `it` and `my` are."""
+_NO_BLANK = re.compile(rf"[a-z]{{2}}[.!](?:{_OPENERS})(?![\w.'])|(?i:[a-z]{{2}}[.!](?:{_IN_ANY_CASE}))(?![\w.'])")
+"""`It broke.The shop`: a blank is missing before a word that opens sentences; in `os.Path` and `example.Com` none is."""
+_LONGEST = 16
 
 
 def is_soft(mark: str, text: str, at: int) -> bool:
@@ -61,6 +76,8 @@ def is_soft(mark: str, text: str, at: int) -> bool:
         )
     if mark == "," and after in ")]}":
         return False
+    if mark in ".!" and after.isalpha():
+        return _NO_BLANK.match(text, max(0, at - 2), at + _LONGEST) is not None
     return not after.isalnum()
 
 
@@ -95,7 +112,7 @@ def _quoted(form: str, asked: bool) -> Iterator[tuple[str, bool]]:
         follows = after[1] if after else ""
         if not near and not (follows[:1].islower() and before.rstrip(" (")[-1:] in _OPENINGS):
             continue
-        if near.lower() in _NAMING or follows in _NAMING or (before and word is None):
+        if near.lower() in _NAMING or follows in _NAMED or (before and word is None):
             continue
         closes = _ENDING.search(form, end, end + _SENTENCE) if asked else None
         if closes is None or closes[0] != "?":

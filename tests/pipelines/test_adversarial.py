@@ -25,6 +25,9 @@ OTHER = """
 The crate weighs 40 kg.|The crate weighs forty-one kg.
 My "friend" took the lamp|My friend took the lamp
 My 'friend' took the lamp|My friend took the 'lamp'
+We learned more from a "free" page|We learned more from a free page
+It was a "helpful" answer to us|It was a helpful answer to us
+It runs like &quot;new&quot; now|It runs like new now
 A perfect "very nice" stay|A perfect very nice stay
 "Fresh" fish for nine days|Fresh fish for nine days
 Art and "science" are taught|Art and science are taught
@@ -35,6 +38,10 @@ Is x = cost *rate* of it?|Is x = cost rate of it?
 The pair x,y is odd|The pair x y is odd
 It is 1,5 m long|It is 1 5 m long
 No,more cuts are needed|No more cuts are needed
+Call os.Path of it at once|Call os Path of it at once
+See shop.it or shop.is at once|See shop it or shop is at once
+He came, asked no.The lamp broke|He came, asked no the lamp broke
+The lamp broke\\n\\nIt is new?|The lamp broke\\n\\nIt is new.
 The sign says "teh" in red|The sign says "the" in red
 What they heard of of late|What they heard of late
 AND and OR are gates|AND OR are gates
@@ -303,6 +310,9 @@ He said «go» and went|He said go and went
 The strap **really** broke|The strap really broke
 The strap *really* broke, and _then_ the lid|The strap really broke, and then the lid
 It broke after two weeks|It broke after 2 weeks
+It broke.The shop laughed!I left|It broke. The shop laughed! I left
+IT BROKE.THE SHOP LAUGHED!I LEFT|It broke.The shop laughed!i left
+I want my lamp\\n\\nIs the mood of it good or bad?|I want my lamp.\\n\\nIs the mood of it good or bad?
 It broke after fourteen weeks of the forty-two|It broke after 14 weeks of the 42
 It broke after twenty one weeks|It broke after 21 weeks
 Teh strap broke, and wich lid is it|The strap broke, and which lid is it

@@ -18,11 +18,16 @@ SAME = [
     ("My lamp is broken. Kind regards", "My lamp is broken."),
     ("## Message\nHello, my lamp is broken\n\n## Team", "## Message\nmy lamp is broken\n\n## Team"),
     ("## Customer message\nHi team, my lamp is broken", "## Customer message\nMy lamp is broken"),
+    ("Honestly, the lamp is broken", "The lamp is broken"),
+    ("It came. To be honest, I hate the lamp", "It came. I hate the lamp"),
     ("<message>Hey, my lamp is broken</message>", "<message>My lamp is broken</message>"),
 ]
 OTHER = [
     ("Message: hi", "Message: thanks"),
     ("Message: good morning", "Message: good evening"),
+    ("Honestly made lamps for all of us", "Made lamps for all of us"),
+    ("He answered honestly the first time", "He answered the first time"),
+    ("He had to be honest the next day", "He had the next day"),
     ("Thanks to the rain it broke", "To the rain it broke"),
     ("Good Morning Vietnam is on", "Vietnam is on"),
     ("She said hello to my lamp", "She said to my lamp"),

@@ -34,6 +34,8 @@ SAME = [
     ("I'd be glad if he'd have it", "I would be glad if he would have it"),
     ("Fish w/o bones", "Fish without bones"),
     ("Back to to the the house", "Back to the house"),
+    ("There is is a a shop in town", "There is a shop in town"),
+    ("All ppl w/ a dog rly luv u, he said abt noon", "All people with a dog really love you, he said about noon"),
     ("Reply with one word. Is the TV on?", "Reply with one word. Is the television on?"),
     (
         "What do you mean? He talked on and on about how old his house in the town was, and the TV broke",

@@ -29,6 +29,8 @@ OTHER = [
     "Workers in Gdansk ended their strike after the union accepted a mere rise of 6 percent, rail officials said on Friday.",
     "Until recently, harbour workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials said on Friday at last.",
     "If harbour workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials only said on Friday by post.",
+    "Harbour workers in Gdansk end their strike after the union accepted a rise of 6 percent, officials said on Friday, but only until Sunday morning.",
+    "It was never printed: harbour workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials say on Friday.",
     "A strike of harbour workers.",
 ]
 
