@@ -23,6 +23,21 @@ _STATING = {
 }
 """What follows the first word of a sentence that is no question although it begins like one."""
 
+_GREETING = word_set("hi hello hey please")
+_GREETED = _GREETING | word_set("there all everyone everybody team guys folks support morning afternoon evening day me")
+_MAY_GREET = _GREETING | word_set("good dear excuse")
+"""What may stand before a question asks: `Hello there, is it open`, but not `Hello there is a hole`."""
+
+_INNER_WORDS = word_set("how what why where")
+_INNER_VERBS = word_set("can could may should do does did will would am have has is are was were")
+_INNER_SUBJECTS = word_set("i we you he she it they there anyone someone anybody somebody")
+_BEING = word_set("is are was were have has am")
+_OWNED = word_set("the my your our their his her this any")
+"""`The best part, is the view.` asks nothing."""
+
+_JOINS = frozenset({"and", "but", "-"})
+_MARKS = ".,;:!?\"'`-()"
+
 
 def begins(raw: str) -> bool:
     """With a capital letter a question word begins a sentence, whatever stands before it: a heading has no full stop."""
@@ -37,12 +52,40 @@ def opens_question(raw: str) -> bool:
 
 def asks(first: str, second: str) -> bool:
     """`When is it open` asks, `When it rains, we stay` and `Do it again` do not."""
-    word, following = _last_word(first[-_LAST_LETTERS:]).lower(), second.lower()
+    word, following = _last_word(first[-_LAST_LETTERS:]).lower(), second.strip(_MARKS).lower()
     if word in ("when", "where"):
         return following in _VERBS
     if word in ("don't", "dont"):
         return following in _ASKED
     return following not in _STATING.get(word, ())
+
+
+def greets(piece: str, first: bool) -> bool:
+    """Nothing but a word of a greeting, or a mark: what follows may still open a question."""
+    word = piece.strip(_MARKS).lower()
+    return not word or word in (_MAY_GREET if first else _GREETED)
+
+
+def opens(before: str, piece: str, following: str) -> bool:
+    """The first piece behind a greeting opens a question; `there is` does not."""
+    word = piece.strip(_MARKS)
+    parted = before[-1:] in _MARKS or before.lower() in _GREETING or word.lower() in _QUESTION_WORDS
+    return parted and opens_question(word) and asks(word, following)
+
+
+def turns(before: str, piece: str, following: str) -> bool:
+    """A question begins inside of a sentence, or below a heading: `I lost it, how can I get it back`. Of `which` and `who` no one knows."""
+    word, after = piece.strip(_MARKS), following.strip(_MARKS).lower()
+    if not (before[-1:] in (",", ";") or before.lower() in _JOINS or word[:1].isupper()):
+        return False
+    low = word.lower()
+    if low in _INNER_WORDS:
+        return after in _INNER_VERBS
+    return (
+        low in _INNER_VERBS
+        and asks(low, after)
+        and (after in _INNER_SUBJECTS or (low not in _BEING and after in _OWNED))
+    )
 
 
 def _last_word(piece: str) -> str:

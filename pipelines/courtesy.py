@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from pipelines import lexicon
 from pipelines.reading import Token
@@ -12,16 +12,33 @@ from pipelines.words import GREETINGS, MODALS, POLITE, SUBJECTS, word_set
 _GREETING = """
 hi | hello | hey | hi there | hello there | hey there | hi all | hello all | hi team | hello team | dear team | dear all
 hi everyone | hello everyone | hi everybody | hello everybody | dear support team | dear support | dear customer service
-dear sir or madam | dear sir / madam | dear sir | dear madam | to whom it may concern | greetings
+dear sir or madam | dear sir / madam | dear sir | dear madam | to whom it may concern | greetings | hi guys | hey guys | hi folks | hey team
+hello support | hi support | dear customer support | dear customer care | hey all | hey everyone
 """
 _OF_THE_DAY = "good morning | good afternoon | good evening | good day"
 _THANKS = """
 thanks | thank you | thx | thanks a lot | thanks so much | thanks very much | thank you so much | thank you very much | many thanks
-thanks in advance | thank you in advance | thanks and regards
+thanks in advance | thank you in advance | thanks and regards | thanks and best regards | thanks and kind regards | thank you and best regards
+thanks a million | thanks a bunch | thanks for your help | thank you for your help | thanks for any help | much appreciated
 """
 _CLOSING = "best regards | kind regards | warm regards | regards | best wishes | cheers | sincerely | yours sincerely"
-_KINDS = {"greeting": _GREETING, "time of day": _OF_THE_DAY, "thanks": _THANKS, "closing": _CLOSING}
-_OPENING = frozenset({"greeting", "time of day"})
+_PLEA = """
+please help | please help me | please advise | any help appreciated | any help is appreciated | any help would be appreciated
+any help would be great | help please
+"""
+_FILLER = """
+quick question | a quick question | just a quick question | just wondering | just curious | sorry to bother you | sorry to bother | uh | erm
+sorry if this was asked before | sorry if this has been asked before | sorry if this has been asked
+"""
+_KINDS = {
+    "greeting": _GREETING,
+    "time of day": _OF_THE_DAY,
+    "thanks": _THANKS,
+    "closing": _CLOSING,
+    "plea": _PLEA,
+    "filler": _FILLER,
+}
+_OPENING = frozenset({"greeting", "time of day", "filler"})
 """They open a sentence or what stands below a heading; inside of one, `Hello` is a name or a word that is spoken of."""
 _HEADINGS = word_set("message messages mail email comment feedback input query request review text ticket transcript")
 _HEADED = 4
@@ -45,11 +62,13 @@ _REQUESTING = POLITE | GREETINGS | {"you", "and"}
 """Behind these `kindly` asks."""
 
 
-def courtesies(tokens: Sequence[Token]) -> Mapping[int, str]:
-    """Which tokens, without soft punctuation, are courtesies, and of what kind; a phrase begins a sentence, thanks may also be written so."""
+def courtesies(tokens: Sequence[Token], paused: Container[int] = ()) -> Mapping[int, str]:
+    """Which tokens, without soft punctuation, are courtesies, and of what kind; a phrase begins a sentence, thanks may also be written so
+    or stand behind a mark (`paused`).
+    """
     found = {at: "please" for at, token in enumerate(tokens) if token.norm in POLITE and _only_polite(tokens, at)}
     for at, token in enumerate(tokens):
-        if token.norm in _PHRASES and (token.first or token.raw[:1].isupper()):
+        if token.norm in _PHRASES and (token.first or token.raw[:1].isupper() or at in paused):
             length, kind = _phrase(tokens, at)
             found |= dict.fromkeys(range(at, at + length), kind)
     return found
@@ -90,4 +109,4 @@ def _ends(tokens: Sequence[Token], end: int, kind: str, words: Sequence[str]) ->
     after = tokens[end]
     if kind in _OPENING:
         return len(words) == 1 or not after.raw[:1].isupper() or after.norm in SUBJECTS or lexicon.ordinary(after.norm)
-    return after.raw[:1].isupper()
+    return after.raw[:1].isupper() or after.kind == "symbol"

@@ -91,7 +91,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 _KNOWN_FIELDS = "\x00"
-FORMS = 6
+FORMS = 7
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
 

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from pipelines import lexicon
+from pipelines import closing, lexicon
 from pipelines.casing import same_capitals, titled
 from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
-from pipelines.figures import figures
+from pipelines.figures import MEASURES, PAUSE, figures
 from pipelines.guards import Side, sides
-from pipelines.instruction import CLOSED, EXTRACT, LITERAL, OPEN, VERBATIM
+from pipelines.instruction import CLOSED, LITERAL, OPEN, VERBATIM
 from pipelines.layout import layout
 from pipelines.moves import moved
 from pipelines.phrases import common
@@ -27,20 +27,11 @@ from pipelines.slips import slips
 from pipelines.wording import same_question
 from pipelines.words import ARTICLES, NUMBER_WORDS, QUANTIFIERS, RANGED, SLIPS, SUBJECTS, word_set
 
-MAX_CHANGED = 6
-"""More changed words than this on one side are another text, not a variant."""
-_MAX_REWORDED = 10
-"""A question may be put in so many other words: frames are long."""
+_MAX_CHANGED, _MAX_REWORDED = 6, 10
+"""More changed words than this on one side are another text, not a variant; a question may be put in so many other words: frames are long."""
 
-_MIN_SENTENCE_WORDS = 3
 _LONG_ENOUGH = 6
 _REMEMBERED_LETTERS = 4_000_000
-_CLOSING = {
-    True: re.compile(r"(?<=[\w)\]\"'%/]) ?[.!?]+[ \t\r]*$", re.M),
-    False: re.compile(r"(?<=[\w)\]\"'%/]) ?[.?]+[ \t\r]*$", re.M),
-}
-"""Marks that close a line; with or without exclamation marks."""
-
 _CONTRACTED = ({"'s", "is"}, {"'s", "has"})
 """Where a verb may stand, no owner can: `the card's gone` is `the card has gone`."""
 
@@ -64,15 +55,12 @@ _SAYING = word_set(
 _CLAUSES = SUBJECTS | {"there"}
 """What begins a clause, so that `that` before it joins clauses: `I think (that) the shop is closed`."""
 
-_COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing"), "politeness")
-_SPACED = re.compile(r"(?<=[^\W\d_]) (?=[.,;!?]+(?:\s|$))")
-_REPEATED = re.compile(r"\?{2,}")
+_COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing", "plea", "filler"), "politeness")
 _LITERAL_WORDS = re.compile(
     r"(?<=[\w,(] )([\"'])([^\"'\n]{2,40})\1(?!\w)|([\"'])([^\"'\n]{2,40})\3(?= [a-z])|(\w[\w-]{0,40}(?:/[\w.-]{1,40}|\.[a-z][a-z0-9]{0,3}\b))"
 )
 """A short quotation inside a sentence, the name of a file: of these each letter may be meant, `"modify"` and `"moidfy"`."""
 
-_PAUSE = "\0"
 _WORD = re.compile(r"[^\W\d_]+")
 MARKED_KINDS = frozenset({"code", "id", "link", "number"})
 """What is never explained away."""
@@ -110,11 +98,26 @@ def read(text: str) -> Read:
 def _read(text: str) -> Read:
     form = layout(text)
     shown = unmarked(decoded(text))
-    every = tokens(form if shown == text else layout(shown))
-    said = [token._replace(norm=_PAUSE) if token.kind == "soft" else token for token in every]  # a phrase ends there
-    kept = tuple([token for token in common(figures(said)) if token.norm != _PAUSE])
+    every = _closed(tokens(form if shown == text else layout(shown)))
+    said = [token._replace(norm=PAUSE) if token.kind == "soft" else token for token in every]  # a phrase ends there
+    found = common(figures(said))
+    kept = tuple([token for token in found if token.norm != PAUSE])
+    pauses = [at for at, token in enumerate(found) if token.norm == PAUSE]
+    paused = {at - nth for nth, at in enumerate(pauses)}
     norms = [token.norm for token in kept]
-    return Read(form, kept, norms, frozenset(norms), emphasised(text), slips(said), titled(form), courtesies(kept))
+    courteous = courtesies(kept, paused)
+    return Read(form, kept, norms, frozenset(norms), emphasised(text), slips(said), titled(form), courteous)
+
+
+def _closed(found: list[Token]) -> list[Token]:
+    """In `it ends in 14"` the mark closes a quotation, if one was opened and nothing else ends in one: it is no inch."""
+    places = [at for at, token in enumerate(found) if token.norm == '"']
+    if len(places) % 2:
+        return found
+    for opens, ends in zip(places[::2], places[1::2], strict=True):
+        if found[opens].kind == "soft" and found[ends].kind == "symbol" and found[ends - 1].kind == "number":
+            found[ends] = found[ends]._replace(kind="soft")
+    return found
 
 
 def harmless(a: str, b: str, task: str) -> str | None:
@@ -125,7 +128,7 @@ def harmless(a: str, b: str, task: str) -> str | None:
     if left.form == right.form:
         return "layout"
     if task in LITERAL:
-        return "closing mark" if _same_but_closing_marks(a, b, task) else None
+        return "closing mark" if closing.same(a, b, (left.norms, right.norms), task) else None
     if left.stressed and right.stressed and left.stressed != right.stressed:
         return None  # which word is meant
     if left.slips != right.slips:
@@ -136,7 +139,7 @@ def harmless(a: str, b: str, task: str) -> str | None:
         return None
     if left.norms == right.norms:
         return "case or punctuation"
-    most = _MAX_REWORDED if task == OPEN else MAX_CHANGED
+    most = _MAX_REWORDED if task == OPEN else _MAX_CHANGED
     if abs(len(left.norms) - len(right.norms)) > most or len(left.bag ^ right.bag) > 2 * most:
         return None
     spans = differences(left.norms, right.norms)
@@ -167,30 +170,6 @@ def open_spans(left: Read, right: Read, task: str) -> list[Span]:
     """The places that differ and that nothing here explains; all of them for a literal task."""
     spans = differences(left.norms, right.norms)
     return spans if task in LITERAL else [span for span in spans if _explain(left, right, span, task) is None]
-
-
-def _same_but_closing_marks(a: str, b: str, task: str) -> bool:
-    """The full stop that closes a line is layout, as is a question mark where the words ask, and a blank before a mark;
-    what is extracted does not hang on an exclamation mark either.
-
-    A bare word with a full stop may be an abbreviation, so there must be a sentence.
-    """
-    left, right = read(a), read(b)
-    words = sum(token.kind == "word" for token in left.tokens)
-    if words < _MIN_SENTENCE_WORDS or left.norms != right.norms or _asked_or_told(a, b):
-        return False
-    return _without_marks(a, task == EXTRACT) == _without_marks(b, task == EXTRACT)
-
-
-def _asked_or_told(a: str, b: str) -> bool:
-    """Some line closes with a question mark in one text and with another mark in the other."""
-    mine, other = (["?" in mark for mark in _CLOSING[True].findall(text)] for text in (a, b))
-    return len(mine) == len(other) and mine != other
-
-
-def _without_marks(text: str, exclamations: bool) -> str:
-    """Of question marks only those are dropped that are needless: the others were compared as words."""
-    return layout(_CLOSING[exclamations].sub("", _REPEATED.sub("?", _SPACED.sub("", text))))
 
 
 def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
@@ -238,7 +217,7 @@ def _dispensable(text: Read, at: int) -> str | None:
         return "conjunction" if before.norm in _SAYING and after.norm in _CLAUSES else None
     if norm not in ARTICLES or len(whole) < _LONG_ENOUGH or not _plain_noun(after):
         return None
-    if before is not None and before.kind in MARKED_KINDS:
+    if before is not None and before.kind in MARKED_KINDS and not token.first:
         return None  # `version 7a`
     fixed = before is not None and after is not None and (before.norm, after.norm) in _FIXED
     return None if fixed else "article"
@@ -289,6 +268,8 @@ def _same_word(x: Token, y: Token, cased: bool, task: str) -> str | None:
         return "article"
     if SLIPS.get(x.norm) == y.norm or SLIPS.get(y.norm) == x.norm:
         return "typo"
+    if x.kind == y.kind == "word" and (x.norm in MEASURES or y.norm in MEASURES):  # the words behind `min`
+        return "typo" if lexicon.typo(x.raw.lower(), y.raw.lower()) else None
     proper = [cased and not token.first and token.raw[:1].isupper() for token in (x, y)]
     if proper[0] != proper[1]:
         return None

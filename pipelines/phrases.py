@@ -23,12 +23,18 @@ lots of = a lot of | for instance = for example | have got = have | has got = ha
 per cent = percent | % = percent | okay = ok | all right = alright | as soon as possible = asap | versus = vs
 wanna = want to | gonna = going to | gotta = have to | gimme = give me | lemme = let me | cuz = because | coz = because
 dunno = do not know | thru = through | tho = although
+i would like to = i want to | we would like to = we want to | i'd like to = i want to | we'd like to = we want to
+per second = a second | per minute = a minute | per hour = an hour | per day = a day | per week = a week | per month = a month | per year = a year
+each day = every day | each week = every week | each month = every month | each year = every year | each hour = every hour | each time = every time
+each morning = every morning | each evening = every evening | each night = every night | each weekend = every weekend
 know if = know whether | ask if = ask whether | asked if = asked whether | wonder if = wonder whether | wondering if = wondering whether
 check if = check whether | tell if = tell whether | see if = see whether | sure if = sure whether
 tell me if = tell me whether | ask me if = ask me whether
 two = 2 | three = 3 | four = 4 | five = 5 | six = 6 | seven = 7 | eight = 8 | nine = 9 | ten = 10 | eleven = 11 | twelve = 12
 thirteen = 13 | fourteen = 14 | fifteen = 15 | sixteen = 16 | seventeen = 17 | eighteen = 18 | nineteen = 19
-w / o = without | the the = the | an an = an | and and = and | to to = to
+w / o = without | w / = with | acct = account | ppl = people | the the = the | an an = an | and and = and | to to = to
+my my = my | your your = your | our our = our | for for = for | with with = with | from from = from
+at at = at | we we = we | you you = you | this this = this | if if = if | or or = or | as as = as
 of of = of | of of course = of of course | of of late = of of late | of of old = of of old
 e - mail = email | e - mails = emails | e mail = email | e mails = emails | a.m = am | p.m = pm | television = tv | televisions = tvs | photograph = photo | photographs = photos
 telephone = phone | telephones = phones | mathematics = math | maths = math | advertisement = ad | advertisements = ads
@@ -44,10 +50,14 @@ _WOULD = "like love prefer appreciate want need recommend suggest have be"
 """Behind `'d` these are no participles, so that it can only be `would`."""
 
 _COMPOUNDS = """
-web site | work force | data base | pass word | note book | lap top | smart phone | cell phone | log in | sign up | set up | back up
+web site | work force | data base | pass word | note book | lap top | smart phone | cell phone
 time zone | home page | user name | life style | health care | child care | down load | up load | on line | off line | hard drive
-head quarters | air line | text book | week end | pay check | break down | check out | play list | up date | up grade
+head quarters | air line | text book | week end | pay check | play list | up date | up grade | voice mail | suit case | air port
+bed room | bath room | foot ball | basket ball | motor cycle | news paper | credit card | class room | over night | mail box | sun glasses
 """
+_VERBS = "log in | sign up | set up | back up | check out | check in | break down | sign in | log out | pick up | turn out | work out | lay out"
+"""Of these two words are the usual form, in which a slip may be: `chekc out`."""
+
 _ABOUT_WORDS = word_set(
     "abbreviation abbreviations acronym acronyms synonym synonyms grammar spell spells spelled spelt spelling pronounce pronounced phrase phrases"
 )
@@ -88,6 +98,10 @@ def _table() -> dict[str, list[tuple[_Words, _Words]]]:
         for ending in ("", "s"):
             joined = (f"{one}{two}{ending}",)
             found[one] += [((one, two + ending), joined), ((one, "-", two + ending), joined)]
+    for row in _rows(_VERBS):
+        one, two = row.split()
+        found[one].append(((one, "-", two), (one, two)))
+        found[one + two].append(((one + two,), (one, two)))
     return {first: sorted(pairs, key=lambda pair: -len(pair[0])) for first, pairs in found.items()}
 
 
@@ -143,7 +157,8 @@ def _places_about_words(norms: Sequence[str]) -> set[int]:
     places = [
         at
         for at, norm in enumerate(norms)
-        if norm in _OF_WORDS and not (norm in _COUNTED and norms[max(0, at - 1)] in _HOW_MANY)
+        if norm in _OF_WORDS
+        and not (norm in _COUNTED and (norms[max(0, at - 1)] in _HOW_MANY or norms[at - 1].isdigit()))
     ]
     return {near for at in places for near in range(at - _NEAR, at + _NEAR + 1)}
 

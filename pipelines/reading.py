@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from pipelines.asking import asks, begins, opens_question
+from pipelines.asking import asks, begins, greets, opens, opens_question, turns
 from pipelines.layout import is_code, layout
 from pipelines.signs import DASHES, SOFT, is_sign, is_soft
 from pipelines.words import (
@@ -139,7 +139,7 @@ _pieces: dict[tuple[str, bool], _Piece] = {}
 def _prose(text: str) -> list[Token]:
     """Piece by piece from memory; only question marks and lone marks depend on what stands around them."""
     out: list[Token] = []
-    first, asking = True, False
+    first, asking, greeted = True, False, False
     pieces = text.split(" ")
     for at, word in enumerate(pieces):
         piece = _pieces.get((word, first)) or _remember(word, first)
@@ -149,8 +149,14 @@ def _prose(text: str) -> list[Token]:
             out.append(Token(word, word, "symbol", first))
         else:
             out += piece.tokens
+        following = pieces[at + 1] if at + 1 < len(pieces) else ""
         if piece.opens is not None:
-            asking = piece.opens and asks(word, pieces[at + 1] if at + 1 < len(pieces) else "")
+            asking, greeted = piece.opens and asks(word, following), greets(word, True)
+        elif greeted:
+            greeted = greets(word, False)
+            asking = not greeted and opens(pieces[at - 1], word, following)
+        else:
+            asking = asking or (at > 0 and turns(pieces[at - 1], word, following))
         first = piece.first_after
     norms = [token.norm for token in out]
     if not CASED_UNITS.isdisjoint(norms):

@@ -16,17 +16,43 @@ ASKING = [
     "Read this. Why is it red",
     "## Question\nWhich lake is deepest",
 ]
+LATER = [
+    "Hello, how late is it",
+    "Hi there, is it open",
+    "hey can you come",
+    "Good morning, what is new",
+    "Please, how do I pay",
+    "It broke, what should I do",
+    "I lost it; can I get a new one",
+    "It is late, but does it rain",
+    "## Message\nCan we stay\n## Team",
+]
+"""Questions behind something else: the comparison knows them, a key does not."""
+
 STATING = [
     "When it rains, we stay",
     "Where we live it snows",
     "<review>when it came down to it, it broke</review><review>It fits",
     "Review:when it rains, we stay",
     "Do it again",
+    "Do it",
+    "Have fun",
     "Don't do it again",
     "Have a nice day",
     "What a day",
     "It came late",
     "It was I who came late",
+    "Hello there is a hole",
+    "Hi all is well",
+    "All is well",
+    "Everyone can come",
+    "It came, which is fine",
+    "If it breaks, do it again",
+    "He left and so can I",
+    "The best part, is the view",
+    "Please do it",
+    "Please have a seat",
+    "My Will is done",
 ]
 
 
@@ -35,6 +61,13 @@ def test_a_question_with_or_without_its_mark(text: str) -> None:
     for task in (CLOSED, OPEN):
         assert canonical_key(b"f", text + "?", task) == canonical_key(b"f", text, task) or "\n" in text
         assert decide((text + "?",), (text,), task).accept
+
+
+@pytest.mark.parametrize("text", LATER)
+def test_a_question_behind_a_greeting_or_inside_of_a_sentence(text: str) -> None:
+    asked = text.replace("\n## Team", "?\n## Team") if "## Team" in text else text + "?"
+    for task in (CLOSED, OPEN):
+        assert decide((asked,), (text,), task).accept
 
 
 @pytest.mark.parametrize("text", STATING)

@@ -46,11 +46,11 @@ BODIES = (
 )
 EDITS = (str, str.upper, lambda text: text.replace(" ", "  ", 2).rstrip(".?!"))
 GOLDEN = {
-    OPEN: "571bd7126e34d0f3",
-    CLOSED: "cc294367c7939fc8",
-    EXTRACT: "2353092d32f42506",
-    STRICT: "dc72c8cf9c274c15",
-    VERBATIM: "4683f8a47e596bb1",
+    OPEN: "aaaa0614e701ad77",
+    CLOSED: "f4dc75f44d6c11fe",
+    EXTRACT: "c23b5074a46661c9",
+    STRICT: "7ad8091e5ad6d1e0",
+    VERBATIM: "006557ee49180537",
 }
 """Of a version that read each piece of each text in turn. A rule that is meant to change keys changes these, and raises
 `FORMS` where it parts what was merged."""

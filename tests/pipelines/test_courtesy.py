@@ -19,6 +19,15 @@ SAME = [
     ("## Message\nHello, my lamp is broken\n\n## Team", "## Message\nmy lamp is broken\n\n## Team"),
     ("## Customer message\nHi team, my lamp is broken", "## Customer message\nMy lamp is broken"),
     ("<message>Hey, my lamp is broken</message>", "<message>My lamp is broken</message>"),
+    ("Hello, is my lamp broken?", "Is my lamp broken?"),
+    ("Hey guys, my lamp is broken", "My lamp is broken"),
+    ("My lamp is broken, thank you", "My lamp is broken."),
+    ("My lamp is broken. Thanks and best regards", "My lamp is broken"),
+    ("My lamp is broken. Please advise.", "My lamp is broken."),
+    ("My lamp is broken. Any help appreciated", "My lamp is broken."),
+    ("Quick question: is my lamp broken?", "Is my lamp broken?"),
+    ("Sorry to bother you, my lamp is broken", "My lamp is broken"),
+    ("ticket: my lamp is broken. Cheers =>", "ticket: my lamp is broken. =>"),
 ]
 OTHER = [
     ("Message: hi", "Message: thanks"),
@@ -32,6 +41,13 @@ OTHER = [
     ("Where is my Hello Fresh box?", "Where is my Fresh box?"),
     ("Who sang Good Morning first?", "Who sang first?"),
     ("# Who sang Hello first?", "# Who sang Hi first?"),
+    ("Message: please help", "Message: thanks"),
+    ("Message: please help", "Message: sorry to bother you"),
+    ("She never says thank you", "She never says"),
+    ("Please help me find my lamp", "Find my lamp"),
+    ("He asked a quick question", "He asked"),
+    ("No, thank you", "No"),
+    ("I am just curious", "I am"),
 ]
 
 

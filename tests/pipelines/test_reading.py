@@ -193,7 +193,8 @@ QUESTIONS = [
     ("Why so late? I asked twice?", [False, True]),
     ("Why so late?I asked twice?", [False, True]),
     ("I asked twice?? Is it late?", [True, False, False]),
-    ("see http://a.io/?q=1 Is it late?", [True]),
+    ("see http://a.io/?q=1 he is late?", [True]),
+    ("see http://a.io/?q=1 Is it late?", [False]),
 ]
 
 
