@@ -55,6 +55,9 @@ CODE = [
     "<ul><li>one</li></ul>",
     "(x) => x",
     "def f() -> int",
+    "if a === b or a == b",
+    "a List<string> of all",
+    "<div> of <number>",
 ]
 PROSE = [
     "Return the item to the shop",
@@ -67,6 +70,10 @@ PROSE = [
     "class was fun",
     "- one item",
     "<review>It broke.</review>\n<label>",
+    "End with 'Result = <number>'.",
+    "Then print ANS: <your value> and stop.",
+    "Text above\n=====\nText below",
+    "=== The task ===",
     "sea => mer",
     "good -> positive",
 ]
