@@ -25,6 +25,7 @@ _STATING = {
 
 _GREETING = word_set("hi hello hey please")
 _GREETED = _GREETING | word_set("there all everyone everybody team guys folks support morning afternoon evening day me")
+_ASIDES = word_set("so well ok okay um uh hmm")
 _MAY_GREET = _GREETING | word_set("good dear excuse")
 """What may stand before a question asks: `Hello there, is it open`, but not `Hello there is a hole`."""
 
@@ -34,6 +35,10 @@ _INNER_SUBJECTS = word_set("i we you he she it they there anyone someone anybody
 _BEING = word_set("is are was were have has am")
 _OWNED = word_set("the my your our their his her this any")
 """`The best part, is the view.` asks nothing."""
+
+_BEFORE_WHICH = word_set("In At On For From To By With As Of Under After Before")
+_NOT_ASKED = _INNER_SUBJECTS | _INNER_VERBS | word_set("case event follows a an the")
+"""`In which city is it` asks, `In which case it rains` and `In what follows` do not."""
 
 _JOINS = frozenset({"and", "but", "-"})
 _MARKS = ".,;:!?\"'`-()"
@@ -63,6 +68,8 @@ def asks(first: str, second: str) -> bool:
 def greets(piece: str, first: bool) -> bool:
     """Nothing but a word of a greeting, or a mark: what follows may still open a question."""
     word = piece.strip(_MARKS).lower()
+    if first and word in _ASIDES:
+        return piece[-1:] == ","
     return not word or word in (_MAY_GREET if first else _GREETED)
 
 
@@ -76,9 +83,11 @@ def opens(before: str, piece: str, following: str) -> bool:
 def turns(before: str, piece: str, following: str) -> bool:
     """A question begins inside of a sentence, or below a heading: `I lost it, how can I get it back`. Of `which` and `who` no one knows."""
     word, after = piece.strip(_MARKS), following.strip(_MARKS).lower()
-    if not (before[-1:] in (",", ";") or before.lower() in _JOINS or word[:1].isupper()):
-        return False
     low = word.lower()
+    if before in _BEFORE_WHICH and low in ("which", "what"):
+        return after not in _NOT_ASKED
+    if not (before[-1:] in (",", ";") or before.lower() in _JOINS or word.istitle()):
+        return False
     if low in _INNER_WORDS:
         return after in _INNER_VERBS
     return (

@@ -55,7 +55,9 @@ _SAYING = word_set(
 _CLAUSES = SUBJECTS | {"there"}
 """What begins a clause, so that `that` before it joins clauses: `I think (that) the shop is closed`."""
 
-_COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing", "plea", "filler"), "politeness")
+_COURTESY = dict.fromkeys(
+    ("please", "greeting", "time of day", "thanks", "closing", "plea", "filler", "aside"), "politeness"
+)
 _LITERAL_WORDS = re.compile(
     r"(?<=[\w,(] )([\"'])([^\"'\n]{2,40})\1(?!\w)|([\"'])([^\"'\n]{2,40})\3(?= [a-z])|(\w[\w-]{0,40}(?:/[\w.-]{1,40}|\.[a-z][a-z0-9]{0,3}\b))"
 )

@@ -49,6 +49,9 @@ _WHO = "i you he she we they"
 _WOULD = "like love prefer appreciate want need recommend suggest have be"
 """Behind `'d` these are no participles, so that it can only be `would`."""
 
+_WILL = "be start work open let go turn load connect take come get stop close charge boot sync print update install"
+"""Before these, and behind those above, `wont` is no habit."""
+
 _COMPOUNDS = """
 web site | work force | data base | pass word | note book | lap top | smart phone | cell phone
 time zone | home page | user name | life style | health care | child care | down load | up load | on line | off line | hard drive
@@ -90,7 +93,9 @@ def _table() -> dict[str, list[tuple[_Words, _Words]]]:
     """By the first word of a phrase, the longest first: the phrase and its common form."""
     found: defaultdict[str, list[tuple[_Words, _Words]]] = defaultdict(list)
     would = (f"{who}'d {verb} = {who} would {verb}" for who in _WHO.split() for verb in _WOULD.split())
-    for row in (*_rows(_ALIKE), *_numbers(), *would):
+    will = [f"wont {verb} = will not {verb}" for verb in _WILL.split()]
+    will += [f"{who} wont = {who} will not" for who in f"it {_WHO}".split()]
+    for row in (*_rows(_ALIKE), *_numbers(), *would, *will):
         phrase, short = (tuple(side.split()) for side in row.split("="))
         found[phrase[0]].append((phrase, short))
     for row in _rows(_COMPOUNDS):

@@ -26,6 +26,8 @@ LATER = [
     "I lost it; can I get a new one",
     "It is late, but does it rain",
     "## Message\nCan we stay\n## Team",
+    "In which city did it rain",
+    "For what reason is it late",
 ]
 """Questions behind something else: the comparison knows them, a key does not."""
 
@@ -53,6 +55,11 @@ STATING = [
     "Please do it",
     "Please have a seat",
     "My Will is done",
+    "In which case it rains",
+    "So is my lamp",
+    "So, my lamp is old",
+    "In what follows it rains",
+    "This is the town in which it rains",
 ]
 
 

@@ -26,6 +26,11 @@ SAME = [
     ("My lamp is broken. Please advise.", "My lamp is broken."),
     ("My lamp is broken. Any help appreciated", "My lamp is broken."),
     ("Quick question: is my lamp broken?", "Is my lamp broken?"),
+    ("Excuse me, my lamp is broken", "My lamp is broken"),
+    ("So, is my lamp broken?", "Is my lamp broken?"),
+    ("OK, is my lamp broken?", "Is my lamp broken?"),
+    ("My lamp is broken. Pls help", "My lamp is broken"),
+    ("Good morning, in my room a lamp is broken", "In my room a lamp is broken"),
     ("Sorry to bother you, my lamp is broken", "My lamp is broken"),
     ("ticket: my lamp is broken. Cheers =>", "ticket: my lamp is broken. =>"),
 ]
@@ -47,6 +52,11 @@ OTHER = [
     ("Please help me find my lamp", "Find my lamp"),
     ("He asked a quick question", "He asked"),
     ("No, thank you", "No"),
+    ("Good day at work", "At work"),
+    ("So is my lamp", "Is my lamp"),
+    ("Well done with my lamp", "Done with my lamp"),
+    ("Excuse me for my lamp", "For my lamp"),
+    ("Well", "So"),
     ("I am just curious", "I am"),
 ]
 

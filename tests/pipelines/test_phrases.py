@@ -41,6 +41,8 @@ SAME = [
     ("I'd like to pay, we would like to go", "I want to pay, we want to go"),
     ("I cannot login, nor checkout", "I cannot log in, nor check out"),
     ("My voice mail is full", "My voicemail is full"),
+    ("It wont stop", "It will not stop"),
+    ("My lamp wont start", "My lamp will not start"),
     ("In 80 words: is the TV on?", "In 80 words: is the television on?"),
     ("Reply with one word. Is the TV on?", "Reply with one word. Is the television on?"),
     (
@@ -65,6 +67,7 @@ OTHER = [
     ("Fish w/ bones", "Fish without bones"),
     ("It costs 5 per day", "It costs 5 per week"),
     ("I keep it on on my desk", "I keep it on my desk"),
+    ("as is his wont to say", "as is his will not to say"),
     ("Would you like to go", "Do you want to go"),
     ("It costs 5 each day", "It costs 5 the other day"),
     ("We talked each day", "We talked to each other every day"),

@@ -72,6 +72,8 @@ SAME = [
 ]
 DIFFERENT = [
     ("Q4. My 7 a day", "Q4. My 7 day"),
+    ("How many legs do 3 dogs and a bird have?", "How many legs do 3 dogs and birds have?"),
+    ("How much do 3 dogs and a bird eat?", "How much do 3 dogs and birds eat?"),
     ("Where do I buy a case for a Pixel 7a in Rome?", "Where can I buy a case for a Pixel 7 in Rome?"),
     ("How can someone hack my phone?", "How can I hack my phone?"),
     ("How do people hack my phone?", "How do I hack my phone?"),
