@@ -33,6 +33,7 @@ _INNER_WORDS = word_set("how what why where")
 _INNER_VERBS = word_set("can could may should do does did will would am have has is are was were")
 _INNER_SUBJECTS = word_set("i we you he she it they there anyone someone anybody somebody")
 _BEING = word_set("is are was were have has am")
+_TURNING = _INNER_WORDS | _INNER_VERBS | {"which"}
 _OWNED = word_set("the my your our their his her this any")
 """`The best part, is the view.` asks nothing."""
 
@@ -80,13 +81,20 @@ def opens(before: str, piece: str, following: str) -> bool:
     return parted and opens_question(word) and asks(word, following)
 
 
+def may_turn(before: str, piece: str) -> bool:
+    """Quickly: whether it is worth asking `turns`."""
+    return before[-1:] in ",;-" or piece[:1].isupper() or before in _JOINS or before in _BEFORE_WHICH
+
+
 def turns(before: str, piece: str, following: str) -> bool:
     """A question begins inside of a sentence, or below a heading: `I lost it, how can I get it back`. Of `which` and `who` no one knows."""
-    word, after = piece.strip(_MARKS), following.strip(_MARKS).lower()
-    low = word.lower()
+    low = piece.strip(_MARKS).lower()
+    if low not in _TURNING:
+        return False
+    after = following.strip(_MARKS).lower()
     if before in _BEFORE_WHICH and low in ("which", "what"):
         return after not in _NOT_ASKED
-    if not (before[-1:] in (",", ";") or before.lower() in _JOINS or word.istitle()):
+    if not (before[-1:] in (",", ";") or before.lower() in _JOINS or piece.strip(_MARKS).istitle()):
         return False
     if low in _INNER_WORDS:
         return after in _INNER_VERBS

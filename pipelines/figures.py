@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from pipelines.reading import Token
-from pipelines.words import NUMBER_WORDS, word_set
+from pipelines.words import word_set
 
 _MONTHS = {
     "jan": "january", "feb": "february", "mar": "march", "apr": "april", "jun": "june", "jul": "july", "aug": "august",
@@ -40,7 +40,9 @@ PAUSE = "\0"
 """Stands for a soft mark."""
 
 MEASURES = frozenset(_UNITS.values())
-_IN_WORDS = NUMBER_WORDS - word_set("first second third fourth fifth sixth seventh eighth ninth tenth half quarter")
+_IN_WORDS = word_set(
+    "two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty sixty ninety"
+)
 _COUNTED = _UNITS.keys() | word_set(
     "day week month pack piece part door star page mile inch pound person bedroom seater litre liter gallon volt watt stage step"
 )
@@ -58,6 +60,7 @@ _ISO = re.compile(r"([12]\d{3})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _DAY = re.compile(r"[1-9]|[12]\d|3[01]")
 _MONTHS_IN_ORDER = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]  # fmt: skip
 _SIGNS = {sign: sign for sign in "$\u20ac\u00a3"} | {"eur": "\u20ac", "gbp": "\u00a3"}
+_ORDERED = _SIGNS.keys() | _WHOLE_MONTHS | _MONTHS.keys()
 _CROSS = "\N{MULTIPLICATION SIGN}"
 
 
@@ -75,7 +78,9 @@ def figures(tokens: Sequence[Token]) -> tuple[Token, ...]:
         return found
     split = [part for token in found for part in _factors(token)]
     crosses = _crosses(split)
-    return tuple(_in_order([_common(split, at, at in crosses) for at in range(len(split))]))
+    forms = [_common(split, at, at in crosses) for at in range(len(split))]
+    ordered = not _ORDERED.isdisjoint(norms) or any(len(norm) == len("2024-08-03") and norm[4] == "-" for norm in norms)
+    return tuple(_in_order(forms) if ordered else forms)
 
 
 def _in_order(tokens: list[Token]) -> list[Token]:
@@ -95,9 +100,9 @@ def _in_order(tokens: list[Token]) -> list[Token]:
                 out[-1] = token._replace(first=before.first)
                 out.append(before._replace(norm=_money(before) or before.norm, first=False))
                 continue
-        elif before is not None and before.kind == "number" and _money(token):
+        elif token.norm in _SIGNS and before is not None and before.kind == "number":
             token = token._replace(norm=_money(token), kind="symbol")
-        elif _is_month(token) and _of_a_day(out):
+        elif token.norm in _WHOLE_MONTHS and _of_a_day(out):
             out[-2:] = [out[-2]._replace(norm=out[-2].norm.rstrip("dhnrst"), kind="number")]
             if len(out) > 1 and out[-2].norm == "the":
                 out[-2:] = [out[-1]._replace(first=out[-2].first)]
@@ -160,7 +165,8 @@ def _common(tokens: Sequence[Token], at: int, cross: bool) -> Token:
         return _day_of_month(tokens, at)
     if token.kind != "word":
         return token
-    return token._replace(norm=_word(tokens, at))
+    norm = _word(tokens, at)
+    return token if norm == token.norm else token._replace(norm=norm)
 
 
 def _word(tokens: Sequence[Token], at: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from operator import eq
 
 from pipelines.reading import Token
 from pipelines.words import word_set
@@ -23,7 +24,7 @@ lots of = a lot of | for instance = for example | have got = have | has got = ha
 per cent = percent | % = percent | okay = ok | all right = alright | as soon as possible = asap | versus = vs
 wanna = want to | gonna = going to | gotta = have to | gimme = give me | lemme = let me | cuz = because | coz = because
 dunno = do not know | thru = through | tho = although
-i would like to = i want to | we would like to = we want to | i'd like to = i want to | we'd like to = we want to
+would like to = want to | wont = will not | i'd like to = i want to | we'd like to = we want to
 per second = a second | per minute = a minute | per hour = an hour | per day = a day | per week = a week | per month = a month | per year = a year
 each day = every day | each week = every week | each month = every month | each year = every year | each hour = every hour | each time = every time
 each morning = every morning | each evening = every evening | each night = every night | each weekend = every weekend
@@ -33,8 +34,6 @@ tell me if = tell me whether | ask me if = ask me whether
 two = 2 | three = 3 | four = 4 | five = 5 | six = 6 | seven = 7 | eight = 8 | nine = 9 | ten = 10 | eleven = 11 | twelve = 12
 thirteen = 13 | fourteen = 14 | fifteen = 15 | sixteen = 16 | seventeen = 17 | eighteen = 18 | nineteen = 19
 w / o = without | w / = with | acct = account | ppl = people | the the = the | an an = an | and and = and | to to = to
-my my = my | your your = your | our our = our | for for = for | with with = with | from from = from
-at at = at | we we = we | you you = you | this this = this | if if = if | or or = or | as as = as
 of of = of | of of course = of of course | of of late = of of late | of of old = of of old
 e - mail = email | e - mails = emails | e mail = email | e mails = emails | a.m = am | p.m = pm | television = tv | televisions = tvs | photograph = photo | photographs = photos
 telephone = phone | telephones = phones | mathematics = math | maths = math | advertisement = ad | advertisements = ads
@@ -50,7 +49,13 @@ _WOULD = "like love prefer appreciate want need recommend suggest have be"
 """Behind `'d` these are no participles, so that it can only be `would`."""
 
 _WILL = "be start work open let go turn load connect take come get stop close charge boot sync print update install"
-"""Before these, and behind those above, `wont` is no habit."""
+"""Before these `wont` is no habit."""
+
+_BEHIND = {("would", "like", "to"): word_set("i we"), ("wont",): word_set(f"it {_WHO}")}
+"""Phrases that are only read so behind one of these words."""
+
+_DOUBLED = word_set("my your our for with from at we you this if or as")
+"""A slip where they come twice; `in`, `on` and `is` may be meant: `log in in Rome`."""
 
 _COMPOUNDS = """
 web site | work force | data base | pass word | note book | lap top | smart phone | cell phone
@@ -94,7 +99,6 @@ def _table() -> dict[str, list[tuple[_Words, _Words]]]:
     found: defaultdict[str, list[tuple[_Words, _Words]]] = defaultdict(list)
     would = (f"{who}'d {verb} = {who} would {verb}" for who in _WHO.split() for verb in _WOULD.split())
     will = [f"wont {verb} = will not {verb}" for verb in _WILL.split()]
-    will += [f"{who} wont = {who} will not" for who in f"it {_WHO}".split()]
     for row in (*_rows(_ALIKE), *_numbers(), *would, *will):
         phrase, short = (tuple(side.split()) for side in row.split("="))
         found[phrase[0]].append((phrase, short))
@@ -116,14 +120,17 @@ _PHRASES = _table()
 def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
     """The tokens with every phrase in its common form."""
     norms = [token.norm for token in tokens]
-    if (_PHRASES.keys().isdisjoint(norms) and _PREFIXES.isdisjoint(norms)) or not _ABOUT_WORDS.isdisjoint(norms):
+    doubled = any(map(eq, norms, norms[1:]))
+    if not doubled and _PHRASES.keys().isdisjoint(norms) and _PREFIXES.isdisjoint(norms):
+        return tuple(tokens)
+    if not _ABOUT_WORDS.isdisjoint(norms):
         return tuple(tokens)
     about = _places_about_words(norms)
     out: list[Token] = []
     at = 0
     while at < len(tokens):
         token = tokens[at]
-        length, short = _found(norms, at)
+        length, short = _found(norms, at) if doubled or norms[at] in _PHRASES else (0, ())
         if _prefixed(norms, at) and at not in about:
             joined = tokens[at + 1 + (norms[at + 1] == "-")]
             out.append(_in_place(token, token.norm + joined.norm, first=token.first))
@@ -171,6 +178,10 @@ def _places_about_words(norms: Sequence[str]) -> set[int]:
 def _found(norms: Sequence[str], at: int) -> tuple[int, _Words]:
     """How many words the phrase takes that begins here, and what stands for it; 0: none does."""
     for phrase, short in _PHRASES.get(norms[at], ()):
-        if tuple(norms[at : at + len(phrase)]) == phrase:
+        if tuple(norms[at : at + len(phrase)]) == phrase and (
+            phrase not in _BEHIND or (at > 0 and norms[at - 1] in _BEHIND[phrase])
+        ):
             return len(phrase), short
+    if norms[at] in _DOUBLED and norms[at + 1 : at + 2] == [norms[at]]:
+        return 2, (norms[at],)
     return 0, ()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from pipelines.asking import asks, begins, greets, opens, opens_question, turns
+from pipelines.asking import asks, begins, greets, may_turn, opens, opens_question, turns
 from pipelines.layout import is_code, layout
 from pipelines.signs import DASHES, SOFT, is_sign, is_soft
 from pipelines.words import (
@@ -149,14 +149,13 @@ def _prose(text: str) -> list[Token]:
             out.append(Token(word, word, "symbol", first))
         else:
             out += piece.tokens
-        following = pieces[at + 1] if at + 1 < len(pieces) else ""
         if piece.opens is not None:
-            asking, greeted = piece.opens and asks(word, following), greets(word, True)
+            asking, greeted = piece.opens and asks(word, around(pieces, at)[1]), greets(word, True)
         elif greeted:
             greeted = greets(word, False)
-            asking = not greeted and opens(pieces[at - 1], word, following)
-        else:
-            asking = asking or (at > 0 and turns(pieces[at - 1], word, following))
+            asking = not greeted and opens(pieces[at - 1], word, around(pieces, at)[1])
+        elif not asking and may_turn(pieces[at - 1], word):
+            asking = turns(pieces[at - 1], word, around(pieces, at)[1])
         first = piece.first_after
     norms = [token.norm for token in out]
     if not CASED_UNITS.isdisjoint(norms):
