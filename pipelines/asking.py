@@ -45,8 +45,17 @@ _STATING = {
 }
 """What follows the first word of a sentence that is no question although it begins like one."""
 
-_LEADING = word_set("and but or also ok okay hi hello hey please well yes no thanks sorry")
-_JOINING = word_set("and but so or then")
+_LEADING = word_set("and but or also ok okay um uh hmm hi hello hey please well yes no thanks sorry")
+_MAY_LEAD = _LEADING | word_set("so good dear excuse")
+_LED = _LEADING | word_set("there all everyone everybody team guys folks support morning afternoon evening day me you")
+"""What may stand before a question: `Hello there, is it open`, but not `Hello there is a hole`."""
+
+_MARKS = ".,;:!?\"'`-()"
+_BEFORE_WHICH = word_set("in at on for from to by with as of under after before")
+_NOT_ASKED = _VERBS | word_set("i you we he she it they there case event follows a an the")
+"""`In which city is it` asks, `In which case it rains` and `In what follows` do not."""
+
+_JOINING = word_set("and but or then")
 _INVERTED = word_set("i you we they he she it this that there my your our")
 _AUXILIARIES = word_set("is are am was were do does did can could will would shall should may has have")
 _ASKING_ALONE = _AUXILIARIES - word_set("should were have has may")
@@ -77,7 +86,7 @@ def opens_question(raw: str) -> bool:
 
 def asks(first: str, second: str) -> bool:
     """`When is it open` asks, `When it rains, we stay` and `Do it again` do not."""
-    word, following = _bare(first), second.lower()
+    word, following = _bare(first), second.strip(_MARKS).lower()
     if word in ("when", "where"):
         return following in _VERBS
     if word in ("don't", "dont"):
@@ -90,12 +99,7 @@ def asked(pieces: Sequence[str], start: int, end: int) -> bool:
     by how its last clause begins, `I lost my card, what should I do`."""
     if pieces[start].lower() in ASKING and asks(pieces[start], pieces[start + 1] if start + 1 < len(pieces) else ""):
         return True  # nearly all of them, so at once
-    words = _words(pieces, start, len(pieces))
-    at = 0
-    while at < len(words) - 1 and (words[at] in _LEADING or (words[at] == "so" and words[at + 1] in _QUESTION_WORDS)):
-        at += 1
-    first, second = (*words[at : at + 2], "", "")[:2]
-    if opens_question(first) and asks(first, second):
+    if _opens(pieces, start, end):
         return True
     before = range(end - 1, max(start, end - _CLAUSE_PIECES) - 1, -1)
     for at in before:
@@ -103,7 +107,25 @@ def asked(pieces: Sequence[str], start: int, end: int) -> bool:
             return asks(pieces[at], pieces[at + 1])
     clause = next((at + 1 for at in before if pieces[at][-1:] in _CLAUSE_ENDS), end + 1)
     words = _words(pieces, clause, end + 1)
-    return _inverted(words[1:] if words and words[0] in _JOINING else words)
+    joined = words[:1] == ["so"] and words[1:2] and words[1] in _QUESTION_WORDS
+    return _inverted(words[1:] if joined or (words and words[0] in _JOINING) else words)
+
+
+def _opens(pieces: Sequence[str], start: int, end: int) -> bool:
+    """As `asked` says, by the beginning alone."""
+    at, last = start, min(end, start + _READ_PIECES)
+    word = _bare(pieces[at])
+    if word in _MAY_LEAD:
+        at += 1
+        while at < last and (_bare(pieces[at]) or "hi") in _LED:
+            at += 1
+        before, word = pieces[at - 1], _bare(pieces[at]) if at <= last else ""
+        if not (word in _QUESTION_WORDS or before[-1:] in _MARKS or _bare(before) in _LEADING):
+            return False
+    following = _bare(pieces[at + 1]) if at + 1 < len(pieces) else ""
+    if word in _BEFORE_WHICH and following in ("which", "what"):
+        return at + 2 <= end and _bare(pieces[at + 2]) not in _NOT_ASKED
+    return opens_question(word) and asks(word, following)
 
 
 def _inverted(words: Sequence[str]) -> bool:
@@ -113,7 +135,7 @@ def _inverted(words: Sequence[str]) -> bool:
         return second in _AUXILIARIES and third in _INVERTED
     if first in _CONTRACTED:
         return second not in ("", "more")
-    return first in _ASKING_ALONE and second in _INVERTED
+    return first in _ASKING_ALONE and second in _INVERTED and asks(first, second)
 
 
 def _words(pieces: Sequence[str], start: int, stop: int) -> list[str]:

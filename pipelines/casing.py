@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pipelines.difference import place
 from pipelines.words import CASE_PAIRS, word_set
 
-_OPENS = '\n.!?:"('
+_OPENS = '\n.!?:>"('
 """Behind one of these a capital letter says nothing."""
 
 _INSIDE = re.compile(rf" (?<=[^{_OPENS}] )[\"'(]?([A-Z][a-z]+|[A-Z]{{2,}})\b")

@@ -14,7 +14,7 @@ from pipelines.asking import PARAGRAPH
 from pipelines.casing import same_capitals, titled
 from pipelines.courtesy import EXCHANGED, courtesies
 from pipelines.difference import Span, differences
-from pipelines.figures import figures
+from pipelines.figures import MEASURES, PAUSE, figures
 from pipelines.guards import Side, sides
 from pipelines.instruction import CLOSED, LITERAL, OPEN, VERBATIM
 from pipelines.layout import layout
@@ -28,10 +28,8 @@ from pipelines.slips import slips
 from pipelines.wording import same_question
 from pipelines.words import ARTICLES, NUMBER_WORDS, QUANTIFIERS, RANGED, SLIPS, SUBJECTS, word_set
 
-MAX_CHANGED = 6
-"""More changed words than this on one side are another text, not a variant."""
-_MAX_REWORDED = 10
-"""A question may be put in so many other words: frames are long."""
+_MAX_CHANGED, _MAX_REWORDED = 6, 10
+"""More changed words than this on one side are another text, not a variant; a question may be put in so many other words: frames are long."""
 
 _LONG_ENOUGH = 6
 _REMEMBERED_LETTERS = 4_000_000
@@ -58,9 +56,10 @@ _SAYING = word_set(
 _CLAUSES = SUBJECTS | {"there"}
 """What begins a clause, so that `that` before it joins clauses: `I think (that) the shop is closed`."""
 
-_COURTESY = dict.fromkeys(("please", "greeting", "time of day", "thanks", "closing", "frankly"), "politeness")
-_PAUSE = "\0"
-_SOFT = Token(_PAUSE, "", "soft", False)
+_COURTESY = dict.fromkeys(
+    ("please", "greeting", "time of day", "thanks", "closing", "frankly", "plea", "filler", "aside"), "politeness"
+)
+_SOFT = Token(PAUSE, "", "soft", False)
 MARKED_KINDS = frozenset({"code", "id", "link", "number"})
 """What is never explained away."""
 
@@ -100,14 +99,28 @@ def _read(text: str) -> Read:
     form = layout(text)
     shown = unmarked(plain := decoded(text))
     parts = PARAGRAPH.split(shown) if "?" in shown and "\n" not in form and form[:1] != "\t" else [shown]
-    every = [token for part in parts for token in tokens(form if part == text else layout(part))]
+    every = _closed([token for part in parts for token in tokens(form if part == text else layout(part))])
     said = [_SOFT if token.kind == "soft" else token for token in every]  # a phrase ends there
-    kept = tuple([token for token in common(figures(said)) if token.norm != _PAUSE])
+    found = common(figures(said))
+    kept = tuple([token for token in found if token.norm != PAUSE])
+    pauses = [at for at, token in enumerate(found) if token.norm == PAUSE]
+    courteous = courtesies(kept, {at - nth for nth, at in enumerate(pauses)})
     norms, seen = [token.norm for token in kept], form if plain == text else layout(plain)
     marked = frozenset([token.norm for token in kept if token.kind in MARKED_KINDS])
     return Read(
-        form, seen, kept, norms, frozenset(norms), marked, emphasised(text), slips(said), titled(form), courtesies(kept)
+        form, seen, kept, norms, frozenset(norms), marked, emphasised(text), slips(said), titled(form), courteous
     )
+
+
+def _closed(found: list[Token]) -> list[Token]:
+    """In `it ends in 14"` the mark closes a quotation, if one was opened and nothing else ends in one: it is no inch."""
+    places = [at for at, token in enumerate(found) if token.norm == '"']
+    if len(places) % 2:
+        return found
+    for opens, ends in zip(places[::2], places[1::2], strict=True):
+        if found[opens].kind == "soft" and found[ends].kind == "symbol" and found[ends - 1].kind == "number":
+            found[ends] = found[ends]._replace(kind="soft")
+    return found
 
 
 def harmless(a: str, b: str, task: str) -> str | None:
@@ -131,7 +144,7 @@ def harmless(a: str, b: str, task: str) -> str | None:
         return None
     if left.norms == right.norms:
         return "case or punctuation"
-    most = _MAX_REWORDED if task == OPEN else MAX_CHANGED
+    most = _MAX_REWORDED if task == OPEN else _MAX_CHANGED
     if abs(len(left.norms) - len(right.norms)) > most or len(left.bag ^ right.bag) > 2 * most:
         return None
     spans = differences(left.norms, right.norms)
@@ -210,7 +223,7 @@ def _dispensable(text: Read, at: int) -> str | None:
         return "conjunction" if before.norm in _SAYING and after.norm in _CLAUSES else None
     if norm not in ARTICLES or len(whole) < _LONG_ENOUGH or not _plain_noun(after):
         return None
-    if before is not None and before.kind in MARKED_KINDS:
+    if before is not None and before.kind in MARKED_KINDS and not token.first:
         return None  # `version 7a`
     fixed = before is not None and after is not None and (before.norm, after.norm) in _FIXED
     return None if fixed else "article"
@@ -261,6 +274,8 @@ def _same_word(x: Token, y: Token, cased: bool, task: str) -> str | None:
         return "article"
     if SLIPS.get(x.norm) == y.norm or SLIPS.get(y.norm) == x.norm:
         return "typo"
+    if x.kind == y.kind == "word" and (x.norm in MEASURES or y.norm in MEASURES):  # the words behind `min`
+        return "typo" if lexicon.typo(x.raw.lower(), y.raw.lower()) else None
     proper = [cased and not token.first and token.raw[:1].isupper() for token in (x, y)]
     if proper[0] != proper[1]:
         return None

@@ -36,6 +36,13 @@ _UNITS = {
 }  # fmt: skip
 """Only what is nothing else behind a number: pounds are money too, `m` may be minutes."""
 
+PAUSE = "\0"
+"""Stands for a soft mark."""
+
+MEASURES = frozenset(_UNITS.values())
+_IN_WORDS = word_set(
+    "two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty sixty ninety"
+)
 _COUNTED = _UNITS.keys() | word_set(
     "day week month pack piece part door star page mile inch pound person bedroom seater litre liter gallon volt watt stage step"
 )
@@ -49,6 +56,11 @@ _ABOUT_FORM = word_set(
 _ORDINAL = re.compile(r"([1-9]|[12]\d|3[01])(?:st|nd|rd|th)")
 _PADDED = re.compile(r"0(\d:[0-5]\d(?::[0-5]\d)?)")
 _TIMES = re.compile(r"[1-9]\d*(?:\.\d+)?(?:[xX][1-9]\d*(?:\.\d+)?)+(mm|cm|km|ft)?")
+_ISO = re.compile(r"([12]\d{3})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+_DAY = re.compile(r"[1-9]|[12]\d|3[01]")
+_MONTHS_IN_ORDER = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]  # fmt: skip
+_SIGNS = {sign: sign for sign in "$\u20ac\u00a3"} | {"eur": "\u20ac", "gbp": "\u00a3"}
+_ORDERED = _SIGNS.keys() | _WHOLE_MONTHS | _MONTHS.keys()
 _CROSS = "\N{MULTIPLICATION SIGN}"
 
 
@@ -56,13 +68,68 @@ def figures(tokens: Sequence[Token]) -> tuple[Token, ...]:
     """The tokens with what stands beside a number in its common form."""
     found = tuple(tokens)
     norms = [token.norm for token in found]
-    if not any(token.kind in ("number", "id") for token in found) and _SHORT.isdisjoint(norms):
+    if (
+        not any(token.kind in ("number", "id") for token in found)
+        and _SHORT.isdisjoint(norms)
+        and _IN_WORDS.isdisjoint(norms)
+    ):
         return found
     if not _ABOUT_FORM.isdisjoint(norms):
         return found
     split = [part for token in found for part in _factors(token)]
     crosses = _crosses(split)
-    return tuple([_common(split, at, at in crosses) for at in range(len(split))])
+    forms = [_common(split, at, at in crosses) for at in range(len(split))]
+    ordered = not _ORDERED.isdisjoint(norms) or any(len(norm) == len("2024-08-03") and norm[4] == "-" for norm in norms)
+    return tuple(_in_order(forms) if ordered else forms)
+
+
+def _in_order(tokens: list[Token]) -> list[Token]:
+    """`August 3, 2024`, `the 3rd of August 2024` and `2024-08-03` as `3 August 2024`, `$5` as `5 $`."""
+    out: list[Token] = []
+    for token in tokens:
+        if token.kind == "number" and len(out) > 1 and out[-1].norm == PAUSE and out[-2].raw.lower() in _MONTHS:
+            out.pop()  # `Aug. 3`
+        before = out[-1] if out else None
+        if token.kind == "number":
+            if (iso := _ISO.fullmatch(token.norm)) is not None:
+                out += [_number_token(iso[3].lstrip("0"), token), _word_token(_MONTHS_IN_ORDER[int(iso[2]) - 1], token)]
+                out.append(_number_token(iso[1], token)._replace(first=False))
+                continue
+            turned = before is not None and (_money(before) or (_is_month(before) and _DAY.fullmatch(token.norm)))
+            if turned and before is not None and not (len(out) > 1 and out[-2].kind == "number"):
+                out[-1] = token._replace(first=before.first)
+                out.append(before._replace(norm=_money(before) or before.norm, first=False))
+                continue
+        elif token.norm in _SIGNS and before is not None and before.kind == "number":
+            token = token._replace(norm=_money(token), kind="symbol")
+        elif token.norm in _WHOLE_MONTHS and _of_a_day(out):
+            out[-2:] = [out[-2]._replace(norm=out[-2].norm.rstrip("dhnrst"), kind="number")]
+            if len(out) > 1 and out[-2].norm == "the":
+                out[-2:] = [out[-1]._replace(first=out[-2].first)]
+        out.append(token)
+    return out
+
+
+def _of_a_day(tokens: Sequence[Token]) -> bool:
+    """`3rd of`"""
+    return len(tokens) > 1 and tokens[-1].norm == "of" and _ORDINAL.fullmatch(tokens[-2].norm.lower()) is not None
+
+
+def _is_month(token: Token) -> bool:
+    return token.kind == "word" and token.norm in _WHOLE_MONTHS
+
+
+def _money(token: Token) -> str:
+    """The sign of a currency, for its code too; which dollars are meant, `15 dollars` says no more than `$15`, but it is kept apart."""
+    return _SIGNS.get(token.norm, "")
+
+
+def _number_token(norm: str, token: Token) -> Token:
+    return token._replace(norm=norm, raw=norm)
+
+
+def _word_token(norm: str, token: Token) -> Token:
+    return Token(norm, token.raw, "word", False)
 
 
 def _factors(token: Token) -> list[Token]:
@@ -104,10 +171,12 @@ def _common(tokens: Sequence[Token], at: int, cross: bool) -> Token:
 
 def _word(tokens: Sequence[Token], at: int) -> str:
     norm = tokens[at].norm
-    if norm in _UNITS and _number(tokens, at - 1):
+    if norm in _UNITS and (_number(tokens, at - 1) or _norm(tokens, at - 1) in _IN_WORDS):
         return _UNITS[norm]
     if norm in _MONTHS and (
-        _figure(tokens, at - 1) or _figure(tokens, at + 1) or _beside(tokens, at, _MONTHS, _WHOLE_MONTHS)
+        _figure(tokens, at - 1)
+        or _figure(tokens, at + 1 + (_norm(tokens, at + 1) == PAUSE))
+        or _beside(tokens, at, _MONTHS, _WHOLE_MONTHS)
     ):
         return _MONTHS[norm]
     if norm in _DAYS and (_figure(tokens, at + 1) or _beside(tokens, at, _DAYS, _WHOLE_DAYS)):

@@ -45,6 +45,7 @@ _THINGS = (
 _THERE = r"(?:named|mentioned|found|listed|that (?:occur|appear)|occurring|appearing|above|below|(?:in|from) the (?:text|passage|sentence|article))"
 _PART_WORDS = (
     r"fill (?:in |out )?(?:the|this) (?:forms?|fields?|blanks?|template)|extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)"
+    r"|word for word|exactly as (?:[\w']+ ){0,5}?(?:wrote|written|writes?|spel(?:t|led)|typed|given|stated|appears?|stands?)"
     rf"|find (?:all|every)|pull out|(?:tag|mark|highlight|underline) (?:all|every|each)|{_THINGS}(?:,? and |,? or |, |/){_THINGS}[^.!?\n]{{0,40}}? {_THERE}"
     rf"|(?:who|(?:what|which|every|each|all) {_THINGS})(?: (?:is|are|was|were))? (?:named|mentioned) (?:in|above|below)"
 )
@@ -112,6 +113,7 @@ _TELLS = _words(
 
 _ENGLISH = _words(
     "the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it"
+    "|only|below|please|briefly|following"
 )
 _ORDERS = word_set(
     "translate transcribe transliterate proofread rewrite rephrase paraphrase reword correct fix spell tokenize tokenise redact anonymize "

@@ -43,7 +43,7 @@ _CODE_LINE = re.compile(
     r"|(?:async )?function\b.*\(|(?:const|let|var|public|private|static|int|string|bool|void)\s[\w<>\[\], ]+[=(;{]"
     r"|#include\b|@\w+(?:\(.*\))?\s*$|package [\w.]+;?\s*$|(?:fn|func) \w+\s*\(|struct \w+)"
     r"|^\s+(?:return|yield|raise|pass|break|continue)\b"
-    r"|[{}]\s*$|\)\s*;\s*$|=.*;\s*$|^\s*[}\])]+[,;]?\s*$|[=!<>]=|\)\s*[-=]>|\w[-=]>\w|=>\s*[{(]|:=|\b(?!C\b)\w+\+\+|&&|\|\|"
+    r"|[{}]\s*$|\)\s*;\s*$|=.*;\s*$|^\s*[}\])]+[,;]?\s*$|(?<=[\w)\]'\" ])[=!<>]={1,2}(?!=)(?!\s*$)|\)\s*[-=]>|\w[-=]>\w|=>\s*[{(]|:=|\b(?!C\b)\w+\+\+|&&|\|\|"
     r"|\w\(.*\)\s*$|^\s*[\w.\[\]]+\s*[-+*/]?=(?!>)\s*\S|</?(?!(?:br|b|i|em|p|strong)\b|https?:|[\w.+-]+@)\w+[^<>]*>"
     r"|\b(?:SELECT\b.*\bFROM|INSERT INTO|UPDATE .*\bSET|DELETE FROM|CREATE TABLE)\b"
 )
@@ -64,7 +64,11 @@ _ITEM = re.compile(r"^(?:[-*+\u2022]|\d+[.)])\s|^\s{2,}(?:[-*+]|\d+[.)]) |^\u21e
 _DEEPER = "\N{RIGHTWARDS ARROW TO BAR}"
 """Stands for two blanks of indentation in front of an item."""
 
-_TAG = re.compile(r"<(/?)([A-Za-z][\w-]*)>")
+_TAG = re.compile(r"<(/?)([A-Za-z][\w-]*(?: [a-z]+){0,4})>")
+_PLACE = re.compile(r"[a-z]+(?:[ _-][a-z]+)*")
+"""What stands in angle brackets for something to be written: `<number>`, `<your answer>`."""
+
+_TYPED = re.compile(r"\w<([A-Za-z][\w-]*(?: [a-z]+){0,4})>")
 _PAGE_TAGS = word_set(
     "html head body div span p a ul ol li table tr td th thead tbody dl dt dd img script style form button svg meta link nav "
     "main footer pre h1 h2 h3 h4 h5 h6 option select textarea"
@@ -130,14 +134,17 @@ def is_code(text: str) -> bool:
 
 
 def _wrappers(text: str) -> frozenset[str]:
-    """Names of tags that wrap parts of a prompt, `<review>…</review>`, with the one that its end may open for the answer."""
+    """Names of tags that wrap parts of a prompt, `<review>…</review>`, with the one that its end may open for the answer, and with
+    those that only keep a place: `Result = <number>`, but no type of a program, `List<string>`."""
     found = _TAG.findall(text) if "<" in text else []
     names = {name for _, name in found}
-    if not names or not _PAGE_TAGS.isdisjoint(map(str.lower, names)):
+    if not names or not _PAGE_TAGS.isdisjoint(name.split(" ")[0].lower() for name in names):
         return frozenset()
     opened, closed = {name for slash, name in found if not slash}, {name for slash, name in found if slash}
     last = found[-1][1] if text.rstrip().endswith(f"<{found[-1][1]}>") else ""
-    return frozenset(name for name in opened if name in closed or name == last)
+    typed = set(_TYPED.findall(text))
+    places = {name for name in opened - closed - typed if _PLACE.fullmatch(name) is not None}
+    return frozenset(name for name in opened if name in closed or name in places or name == last)
 
 
 def one_line(text: str) -> bool:

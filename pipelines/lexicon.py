@@ -115,7 +115,7 @@ def typo(a: str, b: str) -> bool:
     if _technical(right):
         return _swapped(a, b) or _doubled(a, b)
     if (ordinary(right) and _of_english(right)) or (
-        right in _listed and len(right) >= _MIN_LISTED_LETTERS and not is_name(right)
+        right in _listed and len(right) >= _MIN_LISTED_LETTERS + is_name(right)
     ):
         return True
     if min(len(a), len(b)) < _MIN_RARE_LETTERS:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pipelines.difference import Span, place
 from pipelines.reading import Token
-from pipelines.words import ARTICLES, DATES, DIRECTIONS, NEGATION, NUMBER_WORDS, QUANTIFIERS, SUBJECTS, word_set
+from pipelines.words import ARTICLES, ASKING, DATES, DIRECTIONS, NEGATION, NUMBER_WORDS, QUANTIFIERS, SUBJECTS, word_set
 
 JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
 _EITHER_WAY = JOINERS - {"versus", "vs"}
@@ -47,6 +47,13 @@ _ATTRIBUTES = word_set(
 
 _GIVING = word_set("give send tell show lend pay hand mail email text read teach offer sent gave told showed paid")
 _MAKING = word_set("buy get find order book make reserve cook bring fetch print build")
+_SAYING_IF = word_set(
+    "tell know knows ask asks see check find say sure wonder remember show decide whether only even just especially unless but though "
+    "matter matters care mind as what's else then so too not"
+)
+"""Behind these `if` says whether, or the word before it belongs to it."""
+
+_MIN_CONDITIONAL = 6
 _RECEIVERS = word_set("me us him her them")
 _MAX_TIME = 8
 _OF_TIME = DATES | NUMBER_WORDS | word_set("on in at this that the last next early late ago past")
@@ -69,7 +76,9 @@ def moved(a: Sequence[Token], b: Sequence[Token]) -> str | None:
         return "owner"
     if _received(mine, other, span) or _received(other, mine, back):
         return "receiver"
-    return "time in front" if _fronted(a, b, span) or _fronted(b, a, back) else None
+    if _fronted(a, b, span) or _fronted(b, a, back):
+        return "time in front"
+    return "condition in front" if _conditional(a, b, span) or _conditional(b, a, back) else None
 
 
 def _swapped_names(a: Sequence[Token], b: Sequence[Token]) -> bool:
@@ -161,6 +170,20 @@ def _fronted(a: Sequence[Token], b: Sequence[Token], span: Span) -> bool:
                 and _SAYING.isdisjoint(rest)
             )
     return False
+
+
+def _conditional(a: Sequence[Token], b: Sequence[Token], span: Span) -> bool:
+    """`What do I do if it breaks?` for `If it breaks, what do I do?`; `Tell me if it breaks` is no condition, and `only if` another one."""
+    gone, come = a[span.a0 : span.a1], b[span.b0 : span.b1]
+    if len(gone) != len(come) or len(gone) < _MIN_CONDITIONAL or not (gone[0].first and come[0].first):
+        return False
+    if (span.a1 < len(a) and not a[span.a1].first and a[span.a1].kind == "word") or come[0].norm != "if":
+        return False
+    left, right = [token.norm for token in gone], [token.norm for token in come]
+    if left[0] not in ASKING or left.count("if") != 1 or not (_SAYING_IF | _EITHER_WAY).isdisjoint(left):
+        return False
+    at = left.index("if")
+    return right == left[at:] + left[:at]
 
 
 def _same_but_instructions(a: Sequence[Token], b: Sequence[Token]) -> bool:

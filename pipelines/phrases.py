@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from operator import eq
 
 from pipelines.reading import Token
 from pipelines.words import word_set
@@ -23,12 +24,16 @@ lots of = a lot of | for instance = for example | have got = have | has got = ha
 per cent = percent | % = percent | okay = ok | all right = alright | as soon as possible = asap | versus = vs
 wanna = want to | gonna = going to | gotta = have to | gimme = give me | lemme = let me | cuz = because | coz = because
 dunno = do not know | thru = through | tho = although
+would like to = want to | wont = will not | i'd like to = i want to | we'd like to = we want to
+per second = a second | per minute = a minute | per hour = an hour | per day = a day | per week = a week | per month = a month | per year = a year
+each day = every day | each week = every week | each month = every month | each year = every year | each hour = every hour | each time = every time
+each morning = every morning | each evening = every evening | each night = every night | each weekend = every weekend
 know if = know whether | ask if = ask whether | asked if = asked whether | wonder if = wonder whether | wondering if = wondering whether
 check if = check whether | tell if = tell whether | see if = see whether | sure if = sure whether
 tell me if = tell me whether | ask me if = ask me whether
 two = 2 | three = 3 | four = 4 | five = 5 | six = 6 | seven = 7 | eight = 8 | nine = 9 | ten = 10 | eleven = 11 | twelve = 12
 thirteen = 13 | fourteen = 14 | fifteen = 15 | sixteen = 16 | seventeen = 17 | eighteen = 18 | nineteen = 19
-w / o = without | w / = with | u = you | rly = really | ppl = people | abt = about | luv = love
+w / o = without | w / = with | acct = account | u = you | rly = really | ppl = people | abt = about | luv = love
 the the = the | a a = a | there is is = there is | an an = an | and and = and | to to = to
 of of = of | of of course = of of course | of of late = of of late | of of old = of of old
 e - mail = email | e - mails = emails | e mail = email | e mails = emails | a.m = am | p.m = pm | television = tv | televisions = tvs | photograph = photo | photographs = photos
@@ -44,11 +49,24 @@ _WHO = "i you he she we they"
 _WOULD = "like love prefer appreciate want need recommend suggest have be"
 """Behind `'d` these are no participles, so that it can only be `would`."""
 
+_WILL = "be start work open let go turn load connect take come get stop close charge boot sync print update install"
+"""Before these `wont` is no habit."""
+
+_BEHIND = {("would", "like", "to"): word_set("i we"), ("wont",): word_set(f"it {_WHO}")}
+"""Phrases that are only read so behind one of these words."""
+
+_DOUBLED = word_set("my your our for with from at we you this if or as")
+"""A slip where they come twice; `in`, `on` and `is` may be meant: `log in in Rome`."""
+
 _COMPOUNDS = """
-web site | work force | data base | pass word | note book | lap top | smart phone | cell phone | log in | sign up | set up | back up
+web site | work force | data base | pass word | note book | lap top | smart phone | cell phone
 time zone | home page | user name | life style | health care | child care | down load | up load | on line | off line | hard drive
-head quarters | air line | text book | week end | pay check | break down | check out | play list | up date | up grade
+head quarters | air line | text book | week end | pay check | play list | up date | up grade | voice mail | suit case | air port
+bed room | bath room | foot ball | basket ball | motor cycle | news paper | credit card | class room | over night | mail box | sun glasses
 """
+_VERBS = "log in | sign up | set up | back up | check out | check in | break down | sign in | log out | pick up | turn out | work out | lay out"
+"""Of these two words are the usual form, in which a slip may be: `chekc out`."""
+
 _ABOUT_WORDS = word_set(
     "abbreviation abbreviations acronym acronyms synonym synonyms grammar spell spells spelled spelt spelling pronounce pronounced phrase phrases"
 )
@@ -81,7 +99,8 @@ def _table() -> dict[str, list[tuple[_Words, _Words]]]:
     """By the first word of a phrase, the longest first: the phrase and its common form."""
     found: defaultdict[str, list[tuple[_Words, _Words]]] = defaultdict(list)
     would = (f"{who}'d {verb} = {who} would {verb}" for who in _WHO.split() for verb in _WOULD.split())
-    for row in (*_rows(_ALIKE), *_numbers(), *would):
+    will = [f"wont {verb} = will not {verb}" for verb in _WILL.split()]
+    for row in (*_rows(_ALIKE), *_numbers(), *would, *will):
         phrase, short = (tuple(side.split()) for side in row.split("="))
         found[phrase[0]].append((phrase, short))
     for row in _rows(_COMPOUNDS):
@@ -89,6 +108,10 @@ def _table() -> dict[str, list[tuple[_Words, _Words]]]:
         for ending in ("", "s"):
             joined = (f"{one}{two}{ending}",)
             found[one] += [((one, two + ending), joined), ((one, "-", two + ending), joined)]
+    for row in _rows(_VERBS):
+        one, two = row.split()
+        found[one].append(((one, "-", two), (one, two)))
+        found[one + two].append(((one + two,), (one, two)))
     return {first: sorted(pairs, key=lambda pair: -len(pair[0])) for first, pairs in found.items()}
 
 
@@ -98,14 +121,17 @@ _PHRASES = _table()
 def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
     """The tokens with every phrase in its common form."""
     norms = [token.norm for token in tokens]
-    if (_PHRASES.keys().isdisjoint(norms) and _PREFIXES.isdisjoint(norms)) or not _ABOUT_WORDS.isdisjoint(norms):
+    doubled = any(map(eq, norms, norms[1:]))
+    if not doubled and _PHRASES.keys().isdisjoint(norms) and _PREFIXES.isdisjoint(norms):
+        return tuple(tokens)
+    if not _ABOUT_WORDS.isdisjoint(norms):
         return tuple(tokens)
     about = _places_about_words(norms)
     out: list[Token] = []
     at = 0
     while at < len(tokens):
         token = tokens[at]
-        if norms[at] not in _PHRASES and norms[at] not in _PREFIXES:
+        if norms[at] not in _PHRASES and norms[at] not in _PREFIXES and not doubled:
             out.append(token)
             at += 1
             continue
@@ -148,7 +174,8 @@ def _places_about_words(norms: Sequence[str]) -> set[int]:
     places = [
         at
         for at, norm in enumerate(norms)
-        if norm in _OF_WORDS and not (norm in _COUNTED and norms[max(0, at - 1)] in _HOW_MANY)
+        if norm in _OF_WORDS
+        and not (norm in _COUNTED and (norms[max(0, at - 1)] in _HOW_MANY or norms[at - 1].isdigit()))
     ]
     return {near for at in places for near in range(at - _NEAR, at + _NEAR + 1)}
 
@@ -156,6 +183,10 @@ def _places_about_words(norms: Sequence[str]) -> set[int]:
 def _found(norms: Sequence[str], at: int) -> tuple[int, _Words]:
     """How many words the phrase takes that begins here, and what stands for it; 0: none does."""
     for phrase, short in _PHRASES.get(norms[at], ()):
-        if tuple(norms[at : at + len(phrase)]) == phrase:
+        if tuple(norms[at : at + len(phrase)]) == phrase and (
+            phrase not in _BEHIND or (at > 0 and norms[at - 1] in _BEHIND[phrase])
+        ):
             return len(phrase), short
+    if norms[at] in _DOUBLED and norms[at + 1 : at + 2] == [norms[at]]:
+        return 2, (norms[at],)
     return 0, ()

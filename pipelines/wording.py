@@ -229,8 +229,10 @@ def _needless(words: Sequence[str], at: int) -> bool:
         return not {"is", "are"}.isdisjoint((words[at - 1], *after[:1]))
     if word == "the":
         return "of" in after[1:3]
-    if word not in ARTICLES or not after or after[0] in QUANTIFIERS:
-        return False
+    if word not in ARTICLES or not after or after[0] in QUANTIFIERS or words[at - 1][-1].isdigit():
+        return False  # `a Pixel 7a` is another phone
+    if words[1:2] in (["many"], ["much"]) or any(word.isdigit() for word in words):
+        return False  # how many `a bird` and `birds` are is the point
     asked = {*words[1:at], *after} - _HELPERS.keys()
     return words[0] != f"{_START}what" or len(asked) > 1 or lexicon.rarity(after[0]) > _RARE
 

@@ -107,6 +107,12 @@ def test_keys_of_earlier_forms_are_no_keys_any_more(monkeypatch: pytest.MonkeyPa
 
 
 ACCEPTED = [
+    (
+        CLOSED,
+        'Customer: "Block my card ending in 1044"',
+        'Customer: "Block my card ending in 1044."',
+        "case or punctuation",
+    ),
     (OPEN, "What is the estimated date?", "What is the estimaetd date?", "typo"),
     (OPEN, "Please reset my account", "Reset my account", "politeness"),
     (OPEN, "Which colour is the delivery", "Which color is the delivery", "spelling"),
@@ -169,6 +175,10 @@ def test_a_field_is_also_read_where_it_stands(template: str, a: str, b: str) -> 
 PASSAGE = 30 * "The holder of the program may use the code under one of the terms of this license. "
 INSTRUCTIONS = [
     ("Translate the sentence into German.", STRICT),
+    ("Work it out and end with 'Result = <number>'.", OPEN),
+    ("=====\nDraft the reply to the e-mail above.", OPEN),
+    ("Draft the reply. Repeat all dates exactly as the sender wrote them.", EXTRACT),
+    ("Question:\nAnswer briefly.", OPEN),
     ("Extract all fields as JSON.", EXTRACT),
     ("Return the order as JSON with the keys id and date.", EXTRACT),
     ("Übersetze den Satz ins Englische.", STRICT),

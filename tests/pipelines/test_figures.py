@@ -15,6 +15,14 @@ It came on 3rd April 2024 at last|It came on 3 April 2024 at last
 It came on April 3rd, late|It came on April 3, late
 It came on 3 Apr 2024|It came on 3 April 2024
 It came on 3rd Sept.|It came on 3 September.
+It came on April 3, 2024 at last|It came on 3 April 2024 at last
+It came on the 3rd of April 2024|It came on 3 April 2024
+It came on Apr. 3, 2024|It came on 3 April 2024
+It came on 2024-04-03 at last|It came on 3 April 2024 at last
+Bake for ten mins|Bake for 10 minutes
+It cost EUR 5.50 in all|It cost \u20ac5.50 in all
+It cost 5.50\u20ac in all|It cost \u20ac5.50 in all
+Bake for 20 minutse|Bake for 20 minutes
 Open Mon-Fri from 9|Open Monday-Friday from 9
 Open Mon - Fri from 9|Open Mon-Fri from 9
 Shut Jan-Mar each year|Shut January-March each year
@@ -48,6 +56,14 @@ The 3rd April show was best|The 4 April show was best
 He won the 3rd race|He won the 3 race
 It came on 3 Apr 2024|It came on 3 Aug 2024
 The Sun said so|The Sunday said so
+It came on 2024-04-03 at last|It came on 4 March 2024 at last
+It came on 03/04/2024 at last|It came on 3 April 2024 at last
+It came on April 3, 2024|It came on April 13, 2024
+In April 2024 it came|In 2024 April it came
+It cost EUR 5 in all|It cost $5 in all
+It cost \u00a35 in all|It cost 5 pounds in all
+Bake for ten mins|Bake for ten hours
+Is 2024-04-03 the right format|Is 3 April 2024 the right format
 I sat down there|I saturday down there
 Open Mon-Fri from 9|Open Mon-Sat from 9
 Solve 3 x 4 = x now|Solve 3 \u00d7 4 = x now

@@ -26,6 +26,8 @@ SAME = [
         "swapped pair",
     ),
     ("The gap between oak and pine in the floor", "The gap between pine and oak in the floor", "swapped pair"),
+    ("Can I still pay if the shop is shut?", "If the shop is shut, can I still pay?", "condition in front"),
+    ("What do I do if my card breaks?", "If my card breaks, what do I do?", "condition in front"),
 ]
 OTHER = [
     ("It is not sweet and salty", "It is salty and not sweet"),
@@ -52,6 +54,10 @@ OTHER = [
     ("Send him a letter for me", "Send me a letter for him"),
     ("Read me the letter", "Read the letter for me"),
     ("She said yesterday we left", "Yesterday she said we left"),
+    ("Do you know if the shop is shut on Monday?", "If the shop is shut on Monday, do you know?"),
+    ("Can I only pay if the shop is open?", "If the shop is open, can I only pay?"),
+    ("Can I pay if it is shut or late?", "If it is shut, can I pay or late?"),
+    ("Ask Ida if the shop is open", "If the shop is open, ask Ida"),
     ("Yesterday he told us that we won", "He told us that we won yesterday"),
     ("On Monday I paid", "I paid on Tuesday"),
     ("Last May I left in June", "I left in June last May"),

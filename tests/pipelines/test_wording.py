@@ -68,8 +68,13 @@ SAME = [
     ("How am I supposed to fold this shirt?", "How do I fold this shirt?", "wording"),
     ("I think that the shop is closed today", "I think the shop is closed today", "conjunction"),
     ("The card's not working any more", "The card is not working any more", "contraction"),
+    ("Q41. Printer on floor 5 is jammed =>", "Q41. The printer on floor 5 is jammed =>", "article"),
 ]
 DIFFERENT = [
+    ("Q4. My 7 a day", "Q4. My 7 day"),
+    ("How many legs do 3 dogs and a bird have?", "How many legs do 3 dogs and birds have?"),
+    ("How much do 3 dogs and a bird eat?", "How much do 3 dogs and birds eat?"),
+    ("Where do I buy a case for a Pixel 7a in Rome?", "Where can I buy a case for a Pixel 7 in Rome?"),
     ("How can someone hack my phone?", "How can I hack my phone?"),
     ("How do people hack my phone?", "How do I hack my phone?"),
     ("What are ways for people to hack my phone?", "What are ways to hack my phone?"),
