@@ -16,11 +16,11 @@ from typing import NamedTuple
 import msgspec
 
 from pipelines import guards
-from pipelines.difference import Span
-from pipelines.layout import layout
+from pipelines.proof.difference import Span
+from pipelines.proof.layout import layout
+from pipelines.proof.reading import Token, tokens
+from pipelines.proof.words import ARTICLES, FOREIGN_DENIALS, NEGATION, word_set
 from pipelines.quality import candidates, spoken
-from pipelines.reading import Token, tokens
-from pipelines.words import ARTICLES, FOREIGN_DENIALS, NEGATION, word_set
 
 SAME_WORDS = 0.8
 SHORT_WORDS = 20

@@ -12,11 +12,11 @@ from operator import or_
 
 import msgspec
 
-from pipelines.asking import paragraphs
-from pipelines.casing import capitals
-from pipelines.explain import harmless, shared_words, unexplained
 from pipelines.guards import objection
-from pipelines.instruction import (
+from pipelines.proof.asking import paragraphs
+from pipelines.proof.casing import capitals
+from pipelines.proof.explain import harmless, shared_words, unexplained
+from pipelines.proof.instruction import (
     CLOSED,
     EXTRACT,
     LITERAL,
@@ -28,15 +28,15 @@ from pipelines.instruction import (
     says_what,
     stricter,
 )
-from pipelines.layout import layout, one_line, prose_words
-from pipelines.letters import placed
-from pipelines.loose import loose_lines, loose_words
-from pipelines.outline import OUTLINES, outlines, skeleton
-from pipelines.pieces import CODE, TELLING
-from pipelines.retelling import RARE_PAIRS as STORIES
-from pipelines.retelling import rare_pairs
-from pipelines.shown import decoded
-from pipelines.signs import doubted
+from pipelines.proof.layout import layout, one_line, prose_words
+from pipelines.proof.letters import placed
+from pipelines.proof.loose import loose_lines, loose_words
+from pipelines.proof.outline import OUTLINES, outlines, skeleton
+from pipelines.proof.pieces import CODE, TELLING
+from pipelines.proof.retelling import RARE_PAIRS as STORIES
+from pipelines.proof.retelling import rare_pairs
+from pipelines.proof.shown import decoded
+from pipelines.proof.signs import doubted
 
 __all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STORIES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
            "infer_task", "labelled_task", "likeness", "outline_keys", "proof", "read", "refusal", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pipelines import lexicon
-from pipelines.difference import Span, differences
-from pipelines.layout import layout
-from pipelines.reading import Token, tokens
-from pipelines.words import (
+from pipelines.proof import lexicon
+from pipelines.proof.difference import Span, differences
+from pipelines.proof.layout import layout
+from pipelines.proof.reading import Token, tokens
+from pipelines.proof.words import (
     COMPARATIVES,
     DATES,
     DIRECTIONS,

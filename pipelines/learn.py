@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from pipelines.config.sections import Target
 from pipelines.media import surplus_tokens
-from pipelines.sections import Target
 from pipelines.types import BatchHead, Completion, Item
 
 GROUPS = 64

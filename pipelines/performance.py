@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from pipelines.config.sections import Route, Target
 from pipelines.errors import ConfigError
-from pipelines.sections import Route, Target
 from pipelines.settings import Settings
 
 VERSION = 1

@@ -1,10 +1,10 @@
 """Which batch goes to which lane, now: a pure function of a snapshot, and the one place where policy lives.
 
 Local takes from the head of each run's order (most cloud dollars saved per local second), cloud from its tail.
-Between clients weighted fair share by work done (pipelines/fair.py), inside a client the earliest deadline. A run without a deadline
+Between clients weighted fair share by work done (pipelines/planning/fair.py), inside a client the earliest deadline. A run without a deadline
 stays local while a local target is up; a run with one spills what the local lane cannot finish in time, at the last
 responsible moment, and before that hands what will most likely be short to a provider's batch API, at its lower price
-(pipelines/offices.py, spill.py). The queues stay short: a lane is topped up to its stock, no further. No Redis, no clock.
+(pipelines/planning/offices.py, spill.py). The queues stay short: a lane is topped up to its stock, no further. No Redis, no clock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
-from pipelines.capacity import (
+from pipelines.planning.capacity import (
     Ways,
     answers,
     is_stocked,
@@ -24,11 +24,11 @@ from pipelines.capacity import (
     waiting_rows,
     ways,
 )
-from pipelines.fair import NORMAL
-from pipelines.offices import sureness, to_offices
-from pipelines.shortage import Short, load, shortages
-from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
-from pipelines.spill import to_cloud
+from pipelines.planning.fair import NORMAL
+from pipelines.planning.offices import sureness, to_offices
+from pipelines.planning.shortage import Short, load, shortages
+from pipelines.planning.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
+from pipelines.planning.spill import to_cloud
 
 PROBES = (7, 0, 4, 2, 6, 1, 3, 5)
 """Eighths of a run's order, in the order in which they are tried first: all kinds of prompts, not the head's alone."""

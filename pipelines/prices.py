@@ -15,7 +15,7 @@ from pipelines.money import EXACT, Price, Rates, Unknown, to_int
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
-    from pipelines.sections import Prices, Target
+    from pipelines.config.sections import Prices, Target
 
 _PROVIDERS = {
     "openai": "openai",

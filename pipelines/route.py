@@ -22,7 +22,7 @@ import msgspec
 from pipelines.expr import When, compile_when
 
 if TYPE_CHECKING:
-    from pipelines.sections import Route
+    from pipelines.config.sections import Route
     from pipelines.settings import Settings
 
 

@@ -17,10 +17,21 @@ from typing import Any
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipelines.config.mistakes import NAMED_SECTIONS, Layer, cross_checks, did_you_mean, explain, place
+from pipelines.config.sections import (
+    Budget,
+    Client,
+    Prices,
+    Route,
+    Routing,
+    Rule,
+    Schedule,
+    Spillway,
+    Target,
+    duration_s,
+)
+from pipelines.config.serving import Api
 from pipelines.errors import ConfigError
-from pipelines.mistakes import NAMED_SECTIONS, Layer, cross_checks, did_you_mean, explain, place
-from pipelines.sections import Budget, Client, Prices, Route, Routing, Rule, Schedule, Spillway, Target, duration_s
-from pipelines.serving import Api
 
 __all__ = ["DEFAULT_FILE", "Settings", "duration_s", "load_settings", "parse_settings"]
 

@@ -11,9 +11,9 @@ from collections.abc import Set as AbstractSet
 from math import isfinite
 from typing import Any, NamedTuple
 
-from pipelines.endpoints import CHAT_URL, ENDPOINTS
-from pipelines.parameters import PARAMETERS, flaw, shown
-from pipelines.responses import Cannot
+from pipelines.dialects.endpoints import CHAT_URL, ENDPOINTS
+from pipelines.dialects.parameters import PARAMETERS, flaw, shown
+from pipelines.dialects.responses import Cannot
 from pipelines.types import BadRow, Row
 
 ROW_MAX_BYTES = 16 << 20

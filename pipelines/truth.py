@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
+from pipelines.config.sections import Target
 from pipelines.printable import one_line
 from pipelines.quality import THOUGHT_ENDS, spoken
-from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Item
 
 DOUBT = "untrue"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipelines import portable
+from pipelines.config import portable
 from pipelines.errors import QueueError
 from pipelines.settings import Settings
 

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from pipelines import hooks, wire
+from pipelines.dialects.openai_lines import Wrong
 from pipelines.hooks import Notice
-from pipelines.openai_lines import Wrong
 from producer.queue import Redis, now_ms
 from producer.runs import RunView, view
 from producer.uploads import behind

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from pipelines import wire
+from pipelines.config.sections import NAME
 from pipelines.errors import UsageError
-from pipelines.sections import NAME
 from producer.queue import Redis, now_ms
 
 PREFIX = "sk-spill-"

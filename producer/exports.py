@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from pipelines import openai_lines
+from pipelines.dialects import openai_lines
 from pipelines.printable import json_safe, printable
 from producer.store import opened
 

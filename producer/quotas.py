@@ -12,8 +12,8 @@ import secrets
 import msgspec
 
 from pipelines import days, wire
+from pipelines.config.sections import Client
 from pipelines.money import usd_to_nusd
-from pipelines.sections import Client
 from producer.queue import Redis, now_ms
 
 MINUTE_MS = 60_000

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import msgspec
 
 from pipelines import cron, firing
+from pipelines.config.sections import Schedule
 from pipelines.errors import SpillwayError, UsageError
 from pipelines.firing import BY_CLOCK, BY_HAND, Firing, Past
 from pipelines.money import usd_to_nusd
 from pipelines.printable import one_line
-from pipelines.sections import Schedule
 from pipelines.settings import Settings
 from pipelines.types import Options
 from pipelines.wire import RUN_OPEN, Keys

@@ -1,6 +1,6 @@
 """Looks at every line of a batch's input file, in constant memory: how many, which models, and all that is wrong.
 
-The lines themselves are judged by pipelines/openai_lines.py. Blocking: to be run in a thread.
+The lines themselves are judged by pipelines/dialects/openai_lines.py. Blocking: to be run in a thread.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from pipelines.endpoints import CHAT_URL
-from pipelines.openai_lines import Line, Wrong, checked, repeated, unreadable
-from pipelines.parameters import CELLS, from_cell
+from pipelines.dialects.endpoints import CHAT_URL
+from pipelines.dialects.openai_lines import Line, Wrong, checked, repeated, unreadable
+from pipelines.dialects.parameters import CELLS, from_cell
 from pipelines.shard import ROW_MAX_BYTES, parse_record
 from pipelines.types import BadRow
 

@@ -11,10 +11,10 @@ from typing import get_args
 import pytest
 from pydantic import create_model
 
+from pipelines.config.mistakes import INNER_SECTIONS, NAMED_SECTIONS, PLAIN_SECTIONS
+from pipelines.config.sections import BASE_URLS, KEY_VARIABLES, Kind, Rule, Section
 from pipelines.expr import NAMES
-from pipelines.mistakes import INNER_SECTIONS, NAMED_SECTIONS, PLAIN_SECTIONS
 from pipelines.route import STRATEGIES
-from pipelines.sections import BASE_URLS, KEY_VARIABLES, Kind, Rule, Section
 from pipelines.settings import load_settings
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,7 @@
 The rows go through the same reader, duplicate stage, routing and prices as a real run; nothing is written or enqueued.
 Lengths of answers are those of the client's earlier runs under the data root, by group, times those of all (measured.py);
 without them, lengths are guessed (pipelines/lengths.py), as those of a new group are by its route's, and P90 takes three times
-as many tokens and as much time. The spread of the whole is pipelines/foresee.py's.
+as many tokens and as much time. The spread of the whole is pipelines/planning/foresee.py's.
 """
 
 from __future__ import annotations
@@ -18,17 +18,29 @@ import msgspec
 
 from pipelines import lengths
 from pipelines.batch import SERIAL_TOKENS_PER_S, work
-from pipelines.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S, LONG, idle
-from pipelines.foresee import Basis, Lack, Numbers, Office, Part, Range, Work, done_in, foresee, in_words, lacking
 from pipelines.latency import latency
 from pipelines.lengths import Known
 from pipelines.money import PUSD_PER_NUSD, pusd_to_usd_str
+from pipelines.planning.capacity import GUESSED_LATENCY_S, GUESSED_TOKENS_PER_S
+from pipelines.planning.foresee import (
+    Basis,
+    Lack,
+    Numbers,
+    Office,
+    Part,
+    Range,
+    Work,
+    done_in,
+    foresee,
+    in_words,
+    lacking,
+)
+from pipelines.planning.snapshot import BatchTarget
 from pipelines.settings import Settings
-from pipelines.snapshot import BatchTarget
 from pipelines.types import BatchHead, Options, Source
 from worker.clock import Clock
 from worker.dedupe.encode import Encoder
-from worker.measured import Earlier, read
+from worker.measured import Earlier, assumption, read
 from worker.money.ledger import Ledger
 from worker.paused import on_disk
 from worker.prepare.ids import Ids
@@ -137,7 +149,7 @@ def _figures(
         "routes": [_route(name, [h for h in heads if h.route == name], sources_of[name]) for name in routes],
         "lanes": lanes, "deadline_s": deadline_s, **_money(seen.pusd),
         **_times(done_in(seen.seconds, lack, deadline_s)), "all_cloud_usd": pusd_to_usd_str(everything), "lacks": _lacks(lack),
-        "assumption": _assumption(earlier.lengths, targets, heads),
+        "assumption": assumption(earlier.lengths, targets, heads),
     }  # fmt: skip
 
 
@@ -245,28 +257,6 @@ def _known(targets: Targets, earlier: Earlier, heads: list[BatchHead]) -> Basis:
         max((each.spread_tokens / max(each.output_tokens, 1e-9) for each in found), default=None),
         None if times is None else times.spread_s / max(times.call_s, 1e-9),
     )
-
-
-def _assumption(known: Known, targets: Targets, heads: list[BatchHead]) -> str:
-    """Where lengths and times come from, and which local servers do nothing, in words."""
-    routes, new = sorted({head.route for head in heads}), Counter[str]()
-    others = {group for group in {head.group for head in heads} if lengths.is_new(known, group)}
-    for head in heads:
-        if head.group in others:
-            new[head.route] += head.rows
-    on = {name: [each for lane in ("local", "cloud") for each in targets.route_targets(name, lane)] for name in routes}
-    measured = {name: found for name in routes if (found := lengths.of_route(known, name, (), on[name])) is not None}
-    said = [f"route {name}: lengths of {found.calls:,} earlier answers" for name, found in measured.items()]
-    said += [
-        f"{rows:,} rows of route {name} are of a new kind: P90 assumes {LONG:g} times their tokens and time"
-        for name, rows in sorted(new.items())
-    ]
-    if guessed := [name for name in routes if name not in measured]:
-        said.append(
-            f"route {', '.join(guessed)}: no such answers measured here yet, P90 assumes {LONG:g} times the tokens and time"
-        )
-    said += filter(None, (idle(name, targets.route_targets(name, "local")) for name in routes))
-    return "; ".join(said)
 
 
 def _lane(

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from pipelines import portable
+from pipelines.config import portable
 from pipelines.errors import ConfigError, QueueError, StoreError
 from pipelines.paths import redis_dir
 from pipelines.settings import Settings, state_folder

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from pipelines import hooks
 from pipelines.budgets import Event
+from pipelines.config.sections import Budget, Smtp
 from pipelines.hooks import Notice
-from pipelines.sections import Budget, Smtp
 from pipelines.settings import Settings
 from pipelines.types import Failure
 from worker import mail

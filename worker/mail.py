@@ -10,8 +10,8 @@ from email.message import EmailMessage
 from typing import Any
 
 from pipelines import wire
+from pipelines.config.sections import Smtp
 from pipelines.hooks import Notice
-from pipelines.sections import Smtp
 
 STEP_S, TRY_S = 8.0, 20.0
 """For each answer of the server, and for all of a try: less than a notice is kept from others while it is tried."""

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 
-from pipelines import portable
+from pipelines.config import portable
 from pipelines.errors import SpillwayError
 from pipelines.printable import printable
 from pipelines.settings import Settings, state_folder

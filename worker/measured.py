@@ -1,7 +1,8 @@
-"""What earlier runs under the data root measured, read from the newest ledger parts only: for `spillway plan`."""
+"""What earlier runs under the data root measured, read from the newest ledger parts only, and in words: for `spillway plan`."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,11 +10,13 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from pipelines import beside, paths, wire
+from pipelines import beside, lengths, paths, wire
 from pipelines.batch import form_of
 from pipelines.lengths import Known, latencies, measure
-from pipelines.types import Options
+from pipelines.planning.capacity import LONG, idle
+from pipelines.types import BatchHead, Options
 from worker.store import Store
+from worker.targets import Targets
 
 MOST_ROWS, MOST_FILES = 100_000, 200
 COLUMNS = [
@@ -78,3 +81,25 @@ def _form_of(store: Store, run: str) -> str:
         return form_of(msgspec.convert(record["options"], Options))
     except (OSError, ValueError, KeyError, TypeError, msgspec.MsgspecError):
         return ""
+
+
+def assumption(known: Known, targets: Targets, heads: list[BatchHead]) -> str:
+    """Where lengths and times come from, and which local servers do nothing, in words."""
+    routes, new = sorted({head.route for head in heads}), Counter[str]()
+    others = {group for group in {head.group for head in heads} if lengths.is_new(known, group)}
+    for head in heads:
+        if head.group in others:
+            new[head.route] += head.rows
+    on = {name: [each for lane in ("local", "cloud") for each in targets.route_targets(name, lane)] for name in routes}
+    measured = {name: found for name in routes if (found := lengths.of_route(known, name, (), on[name])) is not None}
+    said = [f"route {name}: lengths of {found.calls:,} earlier answers" for name, found in measured.items()]
+    said += [
+        f"{rows:,} rows of route {name} are of a new kind: P90 assumes {LONG:g} times their tokens and time"
+        for name, rows in sorted(new.items())
+    ]
+    if guessed := [name for name in routes if name not in measured]:
+        said.append(
+            f"route {', '.join(guessed)}: no such answers measured here yet, P90 assumes {LONG:g} times the tokens and time"
+        )
+    said += filter(None, (idle(name, targets.route_targets(name, "local")) for name in routes))
+    return "; ".join(said)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 
 from pipelines import paths, pauses
+from pipelines.config.sections import Route
 from pipelines.pauses import Pause, Said
-from pipelines.sections import Route
 from worker.store import Store
 
 

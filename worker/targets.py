@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines import wire
 from pipelines.climb import START
-from pipelines.sections import BASE_URLS
+from pipelines.config.sections import BASE_URLS
 from pipelines.settings import Settings
 from pipelines.types import BatchHead, Failure
 from worker.backends.waits import Limits, limits

@@ -9,11 +9,11 @@ import msgspec
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from pipelines.config.sections import duration_s
 from pipelines.errors import ConfigError
 from pipelines.money import usd_to_nusd
 from pipelines.quality import compile_schema
 from pipelines.route import allowed
-from pipelines.sections import duration_s
 from pipelines.types import Options
 from producer.api.bodies import RAW, UNREADABLE, json_object
 from producer.api.errors import ApiError

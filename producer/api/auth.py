@@ -16,9 +16,9 @@ import jwt
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
+from pipelines.config.sections import NAME
+from pipelines.config.serving import Jwt
 from pipelines.errors import ConfigError
-from pipelines.sections import NAME
-from pipelines.serving import Jwt
 from producer import clients
 from producer.api.errors import ApiError
 from producer.api.limits import take_place

@@ -14,10 +14,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
 from pipelines import paths, wire
-from pipelines.endpoints import ENDPOINTS
+from pipelines.config.sections import duration_s
+from pipelines.dialects.endpoints import ENDPOINTS
+from pipelines.dialects.openai_lines import line_of
 from pipelines.errors import SourceError, UsageError
-from pipelines.openai_lines import line_of
-from pipelines.sections import duration_s
 from producer import batches, intake, runs, uploads
 from producer.api import outputs
 from producer.api.ask import KEY_MAX_CHARS, PAIRS_MAX, VALUE_MAX_CHARS

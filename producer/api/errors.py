@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Scope
 
-from pipelines import anthropic_lines
+from pipelines.dialects import anthropic_lines
 from pipelines.errors import ConfigError, QueueError, SourceError, StoreError, UsageError
 from pipelines.printable import one_line
 from producer.queue import RedisError

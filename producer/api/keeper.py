@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 from pipelines import hooks
+from pipelines.dialects.openai_lines import Wrong
 from pipelines.errors import SourceError, SpillwayError
 from pipelines.hooks import Notice
-from pipelines.openai_lines import Wrong
 from pipelines.types import Options
 from producer import batches, intake, orphans, uploads
 from producer.api import messages, outputs, quota

@@ -1,7 +1,7 @@
 """`/v1/messages/batches` as Anthropic has it: create, list, retrieve, cancel, delete, results.
 
 A batch of messages is a batch as `keeper.py` knows it: its requests are translated into a batch file as they come in, and
-its results from what the run left. The translation itself is in pipelines/anthropic_lines.py.
+its results from what the run left. The translation itself is in pipelines/dialects/anthropic_lines.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Annotated, Any, BinaryIO, cast
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
-from pipelines import anthropic_lines, paths
-from pipelines.anthropic_turns import Cannot
+from pipelines import paths
+from pipelines.dialects import anthropic_lines
+from pipelines.dialects.anthropic_turns import Cannot
 from producer import batches, intake, uploads
 from producer.api.auth import Caller
 from producer.api.batches import stop

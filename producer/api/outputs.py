@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from hashlib import blake2b
 from typing import Any, BinaryIO, NamedTuple
 
-from pipelines import openai_lines, paths
+from pipelines import paths
+from pipelines.dialects import openai_lines
 from producer.api.state import State
 from producer.batches import Batch
 from producer.exports import line_bytes, rows_of

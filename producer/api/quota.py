@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from pipelines.sections import Client, Quota
+from pipelines.config.sections import Client, Quota
 from producer import quotas
 from producer.api.errors import ApiError
 from producer.api.state import State

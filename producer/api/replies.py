@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.responses import Response
 
-from pipelines import openai_lines
-from pipelines.completions import completion
-from pipelines.endpoints import CHAT_URL, RESPONSES_URL
-from pipelines.responses import response
+from pipelines.dialects import openai_lines
+from pipelines.dialects.completions import completion
+from pipelines.dialects.endpoints import CHAT_URL, RESPONSES_URL
+from pipelines.dialects.responses import response
 from pipelines.told import Key, Row
 from producer.api import errors, streams
 from producer.api.errors import ApiError

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.said import Body, tables
+from pipelines.dialects.said import Body, tables
 
 EMPTY: dict[str, Body] = {"message": {"content": []}, "function_call": {"arguments": ""}}
 """What an item that begins has not said yet."""

@@ -18,8 +18,8 @@ from producer.cli import say, session
 from producer.cli.options import Output, taking
 
 if TYPE_CHECKING:
+    from pipelines.config.sections import Target
     from pipelines.performance import Measured
-    from pipelines.sections import Target
     from pipelines.settings import Settings
 
 MOST_AT_ONCE = 1_024

@@ -139,7 +139,7 @@ def nusd(text: str, name: str) -> int:
 
 
 def _deadline_s(text: str | None) -> float | None:
-    from pipelines.sections import duration_s
+    from pipelines.config.sections import duration_s
 
     if text is None:
         return None

@@ -152,8 +152,8 @@ def _extra(root: str, results: pl.LazyFrame, allowed: dict[str, float]) -> Extra
 
 def _terms(ask: Report, name: str, settings: Settings) -> Terms:
     """Whose bill for which month; a bill of part of a month is none."""
+    from pipelines.config.sections import Client
     from pipelines.reports.shared.terms import Terms
-    from pipelines.sections import Client
 
     if ask.client is None or ask.month is None or ask.run or ask.by:
         raise UsageError(
@@ -182,7 +182,7 @@ def _span(ask: Report, timezone: str) -> tuple[datetime | None, datetime | None]
 
 def _when(text: str | None, option: str, now: datetime, zone: tzinfo) -> datetime | None:
     """A date or time (of the zone unless it says otherwise), or how long ago."""
-    from pipelines.sections import duration_s
+    from pipelines.config.sections import duration_s
 
     if text is None:
         return None

@@ -70,7 +70,7 @@ def until_interrupted(work: Any) -> int:
 
 def order(ask: Intake, settings: Settings) -> Order:
     """Everything that can be wrong with a command is found here, before Redis or a target hears of it."""
-    from pipelines.sections import NAME
+    from pipelines.config.sections import NAME
     from producer.records import Records
     from producer.sources import resolve
 

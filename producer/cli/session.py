@@ -13,7 +13,7 @@ from producer.cli.options import Common
 from producer.cli.say import note
 
 if TYPE_CHECKING:
-    from pipelines.sections import Target
+    from pipelines.config.sections import Target
     from pipelines.settings import Settings
     from producer.queue import Redis
     from worker.embedded import Embedded

@@ -67,7 +67,7 @@ async def _targets(ask: Targets) -> int:
 
 def _idle(settings: Settings) -> dict[str, list[str]]:
     """Local servers that are only a fallback of the routes that somebody wrote, and so do nothing, by the words for it."""
-    from pipelines.capacity import idle
+    from pipelines.planning.capacity import idle
 
     found: dict[str, list[str]] = {}
     for name, route in settings.routes.items():

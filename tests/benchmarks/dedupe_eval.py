@@ -19,9 +19,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipelines import lexicon
 from pipelines.dedup import CLOSED, EXTRACT, OPEN, STRICT, Candidate, Link, decide
-from pipelines.paraphrase import same_meaning
+from pipelines.proof import lexicon
+from pipelines.proof.paraphrase import same_meaning
 from worker.dedupe.encode import Encoder
 from worker.dedupe.index import DuplicateIndex
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from tests.worker.backends.server import CLOSE, RESET, Play, Scripted, answer
 from worker.backends import load

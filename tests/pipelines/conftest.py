@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines import lexicon
+from pipelines.proof import lexicon
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pipelines.plan import plan
-from pipelines.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
+from pipelines.planning.snapshot import BatchView, Move, Ring, RunView, Snapshot, TargetView
 
 GPU = TargetView("gpu", "local", True, slots=4, rate=100.0, rows_per_s=2.0, latency_s=1.0)
 MINI = TargetView("mini", "cloud", True, slots=8, rate=100.0, rows_per_s=10.0, latency_s=0.5, spans=1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.agreement import Answer, agreement
-from pipelines.completions import calls
+from pipelines.dialects.completions import calls
 
 REASON = "The customer asks why the invoice of March was sent twice."
 

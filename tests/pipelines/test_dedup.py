@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from pipelines import lexicon
 from pipelines.dedup import (
     CLOSED,
     EXTRACT,
@@ -28,7 +27,8 @@ from pipelines.dedup import (
     stored,
     task_of,
 )
-from pipelines.instruction import _infer, asked_of
+from pipelines.proof import lexicon
+from pipelines.proof.instruction import _infer, asked_of
 
 _WORDS = "account transfer delivery pending from form trail trial please estimated exchange where quite quiet casual"
 _NAMES = "Smith Johnson Paris Oslo"

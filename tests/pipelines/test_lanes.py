@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from pipelines.fair import Served
-from pipelines.snapshot import BatchView, Ring, RunView, Snapshot, TargetView
-from pipelines.spill import buyers
+from pipelines.planning.fair import Served
+from pipelines.planning.snapshot import BatchView, Ring, RunView, Snapshot, TargetView
+from pipelines.planning.spill import buyers
 from tests.pipelines.snapshots import NOW, rings, snapshot
 
 TICK_S, WORK = 0.25, 20.0

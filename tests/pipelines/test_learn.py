@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from pipelines.config.sections import Target
 from pipelines.learn import GROUPS, READ_LEAST, Answers, Learned, Length, believed, count, outputs, tell
-from pipelines.sections import Target
 from pipelines.types import BatchHead, Completion, Item, Usage
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.capacity import (
+from pipelines.plan import WORTH_TRYING, plan
+from pipelines.planning.capacity import (
     FIRST_ASKED,
     FIRST_BOUGHT,
     STOCK_SLOTS,
@@ -21,9 +22,8 @@ from pipelines.capacity import (
     waiting_rows,
     ways,
 )
-from pipelines.plan import WORTH_TRYING, plan
-from pipelines.shortage import load, shortages
-from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring, RunView, Snapshot, TargetView
+from pipelines.planning.shortage import load, shortages
+from pipelines.planning.snapshot import BatchTarget, BatchView, Recall, Ring, RunView, Snapshot, TargetView
 from tests.pipelines.snapshots import GPU, MINI, NOW, batches, moved, rings, run, snapshot
 
 HOUR = 3600
@@ -104,7 +104,7 @@ def test_what_is_not_prepared_yet_needs_its_time_in_the_cloud_too() -> None:
 def test_what_would_not_be_done_in_time_is_not_rung_locally_while_the_cloud_could_take_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipelines.capacity.DECIDED", 1.0)
+    monkeypatch.setattr("pipelines.planning.capacity.DECIDED", 1.0)
     gpu = msgspec.structs.replace(
         GPU, rows_per_s=10.0
     )  # a stock of three seconds; a batch takes a second, a call half of one
@@ -250,8 +250,8 @@ def test_a_group_that_nobody_has_measured_yet_is_tried_later_too_one_batch_at_a_
 
 def all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stock that shows the whole order."""
-    monkeypatch.setattr("pipelines.capacity.STOCK_S", 100.0)
-    monkeypatch.setattr("pipelines.capacity.DECIDED", 100.0)
+    monkeypatch.setattr("pipelines.planning.capacity.STOCK_S", 100.0)
+    monkeypatch.setattr("pipelines.planning.capacity.DECIDED", 100.0)
 
 
 def test_the_shortest_prompts_are_kept_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pipelines import beside, priced, schemas
+from pipelines.config.sections import Target
 from pipelines.money import Price, cost_pusd, pusd_to_usd, worst_case_pusd
 from pipelines.priced import _TOKENS
 from pipelines.prices import price_of
-from pipelines.sections import Target
 from pipelines.types import Usage
 from tests.support_frames import call, costs_frame
 

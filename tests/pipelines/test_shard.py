@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.parameters import PARAMETERS, from_cell
+from pipelines.dialects.parameters import PARAMETERS, from_cell
 from pipelines.shard import ID_MAX_CHARS, parse_record, system_text, user_text
 from pipelines.types import BadRow, Row
 

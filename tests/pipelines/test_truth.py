@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.tokens import count_chats, count_tokens
 from pipelines.truth import doubt, least_tokens, same_model, too_few
 from pipelines.types import Completion, Item, Usage

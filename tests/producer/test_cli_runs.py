@@ -16,7 +16,7 @@ from openai.types.chat import ChatCompletion
 from redis import Redis
 
 from pipelines import schemas, wire
-from pipelines.openai_lines import line_of
+from pipelines.dialects.openai_lines import line_of
 from pipelines.pauses import pause
 from producer.cli import main
 from producer.exports import csv_cell

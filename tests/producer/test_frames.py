@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from pipelines import beside, paths, schemas
+from pipelines.config.sections import Target
 from pipelines.money import Price
 from pipelines.prices import price_of
-from pipelines.sections import Target
 from producer.cli import frames
 from tests import support_bucket
 from tests.support_frames import RUN

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines import wire
-from pipelines.sections import Client, Quota
+from pipelines.config.sections import Client, Quota
 from producer import quotas
 from producer.queue import Redis
 from producer.quotas import Refused, Taken

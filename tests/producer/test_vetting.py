@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.endpoints import CHAT_URL, RESPONSES_URL
+from pipelines.dialects.endpoints import CHAT_URL, RESPONSES_URL
 from pipelines.shard import ROW_MAX_BYTES, parse_record
 from pipelines.types import BadRow, Row
 from producer.vetting import WRONG_MAX, Vetted, first_line_is_json, vet

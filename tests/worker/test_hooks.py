@@ -14,8 +14,8 @@ from openai import OpenAI
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from pipelines import hooks
+from pipelines.config.portable import plain
 from pipelines.errors import ConfigError
-from pipelines.portable import plain
 from pipelines.settings import parse_settings
 from tests.worker.backends.server import Request, Scripted, answer
 from worker.context import Context

@@ -11,8 +11,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Protocol, cast
 
+from pipelines.config.sections import Target
 from pipelines.money import Price
-from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends.exchange import Response
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import msgspec
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.types import Completion, Failure
 
 ABSENT = "model"

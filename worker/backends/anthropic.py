@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pipelines.config.sections import Target
 from pipelines.money import Price
-from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends import Sendable, answers, failures, looks, rows
 from worker.backends.exchange import Response

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.types import Failure
 from worker.backends.anthropic import headers_of, root_of
 from worker.backends.batching import (

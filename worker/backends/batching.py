@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from pipelines.sections import BATCH_APIS, Target
+from pipelines.config.sections import BATCH_APIS, Target
 from pipelines.types import Failure
 from worker.backends import failures
 from worker.backends.exchange import Response

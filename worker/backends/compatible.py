@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from pipelines.config.sections import Target
+from pipelines.dialects.parameters import LIMITS
 from pipelines.money import Price
-from pipelines.parameters import LIMITS
-from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends import Sendable, answers, failures, looks, rows, schemas
 from worker.backends.exchange import Response

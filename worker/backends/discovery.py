@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pipelines.sections import BASE_URLS, LOCAL_KINDS, Target
+from pipelines.config.sections import BASE_URLS, LOCAL_KINDS, Target
 from pipelines.types import Failure
 from worker.backends import looks
 from worker.backends.exchange import Response

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
+from pipelines.config.sections import Target
 from pipelines.printable import printable
-from pipelines.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from worker.backends.absent import absent
 from worker.backends.exchange import Response

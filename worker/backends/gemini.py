@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pipelines.config.sections import Target
 from pipelines.money import Price
-from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends import Sendable, lenient, looks, rows
 from worker.backends.exchange import Response

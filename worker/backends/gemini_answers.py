@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from pipelines.said import GEMINI_BROKEN, GEMINI_CUT, GEMINI_FILTERED
-from pipelines.sections import Target
+from pipelines.config.sections import Target
+from pipelines.dialects.said import GEMINI_BROKEN, GEMINI_CUT, GEMINI_FILTERED
 from pipelines.types import Completion, Failure, Usage
 from worker.backends import answers, failures, lenient, looks
 from worker.backends.exchange import Response

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.types import Failure
 from worker.backends import failures
 from worker.backends.batching import (

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from pipelines.config.sections import Target
 from pipelines.money import Price
-from pipelines.sections import Target
 from worker.backends import looks
 from worker.backends.compatible import CARRIED, Compatible, Fields
 from worker.backends.looks import Seen

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipelines.config.sections import Target
 from pipelines.money import Price
-from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends import Adapter, Sendable
 from worker.backends.compatible import Compatible

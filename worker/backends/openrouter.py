@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pipelines.config.sections import Target
+from pipelines.dialects.parameters import LIMITS
 from pipelines.money import Price, pusd_to_usd, pusd_to_usd_str, usd_to_nusd
-from pipelines.parameters import LIMITS
-from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends import looks
 from worker.backends.absent import NO_PROVIDER

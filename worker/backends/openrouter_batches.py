@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.types import Failure
 from worker.backends import looks
 from worker.backends.batching import (

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.types import Failure
 from worker.backends.failures import one_line
 from worker.backends.lenient import decode

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from worker.backends import looks
 from worker.backends.compatible import CARRIED, Compatible
 from worker.backends.looks import Seen

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pipelines.config.sections import Target
 from pipelines.performance import Measured, Score, useful_parallel
-from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends.discovery import TargetStatus, identify, inspect
 from worker.backends.exchange import is_loopback

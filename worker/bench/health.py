@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from pipelines.config.sections import BASE_URLS, KEY_VARIABLES, LOCAL_KINDS, Target
 from pipelines.money import pusd_to_usd
 from pipelines.performance import useful_parallel
-from pipelines.sections import BASE_URLS, KEY_VARIABLES, LOCAL_KINDS, Target
 from pipelines.settings import Settings, load_settings
 from pipelines.types import Failure
 from worker.backends.discovery import TargetStatus, inspect

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
+from pipelines.config.sections import Target
 from pipelines.money import Price
 from pipelines.performance import Speed
-from pipelines.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends import Sendable, load
 from worker.backends.hot import Hot

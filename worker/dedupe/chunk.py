@@ -26,8 +26,8 @@ from pipelines.dedup import (
     story_keys,
     stricter,
 )
-from pipelines.paraphrase import same_meaning
-from pipelines.retelling import about, retold
+from pipelines.proof.paraphrase import same_meaning
+from pipelines.proof.retelling import about, retold
 from worker.dedupe.shelf import Place
 
 NEAR_MISS_COSINE = 0.90

@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines import dedup, lexicon
+from pipelines import dedup
 from pipelines.dedup import Candidate, Link, Said, Veto
-from pipelines.templates import Templates
+from pipelines.proof import lexicon
+from pipelines.proof.templates import Templates
 from worker.dedupe.chunk import KEYS, NO_STORIES, Chunk
 from worker.dedupe.keytable import ABSENT, firsts, words
 from worker.dedupe.screening import by_canonical, by_outline, by_vector, unchain, windows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.types import Failure
 from worker.backends import Sendable, ready
 from worker.drain.local import Local

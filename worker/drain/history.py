@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from random import random
 
+from pipelines.config.sections import Target
 from pipelines.journal import State
-from pipelines.sections import Target
 from pipelines.truth import DOUBT
 from pipelines.types import Called, Failure
 

@@ -12,7 +12,7 @@ import msgspec
 
 from pipelines import truth
 from pipelines.batch import work
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.types import Completion, Failure, Item
 from worker.targets import Targets
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pipelines import wire
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.types import Item
 from worker.queue import Scripts
 

@@ -15,8 +15,8 @@ from heapq import heapify, heapreplace
 from itertools import chain
 from typing import Any, NamedTuple
 
-from pipelines.capacity import EVEN, GUESSED_TOKENS_PER_S, LONG, SLOW_LATENCY_S
 from pipelines.money import pusd_to_nusd_ceil
+from pipelines.planning.capacity import EVEN, GUESSED_TOKENS_PER_S, LONG, SLOW_LATENCY_S
 from pipelines.types import Failure
 from worker.backends.exchange import Response
 from worker.context import Context

@@ -14,7 +14,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from worker.context import Context
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipelines import audit, identity, route, schemas, wire
 from pipelines.batch import Asked, cut_of, form_of, pack, unmeasured, work
 from pipelines.dedup import Candidate, Link
-from pipelines.parameters import LIMITS
+from pipelines.dialects.parameters import LIMITS
 from pipelines.settings import Settings
 from pipelines.shard import system_text, user_text
 from pipelines.tokens import Encoding, count_chats, count_tokens, encoding_for

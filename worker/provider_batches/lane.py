@@ -15,8 +15,8 @@ from typing import NamedTuple
 from pipelines import wire
 from pipelines.batch import rest
 from pipelines.errors import LeaseLost
-from pipelines.fair import Served, in_turn, standings
 from pipelines.learn import Length
+from pipelines.planning.fair import Served, in_turn, standings
 from pipelines.types import BatchHead
 from worker import aside
 from worker.backends import batching

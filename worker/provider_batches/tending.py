@@ -12,8 +12,8 @@ from collections.abc import Container
 
 from msgspec.structs import replace
 
+from pipelines.config.sections import Target
 from pipelines.errors import LeaseLost
-from pipelines.sections import Target
 from pipelines.types import Failure
 from worker import aside
 from worker.backends import batching

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
 
-from pipelines.snapshot import Ring
+from pipelines.planning.snapshot import Ring
 from pipelines.types import BatchHead
 from worker import aside
 from worker.beat import Beat

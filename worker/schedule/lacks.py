@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 
 from pipelines import wire
-from pipelines.foresee import in_words
-from pipelines.missing import missing
 from pipelines.money import PUSD_PER_NUSD, pusd_to_usd_str
-from pipelines.snapshot import Snapshot
+from pipelines.planning.foresee import in_words
+from pipelines.planning.missing import missing
+from pipelines.planning.snapshot import Snapshot
 
 EVERY_MS = 5_000
 

@@ -15,10 +15,10 @@ from typing import Any
 from arq.connections import ArqRedis
 
 from pipelines import paths, wire
-from pipelines.capacity import waiting_rows
-from pipelines.fair import standings
 from pipelines.plan import plan
-from pipelines.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
+from pipelines.planning.capacity import waiting_rows
+from pipelines.planning.fair import standings
+from pipelines.planning.snapshot import BatchView, Move, Recall, Ring, RunView, Snapshot, TargetView
 from worker import leased
 from worker.aside import Strikes
 from worker.beat import alive

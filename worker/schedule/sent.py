@@ -12,7 +12,7 @@ import msgspec
 
 from pipelines import wire
 from pipelines.latency import latency
-from pipelines.snapshot import BatchTarget, BatchView, Recall, Ring
+from pipelines.planning.snapshot import BatchTarget, BatchView, Recall, Ring
 from pipelines.types import BatchHead
 from worker.context import Context
 from worker.queue import Pipeline

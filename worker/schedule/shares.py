@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from pipelines.fair import Served
-from pipelines.snapshot import Snapshot
-from pipelines.spill import buyers
+from pipelines.planning.fair import Served
+from pipelines.planning.snapshot import Snapshot
+from pipelines.planning.spill import buyers
 
 
 class Charge(NamedTuple):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from pipelines import wire
-from pipelines.snapshot import Move, RunView, Snapshot
+from pipelines.planning.snapshot import Move, RunView, Snapshot
 from pipelines.types import BatchHead
 from worker.context import Context, RunContext
 from worker.queue import NoScriptError, noted

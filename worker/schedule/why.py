@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from pipelines.snapshot import RunView, Snapshot
+from pipelines.planning.snapshot import RunView, Snapshot
 from pipelines.types import BatchHead
 from worker.targets import BREAKER_MS, Targets
 from worker.timing import SILENT_MS

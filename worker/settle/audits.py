@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import audit, completions, paths, schemas, wire
+from pipelines import audit, paths, schemas, wire
 from pipelines.agreement import Answer, agreement
 from pipelines.audit import Reuse, Tally
 from pipelines.budgets import Event, Scope
+from pipelines.dialects import completions
 from pipelines.pauses import WINDOW, Subject, pause, paused, say, tally
 from worker.chunks import in_order
 from worker.context import Context, RunContext

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import wire
-from pipelines.patience import LAST_SHARE, needed_s, presses
+from pipelines.planning.patience import LAST_SHARE, needed_s, presses
 from worker.context import Context
 from worker.settle.follow import ALL, Again, Following, Over
 from worker.settle.pressing import lanes, rows_out

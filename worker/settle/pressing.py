@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import wire
-from pipelines.snapshot import TargetView
+from pipelines.planning.snapshot import TargetView
 from worker.context import Context
 from worker.learned import read
 

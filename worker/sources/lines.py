@@ -20,9 +20,9 @@ from msgspec.structs import replace
 from pyarrow import fs
 
 from pipelines import files
+from pipelines.dialects.parameters import CELLS, flaw, from_cell
 from pipelines.errors import SourceError
 from pipelines.files import reason, shown_url
-from pipelines.parameters import CELLS, flaw, from_cell
 from pipelines.shard import ID_MAX_CHARS, ROW_MAX_BYTES, Problem
 from pipelines.types import Source
 

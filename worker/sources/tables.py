@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from pipelines.parameters import CELLS, from_cell
+from pipelines.dialects.parameters import CELLS, from_cell
 from pipelines.shard import ROW_MAX_BYTES, Problem
 from pipelines.types import Source
 from worker.sources.lines import Entry, open_raw, too_large

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipelines.sections import Client
+from pipelines.config.sections import Client
 
 
 class Terms(NamedTuple):

@@ -1,5 +1,5 @@
 """How often what a run costs and when it ends is within the P90 that was foreseen: plan() in the simulated world against
-pipelines/foresee.py, as `spillway plan` asks it.
+pipelines/planning/foresee.py, as `spillway plan` asks it.
 
 Each class of prompts is a route that an earlier run has measured in so many answers (drawn afresh, of the same kind): their
 mean length, its spread, and the time of a call. The server is `RATE_SPREAD` faster or slower than it was then.
@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.batch import PREFILL_WEIGHT
-from pipelines.foresee import RATE_SPREAD, Basis, Foreseen, Office, Part, Work, foresee
 from pipelines.plan import plan
+from pipelines.planning.foresee import RATE_SPREAD, Basis, Foreseen, Office, Part, Work, foresee
 from tests.benchmarks.spill.jobs import INPUT_USD, OUTPUT_USD, Job, Scenario, job
 from tests.benchmarks.spill.world import LOT_ROWS, Outcome, World
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import count
 
-from pipelines.capacity import stock
-from pipelines.snapshot import Move, Ring, RunView, Snapshot
+from pipelines.planning.capacity import stock
+from pipelines.planning.snapshot import Move, Ring, RunView, Snapshot
 
 QUEUE_ROWS = 500
 SWITCH_S = 900.0

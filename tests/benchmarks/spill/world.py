@@ -14,10 +14,10 @@ from itertools import count, pairwise
 import numpy as np
 
 from pipelines.batch import Asked, pack
-from pipelines.capacity import GUESSED_TOKENS_PER_S, SLOW_LATENCY_S
 from pipelines.learn import Learned, Length, outputs
 from pipelines.pace import Answered, Pace
-from pipelines.snapshot import BatchTarget, BatchView, Move, Recall, RunView, Snapshot, TargetView
+from pipelines.planning.capacity import GUESSED_TOKENS_PER_S, SLOW_LATENCY_S
+from pipelines.planning.snapshot import BatchTarget, BatchView, Move, Recall, RunView, Snapshot, TargetView
 from pipelines.types import Item
 from tests.benchmarks.spill.bounds import SPREAD_90
 from tests.benchmarks.spill.jobs import INPUT_USD, OUTPUT_USD, Job

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import reports
+from pipelines.config.sections import Client
 from pipelines.days import month_span
 from pipelines.money import pusd_to_usd
 from pipelines.reports import invoice
 from pipelines.reports.shared.frames import narrow
 from pipelines.reports.shared.terms import Terms
-from pipelines.sections import Client
 from tests.support_frames import call, costs_frame, duplicate, result, results_frame
 
 CLOUD = {"lane": "cloud", "model": "gpt"}

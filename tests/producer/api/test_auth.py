@@ -151,7 +151,7 @@ def test_a_client_that_is_disabled_comes_by_no_token_either(server: Server, redi
 
 def test_rs256_takes_the_key_that_the_file_names_and_no_other(tmp_path: Path) -> None:
     """In process: what counts is the verifier, and a second server costs seconds."""
-    from pipelines.serving import Jwt
+    from pipelines.config.serving import Jwt
     from producer.api.auth import _of_token
     from producer.api.errors import ApiError
 

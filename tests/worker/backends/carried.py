@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.sections import LOCAL_KINDS, Target
+from pipelines.config.sections import LOCAL_KINDS, Target
 from pipelines.types import Failure
 from worker.backends import load
 

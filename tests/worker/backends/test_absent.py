@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.types import Completion, Failure
 from worker.backends import load
 from worker.backends.absent import blamed

@@ -11,7 +11,7 @@ import pytest
 from anthropic.types.messages import batch_create_params as anthropic_params
 from openai.types import batch_create_params as openai_params
 
-from pipelines.sections import BATCH_APIS
+from pipelines.config.sections import BATCH_APIS
 from pipelines.settings import parse_settings
 from pipelines.types import Failure
 from tests.worker.backends.sdk import accepts

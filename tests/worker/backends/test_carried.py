@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from pipelines.sections import Kind
+from pipelines.config.sections import Kind
 from tests.worker.backends.carried import COLUMNS, table
 
 PAGE = (Path(__file__).parents[3] / "docs" / "providers.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from tests.support_net import free_port
 from tests.worker.backends.local_servers import LLAMACPP, LMSTUDIO, LMSTUDIO_OLD, OLLAMA, PLAIN, VLLM, WEBSITE
 from tests.worker.backends.server import RESET, Play, Scripted, answer

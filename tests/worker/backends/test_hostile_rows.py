@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.sections import LOCAL_KINDS, Target
+from pipelines.config.sections import LOCAL_KINDS, Target
 from pipelines.types import Failure
 from tests.contracts.backend_contract import CONVERSATION, JSON, bent, paths, raw
 from tests.worker.backends.carried import BASE, COLUMNS, ROWS

@@ -20,7 +20,7 @@ class TestSimulator(Compatible):
 def test_every_kind_has_a_file() -> None:
     from typing import get_args
 
-    from pipelines.sections import Kind
+    from pipelines.config.sections import Kind
 
     for kind in get_args(Kind):
         adapter = load(kind)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.sections import LOCAL_KINDS, Target
+from pipelines.config.sections import LOCAL_KINDS, Target
 from pipelines.types import Completion, Failure
 from tests.support_net import free_port
 from tests.support_upstream import Upstream

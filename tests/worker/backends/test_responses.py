@@ -10,7 +10,7 @@ from openai.types.responses import Response as TheirResponse
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import ValidationError
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.types import Completion, Failure, Usage
 from tests.contracts.backend_contract import CONVERSATION, ROW, SCHEMA, BackendContract, raw
 from tests.worker.backends.sdk import accepts

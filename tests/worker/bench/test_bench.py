@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from tests.worker.backends.server import Scripted, answer
 from worker.bench import bench
 

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.settings import parse_settings
 from pipelines.wire import Keys, dump
 from tests.support_net import free_port

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.sections import Target
+from pipelines.config.sections import Target
 from pipelines.settings import parse_settings
 from pipelines.types import Completion, Failure, Item, Usage
 from worker.clock import Clock

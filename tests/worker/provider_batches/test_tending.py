@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pipelines.learn import Length
-from pipelines.snapshot import Recall
+from pipelines.planning.snapshot import Recall
 from pipelines.types import Failure, Usage
 from tests.worker.provider_batches.stage import ALL, ROWS, RUN, stage
 from worker.backends.exchange import Response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.snapshot import BatchView, RunView, Snapshot, TargetView
+from pipelines.planning.snapshot import BatchView, RunView, Snapshot, TargetView
 from worker.schedule.shares import Shares
 
 
