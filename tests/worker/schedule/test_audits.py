@@ -38,10 +38,10 @@ async def shown(context: Context, rows: str, limit_nusd: int | None, **fields: A
     run = await context.run(RUN, "")
     await budget.ensure(redis, keys, run.wanted_scopes(context.clock))
     scheduler = Scheduler(context, cast("Any", None))
-    rung = await scheduler._rung({})
-    await scheduler._learn(ids)
+    rung = await scheduler._batches.rung({})
+    await scheduler._batches.learn(ids)
     view = await scheduler._view(RUN, {"prepared": "1"} | fields, ids, rung)
-    return {scheduler._heads[each.id].head.purpose for each in view.waiting}
+    return {scheduler._batches.heads[each.id].head.purpose for each in view.waiting}
 
 
 @pytest.mark.parametrize(
