@@ -25,13 +25,15 @@ from pipelines.quality import candidates, spoken
 SAME_WORDS = 0.8
 SHORT_WORDS = 20
 """In texts of up to so many words one word may be the answer."""
+SENTENCE_WORDS = 8
+"""A last sentence of up to so many words is compared like a short text."""
 VALUE_WORDS = 4
 """A string in JSON of up to so many words is a value, a longer one a text."""
 
 _NUMBERS = re.compile(r"(?:(?<!\w)[-−])?\d+(?:[.,]\d+)*")
 _HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
 _MARKS = frozenset("*_\"'`()[],;:!?.…-–—“”‘’«»•|\n")
-_SMALL = ARTICLES | word_set("is are was were be been being am it its this that these those there")
+_SMALL = ARTICLES | word_set("is are was were be been being am it its this there")
 _DENIALS = NEGATION | FOREIGN_DENIALS
 
 
@@ -75,8 +77,8 @@ def _whether(same: bool, measure: str) -> Agreement:
 
 def _texts(a: str, b: str) -> Agreement:
     """The same numbers, as many denials, no word in the place of its opposite, and SAME_WORDS of the words in order (difflib's ratio:
-    twice the matches by the sum of both lengths), marks and case aside. In two texts of up to SHORT_WORDS words all words
-    but small ones must be the same: any of them may be the answer."""
+    twice the matches by the sum of both lengths), marks and case aside. In two texts of up to SHORT_WORDS words, and in short last
+    sentences of longer ones, all words but small ones must be the same: any of them may be the answer."""
     left, right = sorted((_words(a), _words(b)))  # difflib's ratio depends on which comes first
     x, y = [token.norm for token in left], [token.norm for token in right]
     if not x or not y:  # nothing but marks on one side
@@ -85,6 +87,8 @@ def _texts(a: str, b: str) -> Agreement:
     if max(len(x), len(y)) <= SHORT_WORDS:
         x, y = _weighty(x), _weighty(y)
         sound = sound and Counter(x) == Counter(y)
+    elif max(len(ends := _last(left)), len(_last(right))) <= SENTENCE_WORDS:
+        sound = sound and Counter(_weighty(ends)) == Counter(_weighty(_last(right)))
     matcher = SequenceMatcher(None, x, y, autojunk=False)
     likeness = matcher.ratio()
     agrees = sound and likeness >= SAME_WORDS
@@ -99,6 +103,12 @@ def _words(text: str) -> list[Token]:
 
 def _weighty(words: list[str]) -> list[str]:
     return [word for word in words if word not in _SMALL] or words
+
+
+def _last(words: list[Token]) -> list[str]:
+    """The last sentence, in which a long text often says what its answer is."""
+    begins = max((at for at, token in enumerate(words) if token.first), default=0)
+    return [token.norm for token in words[begins:]]
 
 
 def _numbers(text: str) -> list[str]:
@@ -134,7 +144,8 @@ def _json(text: str) -> object:
 
 def _called(calls: Sequence[tuple[str, str]]) -> list[object]:
     """In an order of their own: which of several calls comes first says nothing."""
-    return [[name, _decoded(arguments)] for name, arguments in sorted(calls)]
+    made = [[name, _decoded(arguments)] for name, arguments in calls]
+    return sorted(made, key=lambda call: msgspec.json.encode(call, order="sorted"))
 
 
 def _decoded(text: str) -> object:

@@ -9,8 +9,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from pipelines import wire
+from pipelines import schemas, wire
 from pipelines.audit import GROUNDS, SMALL_SHARE, Tally, condemned, excess, pause_name, verdict
 
 WINDOW = timedelta(days=7)
@@ -94,6 +95,16 @@ def _judged(runs: Iterable[Judged], now: datetime) -> Iterator[tuple[datetime, T
 
 Said = tuple[str, str, str, bool, datetime]
 """What one audit said: COLUMNS."""
+
+
+def said(table: pa.Table) -> list[Said]:
+    """What a file of audits says; nothing where it is of another shape than ours."""
+    if any(
+        name not in table.column_names or table.schema.field(name).type != schemas.AUDITS.field(name).type
+        for name in COLUMNS
+    ):
+        return []
+    return list(zip(*(table[name].to_pylist() for name in COLUMNS), strict=True))
 
 
 def days(now: datetime) -> list[date]:

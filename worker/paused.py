@@ -21,6 +21,9 @@ def _runs(store: Store, now: datetime) -> Iterator[tuple[date, list[Said]]]:
     """Audits of each run that ended of late, and the day of its end."""
     for day in pauses.days(now):
         for name in store.names(paths.audits_day(day.isoformat())):
-            table = store.sound_table(name, columns=pauses.COLUMNS)
+            try:
+                table = store.sound_table(name, columns=pauses.COLUMNS)
+            except (KeyError, ValueError):  # not all of these are there
+                continue
             if table is not None:
-                yield day, list(zip(*(table[column].to_pylist() for column in pauses.COLUMNS), strict=True))
+                yield day, pauses.said(table)

@@ -23,6 +23,22 @@ def needed_s(rows: Mapping[str, int], routes: Mapping[str, Sequence[str]], targe
     return sum(_route_s(count, routes.get(route, ()), targets) for route, count in rows.items() if count > 0)
 
 
+def possible_s(
+    rows: Mapping[str, int], routes: Mapping[str, Sequence[str]], targets: Mapping[str, TargetView]
+) -> float:
+    """The fewest seconds for so many rows of each route: at the rate of a local server that is measured, else at a target's limit."""
+    return sum(
+        min((count / _most_per_s(targets[name]) for name in routes.get(route, ()) if name in targets), default=0.0)
+        for route, count in rows.items()
+        if count > 0
+    )
+
+
+def _most_per_s(target: TargetView) -> float:
+    measured = target.lane == "local" and target.spans > 0 and target.rows_per_s > 0
+    return target.rows_per_s if measured else target.limit_rows_per_s
+
+
 def presses(left_s: float, needed: float) -> bool:
     """Whether who needs so many seconds must begin now."""
     return left_s <= needed + MARGIN_S

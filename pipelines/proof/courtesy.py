@@ -46,6 +46,10 @@ _KINDS = {
 }
 _OPENING = frozenset({"greeting", "time of day", "filler", "aside", "frankly"})
 """They open a sentence or what stands below a heading; inside of one, `Hello` is a name or a word that is spoken of."""
+UNDECIDED = frozenset({"plea", "aside"})
+"""Beside a label they may be what it is about: `Please help`, `Okay, send it`."""
+_SPOKEN_OF = word_set("thanks thank greeting greetings polite politeness courtesy hesitant hesitation filler fillers")
+"""Where one stands that is no courtesy itself, the text is about courtesies."""
 _HEADINGS = word_set("message messages mail email comment feedback input query request review text ticket transcript")
 _HEADED = 4
 """How far before its last word the `#` of a heading may stand."""
@@ -78,7 +82,8 @@ def courtesies(tokens: Sequence[Token], paused: Container[int] = ()) -> Mapping[
         if token.norm in _PHRASES and (token.first or token.raw[:1].isupper() or at in paused):
             length, kind = _phrase(tokens, at, paused)
             found |= dict.fromkeys(range(at, at + length), kind)
-    return found
+    about = any(token.norm in _SPOKEN_OF and at not in found for at, token in enumerate(tokens))
+    return {at: kind for at, kind in found.items() if kind == "please"} if about else found
 
 
 def _only_polite(tokens: Sequence[Token], at: int) -> bool:
@@ -97,9 +102,8 @@ def _phrase(tokens: Sequence[Token], at: int, paused: Container[int]) -> tuple[i
     """How many words of a courtesy begin here, and its kind; 0: it goes on to something else."""
     for words, kind in _PHRASES[tokens[at].norm]:
         end = at + len(words)
-        if tuple(token.norm for token in tokens[at:end]) == words and (
-            end in paused or _ends(tokens, end, kind, words)
-        ):
+        parted = end in paused and (kind in _OPENING or end == len(tokens) or tokens[end].first)
+        if tuple(token.norm for token in tokens[at:end]) == words and (parted or _ends(tokens, end, kind, words)):
             return (len(words), kind) if kind not in _OPENING or _opens(tokens, at) else (0, "")
     return 0, ""
 

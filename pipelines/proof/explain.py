@@ -13,7 +13,7 @@ from pipelines.guards import Side, sides
 from pipelines.proof import closing, lexicon
 from pipelines.proof.asking import PARAGRAPH
 from pipelines.proof.casing import same_capitals, titled
-from pipelines.proof.courtesy import EXCHANGED, courtesies
+from pipelines.proof.courtesy import EXCHANGED, UNDECIDED, courtesies
 from pipelines.proof.difference import Span, differences
 from pipelines.proof.figures import MEASURES, PAUSE, figures
 from pipelines.proof.instruction import CLOSED, LITERAL, OPEN, VERBATIM
@@ -59,7 +59,9 @@ _CLAUSES = SUBJECTS | {"there"}
 _COURTESY = dict.fromkeys(
     ("please", "greeting", "time of day", "thanks", "closing", "frankly", "plea", "filler", "aside"), "politeness"
 )
-_SOFT = Token(PAUSE, "", "soft", False)
+_PACING = frozenset(",;:.!?-…–—")
+_SOFT, _PACE = Token(PAUSE, "", "soft", False), Token(PAUSE, ",", "soft", False)
+"""A phrase ends at either; quotation marks and brackets do not part a courtesy from what it stands beside."""
 MARKED_KINDS = frozenset({"code", "id", "link", "number"})
 """What is never explained away."""
 
@@ -100,11 +102,11 @@ def _read(text: str) -> Read:
     shown = unmarked(plain := decoded(text))
     parts = PARAGRAPH.split(shown) if "?" in shown and "\n" not in form and form[:1] != "\t" else [shown]
     every = _closed([token for part in parts for token in tokens(form if part == text else layout(part))])
-    said = [_SOFT if token.kind == "soft" else token for token in every]  # a phrase ends there
+    said = [(_PACE if token.norm in _PACING else _SOFT) if token.kind == "soft" else token for token in every]
     found = common(figures(said))
     kept = tuple([token for token in found if token.norm != PAUSE])
     pauses = [at for at, token in enumerate(found) if token.norm == PAUSE]
-    courteous = courtesies(kept, {at - nth for nth, at in enumerate(pauses)})
+    courteous = courtesies(kept, {at - nth for nth, at in enumerate(pauses) if found[at].raw})
     norms, seen = [token.norm for token in kept], form if plain == text else layout(plain)
     marked = frozenset([token.norm for token in kept if token.kind in MARKED_KINDS])
     return Read(
@@ -199,6 +201,8 @@ def _explain(left: Read, right: Read, span: Span, task: str) -> str | None:
     added = {_dispensable(right, at) for at in range(span.b0, span.b1)}
     both = dropped | added
     if "hyphen" in both and (_parted(left, span.a0, right.form) or _parted(right, span.b0, left.form)):
+        return None
+    if task == CLOSED and not UNDECIDED.isdisjoint(both):
         return None
     if None in both or (gone and come and not (both <= EXCHANGED and len(both - {"please"}) <= 1)):
         return None

@@ -51,7 +51,8 @@ _HYPHENED = re.compile(r"(\d+(?:\.\d+)?)-([A-Za-z]+)")
 
 _ABOUT_FORM = word_set(
     "format formats formatted formatting written write writes notation digit digits character characters letter letters abbreviation "
-    "abbreviations abbreviate abbreviated spell spelled spelling ordinal ordinals unit units stand stands padded padding leading symbol symbols"
+    "abbreviations abbreviate abbreviated spell spelled spelling ordinal ordinals unit units stand stands padded padding leading symbol symbols "
+    "iso americans american british europeans dialect writer"
 )
 _ORDINAL = re.compile(r"([1-9]|[12]\d|3[01])(?:st|nd|rd|th)")
 _PADDED = re.compile(r"0(\d:[0-5]\d(?::[0-5]\d)?)")

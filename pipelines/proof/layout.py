@@ -66,10 +66,8 @@ _DEEPER = "\N{RIGHTWARDS ARROW TO BAR}"
 """Stands for two blanks of indentation in front of an item."""
 
 _FENCE = "```"
-_QUOTED_LINE = re.compile(r"\s*```\s?([^\W\d_][\w\s.,;:!?'\"()&%$€£’“”–—-]*)```[.,;:]?\s*")
-_PROSE_WORDS = word_set(
-    "the a an i we he she it is was are and of to in on for my your you this that not with please but so"
-)
+_QUOTED_LINE = re.compile(r"\s*```\s?([^\W\d_][\w\s.,;:!?'()&%$€£’–—-]*)```[.,;:]?\s*")
+_PROSE_WORDS = word_set("the we he she they was were my your our their please you")
 _FLAG = re.compile(r"\s--?\w")
 """A sentence that is fenced on its own line is quoted; a command there is code."""
 
@@ -253,7 +251,7 @@ def _is_fence(line: str) -> bool:
     quoted = _QUOTED_LINE.fullmatch(line)
     if quoted is None or _CODE_LINE.search(_ends(quoted[1])) is not None or _FLAG.search(quoted[1]) is not None:
         return True
-    return _PROSE_WORDS.isdisjoint(quoted[1].lower().split())
+    return _PROSE_WORDS.isdisjoint(quoted[1].lower().split()) and not quoted[1].startswith(("I ", "I'"))
 
 
 def _ends(line: str) -> str:

@@ -33,7 +33,7 @@ check if = check whether | tell if = tell whether | see if = see whether | sure 
 tell me if = tell me whether | ask me if = ask me whether
 two = 2 | three = 3 | four = 4 | five = 5 | six = 6 | seven = 7 | eight = 8 | nine = 9 | ten = 10 | eleven = 11 | twelve = 12
 thirteen = 13 | fourteen = 14 | fifteen = 15 | sixteen = 16 | seventeen = 17 | eighteen = 18 | nineteen = 19
-w / o = without | w / = with | acct = account | u = you | rly = really | ppl = people | abt = about | luv = love
+w / o = without | w / = with | acct = account | rly = really | ppl = people | abt = about | luv = love
 the the = the | a a = a | there is is = there is | an an = an | and and = and | to to = to
 of of = of | of of course = of of course | of of late = of of late | of of old = of of old
 e - mail = email | e - mails = emails | e mail = email | e mails = emails | a.m = am | p.m = pm | television = tv | televisions = tvs | photograph = photo | photographs = photos
@@ -55,7 +55,7 @@ _WILL = "be start work open let go turn load connect take come get stop close ch
 _BEHIND = {("would", "like", "to"): word_set("i we"), ("wont",): word_set(f"it {_WHO}")}
 """Phrases that are only read so behind one of these words."""
 
-_DOUBLED = word_set("my your our for with from at we you this if or as")
+_DOUBLED = word_set("my your our with from at we you this if or as")
 """A slip where they come twice; `in`, `on` and `is` may be meant: `log in in Rome`."""
 
 _COMPOUNDS = """
@@ -68,7 +68,8 @@ _VERBS = "log in | sign up | set up | back up | check out | check in | break dow
 """Of these two words are the usual form, in which a slip may be: `chekc out`."""
 
 _ABOUT_WORDS = word_set(
-    "abbreviation abbreviations acronym acronyms synonym synonyms grammar spell spells spelled spelt spelling pronounce pronounced phrase phrases"
+    "abbreviation abbreviations acronym acronyms synonym synonyms grammar spell spells spelled spelt spelling pronounce pronounced phrase phrases "
+    "formal informal casual slang dialect slip slips typo typos edit polish proofread expand"
 )
 _OF_WORDS = word_set(
     "word words term terms mean means meaning meanings stand stands correct write written difference differences differ sentence"

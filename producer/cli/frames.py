@@ -150,9 +150,12 @@ def paused(root: str, allowed: Mapping[str, float], now: datetime) -> dict[str, 
 
         for day in pauses.days(now):
             for name in _files(root, paths.audits(day.isoformat(), "*")):
-                with suppress(OSError, ValueError), opened(name) as stream:  # pyarrow's errors are either
+                with (
+                    suppress(OSError, ValueError, KeyError),
+                    opened(name) as stream,
+                ):  # pyarrow's errors are one of these
                     table = pq.ParquetFile(stream).read(columns=pauses.COLUMNS)
-                    yield day, zip(*(table[column].to_pylist() for column in pauses.COLUMNS), strict=True)
+                    yield day, pauses.said(table)
 
     return pauses.of_audits(runs(), allowed, now)
 

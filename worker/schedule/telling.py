@@ -54,7 +54,7 @@ class Telling:
             state = self._context.targets.states.get(name, {})
             figures = {
                 "lane": target.lane, "up": target.up, "reason": state.get("reason", ""), "slots": target.slots,
-                "rung_rows": target.rung_rows, "rows_per_s": round(target.rows_per_s, 2), "latency_s": target.latency_s,
+                "rung_rows": target.rung_rows, "rows_per_s": float(f"{target.rows_per_s:.4g}"), "latency_s": target.latency_s,
                 "spans": target.spans, "throttled": target.throttled, "limit_rows_per_s": target.limit_rows_per_s,
             }  # fmt: skip
             pipe.hset(keys.lanes, name, wire.dump(figures))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import wire
-from pipelines.planning.patience import LAST_SHARE, needed_s, presses
+from pipelines.planning.patience import LAST_SHARE, needed_s, possible_s, presses
 from worker.context import Context
 from worker.settle.follow import ALL, Again, Following, Over
 from worker.settle.pressing import lanes, rows_out
@@ -93,7 +93,7 @@ class Followers:
             if left_s < LAST_SHARE * float(deadline_s or 0):
                 late: Over = dict.fromkeys(following.others, ALL)
             else:
-                late = await self._late(following, waiting, left_s, int(held or 0))
+                late = await self._late(following, waiting, left_s, float(deadline_s or 0), int(held or 0))
             if late:
                 rows, waiting = await asyncio.to_thread(following.due, asked, again, {**late, **over})
         if rows:
@@ -110,17 +110,29 @@ class Followers:
         found = await pipe.execute() if runs else []
         return {run: _again(*values) for run, values in zip(runs, found, strict=True)}
 
-    async def _late(self, following: Following, waiting: NDArray[np.intp], left_s: float, held_rows: int) -> Over:
+    async def _late(
+        self, following: Following, waiting: NDArray[np.intp], left_s: float, whole_s: float, held_rows: int
+    ) -> Over:
         """Other runs that nobody waits for any more because the lanes need the time that is left for who waits and for the run's own
-        rows. What such a run has out is paid already: that is waited for until it alone needs the time."""
+        rows. What such a run has out is paid already: that is waited for until it alone needs the time. One that must end before
+        this run is waited for all the same, and so is every one where the lanes could not do the work in the whole of the time."""
         context, routes = self._context, {n: route.targets for n, route in self._context.settings.routes.items()}
         rows, targets = await asyncio.to_thread(following.would_ask, waiting), await lanes(context)
         rows[max(rows, key=lambda route: rows[route])] += held_rows
-        if not presses(left_s, needed_s(rows, routes, targets)):
+        if possible_s(rows, routes, targets) > whole_s or not presses(left_s, needed_s(rows, routes, targets)):
             return {}
-        out = {run: await rows_out(context, run) for run in following.others}
+        others = await self._ending_later(following.others, left_s)
+        out = {run: await rows_out(context, run) for run in others}
         alone = await asyncio.to_thread(following.would_ask, waiting, out)
         return dict.fromkeys(out, ALL) if presses(left_s, needed_s(alone, routes, targets)) else out
+
+    async def _ending_later(self, runs: Sequence[str], left_s: float) -> list[str]:
+        """Those of other runs that have no deadline within so many seconds."""
+        pipe = self._context.redis.pipeline(transaction=False)
+        for run in runs:
+            pipe.hget(self._context.keys.run(run), "deadline_ms")
+        found, latest_ms = await pipe.execute() if runs else [], self._context.clock.now_ms() + 1000 * left_s
+        return [run for run, due_ms in zip(runs, found, strict=True) if not due_ms or float(due_ms) > latest_ms]
 
     async def _over(self, runs: Sequence[str]) -> Over:
         """Other runs for whose answers nobody waits any more: ended, out of money, or blocked and standing still."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import wire
+from pipelines.journal import fold
 from pipelines.planning.snapshot import TargetView
 from worker.context import Context
 from worker.learned import read
@@ -41,7 +42,8 @@ async def lanes(context: Context) -> dict[str, TargetView]:
 
 
 async def rows_out(context: Context, run_id: str) -> NDArray[np.int64]:
-    """Rows of a run whose batches are on a lane, with a provider, or answered and not settled yet: asking them too pays twice."""
+    """Rows of a run whose batches are on a lane or with a provider, and rows that are answered and not settled yet: asking them too
+    pays twice."""
     redis, keys = context.redis, context.keys
     pipe = redis.pipeline(transaction=False)
     pipe.zrange(keys.rung, 0, -1)
@@ -53,7 +55,23 @@ async def rows_out(context: Context, run_id: str) -> NDArray[np.int64]:
     for batch in named:
         pipe.hget(keys.batch(batch), "payload")
     payloads = await pipe.execute(raise_on_error=False) if named else []
-    return await asyncio.to_thread(_rows_of, [payload for payload in payloads if isinstance(payload, bytes)])
+    journals = await _came_back(context, run_id)
+    return await asyncio.to_thread(_rows_of, [payload for payload in payloads if isinstance(payload, bytes)], journals)
+
+
+async def _came_back(context: Context, run_id: str) -> list[list[bytes]]:
+    """Journals of batches that wait after some of their prompts were answered."""
+    redis, keys = context.redis, context.keys
+    waiting = [batch.decode(errors="replace") for batch in await redis.zrange(keys.waiting(run_id), 0, -1)]
+    pipe = redis.pipeline(transaction=False)
+    for batch in waiting:
+        pipe.hget(keys.batch(batch), "left")
+    lefts = await pipe.execute(raise_on_error=False) if waiting else []
+    begun = [batch for batch, left in zip(waiting, lefts, strict=True) if isinstance(left, bytes) and left]
+    for batch in begun:
+        pipe.lrange(keys.journal(batch), 0, -1)
+    journals = await pipe.execute(raise_on_error=False) if begun else []
+    return [journal for journal in journals if isinstance(journal, list)]
 
 
 def _batches(said: bytes, run_id: str) -> list[str]:
@@ -65,8 +83,8 @@ def _batches(said: bytes, run_id: str) -> list[str]:
     return [name for name in names if isinstance(name, str) and name.startswith(f"{run_id}.")]
 
 
-def _rows_of(payloads: list[bytes]) -> NDArray[np.int64]:
-    rows: list[int] = []
+def _rows_of(payloads: list[bytes], journals: list[list[bytes]]) -> NDArray[np.int64]:
+    rows = [row for journal in journals for row in fold(wire.readable_entries(journal)).done]
     for payload in payloads:
         try:
             rows += [item.row for item in wire.unpack_items(payload)]

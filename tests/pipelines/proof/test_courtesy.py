@@ -25,18 +25,25 @@ SAME = [
     ("Hey guys, my lamp is broken", "My lamp is broken"),
     ("My lamp is broken, thank you", "My lamp is broken."),
     ("My lamp is broken. Thanks and best regards", "My lamp is broken"),
-    ("My lamp is broken. Please advise.", "My lamp is broken."),
-    ("My lamp is broken. Any help appreciated", "My lamp is broken."),
     ("Quick question: is my lamp broken?", "Is my lamp broken?"),
-    ("Excuse me, my lamp is broken", "My lamp is broken"),
-    ("So, is my lamp broken?", "Is my lamp broken?"),
-    ("OK, is my lamp broken?", "Is my lamp broken?"),
-    ("My lamp is broken. Pls help", "My lamp is broken"),
     ("Good morning, in my room a lamp is broken", "In my room a lamp is broken"),
     ("Sorry to bother you, my lamp is broken", "My lamp is broken"),
     ("ticket: my lamp is broken. Cheers =>", "ticket: my lamp is broken. =>"),
 ]
+ONLY_OPEN = [
+    ("My lamp is broken. Please advise.", "My lamp is broken."),
+    ("My lamp is broken. Any help appreciated", "My lamp is broken."),
+    ("Excuse me, my lamp is broken", "My lamp is broken"),
+    ("So, is my lamp broken?", "Is my lamp broken?"),
+    ("OK, is my lamp broken?", "Is my lamp broken?"),
+    ("My lamp is broken. Pls help", "My lamp is broken"),
+]
+"""A label may be about them: who asks for help, or agrees."""
 OTHER = [
+    ('How do you say "cheers" here?', 'How do you say "sincerely" here?'),
+    ('Can a mail end with "sincerely" now?', 'Can a mail end with "" now?'),
+    ("How do I say, thank you, in Oslo?", "How do I say in Oslo?"),
+    ("Are there thanks in it? It works, thank you.", "Are there thanks in it? It works."),
     ("Message: hi", "Message: thanks"),
     ("Message: good morning", "Message: good evening"),
     ("Honestly made lamps for all of us", "Made lamps for all of us"),
@@ -72,6 +79,12 @@ def test_courtesies_are_put_aside(a: str, b: str) -> None:
         assert decide((a,), (b,), task) == decide((b,), (a,), task)
         assert decide((a,), (b,), task).reason == "politeness"
     assert not decide((a,), (b,), STRICT).accept
+
+
+@pytest.mark.parametrize(("a", "b"), ONLY_OPEN)
+def test_what_a_label_may_be_about_is_put_aside_elsewhere(a: str, b: str) -> None:
+    assert decide((a,), (b,), OPEN).reason == "politeness"
+    assert not decide((a,), (b,), CLOSED).accept
 
 
 @pytest.mark.parametrize(("a", "b"), OTHER)

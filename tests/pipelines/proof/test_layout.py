@@ -56,6 +56,8 @@ DIFFERENT = [
     ("Is it right?\n```x = the  cost of it```", "Is it right?\n```x = the cost of it```"),
     ("Is it safe?\n```rm -r my  folder```", "Is it safe?\n```rm -r my folder```"),
     ("Run:\n```docker run  nginx```", "Run:\n```docker run nginx```"),
+    ('Run:\n```echo "a  b and c"```', 'Run:\n```echo "a b and c"```'),
+    ("Run:\n```x is  not in y```", "Run:\n```x is not in y```"),
 ]
 CODE = [
     "return x;",

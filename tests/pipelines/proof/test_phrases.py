@@ -35,7 +35,7 @@ SAME = [
     ("Fish w/o bones", "Fish without bones"),
     ("Back to to the the house", "Back to the house"),
     ("There is is a a shop in town", "There is a shop in town"),
-    ("All ppl w/ a dog rly luv u, he said abt noon", "All people with a dog really love you, he said about noon"),
+    ("All ppl w/ a dog rly luv you, he said abt noon", "All people with a dog really love you, he said about noon"),
     ("Where is my my key", "Where is my key"),
     ("Fish w/ bones", "Fish with bones"),
     ("It costs 5 per day", "It costs 5 a day"),

@@ -12,13 +12,14 @@ import pytest
 
 from pipelines import paths, schemas, wire
 from pipelines.settings import parse_settings
-from pipelines.types import Item
+from pipelines.types import Done, Item
 from tests.support_frames import RUN
 from tests.support_worker import write
 from worker.context import Context
 from worker.settle import follow, followers
 from worker.settle.follow import Again, Following, LinkTable
 from worker.settle.followers import Followers
+from worker.settle.pressing import rows_out
 from worker.settle.settle import Settler
 from worker.store import Store
 
@@ -196,6 +197,29 @@ async def test_what_the_other_run_has_out_is_waited_for_until_it_alone_needs_the
     await redis.hset(keys.parts(OTHER), "00000001", wire.dump([f"{OTHER}.0.part"]))
     assert await asked_with(hurried, 30, 100) == list(range(16, 80, 2)), "leaders 0 to 7 are out, 8 and 9 wait"
     assert await asked_with(hurried, 12, 40) == list(range(0, 80, 2))
+
+
+async def test_answered_rows_of_a_batch_that_came_back_are_out(hurried: Context) -> None:
+    keys, redis, batch = hurried.keys, hurried.redis, f"{OTHER}.0.waiting"
+    await redis.zadd(keys.waiting(OTHER), {batch: 1})
+    await redis.hset(keys.batch(batch), mapping={"left": 1, "state": "waiting"})
+    done = Done(3, "ok", "c", 1, "yes", None, "stop", None, None, None, 200, None, 1, 2)
+    await redis.rpush(keys.journal(batch), wire.pack_entries([done]))
+    assert (await rows_out(hurried, OTHER)).tolist() == [3]
+
+
+@pytest.mark.parametrize(("due_s", "expected"), [(20, False), (40, True), (None, True)])
+async def test_a_run_that_must_end_before_is_waited_for(hurried: Context, due_s: int | None, expected: bool) -> None:
+    if due_s is not None:
+        due_ms = hurried.clock.now_ms() + due_s * 1000
+        await hurried.redis.hset(hurried.keys.run(OTHER), "deadline_ms", due_ms)
+    assert await asked_with(hurried, 30, 100) == (list(range(0, 80, 2)) if expected else [])
+
+
+async def test_who_could_not_be_done_in_the_whole_of_the_time_waits(hurried: Context) -> None:
+    """The other run is as far as it is; the same server would answer all of it twice."""
+    assert await asked_with(hurried, 90, 100, held_rows=161) == []
+    assert await asked_with(hurried, 24, 100, held_rows=161) == list(range(0, 80, 2))
 
 
 async def test_followers_are_asked_early_where_no_speed_is_known(hurried: Context) -> None:
