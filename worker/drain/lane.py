@@ -167,9 +167,11 @@ class Lane:
                 self.held_s += asyncio.get_running_loop().time() - began
                 more = self.ready and self.in_use <= self._most
                 prompt = self._next() if more and (not self.rates.limited or self._allowance > 0) else None
-        finally:
-            self._hold(-1)
-            self._pump()
+        except asyncio.CancelledError:
+            self._hold(-1)  # the process ends: no call begins in its place
+            raise
+        self._hold(-1)
+        self._pump()
 
     async def run(self) -> None:
         """Keeps the slots leased and the rate allowance filled."""
