@@ -92,7 +92,7 @@ def _registered(scene: Field, program: Program) -> str:
 
     if scene.redis.fsync == "always" or chance.random() < 0.6:
         return submit()
-    wait_until(lambda: scene.redis.client.hlen("spillway:workers") == len(scene.workers.processes), 40)
+    wait_until(lambda: scene.redis.client.hlen("spillway:workers") >= scene.workers.registered, 40)
     time.sleep(1.2)  # what the workers said of themselves is on the disk
     scene.in_flight += 2 * SLOTS
     scene.say("redis forgets the registration")

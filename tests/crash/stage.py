@@ -106,6 +106,11 @@ class Workers:
         self._log = (program.folder / "workers.log").open("ab")
         self.processes: list[subprocess.Popen[bytes]] = []
 
+    @property
+    def registered(self) -> int:
+        """How many say that they are there: one of all roles prepares in a process apart."""
+        return sum(1 if roles else 2 for roles in self._roles)
+
     def __enter__(self) -> Self:
         self.processes = [self._start(index) for index in range(len(self._roles))]
         return self
