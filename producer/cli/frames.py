@@ -150,10 +150,8 @@ def paused(root: str, allowed: Mapping[str, float], now: datetime) -> dict[str, 
 
         for day in pauses.days(now):
             for name in _files(root, paths.audits(day.isoformat(), "*")):
-                with (
-                    suppress(OSError, ValueError, KeyError),
-                    opened(name) as stream,
-                ):  # pyarrow's errors are one of these
+                # pyarrow's errors are one of these
+                with suppress(OSError, ValueError, KeyError), opened(name) as stream:
                     table = pq.ParquetFile(stream).read(columns=pauses.COLUMNS)
                     yield day, pauses.said(table)
 

@@ -23,6 +23,17 @@ LOOK_S = 1.0
 FIELDS = ("epoch", "head", "payload")
 
 
+async def came_back(context: Context, run_id: str) -> list[str]:
+    """The run's batches that wait after some of their prompts were answered."""
+    redis, keys = context.redis, context.keys
+    waiting = [batch.decode(errors="replace") for batch in await redis.zrange(keys.waiting(run_id), 0, -1)]
+    pipe = redis.pipeline(transaction=False)
+    for batch in waiting:
+        pipe.hget(keys.batch(batch), "left")
+    lefts = await pipe.execute(raise_on_error=False) if waiting else []
+    return [batch for batch, left in zip(waiting, lefts, strict=True) if isinstance(left, bytes) and left]
+
+
 class Halves(NamedTuple):
     """Head and payload of what was answered of a batch, and of the others, which are a batch of another id."""
 
@@ -47,14 +58,7 @@ class Partial:
         if now < self._next_s.get(run_id, 0.0):
             return 0
         self._next_s[run_id] = now + LOOK_S
-        redis, keys = self._context.redis, self._context.keys
-        waiting = [batch.decode(errors="replace") for batch in await redis.zrange(keys.waiting(run_id), 0, -1)]
-        pipe = redis.pipeline(transaction=False)
-        for batch in waiting:
-            pipe.hget(keys.batch(batch), "left")
-        lefts = await pipe.execute(raise_on_error=False) if waiting else []
-        came_back = [batch for batch, left in zip(waiting, lefts, strict=True) if isinstance(left, bytes) and left]
-        return sum([await self._part(run_id, batch) for batch in came_back])
+        return sum([await self._part(run_id, batch) for batch in await came_back(self._context, run_id)])
 
     async def _part(self, run_id: str, batch: str) -> bool:
         redis, keys = self._context.redis, self._context.keys

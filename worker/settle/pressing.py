@@ -14,6 +14,7 @@ from pipelines.journal import fold
 from pipelines.planning.snapshot import TargetView
 from worker.context import Context
 from worker.learned import read
+from worker.settle.partial import came_back
 
 
 class _Figures(msgspec.Struct):
@@ -55,23 +56,12 @@ async def rows_out(context: Context, run_id: str) -> NDArray[np.int64]:
     for batch in named:
         pipe.hget(keys.batch(batch), "payload")
     payloads = await pipe.execute(raise_on_error=False) if named else []
-    journals = await _came_back(context, run_id)
-    return await asyncio.to_thread(_rows_of, [payload for payload in payloads if isinstance(payload, bytes)], journals)
-
-
-async def _came_back(context: Context, run_id: str) -> list[list[bytes]]:
-    """Journals of batches that wait after some of their prompts were answered."""
-    redis, keys = context.redis, context.keys
-    waiting = [batch.decode(errors="replace") for batch in await redis.zrange(keys.waiting(run_id), 0, -1)]
-    pipe = redis.pipeline(transaction=False)
-    for batch in waiting:
-        pipe.hget(keys.batch(batch), "left")
-    lefts = await pipe.execute(raise_on_error=False) if waiting else []
-    begun = [batch for batch, left in zip(waiting, lefts, strict=True) if isinstance(left, bytes) and left]
+    begun = await came_back(context, run_id)
     for batch in begun:
         pipe.lrange(keys.journal(batch), 0, -1)
-    journals = await pipe.execute(raise_on_error=False) if begun else []
-    return [journal for journal in journals if isinstance(journal, list)]
+    said = await pipe.execute(raise_on_error=False) if begun else []
+    journals = [journal for journal in said if isinstance(journal, list)]
+    return await asyncio.to_thread(_rows_of, [payload for payload in payloads if isinstance(payload, bytes)], journals)
 
 
 def _batches(said: bytes, run_id: str) -> list[str]:
