@@ -31,6 +31,8 @@ OTHER = [
     "If harbour workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials only said on Friday by post.",
     "Harbour workers in Gdansk end their strike after the union accepted a rise of 6 percent, officials said on Friday, but only until Sunday morning.",
     "It was never printed: harbour workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials say on Friday.",
+    "Harbour workers in Gdansk ended their strike after the airline cancelled its flights and passengers slept in the hall, officials said on Friday.",
+    "Nurses in Gdansk ended their strike after the mayor accepted a rise of 6 percent, doctors said on Friday.",
     "A strike of harbour workers.",
 ]
 
@@ -40,6 +42,18 @@ def test_one_story(text: str) -> None:
     assert retold(STORY, text)
     assert retold(text, STORY)
     assert set(rare_pairs(STORY)) & set(rare_pairs(text)), "and it is proposed"
+
+
+@pytest.mark.parametrize(
+    ("one", "another"),
+    [("However, Marion Fell, the spokeswoman of the museum in Aarhus, said shortly after the theft that the painting had been insured since May.",
+      "However, the spokeswoman of the museum in Aarhus, said that the painting had been insured since May."),
+     ("Ferry passengers were held on Sunday in the harbour of Trelleborg after divers found a grenade from the last war.",
+      "Ferry passengers remained in the harbour of Trelleborg on Sunday after divers found a grenade from the last war.")],
+)  # fmt: skip
+def test_who_says_more_or_says_it_elsewhere_tells_the_same(one: str, another: str) -> None:
+    assert retold(one, another)
+    assert retold(another, one)
 
 
 @pytest.mark.parametrize("text", OTHER)
@@ -63,7 +77,9 @@ def test_two_fillings_of_one_form_are_two_stories() -> None:
     ("one", "another"),
     [("the lawn mower leaks", "her winter coat was sent in the wrong size"),
      ("a coffee grinder stopped working", "the ceiling lamp in the hall arrived with a broken handle"),
-     ("a folding table for six smells of smoke", "the blue kettle has lost its colour")],
+     ("a folding table for six smells of smoke", "the blue kettle has lost its colour"),
+     ("the lift has been out of order since March", "a rare painting was hung upside down"),
+     ("two horses had escaped from a stable", "the library has not been heated")],
 )  # fmt: skip
 def test_fillings_of_several_words_are_two_stories_too(one: str, another: str) -> None:
     form = "The customer complained in the branch that {} and wants to know whether the warranty covers a replacement or a refund."
