@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 GROUNDS = {"canonical": "canonical", "edit": "proof", "semantic": "proof"}
 """What a reuse rests on, by the kind of its link."""
-SMALL_SHARE = {"canonical": 0.02, "proof": 0.1}
-"""The daily minimum never takes more than this share of a day's reuses: a small run is not asked twice. Canonical keys are five times
-as many as proofs, and the same rules for everybody."""
+AUDITED = tuple(dict.fromkeys(GROUNDS.values()))
+MOST_OF_SPARED, MOST_OF_CANONICAL = 0.1, 0.02
+"""The daily minimum never takes more than this share of a route's reuses of all kinds, and for canonical keys of those by canonical
+keys: an audit is two calls, so audits cost less than a quarter of what reuses spare. Canonical keys are the same rules for everybody."""
 LEAST_AUDITED = 30
 """Audited reuses of a route, on the same grounds, before anything is concluded; and the daily minimum."""
 Z95 = 1.959964
@@ -63,13 +64,14 @@ class Interval(NamedTuple):
     high: float
 
 
-def due(reuses_today: int, audited_today: int, share: float, grounds: str) -> int:
-    """How many more reuses of a route to audit: `share` of the day's reuses and at least LEAST_AUDITED, but for that
-    minimum at most SMALL_SHARE of them."""
+def due(reuses: int, spared: int, audited: int, share: float, grounds: str) -> int:
+    """How many more of a route's reuses on these grounds to audit, after so many today: `share` of them and at least LEAST_AUDITED,
+    but for that minimum not more than is worth it where `spared` rows of the route, exact copies too, were not asked."""
     if share <= 0:
         return 0
-    wanted = max(int(share * reuses_today), min(LEAST_AUDITED, int(SMALL_SHARE[grounds] * reuses_today)))
-    return max(0, wanted - audited_today)
+    most = MOST_OF_SPARED * spared if grounds == "proof" else MOST_OF_CANONICAL * reuses
+    wanted = max(int(share * reuses), min(LEAST_AUDITED, int(most), reuses))
+    return max(0, wanted - audited)
 
 
 def chosen(run_id: str, reuses: Iterable[Reuse], count: int) -> list[Reuse]:

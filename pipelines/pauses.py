@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import schemas, wire
-from pipelines.audit import GROUNDS, SMALL_SHARE, Tally, condemned, excess, pause_name, verdict
+from pipelines.audit import AUDITED, GROUNDS, Tally, condemned, excess, pause_name, verdict
 
 WINDOW = timedelta(days=7)
 """What a route is judged by, and how long it is paused."""
@@ -53,7 +53,7 @@ def pause(until_ms: int, excess_low: float, message: str) -> bytes:
 
 def paused(raw: Mapping[str, bytes | str], allowed: Mapping[str, float], now_ms: int) -> dict[str, str]:
     """The pauses that hold now and what is said of each; `allowed` is each route's limit: one that was raised since lets it go on."""
-    limits = {pause_name(route, grounds): most for route, most in allowed.items() for grounds in SMALL_SHARE}
+    limits = {pause_name(route, grounds): most for route, most in allowed.items() for grounds in AUDITED}
     found = {}
     for name, value in sorted(raw.items()):
         said = wire.load_object(value)

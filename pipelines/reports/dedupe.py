@@ -162,11 +162,11 @@ def _audits(extra: Extra) -> list[dict[str, Any]]:
 def _verdicts(extra: Extra) -> Mapping[tuple[str, str], str]:
     """What holds now of each route, by what its reuses rest on: workers judge by what ended of late, not by what is shown."""
     recent = extra.audits.filter(pl.col("day") >= (extra.now - 2 * WINDOW).date())
-    apart = (each for grounds in audit.SMALL_SHARE for each in _tally(grounds == GROUNDS, grounds))
+    apart = (each for grounds in audit.AUDITED for each in _tally(grounds == GROUNDS, grounds))
     table = recent.group_by("route", "run_id", "day").agg(pl.col("at").max(), *apart).collect()
     found = {}
     for (route,), runs in table.group_by("route"):
-        for grounds in audit.SMALL_SHARE:
+        for grounds in audit.AUDITED:
             ended = runs.select("day", "at", *(f"{grounds}{name}" for name in TALLY)).iter_rows()
             judged = [Judged(day, at, (wrong, audited, *twice)) for day, at, wrong, audited, *twice in ended]
             found[route, grounds] = standing(judged, extra.now, extra.allowed.get(route))

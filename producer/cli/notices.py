@@ -46,11 +46,11 @@ async def paused(found: session.Session | None, settings: Settings, options: Opt
 
 def _felt(settings: Settings, options: Options) -> set[str]:
     """Names of pauses; exact copies are reused whatever is paused."""
-    from pipelines.audit import SMALL_SHARE, pause_name
+    from pipelines.audit import AUDITED, pause_name
 
     routes = {options.route} & settings.routes.keys() if options.route else settings.routes.keys()
     reusing = [name for name in routes if (options.dedupe or settings.routes[name].dedupe) == "semantic"]
-    return {pause_name(name, grounds) for name in reusing for grounds in SMALL_SHARE}
+    return {pause_name(name, grounds) for name in reusing for grounds in AUDITED}
 
 
 @asynccontextmanager

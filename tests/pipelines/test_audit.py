@@ -10,32 +10,40 @@ from pipelines.audit import Reuse, asked_rows, chosen, condemned, due, excess, v
 
 
 @pytest.mark.parametrize(
-    ("reuses", "audited", "share", "expected"),
+    ("reuses", "spared", "audited", "share", "expected"),
     [
-        (9, 0, 0.01, 0),
-        (19, 0, 0.01, 1),
-        (100, 0, 0.01, 10),
-        (299, 0, 0.01, 29),
-        (300, 0, 0.01, 30),
-        (600, 0, 0.01, 30),
-        (600, 25, 0.01, 5),
-        (2_900, 0, 0.01, 30),
-        (10_000, 40, 0.01, 60),
-        (40, 0, 1.0, 40),
-        (10_000, 0, 0.0, 0),
-        (10, 30, 0.01, 0),
+        (9, 9, 0, 0.01, 0),
+        (19, 19, 0, 0.01, 1),
+        (19, 150, 0, 0.01, 15),
+        (25, 300, 0, 0.01, 25),
+        (40, 299, 0, 0.01, 29),
+        (40, 300, 0, 0.01, 30),
+        (40, 4_000, 0, 0.01, 30),
+        (40, 4_000, 25, 0.01, 5),
+        (2_900, 2_900, 0, 0.01, 30),
+        (10_000, 10_000, 40, 0.01, 60),
+        (40, 40, 0, 1.0, 40),
+        (10_000, 10_000, 0, 0.0, 0),
+        (10, 10, 30, 0.01, 0),
     ],
 )
 def test_a_share_and_a_minimum_that_small_runs_are_not_bothered_with(
-    reuses: int, audited: int, share: float, expected: int
+    reuses: int, spared: int, audited: int, share: float, expected: int
 ) -> None:
-    assert due(reuses, audited, share, "proof") == expected
+    assert due(reuses, spared, audited, share, "proof") == expected
 
 
 @pytest.mark.parametrize(("reuses", "expected"), [(49, 0), (50, 1), (1_000, 20), (1_500, 30), (2_000, 30), (5_000, 50)])
 def test_canonical_keys_are_asked_less_often(reuses: int, expected: int) -> None:
-    assert due(reuses, 0, 0.01, "canonical") == expected
-    assert due(reuses, 0, 0.0, "canonical") == 0
+    assert due(reuses, 10_000, 0, 0.01, "canonical") == expected
+    assert due(reuses, 10_000, 0, 0.0, "canonical") == 0
+
+
+@given(st.integers(0, 2_000), st.integers(0, 2_000), st.integers(0, 2_000))
+def test_the_minimum_costs_less_than_a_quarter_of_what_is_spared(proofs: int, canonical: int, exact: int) -> None:
+    spared = proofs + canonical + exact
+    audits = due(proofs, spared, 0, 0.01, "proof") + due(canonical, spared, 0, 0.01, "canonical")
+    assert 2 * audits < spared / 4 or not audits
 
 
 def reuses(count: int) -> list[Reuse]:

@@ -54,16 +54,17 @@ class Audits:
     async def plan(self, run_id: str) -> None:
         """Chooses once which reuses are asked; counts them for their routes' day."""
         context, keys = self._context, self._context.keys
-        counted, kept = await asyncio.to_thread(_reuses, context.store, run_id)
+        spared, counted, kept = await asyncio.to_thread(_reuses, context.store, run_id)
         day = context.clock.date(context.settings.spillway.timezone)
         today = {n.decode(): int(v) for n, v in (await context.redis.hgetall(keys.audits(day))).items()}
         plan: list[Reuse] = []
-        counts: dict[str, int] = {}
+        counts = {f"{route} spared": count for route, count in spared.items()}
         for (route, grounds), count in sorted(counted.items()):
             share = context.settings.routes[route].audit_share if route in context.settings.routes else 0.0
             name = audit.pause_name(route, grounds)
             total, done = today.get(f"{name} reuses", 0) + count, today.get(f"{name} audited", 0)
-            chosen = audit.chosen(run_id, kept[route, grounds], audit.due(total, done, share, grounds))
+            unasked = today.get(f"{route} spared", 0) + spared[route]
+            chosen = audit.chosen(run_id, kept[route, grounds], audit.due(total, unasked, done, share, grounds))
             plan += chosen
             counts |= {f"{name} reuses": count, f"{name} audited": len(chosen)}
         args = [OPEN, wire.dump(plan), len(plan), DAY_KEPT_S, *(part for pair in counts.items() for part in pair)]
@@ -118,19 +119,23 @@ class Audits:
             self._teller.tell(event)
 
 
-def _reuses(store: Store, run_id: str) -> tuple[Counter[Subject], Mapping[Subject, list[Reuse]]]:
-    """How many reuses of the run rest on more than an exact key, and those that are drawn first of them. Blocking."""
+def _reuses(store: Store, run_id: str) -> tuple[Counter[str], Counter[Subject], Mapping[Subject, list[Reuse]]]:
+    """How many rows of the run each route was spared, how many of these rest on more than an exact key, and those that are drawn first of
+    them. Blocking."""
+    spared: Counter[str] = Counter()
     counts: Counter[Subject] = Counter()
     kept: dict[Subject, list[Reuse]] = defaultdict(list)
     for part in in_order(store, run_id):
         table = store.read_table(part.name, columns=COLUMNS)
+        table = table.filter(pc.is_valid(table["link_kind"]))
+        spared.update(table["route"].to_pylist())
         table = table.filter(pc.is_in(table["link_kind"], value_set=pa.array(audit.GROUNDS)))
         found = [Reuse(*each) for each in zip(*(table[column].to_pylist() for column in COLUMNS), strict=True)]
         for subject in {(each.route, each.grounds) for each in found}:
             mine = [each for each in found if (each.route, each.grounds) == subject]
             counts[subject] += len(mine)
             kept[subject] = audit.chosen(run_id, [*kept[subject], *mine], MOST)
-    return counts, kept
+    return spared, counts, kept
 
 
 def tallies(store: Store, days: Sequence[str], routes: set[str]) -> dict[Subject, Tally]:

@@ -163,7 +163,7 @@ async def test_audits_that_were_held_back_are_due_when_all_rows_have_ended(conte
 
 
 async def test_exact_copies_are_no_opinion(context: Context, tmp_path: Path) -> None:
-    """And canonical ones are drawn by their own share."""
+    """But they count among what was spared, which says what audits of proofs are worth; canonical ones are drawn by their own share."""
     kinds = ["exact"] * 400 + ["canonical"] * 200 + ["edit"] * 20 + ["semantic"] * 20
     links = [
         {"row": row, "kind": "link", "leader_row": 0, "link_kind": kind, "route": "small", "tags": "{}"}
@@ -177,4 +177,23 @@ async def test_exact_copies_are_no_opinion(context: Context, tmp_path: Path) -> 
     await context.redis.hset(context.keys.run(RUN), mapping={"status": "in_progress"})
     await Audits(context).plan(RUN)
     plan = [Reuse(*each) for each in wire.load(await context.redis.hget(context.keys.run(RUN), "audit"))]
-    assert Counter(each.grounds for each in plan) == {"canonical": 4, "proof": 4}
+    assert Counter(each.grounds for each in plan) == {"canonical": 4, "proof": 30}
+
+
+async def test_a_day_of_small_runs_adds_up(context: Context, tmp_path: Path) -> None:
+    target = {"kind": "vllm", "base_url": "http://127.0.0.1:9/v1", "model": "q"}
+    context.settings = parse_settings(
+        {"spillway": {"data": str(tmp_path)}, "targets": {"gpu": target}, "routes": {"small": {"targets": ["gpu"]}}}
+    )
+    kinds = ["exact"] * 60 + ["edit"] * 20
+    links = [
+        {"row": row, "kind": "link", "leader_row": 0, "link_kind": kind, "route": "small", "tags": "{}"}
+        for row, kind in enumerate(kinds)
+    ]
+    planned = []
+    for run_id in (RUN, OTHER, "20260301-090000-abc123", "20260301-100000-abc123", "20260301-110000-abc123"):
+        write(Path(context.store.path(paths.chunk(run_id, 0, 0))), links, schemas.CHUNK)
+        await context.redis.hset(context.keys.run(run_id), mapping={"status": "in_progress"})
+        await Audits(context).plan(run_id)
+        planned.append(len(wire.load(await context.redis.hget(context.keys.run(run_id), "audit"))))
+    assert planned == [8, 8, 8, 6, 0]
