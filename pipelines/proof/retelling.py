@@ -43,6 +43,9 @@ _SMALL = (
         "is are was were am do does did has have had but that this these those which while when for of by with at as"
     )
 )
+_TURNING = ("before", "until", "unless", "except")
+"""What one text says with these no other says without them: `shut after the drone was seen`, `shut before it was`."""
+
 _OWN_CASE = frozenset({"i", "my", "me", "mine", "myself"})
 _QUOTED, _WORD, _SPEAKER_WORDS = re.compile(r'"[^"]*"|“[^”]*”'), re.compile(r"[a-z]+"), 2
 _ABOUT = re.compile(r"\b(?:topics?|sections?|subjects?|themes?|genres?|news|headlines?)\b", re.IGNORECASE)
@@ -89,6 +92,7 @@ def retold(a: str, b: str) -> bool:
     spans = open_spans(left, right, CLOSED)
     if (
         len(spans) < _MIN_PLACES
+        or any(left.norms.count(word) != right.norms.count(word) for word in _TURNING)
         or _edited(left, right, spans)
         or any(renames(left, right, span) for span in spans)
         or _forbidden(left, right, spans)

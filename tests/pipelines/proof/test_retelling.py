@@ -33,6 +33,7 @@ OTHER = [
     "It was never printed: harbour workers in Gdansk ended their strike after the union accepted a rise of 6 percent, officials say on Friday.",
     "Harbour workers in Gdansk ended their strike after the airline cancelled its flights and passengers slept in the hall, officials said on Friday.",
     "Nurses in Gdansk ended their strike after the mayor accepted a rise of 6 percent, doctors said on Friday.",
+    "In Gdansk, a strike that closed the harbour ended on Friday before dockers were offered a rise of 6 percent.",
     "A strike of harbour workers.",
 ]
 
