@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
+from functools import lru_cache
 
 from pipelines.proof import lexicon
 from pipelines.proof.reading import Token
@@ -68,6 +69,8 @@ def _table() -> dict[str, list[tuple[tuple[str, ...], str]]]:
 
 
 _PHRASES = _table()
+_LONG_WORD, _CACHED = 5, 65_536
+_USUAL = frozenset(word for rows in _PHRASES.values() for row, _ in rows for word in row if len(word) >= _LONG_WORD)
 _CLAUSES = SUBJECTS | word_set("this that these those there not if when")
 _REQUESTING = POLITE | GREETINGS | {"you", "and"}
 """Behind these `kindly` asks."""
@@ -77,6 +80,8 @@ def courtesies(tokens: Sequence[Token], paused: Container[int] = ()) -> Mapping[
     """Which tokens, without soft punctuation, are courtesies, and of what kind; a phrase begins a sentence, thanks may also be written so
     or stand behind a mark (`paused`).
     """
+    if lexicon.installed():
+        tokens = [token._replace(norm=_meant(token.norm)) for token in tokens]
     found = {at: "please" for at, token in enumerate(tokens) if token.norm in POLITE and _only_polite(tokens, at)}
     for at, token in enumerate(tokens):
         if token.norm in _PHRASES and (token.first or token.raw[:1].isupper() or at in paused):
@@ -84,6 +89,14 @@ def courtesies(tokens: Sequence[Token], paused: Container[int] = ()) -> Mapping[
             found |= dict.fromkeys(range(at, at + length), kind)
     about = any(token.norm in _SPOKEN_OF and at not in found for at, token in enumerate(tokens))
     return {at: kind for at, kind in found.items() if kind == "please"} if about else found
+
+
+@lru_cache(maxsize=_CACHED)
+def _meant(word: str) -> str:
+    """The word of a courtesy that this one is a slip of: `Good aftrenoon`."""
+    if len(word) < _LONG_WORD - 1 or lexicon.known(word):
+        return word
+    return next((usual for usual in _USUAL if usual[0] == word[0] and lexicon.typo(word, usual)), word)
 
 
 def _only_polite(tokens: Sequence[Token], at: int) -> bool:

@@ -90,3 +90,10 @@ def test_what_a_label_may_be_about_is_put_aside_elsewhere(a: str, b: str) -> Non
 @pytest.mark.parametrize(("a", "b"), OTHER)
 def test_what_is_said_is_kept(a: str, b: str) -> None:
     assert not any(decide(*pair, task).accept for pair in (((a,), (b,)), ((b,), (a,))) for task in (CLOSED, OPEN))
+
+
+@pytest.mark.usefixtures("vocabulary")
+def test_a_slip_in_a_courtesy_is_one_too_and_another_word_is_none() -> None:
+    assert decide(("Good aftrenoon, my lamp is broken",), ("My lamp is broken",), OPEN).reason == "politeness"
+    assert not decide(("Good aftermath, my lamp is broken",), ("My lamp is broken",), OPEN).accept
+    assert not decide(("Good aftrenoon, my lamp is broken",), ("Good mroning, my lamp is broken",), OPEN).accept

@@ -29,6 +29,8 @@ VARIANTS = [
     ("Where is the nearest charging station", "Where is the nearest charging statio"),
     ("Please tell me what the warranty covers", "tell me what the warranty covers, thanks"),
     ("What are some museums in Turin?", "What are museums in Turin?"),
+    ("Good afternoon, the battery drains overnight", "Good aftwernoon, the battery drains overnight"),
+    ("The battery drains overnight. Yours sincerely", "The battery drains overnight. Yours sincdrely"),
 ]
 NEAR_MISSES = [
     ("The boiler in room 12 leaks badly", "The boiler in room 13 leaks badly"),
