@@ -94,7 +94,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 _KNOWN_FIELDS = "\x00"
-FORMS = 8
+FORMS = 9
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
 
@@ -260,6 +260,7 @@ def _compared(leader: Said, row: Said) -> tuple[tuple[str, ...], tuple[str, ...]
 
 def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:
     """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
+    constant = constant if any(map(str.isalpha, constant)) else ""  # a template of one field says nothing
     if row.labels:
         return labelled_task(f"{row.system}\n{constant or text}", rest)
     told = infer_task(row.system) if row.system else OPEN

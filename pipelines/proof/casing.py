@@ -16,7 +16,7 @@ _OPENS = '\n.!?:>"('
 
 _INSIDE = re.compile(rf" (?<=[^{_OPENS}] )[\"'(]?([A-Z][a-z]+|[A-Z]{{2,}})\b")
 _INNER = re.compile(rf" (?<=[^{_OPENS}] )([^\W\d_]+)")
-_SINGLE = re.compile(rf"[A-HJ-Z](?:(?<=[^{_OPENS}] A)(?! [A-Z\"'])|(?<=[B-Z])(?<![\w'./&-].))(?![\w/&+#-]|['.]\w)")
+_SINGLE = re.compile(rf"[A-HJ-Z](?:(?<=[^{_OPENS}] A)(?! [A-Z\"']|:$)|(?<=[B-Z])(?<![\w'./&-].))(?![\w/&+#-]|['.]\w)")
 """A letter that stands alone and is neither `I` nor an article, which titles write so; `x-ray` and `c++` are written in both ways."""
 
 _FORMULA = re.compile(r"(?<![\w'./&-])[A-Za-z](?![\w/&+#-]|['.]\w)")

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 
+from pipelines.proof.choices import KEPT, offers, repeated_labels, without_case
 from pipelines.proof.layout import is_code
 from pipelines.proof.words import ASKING, word_set
 
@@ -33,10 +34,14 @@ _MARK_WORDS = (
 _LETTER_WORDS = (
     r"translat\w+|transcrib\w+|transcriptions?|transliterat\w+|rewrit\w+|rephras\w+|paraphras\w+|reword\w*|correct (?:the|this|any|all|my|every)"
     r"|redact\w*|anonymi[sz]\w+|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|capitali[sz]\w+|compare (?:the|these|this|both|two)"
-    rf"|(?:put|turn|bring|render|express)\b[^.!?\n]{{0,80}}? (?:in|into|to) (?:[a-z]+ ){{0,2}}{_LANGUAGES}"
-    rf"|locali[sz]e (?:this|these|the)|say (?:this|it|that|the following)[^.!?\n]{{0,40}}? in (?:[a-z]+ ){{0,2}}{_LANGUAGES}|{_LANGUAGES} (?:version|equivalent|for the following)"
+    rf"|(?:put|turn|bring|render|express|interpret)\b[^.!?\n]{{0,80}}? (?:in|into|to) (?:[a-z]+ ){{0,2}}{_LANGUAGES}"
+    rf"|(?:the {_LANGUAGES} (?:for|of)|(?:give|provide|return|output|write) (?:me )?(?:only )?the {_LANGUAGES} (?:text|sentence|words?)|interpreters?)"
+    rf"|what(?: is|'s) [^?\n]{{0,120}}? in {_LANGUAGES}(?= ?\?)"
+    r"|(?:simplify|shorten) (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording)"
+    r"|make (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording) (?:more|less|sound|shorter|longer|clearer)"
+    rf"|locali[sz]e|say (?:this|it|that|the following)[^.!?\n]{{0,40}}? in (?:[a-z]+ ){{0,2}}{_LANGUAGES}|{_LANGUAGES} (?:version|equivalent|for the following)"
     rf"|{_LANGUAGES} ?(?:to|into|->|=>|\u2192) ?(?:[a-z]+ )?{_LANGUAGES}|{_LANGUAGES}:[^\n]{{0,2000}}\n+{_LANGUAGES}(?=:)"
-    r"|code|sql|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program"
+    r"|code|[a-z]{0,8}sql(?:ite)?|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program"
 )
 _THINGS = (
     r"(?:people|persons?|names?|places?|locations?|cities|countries|organi[sz]ations?|compan(?:y|ies)|firms?|institutions?|brands?|products?"
@@ -46,7 +51,7 @@ _THERE = r"(?:named|mentioned|found|listed|that (?:occur|appear)|occurring|appea
 _PART_WORDS = (
     r"fill (?:in |out )?(?:the|this) (?:forms?|fields?|blanks?|template)|extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)"
     r"|word for word|exactly as (?:[\w']+ ){0,5}?(?:wrote|written|writes?|spel(?:t|led)|typed|given|stated|appears?|stands?)"
-    rf"|find (?:all|every)|pull out|(?:tag|mark|highlight|underline) (?:all|every|each)|{_THINGS}(?:,? and |,? or |, |/){_THINGS}[^.!?\n]{{0,40}}? {_THERE}"
+    rf"|find (?:all|every)|pull out|(?:pull|collect|gather) (?:(?:all|every|each|the) ){{1,2}}(?:names of (?:the )?)?{_THINGS}|annotate (?:the|this|all|every|each)|proper (?:nouns?|names?)|(?:tag|mark|highlight|underline) (?:all|every|each)|{_THINGS}(?:,? and |,? or |, |/){_THINGS}[^.!?\n]{{0,40}}? {_THERE}"
     rf"|(?:who|(?:what|which|every|each|all) {_THINGS})(?: (?:is|are|was|were))? (?:named|mentioned) (?:in|above|below)"
 )
 """Also `people and places named below`, without a verb."""
@@ -99,7 +104,7 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
 _NESTED = 4
 _TEXTS = _words(
     r"this|it|following|texts?|sentences?|messages?|e-?mails?|comments?|reviews?|writers?|customers?|authors?|speakers?|users?|tweets?"
-    r"|posts?|passages?|paragraphs?|documents?|articles?|quer(?:y|ies)|repl(?:y|ies)|claims?|statements?|descriptions?"
+    r"|posts?|passages?|paragraphs?|documents?|articles?|quer(?:y|ies)|repl(?:y|ies)|claims?|statements?|descriptions?|headlines?|titles?"
 )
 _JUDGING = ASKING | word_set("whether if judge detect check tell say decide")
 _SENTENCE = re.compile(r"[^.!?\n]+")
@@ -112,7 +117,7 @@ _TELLS = _words(
 """Of open tasks that say what to do with a text: of what stands in it only orders count."""
 
 _ENGLISH = _words(
-    "the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it"
+    "the|a|an|is|are|to|of|and|in|for|with|by|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it|answers?|think|concise"
     "|only|below|please|briefly|following"
 )
 _ORDERS = word_set(
@@ -199,6 +204,8 @@ def _infer(whole: str) -> str:
         return STRICT
     if _ANY_LABELS.search(low) is not None or _OPTIONS.search(low) is not None or _names_choice(instruction, low):
         return CLOSED
+    if offers(instruction, low) or ((labels := repeated_labels(whole)) and _FORMS.search(labels) is None):
+        return CLOSED
     if _SHAPES.search(low) is not None:
         return EXTRACT
     return OPEN if _ENGLISH.search(low) is not None else STRICT
@@ -224,6 +231,7 @@ def _literal(text: str, low: str) -> str | None:
 
 def _named(low: str) -> str | None:
     """Which literal task the words of a text in lower case name, if any."""
+    low = KEPT.sub("exactly as written", low) if "spel" in low else low
     if _LITERALS.search(low) is None:
         return None
     kinds = ((VERBATIM, _MARKS), (STRICT, _LETTERS), (EXTRACT, _PARTS))
@@ -236,7 +244,7 @@ def _judges_form(low: str, labels: re.Pattern[str] = _ANY_LABELS) -> bool:
         return False
     if "positive" in low and "negative" in low:
         low = low.replace("tone", "")  # another word for sentiment
-    sentences = [found.group().strip() for found in _SENTENCE.finditer(low)]
+    sentences = [_of_text(found.group().strip()) for found in _SENTENCE.finditer(low)]
     return any(
         _FORMS.search(one) is not None
         and (
@@ -246,6 +254,12 @@ def _judges_form(low: str, labels: re.Pattern[str] = _ANY_LABELS) -> bool:
         )
         for one in sentences
     )
+
+
+def _of_text(one: str) -> str:
+    """A sentence without how the answer is to be written."""
+    judges = _TEXTS.search(one.partition(" ")[2]) is not None or not _JUDGING.isdisjoint(one.split())
+    return one if judges else without_case(one)
 
 
 def _says_of_what(low: str) -> bool:

@@ -11,6 +11,7 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
+from pipelines.proof.edges import tightened
 from pipelines.proof.tags import TAG, wrappers
 from pipelines.proof.words import word_set
 
@@ -79,7 +80,7 @@ _JUDGED_LETTERS = 500
 def layout(text: str) -> str:
     """The text without what only its layout says."""
     form = prose_words(text)
-    return form if isinstance(form, str) else " ".join(form)
+    return tightened(form if isinstance(form, str) else " ".join(form))
 
 
 def prose_words(text: str) -> list[str] | str:

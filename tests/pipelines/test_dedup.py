@@ -49,6 +49,7 @@ SAME_FORM = [
     (STRICT, "def f(x):\n    return x\n", "\r\ndef f(x):   \r\n    return x\r\n\r\n"),
     (OPEN, "What's the plan", "what is the plan?"),
     (OPEN, "Great film!", "great film!!!"),
+    (OPEN, "Q: Who won in 1871\nA:", "Q: Who won in 1871?\nA:"),
     (CLOSED, "I haven't got it.", "I have not got it"),
     (CLOSED, "Population was 1,500.", "population was 1500"),
 ]
@@ -66,6 +67,7 @@ OTHER_FORM = [
     (OPEN, "Great film", "Great film?"),
     (OPEN, "café menu", "cafe menu"),
     (OPEN, "Is X larger than Y?", "Is x larger than y?"),
+    (OPEN, "Is it plan A: the red one", "Is it plan a: the red one"),
     (OPEN, "Is the vitamin A or K?", "Is the vitamin a or K?"),
     (OPEN, "Compute -5 + 2", "Compute 5 + 2"),
     (OPEN, "nice one :)", "nice one :("),
@@ -267,6 +269,25 @@ INSTRUCTIONS = [
     ("Text:\ngood | bad?", CLOSED),
     ("Which desk takes this story: politics, sport or arts?\n\nDesk:", CLOSED),
     ("Which city is larger, Lima or Quito?", OPEN),
+    ("You write PostgreSQL. Tables: items(id, category, rating).", STRICT),
+    ("Turn it into SQLite.", STRICT),
+    ("Write the French for:", STRICT),
+    ("Provide the Dutch text only.", STRICT),
+    ("What is the line below in Swedish?", STRICT),
+    ("You are an interpreter.", STRICT),
+    ("Interpret the line into Welsh.", STRICT),
+    ("Localise for the market in Spain.", STRICT),
+    ("Make this message more friendly.", STRICT),
+    ("Shorten the following sentence.", STRICT),
+    ("What does it make of the world? Is it more dangerous?", OPEN),
+    ("What do French people eat in winter?", OPEN),
+    ("Pull the names of the firms out of it.", EXTRACT),
+    ("Collect all the dates in it.", EXTRACT),
+    ("Annotate the sentence.", EXTRACT),
+    ("Mark the proper nouns.", EXTRACT),
+    ("How many stamps did he collect the next day?", OPEN),
+    ("Think hard. Final answer:", OPEN),
+    ("Antwort:", STRICT),
 ]
 
 
@@ -304,6 +325,12 @@ BESIDE = [
     ("Translate into German.", "Then correct the spelling", VERBATIM),
     ("Translate into German.", "His spelling is bad", STRICT),
 ]
+
+
+def test_a_template_of_one_field_says_no_more_than_the_field() -> None:
+    row = Candidate(0, b"k" * 16, b"f" * 8, "Who lives in Lima?", ("Who lives in Lima?",))
+    assert task_of(row, row.text, said(row).rest, row.text) == OPEN
+    assert task_of(row, row.text, "\x00\n---\n\x00", row.text) == OPEN
 
 
 BY_SYSTEM = [

@@ -46,11 +46,11 @@ BODIES = (
 )
 EDITS = (str, str.upper, lambda text: text.replace(" ", "  ", 2).rstrip(".?!"))
 GOLDEN = {
-    OPEN: "b867c7fcde264ddc",
-    CLOSED: "50bf13646d9685d2",
-    EXTRACT: "274a677b98f45ca4",
-    STRICT: "e85ac414f47c59d5",
-    VERBATIM: "68c6f36c6ab91725",
+    OPEN: "a06c6bc4b3c476ee",
+    CLOSED: "06a7b5a82417c959",
+    EXTRACT: "dec2c25f22c2d10b",
+    STRICT: "371df8dc03616cd8",
+    VERBATIM: "232fec1d6f8574c8",
 }
 """Of a version that read each piece of each text in turn. A rule that is meant to change keys changes these, and raises
 `FORMS` where it parts what was merged."""

@@ -1,0 +1,76 @@
+"""How an instruction says what an answer may be and how it looks: lists of words, examples that repeat their answers, in capitals.
+
+Whether the letters of a text matter all the same is instruction.py's to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+_WORD = r"[\w-]{1,30}"
+_LIST = rf"{_WORD}(?:, {_WORD}){{1,9}}(?:,? or {_WORD})?"
+_HEADS = "feeling|emotion|mood|attitude|stance|opinion|verdict|section|desk|department|queue|priority|genre|theme|impression|relation"
+_OFFERED = re.compile(
+    rf"\b(?:{_HEADS}) ?\({_LIST}\)[ \t]*(?:[:?]|$)|\?[ \t\n]*\({_LIST}\)[ \t]*$"
+    rf"|\b(?:(?:{_HEADS})s?|options|choices|labels|classes|buckets|priorities): ?{_WORD}(?:, [\w& -]{{1,30}}){{1,19}}"
+    rf"|\b(?:answer|reply|respond|verdict|output):? {_WORD}(?: ?[/|] ?{_WORD}){{1,9}}(?=[ \t]*(?:[.:]|$))"
+    rf"|\b(?:answer|reply|respond)(?: with)?:? {_WORD}(?:, {_WORD}){{1,9}},? or {_WORD}(?=[ \t]*(?:[.:]|$))"
+    rf"|\bword: {_WORD}(?:, {_WORD}){{1,9}},?(?: or {_WORD})?(?=[ \t]*(?:\.|$))|\by ?/ ?n\b"
+    r"|\b(?:spam or (?:ham|not)|for or against|(?:un)?happy or (?:un)?happy|good or bad|(?:dis)?liked? or (?:dis)?liked?|real or fake|fake or real)\b"
+    r"|\b(?:under|into|in) (?:exactly |only |just )?one (?:heading|section|desk|bucket|queue|department|theme|class|group)\b",
+    re.MULTILINE,
+)
+"""`Mood (glad, sad, calm):`, `Desks: sport, money`, `Answer: kept / sold`, `one word: near, far or neither`"""
+
+_SAID_TO_BE = re.compile(
+    r"\b(?:[Mm]ark|[Ff]lag|[Ff]ile|[Tt]ag)(?: [\w-]+){1,4} (?:as|under) [A-Z][A-Z_-]+(?:, [A-Z][A-Z_-]+)*,? or [A-Z][A-Z_-]+\b"
+)
+"""`Mark the mail as KEPT or SOLD`"""
+
+_SHOWN = re.compile(r"^([^\W\d_][\w -]{0,30}:)[ \t]*(.*)$", re.MULTILINE)
+_LABEL = re.compile(r"[^\W\d_]+(?:[ _-][^\W\d_]+){0,2}")
+_TRUTHS = frozenset({"yes", "no", "true", "false"})
+"""Whether a fact is true hangs on the spelling of names."""
+_EXAMPLES, _REPEATED = 4, 2
+
+KEPT = re.compile(
+    r"\b(?:spell(?:ed|ing)|spelt) (?:exactly |just )?(?:as|like) (?:(?:it|they) (?:is|are) )?(?:in|given|found|written|used|above|below)\b"
+    r"|\b(?:keep(?:ing)?|preserv(?:e|ing)|with|in) (?:the |their |its )?(?:(?:original|exact|same) spelling|spelling of the (?:text|original|source|passage|sentence))"
+)
+"""Where what is found is to be spelt as the text has it, nobody asks how it should be spelt."""
+
+_ANSWERING = re.compile(
+    r"(?:(?:please|then|just|only) )?(?:answer|reply|respond|write|give|return|output|print|state|put|choose|pick)\b"
+)
+_CASE_OF_ANSWER = re.compile(
+    r"\b(?:word|answer|label|name|verdict|letter|category|class|section|topic|only|reply|respond|output)\b,? in (?:all )?"
+    r"(?:capitals|caps|capital letters|(?:upper|lower)-?case)(?: letters)?\b|\b(?:upper|lower)-?case (?=word|letter|label|answer)"
+)
+"""`Write the word in capitals` says how the answer looks, and asks nothing about the letters of the text."""
+
+
+def offers(text: str, low: str) -> bool:
+    """Whether it names what may be answered, also given in lower case."""
+    return _OFFERED.search(low) is not None or _SAID_TO_BE.search(text) is not None
+
+
+def without_case(sentence: str) -> str:
+    """An order to answer, in lower case, without the case that the answer is to have."""
+    return _CASE_OF_ANSWER.sub("", sentence) if _ANSWERING.match(sentence) is not None else sentence
+
+
+def repeated_labels(instruction: str) -> str:
+    """What the examples of a prompt answer, and under which heading, where few labels are given again and again and one more is asked for."""
+    last = instruction.rstrip().rpartition("\n")[2].strip()
+    if last[-1:] != ":" or instruction.count(last) <= _EXAMPLES:
+        return ""
+    given: dict[str, list[str]] = defaultdict(list)
+    for head, said in _SHOWN.findall(instruction):
+        if said.strip():
+            given[head].append(said.strip().lower())
+    labels = given[last]
+    different = set(labels)
+    if len(labels) < max(_EXAMPLES, _REPEATED * len(different)) or different & _TRUTHS:
+        return ""
+    return f"{last} {' '.join(labels)}".lower() if all(_LABEL.fullmatch(label) for label in different) else ""

@@ -1,0 +1,108 @@
+"""Blanks just inside of what wraps a long passage: `" He came. "` and `"He came."`, `<note> He came.</note>` and `<note>He came.</note>`.
+
+A short string keeps its blanks: they may be what it is about, as in `join them with " - "`. Reads the layout form, and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+
+_LONG = 30
+"""A passage has at least so many letters."""
+
+_QUOTES = ('"', "'", "`", '"""', "'''")
+_ALONE = frozenset({*_QUOTES, "«", "»"})
+_LONE = (('"', (' " ', ' """ ')), ("'", (" ' ", " ''' ")), ("`", (" ` ",)), ("«", (" « ",)), ("»", (" » ",)))
+_BEFORE = frozenset(".:>=?!")
+"""What may stand before a passage that is quoted whole."""
+
+_ENDS = ".,;:!?)"
+_OPENED, _CLOSED = re.compile(r"<([A-Za-z][\w-]*)> "), re.compile(r" </([A-Za-z][\w-]*)>")
+_INLINE = frozenset({"a", "b", "code", "em", "i", "pre", "s", "span", "strong", "sub", "sup", "u"})
+"""Markup of a few words, beside which a blank is seen."""
+
+_FIRST, _LAST = re.compile(r"\"+|'+|`+"), re.compile(r"(?:\"+|'+|`+)$")
+_OPENING = {"”": "“", "»": "«", "’": "‘"}
+_TRIES = 16
+"""An apostrophe opens nothing; so many of them are passed over."""
+
+
+def tightened(form: str) -> str:
+    """The form without such blanks."""
+    if "</" in form and ("> " in form or " </" in form):
+        form = _CLOSED.sub(lambda tag: tag[0][1:] if f"<{tag[1]}>" in form and tag[1] not in _INLINE else tag[0], form)
+        form = _OPENED.sub(
+            lambda tag: tag[0][:-1] if f"</{tag[1]}>" in form and tag[1] not in _INLINE else tag[0], form
+        )
+    if "\n" not in form:
+        return _tight(form) if form[:1] != "\t" and _stands_alone(form) else form
+    lines = form.split("\n")
+    return "\n".join([_tight(line) if line[:1] != "\t" and _stands_alone(line) else line for line in lines])
+
+
+def _stands_alone(line: str) -> bool:
+    """Quickly: whether a quotation mark has blanks on both sides."""
+    for letter, marks in _LONE:
+        if letter in line:
+            for mark in marks:
+                if mark in line or line.startswith(mark[1:]) or line.endswith(mark[:-1]):
+                    return True
+    return False
+
+
+def _tight(line: str) -> str:
+    """`seen` is how often a passage began or ended with each mark, and where the last time."""
+    pieces = line.split(" ")
+    out: list[str] = []
+    seen: dict[str, tuple[int, int]] = {}
+    glued, at = False, 0
+    for nth, piece in enumerate(pieces):
+        if glued:
+            out[-1] += piece
+            glued = False
+        elif piece not in _ALONE:
+            out.append(piece)
+        else:
+            times, last = seen.get(piece, (0, 0))
+            if out and (piece == "»" or (times % 2 and at - last >= _LONG)):
+                out[-1] += piece
+            else:
+                out.append(piece)
+                glued = piece == "«" or (times % 2 == 0 and piece != "»" and _heads(pieces, nth))
+        if '"' in piece or "'" in piece or "`" in piece:
+            for mark in _marks(piece):
+                seen[mark] = seen.get(mark, (0, 0))[0] + 1, at
+        at += len(piece) + 1
+    return " ".join(out)
+
+
+def _heads(pieces: list[str], nth: int) -> bool:
+    """A mark that stands alone, where a passage may begin, with a long one behind it."""
+    if nth and pieces[nth - 1][-1:] not in _BEFORE:
+        return False
+    letters = 0
+    for piece in pieces[nth + 1 :]:
+        letters += len(piece) + 1
+        if letters > _LONG or pieces[nth] in _marks(piece):
+            break
+    return letters > _LONG
+
+
+def _marks(piece: str) -> list[str]:
+    """The quotation marks that a piece begins and ends with."""
+    core = piece.rstrip(_ENDS)
+    first = _FIRST.match(piece)
+    if first and first[0] == core:
+        return [core]
+    return [found[0] for found in (first, _LAST.search(core)) if found]
+
+
+def wraps_long(text: str, at: int, mark: str) -> bool:
+    """Whether what `mark` closes behind the place `at` of a text is a long passage."""
+    opening = f"<{mark[2:]}" if mark[:2] == "</" else _OPENING.get(mark, mark)
+    start = text.rfind(opening, 0, at)
+    for _ in range(_TRIES):
+        if start < 1 or not text[start - 1].isalnum():
+            break
+        start = text.rfind(opening, 0, start)
+    return 0 <= start <= at - _LONG

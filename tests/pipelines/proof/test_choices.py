@@ -1,0 +1,52 @@
+"""How instructions offer labels without calling them so, and how they say what the answer looks like."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.dedup import CLOSED, EXTRACT, OPEN, STRICT, VERBATIM, infer_task
+from pipelines.proof.choices import repeated_labels
+
+EXAMPLES = "Post: We won!\nMood: glad\nPost: The bus left.\nMood: upset\nPost: It rains again.\nMood: upset\nPost: Free cake!\nMood: glad\n"
+
+TASKS = [
+    ("Text:\nMood (glad, sad, calm):", CLOSED),
+    ("Who should answer this? (sales, support)", CLOSED),
+    ("Desk hunt. Desks: sport, money, arts.\nArticle:\nDesk:", CLOSED),
+    ("Read the note. Answer: kept / sold / lost.", CLOSED),
+    ("Did the guest come back? Answer near, far or neither.", CLOSED),
+    ("Respond with a short word: near, far.", CLOSED),
+    ("Mark the mail as KEPT or NOT_KEPT.", CLOSED),
+    ("Spam or ham?", CLOSED),
+    ("Is the plan named? Y/N", CLOSED),
+    ("File the story under one heading.", CLOSED),
+    ("Read it to me, then answer in peace, quiet or not, as you like it.", OPEN),
+    ("Who came (with Anna, Ben)?", OPEN),
+    ("You go to one desk, then to the other.", OPEN),
+    ("Is it far? Write the one word in capitals: SEE or SKIP.", CLOSED),
+    ("Choose a label. Reply with the label, in lower-case letters.", CLOSED),
+    ("Is the headline in capitals? Answer yes or no.", STRICT),
+    ("Write yes or no: is the word in capitals?", STRICT),
+    ("Choose one word if the text is in capitals.", STRICT),
+    ("Give me all names, spelled as in the passage.", EXTRACT),
+    ("List the places, keeping the spelling of the original.", EXTRACT),
+    ("Keep the text, but check the spelling of the original.", VERBATIM),
+    ("Translate it. Names are spelt as they are given.", STRICT),
+    ("Is this word spelled as it should be?", VERBATIM),
+    (EXAMPLES + "Post:\nMood:", CLOSED),
+    (EXAMPLES + "Post:\nOther:", OPEN),
+    ("Is it so?\n" + EXAMPLES.replace("glad", "yes").replace("upset", "no") + "Post:\nMood:", OPEN),
+    ("What is it?\n" + EXAMPLES.replace("glad", "5 kg").replace("upset", "6 kg") + "Post:\nMood:", OPEN),
+    ("What is it?\n" + EXAMPLES.replace("glad", "formal").replace("upset", "informal") + "Post:\nMood:", OPEN),
+]
+
+
+@pytest.mark.parametrize(("instruction", "task"), TASKS)
+def test_what_may_be_answered_tells_the_task(instruction: str, task: str) -> None:
+    assert infer_task(instruction) == task
+
+
+def test_examples_repeat_few_labels() -> None:
+    assert repeated_labels(f"{EXAMPLES}Post:\nMood:") == "mood: glad upset upset glad"
+    assert not repeated_labels(EXAMPLES)
+    assert not repeated_labels(EXAMPLES.replace("upset", "sad", 1).replace("glad", "calm", 1) + "Post:\nMood:")
