@@ -5,6 +5,7 @@ Pure values; the vectors and the index that propose candidates are in worker/ded
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache, lru_cache, reduce
 from hashlib import blake2b
@@ -258,9 +259,15 @@ def _compared(leader: Said, row: Said) -> tuple[tuple[str, ...], tuple[str, ...]
     return ((*leader.fields, leader.text), (*row.fields, row.text)) if leader.rest == row.rest else ((), ("",))
 
 
+_SAYS_NOTHING = re.compile(
+    r"(?:[\W_]|\b(?:user|human|assistant|ai|bot|question|answer|input|output|prompt|response|q|a)\b)*+", re.IGNORECASE
+)
+"""A template of one field, or of `User:` and `Assistant:` beside it; only the field can say what to do."""
+
+
 def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:
     """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
-    constant = constant if any(map(str.isalpha, constant)) else ""  # a template of one field says nothing
+    constant = "" if _SAYS_NOTHING.fullmatch(constant) else constant
     if row.labels:
         return labelled_task(f"{row.system}\n{constant or text}", rest)
     told = infer_task(row.system) if row.system else OPEN

@@ -16,7 +16,7 @@ _OPENS = '\n.!?:>"('
 
 _INSIDE = re.compile(rf" (?<=[^{_OPENS}] )[\"'(]?([A-Z][a-z]+|[A-Z]{{2,}})\b")
 _INNER = re.compile(rf" (?<=[^{_OPENS}] )([^\W\d_]+)")
-_SINGLE = re.compile(rf"[A-HJ-Z](?:(?<=[^{_OPENS}] A)(?! [A-Z\"']|:$)|(?<=[B-Z])(?<![\w'./&-].))(?![\w/&+#-]|['.]\w)")
+_SINGLE = re.compile(rf"[A-HJ-Z](?:(?<=[^{_OPENS}] A)(?! [A-Z\"'])|(?<=[B-Z])(?<![\w'./&-].))(?![\w/&+#-]|['.]\w)")
 """A letter that stands alone and is neither `I` nor an article, which titles write so; `x-ray` and `c++` are written in both ways."""
 
 _FORMULA = re.compile(r"(?<![\w'./&-])[A-Za-z](?![\w/&+#-]|['.]\w)")
@@ -58,6 +58,8 @@ def capitals(form: str, *, names: bool = True) -> tuple[str, ...]:
 
 def _letters(form: str) -> list[str]:
     """Lone capital letters; in a formula with any of them the small ones too: `X = 5 x` is not `x = 5 X`."""
+    if " A:" in form:  # a heading, below `Q:` or at the end
+        form = form.replace(" A:", " ") if " Q: " in form or form[:3] == "Q: " else form.removesuffix(" A:")
     found: list[str] = _SINGLE.findall(form)
     return _FORMULA.findall(form) if found and "=" in form else found
 

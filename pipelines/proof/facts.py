@@ -56,10 +56,11 @@ class Facts(NamedTuple):
 def facts_of(text: Read) -> Facts:
     """The facts of a text that has been read."""
     words = [token for token in text.tokens if token.kind == "word"]
+    cased = any(token.raw[:1].isupper() and not token.first for token in words)
     return Facts(
         frozenset(stem(token.norm) for token in words if token.norm not in EMPTY),
         [token.norm for token in text.tokens if _is_number(token)],
-        [token.norm for token in words if _is_name(token)],
+        [token.norm for token in words if _is_name(token) and not (cased and token.raw.islower())],
         sum(token.norm in NEGATION for token in words),
         _asks(text),
         frozenset(token.norm for token in text.tokens if token.kind == "symbol" and token.norm not in _PACING),

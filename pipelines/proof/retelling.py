@@ -19,7 +19,7 @@ from pipelines.proof.difference import Span
 from pipelines.proof.explain import Read, open_spans, read
 from pipelines.proof.facts import EMPTY, OPINION, Facts, facts_of, renames, stem
 from pipelines.proof.instruction import CLOSED, asked_of
-from pipelines.proof.words import MODALS, word_set
+from pipelines.proof.words import DATES, MODALS, OPPOSITES, word_set
 
 _RAREST = 4
 RARE_PAIRS = comb(_RAREST, 2)
@@ -45,6 +45,11 @@ _SMALL = (
 )
 _TURNING = ("before", "until", "unless", "except")
 """What one text says with these no other says without them: `shut after the drone was seen`, `shut before it was`."""
+
+_UNTURNED = EMPTY | word_set(
+    "doctor patient teacher student pupil buyer seller employer employee landlord tenant lender borrower host guest"
+)
+"""Words of place, and persons of whom both may be in one story."""
 
 _OWN_CASE = frozenset({"i", "my", "me", "mine", "myself"})
 _QUOTED, _WORD, _SPEAKER_WORDS = re.compile(r'"[^"]*"|“[^”]*”'), re.compile(r"[a-z]+"), 2
@@ -113,7 +118,7 @@ def _agree(mine: Facts, other: Facts) -> bool:
     ours, theirs = Counter(mine.numbers), Counter(other.numbers)
     if mine.denials != other.denials or mine.signs != other.signs or (ours - theirs and theirs - ours):
         return False
-    names = set(mine.names), set(other.names)
+    names = set(mine.names) - DATES, set(other.names) - DATES
     return len(names[0] & names[1]) >= _SHARED_NAMES * min(map(len, names))
 
 
@@ -137,10 +142,19 @@ def _extends(left: Read, right: Read, span: Span) -> bool:
 
 def _forbidden(left: Read, right: Read, spans: Sequence[Span]) -> bool:
     """What no rewording overrules."""
+    if _turned(left, right):
+        return True
     exchanged = [[span] for span in spans if span.a1 > span.a0 and span.b1 > span.b0]
     return any(guard(*sides(left.tokens, right.tokens, spans)) for guard in _ANYWHERE) or any(
         guard(*sides(left.tokens, right.tokens, place)) for place in exchanged for guard in _IN_PLACE
     )
+
+
+def _turned(one: Read, other: Read) -> bool:
+    """A word that only one text has is the opposite of one that only the other has, wherever it stands: `opens` and `is shut`."""
+    gone, come = one.bag - other.bag - _UNTURNED, other.bag - one.bag - _UNTURNED
+    ours, theirs = gone.union(map(stem, gone)), come.union(map(stem, come))
+    return any(frozenset((word, opposite)) in OPPOSITES for word in ours for opposite in theirs)
 
 
 def _passages(left: Read, spans: Sequence[Span]) -> list[Span]:

@@ -49,7 +49,8 @@ SAME_FORM = [
     (STRICT, "def f(x):\n    return x\n", "\r\ndef f(x):   \r\n    return x\r\n\r\n"),
     (OPEN, "What's the plan", "what is the plan?"),
     (OPEN, "Great film!", "great film!!!"),
-    (OPEN, "Q: Who won in 1871\nA:", "Q: Who won in 1871?\nA:"),
+    (OPEN, "Who won in 1871\nA:", "Who won in 1871?\nA:"),
+    (OPEN, "Q: Who won in 1871\nA: Let me think.", "Q: Who won in 1871?\nA: Let me think."),
     (CLOSED, "I haven't got it.", "I have not got it"),
     (CLOSED, "Population was 1,500.", "population was 1500"),
 ]
@@ -331,6 +332,10 @@ def test_a_template_of_one_field_says_no_more_than_the_field() -> None:
     row = Candidate(0, b"k" * 16, b"f" * 8, "Who lives in Lima?", ("Who lives in Lima?",))
     assert task_of(row, row.text, said(row).rest, row.text) == OPEN
     assert task_of(row, row.text, "\x00\n---\n\x00", row.text) == OPEN
+    assert task_of(row, row.text, "User: \x00\nAssistant:", row.text) == OPEN
+    assert task_of(row, row.text, "Anna: \x00\nBen:", row.text) == STRICT
+    other = Candidate(0, b"k" * 16, b"f" * 8, "User: Translate it: no, more cuts\nAssistant:")
+    assert task_of(other, other.text, "User:\nAssistant:", "Translate it: no, more cuts") == STRICT
 
 
 BY_SYSTEM = [

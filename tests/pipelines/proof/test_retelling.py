@@ -34,6 +34,7 @@ OTHER = [
     "Harbour workers in Gdansk ended their strike after the airline cancelled its flights and passengers slept in the hall, officials said on Friday.",
     "Nurses in Gdansk ended their strike after the mayor accepted a rise of 6 percent, doctors said on Friday.",
     "In Gdansk, a strike that closed the harbour ended on Friday before dockers were offered a rise of 6 percent.",
+    "On Friday a strike in the harbour of Sopot ended, officials said, when workers were offered a rise of 6 percent.",
     "A strike of harbour workers.",
 ]
 
@@ -71,6 +72,22 @@ def test_who_speaks_of_himself_is_not_merely_quoted() -> None:
     assert not retold(said, told)
     assert not retold(f'"{said}"', f'"{told}"')
     assert retold(said.replace("I have", "She has"), told.replace("I have", "she has"))
+
+
+SHUT = "The airport was shut for hours after a drone was sighted."
+ERUPTED = "A volcano erupted on the island of Reunion, but nobody was hurt."
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [(SHUT, "A drone sighting closed the airport for several hours.", True),
+     (SHUT, "A drone sighting opened the airport for several hours.", False),
+     (SHUT.replace("after", "before"), "A drone sighting closed the airport for several hours.", False),
+     (ERUPTED, "No one was injured when a volcano on Reunion island erupted.", True),
+     (ERUPTED, "No one was injured when a volcano on Hawaii island erupted.", False)],
+)  # fmt: skip
+def test_a_word_turned_around_or_another_name_makes_another_story(a: str, b: str, expected: bool) -> None:
+    assert retold(a, b) is retold(b, a) is expected
 
 
 def test_a_text_is_no_retelling_of_itself() -> None:
