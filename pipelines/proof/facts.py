@@ -33,6 +33,7 @@ EMPTY = (
 _TELLING = word_set("from before after above below under up down ahead behind inside outside without against until off")
 """Words of place and time that are never empty."""
 
+_COMPASS = word_set("north south east west new upper lower")
 _ENDINGS = (("ies", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("es", ""), ("s", ""), ("ly", ""))
 _HOW_TO = re.compile(r"what (?:is|are) (?:the |some |a )?(?:of the )?(?:\w+ )?(?:ways?|tips|steps|methods?)\b")
 OPINION = re.compile(
@@ -60,11 +61,22 @@ def facts_of(text: Read) -> Facts:
     return Facts(
         frozenset(stem(token.norm) for token in words if token.norm not in EMPTY),
         [token.norm for token in text.tokens if _is_number(token)],
-        [token.norm for token in words if _is_name(token) and not (cased and token.raw.islower())],
+        [
+            _named(words, at)
+            for at, token in enumerate(words)
+            if _is_name(token) and not (cased and token.raw.islower())
+        ],
         sum(token.norm in NEGATION for token in words),
         _asks(text),
         frozenset(token.norm for token in text.tokens if token.kind == "symbol" and token.norm not in _PACING),
     )
+
+
+def _named(words: Sequence[Token], at: int) -> str:
+    """`South Sudan` is not Sudan."""
+    before = words[at - 1] if at else None
+    placed = before is not None and before.norm in _COMPASS and before.raw.istitle()
+    return f"{before.norm} {words[at].norm}" if before is not None and placed else words[at].norm
 
 
 def _asks(text: Read) -> str:

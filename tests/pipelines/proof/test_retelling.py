@@ -75,6 +75,7 @@ def test_who_speaks_of_himself_is_not_merely_quoted() -> None:
 
 
 SHUT = "The airport was shut for hours after a drone was sighted."
+JAILED = "The ex-mayor was given five years in prison by a Milan court for taking bribes."
 ERUPTED = "A volcano erupted on the island of Reunion, but nobody was hurt."
 
 
@@ -84,7 +85,9 @@ ERUPTED = "A volcano erupted on the island of Reunion, but nobody was hurt."
      (SHUT, "A drone sighting opened the airport for several hours.", False),
      (SHUT.replace("after", "before"), "A drone sighting closed the airport for several hours.", False),
      (ERUPTED, "No one was injured when a volcano on Reunion island erupted.", True),
-     (ERUPTED, "No one was injured when a volcano on Hawaii island erupted.", False)],
+     (ERUPTED, "No one was injured when a volcano on Hawaii island erupted.", False),
+     (JAILED, "A court in Milan sentenced the former mayor to five years for bribery.", True),
+     (JAILED, "A court in South Milan sentenced the former mayor to five years for bribery.", False)],
 )  # fmt: skip
 def test_a_word_turned_around_or_another_name_makes_another_story(a: str, b: str, expected: bool) -> None:
     assert retold(a, b) is retold(b, a) is expected
