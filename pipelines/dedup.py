@@ -260,7 +260,8 @@ def _compared(leader: Said, row: Said) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 _SAYS_NOTHING = re.compile(
-    r"(?:[\W_]|\b(?:user|human|assistant|ai|bot|question|answer|input|output|prompt|response|q|a)\b)*+", re.IGNORECASE
+    r"(?:[\W_]|\b(?:user|human|assistant|ai|bot|customer|agent|question|answer|instructions?|inst|input|output|prompt|response|e-?mail|mail|reply|q|a|s)\b)*+",
+    re.IGNORECASE,
 )
 """A template of one field, or of `User:` and `Assistant:` beside it; only the field can say what to do."""
 

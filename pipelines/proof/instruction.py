@@ -51,14 +51,14 @@ _THERE = r"(?:named|mentioned|found|listed|that (?:occur|appear)|occurring|appea
 _PART_WORDS = (
     r"fill (?:in |out )?(?:the|this) (?:forms?|fields?|blanks?|template)|extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)"
     r"|word for word|exactly as (?:[\w']+ ){0,5}?(?:wrote|written|writes?|spel(?:t|led)|typed|given|stated|appears?|stands?)"
-    rf"|find (?:all|every)|pull out|(?:pull|collect|gather) (?:(?:all|every|each|the) ){{1,2}}(?:names of (?:the )?)?{_THINGS}|annotate (?:the|this|all|every|each)|proper (?:nouns?|names?)|(?:tag|mark|highlight|underline) (?:all|every|each)|{_THINGS}(?:,? and |,? or |, |/){_THINGS}[^.!?\n]{{0,40}}? {_THERE}"
+    rf"|find (?:all|every)|pull out|(?:(?:pull|collect|gather) (?:(?:all|every|each|the) ){{1,2}}|get (?:all|every|each) (?:the )?)(?:names of (?:the )?)?{_THINGS}|annotate (?:the|this|all|every|each)|proper (?:nouns?|names?)|(?:tag|mark|highlight|underline) (?:all|every|each)|{_THINGS}(?:,? and |,? or |, |/){_THINGS}[^.!?\n]{{0,40}}? {_THERE}"
     rf"|(?:who|(?:what|which|every|each|all) {_THINGS})(?: (?:is|are|was|were))? (?:named|mentioned) (?:in|above|below)"
 )
 """Also `people and places named below`, without a verb."""
 
 _LABEL_WORDS = (
     r"classif\w+|categori[sz]\w+|labels?|labell?ing|sentiment|assign|positive or negative|rate|rating|score|intents?|category|categories"
-    r"|topics?|(?:decide|determine) (?:whether|which)|positive ?[/|] ?negative|pos ?[/|] ?neg"
+    r"|topics?|(?:decide|determine) (?:whether|which)|positive(?:,| or| ?[/|]) ?(?:neutral(?:,| or| ?[/|]) ?)?(?:or )?negative|pos ?[/|] ?neg"
 )
 _CHOICE_WORDS = (
     r"which of|(?:exactly )?one of|either|yes or no|yes, no|true or false|choose|select|pick|one word|multiple choice"
@@ -117,7 +117,7 @@ _TELLS = _words(
 """Of open tasks that say what to do with a text: of what stands in it only orders count."""
 
 _ENGLISH = _words(
-    "the|a|an|is|are|to|of|and|in|for|with|by|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it|answers?|think|concise|solve"
+    "the|a|an|is|are|to|of|and|in|for|with|by|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it|answers?|think|concise|solve|calculate|compute|maths?|asks?"
     "|only|below|please|briefly|following"
 )
 _ORDERS = word_set(

@@ -284,6 +284,9 @@ INSTRUCTIONS = [
     ("What do French people eat in winter?", OPEN),
     ("Pull the names of the firms out of it.", EXTRACT),
     ("Collect all the dates in it.", EXTRACT),
+    ("Get all dates from it.", EXTRACT),
+    ("How do I get the dates of a show?", OPEN),
+    ("Maths:", OPEN),
     ("Annotate the sentence.", EXTRACT),
     ("Mark the proper nouns.", EXTRACT),
     ("How many stamps did he collect the next day?", OPEN),
@@ -333,6 +336,7 @@ def test_a_template_of_one_field_says_no_more_than_the_field() -> None:
     assert task_of(row, row.text, said(row).rest, row.text) == OPEN
     assert task_of(row, row.text, "\x00\n---\n\x00", row.text) == OPEN
     assert task_of(row, row.text, "User: \x00\nAssistant:", row.text) == OPEN
+    assert task_of(row, row.text, "### Instruction:\n\x00\n\n### Response:", row.text) == OPEN
     assert task_of(row, row.text, "Anna: \x00\nBen:", row.text) == STRICT
     other = Candidate(0, b"k" * 16, b"f" * 8, "User: Translate it: no, more cuts\nAssistant:")
     assert task_of(other, other.text, "User:\nAssistant:", "Translate it: no, more cuts") == STRICT
