@@ -19,7 +19,7 @@ from pipelines.proof.difference import Span
 from pipelines.proof.explain import Read, open_spans, read
 from pipelines.proof.facts import EMPTY, OPINION, Facts, facts_of, renames, stem
 from pipelines.proof.instruction import CLOSED, asked_of
-from pipelines.proof.words import DATES, MODALS, OPPOSITES, word_set
+from pipelines.proof.words import DATES, MODALS, NUMBER_WORDS, OPPOSITES, RANGED, word_set
 
 _RAREST = 4
 RARE_PAIRS = comb(_RAREST, 2)
@@ -151,8 +151,12 @@ def _forbidden(left: Read, right: Read, spans: Sequence[Span]) -> bool:
 
 
 def _turned(one: Read, other: Read) -> bool:
-    """A word that only one text has is the opposite of one that only the other has, wherever it stands: `opens` and `is shut`."""
-    gone, come = one.bag - other.bag - _UNTURNED, other.bag - one.bag - _UNTURNED
+    """A word that only one text has is the opposite of one that only the other has, wherever it stands: `opens` and `is shut`; or each has
+    a day or a number of its own."""
+    gone, come = one.bag - other.bag, other.bag - one.bag
+    if any(not gone.isdisjoint(words) and not come.isdisjoint(words) for words in (RANGED, NUMBER_WORDS)):
+        return True
+    gone, come = gone - _UNTURNED, come - _UNTURNED
     ours, theirs = gone.union(map(stem, gone)), come.union(map(stem, come))
     return any(frozenset((word, opposite)) in OPPOSITES for word in ours for opposite in theirs)
 

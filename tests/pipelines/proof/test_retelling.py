@@ -86,6 +86,7 @@ ERUPTED = "A volcano erupted on the island of Reunion, but nobody was hurt."
      (SHUT.replace("after", "before"), "A drone sighting closed the airport for several hours.", False),
      (ERUPTED, "No one was injured when a volcano on Reunion island erupted.", True),
      (ERUPTED, "No one was injured when a volcano on Hawaii island erupted.", False),
+     (SHUT[:-1] + " on Monday.", "On Friday a drone sighting closed the airport for several hours.", False),
      (JAILED, "A court in Milan sentenced the former mayor to five years for bribery.", True),
      (JAILED, "A court in South Milan sentenced the former mayor to five years for bribery.", False)],
 )  # fmt: skip
