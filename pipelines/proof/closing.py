@@ -11,7 +11,7 @@ from pipelines.proof.layout import layout
 
 _CLOSING = {
     exclamations: re.compile(
-        rf"(?<=[\w)\]\"'%/]) ?{marks}(?:[ \t\r]*(?P<end>\"{{1,3}}|'{{1,3}}|[”’»`]|</[A-Za-z][\w-]*>)(?: ?{marks})?)?[ \t\r]*$",
+        rf"(?<=[\w)\]\"'%/]) ?{marks}(?:[ \t\r]*(?P<end>\"{{1,3}}|'{{1,3}}|[”’»`]|>>>|</[A-Za-z][\w-]*>)(?: ?{marks})?)?[ \t\r]*$",
         re.M,
     )
     for exclamations, marks in ((True, "[.!?]+"), (False, "[.?]+"))

@@ -11,8 +11,17 @@ _LONG = 30
 """A passage has at least so many letters."""
 
 _QUOTES = ('"', "'", "`", '"""', "'''")
-_ALONE = frozenset({*_QUOTES, "«", "»"})
-_LONE = (('"', (' " ', ' """ ')), ("'", (" ' ", " ''' ")), ("`", (" ` ",)), ("«", (" « ",)), ("»", (" » ",)))
+_OPENS, _CLOSES = frozenset({"«", "<<<"}), frozenset({"»", ">>>"})
+_ALONE = frozenset(_QUOTES) | _OPENS | _CLOSES
+_LONE = (
+    ('"', (' " ', ' """ ')),
+    ("'", (" ' ", " ''' ")),
+    ("`", (" ` ",)),
+    ("«", (" « ",)),
+    ("»", (" » ",)),
+    ("<<<", (" <<< ",)),
+    (">>>", (" >>> ",)),
+)
 _BEFORE = frozenset(".:>=?!")
 """What may stand before a passage that is quoted whole."""
 
@@ -22,7 +31,7 @@ _INLINE = frozenset({"a", "b", "code", "em", "i", "pre", "s", "span", "strong", 
 """Markup of a few words, beside which a blank is seen."""
 
 _FIRST, _LAST = re.compile(r"\"+|'+|`+"), re.compile(r"(?:\"+|'+|`+)$")
-_OPENING = {"”": "“", "»": "«", "’": "‘"}
+_OPENING = {"”": "“", "»": "«", "’": "‘", ">>>": "<<<"}
 _TRIES = 16
 """An apostrophe opens nothing; so many of them are passed over."""
 
@@ -64,11 +73,11 @@ def _tight(line: str) -> str:
             out.append(piece)
         else:
             times, last = seen.get(piece, (0, 0))
-            if out and (piece == "»" or (times % 2 and at - last >= _LONG)):
+            if out and (piece in _CLOSES or (times % 2 and at - last >= _LONG)):
                 out[-1] += piece
             else:
                 out.append(piece)
-                glued = piece == "«" or (times % 2 == 0 and piece != "»" and _heads(pieces, nth))
+                glued = piece in _OPENS or (times % 2 == 0 and piece not in _CLOSES and _heads(pieces, nth))
         if '"' in piece or "'" in piece or "`" in piece:
             for mark in _marks(piece):
                 seen[mark] = seen.get(mark, (0, 0))[0] + 1, at

@@ -117,7 +117,7 @@ _TELLS = _words(
 """Of open tasks that say what to do with a text: of what stands in it only orders count."""
 
 _ENGLISH = _words(
-    "the|a|an|is|are|to|of|and|in|for|with|by|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it|answers?|think|concise|solve|calculate|compute|maths?|asks?"
+    "the|a|an|is|are|to|of|and|in|for|with|by|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it|answers?|think|concise|solve|calculate|compute|maths?|asks?|our|reply|words"
     "|only|below|please|briefly|following"
 )
 _ORDERS = word_set(

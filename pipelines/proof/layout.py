@@ -46,7 +46,7 @@ _CODE_LINE = re.compile(
     r"|#include\b|@\w+(?:\(.*\))?\s*$|package [\w.]+;?\s*$|(?:fn|func) \w+\s*\(|struct \w+)"
     r"|^\s+(?:return|yield|raise|pass|break|continue)\b"
     r"|[{}]\s*$|\)\s*;\s*$|=.*;\s*$|^\s*[}\])]+[,;]?\s*$|(?<=[\w)\]'\" ])[=!<>]={1,2}(?!=)(?!\s*$)|\)\s*[-=]>|\w[-=]>\w|=>\s*[{(]|:=|\b(?!C\b)\w+\+\+|&&|\|\|"
-    r"|\w\(.*\)\s*$|^\s*[\w.\[\]]+\s*[-+*/]?=(?!>)\s*\S|</?(?!(?:br|b|i|em|p|strong)\b|https?:|[\w.+-]+@)\w+[^<>]*>"
+    r"|\w\(.*\)\s*$|^\s*[\w.\[\]]+\s*[-+*/]?=(?!>)\s*\S|(?<!<<)</?(?!(?:br|b|i|em|p|strong|tab|TAB|newline|NEWLINE)\b|https?:|[\w.+-]+@)\w+[^<>]*>"
     r"|\b(?:SELECT\b.*\bFROM|INSERT INTO|UPDATE .*\bSET|DELETE FROM|CREATE TABLE)\b"
 )
 """Programs, queries and markup."""

@@ -9,7 +9,7 @@ from pipelines.proof.edges import tightened
 
 SAID = "Nobody knew that the ferry had left before noon."
 WRAPPED = ["Text: '{}'\nJSON:", 'Text: "{}"\nJSON:', '"""{}"""\nList it.', "<note>{}</note>\nList it.", "List: \u00ab{}\u00bb", "List: \u201c{}\u201d",
-           "List it: `{}`", '"""\n{}\n"""\nList it.']  # fmt: skip
+           "List it: `{}`", "<<<{}>>>\nList it.", '"""\n{}\n"""\nList it.']  # fmt: skip
 BLANKS = ["{} ", " {}", "\n{}\n", "\t{}", "  {}   "]
 SAME_END = [SAID[:-1], SAID[:-1] + " .", SAID + " "]
 

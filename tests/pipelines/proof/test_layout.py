@@ -31,6 +31,8 @@ SAME = [
     ("Ann:\tI  rather doubt that they come. Bob:\tSo do I", "Ann: I rather doubt that they come. Bob: So do I"),
     ("- eggs\nall  day\tlong", "- eggs\nall day long"),
     ("<note>\nIt  rained.\n</note>\n<label>", "<note> It rained. </note> <label>"),
+    ("Read it: <<<It  rained>>>", "Read it: <<<It rained>>>"),
+    ("Give NAME<TAB>PLACE  of each", "Give NAME<TAB>PLACE of each"),
     ("Is it kind?\n```We loved  the soup.```\nSay so.", "Is it kind? ```We loved the soup.``` Say so."),
 ]
 DIFFERENT = [
@@ -48,6 +50,8 @@ DIFFERENT = [
     ("name,age,city\nann,3,rome", "name,age,city ann,3,rome"),
     ("\U0001f469\u200d\U0001f4bb", "\U0001f469\U0001f4bb"),
     ("- a\n  - b", "- a\n- b"),
+    ("List<List<int>>  a", "List<List<int>> a"),
+    ("a << <div>  c</div>", "a << <div> c</div>"),
     ("<div>one</div>\n<div>two</div>", "<div>one</div> <div>two</div>"),
     ("Name\tIn\tOut\nAnna\t5\t", "Name\tIn\tOut\nAnna\t\t5"),
     ("First name\tIn\tOut\nAnna Lee\t\t5", "First name\tIn\tOut\nAnna Lee\t5"),
