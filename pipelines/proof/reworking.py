@@ -31,8 +31,15 @@ REWORKED_WORDS = (
     rf"|(?:the|each|every|its|their|what's|is) (?:very )?(?:first|second|third|last|longest|shortest|middle) (?:\w+ )?{_PIECES}"
     r"|which (?:sentences?|phrases?|lines?|passages?|quotes?|words?)(?! (?:is|are|was) missing)|misspel\w+"
     r"|wrong with (?:this|the|my|it)(?: \w+)? (?:sentence|phrase|text|line|word)|(?:write|spell|type) out|read (?:it )?back|initials"
-    r"|the (?:commas|accents|apostrophes|hyphens|full stops|periods|quotation marks)|(?:give|lend) (?:it|this|the \w+) an? (?:more|less|different)"
+    r"|the (?:\w+ )?(?:commas|accents|apostrophes|hyphens|full stops|periods|quotation marks)|(?:give|lend) (?:it|this|the \w+) an? (?:more|less|different)"
     r"|how (?:do|does|would|can|could|might|should) [^.?!\n]{1,30} (?:say|put|express|write|phrase|word|render|spell|pronounce) (?:this|it|that|the following)"
+    r"|(?:same|that|this|it) (?:\w+ )?(?:again|once more)|(?:the )?same (?:\w+ )?\w+,? (?:but|only|without|again)"
+    r"|(?:alternative|another|different|other|improved|corrected|revised|clean|polished|milder|softer|nicer|shorter|longer|better|simpler|clearer|plainer|stricter)"
+    r" (?:versions?|wordings?|phrasings?|formulations?|variants?|renderings?|drafts?|clauses?|sentences?|texts?|ways? (?:in which|of (?:saying|putting)|to (?:say|put)))"
+    r"|keep(?:ing)? (?:(?:all|each|every|the|its|their|any|both) )+(?:\w+ )?(?:facts?|figures?|numbers?|names?|meaning|wording|content|details?|format|formatting|sense|information|words?|times|dates)"
+    r"|(?:own|same|original|exact|very) (?:words|wording)|(?:as|like) (?:it is |they are |it stands |they stand )?in the (?:note|text|original|source|sentence|input)|latex"
+    r"|you are (?:an? )?(?:[a-z-]+ ){0,3}(?:lector|poet|scribe|stenographer|subtitler|copywriter|ghostwriter)"
+    r"|in (?:bold|italics?|brackets|quotation marks|small caps)"
     r"|anagrams?|palindromes?|pig latin|morse(?: code)?|rot-?13|base-?64|leet(?:speak)?|caesar cipher|phonetic (?:alphabet|spelling|transcription)|ipa"
     rf"|(?:this|it|that|following|texts?|sentences?|same|one|says?|read|said|sound|look|be|see)(?: \w+){{0,2}} in(?:to)? {_SOME}|in(?:to)? {_SOME}(?= ?\?)"
     rf"|give (?:me |us )?(?:the|an?) {_SOME}|only {_KNOWS} {LANGUAGES}|{_KNOWS} (?:only )?{LANGUAGES} only|{_KNOWS} only {LANGUAGES}"
@@ -44,19 +51,19 @@ _FORMS = word_set(
     "rearrange transpose redraft rework recast restate reformulate reword rephrase rewrite shorten lengthen abbreviate condense hyphenate capitalise "
     "capitalize lowercase uppercase encode decode encrypt decrypt encipher decipher pluralise pluralize negate conjugate inflect lemmatise lemmatize merge "
     "concatenate copy retype repeat echo recite reproduce correct fix repair polish edit revise amend adapt modernise modernize anglicise anglicize "
-    "port refactor indent unscramble autocorrect punctuate simplify paraphrase translate proofread deduplicate"
+    "port refactor indent unscramble autocorrect punctuate simplify paraphrase translate proofread deduplicate underline highlight annotate bracket truncate hide wrap enclose surround italicise italicize obfuscate romanise romanize"
 )
 """An order that begins with one of these is about the form of a text, whatever follows."""
 
 _CHANGES = word_set(
     "make lay turn bring render change alter adjust improve enhance refine tighten add cut drop trim clean tidy split join combine express phrase "
-    "type spell expand extend clarify soften strengthen finish complete fill convert transform format wrap switch retell"
+    "type spell expand extend clarify soften strengthen finish complete fill convert transform format switch put retell"
 )
 """So is one of these where a text is what it changes."""
 
 _TEXT = re.compile(
     r"\b(?:it|this|that|these|those|them|following|above|below|texts?|sentences?|phrases?|paragraphs?|passages?|words?|wordings?|lines?|letters?|speech|quotes?"
-    r"|quotations?|verbs?|nouns?|adjectives?|pronouns?|tense|gaps?|verses?|strings?|characters?|clauses?|statements?|drafts?)\b"
+    r"|quotations?|verbs?|nouns?|adjectives?|pronouns?|tense|gaps?|verses?|strings?|characters?|clauses?|statements?|drafts?|errors?|mistakes?|typos?|commas?|accents?|writing|english|grammar|style)\b"
 )
 _LISTS = word_set("give name return output show report")
 _ALL = (" all ", " every ", " each ", " me all ", " me every ", " me each ")
@@ -67,7 +74,7 @@ _LEADING = (
     r"|i(?:'d| would) like you to|i (?:want|need) you to|your (?:task|job) is to|you (?:must|should|will|are to)|let's|help me(?: to)?|try to"
     r"|\d{1,2}[.)])[,:]? ){0,4}"
 )
-_WORDS = r"([a-z-]+)\b((?:[ \t]+[\w'/-]+){0,5})"
+_WORDS = r"([a-z-]+)\b(?=((?:[ \t]+[\w'/-]+){0,8}))"
 _ORDER = re.compile(rf"(?:^|[.!?;\n][ \t]*)[^\w\n]{{0,9}}{_LEADING}{_WORDS}", re.MULTILINE)
 _ANY_ORDER = re.compile(
     rf"(?:^|[.!?:;\n][ \t]*|,? (?:and|then|but) (?:also |then )?)[^\w\n]{{0,9}}{_LEADING}{_WORDS}", re.MULTILINE
@@ -103,20 +110,31 @@ _TOLD = ASKING | word_set(
 )
 """What may be done with a text, or stand before the word for one, without another text coming of it."""
 
-_OPEN = re.compile(
-    r"\?|\b(?:what|how|why|where|when|who|whom|whose|which|q|questions?|answers?|repl(?:y|ies)|respond|responses?|helps?|helpful|assist\w*|explain\w*|explanations?"
-    r"|describe|descriptions?|discuss\w*|defin\w+|analy[sz]\w+|analysis|evaluat\w+|assess\w*|interpret\w*|comment on|critique|argue|arguments?|debate|outline"
-    r"|summar\w+|tl;? ?dr|gist|brief\w*|write|draft|compose|create|invent|generate|produce|come up|brainstorm|suggest\w*|propos\w+|recommend\w*|advi[sc]e|plan"
-    r"|design|imagine|guess|estimate|predict|solve|calculate|compute|work (?:it )?out|figure out|prove|show|find|give|name|list|tell|provide|mention|state"
-    r"|think|consider|justify|teach|title|headline|slogan|tagline|caption|joke|story|poem|essay|recipe|examples?|ideas?|tips?|reasons?|pros|hints?|steps?"
-    r"|grade|judge|rate|score|points|pass|invite|decide|identify|choose|pick|review|problem|exercise|task|exam|quiz|chat\w*|conversation|dialog\w*|you are|you (?:work|act|serve|play|write|speak|know|never|always)"
-    r"|act as|continue|add up|count|sum|total|keywords|tags|opinions?|feedback|meaning|means?|difference|instructions?|say"
-    r"|keep it|be (?:as )?(?:brief|concise|short|kind|honest|nice|friendly|polite|accurate|helpful)|(?:no|not) more than|at most|up to|do not (?:mention|invent|apologi[sz]e))\b"
+_OPEN_ORDERS = (
+    r"explain|describe|discuss|define|analy[sz]e|evaluate|assess|interpret|comment on|critici[sz]e|critique|argue|debate|outline|summari[sz]e|sum up|review|write|draft"
+    r"|compose|create|invent|generate|produce|come up|brainstorm|suggest|propose|recommend|advise|plan|design|imagine|guess|estimate|predict|forecast|solve|calculate"
+    r"|compute|work (?:it )?out|figure out|prove|show|find|give|name|list|tell|provide|mention|state|think|consider|justify|teach|grade|judge|rate|score|rank|invite"
+    r"|decide|determine|identify|choose|pick|select|continue|add up|count|sum|answer|reply|respond|help|act|ask|check|verify|infer|deduce|elaborate|point out|keep it"
+    r"|say (?:whether|if|how|what|why|who|which|in|when|where|yes)|be (?:as )?(?:brief|concise|short|kind|honest|nice|friendly|polite|accurate|helpful)|do not (?:mention|invent|apologi[sz]e)"
+    r"|(?:an?|one|two|three|four|five|ten|some|the) (?:[a-z]+ )?(?:titles?|headlines?|slogans?|taglines?|captions?|jokes?|stor(?:y|ies)|poems?|examples?|ideas?|tips|reasons?|hints?|tags|keywords)"
 )
+_OPEN = re.compile(
+    r"\?|\b(?:questions?|answers?|repl(?:y|ies)|respond|responses?|assistant|helpful|your help|summar\w+|tl;? ?dr|gist|opinions?|advice|explanations?|hints?|step by step|pass or fail"
+    r"|(?:no|not) more than|at most \w+ (?:words|sentences)|you (?:work|act|serve|play|write|speak|know|never|always))\b"
+    rf"|(?:^|[.!?:;,\n>)][ \t]*|\b(?:and|then|but|to|please|you|or) )[^\w\n]{{0,9}}(?:{_OPEN_ORDERS})\b"
+    r"|(?:^|[.!?:;\n>)][ \t]*)[^\w\n]{0,9}(?:what|how|why|where|when|who|whom|whose|which|is|are|was|were|does|do you|did|can|should|would|could|has|have|problem|exercise|exam|quiz|q)\b",
+    re.MULTILINE,
+)
+"""What asks for an answer: a question, an order that is none to change a text, the word itself."""
+
 ENGLISH = re.compile(
     r"\b(?:the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it|only|below|please|briefly|following"
     r"|that|these|those|would|should|one|two|three|four|five|ten|from|about|each|every|all|any|some|words?|sentences?|or|not|by|at|as|be|use|using|tl;? ?dr)\b"
 )
+_PERSONA = re.compile(r"(?:^|(?<=[.!?\n]))[ \t]*you are [^.!?\n]*[.!?]?", re.MULTILINE)
+"""`You are a clerk.` says nothing of what is to be done."""
+
+_SENTENCE = re.compile(r"[^.!?:\n]*\w[^.!?:\n]*")
 _DOUBTFUL = word_set("in i an do is a to can of for by at as be or all my me it on so")
 _FOREIGN = re.compile(
     r"\b(?:der|das|dem|und|ist|nicht|ein|eine|einen|einem|einer|auf|mit|für|von|zu|zum|zur|wie|bitte|sich|auch|nur|ins|im|es|sie|wir|ihr|ich|dass|daß|kein"
@@ -137,22 +155,31 @@ def orders_rework(low: str) -> bool:
 
 
 def perhaps_reworks(low: str) -> bool:
-    """A verb that nobody knows stands in front of a text: `Piratify this:`."""
+    """A verb that nobody knows stands in front of a text, `Piratify this:`, or something is put into another form."""
     return any(
-        verb not in _TOLD and not verb.endswith("ing") and _FOLLOWED.search(after) is not None
+        verb == "put" or (verb not in _TOLD and not verb.endswith("ing") and _FOLLOWED.search(after) is not None)
         for verb, after in _orders(_ANY_ORDER, low)
     )
 
 
 def asks_openly(low: str) -> bool:
     """Some word says that an answer of one's own is wanted, and in English: an instruction without one may be any that nobody knows."""
-    return _OPEN.search(low) is not None and _is_english(low)
+    told = _PERSONA.sub(" ", low) if "you are" in low else low
+    if (_OPEN.search(told) is None and any(map(str.isalnum, told))) or not _is_english(low):
+        return False
+    said = _SENTENCE.findall(low)  # where nothing is known to be constant, an instruction stands at one of the ends
+    return not (_is_foreign(said[0]) or _is_foreign(said[-1]))
 
 
 def _is_english(low: str) -> bool:
-    """Some small words are, and not more are of other languages; what other languages have too is no sign of either."""
-    english = ENGLISH.findall(low)
-    return bool(english) and len(_FOREIGN.findall(low)) <= sum(word not in _DOUBTFUL for word in english)
+    """Some small words are, and not more are of other languages."""
+    return ENGLISH.search(low) is not None and not _is_foreign(low)
+
+
+def _is_foreign(low: str) -> bool:
+    """More small words are of other languages; what English and they have in common is no sign of either."""
+    others = len(_FOREIGN.findall(low))
+    return others > 0 and others > sum(word not in _DOUBTFUL for word in ENGLISH.findall(low))
 
 
 def _orders(pattern: re.Pattern[str], low: str) -> Iterator[tuple[str, str]]:

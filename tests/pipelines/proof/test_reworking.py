@@ -58,6 +58,22 @@ REWORKING = [
     "Schreib das in Leichter Sprache um:",
     "Come si dice in italiano?",
     "Mach daraus einen Titel:",
+    "You are a clerk of a bank. The past tense:",
+    "You are the subtitler of a film.",
+    "Please have a look at this and make it less wordy.",
+    'Put the note into the form "WHO: WHAT".',
+    "You help a hotel to print reviews. Smooth out the harsh wording but keep each fact.",
+    "Squeeze the review into a tweet, with the writer's own words where you can:",
+    "A list of things to do out of this, wording as in the note:",
+    'The same review, but from "we" to "I":',
+    "Source for LaTeX of this paragraph, escaping what must be escaped:",
+    "<instruction>Wrap names in stars.</instruction>",
+    "Draft an alternative clause that is a bit stricter:",
+    "Give five other ways in which a customer could have put it:",
+    "A line for the poster, taken from the review:",
+    "Change dollars to euros in the text below.",
+    "Come si dice in italiano?\n\nThe museum is open every day, and what do you think of that?",
+    "What is it that you like the most?\n\nWie sagt man das auf Polnisch?",
     "Corrige el texto:",
 ]
 
@@ -94,6 +110,11 @@ ANSWERING = [
     ("Name this animal.", OPEN),
     ("Is the review of the number mentioned above positive or negative?", CLOSED),
     ("tl;dr in a single sentence", OPEN),
+    ("In one sentence, explain who may object.", OPEN),
+    ("You are a helpful assistant.", OPEN),
+    ("You are a kind clerk of a bank.", OPEN),
+    ("A slogan for this, please:", OPEN),
+    ("Should we invite this candidate? Answer invite or reject, with one reason.", OPEN),
 ]
 
 
