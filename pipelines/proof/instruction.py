@@ -14,6 +14,7 @@ from pipelines.proof.reworking import (
     ENGLISH,
     LANGUAGES,
     REWORKED_WORDS,
+    WORDING_WORDS,
     asks_openly,
     orders_rework,
     perhaps_reworks,
@@ -54,7 +55,7 @@ _PART_WORDS = (
     rf"|(?:who|(?:what|which|every|each|all) {_THINGS})(?: (?:is|are|was|were))? (?:named|mentioned) (?:in|above|below)"
     rf"|(?m:^)(?:the |all |any )?{_THINGS} (?:(?:that|who|which) (?:are )?)?(?:named|mentioned|found|listed|occur\w*|appear\w*|in (?:it|here|this|the text))"
     rf"|(?:what|which) (?:{_THINGS}(?:, | and (?:which )?| or )){{0,3}}{_THINGS} (?:occur|appear|are (?:there )?in (?:it|here|this|the text))"
-    rf"|{_THINGS} (?:that|which) (?:this|it|the text) (?:mentions|names|lists)"
+    rf"|{_THINGS} (?:that|which) (?:this|it|the text) (?:mentions|names|lists)|{_THINGS} in (?:the|this) (?:text|passage|sentence|article|story|message|note|letter|e-?mail)"
 )
 """Also `people and places named below`, without a verb."""
 
@@ -87,7 +88,7 @@ def _words(*tables: str) -> re.Pattern[str]:
 
 _MARKS, _LETTERS, _PARTS = map(_words, (_MARK_WORDS, _LETTER_WORDS, _PART_WORDS))
 _LITERALS = _words(_MARK_WORDS, _LETTER_WORDS, _PART_WORDS)
-_REWORKED = _words(REWORKED_WORDS)
+_REWORKED = _words(REWORKED_WORDS, WORDING_WORDS)
 _LABELS, _ANY_LABELS = _words(_LABEL_WORDS), _words(_LABEL_WORDS, _CHOICE_WORDS)
 _FORMS = _words(_FORM_WORDS)
 _OPTIONS = re.compile(
@@ -201,10 +202,12 @@ def _infer(whole: str) -> str:
         return STRICT
     low = instruction.lower()
     found = _literal(instruction, low)
-    if found is not None:
+    if found not in (None, EXTRACT):
         return found
-    if _judges_form(low) or _REWORKED.search(low) is not None or reworks(low):
+    if _REWORKED.search(low) is not None or reworks(low):
         return STRICT
+    if found is not None or _judges_form(low):
+        return found or STRICT
     if _ANY_LABELS.search(low) is not None or _OPTIONS.search(low) is not None or _names_choice(instruction, low):
         return CLOSED
     if _SHAPES.search(low) is not None:

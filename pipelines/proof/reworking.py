@@ -46,18 +46,31 @@ REWORKED_WORDS = (
 )
 """Of such words one is enough, wherever it stands in an instruction."""
 
+WORDING_WORDS = (
+    r"wordings?|phrasings?|gaps? filled|fill(?:ing)? (?:in )?(?:the |each |every )?gaps?|typos?|tenses?|synonyms?|antonyms?|nouns?|verbs?|adjectives?|adverbs?|pronouns?|prepositions?|conjunctions?|participles?|prefix(?:es)?|suffix(?:es)?"
+    r"|commas(?! separated)|semicolons?|apostrophes?|parts? of speech|subject and (?:the )?object|definite articles?|homophones?|homonyms?|collocations?|syntax|fluency|pinyin|romaji|furigana"
+    r"|glosses|glossed|a (?:literal )?gloss|diffs?|corrections?|misprints?|cloze|fill-in-the-blanks?|dictation|parod(?:y|ies)|acronyms?|(?:good|better|correct|proper|standard|broken) english"
+    r"|(?:spot|find|where is|what is) the (?:errors?|slips?)|(?:strings|sentences|texts|versions|lines|wordings) (?:the same|identical|different|differ)|identical"
+    r"|(?:different|differences?|differs?|changed) (?:between|in) (?:these|the|both)(?: two)? (?:strings|sentences|texts|versions|lines)"
+    rf"|(?:label|classify|tag|mark|categori[sz]e|rate|score|judge|number|for|of|after|before) (?:each|every|all(?: the| of the)?) (?:[\w-]+ )?{_PIECES}"
+    r"|(?:select|pick|choose|find|give|show|mark|name|print)(?: me)? the (?:[\w-]+ ){0,3}(?:sentences?|phrases?|quotes?|quotations?|passages?|lines?|spans?|excerpts?|snippets?)"
+    r"|(?:supporting|key|best) (?:sentences?|phrases?|quotes?|quotations?|passages?|lines?|spans?|excerpts?|snippets?|evidence)|followed by the (?:text|title|sentence|message|line)"
+    r"|as (?:written|printed|spelled|spelt|typed|worded|it is written)|literal|literally|the exact (?!same)\w+|quoting|by repeating|using only (?:the )?words|clean copy|versions? for"
+)
+"""Of words and their forms, and of pieces of a text that are to be given."""
+
 _FORMS = word_set(
     "replace mask censor redact blank remove delete strip insert swap substitute reverse invert flip scramble shuffle alphabetise alphabetize reorder "
     "rearrange transpose redraft rework recast restate reformulate reword rephrase rewrite shorten lengthen abbreviate condense hyphenate capitalise "
     "capitalize lowercase uppercase encode decode encrypt decrypt encipher decipher pluralise pluralize negate conjugate inflect lemmatise lemmatize merge "
-    "concatenate copy retype repeat echo recite reproduce correct fix repair polish edit revise amend adapt modernise modernize anglicise anglicize "
+    "concatenate copy retype echo recite reproduce correct fix repair polish edit revise amend adapt modernise modernize anglicise anglicize "
     "port refactor indent unscramble autocorrect punctuate simplify paraphrase translate proofread deduplicate underline highlight annotate bracket truncate hide wrap enclose surround italicise italicize obfuscate romanise romanize"
 )
 """An order that begins with one of these is about the form of a text, whatever follows."""
 
 _CHANGES = word_set(
     "make lay turn bring render change alter adjust improve enhance refine tighten add cut drop trim clean tidy split join combine express phrase "
-    "type spell expand extend clarify soften strengthen finish complete fill convert transform format switch put retell"
+    "type spell expand extend clarify soften strengthen finish complete convert transform format switch put retell"
 )
 """So is one of these where a text is what it changes."""
 
@@ -65,7 +78,7 @@ _TEXT = re.compile(
     r"\b(?:it|this|that|these|those|them|following|above|below|texts?|sentences?|phrases?|paragraphs?|passages?|words?|wordings?|lines?|letters?|speech|quotes?"
     r"|quotations?|verbs?|nouns?|adjectives?|pronouns?|tense|gaps?|verses?|strings?|characters?|clauses?|statements?|drafts?|errors?|mistakes?|typos?|commas?|accents?|writing|english|grammar|style)\b"
 )
-_LISTS = word_set("give name return output show report")
+_LISTS = word_set("give name return output show report state provide identify")
 _ALL = (" all ", " every ", " each ", " me all ", " me every ", " me each ")
 """`Give me each date in it`"""
 
@@ -114,7 +127,7 @@ _OPEN_ORDERS = (
     r"explain|describe|discuss|define|analy[sz]e|evaluate|assess|interpret|comment on|critici[sz]e|critique|argue|debate|outline|summari[sz]e|sum up|review|write|draft"
     r"|compose|create|invent|generate|produce|come up|brainstorm|suggest|propose|recommend|advise|plan|design|imagine|guess|estimate|predict|forecast|solve|calculate"
     r"|compute|work (?:it )?out|figure out|prove|show|find|give|name|list|tell|provide|mention|state|think|consider|justify|teach|grade|judge|rate|score|rank|invite"
-    r"|decide|determine|identify|choose|pick|select|continue|add up|count|sum|answer|reply|respond|help|act|ask|check|verify|infer|deduce|elaborate|point out|keep it"
+    r"|decide|determine|identify|choose|pick|select|continue|add up|count|sum|answer|reply|respond|help|act|ask|check|verify|infer|deduce|develop|weigh|detect|prepare|craft|match|offer|share|diagnose|reason|contrast|illustrate|persuade|convince|pretend|vote|elaborate|point out|keep it"
     r"|say (?:whether|if|how|what|why|who|which|in|when|where|yes)|be (?:as )?(?:brief|concise|short|kind|honest|nice|friendly|polite|accurate|helpful)|do not (?:mention|invent|apologi[sz]e)"
     r"|(?:an?|one|two|three|four|five|ten|some|the) (?:[a-z]+ )?(?:titles?|headlines?|slogans?|taglines?|captions?|jokes?|stor(?:y|ies)|poems?|examples?|ideas?|tips|reasons?|hints?|tags|keywords)"
 )
@@ -122,7 +135,7 @@ _OPEN = re.compile(
     r"\?|\b(?:questions?|answers?|repl(?:y|ies)|respond|responses?|assistant|helpful|your help|summar\w+|tl;? ?dr|gist|opinions?|advice|explanations?|hints?|step by step|pass or fail"
     r"|(?:no|not) more than|at most \w+ (?:words|sentences)|you (?:work|act|serve|play|write|speak|know|never|always))\b"
     rf"|(?:^|[.!?:;,\n>)][ \t]*|\b(?:and|then|but|to|please|you|or) )[^\w\n]{{0,9}}(?:{_OPEN_ORDERS})\b"
-    r"|(?:^|[.!?:;\n>)][ \t]*)[^\w\n]{0,9}(?:what|how|why|where|when|who|whom|whose|which|is|are|was|were|does|do you|did|can|should|would|could|has|have|problem|exercise|exam|quiz|q)\b",
+    r"|(?:^|[.!?;\n>][ \t]*)[^\w\n]{0,9}(?:what|how|why|where|when|who|whom|whose|which|is|are|was|were|does|do you|did|can|should|would|could|has|have|problem|exercise|exam|quiz|q)\b",
     re.MULTILINE,
 )
 """What asks for an answer: a question, an order that is none to change a text, the word itself."""
