@@ -32,6 +32,7 @@ REWORKED_WORDS = (
     r"|which (?:sentences?|phrases?|lines?|passages?|quotes?|words?)(?! (?:is|are|was) missing)|misspel\w+"
     r"|wrong with (?:this|the|my|it)(?: \w+)? (?:sentence|phrase|text|line|word)|(?:write|spell|type) out|read (?:it )?back|initials"
     r"|the (?:\w+ )?(?:commas|accents|apostrophes|hyphens|full stops|periods|quotation marks)|(?:give|lend) (?:it|this|the \w+) an? (?:more|less|different)"
+    r"|(?:say|repeat|respond|reply|answer|return|echo)(?: in \w+)?(?: with)? what (?:i|you hear|the \w+) (?:says?|said|writes?|wrote|types?|typed)|gives? back|sends? (?:it|them|this) back"
     r"|how (?:do|does|would|can|could|might|should) [^.?!\n]{1,30} (?:say|put|express|write|phrase|word|render|spell|pronounce) (?:this|it|that|the following)"
     r"|(?:same|that|this|it) (?:\w+ )?(?:again|once more)|(?:the )?same (?:\w+ )?\w+,? (?:but|only|without|again)"
     r"|(?:alternative|another|different|other|improved|corrected|revised|clean|polished|milder|softer|nicer|shorter|longer|better|simpler|clearer|plainer|stricter)"
@@ -84,7 +85,7 @@ _ALL = (" all ", " every ", " each ", " me all ", " me every ", " me each ")
 
 _LEADING = (
     r"(?:(?:please|pls|kindly|now|then|next|first|second|finally|lastly|also|and|just|simply|only|hi|hello|hey|(?:could|can|would|will) you(?: please)?"
-    r"|i(?:'d| would) like you to|i (?:want|need) you to|your (?:task|job) is to|you (?:must|should|will|are to)|let's|help me(?: to)?|try to"
+    r"|i(?:'d| would) like you to|i (?:want|need) you to|your (?:task|job) is to|you(?: (?:must|should|will|are to|always|only|just|simply|never))?|let's|help me(?: to)?|try to"
     r"|\d{1,2}[.)])[,:]? ){0,4}"
 )
 _WORDS = r"([a-z-]+)\b(?=((?:[ \t]+[\w'/-]+){0,8}))"
@@ -177,11 +178,15 @@ def perhaps_reworks(low: str) -> bool:
 
 def asks_openly(low: str) -> bool:
     """Some word says that an answer of one's own is wanted, and in English: an instruction without one may be any that nobody knows."""
-    told = _PERSONA.sub(" ", low) if "you are" in low else low
-    if (_OPEN.search(told) is None and any(map(str.isalnum, told))) or not _is_english(low):
+    if not (is_persona(low) or _OPEN.search(_PERSONA.sub(" ", low))) or not _is_english(low):
         return False
     said = _SENTENCE.findall(low)  # where nothing is known to be constant, an instruction stands at one of the ends
     return not (_is_foreign(said[0]) or _is_foreign(said[-1]))
+
+
+def is_persona(text: str) -> bool:
+    """It says who answers, and nothing of what is to be done."""
+    return "ou are" in text and not any(map(str.isalnum, _PERSONA.sub(" ", text.lower())))
 
 
 def _is_english(low: str) -> bool:
