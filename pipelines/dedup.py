@@ -36,6 +36,7 @@ from pipelines.proof.outline import OUTLINES, outlines, skeleton
 from pipelines.proof.pieces import CODE, TELLING
 from pipelines.proof.retelling import RARE_PAIRS as STORIES
 from pipelines.proof.retelling import rare_pairs
+from pipelines.proof.reworking import is_persona
 from pipelines.proof.shown import decoded
 from pipelines.proof.signs import doubted
 
@@ -275,5 +276,7 @@ def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:
     if row.system and says_what(row.system):  # labels of fields are no instruction that could say more
         return stricter(told, infer_task(f"{row.system}\n{constant}", rest if constant else text))
     if not constant:
-        return stricter(told, infer_task(text))
+        return stricter(
+            told, infer_task(row.system, text) if row.system and not is_persona(row.system) else infer_task(text)
+        )
     return stricter(told, infer_task(constant, rest))

@@ -11,6 +11,16 @@ from functools import lru_cache
 
 from pipelines.proof.choices import KEPT, offers, repeated_labels, without_case
 from pipelines.proof.layout import is_code
+from pipelines.proof.reworking import (
+    ENGLISH,
+    LANGUAGES,
+    REWORKED_WORDS,
+    WORDING_WORDS,
+    asks_openly,
+    orders_rework,
+    perhaps_reworks,
+    reworks,
+)
 from pipelines.proof.words import ASKING, word_set
 
 CLOSED, OPEN, EXTRACT, STRICT, VERBATIM = "closed", "open", "extract", "strict", "verbatim"
@@ -18,41 +28,41 @@ LITERAL = frozenset({EXTRACT, STRICT, VERBATIM})
 """Tasks whose answer repeats letters of the text: only what is beyond dispute may differ."""
 
 _COUNTED = "spaces?|blanks?|lines?|words?|syllables?|vowels?|consonants?|commas?|hyphens?|digits?|bytes?|sentences?"
-_LANGUAGES = (
-    r"(?:english|german|french|spanish|italian|portuguese|dutch|swedish|norwegian|danish|finnish|polish|czech|slovak|hungarian|romanian|bulgarian|greek"
-    r"|turkish|russian|ukrainian|arabic|hebrew|persian|farsi|hindi|urdu|bengali|tamil|thai|vietnamese|indonesian|malay|chinese|mandarin|cantonese|japanese"
-    r"|korean|latin|swahili|catalan|welsh|irish|esperanto)"
-)
 _MARK_WORDS = (
     r"punctuat\w+|proofread\w*|copy-?edit\w*|grammar\w*|spell\w*|tokeni[sz]e\w*|verbatim|repeat (?:the|this|after)"
     rf"|count (?:the|how|all|every)(?: [\w']+){{0,6}}? (?:occurrences|times|paragraphs?|[b-z](?:'s)?|letters?|characters?|tokens?|marks?|symbols?|{_COUNTED})"
     r"|quote (?:the|all|every)|(?:characters?|letters?|tokens?) (?:are|is|in|of)(?! the (?:morning|afternoon|evening|mail|mailbox|post)\b)"
-    rf"|how many (?:{_COUNTED}) (?:are |is )?(?:there )?in"
+    rf"|how many (?:{_COUNTED}|letters?|characters?) (?:are |is )?(?:there )?in|how many (?:{_COUNTED}|letters?|characters?)(?= ?\?)"
 )
 """Of these every mark is the point."""
 
 _LETTER_WORDS = (
     r"translat\w+|transcrib\w+|transcriptions?|transliterat\w+|rewrit\w+|rephras\w+|paraphras\w+|reword\w*|correct (?:the|this|any|all|my|every)"
-    r"|redact\w*|anonymi[sz]\w+|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|capitali[sz]\w+|compare (?:the|these|this|both|two)"
-    rf"|(?:put|turn|bring|render|express|interpret)\b[^.!?\n]{{0,80}}? (?:in|into|to) (?:[a-z]+ ){{0,2}}{_LANGUAGES}"
-    rf"|(?:the {_LANGUAGES} (?:for|of)|(?:give|provide|return|output|write) (?:me )?(?:only )?the {_LANGUAGES} (?:text|sentence|words?)|interpreters?)"
-    rf"|what(?: is|'s) [^?\n]{{0,120}}? in {_LANGUAGES}(?= ?\?)"
+    r"|redact\w*|word for word|anonymi[sz]\w+|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|capitali[sz]\w+|compare (?:the|these|this|both|two)"
+    rf"|(?:put|turn|bring|render|express|interpret)\b[^.!?\n]{{0,80}}? (?:in|into|to) (?:[a-z]+ ){{0,2}}{LANGUAGES}"
+    rf"|(?:the {LANGUAGES} (?:for|of)|(?:give|provide|return|output|write) (?:me )?(?:only )?the {LANGUAGES} (?:text|sentence|words?)|interpreters?)"
+    rf"|what(?: is|'s) [^?\n]{{0,120}}? in {LANGUAGES}(?= ?\?)"
     r"|(?:simplify|shorten) (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording)"
     r"|make (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording) (?:more|less|sound|shorter|longer|clearer)"
-    rf"|locali[sz]e|say (?:this|it|that|the following)[^.!?\n]{{0,40}}? in (?:[a-z]+ ){{0,2}}{_LANGUAGES}|{_LANGUAGES} (?:version|equivalent|for the following)"
-    rf"|{_LANGUAGES} ?(?:to|into|->|=>|\u2192) ?(?:[a-z]+ )?{_LANGUAGES}|{_LANGUAGES}:[^\n]{{0,2000}}\n+{_LANGUAGES}(?=:)"
+    rf"|locali[sz]e|say (?:this|it|that|the following)[^.!?\n]{{0,40}}? in (?:[a-z]+ ){{0,2}}{LANGUAGES}|{LANGUAGES} (?:(?:version|equivalent|rendering|translation|wording|subtitle|caption)s?|for the following)"
+    rf"|{LANGUAGES} ?(?:to|into|->|=>|\u2192) ?(?:[a-z]+ )?{LANGUAGES}|{LANGUAGES}:[^\n]{{0,2000}}\n+{LANGUAGES}(?=:)"
     r"|code|[a-z]{0,8}sql(?:ite)?|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program"
 )
 _THINGS = (
     r"(?:people|persons?|names?|places?|locations?|cities|countries|organi[sz]ations?|compan(?:y|ies)|firms?|institutions?|brands?|products?"
-    r"|dates?|amounts?|events?|drugs?|medicines?|diseases?|genes?|proteins?|chemicals?)"
+    r"|dates?|numbers?|amounts?|events?|drugs?|medicines?|diseases?|genes?|proteins?|chemicals?)"
 )
 _THERE = r"(?:named|mentioned|found|listed|that (?:occur|appear)|occurring|appearing|above|below|(?:in|from) the (?:text|passage|sentence|article))"
 _PART_WORDS = (
     r"fill (?:in |out )?(?:the|this) (?:forms?|fields?|blanks?|template)|extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)"
-    r"|word for word|exactly as (?:[\w']+ ){0,5}?(?:wrote|written|writes?|spel(?:t|led)|typed|given|stated|appears?|stands?)"
-    rf"|find (?:all|every)|pull out|(?:(?:pull|collect|gather) (?:(?:all|every|each|the) ){{1,2}}|get (?:all|every|each) (?:the )?)(?:names of (?:the )?)?{_THINGS}|annotate (?:the|this|all|every|each)|proper (?:nouns?|names?)|(?:tag|mark|highlight|underline) (?:all|every|each)|{_THINGS}(?:,? and |,? or |, |/){_THINGS}[^.!?\n]{{0,40}}? {_THERE}"
+    r"|exactly as (?:[\w']+ ){0,5}?(?:wrote|written|writes?|spel(?:t|led)|typed|given|stated|appears?|stands?)"
+    rf"|find (?:all|every)|pull out|(?:(?:pull|collect|gather) (?:(?:all|every|each|the) ){{1,2}}|get (?:all|every|each) (?:the )?)(?:names of (?:the )?)?{_THINGS}"
+    rf"|annotate (?:the|this|all|every|each)|proper (?:nouns?|names?)|names only|only (?:the )?names|which [\w -]{{1,40}} (?:occur|appear)(?! to)|(?:tag|mark|highlight|underline) (?:all|every|each)"
+    rf"|{_THINGS}(?:,? and |,? or |, |/){_THINGS}[^.!?\n]{{0,40}}? {_THERE}"
     rf"|(?:who|(?:what|which|every|each|all) {_THINGS})(?: (?:is|are|was|were))? (?:named|mentioned) (?:in|above|below)"
+    rf"|(?m:^)(?:the |all |any )?{_THINGS} (?:(?:that|who|which) (?:are )?)?(?:named|mentioned|found|listed|occur\w*|appear\w*|in (?:it|here|this|the text))"
+    rf"|(?:what|which) (?:{_THINGS}(?:, | and (?:which )?| or )){{0,3}}{_THINGS} (?:occur|appear|are (?:there )?in (?:it|here|this|the text))"
+    rf"|{_THINGS} (?:that|which) (?:this|it|the text) (?:mentions|names|lists)|{_THINGS} in (?:the|this) (?:text|passage|sentence|article|story|message|note|letter|e-?mail)"
 )
 """Also `people and places named below`, without a verb."""
 
@@ -85,6 +95,7 @@ def _words(*tables: str) -> re.Pattern[str]:
 
 _MARKS, _LETTERS, _PARTS = map(_words, (_MARK_WORDS, _LETTER_WORDS, _PART_WORDS))
 _LITERALS = _words(_MARK_WORDS, _LETTER_WORDS, _PART_WORDS)
+_REWORKED = _words(REWORKED_WORDS, WORDING_WORDS)
 _LABELS, _ANY_LABELS = _words(_LABEL_WORDS), _words(_LABEL_WORDS, _CHOICE_WORDS)
 _FORMS = _words(_FORM_WORDS)
 _OPTIONS = re.compile(
@@ -116,10 +127,6 @@ _TELLS = _words(
 )
 """Of open tasks that say what to do with a text: of what stands in it only orders count."""
 
-_ENGLISH = _words(
-    "the|a|an|is|are|to|of|and|in|for|with|by|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it|answers?|think|concise|solve|calculate|compute|maths?|asks?|our|reply|words"
-    "|only|below|please|briefly|following"
-)
 _ORDERS = word_set(
     "translate transcribe transliterate proofread rewrite rephrase paraphrase reword correct fix spell tokenize tokenise redact anonymize "
     "anonymise convert normalize normalise format reformat punctuate edit count capitalize capitalise repeat quote compare write code "
@@ -158,7 +165,11 @@ def infer_task(instruction: str, rest: str = "") -> str:
         return stricter(told, _ordered(rest.lower()))
     if told == OPEN and _TELLS.search(instruction.lower()) is not None:
         return STRICT if is_code(_without_json(rest)) else _ordered(rest.lower())
-    return _hidden(f"{instruction} {rest}") or (CLOSED if _LABELS.search(rest.lower()) is not None else told)
+    low = rest.lower()
+    hidden = _hidden(f"{instruction} {rest}")
+    if orders_rework(low):
+        return stricter(hidden or STRICT, STRICT)
+    return hidden or (CLOSED if _LABELS.search(low) is not None else told)
 
 
 def labelled_task(instruction: str, rest: str) -> str:
@@ -180,7 +191,7 @@ def _asked(instruction: str) -> str:
     told = left
     if len(left) > _LONG:
         left = "\n".join(line for line in left.split("\n") if len(line) <= _LONG)
-    if len(left) == len(instruction) or _ENGLISH.search(left.lower()) is None or is_code(_without_json(instruction)):
+    if len(left) == len(instruction) or ENGLISH.search(left.lower()) is None or is_code(_without_json(instruction)):
         return instruction
     orders = (found.group() for found in _ORDER.finditer(told.lower()) if found[1] in _ORDERS)
     return "\n".join([left, *(" ".join(order.split()[:_OPENING]) for order in orders)])
@@ -198,17 +209,19 @@ def _infer(whole: str) -> str:
         return STRICT
     low = instruction.lower()
     found = _literal(instruction, low)
-    if found is not None:
+    if found not in (None, EXTRACT):
         return found
-    if _judges_form(low):
+    if _REWORKED.search(low) is not None or reworks(low):
         return STRICT
+    if found is not None or _judges_form(low):
+        return found or STRICT
     if _ANY_LABELS.search(low) is not None or _OPTIONS.search(low) is not None or _names_choice(instruction, low):
         return CLOSED
     if offers(instruction, low) or ((labels := repeated_labels(whole)) and _FORMS.search(labels) is None):
         return CLOSED
     if _SHAPES.search(low) is not None:
         return EXTRACT
-    return OPEN if _ENGLISH.search(low) is not None else STRICT
+    return OPEN if asks_openly(low) and not perhaps_reworks(low) else STRICT
 
 
 def _names_choice(instruction: str, low: str) -> bool:

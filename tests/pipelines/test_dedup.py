@@ -350,6 +350,14 @@ BY_SYSTEM = [
     ("You write short, warm e-mails.", "Fix the spelling: I come tomorow", "Incoming:", VERBATIM),
     ("You are a helpful assistant.", "Who has the code for the program?", "Incoming:", STRICT),
     ("Translate into German.", "My dog is here", "", STRICT),
+    ("You turn what the user writes into verse.", "How late is it?", "", STRICT),
+    ("You shorten texts.", "What is the time?", "", STRICT),
+    ("Each message is a product. Return its brand and model.", "What about the red lamp?", "", STRICT),
+    ("The user sends sentences; you send them back in Polish.", "How late is it?", "", STRICT),
+    ("You answer questions about cooking.", "The dough is too wet.", "", OPEN),
+    ("You answer questions about cooking.", "Make this more formal: The dough is too wet.", "", STRICT),
+    ("You are a helpful assistant.", "Past tense, please: The dough is too wet.", "", STRICT),
+    ("You are a helpful assistant.", "Why is the dough too wet", "", OPEN),
 ]
 
 
