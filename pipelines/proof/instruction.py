@@ -27,12 +27,15 @@ CLOSED, OPEN, EXTRACT, STRICT, VERBATIM = "closed", "open", "extract", "strict",
 LITERAL = frozenset({EXTRACT, STRICT, VERBATIM})
 """Tasks whose answer repeats letters of the text: only what is beyond dispute may differ."""
 
+_PIECE = r"(?:the|this|an?|my|each|every|following) (?:[\w-]+ )?(?:texts?|strings?|sentences?|phrases?|messages?|words?|lines?|passages?|paragraphs?)"
 _COUNTED = "spaces?|blanks?|lines?|words?|syllables?|vowels?|consonants?|commas?|hyphens?|digits?|bytes?|sentences?"
 _MARK_WORDS = (
     r"punctuat\w+|proofread\w*|copy-?edit\w*|grammar\w*|spell\w*|tokeni[sz]e\w*|verbatim|repeat (?:the|this|after)"
     rf"|count (?:the|how|all|every)(?: [\w']+){{0,6}}? (?:occurrences|times|paragraphs?|[b-z](?:'s)?|letters?|characters?|tokens?|marks?|symbols?|{_COUNTED})"
     r"|quote (?:the|all|every)|(?:characters?|letters?|tokens?) (?:are|is|in|of)(?! the (?:morning|afternoon|evening|mail|mailbox|post)\b)"
     rf"|how many (?:{_COUNTED}|letters?|characters?) (?:are |is )?(?:there )?in|how many (?:{_COUNTED}|letters?|characters?)(?= ?\?)"
+    rf"|how many (?:{_COUNTED}|letters?|characters?) (?:does|do|has|have|is|are|make up) {_PIECE}|(?:length|size) of {_PIECE}|how long is {_PIECE}"
+    r"|md5|sha-?(?:1|2|3|224|256|384|512)|crc-?(?:16|32|64)|checksums?|hash (?:value |code )?(?:of|for)|digest of"
 )
 """Of these every mark is the point."""
 
@@ -44,6 +47,7 @@ _LETTER_WORDS = (
     rf"|what(?: is|'s) [^?\n]{{0,120}}? in {LANGUAGES}(?= ?\?)"
     r"|(?:simplify|shorten) (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording)"
     r"|make (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording) (?:more|less|sound|shorter|longer|clearer)"
+    rf"|(?:feedback|comments?) on {_PIECE}|(?:feedback|comments?) on (?:the |this |a )?[a-z]+'s? (?:sentence|text|writing|wording|essay|paragraph|draft)"
     rf"|locali[sz]e|say (?:this|it|that|the following)[^.!?\n]{{0,40}}? in (?:[a-z]+ ){{0,2}}{LANGUAGES}|{LANGUAGES} (?:(?:version|equivalent|rendering|translation|wording|subtitle|caption)s?|for the following)"
     rf"|{LANGUAGES} ?(?:to|into|->|=>|\u2192) ?(?:[a-z]+ )?{LANGUAGES}|{LANGUAGES}:[^\n]{{0,2000}}\n+{LANGUAGES}(?=:)"
     r"|code|[a-z]{0,8}sql(?:ite)?|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program"
@@ -83,7 +87,10 @@ _FORM_WORDS = (
     r"|readab\w+|legib\w+|capital letters|capitals|caps|upper-?case|lower-?case|(?:letter|title|sentence) case|shout\w*|exclamat\w+"
     r"|sarcas\w+|iron(?:y|ic\w*)|emphatic\w*|urgency|how urgent|typos?|misspel\w+|mistakes?|error-free|(?:has|have|contains?|any|no) errors?"
     r"|writing style|well[ -]written|quality of (?:the )?(?:writing|text|english|language)|authorship"
-    r"|(?:questions?|statements?|commands?)(?:,| or|/| vs\.?) ?(?:an? )?(?:questions?|statements?|commands?|exclamations?)"
+    r"|(?:questions?|statements?|commands?|orders?|requests?)(?:,| or|/| vs\.?) ?(?:an? )?(?:questions?|statements?|commands?|exclamations?|requests?|orders?)"
+    r"|digits?|contractions?|commas?|apostrophes?|hyphens?|emojis?|accents?|abbreviations?|acronyms?|punctuat\w+|capitali[sz]\w+|spel(?:t|led|ling)|(?:written|typed) correctly|correctly (?:written|typed)"
+    r"|(?:starts?|begins?|ends?|opens?|closes?) (?:with|in) (?:an? )?(?:capital|letter|vowel|consonant|digit|number|full stop|period|word)|(?:first|last) (?:word|letter)|careless|sloppy"
+    r"|(?:writer|author|speaker|who wrote [a-z]+) (?:is )?(?:from|comes? from)|how (?:angry|happy|upset|excited|annoyed|frustrated|strong|strongly|intense)|intensity|angry|anger"
 )
 """What labels judge the form of a text by, which such a task may not ignore."""
 
@@ -175,7 +182,8 @@ def infer_task(instruction: str, rest: str = "") -> str:
 def labelled_task(instruction: str, rest: str) -> str:
     """The kind of a task whose answer is known to be a label: closed, unless its words say that form or letters are judged."""
     low = instruction.lower()
-    return stricter(_named(low) or (STRICT if _judges_form(low) else CLOSED), _ordered(rest.lower()))
+    strict = _judges_form(low) or _rewords(low)
+    return stricter(_named(low) or (STRICT if strict else CLOSED), _ordered(rest.lower()))
 
 
 def asked_of(instruction: str) -> str:
@@ -211,13 +219,14 @@ def _infer(whole: str) -> str:
     found = _literal(instruction, low)
     if found not in (None, EXTRACT):
         return found
-    if _REWORKED.search(low) is not None or reworks(low):
+    labels = repeated_labels(whole)
+    if not labels and (_rewords(low) or reworks(low)):
         return STRICT
     if found is not None or _judges_form(low):
         return found or STRICT
     if _ANY_LABELS.search(low) is not None or _OPTIONS.search(low) is not None or _names_choice(instruction, low):
         return CLOSED
-    if offers(instruction, low) or ((labels := repeated_labels(whole)) and _FORMS.search(labels) is None):
+    if offers(instruction, low) or (labels and _FORMS.search(labels) is None):
         return CLOSED
     if _SHAPES.search(low) is not None:
         return EXTRACT
@@ -267,6 +276,16 @@ def _judges_form(low: str, labels: re.Pattern[str] = _ANY_LABELS) -> bool:
         )
         for one in sentences
     )
+
+
+def _rewords(low: str) -> bool:
+    """Some word names a text in another form, or is of words and their forms; how the answer is to be written says nothing."""
+    return _REWORKED.search(_SENTENCE.sub(_uncased, low)) is not None
+
+
+def _uncased(found: re.Match[str]) -> str:
+    one = found[0].lstrip()
+    return found[0][: len(found[0]) - len(one)] + without_case(one)
 
 
 def _of_text(one: str) -> str:

@@ -141,7 +141,7 @@ _OPEN = re.compile(
     r"\?|\b(?:questions?|answers?|repl(?:y|ies)|respond|responses?|assistant|helpful|your help|summar\w+|tl;? ?dr|gist|opinions?|advice|explanations?|hints?|step by step|pass or fail"
     r"|(?:no|not) more than|at most \w+ (?:words|sentences)|you (?:work|act|serve|play|write|speak|know|never|always))\b"
     rf"|(?:^|[.!?:;,\n>)][ \t]*|\b(?:and|then|but|to|please|you|or) )[^\w\n]{{0,9}}(?:{_OPEN_ORDERS})\b"
-    r"|(?:^|[.!?;\n>][ \t]*)[^\w\n]{0,9}(?:what|how|why|where|when|who|whom|whose|which|is|are|was|were|does|do you|did|can|should|would|could|has|have|problem|exercise|exam|quiz|q)\b",
+    r"|(?:^|[.!?;\n>][ \t]*)[^\w\n]{0,9}(?:what|how|why|where|when|who|whom|whose|which|is|are|was|were|does|do you|did|can|should|would|could|has|have|problem|exercise|exam|quiz|maths?|sums?|q)\b",
     re.MULTILINE,
 )
 """What asks for an answer: a question, an order that is none to change a text, the word itself."""
