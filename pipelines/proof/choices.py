@@ -42,11 +42,11 @@ KEPT = re.compile(
 """Where what is found is to be spelt as the text has it, nobody asks how it should be spelt."""
 
 _ANSWERING = re.compile(
-    r"(?:(?:please|then|just|only) )?(?:answer|reply|respond|write|give|return|output|print|state|put|choose|pick)\b"
+    r"(?:(?:please|then|just|only) )?(?:answer|reply|respond|write|give|return|output|print|state|put|choose|pick|(?:exactly )?(?:one|two|single|a single) words?)\b"
 )
 _CASE_OF_ANSWER = re.compile(
-    r"\b(?:word|answer|label|name|verdict|letter|category|class|section|topic|only|reply|respond|output)\b,? in (?:all )?"
-    r"(?:capitals|caps|capital letters|(?:upper|lower)-?case)(?: letters)?\b|\b(?:upper|lower)-?case (?=word|letter|label|answer)"
+    r"\b(?:words?|answer|label|name|verdict|letter|category|class|section|topic|only|reply|respond|output)\b,? in (?:all )?"
+    r"(?:capitals|caps|capital letters|(?:upper|lower)[ -]?case)(?: letters)?\b|\b(?:upper|lower)[ -]?case (?=word|letter|label|answer)"
 )
 """`Write the word in capitals` says how the answer looks, and asks nothing about the letters of the text."""
 

@@ -28,7 +28,7 @@ REWORKED_WORDS = (
     r"|(?:return|output|print|give back|write out|reproduce|copy out) (?:only )?the (?:full|whole|complete|entire|corrected|edited|revised|new|resulting|final)"
     r" (?:text|sentence|line|paragraph|version|message|passage|string)"
     r"|in reverse(?: order)?|backwards|(?:in )?alphabetical(?:ly| order)|(?:upper|lower|title|camel|snake|kebab)[ -]?case|in (?:all )?(?:capitals|caps)"
-    rf"|(?:the|each|every|its|their|what's|is) (?:very )?(?:first|second|third|last|longest|shortest|middle) (?:\w+ )?{_PIECES}"
+    rf"|(?:(?<!on )the|each|every|its|their|what's|is) (?:very )?(?:first|second|third|last|longest|shortest|middle) (?:\w+ )?{_PIECES}"
     r"|which (?:sentences?|phrases?|lines?|passages?|quotes?|words?)(?! (?:is|are|was) missing)|misspel\w+"
     r"|wrong with (?:this|the|my|it)(?: \w+)? (?:sentence|phrase|text|line|word)|(?:write|spell|type) out|read (?:it )?back|initials"
     r"|the (?:\w+ )?(?:commas|accents|apostrophes|hyphens|full stops|periods|quotation marks)|(?:give|lend) (?:it|this|the \w+) an? (?:more|less|different)"
