@@ -40,6 +40,7 @@ REWORKED_WORDS = (
     r"|keep(?:ing)? (?:(?:all|each|every|the|its|their|any|both) )+(?:\w+ )?(?:facts?|figures?|numbers?|names?|meaning|wording|content|details?|format|formatting|sense|information|words?|times|dates)"
     r"|(?:own|same|original|exact|very) (?:words|wording)|(?:as|like) (?:it is |they are |it stands |they stand )?in the (?:note|text|original|source|sentence|input)|latex"
     r"|you are (?:an? )?(?:[a-z-]+ ){0,3}(?:lector|poet|scribe|stenographer|subtitler|copywriter|ghostwriter)"
+    r"|(?m:^)as an? [^,.:\n]{1,40}(?=:)|like (?:an?|the) [^.?!\n]{1,30} would|[a-z]{2} ?(?:->|=>|→|>) ?[a-z]{2}(?![\w.])"
     r"|in (?:bold|italics?|brackets|quotation marks|small caps)"
     r"|anagrams?|palindromes?|pig latin|morse(?: code)?|rot-?13|base-?64|leet(?:speak)?|caesar cipher|phonetic (?:alphabet|spelling|transcription)|ipa"
     rf"|(?:this|it|that|following|texts?|sentences?|same|one|says?|read|said|sound|look|be|see)(?: \w+){{0,2}} in(?:to)? {_SOME}|in(?:to)? {_SOME}(?= ?\?)"
@@ -89,6 +90,7 @@ _ALL = (" all ", " every ", " each ", " me all ", " me every ", " me each ")
 """`Give me each date in it`"""
 
 _LEADING = (
+    r"(?:(?:if|when|where) [^,.:\n]{1,60}, )?"
     r"(?:(?:please|pls|kindly|now|then|next|first|second|finally|lastly|also|and|just|simply|only|hi|hello|hey|(?:could|can|would|will) you(?: please)?"
     r"|i(?:'d| would) like you to|i (?:want|need) you to|your (?:task|job) is to|you(?: (?:must|should|will|are to|always|only|just|simply|never))?|let's|help me(?: to)?|try to"
     r"|\d{1,2}[.)])[,:]? ){0,4}"
@@ -96,7 +98,8 @@ _LEADING = (
 _WORDS = r"([a-z-]+)\b(?=((?:[ \t]+[\w'/-]+){0,8}))"
 _ORDER = re.compile(rf"(?:^|[.!?;\n][ \t]*)[^\w\n]{{0,9}}{_LEADING}{_WORDS}", re.MULTILINE)
 _ANY_ORDER = re.compile(
-    rf"(?:^|[.!?:;\n][ \t]*|,? (?:and|then|but) (?:also |then )?)[^\w\n]{{0,9}}{_LEADING}{_WORDS}", re.MULTILINE
+    rf"(?:^|[.!?:;\n][ \t]*|,? (?:and|then|but) (?:also |then )?)[^\w\n]{{0,9}}{_LEADING}{_WORDS}",
+    re.MULTILINE,
 )
 """A word that may be an order, and what follows; the second also finds those behind *and* or a colon."""
 
@@ -119,7 +122,7 @@ _IT = re.compile(r"^[ \t]+(?:it|them|this|that|these|those)\b")
 
 _TOLD = ASKING | word_set(
     "explain describe discuss define analyse analyze evaluate assess interpret comment critique criticise criticize review summarise summarize read answer "
-    "reply respond check verify solve compute calculate work figure see look consider imagine assume suppose note remember do try prove help think debate "
+    "reply respond check compare verify solve compute calculate work figure see look consider imagine assume suppose note remember do try prove help think debate "
     "argue justify guess estimate predict understand ask continue classify categorise categorize label rate grade judge score file route assign triage "
     "moderate flag tag decide determine rank study examine inspect research teach name list find identify use invite "
     "like love hate want need know get keep buy call open close stop start leave given provided assumed based according below per via "
@@ -183,20 +186,18 @@ def perhaps_reworks(low: str) -> bool:
 
 def asks_openly(low: str) -> bool:
     """Some word says that an answer of one's own is wanted, and in English: an instruction without one may be any that nobody knows."""
-    if not (is_persona(low) or _OPEN.search(_PERSONA.sub(" ", low))) or not _is_english(low):
+    told = _PERSONA.sub(" ", low) if "you are" in low else low
+    if (_OPEN.search(told) is None and any(map(str.isalnum, told))) or ENGLISH.search(low) is None:
         return False
+    if _FOREIGN.search(low) is None:
+        return True
     said = _SENTENCE.findall(low)  # where nothing is known to be constant, an instruction stands at one of the ends
-    return not (_is_foreign(said[0]) or _is_foreign(said[-1]))
+    return not any(map(_is_foreign, (low, said[0], said[-1])))
 
 
 def is_persona(text: str) -> bool:
     """It says who answers, and nothing of what is to be done."""
     return "ou are" in text and not any(map(str.isalnum, _PERSONA.sub(" ", text.lower())))
-
-
-def _is_english(low: str) -> bool:
-    """Some small words are, and not more are of other languages."""
-    return ENGLISH.search(low) is not None and not _is_foreign(low)
 
 
 def _is_foreign(low: str) -> bool:
