@@ -13,9 +13,8 @@ from pipelines.proof.layout import is_code
 from pipelines.proof.reworking import (
     ENGLISH,
     LANGUAGES,
-    REWORKED_WORDS,
-    WORDING_WORDS,
     asks_openly,
+    is_about_words,
     orders_rework,
     perhaps_reworks,
     reworks,
@@ -88,7 +87,6 @@ def _words(*tables: str) -> re.Pattern[str]:
 
 _MARKS, _LETTERS, _PARTS = map(_words, (_MARK_WORDS, _LETTER_WORDS, _PART_WORDS))
 _LITERALS = _words(_MARK_WORDS, _LETTER_WORDS, _PART_WORDS)
-_REWORKED = _words(REWORKED_WORDS, WORDING_WORDS)
 _LABELS, _ANY_LABELS = _words(_LABEL_WORDS), _words(_LABEL_WORDS, _CHOICE_WORDS)
 _FORMS = _words(_FORM_WORDS)
 _OPTIONS = re.compile(
@@ -204,7 +202,7 @@ def _infer(whole: str) -> str:
     found = _literal(instruction, low)
     if found not in (None, EXTRACT):
         return found
-    if _REWORKED.search(low) is not None or reworks(low):
+    if is_about_words(low, _LABELS.search(low) is not None) or reworks(low):
         return STRICT
     if found is not None or _judges_form(low):
         return found or STRICT
