@@ -44,6 +44,7 @@ KEPT = re.compile(
 _ANSWERING = re.compile(
     r"(?:(?:please|then|just|only) )?(?:answer|reply|respond|write|give|return|output|print|state|put|choose|pick|(?:exactly )?(?:one|two|single|a single) words?)\b"
 )
+_SENTENCE = re.compile(r"(\s*)([^.!?\n]+)")
 _CASE_OF_ANSWER = re.compile(
     r"\b(?:words?|answer|label|name|verdict|letter|category|class|section|topic|only|reply|respond|output)\b,? in (?:all )?"
     r"(?:capitals|caps|capital letters|(?:upper|lower)[ -]?case)(?: letters)?\b|\b(?:upper|lower)[ -]?case (?=word|letter|label|answer)"
@@ -59,6 +60,11 @@ def offers(text: str, low: str) -> bool:
 def without_case(sentence: str) -> str:
     """An order to answer, in lower case, without the case that the answer is to have."""
     return _CASE_OF_ANSWER.sub("", sentence) if _ANSWERING.match(sentence) is not None else sentence
+
+
+def uncased(low: str) -> str:
+    """An instruction in lower case, without the case that its answer is to have."""
+    return _SENTENCE.sub(lambda found: found[1] + without_case(found[2]), low)
 
 
 def repeated_labels(instruction: str) -> str:

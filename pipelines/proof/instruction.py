@@ -9,17 +9,27 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from pipelines.proof.choices import KEPT, offers, repeated_labels, without_case
+from pipelines.proof.choices import KEPT, offers, repeated_labels, uncased, without_case
 from pipelines.proof.layout import is_code
 from pipelines.proof.reworking import (
     ENGLISH,
-    LANGUAGES,
-    REWORKED_WORDS,
-    WORDING_WORDS,
     asks_openly,
+    is_about_words,
     orders_rework,
     perhaps_reworks,
     reworks,
+)
+from pipelines.proof.taskwords import (
+    ANY_LABELS,
+    FORMS,
+    LABELS,
+    LETTERS,
+    LITERALS,
+    MARKS,
+    NAMED_CHOICE,
+    OPTIONS,
+    PARTS,
+    words,
 )
 from pipelines.proof.words import ASKING, word_set
 
@@ -27,108 +37,18 @@ CLOSED, OPEN, EXTRACT, STRICT, VERBATIM = "closed", "open", "extract", "strict",
 LITERAL = frozenset({EXTRACT, STRICT, VERBATIM})
 """Tasks whose answer repeats letters of the text: only what is beyond dispute may differ."""
 
-_PIECE = r"(?:the|this|an?|my|each|every|following) (?:[\w-]+ )?(?:texts?|strings?|sentences?|phrases?|messages?|words?|lines?|passages?|paragraphs?)"
-_COUNTED = "spaces?|blanks?|lines?|words?|syllables?|vowels?|consonants?|commas?|hyphens?|digits?|bytes?|sentences?"
-_MARK_WORDS = (
-    r"punctuat\w+|proofread\w*|copy-?edit\w*|grammar\w*|spell\w*|tokeni[sz]e\w*|verbatim|repeat (?:the|this|after)"
-    rf"|count (?:the|how|all|every)(?: [\w']+){{0,6}}? (?:occurrences|times|paragraphs?|[b-z](?:'s)?|letters?|characters?|tokens?|marks?|symbols?|{_COUNTED})"
-    r"|quote (?:the|all|every)|(?:characters?|letters?|tokens?) (?:are|is|in|of)(?! the (?:morning|afternoon|evening|mail|mailbox|post)\b)"
-    rf"|how many (?:{_COUNTED}|letters?|characters?) (?:are |is )?(?:there )?in|how many (?:{_COUNTED}|letters?|characters?)(?= ?\?)"
-    rf"|how many (?:{_COUNTED}|letters?|characters?) (?:does|do|has|have|is|are|make up) {_PIECE}|(?:length|size) of {_PIECE}|how long is {_PIECE}"
-    r"|md5|sha-?(?:1|2|3|224|256|384|512)|crc-?(?:16|32|64)|checksums?|hash (?:value |code )?(?:of|for)|digest of"
-)
-"""Of these every mark is the point."""
-
-_LETTER_WORDS = (
-    r"translat\w+|transcrib\w+|transcriptions?|transliterat\w+|rewrit\w+|rephras\w+|paraphras\w+|reword\w*|correct (?:the|this|any|all|my|every)"
-    r"|redact\w*|word for word|anonymi[sz]\w+|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|capitali[sz]\w+|compare (?:the|these|this|both|two)"
-    rf"|(?:put|turn|bring|render|express|interpret)\b[^.!?\n]{{0,80}}? (?:in|into|to) (?:[a-z]+ ){{0,2}}{LANGUAGES}"
-    rf"|(?:the {LANGUAGES} (?:for|of)|(?:give|provide|return|output|write) (?:me )?(?:only )?the {LANGUAGES} (?:text|sentence|words?)|interpreters?)"
-    rf"|what(?: is|'s) [^?\n]{{0,120}}? in {LANGUAGES}(?= ?\?)"
-    r"|(?:simplify|shorten) (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording)"
-    r"|make (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording) (?:more|less|sound|shorter|longer|clearer)"
-    rf"|(?:feedback|comments?) on {_PIECE}|(?:feedback|comments?) on (?:the |this |a )?[a-z]+'s? (?:sentence|text|writing|wording|essay|paragraph|draft)"
-    rf"|locali[sz]e|say (?:this|it|that|the following)[^.!?\n]{{0,40}}? in (?:[a-z]+ ){{0,2}}{LANGUAGES}|{LANGUAGES} (?:(?:version|equivalent|rendering|translation|wording|subtitle|caption)s?|for the following)"
-    rf"|{LANGUAGES} ?(?:to|into|->|=>|\u2192) ?(?:[a-z]+ )?{LANGUAGES}|{LANGUAGES}:[^\n]{{0,2000}}\n+{LANGUAGES}(?=:)"
-    r"|code|[a-z]{0,8}sql(?:ite)?|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program"
-)
-_THINGS = (
-    r"(?:people|persons?|names?|places?|locations?|cities|countries|organi[sz]ations?|compan(?:y|ies)|firms?|institutions?|brands?|products?"
-    r"|dates?|numbers?|amounts?|events?|drugs?|medicines?|diseases?|genes?|proteins?|chemicals?)"
-)
-_THERE = r"(?:named|mentioned|found|listed|that (?:occur|appear)|occurring|appearing|above|below|(?:in|from) the (?:text|passage|sentence|article))"
-_PART_WORDS = (
-    r"fill (?:in |out )?(?:the|this) (?:forms?|fields?|blanks?|template)|extract\w*|named entit\w+|entit(?:y|ies)|parse|list (?:all|every|the|each)"
-    r"|exactly as (?:[\w']+ ){0,5}?(?:wrote|written|writes?|spel(?:t|led)|typed|given|stated|appears?|stands?)"
-    rf"|find (?:all|every)|pull out|(?:(?:pull|collect|gather) (?:(?:all|every|each|the) ){{1,2}}|get (?:all|every|each) (?:the )?)(?:names of (?:the )?)?{_THINGS}"
-    rf"|annotate (?:the|this|all|every|each)|proper (?:nouns?|names?)|names only|only (?:the )?names|which [\w -]{{1,40}} (?:occur|appear)(?! to)|(?:tag|mark|highlight|underline) (?:all|every|each)"
-    rf"|{_THINGS}(?:,? and |,? or |, |/){_THINGS}[^.!?\n]{{0,40}}? {_THERE}"
-    rf"|(?:who|(?:what|which|every|each|all) {_THINGS})(?: (?:is|are|was|were))? (?:named|mentioned) (?:in|above|below)"
-    rf"|(?m:^)(?:the |all |any )?{_THINGS} (?:(?:that|who|which) (?:are )?)?(?:named|mentioned|found|listed|occur\w*|appear\w*|in (?:it|here|this|the text))"
-    rf"|(?:what|which) (?:{_THINGS}(?:, | and (?:which )?| or )){{0,3}}{_THINGS} (?:occur|appear|are (?:there )?in (?:it|here|this|the text))"
-    rf"|{_THINGS} (?:that|which) (?:this|it|the text) (?:mentions|names|lists)|{_THINGS} in (?:the|this) (?:text|passage|sentence|article|story|message|note|letter|e-?mail)"
-)
-"""Also `people and places named below`, without a verb."""
-
-_LABEL_WORDS = (
-    r"classif\w+|categori[sz]\w+|labels?|labell?ing|sentiment|assign|positive or negative|rate|rating|score|intents?|category|categories"
-    r"|topics?|(?:decide|determine) (?:whether|which)|positive(?:,| or| ?[/|]) ?(?:neutral(?:,| or| ?[/|]) ?)?(?:or )?negative|pos ?[/|] ?neg"
-)
-_CHOICE_WORDS = (
-    r"which of|(?:exactly )?one of|either|yes or no|yes, no|true or false|choose|select|pick|one word|multiple choice"
-    r"|yes ?/ ?no|true ?/ ?false|on a scale|(?:number|letter|label) only|answer with (?:yes|a number|a letter)|polarity"
-)
-"""Also of labels, but they say no more than how an answer looks: whatever is asked, it may end in `Answer with one word.`"""
-
-_FORM_WORDS = (
-    r"polite\w*|impolite\w*|rude\w*|courte\w+|formal(?! complaint)\w*|informal\w*|colloquial\w*|slang|register|tone|dialects?"
-    r"|(?:british|american) english|(?:british|american)(?:,| or|/| vs\.?) ?(?:american|british)"
-    r"|proficien\w+|fluen\w+|native speakers?|non-native|cefr|(?:language|reading|writing) levels?|grammatical\w*|ungrammatical\w*"
-    r"|readab\w+|legib\w+|capital letters|capitals|caps|upper-?case|lower-?case|(?:letter|title|sentence) case|shout\w*|exclamat\w+"
-    r"|sarcas\w+|iron(?:y|ic\w*)|emphatic\w*|urgency|how urgent|typos?|misspel\w+|mistakes?|error-free|(?:has|have|contains?|any|no) errors?"
-    r"|writing style|well[ -]written|quality of (?:the )?(?:writing|text|english|language)|authorship"
-    r"|(?:questions?|statements?|commands?|orders?|requests?)(?:,| or|/| vs\.?) ?(?:an? )?(?:questions?|statements?|commands?|exclamations?|requests?|orders?)"
-    r"|digits?|contractions?|commas?|apostrophes?|hyphens?|emojis?|accents?|abbreviations?|acronyms?|punctuat\w+|capitali[sz]\w+|spel(?:t|led|ling)|(?:written|typed) correctly|correctly (?:written|typed)"
-    r"|(?:starts?|begins?|ends?|opens?|closes?) (?:with|in) (?:an? )?(?:capital|letter|vowel|consonant|digit|number|full stop|period|word)|(?:first|last) (?:word|letter)|careless|sloppy"
-    r"|(?:writer|author|speaker|who wrote [a-z]+) (?:is )?(?:from|comes? from)|how (?:angry|happy|upset|excited|annoyed|frustrated|strong|strongly|intense)|intensity|angry|anger"
-)
-"""What labels judge the form of a text by, which such a task may not ignore."""
-
-
-def _words(*tables: str) -> re.Pattern[str]:
-    """Finds any of these in a text in lower case."""
-    return re.compile(rf"\b(?:{'|'.join(tables)})\b")
-
-
-_MARKS, _LETTERS, _PARTS = map(_words, (_MARK_WORDS, _LETTER_WORDS, _PART_WORDS))
-_LITERALS = _words(_MARK_WORDS, _LETTER_WORDS, _PART_WORDS)
-_REWORKED = _words(REWORKED_WORDS, WORDING_WORDS)
-_LABELS, _ANY_LABELS = _words(_LABEL_WORDS), _words(_LABEL_WORDS, _CHOICE_WORDS)
-_FORMS = _words(_FORM_WORDS)
-_OPTIONS = re.compile(
-    r"[(\[{<]\s*[\w-]{1,40}(?: ?[/|] ?[\w-]{1,40}){1,9}\s*[)\]}>]|(?m:^)[^\w\n]{0,4}[\w-]{1,40}(?: ?[/|] ?[\w-]{1,40}){1,9} ?\?[ \t]*(?m:$)"
-    r"|\bwhich\b[^.!?:\n]{1,80}: (?:[\w-]{1,40}(?: [\w&-]{1,40}){0,2}, ){1,19}[\w-]{1,40}(?: [\w&-]{1,40}){0,2},? or [\w-]{1,40}(?: [\w&-]{1,40}){0,2}\?[ \t]*(?m:$)"
-)
-"""`(good / bad)`; on a line of its own `good/bad?`; `Which desk takes it: sport, science or culture?`"""
-
-_NAMED_CHOICE = re.compile(
-    r"\b(?:[Aa]nswer|[Rr]eply|[Rr]espond|[Oo]utput|[Rr]eturn|[Ss]ay|[Ww]rite|[Cc]hoose)(?: only)?(?: with| by)?:? "
-    r"(?:[A-Z][A-Z_-]+(?:, [A-Z][A-Z_-]+)*,? or [A-Z][A-Z_-]+\b|[\"'][\w -]{1,30}[\"'](?:, [\"'][\w -]{1,30}[\"'])*,? or [\"'][\w -]{1,30}[\"'])"
-)
-"""`Answer SPAM or HAM`, `Reply "liked" or "disliked"`"""
-
 _JSON = re.compile(r"[\[{][^\[\]{}\"]*\"[^\[\]{}]*[\]}]")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
 _NESTED = 4
-_TEXTS = _words(
+_TEXTS = words(
     r"this|it|following|texts?|sentences?|messages?|e-?mails?|comments?|reviews?|writers?|customers?|authors?|speakers?|users?|tweets?"
     r"|posts?|passages?|paragraphs?|documents?|articles?|quer(?:y|ies)|repl(?:y|ies)|claims?|statements?|descriptions?|headlines?|titles?"
 )
 _JUDGING = ASKING | word_set("whether if judge detect check tell say decide")
 _SENTENCE = re.compile(r"[^.!?\n]+")
 _FORMAT_WORDS = "json|xml|yaml|csv|markdown|schema"
-_FORMATS, _SHAPES = _words(_FORMAT_WORDS), _words(_FORMAT_WORDS, r"(?<!on the )(?<!at the )table|fields?|keys?")
-_TELLS = _words(
+_FORMATS, _SHAPES = words(_FORMAT_WORDS), words(_FORMAT_WORDS, r"(?<!on the )(?<!at the )table|fields?|keys?")
+_TELLS = words(
     r"summari[sz]\w+|summary|tl;? ?dr|(?:reply|respond) to (?:the|this|my|his|her|their)"
     r"|(?:write|draft|compose) (?:[\w-]+,? ){0,5}(?:repl(?:y|ies)|answers?|responses?|e-?mails?|letters?|headlines?|titles?)"
 )
@@ -176,13 +96,13 @@ def infer_task(instruction: str, rest: str = "") -> str:
     hidden = _hidden(f"{instruction} {rest}")
     if orders_rework(low):
         return stricter(hidden or STRICT, STRICT)
-    return hidden or (CLOSED if _LABELS.search(low) is not None else told)
+    return hidden or (CLOSED if LABELS.search(low) is not None else told)
 
 
 def labelled_task(instruction: str, rest: str) -> str:
     """The kind of a task whose answer is known to be a label: closed, unless its words say that form or letters are judged."""
     low = instruction.lower()
-    strict = _judges_form(low) or _rewords(low)
+    strict = _judges_form(low) or is_about_words(uncased(low), labels=True)
     return stricter(_named(low) or (STRICT if strict else CLOSED), _ordered(rest.lower()))
 
 
@@ -213,20 +133,20 @@ def says_what(instruction: str) -> bool:
 
 def _infer(whole: str) -> str:
     instruction = asked_of(whole)
-    if instruction != whole and _judges_form(whole.lower(), _LABELS):
+    if instruction != whole and _judges_form(whole.lower(), LABELS):
         return STRICT
     low = instruction.lower()
     found = _literal(instruction, low)
     if found not in (None, EXTRACT):
         return found
     labels = repeated_labels(whole)
-    if not labels and (_rewords(low) or reworks(low)):
+    if not labels and (is_about_words(uncased(low), labels=LABELS.search(low) is not None) or reworks(low)):
         return STRICT
     if found is not None or _judges_form(low):
         return found or STRICT
-    if _ANY_LABELS.search(low) is not None or _OPTIONS.search(low) is not None or _names_choice(instruction, low):
+    if ANY_LABELS.search(low) is not None or OPTIONS.search(low) is not None or _names_choice(instruction, low):
         return CLOSED
-    if offers(instruction, low) or (labels and _FORMS.search(labels) is None):
+    if offers(instruction, low) or (labels and FORMS.search(labels) is None):
         return CLOSED
     if _SHAPES.search(low) is not None:
         return EXTRACT
@@ -234,7 +154,7 @@ def _infer(whole: str) -> str:
 
 
 def _names_choice(instruction: str, low: str) -> bool:
-    return _NAMED_CHOICE.search(instruction) is not None and _FORMATS.search(low) is None
+    return NAMED_CHOICE.search(instruction) is not None and _FORMATS.search(low) is None
 
 
 def _hidden(text: str) -> str | None:
@@ -254,38 +174,28 @@ def _literal(text: str, low: str) -> str | None:
 def _named(low: str) -> str | None:
     """Which literal task the words of a text in lower case name, if any."""
     low = KEPT.sub("exactly as written", low) if "spel" in low else low
-    if _LITERALS.search(low) is None:
+    if LITERALS.search(low) is None:
         return None
-    kinds = ((VERBATIM, _MARKS), (STRICT, _LETTERS), (EXTRACT, _PARTS))
+    kinds = ((VERBATIM, MARKS), (STRICT, LETTERS), (EXTRACT, PARTS))
     return next(kind for kind, words in kinds if words.search(low) is not None)
 
 
-def _judges_form(low: str, labels: re.Pattern[str] = _ANY_LABELS) -> bool:
+def _judges_form(low: str, labels: re.Pattern[str] = ANY_LABELS) -> bool:
     """One sentence names labels of form, or asks for the form of a text."""
-    if _FORMS.search(low) is None:
+    if FORMS.search(low) is None:
         return False
     if "positive" in low and "negative" in low:
         low = low.replace("tone", "")  # another word for sentiment
     sentences = [_of_text(found.group().strip()) for found in _SENTENCE.finditer(low)]
     return any(
-        _FORMS.search(one) is not None
+        FORMS.search(one) is not None
         and (
             labels.search(one) is not None
-            or _OPTIONS.search(one) is not None
+            or OPTIONS.search(one) is not None
             or (one.split(" ", 1)[0] in _JUDGING and _TEXTS.search(one) is not None)
         )
         for one in sentences
     )
-
-
-def _rewords(low: str) -> bool:
-    """Some word names a text in another form, or is of words and their forms; how the answer is to be written says nothing."""
-    return _REWORKED.search(_SENTENCE.sub(_uncased, low)) is not None
-
-
-def _uncased(found: re.Match[str]) -> str:
-    one = found[0].lstrip()
-    return found[0][: len(found[0]) - len(one)] + without_case(one)
 
 
 def _of_text(one: str) -> str:
@@ -296,7 +206,7 @@ def _of_text(one: str) -> str:
 
 def _says_of_what(low: str) -> bool:
     """The labels are named as such, or a question is asked of the text: `Does the message below help? Answer YES or NO.`"""
-    return _LABELS.search(low) is not None or any(
+    return LABELS.search(low) is not None or any(
         _TEXTS.search(one) is not None and not _JUDGING.isdisjoint(one.split())
         for one in map(re.Match.group, _SENTENCE.finditer(low))
     )
@@ -304,7 +214,7 @@ def _says_of_what(low: str) -> bool:
 
 def _ordered(low: str) -> str:
     """What the sentences ask for that open like orders."""
-    if _LITERALS.search(low) is None:
+    if LITERALS.search(low) is None:
         return OPEN
     orders = [found.group() for found in _ORDER.finditer(low) if found[1] in _ORDERS]
     return _named("\n".join(orders)) or OPEN

@@ -20,7 +20,7 @@ _SOME = rf"(?:(?!plain|simple)[a-z]+ ){{0,2}}{LANGUAGES}"
 _KNOWS = r"(?:reads?|speaks?|understands?|knows?)"
 _PIECES = r"(?:letters?|characters?|words?|lines?|syllables?|vowels?|consonants?|sentences?|tokens?)"
 
-REWORKED_WORDS = (
+_REWORKED_WORDS = (
     r"(?:passive|active)(?: voice| form|:)|(?:past|present|future) (?:tense|perfect|continuous|progressive)|(?:reported|indirect) speech"
     r"|(?:first|second|third) person (?:singular|plural)|in the (?:plural|singular|passive|past tense|negative|third person)"
     r"|(?:leave|keep|let) (?:the (?:rest|others?|remainder)|everything else|all else|all other \w+|it otherwise)|change nothing|nothing else changed"
@@ -28,7 +28,6 @@ REWORKED_WORDS = (
     r"|(?:return|output|print|give back|write out|reproduce|copy out) (?:only )?the (?:full|whole|complete|entire|corrected|edited|revised|new|resulting|final)"
     r" (?:text|sentence|line|paragraph|version|message|passage|string)"
     r"|in reverse(?: order)?|backwards|(?:in )?alphabetical(?:ly| order)|(?:upper|lower|title|camel|snake|kebab)[ -]?case|in (?:all )?(?:capitals|caps)"
-    rf"|(?:(?<!on )the|each|every|its|their|what's|is) (?:very )?(?:first|second|third|last|longest|shortest|middle) (?:\w+ )?{_PIECES}"
     r"|which (?:sentences?|phrases?|lines?|passages?|quotes?|words?)(?! (?:is|are|was) missing)|misspel\w+"
     r"|wrong with (?:this|the|my|it)(?: \w+)? (?:sentence|phrase|text|line|word)|(?:write|spell|type) out|read (?:it )?back|initials"
     r"|the (?:\w+ )?(?:commas|accents|apostrophes|hyphens|full stops|periods|quotation marks)|(?:give|lend) (?:it|this|the \w+) an? (?:more|less|different)"
@@ -38,17 +37,17 @@ REWORKED_WORDS = (
     r"|(?:alternative|another|different|other|improved|corrected|revised|clean|polished|milder|softer|nicer|shorter|longer|better|simpler|clearer|plainer|stricter)"
     r" (?:versions?|wordings?|phrasings?|formulations?|variants?|renderings?|drafts?|clauses?|sentences?|texts?|titles?|headlines?|ways? (?:in which|of (?:saying|putting)|to (?:say|put)))"
     r"|keep(?:ing)? (?:(?:all|each|every|the|its|their|any|both) )+(?:\w+ )?(?:facts?|figures?|numbers?|names?|meaning|wording|content|details?|format|formatting|sense|information|words?|times|dates)"
-    r"|(?:own|same|original|exact|very) (?:words|wording)|(?:as|like) (?:it is |they are |it stands |they stand )?in the (?:note|text|original|source|sentence|input)|latex"
+    r"|(?:own|same|original|exact|very|using its|using their) (?:words|wording)|in the same (?:format|style)|ways? (?:of saying|to (?:say|put|phrase|word|express))|(?:as|like) (?:it is |they are |it stands |they stand )?in the (?:note|text|original|source|sentence|input)|latex"
     r"|you are (?:an? )?(?:[a-z-]+ ){0,3}(?:lector|poet|scribe|stenographer|subtitler|copywriter|ghostwriter)"
     r"|(?m:^)as an? [^,.:\n]{1,40}(?=:)|like (?:an?|the) [^.?!\n]{1,30} would|[a-z]{2} ?(?:->|=>|→|>) ?[a-z]{2}(?![\w.])"
     r"|in (?:bold|italics?|brackets|quotation marks|small caps)"
     r"|anagrams?|palindromes?|pig latin|morse(?: code)?|rot-?13|base-?64|leet(?:speak)?|caesar cipher|phonetic (?:alphabet|spelling|transcription)|ipa"
     rf"|(?:this|it|that|following|texts?|sentences?|same|one|says?|read|said|sound|look|be|see)(?: \w+){{0,2}} in(?:to)? {_SOME}|in(?:to)? {_SOME}(?= ?\?)"
-    rf"|give (?:me |us )?(?:the|an?) {_SOME}|only {_KNOWS} {LANGUAGES}|{_KNOWS} (?:only )?{LANGUAGES} only|{_KNOWS} only {LANGUAGES}"
+    rf"|give (?:me |us )?(?:the|an?) {_SOME}|{LANGUAGES} one|between {LANGUAGES} and {LANGUAGES}|interpreter|only {_KNOWS} {LANGUAGES}|{_KNOWS} (?:only )?{LANGUAGES} only|{_KNOWS} only {LANGUAGES}"
 )
 """Of such words one is enough, wherever it stands in an instruction."""
 
-WORDING_WORDS = (
+_WORDING_WORDS = (
     r"wordings?|phrasings?|gaps? filled|fill(?:ing)? (?:in )?(?:the |each |every )?gaps?|typos?|tenses?|synonyms?|antonyms?|nouns?|verbs?|adjectives?|adverbs?|pronouns?|prepositions?|conjunctions?|participles?|prefix(?:es)?|suffix(?:es)?"
     r"|commas(?! separated)|semicolons?|apostrophes?|parts? of speech|subject and (?:the )?object|definite articles?|homophones?|homonyms?|collocations?|syntax|fluency|pinyin|romaji|furigana"
     r"|glosses|glossed|a (?:literal )?gloss|diffs?|corrections?|misprints?|cloze|fill-in-the-blanks?|dictation|parod(?:y|ies)|acronyms?|(?:good|better|correct|proper|standard|broken) english"
@@ -58,13 +57,16 @@ WORDING_WORDS = (
     r"|(?:select|pick|choose|find|give|show|mark|name|print)(?: me)? the (?:[\w-]+ ){0,3}(?:words?|sentences?|phrases?|quotes?|quotations?|passages?|lines?|spans?|excerpts?|snippets?)"
     r"|(?:supporting|key|best) (?:sentences?|phrases?|quotes?|quotations?|passages?|lines?|spans?|excerpts?|snippets?|evidence)|followed by the (?:text|title|sentence|message|line)"
     r"|as (?:written|printed|spelled|spelt|typed|worded|it is written)|literal|literally|the exact (?!same)\w+|quoting|by repeating|using only (?:the )?words|clean copy|versions? for"
-    r"|the (?:plural|singular|past|comparative|superlative|infinitive|gerund|participle|diminutive|feminine|masculine|genitive) (?:form )?of|slots|aspect terms|trigger words?"
+    rf"|(?:the|each|every|its|their|what's|is) (?:very )?(?:first|second|third|last|longest|shortest|middle) (?:\w+ )?{_PIECES}"
+    r"|the (?:past|diminutive|feminine|masculine|genitive) (?:form )?of|the (?:plural|singular|comparative|superlative|infinitive|gerund|participle)|slots|aspect terms|trigger words?"
     r"|(?:is|are|whether) (?:this|it|the following) (?:an? )?valid|(?:addresses|address|json|xml|yaml|urls?|ibans?) (?:is |are )?valid|is (?:this|it) an? (?:complete|full|whole|correct) (?:sentence|phrase)"
-    r"|(?:question|exclamation|quotation) marks?|full stops?|capital letters?|(?:two|these|both|the) strings|in other words|without (?:any )?(?:errors|mistakes|typos)"
+    r"|(?:question|exclamation|quotation) marks?|full stops?|capital letters?|(?:two|these|both|the) strings|in other words|(?:its|their|the) negations?|(?:any|no) (?:mistakes|errors|typos)|is (?:my|this|the) (?:sentence|english|phrase|line) (?:ok|okay|correct|right|fine|good)|without (?:any )?(?:errors|mistakes|typos)"
     r"|(?:and|then|,) (?:return|repeat|copy|output|print|quote|give|write) (?:it|this|that|the (?:text|title|sentence|word))|and the (?:text|title|sentence)(?: itself)?(?=\W*(?:$|\n))"
     r"|(?:assign|give)(?: to)? (?:each|every) (?:name|entity|term|mention|field|column|cell)"
 )
 """Of words and their forms, and of pieces of a text that are to be given."""
+
+_REWORKED, _WORDING = (re.compile(rf"\b(?:{words})\b") for words in (_REWORKED_WORDS, _WORDING_WORDS))
 
 _FORMS = word_set(
     "replace mask censor redact blank remove delete strip insert swap substitute reverse invert flip scramble shuffle alphabetise alphabetize reorder "
@@ -143,7 +145,7 @@ _OPEN_ORDERS = (
 _OPEN = re.compile(
     r"\?|\b(?:questions?|answers?|repl(?:y|ies)|respond|responses?|assistant|helpful|your help|summar\w+|tl;? ?dr|gist|opinions?|advice|explanations?|hints?|step by step|pass or fail"
     r"|(?:no|not) more than|at most \w+ (?:words|sentences)|you (?:work|act|serve|play|write|speak|know|never|always))\b"
-    rf"|(?:^|[.!?:;,\n>)][ \t]*|\b(?:and|then|but|to|please|you|or) )[^\w\n]{{0,9}}(?:{_OPEN_ORDERS})\b"
+    rf"|(?:^|[.!?:;,\n>)][ \t]*|\b(?:and|then|but|to|please|or) )[^\w\n]{{0,9}}(?:you )?(?:{_OPEN_ORDERS})\b"
     r"|(?:^|[.!?;\n>][ \t]*)[^\w\n]{0,9}(?:what|how|why|where|when|who|whom|whose|which|is|are|was|were|does|do you|did|can|should|would|could|has|have|problem|exercise|exam|quiz|maths?|sums?|q)\b",
     re.MULTILINE,
 )
@@ -164,6 +166,30 @@ _FOREIGN = re.compile(
     r"|el|los|las|una|del|por|para|como|cómo|lo|al|su|esto|este|esta|gli|di|della|che|per|non|è|questo|si|dice|nel|uma|não|da|em|het|een|van|niet|met|voor"
     r"|dit|zeg|nie|jest|się|na|och|att|det|som|på|är|ikke)\b"
 )
+
+
+_ASIDE = re.compile(
+    r"[^.!?\n]*\b(?:ignor(?:e|ing)|disregard\w*|regardless|consider|despite|beware|take into account|pay attention|look at|keep (?:the|your) (?:wording|phrasing|syntax)|do(?: not|n't) (?:mind|count|penali[sz]e|care))\b[^.!?\n]*"
+)
+"""A sentence that says what is not judged, or what may be met with."""
+
+
+_TELLING = re.compile(
+    r"(?:^|(?<=[.!?\n]))[^\w\n]*(?:the|an?|some|many|most|it|they|this|these|those|if|when|where|note|remember|sometimes|often|do not|don't|never|always|reviews?|texts?|writers?"
+    r"|customers?|people|comments?|messages?)\b[^.!?\n]*",
+    re.MULTILINE,
+)
+_GUIDE_SENTENCES = 3
+
+
+def is_about_words(low: str, labels: bool) -> bool:
+    """An instruction in small letters names a form of the text, or pieces of it, that are asked for; where labels are asked for, what
+    a longer guide tells is not asked."""
+    if labels and len(_SENTENCE.findall(low)) >= _GUIDE_SENTENCES:
+        low = _TELLING.sub(" ", low)
+    if _REWORKED.search(low) is not None:
+        return True
+    return _WORDING.search(low) is not None and _WORDING.search(_ASIDE.sub(" ", low)) is not None
 
 
 def reworks(low: str) -> bool:
