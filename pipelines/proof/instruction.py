@@ -35,7 +35,7 @@ _LETTER_WORDS = (
     r"translat\w+|transcrib\w+|transcriptions?|transliterat\w+|rewrit\w+|rephras\w+|paraphras\w+|reword\w*|correct (?:the|this|any|all|my|every)"
     r"|redact\w*|anonymi[sz]\w+|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|capitali[sz]\w+|compare (?:the|these|this|both|two)"
     rf"|(?:put|turn|bring|render|express|interpret)\b[^.!?\n]{{0,80}}? (?:in|into|to) (?:[a-z]+ ){{0,2}}{_LANGUAGES}"
-    rf"|(?:the {_LANGUAGES} (?:for|of)|(?:give|provide|return|output|write) (?:me )?(?:only )?the {_LANGUAGES} (?:text|sentence|words?)|interpreters?)"
+    rf"|(?:give|provide|return|output|write) (?:me )?(?:only )?the {_LANGUAGES} (?:text|sentence|words?|for|of)|(?:you(?: are|'re)|act as|as) an? (?:[\w-]+ ){{0,4}}interpreter"
     rf"|what(?: is|'s) [^?\n]{{0,120}}? in {_LANGUAGES}(?= ?\?)"
     r"|(?:simplify|shorten) (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording)"
     r"|make (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording) (?:more|less|sound|shorter|longer|clearer)"
@@ -117,7 +117,7 @@ _TELLS = _words(
 """Of open tasks that say what to do with a text: of what stands in it only orders count."""
 
 _ENGLISH = _words(
-    "the|a|an|is|are|to|of|and|in|for|with|by|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it|answers?|think|concise|solve|calculate|compute|maths?|asks?|our|reply|words"
+    "the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it|answers?|think|concise|solve|calculate|compute|maths?|asks?|our|reply|words"
     "|only|below|please|briefly|following"
 )
 _ORDERS = word_set(
