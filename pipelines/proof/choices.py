@@ -17,8 +17,9 @@ _OFFERED = re.compile(
     rf"|\b(?:answer|reply|respond|verdict|output):? {_WORD}(?: ?[/|] ?{_WORD}){{1,9}}(?=[ \t]*(?:[.:]|$))"
     rf"|\b(?:answer|reply|respond)(?: with)?:? {_WORD}(?:, {_WORD}){{1,9}},? or {_WORD}(?=[ \t]*(?:[.:]|$))"
     rf"|\bword: {_WORD}(?:, {_WORD}){{1,9}},?(?: or {_WORD})?(?=[ \t]*(?:\.|$))|\by ?/ ?n\b"
-    r"|\b(?:spam or (?:ham|not)|for or against|(?:un)?happy or (?:un)?happy|good or bad|(?:dis)?liked? or (?:dis)?liked?|real or fake|fake or real|(?:in)?correct or (?:in)?correct|(?:un)?favou?rable or (?:un)?favou?rable|(?:ir)?relevant or (?:ir)?relevant)\b"
+    r"|\b(?:spam or (?:ham|not)|for or against|(?:un)?happy or (?:un)?happy|real or fake|fake or real|(?:in)?correct or (?:in)?correct|(?:un)?favou?rable or (?:un)?favou?rable|(?:ir)?relevant or (?:ir)?relevant)\b"
     rf"|\bonly (?:the |its )?(?:[a-z]+ ){{0,2}}[a-z]+: {_WORD}(?:, {_WORD}){{0,9}},? or {_WORD}(?=[ \t]*(?:\.|$))"
+    r"|^(?:good or bad|liked? or dis-?liked?)\?"
     r"|\b(?:under|into|in) (?:exactly |only |just )?one (?:heading|section|desk|bucket|queue|department|theme|class|group)\b",
     re.MULTILINE,
 )

@@ -25,7 +25,7 @@ _LETTER_WORDS = (
     r"translat\w+|transcrib\w+|transcriptions?|transliterat\w+|rewrit\w+|rephras\w+|paraphras\w+|reword\w*|correct (?:the|this|any|all|my|every)"
     r"|redact\w*|word for word|anonymi[sz]\w+|convert\w*|normali[sz]\w+|format (?:the|this)|reformat\w*|capitali[sz]\w+|compare (?:the|these|this|both|two)"
     rf"|(?:put|turn|bring|render|express|interpret)\b[^.!?\n]{{0,80}}? (?:in|into|to) (?:[a-z]+ ){{0,2}}{LANGUAGES}"
-    rf"|(?:the {LANGUAGES} (?:for|of)|(?:give|provide|return|output|write) (?:me )?(?:only )?the {LANGUAGES} (?:text|sentence|words?)|interpreters?)"
+    rf"|(?:give|provide|return|output|write) (?:me )?(?:only )?the {LANGUAGES} (?:text|sentence|words?|for|of)|(?:you(?: are|'re)|act as|as) an? (?:[\w-]+ ){{0,4}}interpreter"
     rf"|what(?: is|'s) [^?\n]{{0,120}}? in {LANGUAGES}(?= ?\?)"
     r"|(?:simplify|shorten) (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording)"
     r"|make (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording) (?:more|less|sound|shorter|longer|clearer)"

@@ -19,6 +19,8 @@ TASKS = [
     ("Mark the mail as KEPT or NOT_KEPT.", CLOSED),
     ("Spam or ham?", CLOSED),
     ("Is it correct or incorrect?", CLOSED),
+    ("Note:\nGood or bad?", CLOSED),
+    ("Is it a good or bad idea?", OPEN),
     ("Is this positive, neutral or negative?", CLOSED),
     ("Give only the team name: Sales, Support or Legal.", CLOSED),
     ("Only the team: what is it, or was it gone?", OPEN),
