@@ -45,7 +45,7 @@ KEPT = re.compile(
 _ANSWERING = re.compile(
     r"(?:(?:please|then|just|only) )?(?:answer|reply|respond|write|give|return|output|print|state|put|choose|pick|(?:exactly )?(?:one|two|single|a single) words?)\b"
 )
-_SENTENCE = re.compile(r"(\s*)([^.!?\n]+)")
+_SENTENCE = re.compile(r"([ \t]*)([^.!?\n]+)")
 _CASE_OF_ANSWER = re.compile(
     r"\b(?:words?|answer|label|name|verdict|letter|category|class|section|topic|only|reply|respond|output)\b,? in (?:all )?"
     r"(?:capitals|caps|capital letters|(?:upper|lower)[ -]?case)(?: letters)?\b|\b(?:upper|lower)[ -]?case (?=word|letter|label|answer)"
@@ -65,7 +65,7 @@ def without_case(sentence: str) -> str:
 
 def uncased(low: str) -> str:
     """An instruction in lower case, without the case that its answer is to have."""
-    return _SENTENCE.sub(lambda found: found[1] + without_case(found[2]), low)
+    return _SENTENCE.sub(lambda found: found[1] + without_case(found[2]), low) if _CASE_OF_ANSWER.search(low) else low
 
 
 def repeated_labels(instruction: str) -> str:

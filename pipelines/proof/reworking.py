@@ -43,7 +43,7 @@ _REWORKED_WORDS = (
     r"|in (?:bold|italics?|brackets|quotation marks|small caps)"
     r"|anagrams?|palindromes?|pig latin|morse(?: code)?|rot-?13|base-?64|leet(?:speak)?|caesar cipher|phonetic (?:alphabet|spelling|transcription)|ipa"
     rf"|(?:this|it|that|following|texts?|sentences?|same|one|says?|read|said|sound|look|be|see)(?: \w+){{0,2}} in(?:to)? {_SOME}|in(?:to)? {_SOME}(?= ?\?)"
-    rf"|give (?:me |us )?(?:the|an?) {_SOME}|{LANGUAGES} one|between {LANGUAGES} and {LANGUAGES}|interpreter|only {_KNOWS} {LANGUAGES}|{_KNOWS} (?:only )?{LANGUAGES} only|{_KNOWS} only {LANGUAGES}"
+    rf"|give (?:me |us )?(?:the|an?) {_SOME}|{LANGUAGES} one|between {LANGUAGES} and {LANGUAGES}|only {_KNOWS} {LANGUAGES}|{_KNOWS} (?:only )?{LANGUAGES} only|{_KNOWS} only {LANGUAGES}"
 )
 """Of such words one is enough, wherever it stands in an instruction."""
 
@@ -57,7 +57,7 @@ _WORDING_WORDS = (
     r"|(?:select|pick|choose|find|give|show|mark|name|print)(?: me)? the (?:[\w-]+ ){0,3}(?:words?|sentences?|phrases?|quotes?|quotations?|passages?|lines?|spans?|excerpts?|snippets?)"
     r"|(?:supporting|key|best) (?:sentences?|phrases?|quotes?|quotations?|passages?|lines?|spans?|excerpts?|snippets?|evidence)|followed by the (?:text|title|sentence|message|line)"
     r"|as (?:written|printed|spelled|spelt|typed|worded|it is written)|literal|literally|the exact (?!same)\w+|quoting|by repeating|using only (?:the )?words|clean copy|versions? for"
-    rf"|(?:the|each|every|its|their|what's|is) (?:very )?(?:first|second|third|last|longest|shortest|middle) (?:\w+ )?{_PIECES}"
+    rf"|(?:(?<!on )the|each|every|its|their|what's|is) (?:very )?(?:first|second|third|last|longest|shortest|middle) (?:\w+ )?{_PIECES}"
     r"|the (?:past|diminutive|feminine|masculine|genitive) (?:form )?of|the (?:plural|singular|comparative|superlative|infinitive|gerund|participle)|slots|aspect terms|trigger words?"
     r"|(?:is|are|whether) (?:this|it|the following) (?:an? )?valid|(?:addresses|address|json|xml|yaml|urls?|ibans?) (?:is |are )?valid|is (?:this|it) an? (?:complete|full|whole|correct) (?:sentence|phrase)"
     r"|(?:question|exclamation|quotation) marks?|full stops?|capital letters?|(?:two|these|both|the) strings|in other words|(?:its|their|the) negations?|(?:any|no) (?:mistakes|errors|typos)|is (?:my|this|the) (?:sentence|english|phrase|line) (?:ok|okay|correct|right|fine|good)|without (?:any )?(?:errors|mistakes|typos)"

@@ -31,6 +31,8 @@ TASKS = [
     ("You go to one desk, then to the other.", STRICT),
     ("Is it far? Write the one word in capitals: SEE or SKIP.", CLOSED),
     ("Choose a label. Reply with the label, in lower-case letters.", CLOSED),
+    ("Does it sound positive or negative? One word in lower case.", CLOSED),
+    ("Work it out and write the bare number on the last line.", OPEN),
     ("Is the headline in capitals? Answer yes or no.", STRICT),
     ("Write yes or no: is the word in capitals?", STRICT),
     ("Choose one word if the text is in capitals.", STRICT),
