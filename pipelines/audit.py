@@ -20,6 +20,8 @@ MOST_OF_SPARED, MOST_OF_CANONICAL = 0.1, 0.02
 keys: an audit is two calls, so audits cost less than a quarter of what reuses spare. Canonical keys are the same rules for everybody."""
 LEAST_AUDITED = 30
 """Audited reuses of a route, on the same grounds, before anything is concluded; and the daily minimum."""
+MOST_FALSE = 0.005
+"""What a route allows (`max_false_reuse`) where nothing says otherwise: also one that this configuration does not name."""
 Z95 = 1.959964
 
 
@@ -109,8 +111,8 @@ def condemned(wrong: int, audited: int, baseline_wrong: int, baseline: int, most
     return audited >= LEAST_AUDITED and excess(wrong, audited, baseline_wrong, baseline).low > most
 
 
-def verdict(wrong: int, audited: int, baseline_wrong: int, baseline: int, most: float | None) -> str:
+def verdict(wrong: int, audited: int, baseline_wrong: int, baseline: int, most: float) -> str:
     """What a report says of a route: paused, holds, or undecided where there is too little to say so."""
     if audited < LEAST_AUDITED or not baseline:
         return "undecided"
-    return "paused" if most is not None and condemned(wrong, audited, baseline_wrong, baseline, most) else "holds"
+    return "paused" if condemned(wrong, audited, baseline_wrong, baseline, most) else "holds"

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import schemas, wire
-from pipelines.audit import AUDITED, GROUNDS, Tally, condemned, excess, pause_name, verdict
+from pipelines.audit import AUDITED, GROUNDS, MOST_FALSE, Tally, condemned, excess, pause_name, verdict
 
 WINDOW = timedelta(days=7)
 """What a route is judged by, and how long it is paused."""
@@ -74,7 +74,7 @@ class Judged(NamedTuple):
     tally: Tally
 
 
-def standing(runs: Iterable[Judged], now: datetime, most: float | None) -> str:
+def standing(runs: Iterable[Judged], now: datetime, most: float) -> str:
     """audit.verdict of what holds now, told from the runs of a route: it is judged when one of them ends, by what ended on that day
     and in the WINDOW before; what that condemns is paused for as long, whatever ends meanwhile."""
     verdicts = ["undecided", *(verdict(*tally, most) for _, tally in _judged(runs, now))]
@@ -115,7 +115,8 @@ def days(now: datetime) -> list[date]:
 def of_audits(
     runs: Iterable[tuple[date, Iterable[Said]]], allowed: Mapping[str, float], now: datetime
 ) -> dict[str, Pause]:
-    """The pauses that hold now, by name, as the audits of runs tell them that ended on these days."""
+    """The pauses that hold now, by name, as the audits of runs tell them that ended on these days. A route that `allowed` lacks is
+    judged as well: its records outlive the configuration, or the search for servers, that named it."""
     judged: dict[Subject, list[Judged]] = defaultdict(list)
     for day, audits in runs:
         counts: dict[Subject, Counter[tuple[str, bool]]] = defaultdict(Counter)
@@ -127,7 +128,7 @@ def of_audits(
             judged[subject].append(Judged(day, last, tally(count)))
     found = {}
     for (route, grounds), ended in judged.items():
-        most = allowed.get(route, 1.0)
+        most = allowed.get(route, MOST_FALSE)
         for until, counted in _judged(ended, now):
             if condemned(*counted, most):
                 told = say((route, grounds), counted, most, int(until.timestamp() * 1000))

@@ -90,8 +90,14 @@ class Settings(BaseSettings):
         for name, targets in served.items():
             if name not in self.routes and name not in aliases:
                 pattern = next((each for each in written.values() if targets[0] in each.targets), None)
-                self.routes[name] = (pattern or Route(targets=(name,))).as_implied(tuple(targets))
+                self.routes[name] = (pattern or _unnamed(name, written)).as_implied(tuple(targets))
         return self
+
+
+def _unnamed(target: str, written: Mapping[str, Route]) -> Route:
+    """The route to a target that none names; who writes in every route that nothing is audited means this one too."""
+    silent = written and all(not route.audit_share for route in written.values())
+    return Route(targets=(target,), audit_share=0.0) if silent else Route(targets=(target,))
 
 
 def load_settings(

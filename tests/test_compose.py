@@ -91,6 +91,7 @@ def test_the_simulated_configuration_leads_to_the_simulator() -> None:
     assert {name: (target.base_url, target.model) for name, target in settings.targets.items()} == {
         name: (f"http://simulator:{server.port}/v1", server.model) for name, server in scenario.servers.items()
     }
+    assert not any(route.audit_share for route in settings.routes.values()), "stand-ins say nothing about reuse"
 
 
 def test_the_image_is_pinned_unprivileged_and_without_cuda() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
+from pipelines.audit import MOST_FALSE
 from pipelines.config.checked import (
     Address,
     Concurrency,
@@ -228,7 +229,7 @@ class Route(Section):
     reuse_for: Duration = 86_400.0
     merge_samples: bool = False
     audit_share: Share = 0.01
-    max_false_reuse: Share = 0.005
+    max_false_reuse: Share = MOST_FALSE
     keywords: Names = ()
     min_complexity: Share = 0.0
     max_complexity: Share = 1.0

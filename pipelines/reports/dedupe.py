@@ -149,7 +149,7 @@ def _audits(extra: Extra) -> list[dict[str, Any]]:
     table = mine.group_by("route", GROUNDS.alias("grounds")).agg(_tally())
     verdicts, rows = _verdicts(extra), []
     for row in table.sort("route", "grounds").collect().iter_rows(named=True):
-        found, most = audit.excess(*(row[name] for name in TALLY)), extra.allowed.get(row["route"])
+        found, most = audit.excess(*(row[name] for name in TALLY)), _allowed(extra, row["route"])
         rows.append({
             "route": row["route"], "reuse_by": row["grounds"],
             "verdict": verdicts.get((row["route"], row["grounds"]), "undecided"), "audited": row["audited"], "disagree": row["wrong"],
@@ -169,8 +169,12 @@ def _verdicts(extra: Extra) -> Mapping[tuple[str, str], str]:
         for grounds in audit.AUDITED:
             ended = runs.select("day", "at", *(f"{grounds}{name}" for name in TALLY)).iter_rows()
             judged = [Judged(day, at, (wrong, audited, *twice)) for day, at, wrong, audited, *twice in ended]
-            found[route, grounds] = standing(judged, extra.now, extra.allowed.get(route))
+            found[route, grounds] = standing(judged, extra.now, _allowed(extra, route))
     return found
+
+
+def _allowed(extra: Extra, route: str) -> float:
+    return extra.allowed.get(route, audit.MOST_FALSE)
 
 
 def _tally(where: pl.Expr | bool = True, prefix: str = "") -> list[pl.Expr]:

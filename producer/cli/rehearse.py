@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 CLIENT = "simulate"
 """On whose behalf every rehearsal asks."""
+UNAUDITED = {"audit_share": 0.0}
+"""Of each route, unless its scenario says otherwise: what stand-ins answer hangs on the letters of a prompt, so every audit would
+condemn reuse and the next rehearsals would show none."""
 START_S = 30.0
 STOP_S = 5.0
 
@@ -71,7 +74,9 @@ async def _rehearsing(ask: Common, named: str) -> AsyncIterator[Settings]:
             "prefix": session.REHEARSAL,
             "keep_response": real.keep_response,
         }
-        yield parse_settings({**scenario_settings(config, urls), "spillway": own})
+        derived = scenario_settings(config, urls)
+        routes = {name: {**UNAUDITED, **route} for name, route in derived["routes"].items()}
+        yield parse_settings({**derived, "routes": routes, "spillway": own})
 
 
 def _mark(root: str, scenario: str) -> None:

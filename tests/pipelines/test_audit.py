@@ -88,5 +88,5 @@ def test_what_leaders_do_to_themselves_is_no_fault_of_reuse() -> None:
 
 def test_too_little_says_nothing() -> None:
     assert verdict(500, 500, 0, 500, 0.005) == "paused"
-    assert verdict(500, 500, 500, 500, 0.005) == verdict(500, 500, 0, 500, None) == "holds"
+    assert verdict(500, 500, 500, 500, 0.005) == verdict(500, 500, 0, 500, 1.0) == "holds"
     assert verdict(500, 500, 0, 0, 0.005) == verdict(29, 29, 0, 29, 0.005) == "undecided"

@@ -75,4 +75,6 @@ def test_audits_tell_a_pause_in_words() -> None:
     assert told.message.startswith(
         "route small: reuse by anything but exact keys is paused until 2026-03-08: 30 of 30 audited reuses disagree"
     )
-    assert of_audits([(run.day, audits(run))], {}, START) == {}, "a route that is configured no more"
+    unnamed = of_audits([(run.day, audits(run))], {}, START)
+    assert list(unnamed.values()) == [told], "a route that this configuration does not name is judged by the default"
+    assert of_audits([(run.day, audits(run))], {"small": 1.0}, START) == {}

@@ -204,6 +204,19 @@ class TestImpliedRoutes:
         assert routes["a"].models == ()
         assert "alias" not in routes  # the written alias is the one that counts
 
+    @pytest.mark.parametrize(
+        ("written", "share"), [({}, 0.01), ({"small": 0.0}, 0.0), ({"small": 0.0, "large": 0.5}, 0.01)]
+    )
+    def test_where_no_route_audits_anything_a_target_that_none_names_does_not_either(
+        self, written: dict[str, float], share: float
+    ) -> None:
+        data = {
+            "targets": {"a": {"kind": "vllm", "model": "m"}, "b": {"kind": "openai", "model": "n"}},
+            "routes": {name: {"targets": ["a"], "audit_share": each} for name, each in written.items()},
+        }
+        routes = parse_settings(data).routes
+        assert routes["b"].audit_share == routes["n"].audit_share == share
+
 
 @pytest.mark.parametrize(("text", "seconds"), [("45s", 45), ("30m", 1800), ("2h", 7200), ("1d", 86_400)])
 def test_durations(text: str, seconds: float) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ import pytest
 from openai.types.chat import ChatCompletion
 from redis import Redis
 
-from pipelines import schemas, wire
+from pipelines import paths, schemas, wire
 from pipelines.dialects.openai_lines import line_of
 from pipelines.pauses import pause
 from producer.cli import main
 from producer.exports import csv_cell
-from tests.support_frames import at, result
-from tests.support_worker import Step, answer_all, working
+from tests.support_frames import RUN, at, result
+from tests.support_worker import Step, answer_all, working, write
 
 BODY = {"id": "x", "object": "chat.completion", "choices": [], "created": 1, "model": "m"}
 
@@ -111,6 +112,25 @@ def test_status_tells_of_pauses_that_hold(here: Path, url: str, capsys: pytest.C
     code, out, _ = ran(capsys, "status", "--redis", url)
     assert code == 0 and "a holds" in out and "\x1b" not in out
     assert "it is over" not in out and "its limit was raised" not in out
+
+
+def test_without_redis_and_configuration_the_audits_tell_a_pause(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after any run of the README's first minutes: its private Redis is down, its routes are those that were found."""
+    now = datetime.now(UTC)
+    rows = [
+        {"route": "gpu", "link_kind": "edit", "part": part, "agrees": part == "baseline", "row": row, "at": now}
+        for part in ("reuse", "baseline")
+        for row in range(30)
+    ]
+    write(here / "data" / paths.audits(now.date().isoformat(), RUN), rows, schemas.AUDITS)
+    code, out, _ = ran(capsys, "status")
+    assert code == 0 and "route gpu: reuse by proof is paused until" in out
+    limit = '[routes.gpu]\ntargets = ["gpu"]\nmax_false_reuse = 1.0\n'
+    target = '[targets.gpu]\nkind = "vllm"\nmodel = "q"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    Path("spillway.toml").write_text(target + limit)
+    assert "is paused" not in ran(capsys, "status")[1], "a limit that was raised since"
 
 
 def test_status_and_targets_say_which_targets_are_closed(

@@ -17,6 +17,7 @@ import pytest
 from pipelines import schemas
 from producer.cli import main
 from tests.support_warm import Warm
+from tests.test_audit import stream
 
 SCENARIO = """
 [servers.gpu]
@@ -90,6 +91,20 @@ def test_a_rehearsal_end_to_end(here: Path) -> None:
     assert code == 3
     assert "has finished already" in err
     assert json.loads(out) == said
+
+
+def test_a_rehearsal_audits_nothing_unless_its_scenario_wants_it(here: Path) -> None:
+    """The stand-ins answer by the letters of a prompt: each audit would disagree, and reuse pause for the next rehearsals."""
+    (here / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in stream("a", 40)))
+    for share, audits in (("", 0), ("audit_share = 1.0\n", 80)):
+        told = scenario(here, 20)
+        file = here / "scenario.toml"
+        file.write_text(file.read_text().replace("[routes.small]\n", f'[routes.small]\ntask = "open"\n{share}'))
+        code, out, err = ran(here, "run", "in.jsonl", told, "--fresh", "--json")
+        assert code == 0, err
+        said = json.loads(out)
+        assert (said["ok"], said["duplicate"], said["calls"]) == (40, 40, 40 + audits)
+        assert ("reuse by proof is paused" in err) == bool(audits)
 
 
 def test_an_interrupted_rehearsal_resumes_and_pays_nothing_twice(here: Path) -> None:

@@ -23,7 +23,7 @@ class Section(NamedTuple):
 
 class Extra(NamedTuple):
     """The rows in question and chunk parts of their runs; audits of all runs, with the `day` on which each ended; texts by run and
-    row; what each route allows."""
+    row; what each route of the configuration allows."""
 
     results: pl.LazyFrame
     chunks: pl.LazyFrame

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from pipelines import schemas
+from pipelines.config.sections import Route
 from pipelines.reports import dedupe
 from pipelines.reports.shared.html import page
 from pipelines.reports.shared.pairs import marked
@@ -174,6 +175,17 @@ def test_all_of_both_texts_is_there_or_told(left: str, right: str) -> None:
     shown = [re.sub("<[^>]*>", "", text).replace("␣", " ").replace("⏎", "") for text in marked(left, right)]
     for text, whole in zip(shown, (left, right), strict=True):
         assert text == whole or "words" in text
+
+
+def test_a_route_that_the_configuration_does_not_name_is_judged_by_the_default() -> None:
+    """As it is where nothing is configured and the servers of this machine were found, and in every rehearsal."""
+    rows = [
+        {"route": "found", "part": part, "link_kind": "edit", "agrees": part == "baseline"}
+        for part in ("reuse", "baseline")
+        for _ in range(30)
+    ]
+    (row,) = dedupe.sections(_extra(rows), pairs=False)[-1].rows
+    assert (row["verdict"], row["allowed_share"]) == ("paused", Route(targets=("gpu",)).max_false_reuse)
 
 
 def test_reuses_by_canonical_keys_are_judged_beside_those_by_proof() -> None:
