@@ -66,6 +66,20 @@ def test_another_story(text: str) -> None:
     assert not retold(text, STORY)
 
 
+@pytest.mark.parametrize(
+    ("one", "another"),
+    [("Brightside Rovers lost 3-0 to Harwick at Mill Lane on Saturday and slipped to sixth place.",
+      "Brightside Rovers shares slipped on Saturday after the club lost 3-0 to Harwick at Mill Lane."),
+     ("The rocket firm Nordlys launched 22 probes for its Polar network from Kiruna on Thursday night.",
+      "The rocket firm Nordlys raised the price of its Polar network on Thursday night, hours after 22 probes left from Kiruna."),
+     ("The Delta chain closed 40 shops in Ohio in May, its first cut in ten years, after a fire at its depot.",
+      "A court told the Delta chain to pay for the 40 shops in Ohio that it closed in May, its first cut in ten years.")],
+)  # fmt: skip
+def test_another_side_of_a_story_is_another_topic(one: str, another: str) -> None:
+    assert not retold(one, another)
+    assert not retold(another, one)
+
+
 def test_who_speaks_of_himself_is_not_merely_quoted() -> None:
     said = "I have waited since Monday for the parcel from Lahti, and the courier says that the depot is closed."
     told = "Since Monday I have been waiting for a parcel from Lahti, and the courier says that the depot is closed for repairs."
@@ -134,6 +148,7 @@ def test_short_texts_propose_nothing_and_long_ones_six_pairs() -> None:
     ("task", "instruction", "expected"),
     [("closed", 50 * "The news of this section have a topic, and a license. " + "\nIs the clause below in it? Answer YES or NO.", False),
      ("closed", "Which topic is this text about?", True), ("closed", "Put the news item into a section: World, Sport.", True),
+     ("closed", "Which topic is this support message about?", False), ("closed", "Give the topic of the customer's e-mail.", False),
      ("closed", "What is the sentiment of this news item?", False), ("closed", "Is the review of this topic positive?", False),
      ("closed", "Which intent does the message express?", False), ("open", "Summarise the news.", False),
      ("strict", "Translate the headline.", False)],
