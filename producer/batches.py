@@ -141,7 +141,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     def _counts(self, run: RunView | None) -> dict[str, int]:
         completed, failed = self.completed, self.failed
         if run is not None and not self.ended:
-            completed = min(run.ok + run.duplicate + run.refused, self.total)
+            completed = min(run.ok + run.reused + run.refused, self.total)
             failed = min(run.invalid + run.failed, self.total - completed)
         return {"total": self.total, "completed": completed, "failed": failed}
 

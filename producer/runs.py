@@ -25,6 +25,7 @@ COUNTED = (
     "provider_batch_calls", "cost_pusd", "avoided_pusd",
 )  # fmt: skip
 """What a worker's summary says exactly and the live counters say nearly."""
+LIVE = (*COUNTED, "rows_estimate", "asked", "borrowed", "freed", "lent")
 
 
 class RunView(msgspec.Struct, frozen=True):
@@ -42,6 +43,9 @@ class RunView(msgspec.Struct, frozen=True):
     rows: int = 0
     asked: int = 0
     duplicate: int = 0
+    borrowed: int = 0  # of them with a leader in another run,
+    freed: int = 0  # and of these: wait for that run no more,
+    lent: int = 0  # since it has the answer
     invalid: int = 0
     ok: int = 0
     failed: int = 0
@@ -70,7 +74,7 @@ class RunView(msgspec.Struct, frozen=True):
     @property
     def counted(self) -> dict[str, int]:
         """The counters that a record keeps."""
-        return {name: getattr(self, name) for name in (*COUNTED, "rows_estimate")}
+        return {name: getattr(self, name) for name in LIVE}
 
     @property
     def ended(self) -> bool:
@@ -79,7 +83,14 @@ class RunView(msgspec.Struct, frozen=True):
     @property
     def done(self) -> int:
         """Rows whose fate is known."""
-        return self.ok + self.duplicate + self.invalid + self.failed + self.refused
+        return self.ok + self.reused + self.invalid + self.failed + self.refused
+
+    @property
+    def reused(self) -> int:
+        """Duplicates whose leader has an answer; nobody counts them of the run's own leaders: the share as of all that is asked."""
+        ended, own = self.ok + self.failed + self.refused, self.duplicate - self.lent - (self.borrowed - self.freed)
+        share = min(ended, self.asked) / self.asked if self.asked else 1.0
+        return self.duplicate if self.summary else min(self.duplicate, self.lent + int(max(0, own) * share))
 
     @property
     def needs(self) -> str:
@@ -273,7 +284,7 @@ def of_record(record: Mapping[str, Any], why: str = STOPPED) -> RunView:
     """A run of which only its record is left: ended, or open for some reason."""
     summary = record.get("summary")
     seen = summary or record.get("seen") or {}
-    counts: dict[str, Any] = {name: int(seen[name]) for name in (*COUNTED, "rows_estimate") if name in seen}
+    counts: dict[str, Any] = {name: int(seen[name]) for name in LIVE if name in seen}
     return RunView(
         run_id=record["run_id"],
         status=record.get("status") or "in_progress",

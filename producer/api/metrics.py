@@ -24,7 +24,7 @@ from producer.runs import LaneView, RunView
 
 router = APIRouter(tags=["health"])
 
-ROWS = ("ok", "duplicate", "invalid", "failed", "refused")
+ROWS = {name: name for name in ("ok", "invalid", "failed", "refused")} | {"duplicate": "reused"}
 _NANO = 1e-9
 
 Values = Iterable[tuple[Sequence[str], float]]
@@ -74,7 +74,7 @@ async def _look(here: State) -> list[GaugeMetricFamily]:
 
 def _of_runs(views: Sequence[RunView]) -> list[GaugeMetricFamily]:
     states = Counter(view.status for view in views)
-    rows = {status: sum(getattr(view, status) for view in views) for status in ROWS}
+    rows = {status: sum(getattr(view, field) for view in views) for status, field in ROWS.items()}
     depth = sum(max(0, view.total - view.done) for view in views)
     return [
         _gauge("spillway_runs_open", "Runs that have not ended, by status.",

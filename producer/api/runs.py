@@ -150,7 +150,7 @@ def shown(view: RunView) -> dict[str, Any]:
         "finished_at": _seconds(view.finished_ms),
         "rows": view.total,
         "ok": view.ok,
-        "duplicate": view.duplicate,
+        "duplicate": view.reused,
         "invalid": view.invalid,
         "failed": view.failed,
         "refused": view.refused,

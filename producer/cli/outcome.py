@@ -86,6 +86,7 @@ def of_unfinished(view: RunView, seconds: float) -> dict[str, Any]:
         "status": view.status,
         "rows": view.total,
         **{status: getattr(view, status) for status in STATUSES},
+        "duplicate": view.reused,
         "unanswered": max(0, view.total - view.done),
         "cost_usd": view.cost_pusd * _PICO,
         "avoided_usd": view.avoided_pusd * _PICO,

@@ -210,7 +210,7 @@ def _row(view: RunView) -> dict[str, Any]:
         "failed": view.failed + view.refused + view.invalid,
         "local_calls": view.local_calls,
         "cloud_calls": view.cloud_calls,
-        "provider_batch_calls": view.provider_batch_calls,
+        "provider_batch_calls": view.provider_batch_calls or None,  # few have any: the column goes where it is narrow
         "cost_usd": view.cost_pusd * _PICO,
         "avoided_usd": view.avoided_pusd * _PICO,
         "since": datetime.fromtimestamp(view.created_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M"),

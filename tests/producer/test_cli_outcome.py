@@ -14,6 +14,7 @@ from pipelines import paths, schemas
 from pipelines.errors import StoreError
 from producer.cli import outcome
 from producer.records import Records
+from producer.runs import RunView
 from tests.support_frames import RUN, call, duplicate, result
 from tests.support_worker import write
 
@@ -49,6 +50,13 @@ def test_summary_and_files_say_the_same(records: Records) -> None:
     assert told["cost_usd"] == Decimal("10000.000000000003")
     assert (told["unanswered"], told["cloud_calls"]) == (1, 2)
     assert outcome.of_ended(records, RUN, "expired", {"rows": 9}) == counted  # half a summary is none
+
+
+def test_of_an_unfinished_run_no_duplicate_of_an_unanswered_row_is_counted() -> None:
+    view = RunView(RUN, "in_progress", prepared=True, rows=300, asked=129, duplicate=171, ok=43)
+    told = outcome.of_unfinished(view, 1.0)
+    assert (told["duplicate"], told["unanswered"]) == (57, 200)
+    assert told["rows"] == sum(told[name] for name in (*outcome.STATUSES, "unanswered"))
 
 
 def test_copies_hold_this_run_alone_and_leave_nothing_else(records: Records, tmp_path: Path) -> None:

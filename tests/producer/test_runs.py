@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,33 @@ async def test_follow_ends_with_the_end(redis: Redis, records: Records) -> None:
     assert views[-1].ended
     assert (views[-1].total, views[-1].cost_pusd, views[-1].summary) == (5, 10**13, {"rows": 5})
     assert [seen.ended for seen in views].count(True) == 1
+
+
+@pytest.mark.parametrize(
+    ("counted", "done"),
+    [
+        ({"asked": 129, "duplicate": 171}, 0),
+        ({"asked": 129, "duplicate": 171, "ok": 43}, 43 + 57),
+        ({"asked": 129, "duplicate": 171, "ok": 100, "failed": 9, "refused": 20}, 300),
+        ({"asked": 0, "duplicate": 300, "borrowed": 300}, 0),
+        ({"asked": 0, "duplicate": 300, "borrowed": 300, "freed": 120, "lent": 120}, 120),
+        ({"asked": 0, "duplicate": 300, "borrowed": 300, "freed": 300, "lent": 300}, 300),
+        ({"asked": 30, "duplicate": 270, "borrowed": 300, "freed": 300}, 0),
+        ({"asked": 30, "duplicate": 270, "borrowed": 300, "freed": 300, "ok": 30}, 300),
+        ({"asked": 100, "duplicate": 200, "borrowed": 100, "ok": 50}, 50 + 50),
+        ({"asked": 129, "duplicate": 9, "invalid": 12, "summary": '{"rows": 300, "ok": 129, "duplicate": 159}'}, 300),
+        ({"duplicate": 171}, 171),
+    ],
+    ids=[
+        "nothing answered", "a third answered", "all ended", "the other run has no answer", "some of its answers",
+        "all of its answers", "it ended without", "and they were asked", "both kinds", "ended", "as older records say it",
+    ],
+)  # fmt: skip
+def test_a_duplicate_is_done_when_its_leader_has_an_answer(counted: dict[str, Any], done: int) -> None:
+    found = runs.view("20260301-080000-abc123", {"status": "in_progress", "rows": "300", "prepared": "1"} | counted)
+    assert found.done == done
+    again = runs.of_record({"run_id": found.run_id, "seen": found.counted, "status": "in_progress"})
+    assert found.summary or again.done == done, "stopped here, it is shown by its record"
 
 
 async def test_runs_are_listed_newest_first(redis: Redis, records: Records) -> None:

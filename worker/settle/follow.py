@@ -113,11 +113,18 @@ class Following:
         self._unread: dict[
             int, NDArray[np.int64]
         ] = {}  # by generation, that of the last look alone: rows that cannot be asked
+        self.lent = 0
+        """Followers of other runs' rows that have an answer, at the last look."""
 
     @property
     def others(self) -> Sequence[str]:
         """The other runs whose answers are waited for."""
         return self._table.runs[1:]
+
+    @property
+    def borrowed(self) -> int:
+        """Followers of other runs' rows."""
+        return int((self._table.links.run > 0).sum())
 
     def prepared(self, committed_rows: int) -> None:
         """Takes the links of the chunks that were prepared since the last look."""
@@ -155,6 +162,7 @@ class Following:
         busy = np.isin(links.follower, list(asked))
         rows = due(links, leaders, followers, busy)
         unended = (followers == NONE) | (followers == CLOSED)
+        self.lent = int(((links.run > 0) & (leaders == OK)).sum())
         waiting = np.flatnonzero((links.run > 0) & (leaders == NONE) & ~busy & unended)
         return rows[: max(0, FEW - len(asked))], waiting
 

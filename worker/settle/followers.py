@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipelines import wire
 from pipelines.planning.patience import LAST_SHARE, needed_s, possible_s, presses
 from worker.context import Context
+from worker.queue import noted
 from worker.settle.follow import ALL, Again, Following, Over
 from worker.settle.pressing import lanes, rows_out
 
@@ -32,7 +33,7 @@ asked themselves. A run that only waits for its turn, or for a provider's batch,
 BUDGET_PATIENCE_S = 3.0
 """The same of one whose next call fits into no budget: until all that it had answered is settled."""
 OWN_FIELDS = (
-    "cursor", "generation", "redo", "deadline_ms", "deadline_s", "cancel", "open", "audit_open", "held_rows",
+    "cursor", "generation", "redo", "deadline_ms", "deadline_s", "cancel", "open", "audit_open", "held_rows", "freed", "lent",
 )  # fmt: skip
 OTHER_FIELDS = ("status", "blocked", "out_rows", "ok", "settled", "rows")
 """Of another run; the last three are its progress."""
@@ -71,7 +72,7 @@ class Followers:
         redis, keys = self._context.redis, self._context.keys
         asked_raw = await redis.hgetall(keys.promoted(run_id))
         raw = await redis.hmget(keys.run(run_id), *OWN_FIELDS)  # after it: whoever is being asked is in an open batch
-        cursor, generation, redo, deadline_ms, deadline_s, cancel, open_, audits, held = (
+        cursor, generation, redo, deadline_ms, deadline_s, cancel, open_, audits, held, *told = (
             (each or b"").decode() for each in raw
         )
         if cancel:
@@ -99,8 +100,15 @@ class Followers:
         if rows:
             count = await self._context.scripts.promote(keys=[keys.run(run_id), keys.promoted(run_id)], args=rows)
             log.info("run %s: %d followers are asked themselves; their leaders have no answer", run_id, count)
+        await self._tell(run_id, told, following.borrowed - len(waiting), following.lent)
         live = b"wa" if int(open_ or 0) > int(audits or 0) else b"w"  # a batch that could not be read settles nothing
         return bool(rows or len(waiting) or any(state in live for state in asked.values()))
+
+    async def _tell(self, run_id: str, told: list[str], freed: int, lent: int) -> None:
+        """How many duplicates of other runs' rows wait for them no more, and how many of these have an answer: for the display."""
+        if told != [str(freed), str(lent)]:
+            args = noted({"freed": str(freed), "lent": str(lent)})
+            await self._context.scripts.note(keys=[self._context.keys.run(run_id)], args=args)
 
     async def _again(self, runs: Sequence[str]) -> dict[str, Again]:
         """What other runs are asking again."""

@@ -77,6 +77,23 @@ async def test_followers_wait_while_the_other_run_can_still_answer(
     assert await asked(following, **other) is expected
 
 
+async def test_it_is_told_how_many_followers_of_another_run_have_an_answer(following: Context, tmp_path: Path) -> None:
+    links = [
+        {"row": n, "kind": "link", "leader_row": 7 + n, "leader_run": OTHER, "link_kind": "exact"} for n in range(3)
+    ]
+    write(tmp_path / paths.chunk(RUN, 0, 0), [{**link, "tags": "{}"} for link in links], schemas.CHUNK)
+    await following.redis.hset(following.keys.run(RUN), "cursor", '{"row": 3}')
+    seen = []
+    for ended_ in ((), (7,), (7, 8)):
+        if ended_:
+            ended(tmp_path, len(ended_), ended_[-1], run=OTHER, status="ok")
+        await asked(following, status="in_progress")
+        seen.append(await following.redis.hmget(following.keys.run(RUN), "freed", "lent"))
+    assert seen == [[b"0", b"0"], [b"1", b"1"], [b"2", b"2"]]
+    await asked(following, status="cancelled")
+    assert await following.redis.hmget(following.keys.run(RUN), "freed", "lent") == [b"3", b"2"]
+
+
 @pytest.mark.parametrize(("cancel", "status"), [("1", "cancelled"), ("expired", "expired")])
 async def test_a_run_that_is_stopped_while_the_settler_looks_at_it_ends_as_stopped(
     following: Context, cancel: str, status: str
