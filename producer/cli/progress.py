@@ -131,6 +131,7 @@ class _Panel:
 
 def panel(run: RunView, lanes: Sequence[LaneView], rate: float, elapsed_s: float) -> RenderableType:
     """Bar, figures and targets of a run."""
+    from rich.columns import Columns
     from rich.console import Group
     from rich.markup import escape
     from rich.panel import Panel
@@ -144,26 +145,22 @@ def panel(run: RunView, lanes: Sequence[LaneView], rate: float, elapsed_s: float
     top.add_column(justify="right", no_wrap=True)
     done = f"{run.done:,} of {_total(run)} rows"
     top.add_row(ProgressBar(total=max(1, run.total), completed=min(run.done, run.total)), done)
-    facts = Table.grid(padding=(0, 3))
-    facts.add_row(
-        *_by_lane(run),
-        f"duplicates {run.duplicate:,}",
-        *_reading(run),
-        *_trouble(run),
-    )
-    money = Table.grid(padding=(0, 3))
-    money.add_row(
+    facts = [*_by_lane(run), f"duplicates {run.duplicate:,}", *_reading(run), *_trouble(run)]
+    money = [
         f"spent {dollars(run.cost_pusd * _PICO)}",
         f"avoided {dollars(run.avoided_pusd * _PICO)}",
         f"{rate:,.1f} rows/s",
         f"{duration(elapsed_s)} so far",
-        f"{duration(left)} to go" if left is not None else "",
-    )
+        *([f"{duration(left)} to go"] if left is not None else []),
+    ]
     targets = Table.grid(padding=(0, 3))
     for lane in lanes:
         state = _in_flight(lane) if lane.up else f"[red]down[/red] {escape(one_line(lane.reason))}"
         targets.add_row(escape(lane.name), lane.lane, state, f"{lane.rows_per_s:,.1f} rows/s" if lane.up else "")
-    parts: list[RenderableType] = [top, facts, money, targets]
+    below = [
+        Columns(each, padding=(0, 3)) for each in (facts, money)
+    ]  # each figure whole, on as many lines as it takes
+    parts: list[RenderableType] = [top, *below, targets]
     parts += [
         Text(one_line(said), style="yellow")
         for said in (f"waiting: {run.blocked}" if run.blocked else "", run.needs)

@@ -80,9 +80,9 @@ def test_an_infeasible_run_says_what_it_lacks_until_it_has_ended() -> None:
     assert RunView("x", "in_progress", lacks={"text": ""}).needs == "infeasible: needs another lane"
 
 
-def drawn(run: RunView, lanes: list[LaneView]) -> str:
+def drawn(run: RunView, lanes: list[LaneView], width: int = 120) -> str:
     out = io.StringIO()
-    Console(file=out, width=120).print(panel(run, lanes, 59.0, 12.0))
+    Console(file=out, width=width).print(panel(run, lanes, 59.0, 12.0))
     return out.getvalue()
 
 
@@ -97,6 +97,19 @@ def test_the_panel_shows_targets_and_their_state() -> None:
         "to go",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_the_panel_of_a_large_run_shows_every_figure_whole(width: int) -> None:
+    run = RunView(
+        "x", "in_progress", rows_estimate=2_000_000, rows=1_000_000, ok=600_123, duplicate=100_456, invalid=3_123, failed=2_456,
+        refused=1_234, rows_local=500_789, rows_cloud=102_345, rows_provider_batch=123_456, cost_pusd=12 * 10**12,
+    )  # fmt: skip
+    text = drawn(run, LANES, width)
+    for part in ("local 500,789", "cloud 102,345", "provider batch 123,456", "duplicates 100,456", "1,000,000 read",
+                 "invalid 3,123", "failed 2,456", "refused 1,234", "spent $12.00", "59.0 rows/s", "12 s so far"):  # fmt: skip
+        assert part in text
+    assert "…" not in text
 
 
 def test_the_panel_survives_a_run_that_has_not_begun() -> None:
