@@ -37,7 +37,7 @@ _LATIN_JOINERS = re.compile("(?<![^\x00-\u024f])[\u200c\u200d]+(?![^\x00-\u024f]
 
 _SUSPICIOUS = re.compile(r"[{}=<>`|;]|\w\(|\w\+\+|&&|else:|try:|(?:return|import|SELECT|class|def)$")
 _CALLS = re.compile(r"\w\(|\w\+\+")
-_LISTS = re.compile(r"\n(?:[-*+\u2022]|\d{1,3}[.)]|\S+[,;]\S)")
+_LISTS = re.compile(r"\n(?:[-*+\u2022]|\d+[.)]|\S+[,;]\S)")
 
 _CODE_LINE = re.compile(
     r"^\s*(?:def \w+\s*\(|class \w+\s*[:({]|import [\w.]+(?: as \w+)?;?\s*$|from [\w.]+ import\b|return(?: \S+)?;?\s*$"
@@ -62,7 +62,7 @@ _COLUMNS = re.compile(r"[^\s.!?:;,] {2,}\S")
 
 _ROW = re.compile(r"^ {2,}\S|[^\s.!?:;,] {2,}\S|\d")
 
-_ITEM = re.compile(r"^(?:[-*+\u2022]|\d{1,3}[.)])\s|^\s{2,}(?:[-*+]|\d{1,3}[.)]) |^\u21e5+ ")
+_ITEM = re.compile(r"^(?:[-*+\u2022]|\d+[.)])\s|^\s{2,}(?:[-*+]|\d+[.)]) |^\u21e5+ ")
 _DEEPER = "\N{RIGHTWARDS ARROW TO BAR}"
 """Stands for two blanks of indentation in front of an item."""
 
