@@ -36,7 +36,6 @@ from pipelines.proof.outline import OUTLINES, outlines, skeleton
 from pipelines.proof.pieces import CODE, TELLING
 from pipelines.proof.retelling import RARE_PAIRS as STORIES
 from pipelines.proof.retelling import rare_pairs
-from pipelines.proof.reworking import is_persona
 from pipelines.proof.shown import decoded
 from pipelines.proof.signs import doubted
 
@@ -269,14 +268,13 @@ _SAYS_NOTHING = re.compile(
 
 def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:
     """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
-    constant = "" if _SAYS_NOTHING.fullmatch(constant) else constant
+    silent = _SAYS_NOTHING.fullmatch(constant) is not None
+    field, constant = (rest if constant.strip() else text), ("" if silent else constant)
     if row.labels:
         return labelled_task(f"{row.system}\n{constant or text}", rest)
     told = infer_task(row.system) if row.system else OPEN
     if row.system and says_what(row.system):  # labels of fields are no instruction that could say more
         return stricter(told, infer_task(f"{row.system}\n{constant}", rest if constant else text))
-    if not constant:
-        return stricter(
-            told, infer_task(row.system, text) if row.system and not is_persona(row.system) else infer_task(text)
-        )
+    if silent:
+        return stricter(told, infer_task(field))
     return stricter(told, infer_task(constant, rest))

@@ -43,12 +43,12 @@ KEPT = re.compile(
 """Where what is found is to be spelt as the text has it, nobody asks how it should be spelt."""
 
 _ANSWERING = re.compile(
-    r"(?:(?:please|then|just|only) )?(?:answer|reply|respond|write|give|return|output|print|state|put|choose|pick|(?:exactly )?(?:one|two|single|a single) words?)\b"
+    r"(?:(?:please|then|just|only) )?(?:answer|reply|respond|write|return|output|print|state|put|(?:exactly )?(?:one|two|single|a single) words?)\b"
 )
 _SENTENCE = re.compile(r"([ \t]*)([^.!?\n]+)")
 _CASE_OF_ANSWER = re.compile(
     r"\b(?:words?|answer|label|name|verdict|letter|category|class|section|topic|only|reply|respond|output)\b,? in (?:all )?"
-    r"(?:capitals|caps|capital letters|(?:upper|lower)[ -]?case)(?: letters)?\b|\b(?:upper|lower)[ -]?case (?=word|letter|label|answer)"
+    r"(?:capitals|caps|capital letters|(?:upper|lower)[ -]?case)(?: letters)?\b(?! (?:from|of|that|which|in)\b)|\b(?:upper|lower)[ -]?case (?=word|letter|label|answer)"
 )
 """`Write the word in capitals` says how the answer looks, and asks nothing about the letters of the text."""
 
@@ -66,6 +66,11 @@ def without_case(sentence: str) -> str:
 def uncased(low: str) -> str:
     """An instruction in lower case, without the case that its answer is to have."""
     return _SENTENCE.sub(lambda found: found[1] + without_case(found[2]), low) if _CASE_OF_ANSWER.search(low) else low
+
+
+def unshown(low: str) -> str:
+    """What stands beside the examples of an instruction in lower case."""
+    return uncased("\n".join(line for line in low.split("\n") if _SHOWN.match(line) is None))
 
 
 def repeated_labels(instruction: str) -> str:

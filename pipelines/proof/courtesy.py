@@ -70,7 +70,7 @@ def _table() -> dict[str, list[tuple[tuple[str, ...], str]]]:
 
 _PHRASES = _table()
 _LONG_WORD, _CACHED = 5, 65_536
-_USUAL = frozenset(word for rows in _PHRASES.values() for row, _ in rows for word in row if len(word) >= _LONG_WORD)
+_USUAL = sorted({word for rows in _PHRASES.values() for row, _ in rows for word in row if len(word) >= _LONG_WORD})
 _CLAUSES = SUBJECTS | word_set("this that these those there not if when")
 _REQUESTING = POLITE | GREETINGS | {"you", "and"}
 """Behind these `kindly` asks."""

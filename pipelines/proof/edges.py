@@ -22,27 +22,24 @@ _LONE = (
     ("<<<", (" <<< ",)),
     (">>>", (" >>> ",)),
 )
-_BEFORE = frozenset(".:>=?!")
+_BEFORE = frozenset(":>=")
 """What may stand before a passage that is quoted whole."""
 
 _ENDS = ".,;:!?)"
-_OPENED, _CLOSED = re.compile(r"<([A-Za-z][\w-]*)> "), re.compile(r" </([A-Za-z][\w-]*)>")
+_TAGGED = re.compile(rf"<([A-Za-z][\w-]*)>( ?)([^<]{{{_LONG},}}?)( ?)</\1>")
 _INLINE = frozenset({"a", "b", "code", "em", "i", "pre", "s", "span", "strong", "sub", "sup", "u"})
 """Markup of a few words, beside which a blank is seen."""
 
 _FIRST, _LAST = re.compile(r"\"+|'+|`+"), re.compile(r"(?:\"+|'+|`+)$")
 _OPENING = {"”": "“", "»": "«", "’": "‘", ">>>": "<<<"}
-_TRIES = 16
+_TRIES, _WINDOW, _STARTS = 16, 5_000, frozenset(":>=\n")
 """An apostrophe opens nothing; so many of them are passed over."""
 
 
 def tightened(form: str) -> str:
     """The form without such blanks."""
     if "</" in form and ("> " in form or " </" in form):
-        form = _CLOSED.sub(lambda tag: tag[0][1:] if f"<{tag[1]}>" in form and tag[1] not in _INLINE else tag[0], form)
-        form = _OPENED.sub(
-            lambda tag: tag[0][:-1] if f"</{tag[1]}>" in form and tag[1] not in _INLINE else tag[0], form
-        )
+        form = _TAGGED.sub(lambda tag: tag[0] if tag[1] in _INLINE else f"<{tag[1]}>{tag[3]}</{tag[1]}>", form)
     if "\n" not in form:
         return _tight(form) if form[:1] != "\t" and _stands_alone(form) else form
     lines = form.split("\n")
@@ -60,10 +57,10 @@ def _stands_alone(line: str) -> bool:
 
 
 def _tight(line: str) -> str:
-    """`seen` is how often a passage began or ended with each mark, and where the last time."""
+    """`seen` is how often a passage began or ended with each mark, where the last time, and whether a passage may begin there."""
     pieces = line.split(" ")
     out: list[str] = []
-    seen: dict[str, tuple[int, int]] = {}
+    seen: dict[str, tuple[int, int, bool]] = {}
     glued, at = False, 0
     for nth, piece in enumerate(pieces):
         if glued:
@@ -72,22 +69,28 @@ def _tight(line: str) -> str:
         elif piece not in _ALONE:
             out.append(piece)
         else:
-            times, last = seen.get(piece, (0, 0))
-            if out and (piece in _CLOSES or (times % 2 and at - last >= _LONG)):
+            times, last, headed = seen.get(piece, (0, 0, False))
+            if out and (piece in _CLOSES or (times % 2 and headed and at - last >= _LONG)):
                 out[-1] += piece
             else:
                 out.append(piece)
                 glued = piece in _OPENS or (times % 2 == 0 and piece not in _CLOSES and _heads(pieces, nth))
         if '"' in piece or "'" in piece or "`" in piece:
             for mark in _marks(piece):
-                seen[mark] = seen.get(mark, (0, 0))[0] + 1, at
+                times, _, headed = seen.get(mark, (0, 0, False))
+                seen[mark] = times + 1, at, headed or _may_begin(pieces, nth)
         at += len(piece) + 1
     return " ".join(out)
 
 
+def _may_begin(pieces: list[str], nth: int) -> bool:
+    """A passage that is quoted whole begins a line or stands behind a colon; a string inside of a sentence does neither."""
+    return not nth or pieces[nth - 1][-1:] in _BEFORE
+
+
 def _heads(pieces: list[str], nth: int) -> bool:
     """A mark that stands alone, where a passage may begin, with a long one behind it."""
-    if nth and pieces[nth - 1][-1:] not in _BEFORE:
+    if not _may_begin(pieces, nth):
         return False
     letters = 0
     for piece in pieces[nth + 1 :]:
@@ -109,9 +112,11 @@ def _marks(piece: str) -> list[str]:
 def wraps_long(text: str, at: int, mark: str) -> bool:
     """Whether what `mark` closes behind the place `at` of a text is a long passage."""
     opening = f"<{mark[2:]}" if mark[:2] == "</" else _OPENING.get(mark, mark)
-    start = text.rfind(opening, 0, at)
+    begin = max(0, at - _WINDOW)
+    start = text.rfind(opening, begin, at)
     for _ in range(_TRIES):
         if start < 1 or not text[start - 1].isalnum():
             break
-        start = text.rfind(opening, 0, start)
-    return 0 <= start <= at - _LONG
+        start = text.rfind(opening, begin, start)
+    before = text[max(0, start - 4) : max(0, start)].rstrip(" \t")
+    return 0 <= start <= at - _LONG and (not before or before[-1] in _STARTS or mark[:2] == "</")

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from pipelines.proof.choices import KEPT, offers, repeated_labels, uncased, without_case
+from pipelines.proof.choices import KEPT, offers, repeated_labels, uncased, unshown, without_case
 from pipelines.proof.layout import is_code
 from pipelines.proof.reworking import (
     ENGLISH,
@@ -140,14 +140,15 @@ def _infer(whole: str) -> str:
     if found not in (None, EXTRACT):
         return found
     labels = repeated_labels(whole)
-    if not labels and (is_about_words(uncased(low), labels=LABELS.search(low) is not None) or reworks(low)):
+    asked = unshown(low) if labels else uncased(low)
+    if is_about_words(asked, labels=LABELS.search(low) is not None) or reworks(asked):
         return STRICT
     if found is not None or _judges_form(low):
         return found or STRICT
     if ANY_LABELS.search(low) is not None or OPTIONS.search(low) is not None or _names_choice(instruction, low):
         return CLOSED
-    if offers(instruction, low) or (labels and FORMS.search(labels) is None):
-        return CLOSED
+    if labels or offers(instruction, low):
+        return STRICT if FORMS.search(f"{labels}\n{asked}") is not None else CLOSED
     if _SHAPES.search(low) is not None:
         return EXTRACT
     return OPEN if asks_openly(low) and not perhaps_reworks(low) else STRICT

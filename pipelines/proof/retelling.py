@@ -52,7 +52,7 @@ _UNTURNED = EMPTY | word_set(
 """Words of place, and persons of whom both may be in one story."""
 
 _OWN_CASE = frozenset({"i", "my", "me", "mine", "myself"})
-_QUOTED, _WORD, _SPEAKER_WORDS = re.compile(r'"[^"]*"|“[^”]*”'), re.compile(r"[a-z]+"), 2
+_QUOTED, _WORD, _SPEAKER_WORDS = re.compile(r'"[^"]*"|“[^“”]*”'), re.compile(r"[a-z]+"), 2
 _ABOUT = re.compile(r"\b(?:topics?|sections?|subjects?|themes?|genres?|news|headlines?)\b", re.IGNORECASE)
 _MATTERS = re.compile(
     r"\b(?:support|customers?|clients?|tickets?|messages?|e-?mails?|requests?|complaints?|[ei]nquir(?:y|ies)|chats?|calls?|quer(?:y|ies)|questions?|intents?)\b",

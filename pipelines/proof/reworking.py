@@ -137,13 +137,13 @@ _TOLD = ASKING | word_set(
 _OPEN_ORDERS = (
     r"explain|describe|discuss|define|analy[sz]e|evaluate|assess|interpret|comment on|critici[sz]e|critique|argue|debate|outline|summari[sz]e|sum up|review|write|draft"
     r"|compose|create|invent|generate|produce|come up|brainstorm|suggest|propose|recommend|advise|plan|design|imagine|guess|estimate|predict|forecast|solve|calculate"
-    r"|compute|work (?:it )?out|figure out|prove|show|find|give|name|list|tell|provide|mention|state|think|consider|justify|teach|grade|judge|rate|score|rank|invite"
-    r"|decide|determine|identify|choose|pick|select|continue|add up|count|sum|answer|reply|respond|help|act|ask|check|verify|infer|deduce|develop|weigh|detect|prepare|craft|match|offer|share|diagnose|reason|contrast|illustrate|persuade|convince|pretend|vote|elaborate|point out|keep it"
-    r"|say (?:whether|if|how|what|why|who|which|in|when|where|yes)|be (?:as )?(?:brief|concise|short|kind|honest|nice|friendly|polite|accurate|helpful)|do not (?:mention|invent|apologi[sz]e)"
+    r"|compute|work (?:it )?out|figure out|prove|show|find|give|name|list|tell|provide|mention|state|consider|justify|teach|grade|judge|rate|score|rank|invite"
+    r"|decide|determine|identify|choose|pick|select|continue|add up|count|sum|answer|reply|respond|help|act|ask|check|verify|infer|deduce|develop|weigh|detect|prepare|craft|match|offer|share|diagnose|reason|contrast|illustrate|persuade|convince|pretend|vote|elaborate|point out"
+    r"|say (?:whether|if|how|what|why|who|which|in|when|where|yes)"
     r"|(?:an?|one|two|three|four|five|ten|some|the) (?:[a-z]+ )?(?:titles?|headlines?|slogans?|taglines?|captions?|jokes?|stor(?:y|ies)|poems?|examples?|ideas?|tips|reasons?|hints?|tags|keywords)"
 )
 _OPEN = re.compile(
-    r"\?|\b(?:questions?|answers?|repl(?:y|ies)|respond|responses?|assistant|helpful|your help|summar\w+|tl;? ?dr|gist|opinions?|advice|explanations?|hints?|step by step|pass or fail"
+    r"\?|\b(?:questions?|answers?|repl(?:y|ies)|respond|responses?|assistant|your help|summar\w+|tl;? ?dr|gist|opinions?|advice|explanations?|hints?|pass or fail"
     r"|(?:no|not) more than|at most \w+ (?:words|sentences)|you (?:work|act|serve|play|write|speak|know|never|always))\b"
     rf"|(?:^|[.!?:;,\n>)][ \t]*|\b(?:and|then|but|to|please|or) )[^\w\n]{{0,9}}(?:you )?(?:{_OPEN_ORDERS})\b"
     r"|(?:^|[.!?;\n>][ \t]*)[^\w\n]{0,9}(?:what|how|why|where|when|who|whom|whose|which|is|are|was|were|does|do you|did|can|should|would|could|has|have|problem|exercise|exam|quiz|maths?|sums?|q)\b",
@@ -158,7 +158,7 @@ ENGLISH = re.compile(
 _PERSONA = re.compile(r"(?:^|(?<=[.!?\n]))[ \t]*you are [^.!?\n]*[.!?]?", re.MULTILINE)
 """`You are a clerk.` says nothing of what is to be done."""
 
-_SENTENCE = re.compile(r"[^.!?:\n]*\w[^.!?:\n]*")
+_SENTENCE = re.compile(r"[^.!?:\n]+")
 _DOUBTFUL = word_set("in i an do is a to can of for by at as be or all my me it on so")
 _FOREIGN = re.compile(
     r"\b(?:der|das|dem|und|ist|nicht|ein|eine|einen|einem|einer|auf|mit|für|von|zu|zum|zur|wie|bitte|sich|auch|nur|ins|im|es|sie|wir|ihr|ich|dass|daß|kein"
@@ -169,27 +169,37 @@ _FOREIGN = re.compile(
 
 
 _ASIDE = re.compile(
-    r"[^.!?\n]*\b(?:ignor(?:e|ing)|disregard\w*|regardless|consider|despite|beware|take into account|pay attention|look at|keep (?:the|your) (?:wording|phrasing|syntax)|do(?: not|n't) (?:mind|count|penali[sz]e|care))\b[^.!?\n]*"
+    r"\b(?:ignor(?:e|ing)|disregard\w*|regardless|consider|despite|beware|take into account|pay attention|look at|keep (?:the|your) (?:wording|phrasing|syntax)|do(?: not|n't) (?:mind|count|penali[sz]e|care))\b"
 )
 """A sentence that says what is not judged, or what may be met with."""
 
 
 _TELLING = re.compile(
-    r"(?:^|(?<=[.!?\n]))[^\w\n]*(?:the|an?|some|many|most|it|they|this|these|those|if|when|where|note|remember|sometimes|often|do not|don't|never|always|reviews?|texts?|writers?"
-    r"|customers?|people|comments?|messages?)\b[^.!?\n]*",
-    re.MULTILINE,
+    r"(?:the|an?|some|many|most|it|they|this|these|those|if|when|where|note|remember|sometimes|often|do not|don't|never|always|reviews?|texts?|writers?"
+    r"|customers?|people|comments?|messages?)\b"
 )
 _GUIDE_SENTENCES = 3
+_BULLETS = "-*•#>()[]\"'“”` \t"
 
 
 def is_about_words(low: str, labels: bool) -> bool:
     """An instruction in small letters names a form of the text, or pieces of it, that are asked for; where labels are asked for, what
     a longer guide tells is not asked."""
-    if labels and len(_SENTENCE.findall(low)) >= _GUIDE_SENTENCES:
-        low = _TELLING.sub(" ", low)
+    said = _sentences(low)
+    if labels and len(said) >= _GUIDE_SENTENCES:
+        said = [one for one in said if _TELLING.match(one) is None]
+        low = "\n".join(said)
     if _REWORKED.search(low) is not None:
         return True
-    return _WORDING.search(low) is not None and _WORDING.search(_ASIDE.sub(" ", low)) is not None
+    return _WORDING.search(low) is not None and any(
+        _WORDING.search(one) is not None and _ASIDE.search(one) is None for one in said
+    )
+
+
+def _sentences(low: str) -> list[str]:
+    """Those that have a word, from their first letter on."""
+    found = (one.strip().lstrip(_BULLETS) for one in _SENTENCE.findall(low))
+    return [one for one in found if any(map(str.isalnum, one))]
 
 
 def reworks(low: str) -> bool:
@@ -217,7 +227,7 @@ def asks_openly(low: str) -> bool:
         return False
     if _FOREIGN.search(low) is None:
         return True
-    said = _SENTENCE.findall(low)  # where nothing is known to be constant, an instruction stands at one of the ends
+    said = _sentences(low)  # where nothing is known to be constant, an instruction stands at one of the ends
     return not any(map(_is_foreign, (low, said[0], said[-1])))
 
 

@@ -370,7 +370,7 @@ BY_SYSTEM = [
     ("You shorten texts.", "What is the time?", "", STRICT),
     ("Each message is a product. Return its brand and model.", "What about the red lamp?", "", STRICT),
     ("The user sends sentences; you send them back in Polish.", "How late is it?", "", STRICT),
-    ("You answer questions about cooking.", "The dough is too wet.", "", OPEN),
+    ("You answer questions about cooking.", "The dough is too wet.", "", STRICT),
     ("You answer questions about cooking.", "Make this more formal: The dough is too wet.", "", STRICT),
     ("You are a helpful assistant.", "Past tense, please: The dough is too wet.", "", STRICT),
     ("You are a helpful assistant.", "Why is the dough too wet", "", OPEN),

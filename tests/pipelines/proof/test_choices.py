@@ -45,7 +45,12 @@ TASKS = [
     (EXAMPLES + "Post:\nOther:", STRICT),
     ("Is it so?\n" + EXAMPLES.replace("glad", "yes").replace("upset", "no") + "Post:\nMood:", OPEN),
     ("What is it?\n" + EXAMPLES.replace("glad", "5 kg").replace("upset", "6 kg") + "Post:\nMood:", OPEN),
-    ("What is it?\n" + EXAMPLES.replace("glad", "formal").replace("upset", "informal") + "Post:\nMood:", OPEN),
+    ("What is it?\n" + EXAMPLES.replace("glad", "formal").replace("upset", "informal") + "Post:\nMood:", STRICT),
+    ("Mood (polite, rude):", STRICT),
+    ("Options: formal, informal", STRICT),
+    ("Polite? Y/N", STRICT),
+    ("Typos or none.\n" + EXAMPLES + "Post:\nMood:", STRICT),
+    ("Pick the word in capitals.", STRICT),
 ]
 
 

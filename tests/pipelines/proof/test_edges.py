@@ -28,6 +28,12 @@ OTHER = [
     (f'List: "{SAID}" "It sank."', f'List: "{SAID} It sank."'),
     (f"List: <b>{SAID}</b> x", f"List: <b> {SAID}</b> x"),
     (f"List: <note>{SAID} </a>", f"List: <note>{SAID}</a>"),
+    ("Split it at <separator> - </separator>", "Split it at <separator>-</separator>"),
+    (
+        'Write code. It prints "Please enter your first and your last name: "',
+        'Write code. It prints "Please enter your first and your last name:"',
+    ),
+    (f'Write a test that it returns "{SAID}"', f'Write a test that it returns "{SAID[:-1]}"'),
 ]
 
 
