@@ -72,7 +72,7 @@ _FORM_WORDS = (
     r"|(?:questions?|statements?|commands?|orders?|requests?)(?:,| or|/| vs\.?) ?(?:an? )?(?:questions?|statements?|commands?|exclamations?|requests?|orders?)"
     r"|digits?|contractions?|commas?|apostrophes?|hyphens?|emojis?|accents?|abbreviations?|acronyms?|punctuat\w+|capitali[sz]\w+|spel(?:t|led|ling)|(?:written|typed) correctly|correctly (?:written|typed)"
     r"|(?:starts?|begins?|ends?|opens?|closes?) (?:with|in) (?:an? )?(?:capital|letter|vowel|consonant|digit|number|full stop|period|word)|(?:first|last) (?:word|letter)|careless|sloppy"
-    r"|(?:writer|author|speaker|who wrote [a-z]+) (?:is )?(?:from|comes? from)|how (?:angry|happy|upset|excited|annoyed|frustrated|strong|strongly|intense)|intensity|angry|anger"
+    r"|(?:writer|author|speaker|who wrote [a-z]+) (?:is )?(?:from|comes? from)|how (?:angry|happy|upset|excited|annoyed|frustrated|strong|strongly|intense)|intensity"
 )
 """What labels judge the form of a text by, which such a task may not ignore."""
 
