@@ -39,7 +39,7 @@ LITERAL = frozenset({EXTRACT, STRICT, VERBATIM})
 
 _JSON = re.compile(r"[\[{][^\[\]{}\"]*\"[^\[\]{}]*[\]}]")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
-_NESTED = 4
+_NESTED, _GUIDE_WORDS = 4, 30
 _TEXTS = words(
     r"this|it|following|texts?|sentences?|messages?|e-?mails?|comments?|reviews?|writers?|customers?|authors?|speakers?|users?|tweets?"
     r"|posts?|passages?|paragraphs?|documents?|articles?|quer(?:y|ies)|repl(?:y|ies)|claims?|statements?|descriptions?|headlines?|titles?"
@@ -148,10 +148,17 @@ def _infer(whole: str) -> str:
     if ANY_LABELS.search(low) is not None or OPTIONS.search(low) is not None or _names_choice(instruction, low):
         return CLOSED
     if labels or offers(instruction, low):
-        return STRICT if FORMS.search(f"{labels}\n{asked}") is not None else CLOSED
+        return STRICT if FORMS.search(f"{labels}\n{_short(asked)}") is not None else CLOSED
     if _SHAPES.search(low) is not None:
         return EXTRACT
     return OPEN if asks_openly(low) and not perhaps_reworks(low) else STRICT
+
+
+def _short(asked: str) -> str:
+    """What is asked; of a guide to labels, which may name any word to explain them, only what offers some."""
+    if len(asked.split()) < _GUIDE_WORDS:
+        return asked
+    return "\n".join(line for line in asked.split("\n") if offers(line, line))
 
 
 def _names_choice(instruction: str, low: str) -> bool:
