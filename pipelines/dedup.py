@@ -36,6 +36,7 @@ from pipelines.proof.outline import OUTLINES, outlines, skeleton
 from pipelines.proof.pieces import CODE, TELLING
 from pipelines.proof.retelling import RARE_PAIRS as STORIES
 from pipelines.proof.retelling import rare_pairs
+from pipelines.proof.reworking import says_only_how
 from pipelines.proof.shown import decoded
 from pipelines.proof.signs import doubted
 
@@ -275,6 +276,6 @@ def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:
     told = infer_task(row.system) if row.system else OPEN
     if row.system and says_what(row.system):  # labels of fields are no instruction that could say more
         return stricter(told, infer_task(f"{row.system}\n{constant}", rest if constant else text))
-    if silent:
-        return stricter(told, infer_task(field))
+    if silent or says_only_how(constant):
+        return stricter(stricter(told, infer_task(constant) if constant else OPEN), infer_task(field))
     return stricter(told, infer_task(constant, rest))

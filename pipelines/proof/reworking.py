@@ -156,7 +156,12 @@ ENGLISH = re.compile(
     r"|that|these|those|would|should|one|two|three|four|five|ten|from|about|each|every|all|any|some|words?|sentences?|or|not|by|at|as|be|use|using|tl;? ?dr|answers?|think|concise|solve|calculate|compute|maths?|asks?|our|reply)\b"
 )
 _PERSONA = re.compile(r"(?:^|(?<=[.!?\n]))[ \t]*you are [^.!?\n]*[.!?]?", re.MULTILINE)
-"""`You are a clerk.` says nothing of what is to be done."""
+_MANNER = re.compile(
+    r"(?:^|(?<=[.!?\n]))[ \t]*(?:please )?(?:be|stay|keep (?:it|your (?:answers?|replies))|think) (?:\w+ ){0,3}?"
+    r"(?:brief|concise|short|helpful|honest|kind|nice|polite|friendly|accurate|clear|precise|simple|step by step)\b[^.!?\n]{0,40}[.!?]?",
+    re.MULTILINE,
+)
+"""`You are a clerk. Be brief.` says nothing of what is to be done."""
 
 _SENTENCE = re.compile(r"[^.!?:\n]+")
 _DOUBTFUL = word_set("in i an do is a to can of for by at as be or all my me it on so")
@@ -222,7 +227,7 @@ def perhaps_reworks(low: str) -> bool:
 
 def asks_openly(low: str) -> bool:
     """Some word says that an answer of one's own is wanted, and in English: an instruction without one may be any that nobody knows."""
-    told = _PERSONA.sub(" ", low) if "you are" in low else low
+    told = _without_manner(low)
     if (_OPEN.search(told) is None and any(map(str.isalnum, told))) or ENGLISH.search(low) is None:
         return False
     if _FOREIGN.search(low) is None:
@@ -231,9 +236,13 @@ def asks_openly(low: str) -> bool:
     return not any(map(_is_foreign, (low, said[0], said[-1])))
 
 
-def is_persona(text: str) -> bool:
-    """It says who answers, and nothing of what is to be done."""
-    return "ou are" in text and not any(map(str.isalnum, _PERSONA.sub(" ", text.lower())))
+def says_only_how(text: str) -> bool:
+    """It says who answers and in what manner, and nothing of what is to be done."""
+    return any(map(str.isalnum, text)) and not any(map(str.isalnum, _without_manner(text.lower())))
+
+
+def _without_manner(low: str) -> str:
+    return _MANNER.sub(" ", _PERSONA.sub(" ", low) if "you are" in low else low)
 
 
 def _is_foreign(low: str) -> bool:
