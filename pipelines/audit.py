@@ -15,6 +15,7 @@ from typing import NamedTuple
 GROUNDS = {"canonical": "canonical", "edit": "proof", "semantic": "proof"}
 """What a reuse rests on, by the kind of its link."""
 AUDITED = tuple(dict.fromkeys(GROUNDS.values()))
+"""The grounds that are audited, judged and paused, each by itself."""
 MOST_OF_SPARED, MOST_OF_CANONICAL = 0.1, 0.02
 """The daily minimum never takes more than this share of a route's reuses of all kinds, and for canonical keys of those by canonical
 keys: an audit is two calls, so audits cost less than a quarter of what reuses spare. Canonical keys are the same rules for everybody."""

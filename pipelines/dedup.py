@@ -5,7 +5,6 @@ Pure values; the vectors and the index that propose candidates are in worker/ded
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cache, lru_cache, reduce
 from hashlib import blake2b
@@ -36,7 +35,7 @@ from pipelines.proof.outline import OUTLINES, outlines, skeleton
 from pipelines.proof.pieces import CODE, TELLING
 from pipelines.proof.retelling import RARE_PAIRS as STORIES
 from pipelines.proof.retelling import rare_pairs
-from pipelines.proof.reworking import says_only_how
+from pipelines.proof.reworking import says_nothing, says_only_how
 from pipelines.proof.shown import decoded
 from pipelines.proof.signs import doubted
 
@@ -260,16 +259,9 @@ def _compared(leader: Said, row: Said) -> tuple[tuple[str, ...], tuple[str, ...]
     return ((*leader.fields, leader.text), (*row.fields, row.text)) if leader.rest == row.rest else ((), ("",))
 
 
-_SAYS_NOTHING = re.compile(
-    r"(?:[\W_]|\b(?:user|human|assistant|ai|bot|customer|agent|question|answer|instructions?|inst|input|output|prompt|response|e-?mail|mail|reply|q|a|s)\b)*+",
-    re.IGNORECASE,
-)
-"""A template of one field, or of `User:` and `Assistant:` beside it; only the field can say what to do."""
-
-
 def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:
     """The kind of a task that nobody named: what its instruction says, and the system prompt if that is stricter."""
-    silent = _SAYS_NOTHING.fullmatch(constant) is not None
+    silent = says_nothing(constant)
     field, constant = (rest if constant.strip() else text), ("" if silent else constant)
     if row.labels:
         return labelled_task(f"{row.system}\n{constant or text}", rest)

@@ -32,8 +32,8 @@ _INLINE = frozenset({"a", "b", "code", "em", "i", "pre", "s", "span", "strong", 
 
 _FIRST, _LAST = re.compile(r"\"+|'+|`+"), re.compile(r"(?:\"+|'+|`+)$")
 _OPENING = {"”": "“", "»": "«", "’": "‘", ">>>": "<<<"}
-_TRIES, _WINDOW, _STARTS = 16, 5_000, frozenset(":>=\n")
-"""An apostrophe opens nothing; so many of them are passed over."""
+_TRIES, _WINDOW = 16, 5_000
+"""An apostrophe opens nothing: so many of them are passed over. What opened more letters ago is not looked for."""
 
 
 def tightened(form: str) -> str:
@@ -119,4 +119,4 @@ def wraps_long(text: str, at: int, mark: str) -> bool:
             break
         start = text.rfind(opening, begin, start)
     before = text[max(0, start - 4) : max(0, start)].rstrip(" \t")
-    return 0 <= start <= at - _LONG and (not before or before[-1] in _STARTS or mark[:2] == "</")
+    return 0 <= start <= at - _LONG and (not before or before[-1] in _BEFORE | {"\n"} or mark[:2] == "</")

@@ -155,6 +155,12 @@ ENGLISH = re.compile(
     r"\b(?:the|a|an|is|are|to|of|and|in|for|with|what|how|why|where|when|who|which|do|does|can|i|you|my|your|this|it|only|below|please|briefly|following"
     r"|that|these|those|would|should|one|two|three|four|five|ten|from|about|each|every|all|any|some|words?|sentences?|or|not|by|at|as|be|use|using|tl;? ?dr|answers?|think|concise|solve|calculate|compute|maths?|asks?|our|reply)\b"
 )
+_SAYS_NOTHING = re.compile(
+    r"(?:[\W_]|\b(?:user|human|assistant|ai|bot|customer|agent|question|answer|instructions?|inst|input|output|prompt|response|e-?mail|mail|reply|q|a|s)\b)*+",
+    re.IGNORECASE,
+)
+"""A template of one field, or of `User:` and `Assistant:` beside it; only the field can say what to do."""
+
 _PERSONA = re.compile(r"(?:^|(?<=[.!?\n]))[ \t]*you are [^.!?\n]*[.!?]?", re.MULTILINE)
 _MANNER = re.compile(
     r"(?:^|(?<=[.!?\n]))[ \t]*(?:please )?(?:be|stay|keep (?:it|your (?:answers?|replies))|think) (?:\w+ ){0,3}?"
@@ -234,6 +240,11 @@ def asks_openly(low: str) -> bool:
         return True
     said = _sentences(low)  # where nothing is known to be constant, an instruction stands at one of the ends
     return not any(map(_is_foreign, (low, said[0], said[-1])))
+
+
+def says_nothing(constant: str) -> bool:
+    """What all prompts share is headings alone, or marks."""
+    return _SAYS_NOTHING.fullmatch(constant) is not None
 
 
 def says_only_how(text: str) -> bool:
