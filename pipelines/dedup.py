@@ -25,6 +25,7 @@ from pipelines.proof.instruction import (
     VERBATIM,
     infer_task,
     labelled_task,
+    read_task,
     says_what,
     stricter,
 )
@@ -39,7 +40,7 @@ from pipelines.proof.reworking import says_nothing, says_only_how
 from pipelines.proof.shown import decoded
 from pipelines.proof.signs import doubted
 
-__all__ = ["CLOSED", "EXTRACT", "OPEN", "OUTLINES", "STORIES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
+__all__ = ["CLOSED", "EXTRACT", "FIELD", "OPEN", "OUTLINES", "STORIES", "STRICT", "VERBATIM", "Candidate", "Link", "Said", "Verdict", "Veto", "canonical_key", "decide",
            "infer_task", "labelled_task", "likeness", "outline_keys", "proof", "read", "refusal", "said", "skeleton_key", "stored", "story_keys", "stricter"]  # fmt: skip
 
 
@@ -94,7 +95,9 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     rest: str  # the text without its known fields
 
 
-_KNOWN_FIELDS = "\x00"
+FIELD = "\x00"
+"""Stands in `Said.rest` where a field is."""
+
 FORMS = 9
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
@@ -115,17 +118,17 @@ def said(row: Candidate) -> Said:
         rest.append(row.text[at:start])
         at = start + len(field)
     rest.append(row.text[at:])
-    if any(_KNOWN_FIELDS in piece for piece in rest):
+    if any(FIELD in piece for piece in rest):
         return Said(row.text, None, "")
-    return Said(row.text, row.fields, _KNOWN_FIELDS.join(rest))
+    return Said(row.text, row.fields, FIELD.join(rest))
 
 
 def stored(row: Candidate) -> str:
     """What must be kept of a representative so that `read` gives back what it says."""
     found = said(row)
     if found.fields is None:
-        return _unicode(row.text.replace(_KNOWN_FIELDS, "\ufffd"))
-    return _KNOWN_FIELDS + msgspec.json.encode([_unicode(part) for part in (found.rest, *found.fields)]).decode()
+        return _unicode(row.text.replace(FIELD, "\ufffd"))
+    return FIELD + msgspec.json.encode([_unicode(part) for part in (found.rest, *found.fields)]).decode()
 
 
 def _unicode(text: str) -> str:
@@ -135,10 +138,10 @@ def _unicode(text: str) -> str:
 
 def read(text: str) -> Said:
     """The opposite of `stored`; what cannot be put together again equals no prompt, and says only what is stored."""
-    if text[:1] != _KNOWN_FIELDS:
+    if text[:1] != FIELD:
         return Said(text, None, "")
     rest, *fields = msgspec.json.decode(text[1:], type=list[str])
-    pieces = rest.split(_KNOWN_FIELDS)
+    pieces = rest.split(FIELD)
     if len(pieces) != len(fields) + 1:  # an earlier version took a NUL of the prompt for a mark of its own
         return Said(text, None, "")
     whole = "".join(piece + field for piece, field in zip(pieces, [*fields, ""], strict=True))
@@ -269,5 +272,5 @@ def task_of(row: Candidate, text: str, constant: str, rest: str) -> str:
     if row.system and says_what(row.system):  # labels of fields are no instruction that could say more
         return stricter(told, infer_task(f"{row.system}\n{constant}", rest if constant else text))
     if silent or says_only_how(constant):
-        return stricter(stricter(told, infer_task(constant) if constant else OPEN), infer_task(field))
+        return stricter(stricter(told, read_task(constant) if constant else OPEN), read_task(field))
     return stricter(told, infer_task(constant, rest))

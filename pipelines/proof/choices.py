@@ -37,10 +37,31 @@ _TRUTHS = frozenset({"yes", "no", "true", "false"})
 _EXAMPLES, _REPEATED = 4, 2
 
 KEPT = re.compile(
-    r"\b(?:spell(?:ed|ing)|spelt) (?:exactly |just )?(?:as|like) (?:(?:it|they) (?:is|are) )?(?:in|given|found|written|used|above|below)\b"
+    r"\b(?:spell(?:ed|ing)|spelt) (?:exactly |just )?(?:(?:as|like|how) (?:(?:it|they) (?:is|are) )?(?:in|given|found|written|used|above|below|there)"
+    r"|(?:the (?:same )?way|as|like|how) (?:it|they|you) (?:is|are|find|stands?|occurs?|appears?))\b"
     r"|\b(?:keep(?:ing)?|preserv(?:e|ing)|with|in) (?:the |their |its )?(?:(?:original|exact|same) spelling|spelling of the (?:text|original|source|passage|sentence))"
 )
 """Where what is found is to be spelt as the text has it, nobody asks how it should be spelt."""
+
+_UNSAID = re.compile(
+    r"\b(?:no|without(?: any)?|skip|leave out|omit|spare me)(?: the| your)? (?:notes?|comments?|remarks?|explanations?|advice|lectures?|word)"
+    r" (?:on|about|of) (?:the |its )?(?:grammar|spelling|punctuation|style|wording)"
+    r"|(?<=[,.;(] )(?:and )?(?:no|without) (?:punctuation|quotes|quotation marks|full stop)(?=[ \t]*(?:[,.!;)\n]|\Z))"
+    r"|\b(?:return|print|output|write|give|(?:answer|reply|respond) with)(?: only| just)? the letter of the (?:team|option|answer|choice|category|label|group|desk|queue|topic)\b"
+)
+"""What an answer is to be without, or which letter stands for it; nobody asks for it."""
+
+_THING = r"(?:persons?|people|names?|places?|locations?|organi[sz]ations?|dates?)"
+_NAMES = re.compile(
+    rf"\b(?:(?:named )?entit(?:y|ies)|proper (?:nouns?|names?)|{_THING}, {_THING}(?:,|,? and|,? or) {_THING})\b"
+)
+_COPIED = re.compile(r"\b(?:translat\w+|locali[sz]\w+|extract\w*)\b")
+_WRITING = r"(?:spelling|punctuation|grammar)"
+_KEEPING = re.compile(
+    rf"\b(?:never|not|don't) (?:correct|fix|change|alter|touch|modify|normali[sz]e|improve|edit|adapt|judge|mind) (?:the |any |its |their )?(?:\w+ (?:or|and|nor) )?{_WRITING}\b"
+    rf"|\b(?:keep\w*|copy|same)(?:,? (?!fix|repair|correct|check|mend|improve|only|just|but)[\w-]+){{0,6}}?,? {_WRITING}\b|\bpunctuation as (?:is|in)\b"
+)
+"""In what is translated or found, marks are to stay as they are or as is usual: nobody asks about them."""
 
 _ANSWERING = re.compile(
     r"(?:(?:please|then|just|only) )?(?:answer|reply|respond|write|return|output|print|state|put|(?:exactly )?(?:one|two|single|a single) words?)\b"
@@ -56,6 +77,15 @@ _CASE_OF_ANSWER = re.compile(
 def offers(text: str, low: str) -> bool:
     """Whether it names what may be answered, also given in lower case."""
     return _OFFERED.search(low) is not None or _SAID_TO_BE.search(text) is not None
+
+
+def wanted(low: str) -> str:
+    """An instruction in lower case without what its answer is not to have, or to have as the text has it."""
+    low = KEPT.sub("exactly as written", _UNSAID.sub("", low))
+    names = _NAMES.search(low) is not None
+    if names:
+        low = low.replace("verbatim", "exactly as written")
+    return _KEEPING.sub("exactly as written", low) if names or _COPIED.search(low) is not None else low
 
 
 def without_case(sentence: str) -> str:

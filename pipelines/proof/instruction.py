@@ -1,20 +1,26 @@
 """What kind of task an instruction sets: closed labels, an open answer, or work on the very letters of the text.
 
-It reads English words only, and errs on the strict side; the route or the options of a run know better.
+What its words name counts (English ones), and what was learnt from thousands of instructions; in doubt it is the strict side. The route or
+the options of a run know better.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
-from pipelines.proof.choices import KEPT, offers, repeated_labels, uncased, unshown, without_case
+from pipelines.proof import learnt
+from pipelines.proof.apart import RUNS
+from pipelines.proof.choices import offers, repeated_labels, uncased, unshown, wanted, without_case
 from pipelines.proof.layout import is_code
 from pipelines.proof.reworking import (
     ENGLISH,
     asks_openly,
     is_about_words,
+    is_foreign,
     orders_rework,
     perhaps_reworks,
     reworks,
@@ -73,17 +79,40 @@ _SHOWN = re.compile(r"^([^\W\d_][\w -]{0,30}:)[ \t].*$", re.MULTILINE)
 _EXAMPLES, _LONG = 3, 1500
 """So often a label makes examples; a line of more letters is a passage to be read."""
 
+_CERTAIN, _NAMED, _BARE, _CODE, _SHAPED, _ASKED, _LABELLED = 0.0, 0.1, 0.3, 0.2, 0.2, 0.4, 0.6
+_TOLD, _SHOWN_LABELS = 1.0, 0.9
+"""From which likelihood on an instruction is taken for a literal one, by what its words say: it judges a form, or every mark counts; it
+names such a task; it names none at all; it is code; it names a form like JSON; it asks for an answer; for a label;
+it says to reply; its examples repeat labels."""
+
+_TOLD_WORDS, _CLOSED = 4, re.compile(r"[:?!.>)\]}|=]\s*$")
+"""Fewer words that no mark closes may be how the texts of a file begin, `Dear Sir`."""
+
+_SURELY, _HARDLY = 0.9, 0.1
+"""So likely is a label where no word names one, and so unlikely where only words do."""
+
+_ENGLISH = 0.85
+"""In an English instruction so many pieces of words are among those of the instructions that were learnt from."""
+
 _OPENING = 5
 _CACHED, _CACHED_LETTERS = 1024, 16_000
 
+Told = TypeVar("Told")
+
+
+def _remembered(read: Callable[[str], Told]) -> Callable[[str], Told]:
+    """Most prompts of a file have one instruction; a very long text is hardly one."""
+    cached = lru_cache(maxsize=_CACHED)(read)
+    return lambda text: cached(text) if len(text) <= _CACHED_LETTERS else read(text)
+
 
 def infer_task(instruction: str, rest: str = "") -> str:
-    """The kind of a task from the words of its instruction; in doubt, and in other languages, the strictest one.
+    """The kind of the task that an instruction sets; in doubt, and in other languages, the strictest one.
 
     `rest` is what stands beside it in a prompt, and may hold the real instruction: `Answer in English.` may close any prompt. Where the
     instruction says what to do, only sentences of the rest that open like orders count; else every word of it does.
     """
-    told = _cached(instruction) if len(instruction) <= _CACHED_LETTERS else _infer(instruction)
+    told, overruled = _learnt(instruction), _worded(instruction)[0] in LITERAL
     if not rest or told == VERBATIM:
         return told
     if told not in LITERAL:
@@ -93,10 +122,15 @@ def infer_task(instruction: str, rest: str = "") -> str:
     if told == OPEN and _TELLS.search(instruction.lower()) is not None:
         return STRICT if is_code(_without_json(rest)) else _ordered(rest.lower())
     low = rest.lower()
-    hidden = _hidden(f"{instruction} {rest}")
+    hidden = _hidden(rest if overruled else f"{instruction} {rest}")
     if orders_rework(low):
         return stricter(hidden or STRICT, STRICT)
     return hidden or (CLOSED if LABELS.search(low) is not None else told)
+
+
+def read_task(prompt: str) -> str:
+    """The kind of a task by the words of a whole prompt, of which nobody knows what in it is the instruction."""
+    return _worded(prompt)[0]
 
 
 def labelled_task(instruction: str, rest: str) -> str:
@@ -106,13 +140,10 @@ def labelled_task(instruction: str, rest: str) -> str:
     return stricter(_named(low) or (STRICT if strict else CLOSED), _ordered(rest.lower()))
 
 
+@_remembered
 def asked_of(instruction: str) -> str:
     """What of the words that all prompts share may say what to do: not the examples, nor a long passage that is read or judged,
     but for the orders in them. All of it where nothing else is left."""
-    return (_cached_asked if len(instruction) <= _CACHED_LETTERS else _asked)(instruction)
-
-
-def _asked(instruction: str) -> str:
     shown = Counter(_SHOWN.findall(instruction)) if instruction.count("\n") > _EXAMPLES else {}
     many = {label for label, count in shown.items() if count >= _EXAMPLES}
     left = _SHOWN.sub(lambda line: line[1] if line[1] in many else line[0], instruction) if many else instruction
@@ -131,27 +162,50 @@ def says_what(instruction: str) -> bool:
     return told == CLOSED or (told == OPEN and _TELLS.search(instruction.lower()) is not None)
 
 
-def _infer(whole: str) -> str:
+@_remembered
+def _learnt(instruction: str) -> str:
+    """What its words say, unless what was learnt says otherwise."""
+    told, least = _worded(instruction)
+    odds = learnt.odds(instruction)
+    if odds.known < _ENGLISH or is_foreign(instruction.lower()):
+        return told
+    if odds.literal >= least:
+        return told if told in LITERAL else STRICT
+    if odds.label >= _SURELY and (told == CLOSED or odds.literal < _HARDLY):
+        return CLOSED
+    return OPEN if told in LITERAL or odds.label < _HARDLY else told
+
+
+@_remembered
+def _worded(whole: str) -> tuple[str, float]:
+    """What the words of an instruction say, and from which likelihood on it is literal all the same, or still."""
     instruction = asked_of(whole)
     if instruction != whole and _judges_form(whole.lower(), LABELS):
-        return STRICT
+        return STRICT, _CERTAIN
     low = instruction.lower()
-    found = _literal(instruction, low)
+    found = _named(low)
     if found not in (None, EXTRACT):
-        return found
+        return found, _CERTAIN if found == VERBATIM else _NAMED
+    if is_code(_without_json(instruction)):
+        return STRICT, _CERTAIN if RUNS.search(instruction) is not None else _CODE
     labels = repeated_labels(whole)
     asked = unshown(low) if labels else uncased(low)
     if is_about_words(asked, labels=LABELS.search(low) is not None) or reworks(asked):
-        return STRICT
-    if found is not None or _judges_form(low):
-        return found or STRICT
+        return STRICT, _NAMED
+    if _judges_form(low):
+        return found or STRICT, _CERTAIN
+    if found is not None:
+        return found, _NAMED
     if ANY_LABELS.search(low) is not None or OPTIONS.search(low) is not None or _names_choice(instruction, low):
-        return CLOSED
+        return CLOSED, _LABELLED
     if labels or offers(instruction, low):
-        return STRICT if FORMS.search(f"{labels}\n{_short(asked)}") is not None else CLOSED
+        formal = FORMS.search(f"{labels}\n{_short(asked)}") is not None
+        return (STRICT, _CERTAIN) if formal else (CLOSED, _SHOWN_LABELS if labels else _LABELLED)
     if _SHAPES.search(low) is not None:
-        return EXTRACT
-    return OPEN if asks_openly(low) and not perhaps_reworks(low) else STRICT
+        return EXTRACT, _SHAPED
+    if not asks_openly(low) or perhaps_reworks(low):
+        return STRICT, _BARE if len(low.split()) >= _TOLD_WORDS or _CLOSED.search(low) is not None else _CERTAIN
+    return OPEN, _TOLD if _TELLS.search(low) is not None else _ASKED
 
 
 def _short(asked: str) -> str:
@@ -181,7 +235,7 @@ def _literal(text: str, low: str) -> str | None:
 
 def _named(low: str) -> str | None:
     """Which literal task the words of a text in lower case name, if any."""
-    low = KEPT.sub("exactly as written", low) if "spel" in low else low
+    low = wanted(low)
     if LITERALS.search(low) is None:
         return None
     kinds = ((VERBATIM, MARKS), (STRICT, LETTERS), (EXTRACT, PARTS))
@@ -239,10 +293,6 @@ def _long_strings(found: re.Match[str]) -> str:
     """The strings of several lines, each on lines of its own and still in quotes: an outer object keeps them too."""
     strings = [one.strip('"').replace("\\n", "\n") for one in _STRING.findall(found.group())]
     return " ".join(f'"\n{one}\n"' for one in strings if "\n" in one) or " "
-
-
-_cached = lru_cache(maxsize=_CACHED)(_infer)
-_cached_asked = lru_cache(maxsize=_CACHED)(_asked)
 
 
 def stricter(a: str, b: str) -> str:

@@ -236,10 +236,15 @@ def asks_openly(low: str) -> bool:
     told = _without_manner(low)
     if (_OPEN.search(told) is None and any(map(str.isalnum, told))) or ENGLISH.search(low) is None:
         return False
+    return not is_foreign(low)
+
+
+def is_foreign(low: str) -> bool:
+    """It is in another language than English, or one of its ends is: where nothing is known to be constant, an instruction stands there."""
     if _FOREIGN.search(low) is None:
-        return True
-    said = _sentences(low)  # where nothing is known to be constant, an instruction stands at one of the ends
-    return not any(map(_is_foreign, (low, said[0], said[-1])))
+        return False
+    said = _sentences(low)
+    return any(map(_is_foreign, (low, said[0], said[-1])))
 
 
 def says_nothing(constant: str) -> bool:

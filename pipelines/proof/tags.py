@@ -6,7 +6,9 @@ import re
 
 from pipelines.proof.words import word_set
 
-TAG = re.compile(r"<(/?)([A-Za-z][\w-]*(?: [a-z]+){0,4})>")
+TAG = re.compile(r"<(/?)([A-Za-z][\w-]*(?: [a-z]+){0,4})(?: (?:lang|language|role|type)=\"[a-z][\w-]{0,20}\"){0,2}>")
+"""`<note>`, `</note>`, `<source lang="en">`"""
+
 _PLACE = re.compile(r"[a-z]+(?:[ _-][a-z]+)*")
 """What stands in angle brackets for something to be written: `<number>`, `<your answer>`."""
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
+from pipelines.proof.apart import apart
+
 _MIN_PROMPTS = 8
 _MIN_SHARE = 0.01
 _ALWAYS = 0.9
@@ -74,6 +76,29 @@ class Templates:
             return Parts("", text, -1)
         constant, field = _cut(lines, self._known[number])
         return Parts(constant, field or text, number)
+
+    def apart(self, text: str) -> str:
+        """The text with what varies on lines of its own, where it would be read otherwise for what stands beside it."""
+        place = self.place(text)
+        return apart(text, *place) if place else text
+
+    def place(self, text: str) -> tuple[int, int] | None:
+        """Where what varies begins and ends, if words of its template stand on the same lines, or it stands in a fence."""
+        lines = _lines(text)
+        number = self._match(lines)
+        if number < 0:
+            return None
+        template = self._known[number]
+        fenced = template.head_lines[-1:] and template.head_lines[-1].startswith("```")
+        beside = template.head_words or template.tail_words or any(name[-1] == "=" for name in template.labels)
+        if not (beside or fenced):
+            return None
+        raw = text.split("\n")
+        full = [at for at, line in enumerate(raw) if line.strip()]
+        first, last = full[len(template.head_lines)], full[-1 - len(template.tail_lines)]
+        start = sum(len(line) + 1 for line in raw[:first]) + _behind(raw[first], template)
+        end = sum(len(line) + 1 for line in raw[: last + 1]) - 1 - _beyond(raw[last], len(template.tail_words))
+        return (start, end) if start < end else None
 
     def _add(self, template: Template) -> None:
         number = len(self._known)
@@ -156,10 +181,27 @@ def _cut(lines: Lines, template: Template) -> tuple[str, str]:
     return "\n".join(part for part in constant if part), "\n".join(part for part in varying if part)
 
 
+def _behind(line: str, template: Template) -> int:
+    """How many letters of a line the template's first words take, with the blanks around them, or its label."""
+    if template.head_words:
+        rest = line.split(None, len(template.head_words))[len(template.head_words) :]
+        return len(line) - len(rest[0]) if rest else len(line)
+    label = _label(line.strip())
+    return line.find(label) + len(label) if label in template.labels else 0
+
+
+def _beyond(line: str, words: int) -> int:
+    """How many letters of a line its last words take."""
+    return len(line) - len(line.rsplit(None, words)[0]) if words else 0
+
+
 def _label(line: str) -> str:
-    """`Review:` of `Review: a fine film`, or nothing."""
+    """`Review:` of `Review: a fine film`, `TEXT=` of `TEXT=a fine film`, or nothing."""
     head, colon, _ = line.partition(":")
-    return head + colon if colon and len(head.split()) <= _LABEL_WORDS else ""
+    if colon and len(head.split()) <= _LABEL_WORDS:
+        return head + colon
+    head, equals, _ = line.partition("=")
+    return head + equals if equals and head.isidentifier() else ""
 
 
 def _discover(rows: list[Lines]) -> list[Template]:

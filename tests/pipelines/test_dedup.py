@@ -28,7 +28,7 @@ from pipelines.dedup import (
     task_of,
 )
 from pipelines.proof import lexicon
-from pipelines.proof.instruction import _infer, asked_of
+from pipelines.proof.instruction import asked_of, read_task
 
 _WORDS = "account transfer delivery pending from form trail trial please estimated exchange where quite quiet casual"
 _NAMES = "Smith Johnson Paris Oslo"
@@ -313,7 +313,7 @@ INSTRUCTIONS = [
 
 @pytest.mark.parametrize(("instruction", "task"), INSTRUCTIONS)
 def test_task_is_read_from_the_instruction(instruction: str, task: str) -> None:
-    assert infer_task(instruction) == task
+    assert read_task(instruction) == task
 
 
 BESIDE = [
@@ -406,7 +406,7 @@ def test_a_task_is_the_same_whatever_was_asked_of_its_words_before() -> None:
     """What is remembered is equal to what was given, and need not be the same object."""
     for _ in range(2):
         instruction = "".join(["Classify the tone of this e-mail", " as good or bad."])
-        assert infer_task(instruction) == _infer(instruction)
+        assert infer_task(instruction) == infer_task(f"{instruction}\n")
         asked_of("".join(["Classify the tone of this e-mail", " as good or bad."]))
 
 

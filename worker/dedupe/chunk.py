@@ -62,6 +62,7 @@ class Chunk:
     tasks: list[str]
     infer: Callable[[Candidate, Said], str]
     split: Callable[[Said], tuple[str, str]]  # what is constant, what varies
+    plainly: Callable[[Said], Said]  # with its passage apart from what makes code of it, or quotes it
     links: list[Link | None] = field(default_factory=list)
     leaders: list[Leader] = field(default_factory=list)
     skeletons: dict[int, bytes] = field(default_factory=dict)
@@ -71,8 +72,10 @@ class Chunk:
     nearest: dict[int, tuple[float, Leader]] = field(default_factory=dict)
     crowded: set[int] = field(default_factory=set)
     kinds: dict[str, str] = field(default_factory=dict)
+    plain: list[Said] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.plain = [self.plainly(said) for said in self.said]
         self.links = [None] * len(self.rows)
         self.leaders = [
             Leader(Place(row.row, None), said, None, at)
@@ -81,19 +84,19 @@ class Chunk:
 
     def canonical_keys(self) -> list[bytes]:
         """One per row; equal means equal for this kind of task."""
-        read = zip(self.rows, self.said, self.tasks, strict=True)
+        read = zip(self.rows, self.plain, self.tasks, strict=True)
         return [canonical_key(row.family, said.text, task) for row, said, task in read]
 
     def measure(self, rows: Iterable[int]) -> None:
         """Take skeleton, outlines and stories of these rows."""
         for at in rows:
-            family, text = self.rows[at].family, self.said[at].text
+            family, text = self.rows[at].family, self.plain[at].text
             self.skeletons[at], self.outlines[at] = skeleton_key(family, text), self._keys(at)
 
     def _keys(self, at: int) -> bytes:
         family, told = self.rows[at].family, self._story(at)
         story = story_keys(family, told[1]) if told else NO_STORIES
-        return outline_keys(family, self.said[at].text) + story
+        return outline_keys(family, self.plain[at].text) + story
 
     def _story(self, at: int) -> tuple[str, str] | None:
         """What is constant and what varies, where a label is asked for that says what the text is about."""
@@ -128,7 +131,7 @@ class Chunk:
         if self.rows[at].keys_only:
             return None
         for leader in leaders:
-            reason = proof(leader.said, self.said[at], self._task(at, leader))
+            reason = proof(self.plainly(leader.said), self.plain[at], self._task(at, leader))
             if reason is not None:
                 return leader, reason
         return None
@@ -162,7 +165,7 @@ class Chunk:
         return out
 
     def _forbade(self, at: int, leader: Leader) -> str:
-        told = leader.said, self.said[at], self._task(at, leader)
+        told = self.plainly(leader.said), self.plain[at], self._task(at, leader)
         return "paused" if self.rows[at].keys_only and proof(*told) is not None else refusal(*told)
 
     def _miss(self, at: int) -> NearMiss | None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipelines import dedup
 from pipelines.dedup import Candidate, Link, Said, Veto
 from pipelines.proof import lexicon
+from pipelines.proof.apart import fields_apart
 from pipelines.proof.templates import Templates
 from worker.dedupe.chunk import KEYS, NO_STORIES, Chunk
 from worker.dedupe.keytable import ABSENT, firsts, words
@@ -70,11 +71,8 @@ class DuplicateIndex:
             raise ValueError("a semantic index needs an encoder")
         self._encoder = encoder if mode == "semantic" else None
         self._limit = limit
-        self._mark = (
-            blake2b(f"{self._encoder.name} {_MAKER}".encode(), digest_size=_MARK_BYTES).digest()
-            if self._encoder
-            else b""
-        )
+        made_by = f"{self._encoder.name} {_MAKER}" if self._encoder else ""
+        self._mark = blake2b(made_by.encode(), digest_size=_MARK_BYTES).digest()
         self._shelf = Shelf()
         self._templates = Templates()
         if self._encoder is not None:
@@ -111,7 +109,7 @@ class DuplicateIndex:
         said = [dedup.said(rows[at]) for at in fresh]
         self._templates.learn(one.text for one in said)
         tasks = [rows[at].task or self._infer(rows[at], one) for at, one in zip(fresh, said, strict=True)]
-        chunk = Chunk([rows[at] for at in fresh], said, tasks, self._infer, self._split)
+        chunk = Chunk([rows[at] for at in fresh], said, tasks, self._infer, self._split, self._plainly)
         canonical = chunk.canonical_keys()
 
         def embed(at: Sequence[int]) -> NDArray[np.float32]:
@@ -233,7 +231,7 @@ class DuplicateIndex:
             return known, embedded, halves.reshape(-1, DIMENSIONS)
         made = [  # without stories: what the task was is not stored
             self._mark + dedup.skeleton_key(family, one.text) + dedup.outline_keys(family, one.text) + NO_STORIES
-            for family, one in zip(table["family"].to_pylist(), said, strict=True)
+            for family, one in zip(table["family"].to_pylist(), map(self._plainly, said), strict=True)
         ]
         vectors = self._embed([said[at] for at in np.flatnonzero(embedded).tolist()]).astype(np.float16)
         return np.frombuffer(b"".join(made), _BLOB), embedded, vectors
@@ -263,6 +261,12 @@ class DuplicateIndex:
             return said.rest, "\n".join(said.fields)
         parts = self._templates.split(said.text)
         return parts.constant, parts.field
+
+    def _plainly(self, said: Said) -> Said:
+        """Where the template stands on the lines of what varies, with that on lines of its own if it reads otherwise so."""
+        if said.fields is None:
+            return Said(self._templates.apart(said.text), None, "")
+        return msgspec.structs.replace(said, text=fields_apart(said.text, said.rest.split(dedup.FIELD), said.fields))
 
     def _infer(self, row: Candidate, said: Said) -> str:
         """The kind of a task that nobody named."""

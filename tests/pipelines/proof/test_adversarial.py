@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.dedup import CLOSED, EXTRACT, OPEN, STRICT, VERBATIM, canonical_key, decide, infer_task
+from pipelines.dedup import CLOSED, EXTRACT, OPEN, STRICT, VERBATIM, canonical_key, decide
+from pipelines.proof.instruction import read_task
 
 TASKS = (CLOSED, OPEN, EXTRACT, STRICT, VERBATIM)
 FRAMES = ("{}", "Read what follows. {} End.")
@@ -428,4 +429,4 @@ def test_literal_tasks_keep_what_their_answer_may_repeat(task: str, a: str, b: s
      "Repeat the line after me."],
 )  # fmt: skip
 def test_tasks_about_marks_keep_every_mark(instruction: str) -> None:
-    assert infer_task(instruction) == VERBATIM
+    assert read_task(instruction) == VERBATIM

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.dedup import CLOSED, EXTRACT, OPEN, STRICT, VERBATIM, infer_task
+from pipelines.dedup import CLOSED, EXTRACT, OPEN, STRICT, VERBATIM
 from pipelines.proof.choices import repeated_labels
+from pipelines.proof.instruction import read_task
 
 EXAMPLES = "Post: We won!\nMood: glad\nPost: The bus left.\nMood: upset\nPost: It rains again.\nMood: upset\nPost: Free cake!\nMood: glad\n"
 
@@ -56,7 +57,7 @@ TASKS = [
 
 @pytest.mark.parametrize(("instruction", "task"), TASKS)
 def test_what_may_be_answered_tells_the_task(instruction: str, task: str) -> None:
-    assert infer_task(instruction) == task
+    assert read_task(instruction) == task
 
 
 def test_examples_repeat_few_labels() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.proof.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task
+from pipelines.proof.instruction import CLOSED, EXTRACT, LITERAL, OPEN, STRICT, VERBATIM, infer_task, read_task
 
 REWORKING = [
     "Make this sound friendlier:",
@@ -118,7 +118,7 @@ REWORKING = [
 
 @pytest.mark.parametrize("instruction", REWORKING)
 def test_a_text_that_is_given_back_is_taken_by_its_letters(instruction: str) -> None:
-    assert infer_task(instruction) in LITERAL
+    assert read_task(instruction) in LITERAL
 
 
 ANSWERING = [
@@ -170,7 +170,7 @@ ANSWERING = [
 
 @pytest.mark.parametrize(("instruction", "task"), ANSWERING)
 def test_an_answer_of_ones_own_is_no_text_given_back(instruction: str, task: str) -> None:
-    assert infer_task(instruction) == task
+    assert read_task(instruction) == task
 
 
 PARTS = [
@@ -190,7 +190,7 @@ PARTS = [
 
 @pytest.mark.parametrize(("instruction", "task"), PARTS)
 def test_parts_of_a_text_are_taken_out_of_it(instruction: str, task: str) -> None:
-    assert infer_task(instruction) == task
+    assert read_task(instruction) == task
 
 
 BESIDE = [

@@ -82,3 +82,26 @@ def test_a_later_chunk_adds_its_template() -> None:
     templates.learn(f"Summarise the text.\n{text}" for text in fields(30, 10))
     assert templates.split("Summarise the text.\nsome thing").field == "some thing"
     assert templates.split("Classify: some thing").field == "some thing"
+
+
+@pytest.mark.parametrize(
+    ("shape", "beside"),
+    [
+        ('text = """{}"""\ncategory =', True),
+        ("LANG=de\nSOURCE={}\n\nTARGET=", True),
+        ('How would you put "{}"? Only that.', True),
+        ('"{}" ==>', True),
+        ("Article:\n{}\n\nSection:", False),
+    ],
+)
+def test_the_place_of_the_field_is_told_where_words_stand_on_its_line(shape: str, beside: bool) -> None:
+    """Quotation marks that touch the field belong to it."""
+    texts = fields(60, 8)
+    templates = Templates()
+    templates.learn(shape.format(text) for text in texts)
+    for text in texts:
+        prompt = shape.format(text)
+        place = templates.place(prompt)
+        assert (place is not None) == beside
+        if place:
+            assert prompt[slice(*place)].strip().strip('"?') == text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -135,6 +135,36 @@ def test_known_fields_are_compared_and_another_template_is_another_prompt() -> N
         prompt(2, "Answer to: please good morning", fields=("please good morning",)),
     ]
     assert leaders(index.screen(rows)) == [None, (0, "canonical"), None]
+
+
+NEWS = [
+    f"{who} {did}."
+    for who in ("Ulm's council", "A court in Bonn", "Kiel", "The mayor of Trier", "Jena's only museum")
+    for did in ("closes its old bridge until the spring", "has sold the pool in the park")
+]
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "task", "change"),
+    [
+        ('LABELS = "a", "b"\ntext = """{}"""\nlabel =', "closed", str.upper),
+        ("LANG=de\nSOURCE={}\nTARGET=", "strict", lambda text: text.replace(" ", "  ")),
+        ('"{}" ==>', "closed", lambda text: text[:-1]),
+        ('How would you put "{}"? Only that.', "strict", lambda text: f"  {text[:-1]} "),
+    ],
+)
+def test_a_shell_of_code_or_quotes_makes_no_code_of_a_passage(
+    shape: str, task: str, change: Callable[[str], str], known: bool
+) -> None:
+    index = semantic()
+    texts = [*NEWS, *map(change, NEWS)]
+    rows = [prompt(at, shape.format(text), "shell", (text,) if known else None, task) for at, text in enumerate(texts)]
+    for start, stop in ((0, 15), (15, 20)):
+        screened = index.screen(rows[start:stop])
+        found = [link.leader_row for link in screened.links if link]
+        assert found == list(range(max(0, start - 10), stop - 10))
+        index.commit(screened)
 
 
 def test_known_text_is_not_encoded() -> None:
