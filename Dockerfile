@@ -12,7 +12,7 @@ RUN pip install --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/si
 
 COPY pyproject.toml README.md LICENSE ./
 COPY data/tiktoken data/tiktoken
-COPY data/instructions data/instructions
+COPY data/instructions/weights.npz data/instructions/
 COPY pipelines pipelines
 COPY producer producer
 COPY worker worker

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix, diags
 from sklearn.linear_model import LogisticRegression
 
 from pipelines.proof import learnt
+from pipelines.proof.instruction import LITERAL, infer_task, read_task
 
 HERE = Path(__file__).parent
 STRENGTH = 10.0
@@ -54,7 +55,8 @@ def weigh(instructions: list[str], kinds: np.ndarray) -> dict[str, np.ndarray]:
     seen = sum(np.asarray((block > 0).sum(0)).ravel() for block in found)
     rarity = np.log((1 + len(instructions)) / (1 + seen)) + 1
     rarity[seen < _MIN_INSTRUCTIONS] = 0
-    rows = sum((_unit(block @ diags(rarity)) for block in found[1:]), _unit(found[0] @ diags(rarity)))
+    pieces, words = (_unit(block @ diags(rarity)) for block in found)
+    rows = pieces + words
     literal = LogisticRegression(C=STRENGTH, max_iter=5000).fit(rows, kinds == "text")
     free = kinds != "text"
     label = LogisticRegression(C=STRENGTH, max_iter=5000).fit(rows[free], kinds[free] == "label")
@@ -75,15 +77,10 @@ def _unit(rows: csr_matrix) -> csr_matrix:
 if __name__ == "__main__":
     np.savez_compressed(HERE / learnt.WEIGHTS, **weigh(*read("known.jsonl")))
     unseen, kinds = read("unseen.jsonl")
-    told = [learnt.odds(one) for one in unseen]
-    literal, label, _ = (np.array(values) for values in zip(*told, strict=True))
-    for least in (0.5, 0.4, 0.3, 0.2, 0.1):
-        taken, lost = (literal < least) & (kinds == "text"), (literal >= least) & (kinds != "text")
+    literal = kinds == "text"
+    for how, told in (("words alone", read_task), ("with what was learnt", infer_task)):
+        found = np.array([told(one.replace(learnt.FIELD, "\n").strip()) in LITERAL for one in unseen])
         print(
-            f"literal from {least}: {taken.sum()} of {(kinds == 'text').sum()} literal ones missed, {lost.sum()} of {(kinds != 'text').sum()} others taken for literal"
-        )
-    free = kinds != "text"
-    for least in (0.5, 0.8, 0.9):
-        print(
-            f"label from {least}: {((label < least) & (kinds == 'label')).sum()} of {(kinds == 'label').sum()} missed, {((label >= least) & (kinds == 'answer')).sum()} of {(kinds == 'answer').sum()} answers taken for one"
+            f"{how}: {(literal & ~found).sum()} of {literal.sum()} literal ones missed, "
+            f"{(~literal & found).sum()} of {(~literal).sum()} others taken for literal"
         )

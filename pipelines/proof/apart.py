@@ -8,15 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipelines.proof.layout import is_code
-from pipelines.proof.words import word_set
+from pipelines.proof.layout import PROSE_WORDS, is_code
 
 _PASSAGE = 30
 """A passage has at least so many letters; a short string may be a part of what surrounds it."""
 
 _MARKS, _FENCE = 3, 64
 _OPENING, _CLOSING = "\"'`“„«‘", "\"'`”“»’"
-_QUOTES = re.compile(r"\"{1,3}|'{1,3}|`|[“„«‘]"), re.compile(r"(?:\"{1,3}|'{1,3}|`|[”“»’])\s?[.,;:!?]?\Z")
+_FIRST, _LAST = re.compile(r"\"{1,3}|'{1,3}|`|[“„«‘]"), re.compile(r"(?:\"{1,3}|'{1,3}|`|[”“»’])\s?[.,;:!?]?\Z")
 _ENDING = 6
 """No closing mark with what follows it is longer."""
 
@@ -30,7 +29,6 @@ RUNS = re.compile(
 _OPEN_FENCE = re.compile(r"```(?:text|txt|md|markdown)?[ \t]*\n\s*+\Z")
 _CLOSED_FENCE = re.compile(r"\s*\n[ \t]*```[ \t]*(?=\n|\Z)")
 _LAID_OUT = re.compile(r"[\t\n]|  |^(?:[#$/>%]|\w+:)")
-_PROSE_WORDS = word_set("the we he she they was were my your our their please you")
 
 
 def apart(text: str, start: int, end: int) -> str:
@@ -58,7 +56,7 @@ def apart(text: str, start: int, end: int) -> str:
 
 def _unpadded(passage: str) -> str | None:
     """A passage in quotation marks without the blanks inside of them; None: it is in none, or there are more of them."""
-    first, last = _QUOTES[0].match(passage), _QUOTES[1].search(passage, max(0, len(passage) - _ENDING))
+    first, last = _FIRST.match(passage), _LAST.search(passage, max(0, len(passage) - _ENDING))
     if first is None or last is None:
         return None
     inside = passage[first.end() : last.start()]
@@ -79,4 +77,4 @@ def _is_prose(passage: str) -> bool:
     """It has words of sentences, and no layout of its own."""
     if _LAID_OUT.search(passage) is not None or is_code(passage):
         return False
-    return not _PROSE_WORDS.isdisjoint(passage.lower().split())
+    return not PROSE_WORDS.isdisjoint(passage.lower().split())

@@ -68,7 +68,7 @@ _DEEPER = "\N{RIGHTWARDS ARROW TO BAR}"
 
 _FENCE = "```"
 _QUOTED_LINE = re.compile(r"\s*```\s?([^\W\d_][\w\s.,;:!?'()&%$€£’–—-]*)```[.,;:]?\s*")
-_PROSE_WORDS = word_set("the we he she they was were my your our their please you")
+PROSE_WORDS = word_set("the we he she they was were my your our their please you")
 _FLAG = re.compile(r"\s--?\w")
 """A sentence that is fenced on its own line is quoted; a command there is code."""
 
@@ -252,7 +252,7 @@ def _is_fence(line: str) -> bool:
     quoted = _QUOTED_LINE.fullmatch(line)
     if quoted is None or _CODE_LINE.search(_ends(quoted[1])) is not None or _FLAG.search(quoted[1]) is not None:
         return True
-    return _PROSE_WORDS.isdisjoint(quoted[1].lower().split()) and not quoted[1].startswith(("I ", "I'"))
+    return PROSE_WORDS.isdisjoint(quoted[1].lower().split()) and not quoted[1].startswith(("I ", "I'"))
 
 
 def _ends(line: str) -> str:

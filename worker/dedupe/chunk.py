@@ -131,10 +131,13 @@ class Chunk:
         if self.rows[at].keys_only:
             return None
         for leader in leaders:
-            reason = proof(self.plainly(leader.said), self.plain[at], self._task(at, leader))
+            reason = proof(self._plain(leader), self.plain[at], self._task(at, leader))
             if reason is not None:
                 return leader, reason
         return None
+
+    def _plain(self, leader: Leader) -> Said:
+        return self.plain[leader.at] if leader.entry is None else self.plainly(leader.said)
 
     def means_the_same(self, at: int, leader: Leader, cosine: float) -> bool:
         """Where the route allows it: the same template, and other words for the same thing in what varies."""
@@ -165,7 +168,7 @@ class Chunk:
         return out
 
     def _forbade(self, at: int, leader: Leader) -> str:
-        told = self.plainly(leader.said), self.plain[at], self._task(at, leader)
+        told = self._plain(leader), self.plain[at], self._task(at, leader)
         return "paused" if self.rows[at].keys_only and proof(*told) is not None else refusal(*told)
 
     def _miss(self, at: int) -> NearMiss | None:

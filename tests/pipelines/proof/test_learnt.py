@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,6 @@ from pipelines.proof import learnt
 from pipelines.proof.instruction import LITERAL, read_task
 
 FOLDER = Path(__file__).parents[3] / "data" / "instructions"
-sys.path.insert(0, str(FOLDER))
-from learn import digest  # noqa: E402  (a script beside its data)
 
 
 def unseen(kind: str) -> list[str]:
@@ -25,8 +23,9 @@ def unseen(kind: str) -> list[str]:
 
 
 def test_the_weights_are_of_the_instructions_beside_them() -> None:
-    with np.load(FOLDER / learnt.WEIGHTS, allow_pickle=False) as stored:
-        assert str(stored["source"]) == digest(), "run `python data/instructions/learn.py`"
+    digest = runpy.run_path(str(FOLDER / "learn.py"))["digest"]()
+    with np.load(FOLDER / learnt.WEIGHTS) as stored:
+        assert str(stored["source"]) == digest, "run `python data/instructions/learn.py`"
 
 
 def test_no_instruction_was_learnt_that_is_measured_with() -> None:
