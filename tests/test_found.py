@@ -126,9 +126,6 @@ def test_what_the_cloud_failed_does_not_wait_for_a_local_server_that_is_gone(tmp
     with Upstream({"servers": {"gpu": GPU, "cloud": cloud}}) as upstream:
         upstream.control("gpu", down=True)
         one = Program(tmp_path, upstream)
-        one.environment = {
-            "SPILLWAY_TEST_LEASE_S": "5"
-        }  # a server is gone after two of them, and nobody answers after three
         out = one.json("run", str(one.rows(prompts(3))), "--dedupe", "exact", code=3)
     assert (out["failed"], out["unanswered"]) == (3, 0)
     assert set(one.results()["error_code"]) == {"server_error"}, "the reason is what the cloud said"
