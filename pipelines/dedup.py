@@ -98,7 +98,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 FIELD = "\x00"
 """Stands in `Said.rest` where a field is."""
 
-FORMS = 9
+FORMS = 10
 """Raised whenever canonical forms begin to part texts that they merged: keys that are stored say nothing any more then."""
 
 

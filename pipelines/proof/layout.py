@@ -66,7 +66,7 @@ _ITEM = re.compile(r"^(?:[-*+\u2022]|\d+[.)])\s|^\s{2,}(?:[-*+]|\d+[.)]) |^\u21e
 _DEEPER = "\N{RIGHTWARDS ARROW TO BAR}"
 """Stands for two blanks of indentation in front of an item."""
 
-_FENCE = "```"
+_FENCE, _TRIPLE = "```", re.compile(r"\"{3}|'{3}")
 _QUOTED_LINE = re.compile(r"\s*```\s?([^\W\d_][\w\s.,;:!?'()&%$€£’–—-]*)```[.,;:]?\s*")
 PROSE_WORDS = word_set("the we he she they was were my your our their please you")
 _FLAG = re.compile(r"\s--?\w")
@@ -168,6 +168,7 @@ def _replace(text: str, odd: re.Pattern[str], table: dict[int, str | None]) -> s
 def _mixed(lines: list[str], marks: list[int]) -> str:
     out: list[str] = []
     prose: list[str] = []
+    quotes = ""  # of the string of several lines that goes on
     for line, mark in zip(lines, marks, strict=True):
         if mark == _PLAIN:
             prose.append(line)
@@ -177,9 +178,19 @@ def _mixed(lines: list[str], marks: list[int]) -> str:
         prose = []
         if line.strip():
             out.append(_item(line) if mark == _LISTED else "\t" + _code_line(line))
+            quotes = _quotes_behind(line, quotes)
+        elif quotes and out[-1] != "\t":
+            out.append("\t")  # blank lines are nothing to a program, but a part of its string
     if any(prose):
         out.append(_prose("\n".join(prose)))
     return "\n".join(out)
+
+
+def _quotes_behind(line: str, quotes: str) -> str:
+    """The triple quotation marks that are open behind a line, of which `quotes` were open before it."""
+    for found in _TRIPLE.findall(line) if '"""' in line or "'''" in line else ():
+        quotes = found if not quotes else "" if found == quotes else quotes
+    return quotes
 
 
 def _item(line: str) -> str:

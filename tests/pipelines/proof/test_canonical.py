@@ -46,11 +46,11 @@ BODIES = (
 )
 EDITS = (str, str.upper, lambda text: text.replace(" ", "  ", 2).rstrip(".?!"))
 GOLDEN = {
-    OPEN: "c23bcf4412b17b1e",
-    CLOSED: "938c0baf8c9302d0",
-    EXTRACT: "e43155008f6ba6ae",
-    STRICT: "90ec21818d0c1d49",
-    VERBATIM: "232fec1d6f8574c8",
+    OPEN: "58fc8354f8ef4fa3",
+    CLOSED: "b2c7224447ce86fe",
+    EXTRACT: "65a600d322868e7b",
+    STRICT: "d2cad6b5bd3dcf96",
+    VERBATIM: "2f88836f139fbfa9",
 }
 """Of a version that read each piece of each text in turn. A rule that is meant to change keys changes these, and raises
 `FORMS` where it parts what was merged."""

@@ -33,9 +33,18 @@ SAME = [
     ("<note>\nIt  rained.\n</note>\n<label>", "<note> It rained. </note> <label>"),
     ("Read it: <<<It  rained>>>", "Read it: <<<It rained>>>"),
     ("Give NAME<TAB>PLACE  of each", "Give NAME<TAB>PLACE of each"),
+    (
+        'def f(x):\n    """Says.\n\n    It.\n    """\n    return x',
+        'def f(x):\n\n    """Says.\n\n\n    It.\n    """\n\n    return x',
+    ),
     ("Is it kind?\n```We loved  the soup.```\nSay so.", "Is it kind? ```We loved the soup.``` Say so."),
 ]
 DIFFERENT = [
+    (
+        'def f(x):\n    """Says.\n\n    It.\n    """\n    return x',
+        'def f(x):\n    """Says.\n    It.\n\n    """\n    return x',
+    ),
+    ("x = '''a\n\nb(y)'''\nreturn x", "x = '''a\nb(y)'''\nreturn x"),
     ("10²", "102"),
     ("½ cup", "1/2 cup"),
     ("café", "cafe"),
