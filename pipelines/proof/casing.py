@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from pipelines.proof.difference import place
-from pipelines.proof.words import CASE_PAIRS, word_set
+from pipelines.proof.reading import Token
+from pipelines.proof.words import ARTICLES, CASE_PAIRS, word_set
 
 _OPENS = '\n.!?:>"('
 """Behind one of these a capital letter says nothing."""
@@ -23,6 +25,9 @@ _FORMULA = re.compile(r"(?<![\w'./&-])[A-Za-z](?![\w/&+#-]|['.]\w)")
 _QUOTED = re.compile(r"(?<=[\w,(] )\"([^\"\n]{2,40})\"(?!\w)")
 """A short quotation inside a sentence: `the word "Package"`."""
 
+_CALLED = re.compile(rf" (?<=[^{_OPENS}] )(The [A-Z][a-z]+)\b")
+"""Inside a sentence, *The Office* is no office."""
+
 _NAMES = frozenset(form for word in CASE_PAIRS for form in (word.capitalize(), word.upper()))
 _TITLES_ONLY = word_set(
     "Is Are Was Were Do Does Did Has Have How What When Where Why From With For Of In On At To By About After And Or My Your"
@@ -31,6 +36,7 @@ _TITLES_ONLY = word_set(
 
 _LETTERS = re.compile(r"[A-Za-z]+")
 _ALONE = frozenset("ABCDEFGHJKLMNOPQRSTUVWXYZ")
+_ONE = frozenset({"a", "an"})
 _MARKS = frozenset("'`")
 _LONG_WORD = 4
 _MOST = 0.6
@@ -48,6 +54,8 @@ def capitals(form: str, *, names: bool = True) -> tuple[str, ...]:
     if not names and "=" not in form:
         return ()
     inside: list[str] = [word for word in _INSIDE.findall(form) if word in _NAMES] if names else []
+    if names and " The " in form:
+        inside += _CALLED.findall(form)
     if names and '"' in form:
         inside += [said for said in _QUOTED.findall(form) if not said.islower()]
     letters = _letters(form)
@@ -66,9 +74,9 @@ def _letters(form: str) -> list[str]:
 
 def may_tell(piece: str) -> bool:
     """Quickly: whether the capital letters of what stands between two blanks may say something."""
-    return (
-        piece[:1] in _MARKS or '"' in piece or any(word in _NAMES or word in _ALONE for word in _LETTERS.findall(piece))
-    )
+    if piece[:1] in _MARKS or '"' in piece or piece == "The":
+        return True
+    return any(word in _NAMES or word in _ALONE for word in _LETTERS.findall(piece))
 
 
 def tells(pieces: Sequence[str], at: int) -> bool:
@@ -77,6 +85,16 @@ def tells(pieces: Sequence[str], at: int) -> bool:
     if pieces[at][:1] in _MARKS or '"' in pieces[at] or (at and pieces[at - 1][-1:] not in _OPENS):
         return True
     return any(word in _ALONE and word != "A" for word in _LETTERS.findall(pieces[at]))
+
+
+def named_and_one(a: Sequence[Token], b: Sequence[Token]) -> bool:
+    """What is `a signal` in one text is `Signal` in the other."""
+    for mine, other in ((a, b), (b, a)):
+        ones = {word.norm for before, word in pairwise(mine) if before.norm in _ONE and word.raw.islower()}
+        for before, word in pairwise(other):
+            if word.norm in ones and word.raw.istitle() and not word.first and before.norm not in ARTICLES:
+                return True
+    return False
 
 
 def titled(form: str) -> bool:

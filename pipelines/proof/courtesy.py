@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 
-from pipelines.proof import lexicon
+from pipelines.proof import lexicon, typos
 from pipelines.proof.reading import Token
 from pipelines.proof.words import DIRECTIONS, GREETINGS, MODALS, POLITE, SUBJECTS, word_set
 
@@ -96,7 +96,7 @@ def _meant(word: str) -> str:
     """The word of a courtesy that this one is a slip of: `Good aftrenoon`."""
     if len(word) < _LONG_WORD - 1 or lexicon.known(word):
         return word
-    return next((usual for usual in _USUAL if usual[0] == word[0] and lexicon.typo(word, usual)), word)
+    return next((usual for usual in _USUAL if usual[0] == word[0] and typos.typo(word, usual)), word)
 
 
 def _only_polite(tokens: Sequence[Token], at: int) -> bool:

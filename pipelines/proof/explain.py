@@ -6,13 +6,13 @@ The kind of task decides what may be ignored; guards.py names what forbids.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.guards import Side, sides
-from pipelines.proof import closing, lexicon
+from pipelines.proof import closing, lexicon, typos
 from pipelines.proof.asking import PARAGRAPH
-from pipelines.proof.casing import same_capitals, titled
+from pipelines.proof.casing import named_and_one, same_capitals, titled
 from pipelines.proof.courtesy import EXCHANGED, UNDECIDED, courtesies
 from pipelines.proof.difference import Span, differences
 from pipelines.proof.figures import MEASURES, PAUSE, figures
@@ -25,14 +25,14 @@ from pipelines.proof.reading import Token, tokens
 from pipelines.proof.shown import decoded, emphasised, unmarked
 from pipelines.proof.signs import same_doubts
 from pipelines.proof.slips import slips
+from pipelines.proof.spelling import spelling
 from pipelines.proof.wording import same_question
 from pipelines.proof.words import ARTICLES, NUMBER_WORDS, QUANTIFIERS, RANGED, SLIPS, SUBJECTS, word_set
 
 _MAX_CHANGED, _MAX_REWORDED = 6, 10
 """More changed words than this on one side are another text, not a variant; a question may be put in so many other words: frames are long."""
 
-_LONG_ENOUGH = 6
-_REMEMBERED_LETTERS = 4_000_000
+_LONG_ENOUGH, _REMEMBERED_LETTERS = 6, 4_000_000
 _CONTRACTED = ({"'s", "is"}, {"'s", "has"})
 """Where a verb may stand, no owner can: `the card's gone` is `the card has gone`."""
 
@@ -152,13 +152,23 @@ def harmless(a: str, b: str, task: str) -> str | None:
     spans = differences(left.norms, right.norms)
     if max(sum(s.a1 - s.a0 for s in spans), sum(s.b1 - s.b0 for s in spans)) > most:
         return None
-    reasons = {_explain(left, right, span, task) for span in spans}
-    if None not in reasons:
-        return _joined(reasons)
-    order = moved(left.tokens, right.tokens)
-    if order is not None:
+    if task == OPEN and named_and_one(left.tokens, right.tokens):
+        return None
+    reasons = {span: _explain(left, right, span, task) for span in spans}
+    if None not in reasons.values():
+        return _joined(reasons.values())
+    if (order := moved(left.tokens, right.tokens)) is not None:
         return order
-    return "wording" if task == OPEN and same_question(left.tokens, right.tokens) else None
+    alike = [span for span, reason in reasons.items() if reason and span.a1 - span.a0 == span.b1 - span.b0]
+    return "wording" if task == OPEN and same_question(left.tokens, _mended(left, right, alike)) else None
+
+
+def _mended(left: Read, right: Read, alike: Sequence[Span]) -> list[Token]:
+    """The words of the right text, with those of the left one where both are the same but for a slip or the like."""
+    tokens = list(right.tokens)
+    for span in alike:
+        tokens[span.b0 : span.b1] = left.tokens[span.a0 : span.a1]
+    return tokens
 
 
 def _missing(marked: frozenset[str], other: frozenset[str]) -> bool:
@@ -272,18 +282,18 @@ def _same_word(x: Token, y: Token, cased: bool, task: str) -> str | None:
         return None
     if {x.norm, y.norm} in _CONTRACTED:
         return "contraction"
-    if lexicon.spelling(x.norm) == lexicon.spelling(y.norm):
+    if spelling(x.norm) == spelling(y.norm):
         return "spelling"
     if {x.norm, y.norm} == {"a", "an"}:
         return "article"
     if SLIPS.get(x.norm) == y.norm or SLIPS.get(y.norm) == x.norm:
         return "typo"
     if x.kind == y.kind == "word" and (x.norm in MEASURES or y.norm in MEASURES):  # the words behind `min`
-        return "typo" if lexicon.typo(x.raw.lower(), y.raw.lower()) else None
+        return "typo" if typos.typo(x.raw.lower(), y.raw.lower()) else None
     proper = [cased and not token.first and token.raw[:1].isupper() for token in (x, y)]
     if proper[0] != proper[1]:
         return None
-    if task == CLOSED and lexicon.typo_for_labels(x.norm, y.norm):
+    if task == CLOSED and typos.typo_for_labels(x.norm, y.norm):
         return "typo"
-    slip = lexicon.typo_of_name if proper[0] else lexicon.typo
+    slip = typos.typo_of_name if proper[0] else typos.typo
     return "typo" if slip(x.norm, y.norm) else None

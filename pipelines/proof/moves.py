@@ -14,8 +14,10 @@ from pipelines.proof.words import (
     ASKING,
     DATES,
     DIRECTIONS,
+    GENDERS,
     NEGATION,
     NUMBER_WORDS,
+    OPPOSITES,
     QUANTIFIERS,
     SUBJECTS,
     word_set,
@@ -66,6 +68,7 @@ _SAYING_IF = word_set(
 _MIN_CONDITIONAL = 6
 _RECEIVERS = word_set("me us him her them")
 _MAX_TIME = 8
+_ASKING_WHAT = [["what", verb] for verb in ("do", "does", "did")]
 _OF_TIME = DATES | NUMBER_WORDS | word_set("on in at this that the last next early late ago past")
 _SAYING = word_set(
     "say says said tell told think thinks thought know knew believe ask asked if when because that while although and or but "
@@ -82,6 +85,10 @@ def moved(a: Sequence[Token], b: Sequence[Token]) -> str | None:
         return "swapped pair"
     span = place(mine, other)
     back = Span(span.b0, span.b1, span.a0, span.a1)
+    if _shared_noun(mine, other, span) or _shared_noun(other, mine, back):
+        return "shared noun"
+    if _both(a, b, span):
+        return "either or both"
     if _owned(mine, other, span) or _owned(other, mine, back):
         return "owner"
     if _received(mine, other, span) or _received(other, mine, back):
@@ -138,6 +145,32 @@ def swapped_pair(a: list[str], b: list[str]) -> bool:
         and all(part.isalpha() for part in (*mine[:at], *mine[at + 1 :]))
         for at, word in enumerate(mine)
     )
+
+
+def _shared_noun(a: list[str], b: list[str], span: Span) -> bool:
+    """`left or right wing` for `left wing or right wing`, of two opposites; `coffee or oat milk` may be coffee without milk, and a `black and
+    white film` is one.
+    """
+    if span.a0 != span.a1 or span.b1 - span.b0 != 1 or not span.b0:
+        return False
+    if len(around := b[span.b0 - 1 : span.b0 + 4]) < 5:
+        return False
+    first, noun, joiner, *rest = around
+    return joiner == "or" and rest[1:] == [noun] and _opposite(first, rest[0])
+
+
+def _both(a: Sequence[Token], b: Sequence[Token], span: Span) -> bool:
+    """`What do you like or dislike` for `what do you like and dislike`: who asks what wants both."""
+    gone, come = (tuple(token.norm for token in part) for part in (a[span.a0 : span.a1], b[span.b0 : span.b1]))
+    if {gone, come} != {("and",), ("or",)} or not 0 < span.a0 < len(a) - 1:
+        return False
+    begins = next((at for at in range(span.a0, -1, -1) if a[at].first), 0)
+    asked = [token.norm for token in a[begins : begins + 2]]
+    return asked in _ASKING_WHAT and _opposite(a[span.a0 - 1].norm, a[span.a1].norm)
+
+
+def _opposite(one: str, other: str) -> bool:
+    return frozenset((one, other)) in OPPOSITES and GENDERS.isdisjoint((one, other))
 
 
 def _owned(a: list[str], b: list[str], span: Span) -> bool:

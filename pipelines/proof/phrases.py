@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from operator import eq
 
+from pipelines.proof import lexicon, typos
 from pipelines.proof.reading import Token
 from pipelines.proof.words import word_set
 
@@ -24,6 +26,8 @@ lots of = a lot of | for instance = for example | have got = have | has got = ha
 per cent = percent | % = percent | okay = ok | all right = alright | as soon as possible = asap | versus = vs
 wanna = want to | gonna = going to | gotta = have to | gimme = give me | lemme = let me | cuz = because | coz = because
 dunno = do not know | thru = through | tho = although
+is there any = is any | are there any = are any | was there any = was any | were there any = were any
+want to have = want | need to have = need | deserve to have = deserve
 would like to = want to | wont = will not | i'd like to = i want to | we'd like to = we want to
 per second = a second | per minute = a minute | per hour = an hour | per day = a day | per week = a week | per month = a month | per year = a year
 each day = every day | each week = every week | each month = every month | each year = every year | each hour = every hour | each time = every time
@@ -77,7 +81,7 @@ _OF_WORDS = word_set(
 _PREFIXES = word_set("non multi semi anti")
 """With them a word is one word, with or without a dash; `re-sign` and `resign` are two."""
 
-_NEAR = 12
+_NEAR, _CACHED = 12, 4096
 _COUNTED = word_set("word words sentence term terms")
 _HOW_MANY = word_set("one single own few two three 2 3")
 """`Answer with one word.` says nothing about words."""
@@ -117,11 +121,16 @@ def _table() -> dict[str, list[tuple[_Words, _Words]]]:
 
 
 _PHRASES = _table()
+_MIN_SLIPPED = 5
+_WORDS = sorted(
+    {word for pairs in _PHRASES.values() for phrase, _ in pairs for word in phrase if len(word) >= _MIN_SLIPPED}
+)
+"""Those of phrases in which a slip may be: `even thuogh`."""
 
 
 def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
     """The tokens with every phrase in its common form."""
-    norms = [token.norm for token in tokens]
+    norms = [_mended(token) for token in tokens]
     doubled = any(map(eq, norms, norms[1:]))
     if not doubled and _PHRASES.keys().isdisjoint(norms) and _PREFIXES.isdisjoint(norms):
         return tuple(tokens)
@@ -148,6 +157,19 @@ def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
             length = 1
         at += length
     return tuple(out)
+
+
+def _mended(token: Token) -> str:
+    """A word that nobody knows as the word of a phrase that it is a slip of."""
+    norm = token.norm
+    if len(norm) < _MIN_SLIPPED - 1 or token.kind != "word" or not token.raw.islower() or lexicon.known(norm):
+        return norm
+    return _slip_of_phrase(norm)
+
+
+@lru_cache(maxsize=_CACHED)
+def _slip_of_phrase(norm: str) -> str:
+    return next((word for word in _WORDS if word[0] == norm[0] and typos.typo(word, norm)), norm)
 
 
 def _prefixed(norms: Sequence[str], at: int) -> bool:

@@ -19,9 +19,10 @@ from pipelines.proof.difference import Span
 from pipelines.proof.explain import Read, open_spans, read
 from pipelines.proof.facts import EMPTY, OPINION, Facts, facts_of, renames, stem
 from pipelines.proof.instruction import CLOSED, asked_of
+from pipelines.proof.newswire import abbreviated, same_report
 from pipelines.proof.words import DATES, MODALS, NUMBER_WORDS, OPPOSITES, RANGED, word_set
 
-_RAREST = 4
+_RAREST, _MIN_RARE = 5, 4
 RARE_PAIRS = comb(_RAREST, 2)
 """What proposes: the pairs of a text's rarest words."""
 
@@ -104,7 +105,7 @@ def rare_pairs(text: str) -> list[str]:
     for token in read(text).tokens:
         if token.kind == "word" and len(token.norm) >= _LONG_WORD and token.norm not in EMPTY:
             found[stem(token.norm)] = lexicon.rarity(token.norm)
-    if len(found) < _MIN_WORDS:
+    if len(found) < _MIN_RARE:
         return []
     rarest = sorted(found, key=lambda word: (-found[word], word))[:_RAREST]
     return ["\x1f".join(pair) for pair in combinations(sorted(rarest), 2)]
@@ -112,9 +113,11 @@ def rare_pairs(text: str) -> list[str]:
 
 def retold(a: str, b: str) -> bool:
     """Whether both texts tell the same story."""
+    left, right = abbreviated(read(a), read(b)), abbreviated(read(b), read(a))
+    if same_report(left, right):
+        return True
     if _own_case(a) or _own_case(b):
         return False
-    left, right = read(a), read(b)
     mine, other = facts_of(left), facts_of(right)
     if min(len(mine.content), len(other.content)) < _MIN_WORDS or not _agree(mine, other):
         return False

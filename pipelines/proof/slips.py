@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pipelines.proof import lexicon
 from pipelines.proof.reading import Token
+from pipelines.proof.spelling import spelling
 from pipelines.proof.words import SLIPS, word_set
 
 _ABOUT_MISTAKES = word_set(
@@ -27,5 +27,5 @@ def slips(said: Sequence[Token]) -> list[str]:
     return [
         norm
         for before, norm in pairwise(["", *norms])
-        if norm.isalpha() and (norm == before or norm in SLIPS or lexicon.spelling(norm) != norm)
+        if norm.isalpha() and (norm == before or norm in SLIPS or spelling(norm) != norm)
     ]

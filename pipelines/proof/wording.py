@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipelines.proof import lexicon
 from pipelines.proof.asking import asks
@@ -61,8 +61,13 @@ _FRAMES = (
     (rf"how (?:am|is|are) {_WHO} supposed to (?!{_PERSONAL})", "how to "),
     (r"how (?:i|we) (?:can|could|should|do)\b", "how to"),
     (rf"what (?:can|could|should) {_WHO} do to ", "how to "),
-    (rf"what {_BE} (?:the |a |some |any )?ways? (?:for (?:me|us|one) )?to ", "how to "),
+    (rf"what (?:can|could|should) {_WHO} do (?={_FINDING})", "how to "),
+    (
+        rf"what {_BE} (?:the |a |some |any )?(?:good )?ways? (?:for (?:me|us|one) )?to (?!{_PERSONAL})",
+        "how to ",
+    ),
     (r"(?:which|what) would be the (?=\w+est\b|most\b)", "what is "),
+    (rf"what {_BE} the (?=most \w+ (?:in|to|for)\b)", "what is "),
     (rf"what {_BE} (?:the )?meanings? of ", "what mean "),
     (rf"what (?:do|does) {_THING} mean{_END}", r"what mean \1"),
     (rf"what {_BE} meant by ", "what mean "),
@@ -101,6 +106,7 @@ _INSIDE = (
     (re.compile(r"\b(start|begin|continue)s? (\w{3,})ing\b"), r"\1 \2ing~"),
     (re.compile(r"\b(ways?|methods?|steps?|time|place) (?:of|for) (\w{3,})ing\b"), r"\1 to \2ing~"),
     (re.compile(r"\b(ways?|method|time|place) for (?:me|one) to\b"), r"\1 to"),
+    (re.compile(rf"\b(makes? {_THING}) to be (?=an?\b)"), r"\1 "),
 )
 """What may stand in a question in two forms; a verb marked with ~ is compared without its ending."""
 
@@ -133,7 +139,7 @@ LIGHT = (
 _EACH = frozenset({"i", "we", "you"})
 _ADVICE = frozenset({"should", "shall", "could"})
 _AGREEING = frozenset({"a", "an", "is", "are", "do", "does"})
-_MIN_PLURAL = 4
+_MIN_PLURAL = _NEAR_SUPERLATIVE = 4
 _RARE = 40_000
 """Commoner nouns may be a stuff without their article, and a thing with it: `paper` and `a paper`."""
 
@@ -158,7 +164,7 @@ def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
 def _edited(a: Sequence[Token], b: Sequence[Token]) -> bool:
     """One word was changed on purpose: who is meant, what one should or could do, or a number with which nothing else agrees.
 
-    Whoever words a question anew changes more than that: `the bad thing is`, `the bad things are`.
+    Whoever words a question anew changes more than that: `the bad thing is`, `the bad things are`; `heroes win`, `a hero wins`.
     """
     mine, other = [token.norm for token in a], [token.norm for token in b]
     spans = differences(mine, other)
@@ -167,8 +173,8 @@ def _edited(a: Sequence[Token], b: Sequence[Token]) -> bool:
     ]
     if any(swap <= _EACH or not swap.isdisjoint(_ADVICE) for swap in swaps):
         return True
-    numbers = any(len({singular(word) for word in swap}) == 1 for swap in swaps)
-    return numbers and _AGREEING.isdisjoint(word for span in spans for word in _words(mine, other, span))
+    numbers = sum(len({singular(word) for word in swap}) == 1 for swap in swaps)
+    return numbers == 1 and _AGREEING.isdisjoint(word for span in spans for word in _words(mine, other, span))
 
 
 def _words(a: list[str], b: list[str], span: Span) -> list[str]:
@@ -217,24 +223,27 @@ def _bared(words: list[str]) -> list[str]:
     """What a question asks, without what may be put otherwise."""
     if words[1:2] == ["to"] and words[0][1:] in ("how", "where"):
         words = [_ALIKE.get(word, word) for word in words]
-    return [_said(words, at) for at in range(len(words)) if not _needless(words, at)]
+    asked = Counter(word for word in words[1:] if word not in _HELPERS)
+    counted = words[1:2] in (["many"], ["much"]) or any(word.isdigit() for word in words)
+    return [_said(words, at) for at in range(len(words)) if not _needless(words, at, asked, counted)]
 
 
-def _needless(words: Sequence[str], at: int) -> bool:
-    """`there` beside its verb; `a` before more than one word, or a rare one, or where it is not asked what that is; `the` only in `the X of`."""
-    word, after = words[at].lstrip(_START), words[at + 1 :]
+def _needless(words: Sequence[str], at: int, asked: Mapping[str, int], counted: bool) -> bool:
+    """`there` beside its verb; `a` before more than one word, or a rare one, or where it is not asked what that is; `the` only in `the X of`.
+
+    How many `a bird` and `birds` are is the point of what is `counted`.
+    """
+    word, after = words[at].lstrip(_START), words[at + 1 : at + 3]
     if word in POLITE:
         return True
     if word == "there":
         return not {"is", "are"}.isdisjoint((words[at - 1], *after[:1]))
     if word == "the":
-        return "of" in after[1:3]
-    if word not in ARTICLES or not after or after[0] in QUANTIFIERS or words[at - 1][-1].isdigit():
+        return "of" in after[1:2] or "of" in words[at + 3 : at + 4]
+    if word not in ARTICLES or not after or after[0] in QUANTIFIERS or words[at - 1][-1].isdigit() or counted:
         return False  # `a Pixel 7a` is another phone
-    if words[1:2] in (["many"], ["much"]) or any(word.isdigit() for word in words):
-        return False  # how many `a bird` and `birds` are is the point
-    asked = {*words[1:at], *after} - _HELPERS.keys()
-    return words[0] != f"{_START}what" or len(asked) > 1 or lexicon.rarity(after[0]) > _RARE
+    others = len(asked) - (asked.get(words[at]) == 1)
+    return words[0] != f"{_START}what" or others > 1 or lexicon.rarity(after[0]) > _RARE
 
 
 def _said(words: list[str], at: int) -> str:
@@ -246,7 +255,7 @@ def _said(words: list[str], at: int) -> str:
         return word  # of a clock time
     if word in _HELPERS:
         return _LOOSE + _HELPERS.get(word, word)
-    picked = any(near in _SUPERLATIVES or near.endswith("est") for near in words[max(0, at - 2) : at])
+    picked = any(near in _SUPERLATIVES or near.endswith("est") for near in words[max(0, at - _NEAR_SUPERLATIVE) : at])
     asked = at == 1 and words[0][1:] in _QUESTION_WORDS
     return word if (picked and word[-1] != "~") or asked else _plain(word)
 
@@ -271,4 +280,6 @@ def singular(word: str) -> str:
         return word
     if word.endswith("ies"):
         return word[:-3] + "y"
+    if word.endswith("oes") and lexicon.ordinary(word[:-2]):
+        return word[:-2]
     return word[:-2] if word.endswith(("ches", "shes", "sses", "xes", "zes")) else word[:-1]

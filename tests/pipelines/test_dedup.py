@@ -36,8 +36,9 @@ _NAMES = "Smith Johnson Paris Oslo"
 
 @pytest.fixture(autouse=True)
 def vocabulary() -> Iterator[None]:
-    words = [(b" " + word.encode(), at + 10) for at, word in enumerate([*_WORDS.split(), *_NAMES.split()])]
-    lexicon.install(words, _WORDS.split())
+    words = [(b" " + word.encode(), rank) for rank, word in enumerate(_WORDS.split(), 10)]
+    names = [(b" " + name.encode(), rank) for rank, name in enumerate(_NAMES.split(), 20_000)]
+    lexicon.install([*words, *names], _WORDS.split())
     yield
     lexicon.forget()
 

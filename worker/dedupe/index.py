@@ -30,7 +30,7 @@ _MARK_BYTES = 4
 _BLOB = np.dtype([("maker", f"V{_MARK_BYTES}"), ("skeleton", "<u8", 2), ("outlines", "<u8", KEYS)])
 """What is stored of a text: who made it, its skeleton, outline and story keys; the half floats of its vector follow, if it has one."""
 
-_MAKER = "outlines 3"
+_MAKER = "outlines 4"
 _VECTOR_BYTES = 2 * DIMENSIONS
 
 

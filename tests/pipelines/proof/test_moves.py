@@ -9,6 +9,12 @@ from pipelines.dedup import CLOSED, OPEN, STRICT, decide
 pytestmark = pytest.mark.usefixtures("vocabulary")
 
 SAME = [
+    ("Is the sea party left or right wing?", "Is the sea party left wing or right wing?", "shared noun"),
+    (
+        "Be brief. What do you like or dislike about ice?",
+        "Be brief. What do you like and dislike about ice?",
+        "either or both",
+    ),
     ("What is the population of Lima?", "What is Lima's population?", "owner"),
     ("i need the time zone of quito", "i need quito's time zone", "owner"),
     ("The roof of the barn leaks again", "The barn's roof leaks again", "owner"),
@@ -30,6 +36,11 @@ SAME = [
     ("What do I do if my card breaks?", "If my card breaks, what do I do?", "condition in front"),
 ]
 OTHER = [
+    ("I drink coffee or oat milk", "I drink coffee milk or oat milk"),
+    ("It is a black and white film", "It is a black film and white film"),
+    ("The boy or girl scouts are here", "The boy scouts or girl scouts are here"),
+    ("Do you like or dislike ice?", "Do you like and dislike ice?"),
+    ("What do you eat or drink at noon?", "What do you eat and drink at noon?"),
     ("It is not sweet and salty", "It is salty and not sweet"),
     ("A soup with no salt and pepper", "A soup with pepper and no salt"),
     ("A room for old men and women", "A room for women and old men"),

@@ -69,6 +69,12 @@ SAME = [
     ("I think that the shop is closed today", "I think the shop is closed today", "conjunction"),
     ("The card's not working any more", "The card is not working any more", "contraction"),
     ("Q41. Printer on floor 5 is jammed =>", "Q41. The printer on floor 5 is jammed =>", "article"),
+    ("What are good ways to dry herbs?", "How can I dry herbs?", "wording"),
+    ("What should I do to find a flat?", "What should I do find a flat?", "wording"),
+    ("What is most useful in winter?", "What is the most useful in winter?", "wording"),
+    ("What is most important in winter?", "What is the most imporant in winter?", "wording"),
+    ("Why do heroes never sleep?", "Why do hero never sleeps?", "wording"),
+    ("What makes a person a liar?", "What makes a person to be a liar?", "wording"),
 ]
 DIFFERENT = [
     ("Q4. My 7 a day", "Q4. My 7 day"),
@@ -183,6 +189,12 @@ DIFFERENT = [
     ("What is open at 12am in Berlin?", "What is open at 12 in Berlin?"),
     ("What is open at 12 am in Berlin?", "What is open at 12 in Berlin?"),
     ("What is open at 12 a.m. in Berlin?", "What is open at 12 in Berlin?"),
+    ("What are bad ways to dry herbs?", "How can I dry herbs?"),
+    ("What are good ways to dry herbs?", "How can you dry herbs?"),
+    ("What should I do about a flat?", "What should I do find a flat?"),
+    ("What is the most useful tool?", "What is most useful tool?"),
+    ("Why do heroes never sleep?", "Why do hero never sleep?"),
+    ("What makes a person a liar?", "What makes a person see a liar?"),
 ]
 
 
