@@ -72,10 +72,10 @@ def _typo(a: str, b: str) -> bool:
 
 def typo_of_name(a: str, b: str) -> bool:
     """A slip in a word that may be a name: only what can hardly be another name, `Micheal` for `Michael` or `Engish`, apart."""
-    if not lexicon.installed() or not _near(a, b, _MIN_SWAPPED_LETTERS) or {a, b} & NUMBER_WORDS:
+    if not lexicon.installed() or not _near(a, b, _MIN_SWAPPED_LETTERS) or (lexicon.known(a) and lexicon.known(b)):
         return False
-    if lexicon.known(a) and lexicon.known(b):
-        return False
+    if {a, b} & NUMBER_WORDS:
+        return _typo(a, b)
     right = b if lexicon.known(b) else a
     if _swapped(a, b) and lexicon.known(right):
         return True
@@ -114,7 +114,9 @@ def _of_no_other_number(wrong: str) -> bool:
 
 def _slips_of_one_word(a: str, b: str, slip: Callable[[str, str], bool]) -> bool:
     """Two words that nobody knows are both slips of one that is known: `cihna` and `chnia`."""
-    if a == b or lexicon.known(a) or lexicon.known(b) or not -2 <= len(a) - len(b) <= 2 or a[:1] != b[:1]:
+    if a == b or min(len(a), len(b)) < _MIN_SWAPPED_LETTERS or not -2 <= len(a) - len(b) <= 2 or a[0] != b[0]:
+        return False
+    if lexicon.known(a) or lexicon.known(b):
         return False
     return any(slip(a, word) and slip(b, word) for word in _neighbours(a))
 
@@ -122,7 +124,7 @@ def _slips_of_one_word(a: str, b: str, slip: Callable[[str, str], bool]) -> bool
 @lru_cache(maxsize=_CACHED)
 def _neighbours(word: str) -> frozenset[str]:
     """The known words that are one edit apart from an English one."""
-    if len(word) < _MIN_SWAPPED_LETTERS or len(word) > _MAX_LETTERS or not _ENGLISH.fullmatch(word):
+    if len(word) > _MAX_LETTERS or not _ENGLISH.fullmatch(word):
         return frozenset()
     halves = [(word[:at], word[at:]) for at in range(1, len(word) + 1)]
     near = {head + tail[1:] for head, tail in halves} | {

@@ -26,7 +26,7 @@ REAL = [
     ("applet", "apples"), ("revocation", "relocation"), ("criticise", "criticism"), ("xvii", "xviii"), ("xxvii", "xxviii"),
     ("granada", "grenada"), ("projectors", "protectors"), ("emission", "omission"), ("vesicle", "vehicle"), ("derision", "decision"),
     ("beech", "beach"), ("political", "apolitical"), ("steemed", "esteemed"), ("sundar", "sunar"), ("zorvan", "zorven"), ("rabid", "rapid"), ("report", "repost"), ("cards", "carbs"), ("finance", "fiance"), ("types", "tyres"), ("infections", "injections"), ("investor", "inventor"),
-    ("artistic", "autistic"), ("peaches", "peaces"), ("eight", "eigth"), ("ninety", "ninty"), ("million", "milion"),
+    ("artistic", "autistic"), ("peaches", "peaces"), ("eight", "eigth"), ("ninety", "ninty"), ("million", "milion"), ("vilsit", "viit"),
 ]  # fmt: skip
 OTHER_LETTERS = [
     ("这家酒店的服务很好", "这家酒店的服务不好"), ("我喜欢这个产品", "我不喜欢这个产品"), ("这里有三本书可以看", "这里有五本书可以看"),
