@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from pipelines.proof.difference import place
@@ -70,7 +71,8 @@ class _Quotation(NamedTuple):
 
 
 def same_report(left: Read, right: Read) -> bool:
-    """Both differ in nothing but what papers put in or leave out, or are one quotation of which one may name who spoke and the other not.
+    """Both differ in nothing but what papers put in or leave out, or are one quotation of which one may name who spoke and the other not;
+    `the Boeing spokesman` is more than a name.
     Equal words are no other report, nor is what names another day.
     """
     if left.norms == right.norms or any(_others(left, right, words) for words in _EITHER_OR):
@@ -148,8 +150,10 @@ def _same_quotation(a: str, b: str) -> bool:
     frames = [{word for word in one.frame if word.lower() not in _FRAMING} for one in (mine, other)]
     denied = [not NEGATION.isdisjoint(map(str.lower, one.frame)) for one in (mine, other)]
     more = frames[0] ^ frames[1]
-    one_sided = frames[0] <= frames[1] or frames[1] <= frames[0]
-    return denied[0] == denied[1] and one_sided and all(word[0].isupper() for word in more)
+    if denied[0] != denied[1] or not (frames[0] <= frames[1] or frames[1] <= frames[0]):
+        return False
+    behind = {after for one in (mine, other) for word, after in pairwise(one.frame) if word in more}
+    return all(word[0].isupper() for word in more) and all(word[0].isupper() or word in _FRAMING for word in behind)
 
 
 def _quotation(text: str) -> _Quotation | None:

@@ -63,6 +63,7 @@ def test_one_report(one: str, another: str) -> None:
      ("Which U.S. Airlines planes fly to Turku now?", "Which American Airlines planes fly to Turku now?"),
      ('"We will speak of this as soon as we can," said Berg.', '"We will speak of this as soon as we can," said Berg after losing 3-0.'),
      ('"We are back to where we want to be," he said.', '"We are back to where we want to be," the Turku striker said.'),
+     ('"We are back to where we want to be," said the spokesman.', '"We are back to where we want to be," said the Volvo spokesman.'),
      ('"Growth will be -5 % by the end of May," he said.', '"Growth will be 5 % by the end of May," said Berg.'),
      (REPORT, REPORT), (QUOTED, QUOTED.upper())],
 )  # fmt: skip
