@@ -196,7 +196,7 @@ def outline_keys(family: bytes, text: str) -> bytes:
 
 
 def story_keys(family: bytes, text: str) -> bytes:
-    """Six keys of 8 bytes that texts which tell one story seldom share none of; 0: no such key."""
+    """Ten keys of 8 bytes that texts which tell one story seldom share none of; 0: no such key."""
     keys = [_digest(pair, family, b"story", 8) for pair in rare_pairs(text)]
     return b"".join(keys).ljust(8 * STORIES, b"\0")
 

@@ -100,7 +100,7 @@ def about(task: str, instruction: str) -> bool:
 
 
 def rare_pairs(text: str) -> list[str]:
-    """Pairs of the rarest words of a text, at most six; none for a text too short to be told in other words."""
+    """Pairs of the rarest words of a text, at most ten; none for a text too short to be told in other words."""
     found: dict[str, int] = {}
     for token in read(text).tokens:
         if token.kind == "word" and len(token.norm) >= _LONG_WORD and token.norm not in EMPTY:

@@ -139,7 +139,7 @@ def test_two_edits_of_several_words_are_edits() -> None:
     assert not retold(text, text.replace("inside the area", "at last").replace("goalkeeper", "keeper and captain"))
 
 
-def test_short_texts_propose_nothing_and_long_ones_six_pairs() -> None:
+def test_short_texts_propose_nothing_and_long_ones_ten_pairs() -> None:
     assert rare_pairs("The harbour strike ended.") == []
     assert len(rare_pairs(STORY)) == RARE_PAIRS
 
