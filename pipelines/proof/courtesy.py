@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
-from functools import lru_cache
 
 from pipelines.proof import lexicon, typos
 from pipelines.proof.reading import Token
@@ -69,8 +68,9 @@ def _table() -> dict[str, list[tuple[tuple[str, ...], str]]]:
 
 
 _PHRASES = _table()
-_LONG_WORD, _CACHED = 5, 65_536
-_USUAL = sorted({word for rows in _PHRASES.values() for row, _ in rows for word in row if len(word) >= _LONG_WORD})
+_meant = typos.mender(word for rows in _PHRASES.values() for row, _ in rows for word in row)
+"""The word of a courtesy that another one is a slip of: `Good aftrenoon`."""
+
 _CLAUSES = SUBJECTS | word_set("this that these those there not if when")
 _REQUESTING = POLITE | GREETINGS | {"you", "and"}
 """Behind these `kindly` asks."""
@@ -89,14 +89,6 @@ def courtesies(tokens: Sequence[Token], paused: Container[int] = ()) -> Mapping[
             found |= dict.fromkeys(range(at, at + length), kind)
     about = any(token.norm in _SPOKEN_OF and at not in found for at, token in enumerate(tokens))
     return {at: kind for at, kind in found.items() if kind == "please"} if about else found
-
-
-@lru_cache(maxsize=_CACHED)
-def _meant(word: str) -> str:
-    """The word of a courtesy that this one is a slip of: `Good aftrenoon`."""
-    if len(word) < _LONG_WORD - 1 or lexicon.known(word):
-        return word
-    return next((usual for usual in _USUAL if usual[0] == word[0] and typos.typo(word, usual)), word)
 
 
 def _only_polite(tokens: Sequence[Token], at: int) -> bool:

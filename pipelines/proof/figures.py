@@ -21,7 +21,7 @@ _DAYS = {
     "mon": "monday", "tue": "tuesday", "tues": "tuesday", "wed": "wednesday", "thu": "thursday", "thur": "thursday",
     "thurs": "thursday", "fri": "friday", "sat": "saturday", "sun": "sunday",
 }  # fmt: skip
-_WHOLE_DAYS = frozenset(_DAYS.values())
+WHOLE_DAYS = frozenset(_DAYS.values())
 _SHORT = _MONTHS.keys() | _DAYS.keys()
 _UNITS = {
     form: short
@@ -180,7 +180,7 @@ def _word(tokens: Sequence[Token], at: int) -> str:
         or _beside(tokens, at, _MONTHS, _WHOLE_MONTHS)
     ):
         return _MONTHS[norm]
-    if norm in _DAYS and (_figure(tokens, at + 1) or _beside(tokens, at, _DAYS, _WHOLE_DAYS)):
+    if norm in _DAYS and (_figure(tokens, at + 1) or _beside(tokens, at, _DAYS, WHOLE_DAYS)):
         return _DAYS[norm]
     return norm
 

@@ -188,7 +188,7 @@ def _mixed(lines: list[str], marks: list[int]) -> str:
 
 def _quotes_behind(line: str, quotes: str) -> str:
     """The triple quotation marks that are open behind a line, of which `quotes` were open before it."""
-    for found in _TRIPLE.findall(line) if '"""' in line or "'''" in line else ():
+    for found in _TRIPLE.findall(line):
         quotes = found if not quotes else "" if found == quotes else quotes
     return quotes
 

@@ -18,7 +18,6 @@ _EVERYDAY_RANK, _FAMOUS_RANK = 20_000, 12_000
 """Names that are more common than the second are of countries, languages, months and the like; those of persons, which have variants,
 are rarer."""
 
-
 _CACHED = 65_536
 UNHEARD = 1 << 30
 """The rarity of what the vocabulary does not have."""

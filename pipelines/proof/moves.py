@@ -153,10 +153,8 @@ def _shared_noun(a: list[str], b: list[str], span: Span) -> bool:
     """
     if span.a0 != span.a1 or span.b1 - span.b0 != 1 or not span.b0:
         return False
-    if len(around := b[span.b0 - 1 : span.b0 + 4]) < 5:
-        return False
-    first, noun, joiner, *rest = around
-    return joiner == "or" and rest[1:] == [noun] and _opposite(first, rest[0])
+    first, noun, *rest = b[span.b0 - 1 : span.b0 + 4]
+    return rest[::2] == ["or", noun] and _opposite(first, rest[1])
 
 
 def _both(a: Sequence[Token], b: Sequence[Token], span: Span) -> bool:

@@ -14,10 +14,11 @@ from typing import NamedTuple
 from pipelines.proof.difference import place
 from pipelines.proof.explain import Read
 from pipelines.proof.facts import EMPTY
+from pipelines.proof.figures import WHOLE_DAYS
 from pipelines.proof.reading import Token
 from pipelines.proof.words import MODALS, NEGATION, word_set
 
-_DAYS = "monday|tuesday|wednesday|thursday|friday|saturday|sunday"
+_DAYS = "|".join(sorted(WHOLE_DAYS))
 _NEAR_DAYS = "yesterday|today|tomorrow"
 _TITLES = "mr|mrs"
 _SAID = "said|says|told|added|adds|warned|announced|reported|confirmed|explained|noted|insisted|claimed|stated"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from operator import eq
 
 from pipelines.proof import lexicon, typos
@@ -81,7 +80,7 @@ _OF_WORDS = word_set(
 _PREFIXES = word_set("non multi semi anti")
 """With them a word is one word, with or without a dash; `re-sign` and `resign` are two."""
 
-_NEAR, _CACHED = 12, 4096
+_NEAR = 12
 _COUNTED = word_set("word words sentence term terms")
 _HOW_MANY = word_set("one single own few two three 2 3")
 """`Answer with one word.` says nothing about words."""
@@ -121,16 +120,15 @@ def _table() -> dict[str, list[tuple[_Words, _Words]]]:
 
 
 _PHRASES = _table()
-_MIN_SLIPPED = 5
-_WORDS = sorted(
-    {word for pairs in _PHRASES.values() for phrase, _ in pairs for word in phrase if len(word) >= _MIN_SLIPPED}
-)
-"""Those of phrases in which a slip may be: `even thuogh`."""
+_meant = typos.mender(word for pairs in _PHRASES.values() for phrase, _ in pairs for word in phrase)
+"""The word of a phrase that another one is a slip of: `even thuogh`."""
 
 
 def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
     """The tokens with every phrase in its common form."""
-    norms = [_mended(token) for token in tokens]
+    norms = [token.norm for token in tokens]
+    if lexicon.installed():
+        norms = [_meant(norm) if token.raw.islower() else norm for token, norm in zip(tokens, norms, strict=True)]
     doubled = any(map(eq, norms, norms[1:]))
     if not doubled and _PHRASES.keys().isdisjoint(norms) and _PREFIXES.isdisjoint(norms):
         return tuple(tokens)
@@ -157,19 +155,6 @@ def common(tokens: Sequence[Token]) -> tuple[Token, ...]:
             length = 1
         at += length
     return tuple(out)
-
-
-def _mended(token: Token) -> str:
-    """A word that nobody knows as the word of a phrase that it is a slip of."""
-    norm = token.norm
-    if len(norm) < _MIN_SLIPPED - 1 or token.kind != "word" or not token.raw.islower() or lexicon.known(norm):
-        return norm
-    return _slip_of_phrase(norm)
-
-
-@lru_cache(maxsize=_CACHED)
-def _slip_of_phrase(norm: str) -> str:
-    return next((word for word in _WORDS if word[0] == norm[0] and typos.typo(word, norm)), norm)
 
 
 def _prefixed(norms: Sequence[str], at: int) -> bool:

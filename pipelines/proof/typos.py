@@ -6,7 +6,7 @@ What is a word at all, and how common it is, says lexicon.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from string import ascii_lowercase
 
@@ -14,10 +14,8 @@ from pipelines.proof import lexicon
 from pipelines.proof.difference import shared_head
 from pipelines.proof.words import NUMBER_WORDS, PREFIXES, SUFFIXES
 
-_MIN_TYPO_LETTERS = 4
-_MIN_RARE_LETTERS = 6
-_MIN_SWAPPED_LETTERS = _MIN_NUMBER_LETTERS = 5
-_MIN_BEHEADED_LETTERS = _MIN_FAMOUS_LETTERS = 7
+_MIN_TYPO_LETTERS, _MIN_SWAPPED_LETTERS, _MIN_NUMBER_LETTERS, _MIN_USUAL_LETTERS = 4, 5, 5, 5
+_MIN_RARE_LETTERS, _MIN_BEHEADED_LETTERS, _MIN_FAMOUS_LETTERS = 6, 7, 7
 _MAX_LETTERS = 24
 _MIN_LISTED_LETTERS = 8
 """A dictionary word that the vocabulary lacks may be a name; a long one hardly becomes another one by a slip."""
@@ -35,7 +33,7 @@ two that are one letter apart, the dictionary often lacks one."""
 _SPECIAL_RANK = 75_000
 """Words of such endings that are more common than that are everyday ones, `definite` among them."""
 
-_CACHED = 1024
+_CACHED, _CACHED_WORDS = 1024, 65_536
 
 
 def typo(a: str, b: str) -> bool:
@@ -105,6 +103,19 @@ def _typo_for_labels(a: str, b: str) -> bool:
     if min(len(a), len(b)) < _MIN_RARE_LETTERS:
         return False
     return _swapped(a, b) or _doubled(a, b) or lexicon.is_compound(a) != lexicon.is_compound(b)
+
+
+def mender(words: Iterable[str]) -> Callable[[str], str]:
+    """Of a word that nobody knows, the one of these that it is a slip of; of any other word that word."""
+    usual = sorted({word for word in words if len(word) >= _MIN_USUAL_LETTERS})
+
+    @lru_cache(maxsize=_CACHED_WORDS)
+    def meant(word: str) -> str:
+        if len(word) < _MIN_USUAL_LETTERS - 1 or lexicon.known(word):
+            return word
+        return next((other for other in usual if other[0] == word[0] and typo(word, other)), word)
+
+    return meant
 
 
 def _of_no_other_number(wrong: str) -> bool:

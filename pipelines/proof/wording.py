@@ -139,7 +139,7 @@ LIGHT = (
 _EACH = frozenset({"i", "we", "you"})
 _ADVICE = frozenset({"should", "shall", "could"})
 _AGREEING = frozenset({"a", "an", "is", "are", "do", "does"})
-_MIN_PLURAL = _NEAR_SUPERLATIVE = 4
+_MIN_PLURAL, _NEAR_SUPERLATIVE = 4, 4
 _RARE = 40_000
 """Commoner nouns may be a stuff without their article, and a thing with it: `paper` and `a paper`."""
 
@@ -233,13 +233,13 @@ def _needless(words: Sequence[str], at: int, asked: Mapping[str, int], counted: 
 
     How many `a bird` and `birds` are is the point of what is `counted`.
     """
-    word, after = words[at].lstrip(_START), words[at + 1 : at + 3]
+    word, after = words[at].lstrip(_START), words[at + 1 : at + 4]
     if word in POLITE:
         return True
     if word == "there":
         return not {"is", "are"}.isdisjoint((words[at - 1], *after[:1]))
     if word == "the":
-        return "of" in after[1:2] or "of" in words[at + 3 : at + 4]
+        return "of" in after[1:]
     if word not in ARTICLES or not after or after[0] in QUANTIFIERS or words[at - 1][-1].isdigit() or counted:
         return False  # `a Pixel 7a` is another phone
     others = len(asked) - (asked.get(words[at]) == 1)

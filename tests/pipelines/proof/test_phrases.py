@@ -96,7 +96,7 @@ OTHER = [
     ("I have to have a dog", "I have a dog"),
     ("It sings, as well as I do", "It sings, and I do"),
     ("There are any shops", "Any shops"),
-    ("A Wheter of Oslo", "A whether of Oslo"),
+    ("Even Thuogh of Oslo came", "Although of Oslo came"),
 ]
 
 
