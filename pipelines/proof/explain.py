@@ -83,6 +83,7 @@ class Read(NamedTuple):
 
 _reads: dict[str, Read] = {}
 _held = [0]
+lexicon.forgets.append(_reads.clear)
 
 
 def read(text: str) -> Read:

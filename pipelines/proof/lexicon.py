@@ -6,8 +6,9 @@ It reads no file itself: both come from tokens.py, once; without them no typo is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import TypeVar
 
 from pipelines.proof.spelling import spelling
 from pipelines.proof.words import NUMBER_WORDS
@@ -26,18 +27,31 @@ _lower: dict[str, int] = {}
 _title: dict[str, int] = {}
 _listed: frozenset[str] = frozenset()
 
+forgets: list[Callable[[], None]] = []
+"""What another vocabulary may judge otherwise is remembered here and elsewhere; each of these forgets some of it."""
+
+Judged = TypeVar("Judged")
+
+
+def remembered(judge: Callable[[str], Judged]) -> Callable[[str], Judged]:
+    """What is judged of a word by the vocabulary is remembered until there is another one."""
+    cached = lru_cache(maxsize=_CACHED)(judge)
+    forgets.append(cached.cache_clear)
+    return cached
+
 
 def install(tokens: Iterable[tuple[bytes, int]], listed: Iterable[str] = ()) -> None:
     """Take whole words from a byte-pair vocabulary, tokens that start with a space, with their ranks; and a dictionary's words."""
     global _listed
     _listed = frozenset(listed)
-    known.cache_clear()
     for token, rank in tokens:
         if len(token) < 3 or token[0] != 32:
             continue
         word = token[1:].decode("utf-8", "ignore")
         if word.isalpha():
             (_lower if word.islower() else _title)[word.lower()] = rank
+    for forget_some in forgets:
+        forget_some()
 
 
 def load() -> None:
@@ -57,7 +71,7 @@ def installed() -> bool:
     return bool(_lower)
 
 
-@lru_cache(maxsize=_CACHED)
+@remembered
 def known(word: str) -> bool:
     """The vocabulary or the dictionary holds this word, in whatever case and in British or American spelling."""
     return is_written(word) or spelling(word) in _listed

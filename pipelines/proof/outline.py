@@ -6,8 +6,8 @@ Two texts that a proof could accept share their skeleton or at least one outline
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
+from pipelines.proof import lexicon
 from pipelines.proof.explain import MARKED_KINDS, read
 from pipelines.proof.moves import JOINERS
 from pipelines.proof.reading import Token
@@ -18,7 +18,6 @@ OUTLINES = 8
 _GROUPS = (4, 3)
 _LONG_WORD = 4
 _MIN_LONG_WORDS = 3
-_CACHED = 65_536
 _SKIPPED = POLITE | ARTICLES | {"-"}
 _WEIGHTLESS = _SKIPPED | ASKING | JOINERS | LIGHT | frozenset("()?")
 """What a proof may leave out, add or exchange."""
@@ -75,6 +74,6 @@ def _bones(word: str) -> str:
     return word[0] + word[-1] if len(word) >= _LONG_WORD else word
 
 
-@lru_cache(maxsize=_CACHED)
+@lexicon.remembered
 def _bare(norm: str) -> str:
     return _bones(singular(norm))

@@ -33,7 +33,7 @@ two that are one letter apart, the dictionary often lacks one."""
 _SPECIAL_RANK = 75_000
 """Words of such endings that are more common than that are everyday ones, `definite` among them."""
 
-_CACHED, _CACHED_WORDS = 1024, 65_536
+_CACHED = 1024
 
 
 def typo(a: str, b: str) -> bool:
@@ -109,7 +109,7 @@ def mender(words: Iterable[str]) -> Callable[[str], str]:
     """Of a word that nobody knows, the one of these that it is a slip of; of any other word that word."""
     usual = sorted({word for word in words if len(word) >= _MIN_USUAL_LETTERS})
 
-    @lru_cache(maxsize=_CACHED_WORDS)
+    @lexicon.remembered
     def meant(word: str) -> str:
         if len(word) < _MIN_USUAL_LETTERS - 1 or lexicon.known(word):
             return word
@@ -143,6 +143,9 @@ def _neighbours(word: str) -> frozenset[str]:
     }
     near |= {head + letter + tail[skip:] for head, tail in halves for letter in ascii_lowercase for skip in (0, 1)}
     return frozenset(filter(lexicon.is_written, near - {word}))
+
+
+lexicon.forgets.append(_neighbours.cache_clear)
 
 
 def _of_famous(right: str) -> bool:
