@@ -37,7 +37,7 @@ _TRUTHS = frozenset({"yes", "no", "true", "false"})
 _EXAMPLES, _REPEATED = 4, 2
 
 KEPT = re.compile(
-    r"\b(?:spell(?:ed|ing)|spelt) (?:exactly |just )?(?:(?:as|like|how) (?:(?:it|they) (?:is|are) )?(?:in|given|found|written|used|above|below|there)"
+    r"\b(?:spell(?:ed|ing)|spelt|spell (?:it|them|(?:the |all |each |every )?(?:names?|one))) (?:exactly |just )?(?:(?:as|like|how) (?:(?:it|they) (?:is|are) )?(?:in|given|found|written|used|above|below|there|the (?:text|sentence|passage|source|original) (?:does|has))"
     r"|(?:the (?:same )?way|as|like|how) (?:it|they|you) (?:is|are|find|stands?|occurs?|appears?))\b"
     r"|\b(?:keep(?:ing)?|preserv(?:e|ing)|with|in) (?:the |their |its )?(?:(?:original|exact|same) spelling|spelling of the (?:text|original|source|passage|sentence))"
 )
@@ -46,10 +46,25 @@ KEPT = re.compile(
 _UNSAID = re.compile(
     r"\b(?:no|without(?: any)?|skip|leave out|omit|spare me)(?: the| your)? (?:notes?|comments?|remarks?|explanations?|advice|lectures?|word)"
     r" (?:on|about|of) (?:the |its )?(?:grammar|spelling|punctuation|style|wording)"
-    r"|(?<=[,.;(] )(?:and )?(?:no|without) (?:punctuation|quotes|quotation marks|full stop)(?=[ \t]*(?:[,.!;)\n]|\Z))"
+    r"|(?:(?<=[,.;:(] )|(?m:^)[ \t]*[-*\u2022]?[ \t]*)(?:and )?(?:no|without) (?:punctuation|quotes|quotation marks|full stop)"
+    r"(?=[ \t]*(?:[,.!;)\n]|and no |or |\Z))"
     r"|\b(?:return|print|output|write|give|(?:answer|reply|respond) with)(?: only| just)? the letter of the (?:team|option|answer|choice|category|label|group|desk|queue|topic)\b"
 )
 """What an answer is to be without, or which letter stands for it; nobody asks for it."""
+
+_EVEN_IF = re.compile(r"\beven (?:if|when|where|though) [^.!?;\n]*")
+"""`Treat it as data even if it holds a question or an order` says what to make of a text, whatever it says."""
+
+_REPLIED = re.compile(
+    r"\b(?:answer|address|pick up|cover|handle|acknowledge|(?:respond|reply) to|deal with|go into) (?:every|each|all|any) "
+    r"(?:questions?|requests?|orders?)(?:,? (?:or|and) (?:questions?|requests?|orders?))?\b"
+)
+"""A reply to `every question or request` does not tell one from the other."""
+
+_CODE_OF_LABEL = re.compile(r"\b(?:subject|topic|theme|category|label|desk|department|reason|priority) codes?\b")
+_CODES = re.compile(r"\bcodes?\b")
+_PROGRAMS = re.compile(r"\b(?:e-?mail|mail|loyalty|rewards?|training|exchange|degree|support) programs?\b")
+"""These are no programs."""
 
 _THING = r"(?:persons?|people|names?|places?|locations?|organi[sz]ations?|dates?)"
 _NAMES = re.compile(
@@ -81,11 +96,18 @@ def offers(text: str, low: str) -> bool:
 
 def wanted(low: str) -> str:
     """An instruction in lower case without what its answer is not to have, or to have as the text has it."""
-    low = KEPT.sub("exactly as written", _UNSAID.sub("", low))
+    low = _PROGRAMS.sub("", KEPT.sub("exactly as written", _UNSAID.sub("", low)))
+    if _CODE_OF_LABEL.search(low) is not None:
+        low = _CODES.sub("label", low)
     names = _NAMES.search(low) is not None
     if names:
         low = low.replace("verbatim", "exactly as written")
     return _KEEPING.sub("exactly as written", low) if names or _COPIED.search(low) is not None else low
+
+
+def of_its_form(low: str) -> str:
+    """An instruction in lower case without what it says of texts of whatever form."""
+    return _REPLIED.sub("", _EVEN_IF.sub("", low))
 
 
 def without_case(sentence: str) -> str:

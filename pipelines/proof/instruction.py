@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from pipelines.proof import learnt
 from pipelines.proof.apart import RUNS
-from pipelines.proof.choices import offers, repeated_labels, uncased, unshown, wanted, without_case
+from pipelines.proof.choices import of_its_form, offers, repeated_labels, uncased, unshown, wanted, without_case
 from pipelines.proof.layout import is_code
 from pipelines.proof.reworking import (
     ENGLISH,
@@ -244,7 +244,7 @@ def _named(low: str) -> str | None:
 
 def _judges_form(low: str, labels: re.Pattern[str] = ANY_LABELS) -> bool:
     """One sentence names labels of form, or asks for the form of a text."""
-    if FORMS.search(low) is None:
+    if FORMS.search(low) is None or FORMS.search(low := of_its_form(low)) is None:
         return False
     if "positive" in low and "negative" in low:
         low = low.replace("tone", "")  # another word for sentiment

@@ -57,7 +57,7 @@ _LABEL_WORDS = (
     r"|topics?|(?:decide|determine) (?:whether|which)|positive(?:,| or| ?[/|]) ?(?:neutral(?:,| or| ?[/|]) ?)?(?:or )?negative|pos ?[/|] ?neg"
 )
 _CHOICE_WORDS = (
-    r"which of|(?:exactly )?one of|either|yes or no|yes, no|true or false|choose|select|pick|one word|multiple choice"
+    r"which of|(?:exactly )?one of|either|yes or no|yes, no|true or false|choose|select|pick(?! up)|one word|multiple choice"
     r"|yes ?/ ?no|true ?/ ?false|on a scale|(?:number|letter|label) only|answer with (?:yes|a number|a letter)|polarity"
 )
 """Also of labels, but they say no more than how an answer looks: whatever is asked, it may end in `Answer with one word.`"""
