@@ -156,15 +156,17 @@ ENGLISH = re.compile(
     r"|that|these|those|would|should|one|two|three|four|five|ten|from|about|each|every|all|any|some|words?|sentences?|or|not|by|at|as|be|use|using|tl;? ?dr|answers?|think|concise|solve|calculate|compute|maths?|asks?|our|reply)\b"
 )
 _SAYS_NOTHING = re.compile(
-    r"(?:[\W_]|\b(?:user|human|assistant|ai|bot|customer|agent|question|answer|instructions?|inst|input|output|prompt|response|e-?mail|mail|reply|q|a|s)\b)*+",
+    r"(?:[\W_]|\b(?:user|human|assistant|ai|bot|customer|agent|question|answer|instructions?|inst|input|output|prompt|response|e-?mail|mail|reply|q|a|s"
+    r"|quick|problem|hi|hello|hey|please|thanks|thank you|thx|cheers)\b)*+",
     re.IGNORECASE,
 )
-"""A template of one field, or of `User:` and `Assistant:` beside it; only the field can say what to do."""
+"""A template of one field, or of `User:`, `Assistant:` or a courtesy beside it; only the field can say what to do."""
 
 _PERSONA = re.compile(r"(?:^|(?<=[.!?\n]))[ \t]*you are [^.!?\n]*[.!?]?", re.MULTILINE)
 _MANNER = re.compile(
     r"(?:^|(?<=[.!?\n]))[ \t]*(?:please )?(?:be|stay|keep (?:it|your (?:answers?|replies))|think) (?:\w+ ){0,3}?"
-    r"(?:brief|concise|short|helpful|honest|kind|nice|polite|friendly|accurate|clear|precise|simple|step by step)\b[^.!?\n]{0,40}[.!?]?",
+    r"(?:brief|concise|short|helpful|honest|kind|nice|polite|friendly|accurate|clear|precise|simple|step by step)\b[^.!?\n]{0,40}[.!?]?"
+    r"|(?:^|(?<=[.!?\n]))[ \t]*(?:please )?(?:just|only) (?:give me )?the (?:final )?(?:numbers?|answers?|results?|totals?)(?:,? please)?[ \t]*(?:[.!]|$)",
     re.MULTILINE,
 )
 """`You are a clerk. Be brief.` says nothing of what is to be done."""
