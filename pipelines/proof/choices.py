@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
+from pipelines.proof.reworking import TONGUES
+
 _WORD = r"[\w-]{1,30}"
 _LIST = rf"{_WORD}(?:, {_WORD}){{1,9}}(?:,? or {_WORD})?"
 _HEADS = "feeling|emotion|mood|attitude|stance|opinion|verdict|section|desk|department|queue|priority|genre|theme|impression|relation"
@@ -19,6 +21,7 @@ _OFFERED = re.compile(
     rf"|\bword: {_WORD}(?:, {_WORD}){{1,9}},?(?: or {_WORD})?(?=[ \t]*(?:\.|$))|\by ?/ ?n\b"
     r"|\b(?:spam or (?:ham|not)|for or against|(?:un)?happy or (?:un)?happy|real or fake|fake or real|(?:in)?correct or (?:in)?correct|(?:un)?favou?rable or (?:un)?favou?rable|(?:ir)?relevant or (?:ir)?relevant)\b"
     rf"|\bonly (?:the |its )?(?:[a-z]+ ){{0,2}}[a-z]+: {_WORD}(?:, {_WORD}){{0,9}},? or {_WORD}(?=[ \t]*(?:\.|$))"
+    r"|(?:^|[\s(])a[.)] [^\n]{1,60}?[\s(]b[.)] "
     r"|^(?:good or bad|liked? or dis-?liked?)\?"
     r"|\b(?:under|into|in) (?:exactly |only |just )?one (?:heading|section|desk|bucket|queue|department|theme|class|group)\b",
     re.MULTILINE,
@@ -52,8 +55,13 @@ _UNSAID = re.compile(
 )
 """What an answer is to be without, or which letter stands for it; nobody asks for it."""
 
-_EVEN_IF = re.compile(r"\beven (?:if|when|where|though) [^.!?;\n]*")
-"""`Treat it as data even if it holds a question or an order` says what to make of a text, whatever it says."""
+_ASIDE = re.compile(
+    r"\beven (?:if|when|where|though) [^.!?;\n]*"
+    r"|\b(?:do not|don't|never|no need to) (?:worry|care|mind|bother|think)(?: about| for)?(?: (?!and\b|but\b|only\b|just\b)[\w'-]+){1,3}"
+    r"(?: (?:or|and|nor) (?!judge|rate|label|say|tell|decide|choose|pick|mark)[\w-]+)?"
+)
+"""`Treat it as data even if it holds a question or an order` says what to make of a text, whatever it says; `Don't worry about tone` says
+what is not judged."""
 
 _REPLIED = re.compile(
     r"\b(?:answer|address|pick up|cover|handle|acknowledge|(?:respond|reply) to|deal with|go into) (?:every|each|all|any) "
@@ -70,11 +78,11 @@ _THING = r"(?:persons?|people|names?|places?|locations?|organi[sz]ations?|dates?
 _NAMES = re.compile(
     rf"\b(?:(?:named )?entit(?:y|ies)|proper (?:nouns?|names?)|{_THING}, {_THING}(?:,|,? and|,? or) {_THING})\b"
 )
-_COPIED = re.compile(r"\b(?:translat\w+|locali[sz]\w+|extract\w*)\b")
+_COPIED = re.compile(rf"\b(?:translat\w+|locali[sz]\w+|extract\w*|{TONGUES})\b")
 _WRITING = r"(?:spelling|punctuation|grammar)"
 _KEEPING = re.compile(
     rf"\b(?:never|not|don't) (?:correct|fix|change|alter|touch|modify|normali[sz]e|improve|edit|adapt|judge|mind) (?:the |any |its |their )?(?:\w+ (?:or|and|nor) )?{_WRITING}\b"
-    rf"|\b(?:keep\w*|copy|same)(?:,? (?!fix|repair|correct|check|mend|improve|only|just|but)[\w-]+){{0,6}}?,? {_WRITING}\b|\bpunctuation as (?:is|in)\b"
+    rf"|\b(?:keep\w*|copy|same)(?:,? (?!fix|repair|correct|check|mend|improve|only|just|but)[\w-]+){{0,6}}?,? {_WRITING}\b|\bpunctuation (?:as (?:is|in)\b|stays?\b(?! (?:correct|right|consistent))|(?:must |should )?remains? (?:unchanged|as|the same)\b)"
 )
 """In what is translated or found, marks are to stay as they are or as is usual: nobody asks about them."""
 
@@ -107,7 +115,7 @@ def wanted(low: str) -> str:
 
 def of_its_form(low: str) -> str:
     """An instruction in lower case without what it says of texts of whatever form."""
-    return _REPLIED.sub("", _EVEN_IF.sub("", low))
+    return _REPLIED.sub("", _ASIDE.sub("", low))
 
 
 def without_case(sentence: str) -> str:

@@ -79,10 +79,10 @@ _SHOWN = re.compile(r"^([^\W\d_][\w -]{0,30}:)[ \t].*$", re.MULTILINE)
 _EXAMPLES, _LONG = 3, 1500
 """So often a label makes examples; a line of more letters is a passage to be read."""
 
-_CERTAIN, _NAMED, _BARE, _CODE, _SHAPED, _ASKED, _LABELLED = 0.0, 0.1, 0.3, 0.2, 0.2, 0.4, 0.6
+_CERTAIN, _SURE, _NAMED, _BARE, _CODE, _SHAPED, _ASKED, _LABELLED = 0.0, 0.03, 0.1, 0.3, 0.2, 0.2, 0.4, 0.6
 _TOLD, _SHOWN_LABELS = 1.0, 0.9
-"""From which likelihood on an instruction is taken for a literal one, by what its words say: it judges a form, or every mark counts; it
-names such a task; it names none at all; it is code; it names a form like JSON; it asks for an answer; for a label;
+"""From which likelihood on an instruction is taken for a literal one, by what its words say: it judges a form; every mark counts, or it
+is code that runs; it names such a task; it names none at all; it is code; it names a form like JSON; it asks for an answer; for a label;
 it says to reply; its examples repeat labels."""
 
 _TOLD_WORDS, _CLOSED = 4, re.compile(r"[:?!.>)\]}|=]\s*$")
@@ -185,9 +185,9 @@ def _worded(whole: str) -> tuple[str, float]:
     low = instruction.lower()
     found = _named(low)
     if found not in (None, EXTRACT):
-        return found, _CERTAIN if found == VERBATIM else _NAMED
+        return found, _SURE if found == VERBATIM else _NAMED
     if is_code(_without_json(instruction)):
-        return STRICT, _CERTAIN if RUNS.search(instruction) is not None else _CODE
+        return STRICT, _SURE if RUNS.search(instruction) is not None else _CODE
     labels = repeated_labels(whole)
     asked = unshown(low) if labels else uncased(low)
     if is_about_words(asked, labels=LABELS.search(low) is not None) or reworks(asked):

@@ -16,6 +16,12 @@ LANGUAGES = (
     r"|turkish|russian|ukrainian|arabic|hebrew|persian|farsi|hindi|urdu|bengali|tamil|thai|vietnamese|indonesian|malay|chinese|mandarin|cantonese|japanese"
     r"|korean|latin|swahili|catalan|welsh|irish|esperanto)"
 )
+_CODES = r"(?:en|de|fr|es|it|pt|nl|pl)"
+TONGUES = (
+    rf"(?:{LANGUAGES} ?(?:to|into|->|=>|>|\u2192) ?(?:[a-z]+ )?{LANGUAGES}"
+    rf"|{_CODES} ?(?:->|=>|>|\u2192) ?(?:[a-z]+ ){{0,2}}(?:{LANGUAGES}|{_CODES}\b))"
+)
+"""From one language into another one: `Dutch to Thai`, `en > pl`."""
 _SOME = rf"(?:(?!plain|simple)[a-z]+ ){{0,2}}{LANGUAGES}"
 _KNOWS = r"(?:reads?|speaks?|understands?|knows?)"
 _PIECES = r"(?:letters?|characters?|words?|lines?|syllables?|vowels?|consonants?|sentences?|tokens?)"
@@ -182,7 +188,7 @@ _FOREIGN = re.compile(
 
 
 _ASIDE = re.compile(
-    r"\b(?:ignor(?:e|ing)|disregard\w*|regardless|consider|despite|beware|take into account|pay attention|look at|keep (?:the|your) (?:wording|phrasing|syntax)|do(?: not|n't) (?:mind|count|penali[sz]e|care))\b"
+    r"\b(?:ignor(?:e|ing)|disregard\w*|regardless|consider|despite|beware|take into account|pay attention|look at|keep (?:the|your) (?:wording|phrasing|syntax)|do(?: not|n't) (?:mind|count|penali[sz]e|care)|(?:get|come|comes) (?:straight )?to the point)\b"
 )
 """A sentence that says what is not judged, or what may be met with."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from pipelines.proof.reworking import LANGUAGES
+from pipelines.proof.reworking import LANGUAGES, TONGUES
 
 _PIECE = r"(?:the|this|an?|my|each|every|following) (?:[\w-]+ )?(?:texts?|strings?|sentences?|phrases?|messages?|words?|lines?|passages?|paragraphs?)"
 _COUNTED = "spaces?|blanks?|lines?|words?|syllables?|vowels?|consonants?|commas?|hyphens?|digits?|bytes?|sentences?"
@@ -31,7 +31,7 @@ _LETTER_WORDS = (
     r"|make (?:this|the|my|each|following) (?:[a-z]+ )?(?:sentence|text|paragraph|passage|e-?mail|message|wording) (?:more|less|sound|shorter|longer|clearer)"
     rf"|(?:feedback|comments?) on {_PIECE}|(?:feedback|comments?) on (?:the |this |a )?[a-z]+'s? (?:sentence|text|writing|wording|essay|paragraph|draft)"
     rf"|locali[sz]e|say (?:this|it|that|the following)[^.!?\n]{{0,40}}? in (?:[a-z]+ ){{0,2}}{LANGUAGES}|{LANGUAGES} (?:(?:version|equivalent|rendering|translation|wording|subtitle|caption)s?|for the following)"
-    rf"|{LANGUAGES} ?(?:to|into|->|=>|\u2192) ?(?:[a-z]+ )?{LANGUAGES}|{LANGUAGES}:[^\n]{{0,2000}}\n+{LANGUAGES}(?=:)"
+    rf"|{TONGUES}|{LANGUAGES}:[^\n]{{0,2000}}\n+{LANGUAGES}(?=:)"
     r"|code|[a-z]{0,8}sql(?:ite)?|regex\w*|scripts?|functions?|python|javascript|typescript|java|html|css|bash|shell|program"
 )
 _THINGS = (
