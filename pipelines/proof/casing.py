@@ -16,7 +16,9 @@ from pipelines.proof.words import ARTICLES, CASE_PAIRS, word_set
 _OPENS = '\n.!?:>"('
 """Behind one of these a capital letter says nothing."""
 
-_INSIDE = re.compile(rf" (?<=[^{_OPENS}] )[\"'(]?([A-Z][a-z]+|[A-Z]{{2,}})\b")
+_INSIDE = re.compile(
+    rf" (?<=[^{_OPENS}] )[\"'(]?([A-Z][a-z]+|[A-Z]{{2,}})\b|(?:^|(?<=[{_OPENS}] )|(?<=\n))[\"'(]?([A-Z]{{2,}})\b"
+)
 _INNER = re.compile(rf" (?<=[^{_OPENS}] )([^\W\d_]+)")
 _SINGLE = re.compile(rf"[A-HJ-Z](?:(?<=[^{_OPENS}] A)(?! [A-Z\"'])|(?<=[B-Z])(?<![\w'./&-].))(?![\w/&+#-]|['.]\w)")
 """A letter that stands alone and is neither `I` nor an article, which titles write so; `x-ray` and `c++` are written in both ways."""
@@ -53,7 +55,7 @@ def capitals(form: str, *, names: bool = True) -> tuple[str, ...]:
     """
     if not names and "=" not in form:
         return ()
-    inside: list[str] = [word for word in _INSIDE.findall(form) if word in _NAMES] if names else []
+    inside: list[str] = [word for word in map("".join, _INSIDE.findall(form)) if word in _NAMES] if names else []
     if names and " The " in form:
         inside += _CALLED.findall(form)
     if names and '"' in form:
@@ -81,10 +83,12 @@ def may_tell(piece: str) -> bool:
 
 def tells(pieces: Sequence[str], at: int) -> bool:
     """Nearly as quickly: whether they may where the piece stands; a first word and the one behind a full stop have one anyway, but
-    for those of a quotation."""
+    for those of a quotation, and not all of its letters."""
     if pieces[at][:1] in _MARKS or '"' in pieces[at] or (at and pieces[at - 1][-1:] not in _OPENS):
         return True
-    return any(word in _ALONE and word != "A" for word in _LETTERS.findall(pieces[at]))
+    return any(
+        word != "A" and word.isupper() and (word in _ALONE or word in _NAMES) for word in _LETTERS.findall(pieces[at])
+    )
 
 
 def named_and_one(a: Sequence[Token], b: Sequence[Token]) -> bool:

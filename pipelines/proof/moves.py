@@ -69,6 +69,8 @@ _MIN_CONDITIONAL = 6
 _RECEIVERS = word_set("me us him her them")
 _MAX_TIME = 8
 _ASKING_WHAT = [["what", verb] for verb in ("do", "does", "did")]
+_ASKED = word_set("i you he she we they people")
+"""Who likes or dislikes; *what do true and false mean* is about the words."""
 _OF_TIME = DATES | NUMBER_WORDS | word_set("on in at this that the last next early late ago past")
 _SAYING = word_set(
     "say says said tell told think thinks thought know knew believe ask asked if when because that while although and or but "
@@ -163,8 +165,8 @@ def _both(a: Sequence[Token], b: Sequence[Token], span: Span) -> bool:
     if {gone, come} != {("and",), ("or",)} or not 0 < span.a0 < len(a) - 1:
         return False
     begins = next((at for at in range(span.a0, -1, -1) if a[at].first), 0)
-    asked = [token.norm for token in a[begins : begins + 2]]
-    return asked in _ASKING_WHAT and _opposite(a[span.a0 - 1].norm, a[span.a1].norm)
+    asked = [token.norm for token in a[begins : begins + 3]]
+    return asked[:2] in _ASKING_WHAT and asked[2] in _ASKED and _opposite(a[span.a0 - 1].norm, a[span.a1].norm)
 
 
 def _opposite(one: str, other: str) -> bool:

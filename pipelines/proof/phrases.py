@@ -26,7 +26,7 @@ per cent = percent | % = percent | okay = ok | all right = alright | as soon as 
 wanna = want to | gonna = going to | gotta = have to | gimme = give me | lemme = let me | cuz = because | coz = because
 dunno = do not know | thru = through | tho = although
 is there any = is any | are there any = are any | was there any = was any | were there any = were any
-want to have = want | need to have = need | deserve to have = deserve
+deserve to have = deserve
 would like to = want to | wont = will not | i'd like to = i want to | we'd like to = we want to
 per second = a second | per minute = a minute | per hour = an hour | per day = a day | per week = a week | per month = a month | per year = a year
 each day = every day | each week = every week | each month = every month | each year = every year | each hour = every hour | each time = every time

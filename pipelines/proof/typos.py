@@ -53,7 +53,8 @@ def _typo(a: str, b: str) -> bool:
     if (lexicon.known(a) and lexicon.known(b)) or _perhaps_derived(a, b, right) or _plural(a, b, right):
         return False
     if right in NUMBER_WORDS:
-        return _of_no_other_number(a if right == b else b)
+        wrong = a if right == b else b
+        return len(wrong) >= _MIN_NUMBER_LETTERS and _of_no_other(wrong, right)
     if _technical(right):
         return _swapped(a, b) or _doubled(a, b)
     if (lexicon.ordinary(right) and lexicon.is_of_english(right)) or (
@@ -62,7 +63,7 @@ def _typo(a: str, b: str) -> bool:
         return True
     least = min(len(a), len(b))
     if _swapped(a, b):
-        return least >= (_MIN_SWAPPED_LETTERS if lexicon.known(right) else _MIN_RARE_LETTERS)
+        return least >= (_MIN_SWAPPED_LETTERS if lexicon.is_of_english(right) else _MIN_RARE_LETTERS)
     return least >= _MIN_RARE_LETTERS and (
         _of_famous(right) or (lexicon.rarity(right) == lexicon.UNHEARD and _doubled(a, b))
     )
@@ -75,7 +76,7 @@ def typo_of_name(a: str, b: str) -> bool:
     if {a, b} & NUMBER_WORDS:
         return _typo(a, b)
     right = b if lexicon.known(b) else a
-    if _swapped(a, b) and lexicon.known(right):
+    if _swapped(a, b) and lexicon.known(right) and len(a) >= _MIN_RARE_LETTERS:
         return True
     return min(len(a), len(b)) >= _MIN_RARE_LETTERS and (
         _tripled(a, b) or _tripled(b, a) or (_of_famous(right) and a[0] == b[0] and not derived(a, b))
@@ -113,39 +114,56 @@ def mender(words: Iterable[str]) -> Callable[[str], str]:
     def meant(word: str) -> str:
         if len(word) < _MIN_USUAL_LETTERS - 1 or lexicon.known(word):
             return word
-        return next((other for other in usual if other[0] == word[0] and typo(word, other)), word)
+        slips = [other for other in usual if other[0] == word[0] and _typo(word, other)]
+        return slips[0] if slips and _of_no_other(word, slips[0]) else word
 
     return meant
 
 
-def _of_no_other_number(wrong: str) -> bool:
-    """`firrst` is a slip of one number only, `eigth` of two."""
-    return len(wrong) >= _MIN_NUMBER_LETTERS and sum(one_edit(wrong, number) for number in NUMBER_WORDS) == 1
+def _of_no_other(wrong: str, right: str) -> bool:
+    """No other number and no other everyday word is as near: `eigth` is a slip of two, `thsee` also of `these`. What fingers do most is
+    nearer than another letter: `thhough` is `though`, not `through`.
+    """
+    near = _one_edit_apart(wrong) - {right}
+    if right not in NUMBER_WORDS and _fumbled(wrong, right):
+        near = {one for one in near if _fumbled(wrong, one)}
+    return not any(one in NUMBER_WORDS or lexicon.is_everyday(one) for one in near)
 
 
-def _slips_of_one_word(a: str, b: str, slip: Callable[[str, str], bool]) -> bool:
-    """Two words that nobody knows are both slips of one that is known: `cihna` and `chnia`."""
-    if a == b or min(len(a), len(b)) < _MIN_SWAPPED_LETTERS or not -2 <= len(a) - len(b) <= 2 or a[0] != b[0]:
-        return False
-    if lexicon.known(a) or lexicon.known(b):
-        return False
-    return any(slip(a, word) and slip(b, word) for word in _neighbours(a))
-
-
-@lru_cache(maxsize=_CACHED)
-def _neighbours(word: str) -> frozenset[str]:
-    """The known words that are one edit apart from an English one."""
+def _one_edit_apart(word: str) -> set[str]:
+    """From an English word, from its second letter on."""
     if len(word) > _MAX_LETTERS or not _ENGLISH.fullmatch(word):
-        return frozenset()
+        return set()
     halves = [(word[:at], word[at:]) for at in range(1, len(word) + 1)]
     near = {head + tail[1:] for head, tail in halves} | {
         head + tail[1:2] + tail[:1] + tail[2:] for head, tail in halves
     }
     near |= {head + letter + tail[skip:] for head, tail in halves for letter in ascii_lowercase for skip in (0, 1)}
-    return frozenset(filter(lexicon.is_written, near - {word}))
+    return near - {word}
+
+
+def _slips_of_one_word(a: str, b: str, slip: Callable[[str, str], bool]) -> bool:
+    """Two words that nobody knows are both slips of an ordinary one, `heatig` and `heaating`; names may be one letter apart from it too,
+    `daqing` and `daxing` from `dating`, but seldom by what fingers do most: letters swapped, doubled or lost.
+    """
+    if a == b or min(len(a), len(b)) < _MIN_SWAPPED_LETTERS or not -2 <= len(a) - len(b) <= 2 or a[0] != b[0]:
+        return False
+    if lexicon.known(a) or lexicon.known(b):
+        return False
+    return any(_fumbled(b, word) and slip(a, word) and slip(b, word) for word in _neighbours(a))
+
+
+@lru_cache(maxsize=_CACHED)
+def _neighbours(word: str) -> frozenset[str]:
+    """The ordinary words and famous names that fingers may have missed where this one stands."""
+    return frozenset(one for one in _one_edit_apart(word) if _fumbled(word, one) and _is_usual(one))
 
 
 lexicon.forgets.append(_neighbours.cache_clear)
+
+
+def _is_usual(word: str) -> bool:
+    return lexicon.ordinary(word) or lexicon.is_famous(word)
 
 
 def _of_famous(right: str) -> bool:
@@ -189,6 +207,12 @@ def _plural(a: str, b: str, right: str) -> bool:
 def _swapped(a: str, b: str) -> bool:
     """Two neighbouring letters changed places: no rare word or name becomes another one that way."""
     return len(a) == len(b) and sorted(a) == sorted(b)
+
+
+def _fumbled(wrong: str, right: str) -> bool:
+    """Neighbouring letters swapped, an inner one doubled or lost."""
+    lost = len(wrong) < len(right) and wrong[-1] == right[-1]
+    return _swapped(wrong, right) or lost or (len(wrong) > len(right) and _doubled(wrong, right))
 
 
 def _doubled(a: str, b: str) -> bool:

@@ -56,12 +56,12 @@ _FRAMES = (
     (r"(?:please|kindly) (?=explain|tell|describe|list|name|give|show)", ""),
     (r"there (?:were|was|are|is) (?=any\b)", ""),
     (rf"(?:in )?(?:what|which) (?:ways?|manner) (?={_MAY}\b)", "how "),
-    (rf"how {_MAY} {_WHO} (?!{_PERSONAL})", "how to "),
+    (rf"how (?:(?:do|does) i|(?:can|could|should|shall) {_WHO}) (?!{_PERSONAL})", "how to "),
+    (rf"how (?:do|does) (?:we|one) (?!{_PERSONAL})", "how people to "),
     (rf"how (?:do|can|could) you (?!{_PERSONAL})", "how you to "),
     (rf"how (?:am|is|are) {_WHO} supposed to (?!{_PERSONAL})", "how to "),
     (r"how (?:i|we) (?:can|could|should|do)\b", "how to"),
     (rf"what (?:can|could|should) {_WHO} do to ", "how to "),
-    (rf"what (?:can|could|should) {_WHO} do (?={_FINDING})", "how to "),
     (
         rf"what {_BE} (?:the |a |some |any )?(?:good )?ways? (?:for (?:me|us|one) )?to (?!{_PERSONAL})",
         "how to ",
@@ -106,7 +106,7 @@ _INSIDE = (
     (re.compile(r"\b(start|begin|continue)s? (\w{3,})ing\b"), r"\1 \2ing~"),
     (re.compile(r"\b(ways?|methods?|steps?|time|place) (?:of|for) (\w{3,})ing\b"), r"\1 to \2ing~"),
     (re.compile(r"\b(ways?|method|time|place) for (?:me|one) to\b"), r"\1 to"),
-    (re.compile(rf"\b(makes? {_THING}) to be (?=an?\b)"), r"\1 "),
+    (re.compile(r"\b(makes? (?:an? |the |my |your )?\w+) to be (?=an?\b)"), r"\1 "),
 )
 """What may stand in a question in two forms; a verb marked with ~ is compared without its ending."""
 
@@ -164,17 +164,16 @@ def same_question(a: Sequence[Token], b: Sequence[Token]) -> bool:
 def _edited(a: Sequence[Token], b: Sequence[Token]) -> bool:
     """One word was changed on purpose: who is meant, what one should or could do, or a number with which nothing else agrees.
 
-    Whoever words a question anew changes more than that: `the bad thing is`, `the bad things are`; `heroes win`, `a hero wins`.
+    Whoever words a question anew changes more than that: `the bad thing is`, `the bad things are`; a noun one way and its verb the other,
+    `heroes win`, `a hero wins`. Two nouns that go one way are another question: `the attack on the church`, `the attacks on the churches`.
     """
     mine, other = [token.norm for token in a], [token.norm for token in b]
     spans = differences(mine, other)
-    swaps = [
-        frozenset((mine[span.a0], other[span.b0])) for span in spans if span.a1 - span.a0 == span.b1 - span.b0 == 1
-    ]
-    if any(swap <= _EACH or not swap.isdisjoint(_ADVICE) for swap in swaps):
+    swaps = [(mine[span.a0], other[span.b0]) for span in spans if span.a1 - span.a0 == span.b1 - span.b0 == 1]
+    if any(_EACH.issuperset(swap) or not _ADVICE.isdisjoint(swap) for swap in swaps):
         return True
-    numbers = sum(len({singular(word) for word in swap}) == 1 for swap in swaps)
-    return numbers == 1 and _AGREEING.isdisjoint(word for span in spans for word in _words(mine, other, span))
+    fewer = {singular(one) != one for one, another in swaps if singular(one) == singular(another)}
+    return len(fewer) == 1 and _AGREEING.isdisjoint(word for span in spans for word in _words(mine, other, span))
 
 
 def _words(a: list[str], b: list[str], span: Span) -> list[str]:

@@ -163,6 +163,7 @@ CASE_PAIRS = word_set(
     "polish turkey china march may us it who apple windows amazon orange visa bush rice bill mark rose will jack frank "
     "grace hope faith joy amber ruby august may nice reading mobile bath job jordan chad georgia cuba java python rust "
     "go swift ruby perl basic mercury mars earth target gap shell ford delta total subway chase discover aids ram rom "
+    "signal slack zoom teams outlook notion stripe ice pet salt prince "
     "pat sue rob drew guy art miles baker cook smith wade lane stone wolf fox turkey lent co sie ihr ihnen ihre ihrem ihren ihrer"
 )
 """Words that mean another thing with a capital letter; the German ones are `you` instead of `she`, `her` or `they`."""

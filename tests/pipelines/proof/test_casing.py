@@ -16,6 +16,9 @@ pytestmark = pytest.mark.usefixtures("vocabulary")
         ("What is The Guardian?", "What is the guardian?"),
         ("What is Signal used for?", "What is a signal used for?"),
         ("How do I get rid of Edge?", "How can I get rid of an edge?"),
+        ("How does Signal work on a phone?", "How does signal work on a phone?"),
+        ("WHO recommends masks to whom?", "Who recommends masks to whom?"),
+        ("It broke. IT ordered new laptops", "It broke. It ordered new laptops"),
     ],
 )
 def test_a_name_is_not_the_thing(one: str, another: str) -> None:
@@ -28,7 +31,8 @@ def test_a_name_is_not_the_thing(one: str, another: str) -> None:
     [
         ("Who played in The Office?", "who played in the office?"),
         ("Who played in The Office?", "WHO PLAYED IN THE OFFICE?"),
-        ("What is the use of a Signal tower?", "What is the use of a signal tower?"),
+        ("HOW did they play in the office?", "How did they play in the office?"),
+        ("What is the use of a Garden tower?", "What is the use of a garden tower?"),
         ("Why is The boat late?", "Why is the boat late?"),
     ],
 )

@@ -40,6 +40,8 @@ OTHER = [
     ("It is a black and white film", "It is a black film and white film"),
     ("The boy or girl scouts are here", "The boy scouts or girl scouts are here"),
     ("Do you like or dislike ice?", "Do you like and dislike ice?"),
+    ("What does True and False evaluate to?", "What does True or False evaluate to?"),
+    ("What do more and less mean?", "What do more or less mean?"),
     ("What do you eat or drink at noon?", "What do you eat and drink at noon?"),
     ("It is not sweet and salty", "It is salty and not sweet"),
     ("A soup with no salt and pepper", "A soup with pepper and no salt"),

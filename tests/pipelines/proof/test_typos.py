@@ -14,7 +14,8 @@ SLIPS = [
     ("asked", "aked"), ("forced", "fored"), ("order", "orer"), ("money", "moey"), ("premier", "premer"),
     ("nationality", "nationalty"), ("probably", "probaby"), ("accessories", "accesories"), ("biochemistry", "biocheistry"),
     ("consequences", "concequences"), ("aluminium", "alumnium"), ("sincerely", "sincerly"), ("updated", "updateed"), ("marbles", "marbbles"),
-    ("english", "engish"), ("forex", "froex"), ("important", "mportant"), ("technology", "echnology"), ("customre", "custmer"), ("heaating", "heatig"), ("first", "firrst"), ("sixteen", "sixten"),
+    ("english", "engish"), ("important", "mportant"), ("technology", "echnology"), ("customre", "custmer"), ("heaating", "heatig"),
+    ("first", "firrst"), ("sixteen", "sixten"),
 ]  # fmt: skip
 REAL = [
     ("trail", "trial"), ("casual", "causal"), ("moral", "amoral"), ("order", "orders"), ("walk", "walks"),
@@ -82,12 +83,55 @@ def test_where_only_a_label_is_asked_a_name_may_be_misspelt() -> None:
 
 def test_two_slips_of_one_name_are_the_same_to_a_label() -> None:
     assert typos.typo_for_labels("cihna", "chnia")
-    assert typos.typo_for_labels("drsden", "dreden")
-    assert not typos.typo("drsden", "dreden")
+    assert typos.typo("heatig", "heaating")
+    assert not typos.typo("heatig", "heayting"), "another letter may be another name"
     assert not typos.typo_for_labels("zorvan", "zorven"), "which are slips of no word"
+    assert not typos.typo("heatig", "ehating"), "of another first letter"
 
 
-@pytest.mark.parametrize(("right", "wrong"), [("Maria", "Mraia"), ("English", "Engish"), ("Australia", "Autralia")])
+OTHERS = [
+    ("execa", "execp"), ("minio", "miniq"), ("signale", "signalr"), ("changde", "changle"), ("daqing", "daxing"),
+    ("moser", "moyer"), ("redoc", "redom"), ("batna", "batam"), ("korba", "korla"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("a", "b"), OTHERS)
+def test_two_names_that_nobody_knows_are_no_slips_of_what_lies_between(a: str, b: str) -> None:
+    for check in (typos.typo, typos.typo_for_labels, typos.typo_of_name):
+        assert not check(a, b)
+
+
+@pytest.mark.parametrize(("a", "b"), [("poole", "opole"), ("terni", "tenri"), ("salta", "salat"), ("krebs", "kerbs")])
+def test_short_names_with_swapped_letters_are_other_names(a: str, b: str) -> None:
+    assert not typos.typo_of_name(a, b)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("thsee", "three"),
+        ("thrse", "three"),
+        ("elven", "eleven"),
+        ("thorugh", "though"),
+        ("logn", "login"),
+        ("wannt", "wanna"),
+    ],
+)
+def test_a_slip_of_two_words_is_mended_to_none(wrong: str, right: str) -> None:
+    assert typos.mender([right])(wrong) == wrong
+
+
+def test_a_number_is_not_one_of_which_another_word_is_as_near() -> None:
+    assert typos.typo("firrst", "first")
+    assert not typos.typo("elven", "eleven")
+    assert not typos.typo("thsee", "three")
+    assert typos.typo_of_name("firrst", "first")
+    assert typos.mender(["though"])("thhough") == "though"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("Dresden", "Drseden"), ("Berlin", "Belrin"), ("English", "Engish"), ("Australia", "Autralia")]
+)
 def test_slips_that_can_hardly_be_another_name(right: str, wrong: str) -> None:
     assert typos.typo_of_name(right.lower(), wrong.lower())
 
