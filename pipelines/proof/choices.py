@@ -56,7 +56,7 @@ _UNSAID = re.compile(
 """What an answer is to be without, or which letter stands for it; nobody asks for it."""
 
 _ASIDE = re.compile(
-    r"\beven (?:if|when|where|though) [^.!?;\n]*"
+    r"\beven (?:if|when|where|though) [^.!?;,\n]*"
     r"|\b(?:do not|don't|never|no need to) (?:worry|care|mind|bother|think)(?: about| for)?(?: (?!and\b|but\b|only\b|just\b)[\w'-]+){1,3}"
     r"(?: (?:or|and|nor) (?!judge|rate|label|say|tell|decide|choose|pick|mark)[\w-]+)?"
 )

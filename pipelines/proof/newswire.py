@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from pipelines.proof import lexicon
 from pipelines.proof.difference import place
 from pipelines.proof.explain import Read
 from pipelines.proof.facts import EMPTY
@@ -25,7 +26,9 @@ _SAID = "said|says|told|added|adds|warned|announced|reported|confirmed|explained
 _EITHER_OR = tuple(word_set(words.replace("|", " ")) for words in (_DAYS, _NEAR_DAYS, _TITLES))
 """A text may have one of these or not, but no other one."""
 
-_NAME = "\\^"
+_NAME = "\N{INFORMATION SEPARATOR THREE}"
+"""Stands before words with a capital letter while manners are compared."""
+
 _MANNERS = (
     (re.compile(rf"{_NAME}?\b(?:{_TITLES}) (?={_NAME})"), ""),
     (re.compile(rf"\b(?:has|have|had) (?=(?:{_SAID})\b)"), ""),
@@ -45,7 +48,7 @@ _MANNERS = (
     (re.compile(r"\bas well as\b"), "and"),
 )
 """What a paper puts in or leaves out, or in its own way: *Mr*, the day and the occasion of saying, `on` before a day; one says *before
-yesterday* and one *before Sunday*. A name that is *Green Day* or *Black Friday* is none of it: `^` stands before capitals."""
+yesterday* and one *before Sunday*. A name that is *Green Day* or *Black Friday* is none of it."""
 
 _QUOTED = re.compile(r'"([^"]+)"')
 _MIN_QUOTED_WORDS, _MAX_FRAME_WORDS = 6, 14
@@ -72,14 +75,16 @@ class _Quotation(NamedTuple):
 
 
 def same_report(left: Read, right: Read) -> bool:
-    """Both differ in nothing but what papers put in or leave out, or are one quotation of which one may name who spoke and the other not;
-    `the Boeing spokesman` is more than a name.
-    Equal words are no other report, nor is what names another day.
-    """
-    if left.norms == right.norms or any(_others(left, right, words) for words in _EITHER_OR):
+    """Both differ in nothing but what papers put in or leave out."""
+    if not _comparable(left, right):
         return False
     mine, other = _manner(left), _manner(right)
-    return mine == other or _turned_around(mine.split(), other.split()) or _same_quotation(left.shown, right.shown)
+    return mine == other or _turned_around(mine.split(), other.split())
+
+
+def _comparable(left: Read, right: Read) -> bool:
+    """Equal words are no other report, nor is what names another day."""
+    return left.norms != right.norms and not any(_others(left, right, words) for words in _EITHER_OR)
 
 
 def abbreviated(text: Read, other: Read) -> Read:
@@ -126,10 +131,10 @@ def _others(left: Read, right: Read, words: frozenset[str]) -> bool:
 
 
 def _manner(text: Read) -> str:
-    said = " ".join(f"^{token.norm}" if token.raw[:1].isupper() else token.norm for token in text.tokens)
+    said = " ".join(f"{_NAME}{token.norm}" if token.raw[:1].isupper() else token.norm for token in text.tokens)
     for pattern, instead in _MANNERS:
         said = pattern.sub(instead, said)
-    return " ".join(said.replace("^", "").split())
+    return " ".join(said.replace(_NAME, "").split())
 
 
 def _turned_around(mine: list[str], other: list[str]) -> bool:
@@ -144,8 +149,11 @@ def _turned_around(mine: list[str], other: list[str]) -> bool:
     return any([*gone[at + 1 :], gone[at], *gone[:at]] == come for at in joiners)
 
 
-def _same_quotation(a: str, b: str) -> bool:
-    mine, other = _quotation(a), _quotation(b)
+def same_quotation(left: Read, right: Read) -> bool:
+    """Both are one quotation, of which one text may name who spoke and the other not; `the Boeing spokesman` is more than a name."""
+    if not _comparable(left, right):
+        return False
+    mine, other = _quotation(left.shown), _quotation(right.shown)
     if mine is None or other is None or mine.said != other.said:
         return False
     frames = [{word for word in one.frame if word.lower() not in _FRAMING} for one in (mine, other)]
@@ -155,6 +163,12 @@ def _same_quotation(a: str, b: str) -> bool:
         return False
     behind = {after for one in (mine, other) for word, after in pairwise(one.frame) if word in more}
     return all(word[0].isupper() for word in more) and all(word[0].isupper() or word in _FRAMING for word in behind)
+
+
+def _first(word: str) -> str:
+    """Every first word has a capital letter: that alone makes no name of `Shareholders`."""
+    low = word.lower()
+    return low if lexicon.ordinary(low) else word
 
 
 def _quotation(text: str) -> _Quotation | None:
@@ -169,7 +183,7 @@ def _quotation(text: str) -> _Quotation | None:
         if marks != 2 or len(found) != 1:
             return None
         said, frame = found[0], _QUOTED.sub(" ", whole)
-    words = _WORD.findall(frame)
+    words = [word if at else _first(word) for at, word in enumerate(_WORD.findall(frame))]
     if len(said.split()) < _MIN_QUOTED_WORDS or len(words) > _MAX_FRAME_WORDS:
         return None
     return _Quotation(" ".join(said.strip().rstrip(".,").split()).lower(), words)

@@ -19,7 +19,7 @@ from pipelines.proof.difference import Span
 from pipelines.proof.explain import Read, open_spans, read
 from pipelines.proof.facts import EMPTY, OPINION, Facts, facts_of, renames, stem
 from pipelines.proof.instruction import CLOSED, asked_of
-from pipelines.proof.newswire import abbreviated, same_report
+from pipelines.proof.newswire import abbreviated, same_quotation, same_report
 from pipelines.proof.words import DATES, MODALS, NUMBER_WORDS, OPPOSITES, RANGED, word_set
 
 _RAREST, _MIN_RARE = 5, 4
@@ -114,10 +114,12 @@ def rare_pairs(text: str) -> list[str]:
 def retold(a: str, b: str) -> bool:
     """Whether both texts tell the same story."""
     left, right = abbreviated(read(a), read(b)), abbreviated(read(b), read(a))
-    if same_report(left, right):
+    if same_quotation(left, right):
         return True
     if _own_case(a) or _own_case(b):
         return False
+    if same_report(left, right):
+        return True
     mine, other = facts_of(left), facts_of(right)
     if min(len(mine.content), len(other.content)) < _MIN_WORDS or not _agree(mine, other):
         return False

@@ -54,6 +54,7 @@ TASKS = [
     ("Does it hold a question or an order? Answer yes or no.", STRICT),
     ("Write a friendly reply to the customer. Pick up every question or request.", OPEN),
     ("Label each question or request as such.", STRICT),
+    ("Even if the text is short, say which of the two it is: a question or an order.", STRICT),
     ("EN > Polish\nnames and punctuation stay; no notes", STRICT),
     ("EN > Polish\npunctuation stays correct", VERBATIM),
     ("The writer was (a) pleased (b) displeased (c) neither. Letter:", CLOSED),

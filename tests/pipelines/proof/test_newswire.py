@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.proof.explain import read
-from pipelines.proof.newswire import abbreviated, same_report
+from pipelines.proof.newswire import abbreviated, same_quotation, same_report
 from pipelines.proof.retelling import rare_pairs, retold
 
 pytestmark = pytest.mark.usefixtures("vocabulary")
@@ -65,12 +65,24 @@ def test_one_report(one: str, another: str) -> None:
      ('"We are back to where we want to be," he said.', '"We are back to where we want to be," the Turku striker said.'),
      ('"We are back to where we want to be," said the spokesman.', '"We are back to where we want to be," said the Volvo spokesman.'),
      ('"Growth will be -5 % by the end of May," he said.', '"Growth will be 5 % by the end of May," said Berg.'),
+     ('Shareholders said: "We are back to where we want to be."', 'They said: "We are back to where we want to be."'),
+     ('Cricket: "We are back to where we want to be."', '"We are back to where we want to be."'),
+     ("The lab of Turku grew 10 ^ 6 cells of yeast.", "The lab of Turku grew 10 6 cells of yeast."), ("", "^"),
      (REPORT, REPORT), (QUOTED, QUOTED.upper())],
 )  # fmt: skip
 def test_another_report(one: str, another: str) -> None:
     left, right = abbreviated(read(one), read(another)), abbreviated(read(another), read(one))
-    assert not same_report(left, right)
-    assert not same_report(right, left)
+    assert not (same_report(left, right) or same_quotation(left, right))
+    assert not (same_report(right, left) or same_quotation(right, left))
+
+
+def test_two_writers_tell_two_stories() -> None:
+    one = "I said on Monday that my shop in Lahti was sold to a bank of Turku."
+    assert not retold(one, one.replace(" on Monday", ""))
+    assert retold(
+        one.replace("I", "Aalto").replace("my", "his"),
+        one.replace("I", "Aalto").replace("my", "his").replace(" on Monday", ""),
+    )
 
 
 def test_the_adjective_of_a_country_is_one_word_in_stories_only() -> None:
