@@ -6,6 +6,7 @@ Only where case says something: in a text that is neither all of one case nor ti
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -94,11 +95,15 @@ def tells(pieces: Sequence[str], at: int) -> bool:
 def named_and_one(a: Sequence[Token], b: Sequence[Token]) -> bool:
     """What is `a signal` in one text is `Signal` in the other."""
     for mine, other in ((a, b), (b, a)):
-        ones = {word.norm for before, word in pairwise(mine) if before.norm in _ONE and word.raw.islower()}
+        ones = _things(mine) - _things(other)
         for before, word in pairwise(other):
             if word.norm in ones and word.raw.istitle() and not word.first and before.norm not in ARTICLES:
                 return True
     return False
+
+
+def _things(tokens: Sequence[Token]) -> Counter[str]:
+    return Counter(word.norm for before, word in pairwise(tokens) if before.norm in _ONE and word.raw.islower())
 
 
 def titled(form: str) -> bool:

@@ -175,15 +175,16 @@ def _mixed(lines: list[str], marks: list[int]) -> str:
             continue
         if any(prose):
             out.append(_prose("\n".join(prose)))
+            quotes = ""
         prose = []
         if line.strip():
             out.append(_item(line) if mark == _LISTED else "\t" + _code_line(line))
-            quotes = _quotes_behind(line, quotes)
-        elif quotes and out[-1] != "\t":
-            out.append("\t")  # blank lines are nothing to a program, but a part of its string
+            quotes = "" if _is_fence(line) else _quotes_behind(line, quotes)
+        elif quotes:
+            out.append("\t")  # a blank line is nothing to a program, but a part of its string
     if any(prose):
         out.append(_prose("\n".join(prose)))
-    return "\n".join(out)
+    return "\n".join(out).rstrip("\n\t")
 
 
 def _quotes_behind(line: str, quotes: str) -> str:

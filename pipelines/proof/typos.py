@@ -100,7 +100,7 @@ def _typo_for_labels(a: str, b: str) -> bool:
     ):
         return False
     if (lexicon.is_capitalised(right) or lexicon.is_of_english(right)) and not _technical(right):
-        return max(len(a), len(b)) > _MIN_TYPO_LETTERS
+        return len(right) > _MIN_TYPO_LETTERS
     if min(len(a), len(b)) < _MIN_RARE_LETTERS:
         return False
     return _swapped(a, b) or _doubled(a, b) or lexicon.is_compound(a) != lexicon.is_compound(b)

@@ -34,6 +34,7 @@ def test_a_name_is_not_the_thing(one: str, another: str) -> None:
         ("HOW did they play in the office?", "How did they play in the office?"),
         ("What is the use of a Garden tower?", "What is the use of a garden tower?"),
         ("Why is The boat late?", "Why is the boat late?"),
+        ("Does Orange sell an orange pie recpie?", "Does Orange sell an orange pie recipe?"),
     ],
 )
 def test_case_that_says_nothing(one: str, another: str) -> None:

@@ -35,8 +35,10 @@ SAME = [
     ("Give NAME<TAB>PLACE  of each", "Give NAME<TAB>PLACE of each"),
     (
         'def f(x):\n    """Says.\n\n    It.\n    """\n    return x',
-        'def f(x):\n\n    """Says.\n\n\n    It.\n    """\n\n    return x',
+        'def f(x):\n\n    """Says.\n\n    It.\n    """\n\n\n    return x',
     ),
+    ('text = """', 'text = """\n\n'),
+    ("```\nx = \"it '''\"\n```\n```\nf(y)\n\ng(z)\n```", "```\nx = \"it '''\"\n```\n```\nf(y)\ng(z)\n```"),
     ("Is it kind?\n```We loved  the soup.```\nSay so.", "Is it kind? ```We loved the soup.``` Say so."),
 ]
 DIFFERENT = [
@@ -45,6 +47,7 @@ DIFFERENT = [
         'def f(x):\n    """Says.\n    It.\n\n    """\n    return x',
     ),
     ("x = '''a\n\nb(y)'''\nreturn x", "x = '''a\nb(y)'''\nreturn x"),
+    ("x = '''a\n\n\nb(y)'''\nreturn x", "x = '''a\n\nb(y)'''\nreturn x"),
     ("10²", "102"),
     ("½ cup", "1/2 cup"),
     ("café", "cafe"),

@@ -78,7 +78,10 @@ def test_where_only_a_label_is_asked_a_name_may_be_misspelt() -> None:
     assert typos.typo_for_labels("dresden", "drsden")
     assert typos.typo_for_labels("kowalczyk", "kowalcyzk"), "nor does a dictionary hold it"
     assert typos.typo_for_labels("passcode", "psscode"), "nor every compound"
+    assert typos.typo_for_labels("evns", "evans")
     assert not typos.typo_for_labels("johnson", "thomson")
+    assert not typos.typo_for_labels("monzo", "mono"), "a short word with a letter more is a brand"
+    assert not typos.typo_for_labels("skoda", "soda")
 
 
 def test_two_slips_of_one_name_are_the_same_to_a_label() -> None:
