@@ -26,7 +26,8 @@ from pipelines.proof.words import (
 JOINERS = frozenset({"and", "or", "&", "and/or", "versus", "vs"})
 _EITHER_WAY = JOINERS - {"versus", "vs"}
 _ORDERED = word_set(
-    "respectively former latter first second third last order ordered sequence rank ranked ranking home away host left right"
+    "respectively former latter first second third last order ordered sequence rank ranked ranking home away host left right "
+    "ratio ratios rate rates odds quotient conversion convert converted exchange score scores"
 )
 """Of a text with one of these, the order of two things may be the point."""
 

@@ -42,6 +42,8 @@ OTHER = [
     ("Do you like or dislike ice?", "Do you like and dislike ice?"),
     ("What does True and False evaluate to?", "What does True or False evaluate to?"),
     ("What do more and less mean?", "What do more or less mean?"),
+    ("What is the exchange rate of dollars and euros?", "What is the exchange rate of euros and dollars?"),
+    ("What is the ratio of cats and dogs in Lahti?", "What is the ratio of dogs and cats in Lahti?"),
     ("What do you eat or drink at noon?", "What do you eat and drink at noon?"),
     ("It is not sweet and salty", "It is salty and not sweet"),
     ("A soup with no salt and pepper", "A soup with pepper and no salt"),
