@@ -124,6 +124,13 @@ def test_a_slip_of_two_words_is_mended_to_none(wrong: str, right: str) -> None:
     assert typos.mender([right])(wrong) == wrong
 
 
+def test_only_a_long_word_is_known_without_its_first_letter() -> None:
+    assert typos.typo("important", "mportant")
+    assert not typos.typo("country", "ountry")
+    assert not typos.typo("strange", "trange")
+    assert not typos.typo_of_name("english", "anglish"), "nor with another one"
+
+
 def test_a_number_is_not_one_of_which_another_word_is_as_near() -> None:
     assert typos.typo("firrst", "first")
     assert not typos.typo("elven", "eleven")
