@@ -75,9 +75,18 @@ def run_record(run_id: str) -> str:
     return f"{run_dir(run_id).replace('results/run=', 'runs/')}.json"
 
 
+def index_dir() -> str:
+    return "index"
+
+
+def index_whole() -> str:
+    """The mark of a list of ended runs from which none is missing."""
+    return f"{index_dir()}/whole"
+
+
 def ended_dir(client: str) -> str:
     """One empty file for each of a client's ended runs; hashed, since names may differ in case only."""
-    return f"index/client={blake2b(client.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+    return f"{index_dir()}/client={blake2b(client.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
 
 
 def ended_run(client: str, finished_ms: int, run_id: str) -> str:

@@ -18,6 +18,7 @@ from pipelines import paths
 from worker.dedupe import answered
 from worker.dedupe.ended import ended_since
 from worker.dedupe.index import DuplicateIndex, Screened
+from worker.dedupe.lost import find_again
 from worker.store import Store
 
 SMALL, MERGED_RUNS = 2_048, 64
@@ -86,6 +87,7 @@ class Known:
     def _recent(self, now_ms: int) -> tuple[answered.Runs, answered.Runs]:
         """The client's ended runs: those with a name of their own, newest first, and those in merged files."""
         since_ms = now_ms - max(self._reuse_ms.values(), default=0)
+        find_again(self._store, since_ms, now_ms)
         names = answered.merged_since(self._store, self._client, since_ms)
         self._merged = {
             name: self._merged[name] if name in self._merged else answered.runs_of(self._store, name) for name in names
