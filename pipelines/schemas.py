@@ -183,7 +183,7 @@ AUDITS = pa.schema(
         ("leader_row", pa.int64()),
         ("leader_run", pa.string()),
         ("agrees", pa.bool_()),
-        ("measure", pa.string()),  # label | json | tools | text
+        ("measure", pa.string()),  # label | json | tools | text | check: one of both failed its check or was refused
         ("likeness", pa.float32()),
         ("published", pa.string()),
         ("asked", pa.string()),

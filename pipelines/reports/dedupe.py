@@ -63,7 +63,7 @@ def _examples() -> pl.Expr:
     )
     text = own + " -> " + leader + pl.col("duplicate_of").cast(pl.String)
     return (
-        text.sort_by(pl.col("similarity").fill_null(1.0), "row")
+        text.sort_by(pl.col("similarity").fill_null(1.0), "run_id", "row")
         .unique(maintain_order=True)
         .head(EXAMPLES)
         .str.join("; ")
@@ -95,7 +95,9 @@ def sections(extra: Extra, *, pairs: bool) -> list[Section]:
 
 def _refused(misses: pl.LazyFrame) -> list[dict[str, Any]]:
     own = pl.coalesce("custom_id", pl.col("row").cast(pl.String))
-    text = (own + " ~ row " + pl.col("miss_row").cast(pl.String)).sort_by("miss_cosine", descending=True)
+    text = (own + " ~ row " + pl.col("miss_row").cast(pl.String)).sort_by(
+        "miss_cosine", "run_id", "row", descending=[True, False, False]
+    )
     text = text.unique(maintain_order=True)
     table = misses.group_by(pl.col("miss_guard").alias("guard")).agg(
         pl.len().cast(pl.Int64).alias("refused"),

@@ -318,7 +318,7 @@ async def test_a_part_is_finished_as_it_was_read_or_not_at_all(context: Context)
 
 async def test_audits_are_chosen_once_and_only_while_the_run_is_open(context: Context) -> None:
     keys, redis = context.keys, context.redis
-    names, args = [keys.run(RUN), keys.audits("2026-01-01")], [OPEN, b"[[1]]", 1, 60, "small reuses", 5]
+    names, args = [keys.run(RUN), keys.audits("2026-01-01")], [OPEN, b"[[1]]", 1, 60, "2026-01-01", "small reuses", 5]
     assert await context.scripts.audit_plan(keys=names, args=args) == 0 and not await redis.exists(*names)
     await redis.hset(keys.run(RUN), "status", "in_progress")
     for planned in (1, 0):

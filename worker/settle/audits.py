@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import audit, paths, schemas, wire
-from pipelines.agreement import Answer, agreement
+from pipelines.agreement import Agreement, Answer, agreement
 from pipelines.audit import Reuse, Tally
 from pipelines.budgets import Event, Scope
 from pipelines.dialects import completions
@@ -39,6 +39,8 @@ MOST = 500
 PATIENCE_S = 60.0
 """A run whose rows have all ended waits no longer for its audits."""
 DAY_KEPT_S = 3 * 86_400
+SERVING, ANSWERED, CHECK_FAILED = ("ok", "duplicate"), ("ok", "refused"), "check_failed"
+ENDED = ("status", "error_code", "error_message")
 SAID = ("output", "parsed", "finish_reason")
 COLUMNS = ["row", "leader_row", "leader_run", "route", "link_kind", "guard"]
 
@@ -67,7 +69,7 @@ class Audits:
             chosen = audit.chosen(run_id, kept[route, grounds], audit.due(total, unasked, done, share, grounds))
             plan += chosen
             counts |= {f"{name} reuses": count, f"{name} audited": len(chosen)}
-        args = [OPEN, wire.dump(plan), len(plan), DAY_KEPT_S, *(part for pair in counts.items() for part in pair)]
+        args = [OPEN, wire.dump(plan), len(plan), DAY_KEPT_S, day, *(part for pair in counts.items() for part in pair)]
         planned = await context.scripts.audit_plan(keys=[keys.run(run_id), keys.audits(day)], args=args)
         if planned and plan:
             log.info("run %s: %d of %d reuses are asked to see whether they hold", run_id, len(plan), counted.total())
@@ -93,11 +95,21 @@ class Audits:
             return
         now = datetime.fromtimestamp(self._context.clock.now_us() / 1e6, UTC)
         store = self._context.store
-        await asyncio.to_thread(_write, store, run, reused, now.date(), ours)
+        judged = await asyncio.to_thread(_write, store, run, reused, now.date(), ours)
+        await self._give_back(run.id, reused, judged)
         days = [paths.audits_day((now - timedelta(days=back)).date().isoformat()) for back in range(WINDOW.days + 1)]
         told = await asyncio.to_thread(tallies, store, days, {each.route for each in reused})
         for subject, counted in told.items():
             await self._judge(subject, counted, now)
+
+    async def _give_back(self, run_id: str, reused: Sequence[Reuse], judged: Counter[str]) -> None:
+        """What was planned and not judged, as a budget ended or its answers never came, counts no longer as done for the day."""
+        keys = self._context.keys
+        day = await self._context.redis.hget(keys.run(run_id), "audit_day")
+        planned = Counter(audit.pause_name(each.route, each.grounds) for each in reused)
+        args = [part for name, count in planned.items() for part in (f"{name} audited", judged[name] - count)]
+        if day is not None:
+            await self._context.scripts.audit_judged(keys=[keys.run(run_id), keys.audits(day.decode())], args=args)
 
     async def _judge(self, subject: Subject, counted: Tally, now: datetime) -> None:
         route, name = self._context.settings.routes.get(subject[0]), audit.pause_name(*subject)
@@ -153,22 +165,23 @@ def tallies(store: Store, days: Sequence[str], routes: set[str]) -> dict[Subject
     return {subject: tally(count) for subject, count in counts.items()}
 
 
-def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, ours: Fence) -> None:
+def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, ours: Fence) -> Counter[str]:
     """Compares the audits' answers with what was published. Under the day on which the run ends: it is judged by what was found of
-    late, and may have been made long ago. A run that ends once more is there once."""
+    late, and may have been made long ago. A run that ends once more is there once. Returns how many reuses were judged, by the names
+    of their pauses."""
     asked = _asked(store, run.id)
-    published = _published(store, run.id, sorted(asked))
+    published = _published(store, run.id, sorted({*asked, *(each.row for each in reused)}))
     rows: dict[tuple[int, str, str], dict[str, Any]] = {}
     for each in reused:
         for part, row, first, again in _compared(each, published, asked):
             said, anew = _answer(first), _answer(again)
-            found = agreement(said, anew, labels=run.labels is not None)
+            found = _agreement(first, again, labels=run.labels is not None)
             if found is None:
                 continue
             rows[row, part, each.grounds] = {
                 "run_id": run.id, "client": run.client, "route": each.route, "row": row, "part": part,
                 "link_kind": each.kind, "guard": each.guard, "leader_row": each.leader_row,
-                "leader_run": each.leader_run, **found._asdict(), "published": _shown(said), "asked": _shown(anew),
+                "leader_run": each.leader_run, **found._asdict(), "published": _shown(said) or first.get("error_message"), "asked": _shown(anew) or again.get("error_message"),
                 "at": again["finished_at"],
             }  # fmt: skip
     table = pa.Table.from_pylist(list(rows.values()), schema=schemas.AUDITS)
@@ -179,9 +192,19 @@ def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, 
         if before != name and store.exists(before):
             ours()
             store.delete(before)
+    reuses = [row for row in rows.values() if row["part"] == "reuse"]
+    return Counter(audit.pause_name(row["route"], audit.GROUNDS[row["link_kind"]]) for row in reuses)
 
 
 Row = Mapping[str, Any]
+
+
+def _agreement(first: Row, again: Row, *, labels: bool) -> Agreement | None:
+    """An answer that fails its check, or a refusal, says something else than one that serves."""
+    serve = [row["status"] in SERVING for row in (first, again)]
+    if all(serve):
+        return agreement(_answer(first), _answer(again), labels=labels)
+    return Agreement(not any(serve), "check", float(not any(serve)))
 
 
 def _answer(row: Row) -> Answer:
@@ -211,12 +234,13 @@ def _compared(
 
 
 def _asked(store: Store, run_id: str) -> Mapping[int, Sequence[Row]]:
-    """The answers of each row that was audited, the first one first."""
+    """The answers of each row that was audited, also those that are not good enough, the first one first."""
     found: dict[int, list[Row]] = defaultdict(list)
     for name in store.names(paths.audit_parts_dir(run_id)):
-        table = store.read_table(name, columns=["row", "status", *SAID, "response", "finished_at"])
-        for each in table.filter(pc.equal(table["status"], "ok")).to_pylist():
-            found[each["row"]].append(each)
+        table = store.read_table(name, columns=["row", *ENDED, *SAID, "response", "finished_at"])
+        for each in table.to_pylist():
+            if each["status"] in ANSWERED or each["error_code"] == CHECK_FAILED:
+                found[each["row"]].append(each)
     return {row: sorted(answers, key=itemgetter("finished_at")) for row, answers in found.items()}
 
 
@@ -235,6 +259,6 @@ def _picked(store: Store, run_id: str, rows: Sequence[int], columns: Sequence[st
     wanted = np.array(rows, np.int64)
     for block in store.open_parquet(paths.results(run_id)).iter_batches(4096, columns=["row", "status", *columns]):
         picked = block.filter(pa.array(np.isin(block["row"].to_numpy(), wanted)))
-        picked = picked.filter(pc.is_in(picked["status"], value_set=pa.array(["ok", "duplicate"])))
+        picked = picked.filter(pc.is_in(picked["status"], value_set=pa.array(SERVING)))
         found |= {each["row"]: each for each in picked.to_pylist()}
     return found

@@ -62,6 +62,13 @@ def test_an_example_that_two_runs_give_is_shown_once() -> None:
     assert table["examples"].item() == "3 -> 20260201-000000-ffffff row 7; mine -> row 0; 1 -> row 0"
 
 
+def test_equal_examples_stand_in_the_order_of_their_runs() -> None:
+    runs = [f"20260301-08000{number}-abc123" for number in range(6)]
+    rows = [duplicate(1, 0, similarity=0.97, custom_id=f"of {run}") | {"run_id": run} for run in reversed(runs)]
+    table = dedupe.build(results_frame(rows), costs_frame([]), []).collect()
+    assert table["examples"].item() == "; ".join(f"of {run} -> row 0" for run in runs[:3])
+
+
 def test_scope_tells_this_run_from_earlier_ones() -> None:
     table = dedupe.build(_rows(), costs_frame([]), ["scope"]).collect()
     assert dict(zip(table["scope"], table["links"], strict=True)) == {"this run": 2, "another run": 1}

@@ -55,7 +55,15 @@ def row_of(row: int, text: str, **more: Any) -> dict[str, Any]:
     return result(row, output=text, run_id=RUN, **more)
 
 
-def answer(row: int, text: str) -> dict[str, Any]:
+def answer(row: int, text: str | None) -> dict[str, Any]:
+    """None: one that fails its check."""
+    if text is None:
+        return answer(row, "") | {
+            "output": None,
+            "status": "failed",
+            "error_code": "check_failed",
+            "error_message": "no label",
+        }
     return row_of(row, text, generation=0, worth_usd=Decimal(0))
 
 
@@ -65,15 +73,29 @@ def answer(row: int, text: str) -> dict[str, Any]:
         ((1, 0, None), [(0, "a"), (1, "b")], [("reuse", 1, False), ("baseline", 0, True)]),
         ((1, 7, OTHER), [(1, "b"), (1, "c")], [("reuse", 1, False), ("baseline", 1, False)]),
         ((1, 7, OTHER), [(1, "a")], [("reuse", 1, True)]),
+        ((1, 0, None), [(0, "a"), (1, None)], [("reuse", 1, False), ("baseline", 0, True)]),
+        ((1, 0, None), [(0, None), (1, "a")], [("reuse", 1, True), ("baseline", 0, False)]),
+        ((1, 7, OTHER), [(1, None), (1, None)], [("reuse", 1, False), ("baseline", 1, True)]),
+        ((1, 0, None), [(0, "a")], [("baseline", 0, True)]),
         ((1, 7, None), [(0, "a"), (1, "b")], []),
         ((2, 0, None), [(0, "a"), (2, "b")], []),
     ],
-    ids=["leader here", "leader elsewhere", "once only", "served by another", "asked itself"],
+    ids=[
+        "leader here",
+        "leader elsewhere",
+        "once only",
+        "fails its check",
+        "the leader fails it",
+        "fails it twice",
+        "given up",
+        "served by another",
+        "asked itself",
+    ],
 )
 def test_a_reuse_is_compared_with_what_served_it_and_a_prompt_with_itself(
     tmp_path: Path,
     link: tuple[int, int, str | None],
-    again: list[tuple[int, str]],
+    again: list[tuple[int, str | None]],
     expected: list[tuple[str, int, bool]],
 ) -> None:
     store, run = Store(str(tmp_path)), a_run()
@@ -150,6 +172,27 @@ async def test_a_run_made_long_ago_is_judged_when_it_ends(context: Context, monk
     plan = wire.dump([Reuse(count + row, row, None, "small", "canonical", "") for row in range(count)])
     await audits_.conclude(run, plan, no_fence)
     assert judged == [(("small", "canonical"), (40, 40, 0, 40))]
+
+
+async def test_what_was_planned_and_not_judged_is_free_for_the_days_next_run(context: Context) -> None:
+    keys, redis, day = context.keys, context.redis, context.keys.audits("2026-03-01")
+    plan = wire.dump([Reuse(row, 0, None, "small", "edit", "typo") for row in range(1, 31)])
+    await redis.hset(keys.run(RUN), mapping={"audit": plan, "audit_day": "2026-03-01"})
+    await redis.hset(day, mapping={"small audited": 40, "small reuses": 90})
+    served = [row_of(row, "a", status="duplicate", duplicate_of=0) for row in range(1, 31)]
+    write(Path(context.store.path(paths.results(RUN))), [row_of(0, "a"), *served], schemas.RESULTS)
+    write(
+        Path(context.store.path(paths.audit_part(RUN, "1"))),
+        [answer(0, "a"), answer(1, "a"), answer(2, "b")],
+        schemas.PART,
+    )
+    for _ in range(2):
+        await Audits(context).conclude(a_run(), plan, no_fence)
+        assert await redis.hgetall(day) == {b"small audited": b"12", b"small reuses": b"90"}
+    await redis.delete(day)
+    await redis.hdel(keys.run(RUN), "audit_judged")
+    await Audits(context).conclude(a_run(), plan, no_fence)
+    assert not await redis.exists(day), "a day that is over stays over"
 
 
 async def test_audits_that_were_held_back_are_due_when_all_rows_have_ended(context: Context) -> None:
