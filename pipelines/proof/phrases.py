@@ -27,6 +27,8 @@ wanna = want to | gonna = going to | gotta = have to | gimme = give me | lemme =
 dunno = do not know | thru = through | tho = although
 is there any = is any | are there any = are any | was there any = was any | were there any = were any
 deserve to have = deserve
+could of = could have | would of = would have | should of = should have | must of = must have | might of = might have | prime minster = prime minister | alot = a lot
+could of course = could of course | would of course = would of course | should of course = should of course | must of course = must of course | might of course = might of course
 would like to = want to | wont = will not | i'd like to = i want to | we'd like to = we want to
 per second = a second | per minute = a minute | per hour = an hour | per day = a day | per week = a week | per month = a month | per year = a year
 each day = every day | each week = every week | each month = every month | each year = every year | each hour = every hour | each time = every time

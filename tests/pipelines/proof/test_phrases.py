@@ -56,6 +56,9 @@ SAME = [
     ("rules of the us treasury", "Rules of the United States treasury"),
     ("Are there any shops from here to Rome", "Are any shops from here to Rome"),
     ("They deserve to have a dog", "They deserve a dog"),
+    ("You should of told me", "You should have told me"),
+    ("The Prime Minster of Ghana came", "The Prime Minister of Ghana came"),
+    ("I like it alot", "I like it a lot"),
     ("Open even thuogh it rains", "Open although it rains"),
 ]
 OTHER = [
@@ -95,6 +98,8 @@ OTHER = [
     ("A flight by U.S. Airlines", "A flight by American Airlines"),
     ("I have to have a dog", "I have a dog"),
     ("What do I need to have done by noon", "What do I need done by noon"),
+    ("We could of course come", "We could have course come"),
+    ("The minster of Ulm is tall", "The minister of Ulm is tall"),
     ("It sings, as well as I do", "It sings, and I do"),
     ("There are any shops", "Any shops"),
     ("Even Thuogh of Oslo came", "Although of Oslo came"),
