@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from pipelines.proof.tags import ATTRIBUTE
+
 _LONG = 30
 """A passage has at least so many letters."""
 
@@ -26,7 +28,7 @@ _BEFORE = frozenset(":>=")
 """What may stand before a passage that is quoted whole."""
 
 _ENDS = ".,;:!?)"
-_TAGGED = re.compile(rf"<([A-Za-z][\w-]*)>( ?)([^<]{{{_LONG},}}?)( ?)</\1>")
+_TAGGED = re.compile(rf"<([A-Za-z][\w-]*)((?: {ATTRIBUTE}){{0,2}})>( ?)([^<]{{{_LONG},}}?)( ?)</\1>")
 _INLINE = frozenset({"a", "b", "code", "em", "i", "pre", "s", "span", "strong", "sub", "sup", "u"})
 """Markup of a few words, beside which a blank is seen."""
 
@@ -39,7 +41,7 @@ _TRIES, _WINDOW = 16, 5_000
 def tightened(form: str) -> str:
     """The form without such blanks."""
     if "</" in form and ("> " in form or " </" in form):
-        form = _TAGGED.sub(lambda tag: tag[0] if tag[1] in _INLINE else f"<{tag[1]}>{tag[3]}</{tag[1]}>", form)
+        form = _TAGGED.sub(lambda tag: tag[0] if tag[1] in _INLINE else f"<{tag[1]}{tag[2]}>{tag[4]}</{tag[1]}>", form)
     if "\n" not in form:
         return _tight(form) if form[:1] != "\t" and _stands_alone(form) else form
     lines = form.split("\n")
@@ -111,7 +113,7 @@ def _marks(piece: str) -> list[str]:
 
 def wraps_long(text: str, at: int, mark: str) -> bool:
     """Whether what `mark` closes behind the place `at` of a text is a long passage."""
-    opening = f"<{mark[2:]}" if mark[:2] == "</" else _OPENING.get(mark, mark)
+    opening = f"<{mark[2:-1]}" if mark[:2] == "</" else _OPENING.get(mark, mark)
     begin = max(0, at - _WINDOW)
     start = text.rfind(opening, begin, at)
     for _ in range(_TRIES):

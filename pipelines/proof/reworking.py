@@ -163,7 +163,7 @@ ENGLISH = re.compile(
 )
 _SAYS_NOTHING = re.compile(
     r"(?:[\W_]|\b(?:user|human|assistant|ai|bot|customer|agent|question|answer|instructions?|inst|input|output|prompt|response|e-?mail|mail|reply|q|a|s"
-    r"|quick|problem|hi|hello|hey|please|thanks|thank you|thx|cheers)\b)*+",
+    r"|quick|problem|hi|hello|hey|please|thanks|thank you|thx|cheers)\d{0,3}\b)*+",
     re.IGNORECASE,
 )
 """A template of one field, or of `User:`, `Assistant:` or a courtesy beside it; only the field can say what to do."""

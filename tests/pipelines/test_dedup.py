@@ -377,6 +377,7 @@ BY_SYSTEM = [
     ("", "Wie alt ist Rom?", "Be brief. ", STRICT),
     ("", "How old is Rome?", "Be brief. ", OPEN),
     ("You are a helpful assistant.", "How old is Rome?", "Quick question: thanks", OPEN),
+    ("You are a helpful assistant.", "How old is Rome?", "Q1.", OPEN),
     ("You are a helpful assistant.", "Make this more formal: The dough is too wet.", "Hello, thanks", STRICT),
     ("", "Anna buys 9 pens and gives 3 away. How many are left?", "Just the number please.", OPEN),
     ("", "Translate it into Polish: Anna buys 9 pens.", "Just the answer, please.", STRICT),

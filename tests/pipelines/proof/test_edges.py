@@ -9,7 +9,8 @@ from pipelines.proof.edges import tightened
 
 SAID = "Nobody knew that the ferry had left before noon."
 WRAPPED = ["Text: '{}'\nJSON:", 'Text: "{}"\nJSON:', '"""{}"""\nList it.', "<note>{}</note>\nList it.", "List: \u00ab{}\u00bb", "List: \u201c{}\u201d",
-           "List it: `{}`", "<<<{}>>>\nList it.", '"""\n{}\n"""\nList it.']  # fmt: skip
+           "List it: `{}`", "<<<{}>>>\nList it.", '<source lang="en">{}</source>\n<target lang="Thai">', '<note id="a-17">{}</note>\nList it.',
+           '"""\n{}\n"""\nList it.']  # fmt: skip
 BLANKS = ["{} ", " {}", "\n{}\n", "\t{}", "  {}   "]
 SAME_END = [SAID[:-1], SAID[:-1] + " .", SAID + " "]
 
@@ -29,6 +30,12 @@ OTHER = [
     (f"List: <b>{SAID}</b> x", f"List: <b> {SAID}</b> x"),
     (f"List: <note>{SAID} </a>", f"List: <note>{SAID}</a>"),
     ("Split it at <separator> - </separator>", "Split it at <separator>-</separator>"),
+    (f'List: <note id="7">{SAID}</note>', f'List: <note id="8">{SAID}</note>'),
+    (
+        f'<source lang="en">{SAID}</source>\n<target lang="Thai">',
+        f'<source lang="en">{SAID}</source>\n<target lang="Greek">',
+    ),
+    (f'Fix it: <path d="M 0 0">{SAID} </path>', f'Fix it: <path d="M 0 0">{SAID}</path>'),
     (
         'Write code. It prints "Please enter your first and your last name: "',
         'Write code. It prints "Please enter your first and your last name:"',
