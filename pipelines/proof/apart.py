@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from pipelines.proof.layout import PROSE_WORDS, is_code
+from pipelines.proof.words import word_set
 
 _PASSAGE = 30
 """A passage has at least so many letters; a short string may be a part of what surrounds it."""
@@ -28,6 +29,16 @@ RUNS = re.compile(
 
 _OPEN_FENCE = re.compile(r"```(?:text|txt|md|markdown)?[ \t]*\n\s*+\Z")
 _CLOSED_FENCE = re.compile(r"\s*\n[ \t]*```[ \t]*(?=\n|\Z)")
+_BROKEN = re.compile(r"[ \t]*\r?\n(?=[a-z])|[ \t]{2,}|\t")
+"""Blanks and line ends inside of a sentence: who breaks a line on purpose begins with a capital letter, a mark, a number or blanks."""
+
+_SMALL = word_set(
+    "the a an of to in and is was were are for that with on by has have had from at as it its be been will would which who this these not "
+    "but his her their they he she we you our your my"
+)
+_MIN_SMALL, _FEW = 3, 2
+"""A sentence with odd blanks has so many of these, and few or nothing but odd ones: else it may be columns."""
+
 _LAID_OUT = re.compile(r"[\t\n]|  |^(?:[#$/>%]|\w+:)")
 
 
@@ -75,6 +86,10 @@ def fields_apart(text: str, constants: Sequence[str], fields: Sequence[str]) -> 
 
 def _is_prose(passage: str) -> bool:
     """It has words of sentences, and no layout of its own."""
-    if _LAID_OUT.search(passage) is not None or is_code(passage):
+    told, odd = _BROKEN.subn(" ", passage)
+    if _LAID_OUT.search(told) is not None or is_code(passage):
         return False
-    return not PROSE_WORDS.isdisjoint(passage.lower().split())
+    words = told.lower().split()
+    if not odd:
+        return not PROSE_WORDS.isdisjoint(words)
+    return (odd <= _FEW or odd == len(words) - 1) and len(_SMALL.intersection(words)) >= _MIN_SMALL

@@ -7,6 +7,8 @@ import pytest
 from pipelines.proof.apart import apart
 
 PASSAGE = "The council has closed the bridge until spring."
+WIDE = "The  council  closed  the  bridge  in  Ulm  of  late."
+ODD = "The  council closed the bridge in Ulm, which\nwas a hundred years old."
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,8 @@ PASSAGE = "The council has closed the bridge until spring."
         ("Say ", f"“{PASSAGE}”", " in Dutch.", f"Say\n“{PASSAGE}”\nin Dutch."),
         ("Names in\n```\n", PASSAGE, "\n```", f"Names in\n\n{PASSAGE}\n"),
         ("```text\n", PASSAGE, "\n```\nMood:", f"\n{PASSAGE}\n\nMood:"),
+        ("```\n", ODD, "\n```\nNames:", f"\n{ODD}\n\nNames:"),
+        ("```\n", WIDE, "\n```\nNames:", f"\n{WIDE}\n\nNames:"),
     ],
 )
 def test_a_passage_gets_lines_of_its_own(before: str, inside: str, after: str, form: str) -> None:
@@ -38,6 +42,8 @@ def test_a_passage_gets_lines_of_its_own(before: str, inside: str, after: str, f
         ("```\n", "the cat  the dog\n  the sum of all of it", "\n```"),  # laid out
         ("```\n", "def the(cat):\n    return the_cat_and_more", "\n```"),
         ("```\n", f"{PASSAGE}\nThe mayor is glad.", "\n```"),  # a fence says that lines count
+        ("```\n", f"{ODD}\n  of old and of new", "\n```"),
+        ("```\n", "Anna  Oslo  the first of May  and in Bonn", "\n```"),  # columns
         ("```sh\n", "rm notes.txt of the old bridge and my pool", "\n```"),
         ("```\n", "# we close the bridge until the spring comes", "\n```"),
         ('s = "', f" {PASSAGE} ", '"\nprint(s)'),  # what runs sees each blank
