@@ -80,7 +80,7 @@ def index_dir() -> str:
 
 
 def index_whole() -> str:
-    """The mark of a list of ended runs from which none is missing."""
+    """The mark of a list of ended runs from which none is missing that was of use when it was made."""
     return f"{index_dir()}/whole"
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from pipelines.proof.layout import PROSE_WORDS, is_code
-from pipelines.proof.words import word_set
+from pipelines.proof.words import ASKING, DIRECTIONS, MODALS, SUBJECTS, word_set
 
 _PASSAGE = 30
 """A passage has at least so many letters; a short string may be a part of what surrounds it."""
@@ -32,10 +32,7 @@ _CLOSED_FENCE = re.compile(r"\s*\n[ \t]*```[ \t]*(?=\n|\Z)")
 _BROKEN = re.compile(r"[ \t]*\r?\n(?=[a-z])|[ \t]{2,}|\t")
 """Blanks and line ends inside of a sentence: who breaks a line on purpose begins with a capital letter, a mark, a number or blanks."""
 
-_SMALL = word_set(
-    "the a an of to in and is was were are for that with on by has have had from at as it its be been will would which who this these not "
-    "but his her their they he she we you our your my"
-)
+_SMALL = SUBJECTS | DIRECTIONS | MODALS | ASKING | word_set("and but as that this these not be been")
 _MIN_SMALL, _FEW = 3, 2
 """A sentence with odd blanks has so many of these, and few or nothing but odd ones: else it may be columns."""
 

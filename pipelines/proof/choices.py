@@ -55,7 +55,7 @@ _UNSAID = re.compile(
 )
 """What an answer is to be without, or which letter stands for it; nobody asks for it."""
 
-_ASIDE = re.compile(
+_UNJUDGED = re.compile(
     r"\beven (?:if|when|where|though) [^.!?;,\n]*"
     r"|\b(?:do not|don't|never|no need to) (?:worry|care|mind|bother|think)(?: about| for)?(?: (?!and\b|but\b|only\b|just\b)[\w'-]+){1,3}"
     r"(?: (?:or|and|nor) (?!judge|rate|label|say|tell|decide|choose|pick|mark)[\w-]+)?"
@@ -104,18 +104,21 @@ def offers(text: str, low: str) -> bool:
 
 def wanted(low: str) -> str:
     """An instruction in lower case without what its answer is not to have, or to have as the text has it."""
-    low = _PROGRAMS.sub("", KEPT.sub("exactly as written", _UNSAID.sub("", low)))
-    if _CODE_OF_LABEL.search(low) is not None:
+    low = KEPT.sub("exactly as written", _UNSAID.sub("", low))
+    if "program" in low:
+        low = _PROGRAMS.sub("", low)
+    if "code" in low and _CODE_OF_LABEL.search(low) is not None:
         low = _CODES.sub("label", low)
     names = _NAMES.search(low) is not None
     if names:
         low = low.replace("verbatim", "exactly as written")
-    return _KEEPING.sub("exactly as written", low) if names or _COPIED.search(low) is not None else low
+    kept = _KEEPING.sub("exactly as written", low)
+    return kept if kept == low or names or _COPIED.search(low) is not None else low
 
 
 def of_its_form(low: str) -> str:
     """An instruction in lower case without what it says of texts of whatever form."""
-    return _REPLIED.sub("", _ASIDE.sub("", low))
+    return _REPLIED.sub("", _UNJUDGED.sub("", low))
 
 
 def without_case(sentence: str) -> str:

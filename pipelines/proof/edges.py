@@ -113,6 +113,7 @@ def _marks(piece: str) -> list[str]:
 
 def wraps_long(text: str, at: int, mark: str) -> bool:
     """Whether what `mark` closes behind the place `at` of a text is a long passage."""
+    # a tag may have attributes, so its opening is looked for without its end
     opening = f"<{mark[2:-1]}" if mark[:2] == "</" else _OPENING.get(mark, mark)
     begin = max(0, at - _WINDOW)
     start = text.rfind(opening, begin, at)

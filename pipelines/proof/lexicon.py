@@ -30,10 +30,10 @@ _listed: frozenset[str] = frozenset()
 forgets: list[Callable[[], None]] = []
 """What another vocabulary may judge otherwise is remembered here and elsewhere; each of these forgets some of it."""
 
-Judged = TypeVar("Judged")
+_Judged = TypeVar("_Judged")
 
 
-def remembered(judge: Callable[[str], Judged]) -> Callable[[str], Judged]:
+def remembered(judge: Callable[[str], _Judged]) -> Callable[[str], _Judged]:
     """What is judged of a word by the vocabulary is remembered until there is another one."""
     cached = lru_cache(maxsize=_CACHED)(judge)
     forgets.append(cached.cache_clear)

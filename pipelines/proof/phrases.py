@@ -27,8 +27,7 @@ wanna = want to | gonna = going to | gotta = have to | gimme = give me | lemme =
 dunno = do not know | thru = through | tho = although
 is there any = is any | are there any = are any | was there any = was any | were there any = were any
 deserve to have = deserve
-could of = could have | would of = would have | should of = should have | must of = must have | might of = might have | prime minster = prime minister | alot = a lot
-could of course = could of course | would of course = would of course | should of course = should of course | must of course = must of course | might of course = might of course
+prime minster = prime minister | alot = a lot
 would like to = want to | wont = will not | i'd like to = i want to | we'd like to = we want to
 per second = a second | per minute = a minute | per hour = an hour | per day = a day | per week = a week | per month = a month | per year = a year
 each day = every day | each week = every week | each month = every month | each year = every year | each hour = every hour | each time = every time
@@ -56,6 +55,9 @@ _WOULD = "like love prefer appreciate want need recommend suggest have be"
 
 _WILL = "be start work open let go turn load connect take come get stop close charge boot sync print update install"
 """Before these `wont` is no habit."""
+
+_MIGHT = "could would should must might"
+"""Behind these `of` is `have`."""
 
 _BEHIND = {("would", "like", "to"): word_set("i we"), ("wont",): word_set(f"it {_WHO}")}
 """Phrases that are only read so behind one of these words."""
@@ -106,7 +108,8 @@ def _table() -> dict[str, list[tuple[_Words, _Words]]]:
     found: defaultdict[str, list[tuple[_Words, _Words]]] = defaultdict(list)
     would = (f"{who}'d {verb} = {who} would {verb}" for who in _WHO.split() for verb in _WOULD.split())
     will = [f"wont {verb} = will not {verb}" for verb in _WILL.split()]
-    for row in (*_rows(_ALIKE), *_numbers(), *would, *will):
+    have = (f"{verb} {of}" for verb in _MIGHT.split() for of in (f"of = {verb} have", f"of course = {verb} of course"))
+    for row in (*_rows(_ALIKE), *_numbers(), *would, *will, *have):
         phrase, short = (tuple(side.split()) for side in row.split("="))
         found[phrase[0]].append((phrase, short))
     for row in _rows(_COMPOUNDS):

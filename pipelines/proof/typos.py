@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from string import ascii_lowercase
 
 from pipelines.proof import lexicon
@@ -32,8 +31,6 @@ two that are one letter apart, the dictionary often lacks one."""
 
 _SPECIAL_RANK = 75_000
 """Words of such endings that are more common than that are everyday ones, `definite` among them."""
-
-_CACHED = 1024
 
 
 def typo(a: str, b: str) -> bool:
@@ -153,17 +150,11 @@ def _slips_of_one_word(a: str, b: str, slip: Callable[[str, str], bool]) -> bool
     return any(_fumbled(b, word) and slip(a, word) and slip(b, word) for word in _neighbours(a))
 
 
-@lru_cache(maxsize=_CACHED)
-def _neighbours(word: str) -> frozenset[str]:
+@lexicon.remembered
+def _neighbours(word: str) -> tuple[str, ...]:
     """The ordinary words and famous names that fingers may have missed where this one stands."""
-    return frozenset(one for one in _one_edit_apart(word) if _fumbled(word, one) and _is_usual(one))
-
-
-lexicon.forgets.append(_neighbours.cache_clear)
-
-
-def _is_usual(word: str) -> bool:
-    return lexicon.ordinary(word) or lexicon.is_famous(word)
+    near = (one for one in _one_edit_apart(word) if _fumbled(word, one))
+    return tuple(one for one in near if lexicon.ordinary(one) or lexicon.is_famous(one))
 
 
 def _of_famous(right: str) -> bool:

@@ -175,14 +175,18 @@ def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, 
     for each in reused:
         for part, row, first, again in _compared(each, published, asked):
             said, anew = _answer(first), _answer(again)
-            found = _agreement(first, again, labels=run.labels is not None)
+            serve = [answer["status"] in SERVING for answer in (first, again)]
+            if all(serve):
+                found = agreement(said, anew, labels=run.labels is not None)
+            else:  # an answer that fails its check, or a refusal, says something else than one that serves
+                found = Agreement(not any(serve), "check", float(not any(serve)))
             if found is None:
                 continue
             rows[row, part, each.grounds] = {
                 "run_id": run.id, "client": run.client, "route": each.route, "row": row, "part": part,
                 "link_kind": each.kind, "guard": each.guard, "leader_row": each.leader_row,
-                "leader_run": each.leader_run, **found._asdict(), "published": _shown(said) or first.get("error_message"), "asked": _shown(anew) or again.get("error_message"),
-                "at": again["finished_at"],
+                "leader_run": each.leader_run, **found._asdict(), "published": _shown(said, first),
+                "asked": _shown(anew, again), "at": again["finished_at"],
             }  # fmt: skip
     table = pa.Table.from_pylist(list(rows.values()), schema=schemas.AUDITS)
     name = paths.audits(today.isoformat(), run.id)
@@ -199,22 +203,15 @@ def _write(store: Store, run: RunContext, reused: Sequence[Reuse], today: date, 
 Row = Mapping[str, Any]
 
 
-def _agreement(first: Row, again: Row, *, labels: bool) -> Agreement | None:
-    """An answer that fails its check, or a refusal, says something else than one that serves."""
-    serve = [row["status"] in SERVING for row in (first, again)]
-    if all(serve):
-        return agreement(_answer(first), _answer(again), labels=labels)
-    return Agreement(not any(serve), "check", float(not any(serve)))
-
-
 def _answer(row: Row) -> Answer:
     """What a row says; the tools that it calls stand in its body alone."""
     calls = completions.calls(row.get("response"))
     return Answer(row["output"] or "", row["parsed"], None if row["finish_reason"] == "tool" and not calls else calls)
 
 
-def _shown(said: Answer) -> str:
-    return said.text or "; ".join(f"{name}({arguments})" for name, arguments in said.calls or ())
+def _shown(said: Answer, row: Row) -> str | None:
+    called = "; ".join(f"{name}({arguments})" for name, arguments in said.calls or ())
+    return said.text or called or row.get("error_message")
 
 
 def _compared(

@@ -84,7 +84,7 @@ def test_where_only_a_label_is_asked_a_name_may_be_misspelt() -> None:
     assert not typos.typo_for_labels("skoda", "soda")
 
 
-def test_two_slips_of_one_name_are_the_same_to_a_label() -> None:
+def test_two_slips_of_one_word_are_the_same() -> None:
     assert typos.typo_for_labels("cihna", "chnia")
     assert typos.typo("heatig", "heaating")
     assert not typos.typo("heatig", "heayting"), "another letter may be another name"
